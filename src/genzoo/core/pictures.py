@@ -1,0 +1,95 @@
+"""From tensors in [-1, 1] to picture files: the one place where values become grey levels."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Clamp and round [-1, 1] to grey levels 0..255: `round((x + 1) · 127.5)`, never truncated, never wrapped."""
+    return x.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def grid(images: Tensor, *, columns: int | None = None, gap: int = 2, scale: int | None = None) -> np.ndarray:
+    """Lay out [N, C, H, W] in [-1, 1] as one picture, uint8 [H, W, 3 or 4].
+
+    Args:
+        images: One, three or four channels (two and five or more: the first is shown).
+        columns: Images in a row; the square root of N by default.
+        gap: White pixels between images.
+        scale: Whole-number enlargement; chosen so that an image is at least 48 px high by default.
+    """
+    if images.ndim != 4:
+        raise ValueError(f"grid takes [N, C, H, W], not {tuple(images.shape)}")
+    n, c, h, w = images.shape
+    pixels = to_uint8(images)
+    if c not in (1, 3, 4):
+        pixels, c = pixels[:, :1], 1
+    if c == 1:
+        pixels = pixels.expand(n, 3, h, w)
+    columns = columns or max(1, math.ceil(math.sqrt(n)))
+    rows = math.ceil(n / columns)
+    scale = scale or max(1, 48 // h)
+    canvas = np.full((rows * (h * scale + gap) - gap, columns * (w * scale + gap) - gap, pixels.shape[1]), 255, np.uint8)
+    for i, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
+        y, x = i // columns * (h * scale + gap), i % columns * (w * scale + gap)
+        canvas[y : y + h * scale, x : x + w * scale] = image.repeat(scale, 0).repeat(scale, 1)
+    return canvas
+
+
+def scatter(points: Tensor, *, size: int = 384, extent: float = 4.0, colour: tuple[int, int, int] = (30, 90, 200)) -> np.ndarray:
+    """Draw [N, 2] points on a white square that shows [-extent, extent]², uint8 [size, size, 3]."""
+    canvas = np.full((size, size, 3), 255, np.uint8)
+    xy = ((points.detach().cpu().double()[:, :2].numpy() / extent + 1) / 2 * (size - 1)).round()
+    xy = xy[np.isfinite(xy).all(1) & (xy >= 1).all(1) & (xy < size - 1).all(1)].astype(int)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            canvas[size - 1 - xy[:, 1] - dy, xy[:, 0] + dx] = colour
+    return canvas
+
+
+def picture(samples: Tensor, *, columns: int | None = None) -> np.ndarray:
+    """The picture of any kind of sample: a grid of images, or a scatter of two-dimensional points."""
+    return grid(samples, columns=columns) if samples.ndim == 4 else scatter(samples)
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Write bytes under a temporary name in the same folder, then rename: a reader sees the old file or the new one, whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as f:
+            f.write(data)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def save_png(path: str | os.PathLike[str], pixels: np.ndarray | Tensor) -> Path:
+    """Save a picture (uint8 [H, W, C], or a tensor for `picture`) as PNG."""
+    array = picture(pixels) if isinstance(pixels, Tensor) else pixels
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG", optimize=True)
+    return write_atomic(path, buffer.getvalue())
+
+
+def save_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray | Path], *, milliseconds: int = 150) -> Path:
+    """Save pictures (arrays or PNG paths) of one size as an endless GIF; the last frame stays longer."""
+    images = [Image.open(f).convert("RGB") if isinstance(f, Path) else Image.fromarray(f).convert("RGB") for f in frames]
+    if not images:
+        raise ValueError("a GIF needs at least one frame")
+    durations = [milliseconds] * (len(images) - 1) + [milliseconds * 8]
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)
+    return write_atomic(path, buffer.getvalue())

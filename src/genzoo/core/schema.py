@@ -1,0 +1,207 @@
+"""A signature read as a form.
+
+The arguments of a constructor or a function, with their annotations, bounds, defaults and `Args:` lines, are the only
+definition of what can be set. From them come the checks, the command line, the settings file, the docs table and the JSON schema.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from genzoo.core.errors import UserError, nearest
+
+FROM_DATA = ("shape", "classes", "levels")
+"""Arguments that the data answers, unless the person does."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One argument, as a person sees it.
+
+    Args:
+        name: Its name.
+        annotation: Its type, with bounds.
+        default: Its default; `inspect.Parameter.empty` where it is required.
+        doc: Its `Args:` line.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    doc: str
+
+    @property
+    def required(self) -> bool:
+        """True where there is no default."""
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, in words: "integer, at least 1"."""
+        return describe(self.annotation)
+
+
+_WORDS = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "none"}
+_BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}", "multiple_of": "a multiple of {}"}
+
+
+def describe(annotation: Any) -> str:
+    """Put a type with bounds into words.
+
+    >>> from pydantic import Field
+    >>> describe(Annotated[int, Field(ge=1, le=8)])
+    'integer, at least 1, at most 8'
+    >>> describe(Literal["minimax", "hinge"])
+    'minimax | hinge'
+    """
+    if get_origin(annotation) is Annotated:
+        base, *extras = get_args(annotation)
+        words = [describe(base)]
+        for extra in extras:
+            for constraint in getattr(extra, "metadata", [extra]):
+                words += [text.format(getattr(constraint, k)) for k, text in _BOUNDS.items() if getattr(constraint, k, None) is not None]
+        return ", ".join(words)
+    if get_origin(annotation) is Literal:
+        return " | ".join(str(a) for a in get_args(annotation))
+    if get_origin(annotation) in (types.UnionType, typing.Union):
+        return " or ".join(describe(a) for a in get_args(annotation))
+    if get_origin(annotation) in (tuple, list):
+        inner = [a for a in get_args(annotation) if a is not Ellipsis]
+        count = "" if Ellipsis in get_args(annotation) or get_origin(annotation) is list else f"{len(inner)} "
+        return f"{count}{describe(inner[0])}s, separated by commas"
+    return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def argument_docs(docstring: str | None) -> dict[str, str]:
+    """Read the `Args:` section of a Google-style docstring: {name: text}."""
+    text = inspect.cleandoc(docstring or "")
+    match = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
+    if not match:
+        return {}
+    docs: dict[str, str] = {}
+    name = ""
+    for line in inspect.cleandoc(match.group(1)).splitlines():
+        head = re.match(r"(\w+):\s*(.*)", line)
+        if head and not line.startswith(" "):
+            name = head.group(1)
+            docs[name] = head.group(2)
+        elif name:
+            docs[name] += " " + line.strip()
+    return docs
+
+
+@functools.cache
+def settings(target: Callable[..., Any]) -> dict[str, Setting]:
+    """The arguments of a class's constructor or of a function, without `self`, `n`-style positionals kept, in order."""
+    function = target.__init__ if inspect.isclass(target) else target
+    hints = typing.get_type_hints(inspect.unwrap(function), include_extras=True)
+    docs = argument_docs(target.__doc__)
+    found = {}
+    for p in inspect.signature(function).parameters.values():
+        if p.name == "self":
+            continue
+        if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
+            raise TypeError(f"{target.__name__}: *args and **kwargs are not a configuration; name every argument")
+        found[p.name] = Setting(p.name, hints.get(p.name, Any), p.default, docs.get(p.name, ""))
+    return found
+
+
+@functools.cache
+def form(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> type[BaseModel]:
+    """The pydantic model of a signature: refuses unknown names, wrong types and values out of bounds."""
+    fields: dict[str, Any] = {
+        s.name: (s.annotation, ... if s.required else s.default) for s in settings(target).values() if s.name not in skip
+    }
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), validate_default=False)
+    return create_model(target.__name__, __config__=config, **fields)
+
+
+def check(target: Callable[..., Any], values: Mapping[str, Any], *, label: str = "", skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return all arguments of `target` with `values` checked and converted and defaults filled in.
+
+    Strings are read as the type asks, tuples from "1,28,28" or "28x28".
+
+    Raises:
+        UserError: Names the key, what was given, what is allowed and the nearest known key.
+    """
+    known = {k: s for k, s in settings(target).items() if k not in skip}
+    label = label or target.__name__
+    for key in values:
+        if key not in known:
+            raise UserError(f"{label} has no setting '{key}'{nearest(key, known)} Settings: {', '.join(known)}.")
+    given = {k: _read(known[k].annotation, v) for k, v in values.items()}
+    try:
+        bound = form(target, skip=skip)(**given)
+    except ValidationError as error:
+        raise UserError(f"{label}: " + "; ".join(_explain(e, known, values) for e in error.errors())) from None
+    return {k: getattr(bound, k) for k in known}
+
+
+def bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the arguments of a system's constructor and return all of them by name, defaults included."""
+    names = list(settings(cls))
+    if len(args) > len(names):
+        raise UserError(f"{cls.__name__} takes at most {len(names)} arguments, {len(args)} were given")
+    return check(cls, {**dict(zip(names, args, strict=False)), **kwargs})
+
+
+def table(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> list[tuple[str, str, str, str]]:
+    """Rows of a settings table: name, default, what is allowed, what it does."""
+    rows = []
+    for s in settings(target).values():
+        if s.name in skip:
+            continue
+        default = "from the data" if s.name in FROM_DATA else "required" if s.required else _show(s.default)
+        rows.append((s.name, default, s.allowed, s.doc))
+    return rows
+
+
+def json_schema(target: Callable[..., Any]) -> dict[str, Any]:
+    """The JSON schema of a signature, with the `Args:` lines as descriptions: what a web form is drawn from."""
+    schema = form(target).model_json_schema()
+    for name, s in settings(target).items():
+        schema["properties"][name]["description"] = s.doc
+    return schema
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list)):
+        return ",".join(str(v) for v in value)
+    return "none" if value is None else str(value)
+
+
+def _strip(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _read(annotation: Any, value: Any) -> Any:
+    """Turn a word of the command line into what pydantic can check; other values pass."""
+    if not isinstance(value, str):
+        return list(value) if isinstance(value, tuple) else value
+    base = _strip(annotation)
+    options = [_strip(a) for a in get_args(base)] if get_origin(base) in (types.UnionType, typing.Union) else [base]
+    if type(None) in options and value.lower() in ("none", ""):
+        return None
+    if any(get_origin(o) in (tuple, list) for o in options) and not (int in options and value.isdigit()):
+        return [part for part in re.split(r"[,x×\s()\[\]]+", value) if part]
+    return value
+
+
+def _explain(error: Any, known: Mapping[str, Setting], values: Mapping[str, Any]) -> str:
+    key = str(error["loc"][0])
+    s = known[key]
+    if error["type"] == "missing":
+        return f"{key} is required ({s.allowed})"
+    given = values.get(key)
+    return f"{key}={_show(given)} is not allowed; give {s.allowed}" + ("" if s.required else f" (default {_show(s.default)})")

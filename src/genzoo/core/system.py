@@ -1,0 +1,212 @@
+"""What a generative system is: one class, one way to learn, and the capabilities that commands ask for.
+
+A system is a `torch.nn.Module` whose constructor signature is its whole configuration. It learns in one of three ways,
+and the trainer asks which by capability, never by name:
+
+* `loss(batch)`: one objective; the trainer minimises `logs["loss"]` with the only optimiser;
+* `training_step(batch, update)`: several players; the step calls `update(name, loss)` once for each;
+* `observe(batch)` and `end_of_pass()` (`Fits`): closed form or EM, without gradients.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+Batch = dict[str, Tensor]
+"""Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
+classes are int64 [B] under "label"; two-dimensional points are float32 [B, D] under "points"."""
+
+Logs = dict[str, Tensor]
+"""Named scalars of one step, detached, still on the device (the trainer reads them only when it logs)."""
+
+
+class Update(Protocol):
+    """Lent by the trainer to one training step."""
+
+    step: int
+    """Index of this step, from 0."""
+    steps: int
+    """Number of steps in the whole run."""
+    progress: float
+    """step / steps, in [0, 1)."""
+
+    def __call__(self, name: str, loss: Tensor) -> None:
+        """Send `loss` back onto what optimiser `name` owns, reduce over ranks, guard, clip, and step that optimiser."""
+
+
+class System(nn.Module):
+    """The only base class of the zoo; every subclass is final.
+
+    Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the
+    configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
+    ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
+    pixel: 256, or 2 when binarised).
+    """
+
+    paper: ClassVar[str] = ""
+    """Where it was published: "arXiv:1511.06434"."""
+    data: ClassVar[str] = "image"
+    """Kind of batch it trains on: image | labelled | captioned | paired | unpaired | audio | video | voxels | points | exemplar.
+    A system of kind image also takes points when its `shape` default allows one dimension."""
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Named variants: overrides of the signature, checked against it by a test."""
+    tiny: ClassVar[dict[str, Any]] = {}
+    """Overrides that make the contract tests fast. It may set `shape`."""
+    defaults: ClassVar[dict[str, Any]] = {}
+    """Defaults of training keys (steps, batch, ema, clip ...) that suit this system."""
+
+    hparams: dict[str, Any]
+    """The bound constructor arguments, as plain values."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Bind, check and remember the constructor arguments of every system."""
+        super().__init_subclass__(**kwargs)
+        original = cls.__init__
+
+        @functools.wraps(original)
+        def bound_init(self: System, *args: Any, **kw: Any) -> None:
+            from genzoo.core.schema import bind
+
+            hparams = bind(type(self), args, kw)
+            original(self, **hparams)
+            self.hparams = hparams
+
+        cls.__init__ = bound_init  # type: ignore[method-assign]
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return fresh optimisers by name. No parameter has two owners. A system that is fitted without gradients has none."""
+        return {}
+
+    def lr_scale(self, progress: float) -> float:
+        """Factor on every learning rate at `progress` in [0, 1), as the paper's schedule says."""
+        return 1.0
+
+    def loss(self, batch: Batch) -> Logs:
+        """Return the logs of one objective; `logs["loss"]` is minimised by the optimiser named "model".
+
+        Define this or `training_step`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines neither loss nor training_step")
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """Do one step of the algorithm. Define this where several optimisers play."""
+        logs = self.loss(batch)
+        update("model", logs["loss"])
+        return logs
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters (or the buffers of a system without parameters) are."""
+        for t in self.parameters():
+            return t.device
+        for t in self.buffers():
+            return t.device
+        return torch.device("cpu")
+
+
+# ---- capabilities: what commands, metrics and pages ask for --------------------------------------------------------------------
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Draws new data."""
+
+    def sample(self, n: int, *, generator: Generator) -> Tensor:
+        """Return `n` samples, float32 [n, C, H, W] in [-1, 1] (points: [n, D]), all randomness from `generator`.
+
+        Further keyword arguments of a system's `sample` (temperature, label ...) become options of `genzoo sample`.
+        """
+
+
+@runtime_checkable
+class Density(Protocol):
+    """Scores data."""
+
+    likelihood: str
+    """What `log_prob` is: "exact", or the name of the bound with its estimator. Printed beside every number."""
+
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Return log p(x) in nats, [B], one value per example.
+
+        For images in [-1, 1]: the log-probability of the discrete image with `levels` grey levels (mass, not density;
+        for continuous models through uniform dequantisation, where the value is a one-sample lower-bound estimate), so that
+        bits/dim = -log_prob / (C·H·W·ln 2) for every system. For points: the log-density in the data's own units.
+        """
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """Has a latent prior and a generator from it: what walks and latent arithmetic need."""
+
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw `n` latents from the prior, [n, ...]."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the data that latents stand for, deterministically, [n, C, H, W] in [-1, 1]."""
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Maps data to latents, deterministically; with `decode` it reconstructs."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return latents of the shape that `decode` takes."""
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """Maps images of one domain to another."""
+
+    directions: tuple[str, ...]
+    """Names of the maps: ("a2b", "b2a")."""
+
+    def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
+        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width."""
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """Fills in what is missing of an image."""
+
+    def complete(self, x: Tensor, known: Tensor, *, generator: Generator) -> Tensor:
+        """Return `x` with the pixels where `known` ([B, 1, H, W] bool) is False drawn anew; known pixels are unchanged."""
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """Learns from whole passes over the data in order, without gradients: closed form, EM, or keeping an exemplar."""
+
+    converged: bool
+    """True when a further pass would change nothing that matters."""
+
+    def observe(self, batch: Batch) -> None:
+        """Take in one batch of the current pass. All state is in buffers, so that a killed fit resumes exactly."""
+
+    def end_of_pass(self) -> Logs:
+        """Every example has been observed once: update the parameters."""
+
+
+CAPABILITIES: dict[str, type] = {
+    "samples": Samples,
+    "density": Density,
+    "decodes": Decodes,
+    "encodes": Encodes,
+    "translates": Translates,
+    "completes": Completes,
+    "fits": Fits,
+}
+
+
+def capabilities(system: System | type[System]) -> tuple[str, ...]:
+    """Names of what a system (or its class) can do, in the order of `CAPABILITIES`."""
+    found = []
+    for name, protocol in CAPABILITIES.items():
+        members: set[str] = set(protocol.__protocol_attrs__)  # type: ignore[attr-defined]
+        if all(hasattr(system, m) or m in getattr(system, "__annotations__", {}) for m in members):
+            found.append(name)
+    return tuple(found)
