@@ -201,7 +201,7 @@ def _read(annotation: Any, value: Any) -> Any:
 def _explain(error: Any, known: Mapping[str, Setting], values: Mapping[str, Any]) -> str:
     key = str(error["loc"][0])
     s = known[key]
-    if error["type"] == "missing":
+    if error["type"] == "missing" and len(error["loc"]) == 1:
         return f"{key} is required ({s.allowed})"
     given = values.get(key)
     return f"{key}={_show(given)} is not allowed; give {s.allowed}" + ("" if s.required else f" (default {_show(s.default)})")

@@ -206,7 +206,7 @@ def capabilities(system: System | type[System]) -> tuple[str, ...]:
     """Names of what a system (or its class) can do, in the order of `CAPABILITIES`."""
     found = []
     for name, protocol in CAPABILITIES.items():
-        members: set[str] = set(protocol.__protocol_attrs__)  # type: ignore[attr-defined]
+        members = {m for m in {*vars(protocol), *vars(protocol).get("__annotations__", {})} if not m.startswith("_")}
         if all(hasattr(system, m) or m in getattr(system, "__annotations__", {}) for m in members):
             found.append(name)
     return tuple(found)

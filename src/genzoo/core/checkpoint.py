@@ -1,0 +1,197 @@
+"""Checkpoints: named tensors and JSON in one safetensors file, with a digest over every byte of it.
+
+A file is written under a temporary name, flushed to the disk, and renamed, so at any moment there is the old file or the new one,
+whole. The digest is part of the header: a flipped byte anywhere is noticed when the file is read. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save_file
+from torch import Tensor
+
+from genzoo.core.errors import DamagedFile, UserError
+
+_BLANK = "0" * 64
+_CHUNK = 1 << 22
+_MAX_HEADER = 100_000_000
+
+
+class DiskFull(UserError):
+    """There is no room for a file; what was there before is untouched."""
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> str:
+    """Write a checkpoint whole or not at all, and return its digest.
+
+    Args:
+        path: Where to. An existing file is replaced only when the new one is safely on the disk.
+        tensors: By name. Layout and device are not kept, values and dtypes are.
+        meta: Anything that JSON can hold.
+
+    Raises:
+        DiskFull: Names the path, the need and the free space; the old file stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flat = {name: _plain(t) for name, t in tensors.items()}
+    need = sum(t.numel() * t.element_size() for t in flat.values()) + (1 << 16)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with _disk_full_is_said(path, need):
+            if shutil.disk_usage(path.parent).free < need:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            save_file(flat, str(part), metadata={"genzoo": json.dumps(dict(meta)), "digest": _BLANK})
+            digest = _seal(part)
+            os.replace(part, path)
+        _sync_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+    return digest
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint and check every byte of it.
+
+    Returns:
+        The tensors by name, on the CPU, and the JSON part.
+
+    Raises:
+        DamagedFile: Names the file and what is wrong with it.
+        FileNotFoundError: There is no such file.
+    """
+    data = Path(path).read_bytes()
+    start, length = _digest_span(data, Path(path))
+    expected = data[start : start + length].decode("ascii", "replace")
+    actual = hashlib.blake2b(digest_size=32)
+    actual.update(data[:start])
+    actual.update(_BLANK.encode())
+    actual.update(memoryview(data)[start + length :])
+    if actual.hexdigest() != expected:
+        raise DamagedFile(f"{path} is damaged: its digest is {actual.hexdigest()[:12]}…, not {expected[:12]}…")
+    try:
+        size = int.from_bytes(data[:8], "little")
+        meta = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["genzoo"])
+        return load_bytes(data), meta
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DamagedFile(f"{path} is not a genzoo checkpoint: {error}") from None
+
+
+def pack(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put a prefix before the names of a state dictionary."""
+    return {f"{prefix}.{k}": v for k, v in state.items()}
+
+
+def unpack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The entries whose names start with a prefix, without it."""
+    return {k[len(prefix) + 1 :]: v for k, v in tensors.items() if k.startswith(prefix + ".")}
+
+
+def sweep(folder: Path) -> None:
+    """Remove half-written files that a killed process left. Only for the holder of the folder's lock."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _plain(t: Tensor) -> Tensor:
+    # The clone is needed: safetensors refuses names that share storage, such as a view or a tied parameter.
+    return t.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _digest_span(data: bytes | memoryview, path: Path) -> tuple[int, int]:
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 16 or size > min(len(data) - 8, _MAX_HEADER):
+        raise DamagedFile(f"{path} is damaged: {len(data)} bytes are not a whole checkpoint")
+    mark = b'"digest":"'
+    at = bytes(data[8 : 8 + size]).find(mark)
+    if at < 0 or at + len(mark) + 64 > size:
+        raise DamagedFile(f"{path} is not a genzoo checkpoint, or its header is damaged")
+    return 8 + at + len(mark), 64
+
+
+def _seal(part: Path) -> str:
+    """Compute the digest of a file with a blank digest, write it in, and flush the file to the disk."""
+    digest = hashlib.blake2b(digest_size=32)
+    with open(part, "r+b") as f:
+        head = f.read(8)
+        head += f.read(int.from_bytes(head, "little"))
+        start, _ = _digest_span(memoryview(head), part)
+        digest.update(head)
+        while chunk := f.read(_CHUNK):
+            digest.update(chunk)
+        f.seek(start)
+        f.write(digest.hexdigest().encode())
+        f.flush()
+        os.fsync(f.fileno())
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def _disk_full_is_said(path: Path, need: int) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
+            raise
+        free = shutil.disk_usage(path.parent).free
+        raise DiskFull(
+            f"no room to write {path}: {need / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free. "
+            "Nothing was lost; make room and run 'genzoo resume'."
+        ) from None
+
+
+def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split an optimiser's state into tensors by name and a JSON part."""
+    state = optimizer.state_dict()
+    tensors, scalars = {}, {}
+    for index, entry in state["state"].items():
+        for key, value in entry.items():
+            if isinstance(value, Tensor):
+                tensors[f"optim.{name}.{index}.{key}"] = value
+            else:
+                scalars[f"{index}.{key}"] = value
+    groups = [{k: v for k, v in g.items() if not isinstance(v, Tensor)} for g in state["param_groups"]]
+    return tensors, {"groups": groups, "scalars": scalars}
+
+
+def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Give an optimiser its saved state back, every tensor in the memory layout of its parameter.
+
+    Fused kernels walk parameter and moments in memory order, so a moment restored in another layout would be wrong.
+    """
+    params = [p for g in optimizer.param_groups for p in g["params"]]
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in unpack(f"optim.{name}", tensors).items():
+        index, field = key.split(".", 1)
+        p = params[int(index)]
+        laid_out = torch.empty_like(p, dtype=value.dtype).copy_(value) if value.shape == p.shape else value.clone()
+        state.setdefault(int(index), {})[field] = laid_out
+    for key, value in meta["scalars"].items():
+        index, field = key.split(".", 1)
+        state.setdefault(int(index), {})[field] = value
+    groups = [{**g, "params": old["params"]} for g, old in zip(meta["groups"], optimizer.state_dict()["param_groups"], strict=True)]
+    for g in groups:
+        if isinstance(g.get("betas"), list):
+            g["betas"] = tuple(g["betas"])
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

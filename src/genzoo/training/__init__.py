@@ -1,0 +1,181 @@
+"""Training: from settings to a run folder, and from a run folder onwards."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import tomllib
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genzoo.core import registry, schema
+from genzoo.core.errors import UserError
+from genzoo.core.pictures import write_atomic
+from genzoo.core.system import Fits, System
+from genzoo.data import Dataset, DataSettings, open_data
+from genzoo.training.folder import Run, held, new_run, open_run, read_model, toml
+from genzoo.training.loop import Trainer
+from genzoo.training.runtime import Runtime, start
+from genzoo.training.settings import FALLBACKS, TrainSettings
+
+__all__ = ["Run", "TrainSettings", "Trainer", "load", "open_run", "resume", "train"]
+
+
+def train(name: str, data: DataSettings, settings: TrainSettings | None = None, system: Mapping[str, Any] | None = None, *, quiet: bool = False) -> Run:
+    """Train a system on data into a new run folder.
+
+    Args:
+        name: System or preset.
+        data: What to train on.
+        settings: How long, how and where.
+        system: The system's own arguments.
+        quiet: Show nothing.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UserError: A wrong name, setting, path or kind of data: before anything is written.
+        TrainingStopped: By a signal, or by losses without a finite value; saved.
+    """
+    entry, preset = registry.find(name)
+    cls = registry.system_class(name)
+    given = {**(cls.presets[preset] if preset else {}), **(system or {})}
+    schema.check(cls, given, label=name)
+    settings = complete(cls, settings or TrainSettings())
+    runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
+    if runtime.world > 1:
+        _refuse_ranks(cls, settings, runtime)
+    dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
+    arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
+    torch.manual_seed(settings.seed)
+    built = cls(**arguments)  # before the folder is made: a shape that the system cannot take leaves nothing behind
+    made = new_run(settings.runs, settings.name, preset or entry.name).path if runtime.main else ""
+    run = Run(Path(runtime.agree(str(made))))
+    meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings)
+    if runtime.main:
+        _write_config(run, cls, meta)
+        _introduce(run, meta, built, dataset, runtime, quiet)
+    return _go(run, built, dataset, runtime, settings, meta, quiet=quiet)
+
+
+def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -> Run:
+    """Go on with a run exactly where it stopped, however it stopped.
+
+    Args:
+        path: The run folder.
+        steps: A new total, to train a finished run longer. Schedules follow the new total from here on.
+        quiet: Show nothing.
+
+    Returns:
+        The finished run.
+    """
+    run = open_run(path)
+    config = tomllib.loads((run.path / "config.toml").read_text(encoding="utf-8"))
+    cls = registry.system_class(config["name"])
+    data = DataSettings(**schema.check(DataSettings, config["data"], label="config.toml [data]"))
+    settings = TrainSettings(**schema.check(TrainSettings, config["training"], label="config.toml [training]"))
+    if steps is not None:
+        settings = dataclasses.replace(settings, steps=steps)
+    arguments = schema.check(cls, config["system"], label=f"config.toml [system] of {config['name']}")
+    runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
+    dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
+    torch.manual_seed(settings.seed)
+    built = cls(**arguments)
+    meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, data, dataset, settings)
+    return _go(run, built, dataset, runtime, settings, meta, quiet=quiet)
+
+
+def load(path: str | Path, *, device: str = "cpu") -> System:
+    """The trained system of a run folder, a model folder, an export or a model file, in eval mode.
+
+    Its `name` and `hparams` say what it is; `trained` is the rest of the file's description (data, steps, version).
+    """
+    tensors, meta = read_model(path)
+    system = registry.system_class(meta["system"])(**meta["hparams"])
+    system.load_state_dict(tensors)
+    system.name, system.trained = meta["name"], meta
+    return system.to(device).eval()
+
+
+def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
+    """Fill in what the person left open: the system's `defaults`, then the general ones."""
+    fits = issubclass(cls, Fits)
+    general = {k: v for k, v in FALLBACKS.items() if not (fits and k == "steps")}
+    chosen = {k: v for k, v in {**general, **cls.defaults}.items() if getattr(settings, k) is None}
+    if fits:
+        chosen.pop("steps", None)
+    return TrainSettings(**schema.check(TrainSettings, {**dataclasses.asdict(settings), **chosen}, label="training"))
+
+
+def facts(cls: type[System], dataset: Dataset) -> dict[str, Any]:
+    """What the data says about those arguments of a system that it can answer."""
+    return {k: v for k, v in dataset.facts().items() if k in schema.settings(cls)}
+
+
+def _open(data: DataSettings, cls: type[System], seed: int, quiet: bool) -> Dataset:
+    return open_data(data, kind=cls.data, split="train", seed=seed, quiet=quiet)
+
+
+def _refuse_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -> None:
+    if issubclass(cls, Fits):
+        raise UserError(f"{cls.__name__} is fitted in one process; start it without torchrun")
+    if settings.batch is not None and settings.batch % runtime.world:
+        raise UserError(f"batch={settings.batch} cannot be shared by {runtime.world} processes; give a multiple of {runtime.world}")
+
+
+def _meta(name: str, system: str, arguments: dict[str, Any], data: DataSettings, dataset: Dataset, settings: TrainSettings) -> dict[str, Any]:
+    return {
+        "name": name, "system": system, "version": version("genzoo"), "torch": torch.__version__, "hparams": arguments,
+        "data": dataclasses.asdict(data), "class_names": dataset.class_names, "digest": dataset.digest, "training": dataclasses.asdict(settings),
+    }  # fmt: skip
+
+
+def _write_config(run: Run, cls: type[System], meta: dict[str, Any]) -> None:
+    sections = {"system": meta["hparams"], "data": meta["data"], "training": meta["training"]}
+    defaults = {
+        name: {k: s.default for k, s in schema.settings(target).items() if not s.required}
+        for name, target in (("system", cls), ("data", DataSettings), ("training", TrainSettings))
+    }
+    header = f"All settings of this run. 'genzoo train {meta['name']} config=THIS' trains another run like it."
+    text = toml(sections, defaults, header)
+    head, _, rest = text.partition("\n")
+    write_atomic(run.path / "config.toml", f'{head}\nname = "{meta["name"]}"\n{rest}'.encode())
+
+
+def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset, runtime: Runtime, quiet: bool) -> None:
+    if quiet:
+        return
+    count = sum(p.numel() for p in system.parameters())
+    s = meta["training"]
+    ranks = f", {runtime.world} processes" if runtime.world > 1 else ""
+    print(
+        f"{meta['name']}: {count:,} parameters on {len(dataset):,} examples of {meta['data']['data']} {tuple(dataset.facts()['shape'])}\n"
+        f"{runtime.device}, {runtime.precision}, batch {s['batch']}, {s['steps'] or 'as many'} steps{'' if s['steps'] else ' as it takes'}{ranks}; writing {run.path}",
+        file=sys.stderr,
+    )
+    for name, reason in dataset.report[:5]:
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    if len(dataset.report) > 5:
+        print(f"left out: {len(dataset.report) - 5} more ('genzoo data show {meta['data']['data']}' lists them)", file=sys.stderr)
+
+
+def _go(run: Run, system: System, dataset: Dataset, runtime: Runtime, settings: TrainSettings, meta: dict[str, Any], *, quiet: bool) -> Run:
+    system = system.to(runtime.device)
+    if any(p.ndim == 4 for p in system.parameters()):
+        system = system.to(memory_format=torch.channels_last)
+    runtime.same(system)
+    torch.manual_seed(settings.seed + 1_000_003 * (runtime.rank + 1))  # after the weights: each rank draws its own noise
+    with held(run) if runtime.main else contextlib.nullcontext():
+        trainer = Trainer(system, dataset, runtime, settings, run, meta, quiet=quiet)
+        if trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr)) and trainer.finished:
+            if not quiet:
+                print(f"{run.path} is finished ({trainer.step} steps); 'genzoo resume {run.path} steps=...' trains it longer", file=sys.stderr)
+            return run
+        trainer.fit()
+    return run

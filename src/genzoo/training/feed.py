@@ -1,0 +1,50 @@
+"""Batches prepared ahead of the step that needs them."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from torch import Tensor
+
+AHEAD = 3
+
+
+class Feed:
+    """Iterates over `make(step)` for step = start, start + 1, ...; every batch depends on its step alone, so order is exact.
+
+    Args:
+        make: Builds the batch of a step.
+        start: First step.
+        stop: One past the last step; None for no end.
+        threads: Threads that build ahead; 0 builds in place.
+    """
+
+    def __init__(self, make: Callable[[int], dict[str, Tensor]], start: int, stop: int | None, *, threads: int = 1) -> None:
+        self.make, self.next, self.stop = make, start, stop
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="genzoo-feed") if threads else None
+        self.pending: queue.SimpleQueue[Future[dict[str, Tensor]]] = queue.SimpleQueue()
+
+    def _ask(self) -> None:
+        if self.pool and (self.stop is None or self.next < self.stop):
+            self.pending.put(self.pool.submit(self.make, self.next))
+            self.next += 1
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        if not self.pool:
+            while self.stop is None or self.next < self.stop:
+                self.next += 1
+                yield self.make(self.next - 1)
+            return
+        for _ in range(AHEAD):
+            self._ask()
+        while not self.pending.empty():
+            batch = self.pending.get().result()
+            self._ask()
+            yield batch
+
+    def close(self) -> None:
+        """Stop building."""
+        if self.pool:
+            self.pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,195 @@
+"""The run folder: one place for settings, logs, pictures, the model and everything that resuming needs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genzoo.core import checkpoint
+from genzoo.core.errors import DamagedFile, UserError, nearest
+from genzoo.core.pictures import write_atomic
+from genzoo.training.meters import read_log
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Args:
+        path: The folder: config.toml, log.jsonl, samples/, metrics.json, model/, state/, README.md.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Its name: the folder's."""
+        return self.path.name
+
+    @property
+    def model(self) -> Path:
+        """The file that `genzoo.load` reads."""
+        return self.path / "model" / "model.safetensors"
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of its log."""
+        return read_log(self.path / "log.jsonl")
+
+    def metrics(self) -> dict[str, Any]:
+        """What evaluations have found so far."""
+        path = self.path / "metrics.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def states(self) -> list[Path]:
+        """Checkpoints of rank 0, newest first."""
+        return sorted((p for p in (self.path / "state").glob("step-*.safetensors") if ".rank" not in p.name), reverse=True)
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """The run in a folder.
+
+    Raises:
+        UserError: There is no such folder, or it is no run; the message has the nearest name.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        raise UserError(f"there is no run at '{folder}'{nearest(folder.name, siblings)}")
+    if not (folder / "config.toml").exists():
+        raise UserError(f"'{folder}' is not a run: it has no config.toml")
+    return Run(folder)
+
+
+def new_run(root: str | os.PathLike[str], name: str | None, default: str) -> Run:
+    """Make a run folder that no other run has: a given name must be free, the system's name is numbered until it is."""
+    root = Path(root)
+    if name and (Path(name).name != name or name in (".", "..")):
+        raise UserError(f"name={name} is not a plain folder name; use runs=FOLDER to choose where runs go")
+    root.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 100_000):
+        folder = root / (name or (default if number == 1 else f"{default}-{number}"))
+        try:
+            folder.mkdir()  # atomic: of two processes, one makes it
+        except FileExistsError:
+            if name:
+                raise UserError(f"a run named '{name}' is in {root}; choose another name, or 'genzoo resume {folder}'") from None
+            continue
+        return Run(folder)
+    raise UserError(f"{root} has too many runs of {default}; give name=")
+
+
+@contextlib.contextmanager
+def held(run: Run) -> Iterator[None]:
+    """Hold a run folder for this process. The lock falls with the process, however that ends.
+
+    Raises:
+        UserError: Another process trains in this folder.
+    """
+    state = run.path / "state"
+    state.mkdir(exist_ok=True)
+    with open(state / ".lock", "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(f"another process ({lock.read().strip() or 'unknown'}) is training in {run.path}") from None
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()}")
+        lock.flush()
+        checkpoint.sweep(state)
+        checkpoint.sweep(run.path / "model")
+        yield
+
+
+def state_path(run: Run, step: int, rank: int = 0) -> Path:
+    """File of a rank's state after `step` steps."""
+    return run.path / "state" / (f"step-{step:09d}" + (f".rank{rank}" if rank else "") + ".safetensors")
+
+
+def newest_state(run: Run, world: int, say: Any = print) -> tuple[int, list[tuple[dict[str, Tensor], dict[str, Any]]]] | None:
+    """Read the newest whole checkpoint of all ranks; a damaged one is named and the one before it used.
+
+    Returns:
+        The step and each rank's tensors and meta, or None where there is no checkpoint yet.
+
+    Raises:
+        DamagedFile: There are checkpoints and all of them are damaged.
+    """
+    damaged: list[str] = []
+    for path in run.states():
+        step = int(path.stem.split("-")[1])
+        try:
+            parts = [checkpoint.read(state_path(run, step, rank)) for rank in range(world)]
+        except (DamagedFile, FileNotFoundError) as error:
+            damaged.append(str(error))
+            say(f"{error}; trying the one before it")
+            continue
+        return step, parts
+    if damaged:
+        raise DamagedFile(f"no checkpoint of {run.path} is whole: {damaged[0]}")
+    return None
+
+
+def prune(run: Run, keep: int = 2) -> None:
+    """Remove checkpoints but the newest `keep`, of all ranks."""
+    for old in run.states()[keep:]:
+        for part in old.parent.glob(old.name.removesuffix(".safetensors") + "*"):
+            part.unlink(missing_ok=True)
+
+
+def write_model(run: Run, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write model/: the weights with their settings in one file, and the settings again for people and other tools."""
+    checkpoint.write(run.model, tensors, meta)
+    write_atomic(run.path / "model" / "config.json", json.dumps(dict(meta), indent=2).encode() + b"\n")
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a model from a run folder, a model folder, an export, or a file.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+    path = Path(path)
+    for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
+        if candidate.is_file():
+            return checkpoint.read(candidate)
+    if path.is_dir() and (path / "config.toml").exists():
+        raise UserError(f"run '{path}' has no model yet; 'genzoo resume {path}' goes on training it")
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise UserError(f"there is no model at '{path}'{nearest(path.name, siblings)}")
+
+
+def toml(sections: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]], header: str) -> str:
+    """Settings as TOML, one section a table; a value that differs from its default says so."""
+    lines = [f"# {line}" for line in header.splitlines()]
+    for section, values in sections.items():
+        lines += ["", f"[{section}]"]
+        for key, value in values.items():
+            default = defaults.get(section, {}).get(key, value)
+            note = f"  # default {_toml_value(default)}" if _toml_value(default) != _toml_value(value) else ""
+            lines.append(f"{key} = {_toml_value(value)}{note}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if value is None:
+        return '"none"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    return json.dumps(value) if isinstance(value, (str, int)) else repr(value)
+
+
+def now() -> str:
+    """The time, to the second, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,295 @@
+"""The one training loop: batches, steps, optimisers, devices and files, and not one model's name."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genzoo.core import checkpoint
+from genzoo.core.errors import TrainingStopped, UserError
+from genzoo.core.pictures import write_atomic
+from genzoo.core.system import Batch, Fits, System
+from genzoo.data import Batches, Dataset, to_float
+from genzoo.training.card import model_card
+from genzoo.training.feed import Feed
+from genzoo.training.folder import Run, newest_state, prune, state_path, write_model
+from genzoo.training.meters import LogFile, Meter, Progress
+from genzoo.training.preview import preview, save_preview, training_gif
+from genzoo.training.runtime import Runtime, random_state, set_random_state
+from genzoo.training.settings import TrainSettings
+from genzoo.training.update import Average, Updater, shared_buffers
+
+BAD_STEPS = 25
+"""This many steps in a row without one finite update end a run."""
+SECONDS_BETWEEN_SAVES = 60.0
+
+
+class Trainer:
+    """Trains one system in one run folder, which the caller holds.
+
+    Args:
+        system: On the runtime's device.
+        dataset: Training split.
+        runtime: Device, precision, ranks.
+        settings: With nothing left to choose (see `training.train`).
+        run: Where everything is written.
+        meta: What model/ says of the model: name, arguments, data.
+        quiet: Show no progress.
+    """
+
+    def __init__(
+        self, system: System, dataset: Dataset, runtime: Runtime, settings: TrainSettings, run: Run, meta: dict[str, Any], *, quiet: bool = False
+    ) -> None:
+        self.system, self.dataset, self.runtime, self.settings, self.run, self.meta = system, dataset, runtime, settings, run, meta
+        self.quiet = quiet or not runtime.main
+        self.fits = isinstance(system, Fits)
+        self.batches = Batches(dataset, settings.batch, settings.seed, 0 if self.fits else runtime.rank, 1 if self.fits else runtime.world)
+        self.update = Updater(system, runtime, clip=settings.clip, warmup=settings.warmup or 0.0, decay=settings.decay or "none")
+        self.average = Average(system, settings.ema) if settings.ema and self.update.optimizers else None
+        self.step, self.seconds, self.stop = 0, 0.0, 0
+        if settings.compile:
+            for child in system.children():
+                child.compile()
+
+    @property
+    def shown(self) -> System:
+        """The system that is sampled and kept: the averaged one where there is one."""
+        return self.average.system if self.average else self.system
+
+    @property
+    def finished(self) -> bool:
+        """True when the budget is spent or the fit has converged."""
+        if self.fits and self.step and self.system.converged:
+            return True
+        return self.settings.steps is not None and self.step >= self.settings.steps
+
+    # ---- the loop ------------------------------------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Train to the end of the budget.
+
+        Raises:
+            TrainingStopped: By a signal, or because the losses stayed without a finite value; the state is saved.
+        """
+        s, total = self.settings, self.settings.steps
+        every = {
+            "log": s.log_every or max(1, min(100, (total or 1000) // 200)),
+            "sample": s.sample_every or max(1, (total or 10**9) // 10),
+        }
+        log = LogFile(self.run.path / "log.jsonl", self.step) if self.runtime.main else None
+        board = self._tensorboard()
+        progress, meter = Progress(total, self.step, quiet=self.quiet), Meter()
+        begun, saved_at, seconds_before, drawn = time.monotonic(), time.monotonic(), self.seconds, -1
+        feed = Feed(self.batches.in_order if self.fits else self.batches.at, self.step, total, threads=s.workers)
+        try:
+            with _signals(self):
+                if self.step == 0:
+                    self.save()
+                for raw in feed:
+                    logs = self._one(to_float(raw, self.runtime.device, torch.channels_last))
+                    meter.add(logs)
+                    self.step += 1
+                    progress.advance()
+                    self.seconds = seconds_before + time.monotonic() - begun
+                    finished = self.finished
+                    if self.step % every["log"] == 0 or finished:
+                        self._log(meter.read(), log, board, progress)
+                    self._check_health()
+                    if (self.step % every["sample"] == 0 or finished) and self.runtime.main:
+                        self.draw()
+                        drawn = self.step
+                    late = s.minutes is not None and time.monotonic() - begun > 60 * s.minutes
+                    due = self.step % s.save_every == 0 if s.save_every else time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
+                    self._end_early(late, due, progress, finished)
+                    if finished or self.want_save:
+                        self.save()
+                        saved_at = time.monotonic()
+                    if finished or self.out_of_time:
+                        break
+        finally:
+            feed.close()
+            progress.close()
+            if log:
+                log.close()
+            if board:
+                board.close()
+        if self.runtime.main:
+            if drawn != self.step:
+                self.draw()
+            training_gif(self.run.path / "samples", self.run.path / "training.gif")
+            write_atomic(self.run.path / "README.md", model_card(self.run, self.meta, self.step, self.seconds, self.update.counts()).encode())
+
+    def _one(self, batch: Batch) -> dict[str, Tensor]:
+        if self.fits:
+            self.system.observe(batch)
+            return self.system.end_of_pass() if (self.step + 1) % self.batches.pass_length() == 0 else {}
+        self.system.train()
+        self.update.begin(self.step, self.settings.steps)
+        with self.runtime.autocast():
+            logs = self.system.training_step(batch, self.update)
+        self.update.end()
+        if self.average:
+            self.average.update(self.step)
+        return logs
+
+    def _end_early(self, late: bool, due: bool, progress: Progress, finished: bool) -> None:
+        """Let all ranks agree on signals, on the clock and on when to save; stop, saved, on a signal."""
+        signum, flags = self.stop, (2 if late else 0) | (1 if due else 0)
+        if self.runtime.world > 1:
+            signum = self.runtime.largest(signum)
+            flags = self.runtime.largest(flags)
+        self.out_of_time = bool(flags & 2)
+        self.want_save = bool(flags)
+        if signum and not finished:
+            self.save()
+            name = signal.Signals(signum).name
+            raise TrainingStopped(f"{name}: saved at step {self.step}; 'genzoo resume {self.run.path}' goes on exactly here", 128 + signum)
+        if self.out_of_time and not finished:
+            progress.say(f"minutes={self.settings.minutes} are over: saved at step {self.step}; 'genzoo resume {self.run.path}' goes on for as long again")
+
+    def _check_health(self) -> None:
+        """Stop a run whose updates have been skipped too often in a row."""
+        interval = 1 if not self.update.waits else 50
+        if self.step % interval or int(self.update.in_a_row) < BAD_STEPS:
+            return
+        self.save()
+        names = ", ".join(f"{name} ({count} times)" for name, count in self.update.counts().items() if count)
+        raise TrainingStopped(
+            f"no finite loss or gradient for {int(self.update.in_a_row)} steps: {names}. The weights of the last good step are saved at step {self.step}. "
+            "Try a lower lr, clip=1, warmup=0.05, precision=fp32, or look for broken values in the data."
+        )
+
+    def _log(self, means: dict[str, float], log: LogFile | None, board: Any, progress: Progress) -> None:
+        if not log:
+            return
+        skipped = sum(self.update.counts().values())
+        line = {"step": self.step, "seconds": round(self.seconds, 3), **{k: _short(v) for k, v in means.items()}}
+        if skipped:
+            line["skipped"] = skipped
+        for optimizer in list(self.update.optimizers.values())[:1]:
+            line["lr"] = _short(float(optimizer.param_groups[0]["lr"]))
+        log.write(line)
+        progress.line({**means, **({"skipped": skipped} if skipped else {})})
+        if board:
+            for key, value in means.items():
+                board.add_scalar(key, value, self.step)
+
+    def draw(self) -> None:
+        """Write the sample picture of this step."""
+        batch = to_float(self.batches.in_order(0), self.runtime.device)
+        if self.fits and not self.system.converged and self.step < self.batches.pass_length():
+            return  # nothing has been fitted before the first pass is over
+        pixels = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
+        if pixels is not None:
+            save_preview(self.run.path / "samples", self.step, pixels)
+
+    def _tensorboard(self) -> Any:
+        if not (self.settings.tensorboard and self.runtime.main):
+            return None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UserError("tensorboard=true needs the extra: pip install 'genzoo[track]'") from None
+        return SummaryWriter(str(self.run.path / "tensorboard"))
+
+    # ---- state ---------------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write state/ (all that resuming needs, of every rank) and model/ (what is used afterwards), each whole or not at all."""
+        tensors = checkpoint.pack("rng", random_state(self.runtime.device))
+        tensors |= checkpoint.pack("buffers", dict(self.system.named_buffers()))
+        if self.runtime.rank:
+            checkpoint.write(state_path(self.run, self.step, self.runtime.rank), tensors, {"step": self.step})
+            self.runtime.barrier()
+            self.runtime.barrier()
+            return
+        optim: dict[str, Any] = {}
+        for name, optimizer in self.update.optimizers.items():
+            more, optim[name] = checkpoint.optimizer_tensors(name, optimizer)
+            tensors |= more
+        tensors |= checkpoint.pack("params", dict(self.system.named_parameters()))
+        if self.average:
+            tensors |= checkpoint.pack("ema", self.average.system.state_dict())
+        tensors |= {f"skipped.{k}": v for k, v in self.update.blame.items()} | {"in_a_row": self.update.in_a_row}
+        meta = {
+            **self.meta, "step": self.step, "seconds": self.seconds, "optim": optim, "world": self.runtime.world,
+            "scalers": {k: v.state_dict() for k, v in self.update.scalers.items()}, "data_digest": self.dataset.digest,
+        }  # fmt: skip
+        self.runtime.barrier()  # every rank's part is on the disk before the file that makes the checkpoint count
+        checkpoint.write(state_path(self.run, self.step), tensors, meta)
+        write_model(self.run, self.shown.state_dict(), {**self.meta, "step": self.step})
+        prune(self.run)
+        self.runtime.barrier()
+
+    def restore(self, say: Any = print) -> bool:
+        """Go back to the newest whole checkpoint. Returns False where there is none yet."""
+        found = newest_state(self.run, self.runtime.world, say)
+        if found is None:
+            return False
+        self.step, parts = found
+        tensors, meta = parts[0]
+        if meta["world"] != self.runtime.world:
+            raise UserError(f"{self.run.path} was trained by {meta['world']} processes and goes on exactly only with as many, not {self.runtime.world}")
+        if meta["data_digest"] != self.dataset.digest:
+            raise UserError(f"the data of {self.run.path} has changed since it was saved (digest {self.dataset.digest[:12]}, was {meta['data_digest'][:12]}); "
+                            "put it back, or start a new run")  # fmt: skip
+        own = parts[self.runtime.rank][0]
+        state = checkpoint.unpack("params", tensors) | checkpoint.unpack("buffers", own)
+        with torch.no_grad():
+            for name, t in [*self.system.named_parameters(), *self.system.named_buffers()]:
+                t.copy_(state[name])
+        if self.average:
+            self.average.system.load_state_dict(checkpoint.unpack("ema", tensors))
+        for name, optimizer in self.update.optimizers.items():
+            checkpoint.restore_optimizer(name, optimizer, tensors, meta["optim"][name])
+            self.update.scalers[name].load_state_dict(meta["scalers"][name])
+            self.update.blame[name].copy_(tensors[f"skipped.{name}"])
+        self.update.in_a_row.copy_(tensors["in_a_row"])
+        self.seconds = meta["seconds"]
+        set_random_state(checkpoint.unpack("rng", own), self.runtime.device)
+        return True
+
+    # ---- ranks ---------------------------------------------------------------------------------------------------------------
+
+    def disagreement(self) -> float:
+        """Greatest difference of any parameter or shared statistic between ranks; 0 when all is well."""
+        worst = 0.0
+        for t in [*self.system.parameters(), *shared_buffers(self.system)]:
+            mean = t.detach().clone()
+            self.runtime.mean([mean])
+            worst = max(worst, float((mean - t).abs().max()))
+        return worst
+
+
+@contextmanager
+def _signals(trainer: Trainer) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a wish to stop after this step; a second SIGINT interrupts at once."""
+
+    def ask(signum: int, _: FrameType | None) -> None:
+        if trainer.stop == signal.SIGINT == signum:
+            raise KeyboardInterrupt
+        trainer.stop = signum
+
+    try:
+        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals belong to somebody else
+        yield
+        return
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+

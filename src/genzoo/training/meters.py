@@ -1,0 +1,143 @@
+"""Logs of a run: means on the device, read only when a line is written; a progress bar or plain lines for the person."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Meter:
+    """Means of named scalars since the last reading. Nothing is read off the device before `read`."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, Tensor] = {}
+
+    def add(self, logs: dict[str, Tensor]) -> None:
+        """Take in the logs of one step. Values that are not finite are left out of the mean (they are counted elsewhere)."""
+        for key, value in logs.items():
+            value = torch.as_tensor(value).detach().float()
+            finite = torch.isfinite(value)
+            value = torch.where(finite, value, 0.0)
+            if key in self.sums:
+                self.sums[key] += value
+                self.counts[key] += finite
+            else:
+                self.sums[key], self.counts[key] = value.clone(), finite.float()
+
+    def read(self) -> dict[str, float]:
+        """The means as numbers, in one transfer, and start anew. A key without a finite value is NaN."""
+        if not self.sums:
+            return {}
+        both = torch.stack([torch.stack(list(self.sums.values())), torch.stack(list(self.counts.values()))]).tolist()
+        means = {k: s / c if c else float("nan") for k, s, c in zip(self.sums, *both, strict=True)}
+        self.sums, self.counts = {}, {}
+        return means
+
+
+class LogFile:
+    """`log.jsonl`: one JSON object a line. Lines past the step that a run resumes from are dropped.
+
+    Args:
+        path: The file.
+        step: Step that the run starts from.
+    """
+
+    def __init__(self, path: Path, step: int = 0) -> None:
+        lines = [line for line in read_log(path) if line["step"] <= step]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        self.file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append a line."""
+        self.file.write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; an unfinished last line (a killed run) is left out."""
+    found = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+    return found
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:02:03 or 2:03."""
+    m, s = divmod(int(seconds), 60)
+    h, m = divmod(m, 60)
+    return f"{h}:{m:02d}:{s:02d}" if h else f"{m}:{s:02d}"
+
+
+class Progress:
+    """A rich bar with rate and ETA on a terminal, plain lines otherwise, nothing when quiet.
+
+    Args:
+        total: Steps in all; None when it is not known.
+        start: Steps already done.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, total: int | None, start: int = 0, *, quiet: bool = False) -> None:
+        self.total, self.start, self.done, self.begun, self.quiet = total, start, start, time.monotonic(), quiet
+        self.bar: Any = None
+        self.shown = 0.0
+        if not quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Rich
+
+            self.bar = Rich(
+                MofNCompleteColumn(), BarColumn(None), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False),
+                TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[logs]}"), console=Console(stderr=True), expand=True,
+            )  # fmt: skip
+            self.bar.start()
+            self.task = self.bar.add_task("", total=total, completed=start, rate="", logs="")
+
+    def advance(self) -> None:
+        """One more step is done."""
+        self.done += 1
+        if self.bar and (now := time.monotonic()) - self.shown > 0.1:
+            self.shown = now
+            self.bar.update(self.task, completed=self.done, rate=f"{self.rate:.1f} steps/s")
+
+    @property
+    def rate(self) -> float:
+        """Steps per second in this process."""
+        return (self.done - self.start) / max(time.monotonic() - self.begun, 1e-9)
+
+    def line(self, logs: dict[str, float]) -> None:
+        """Show the logs of an interval."""
+        text = "  ".join(f"{k} {v:.4g}" for k, v in logs.items())
+        if self.bar:
+            self.bar.update(self.task, completed=self.done, logs=text)
+        elif not self.quiet and (time.monotonic() - self.shown > 2 or self.done == self.total):
+            self.shown = time.monotonic()
+            left = f", {clock((self.total - self.done) / max(self.rate, 1e-9))} left" if self.total else ""
+            print(f"step {self.done}{f'/{self.total}' if self.total else ''}  {self.rate:.1f} steps/s{left}  {text}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        if self.bar:
+            self.bar.console.print(text, highlight=False, markup=False)
+        elif not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar down."""
+        if self.bar:
+            self.bar.update(self.task, completed=self.done)
+            self.bar.stop()

@@ -1,0 +1,73 @@
+"""Sample pictures during training: the same noise every time, chosen by capability."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from genzoo.core.pictures import grid, picture, save_gif, save_png
+from genzoo.core.system import Batch, Completes, Decodes, Encodes, Samples, System, Translates
+from genzoo.training.runtime import Runtime, untouched_randomness
+
+COUNT = 36
+FRAMES = 60
+
+
+@torch.no_grad()
+def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0, count: int = COUNT) -> np.ndarray | None:
+    """The picture that tells most of a system: samples, or inputs over their translations. None where it can show nothing yet."""
+    was_training = system.training
+    system.eval()
+    try:
+        with untouched_randomness(runtime.device, seed) as generator, runtime.autocast():
+            if isinstance(system, Translates):
+                return grid(torch.cat(_translations(system, batch)), columns=8)
+            if isinstance(system, Samples):
+                return picture(system.sample(count, generator=generator).float())
+            if isinstance(system, Encodes) and isinstance(system, Decodes) and "image" in batch:
+                x = batch["image"][:16]
+                return grid(torch.cat([x, system.decode(system.encode(x)).float()]), columns=8)
+            if isinstance(system, Completes) and "image" in batch:
+                x = batch["image"][:8]
+                known = torch.ones_like(x[:, :1], dtype=torch.bool)
+                known[..., x.shape[-2] // 2 :, :] = False
+                return grid(torch.cat([x, system.complete(x, known, generator=generator).float()]), columns=8)
+    finally:
+        system.train(was_training)
+    return None
+
+
+def _translations(system: Translates, batch: Batch) -> list[Tensor]:
+    rows: list[Tensor] = []
+    for direction in system.directions:
+        x = batch[direction.split("2")[0]][:8]
+        rows += [x, system.translate(x, direction=direction).float()]
+        if len(x) < 8:
+            rows[-2:] = [torch.cat([r, torch.ones_like(r[:1]).expand(8 - len(r), *r.shape[1:])]) for r in rows[-2:]]
+    channels = max(r.shape[1] for r in rows)
+    return [r.expand(-1, channels, -1, -1) if r.shape[1] == 1 else r for r in rows]
+
+
+def save_preview(folder: Path, step: int, pixels: np.ndarray) -> Path:
+    """Write samples/step_*.png."""
+    return save_png(folder / f"step_{step:09d}.png", pixels)
+
+
+def training_gif(folder: Path, to: Path) -> Path | None:
+    """Join the sample pictures of a run into a GIF of at most `FRAMES` frames and 480 px."""
+    paths = sorted(folder.glob("step_*.png"))
+    if len(paths) < 2:
+        return None
+    chosen = [paths[round(i * (len(paths) - 1) / (min(len(paths), FRAMES) - 1))] for i in range(min(len(paths), FRAMES))]
+    frames = []
+    for path in chosen:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+            small.thumbnail((480, 480))
+            frames.append(np.asarray(small))
+    same = [f for f in frames if f.shape == frames[-1].shape]
+    return save_gif(to, same)

@@ -1,0 +1,145 @@
+"""Where a training runs: device, precision, ranks, random state."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from genzoo.core.errors import UserError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The device, the precision and this process's place among the ranks.
+
+    Args:
+        device: Where tensors live.
+        precision: "fp32", "bf16" or "fp16".
+        rank: This process, from 0.
+        world: Number of processes.
+    """
+
+    device: torch.device
+    precision: str
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def main(self) -> bool:
+        """True on the rank that writes files."""
+        return self.rank == 0
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """The context in which networks run."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
+
+    def mean(self, tensors: list[Tensor]) -> None:
+        """Average tensors over ranks in place, as one message."""
+        if self.world == 1 or not tensors:
+            return
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        dist.all_reduce(flat)
+        flat /= self.world
+        for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            t.copy_(part.view_as(t))
+
+    def same(self, module: nn.Module) -> None:
+        """Give every rank the parameters and buffers of rank 0."""
+        if self.world > 1:
+            for t in [*module.parameters(), *module.buffers()]:
+                dist.broadcast(t.data, 0)
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.world > 1:
+            dist.barrier()
+
+    def agree(self, value: str) -> str:
+        """Rank 0's text, on every rank."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, 0)
+        return box[0]
+
+    def largest(self, value: int) -> int:
+        """The largest of all ranks' values: how a signal on one rank stops them all."""
+        if self.world == 1:
+            return value
+        t = torch.tensor([value], device=self.device if self.device.type == "cuda" else "cpu")
+        dist.all_reduce(t, op=dist.ReduceOp.MAX)
+        return int(t)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device that a person asks for, or the best one there is."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        found = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * torch.backends.mps.is_available()
+        raise UserError(f"device={wanted} is not here; this machine has {', '.join(found)} (auto picks the best)") from None
+    return device
+
+
+def start(device: str = "auto", precision: str = "auto", *, deterministic: bool = True) -> Runtime:
+    """Choose device and precision, and join the other ranks when torchrun has started this process."""
+    where = pick_device(device)
+    if where.type == "cuda":
+        torch.backends.cudnn.deterministic = deterministic
+        torch.backends.cudnn.benchmark = not deterministic
+    if precision == "auto":
+        precision = "bf16" if where.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if precision == "fp16" and where.type == "cpu":
+        raise UserError("precision=fp16 is not for the CPU; give bf16 or fp32")
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1:
+        return Runtime(where, precision)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    return Runtime(where, precision, dist.get_rank(), dist.get_world_size())
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of the default generators, as tensors."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Restore what `random_state` returned."""
+    # The clones are needed: set_rng_state reads past a view's offset.
+    torch.set_rng_state(state["cpu"].clone())
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"].clone(), device)
+    if "mps" in state and device.type == "mps":
+        torch.mps.set_rng_state(state["mps"].clone())
+
+
+@contextlib.contextmanager
+def untouched_randomness(device: torch.device, seed: int) -> Iterator[torch.Generator]:
+    """A seeded generator for a picture or a measure, with the default generators left as they were."""
+    before = random_state(device)
+    try:
+        torch.manual_seed(seed)
+        yield torch.Generator(device).manual_seed(seed)
+    finally:
+        set_random_state(before, device)

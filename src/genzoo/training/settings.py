@@ -1,0 +1,61 @@
+"""The keys that every training takes beside the system's own and the data's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Steps = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How long, how and where to train. None means: what suits the system, the device or the budget.
+
+    Args:
+        steps: Optimiser steps in the whole run; schedules are functions of step / steps.
+        minutes: Stop, saved, after this much time, even if steps are left; 'genzoo resume' goes on for as long again.
+        batch: Examples in a step, over all ranks together.
+        seed: Seed of initial weights, data order and noise.
+        name: Name of the run folder; the system's name, numbered if taken, when not given.
+        device: auto, cpu, cuda, cuda:1, mps ...
+        precision: Arithmetic of the networks; weights stay float32. auto is bf16 on CUDA where it has it, else fp32.
+        ema: Decay per step of the averaged weights that are sampled and kept; 0 turns averaging off.
+        compile: Compile the networks with torch.compile: slower to start, faster after.
+        workers: Threads that prepare batches ahead.
+        sample_every: Steps between sample pictures; a tenth of the run when not given.
+        save_every: Steps between checkpoints; once a minute when not given.
+        log_every: Steps between log lines; a two-hundredth of the run when not given.
+        clip: Greatest gradient norm of each optimiser's parameters; larger gradients are scaled down to it.
+        warmup: Share of the run in which the learning rate rises from 0.
+        decay: How the learning rate falls after warm-up, on top of the system's own schedule.
+        deterministic: On CUDA, choose kernels that give the same bits every time; false is faster.
+        tensorboard: Also write TensorBoard event files (needs the 'track' extra).
+        runs: Folder of run folders.
+    """
+
+    steps: Steps | None = None
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    batch: Steps | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    name: str | None = None
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    ema: Annotated[float, Field(ge=0, lt=1)] | None = None
+    compile: bool = False
+    workers: Annotated[int, Field(ge=0, le=64)] = 1
+    sample_every: Steps | None = None
+    save_every: Steps | None = None
+    log_every: Steps | None = None
+    clip: Annotated[float, Field(gt=0)] | None = None
+    warmup: Annotated[float, Field(ge=0, lt=1)] | None = None
+    decay: Literal["none", "linear", "cosine"] | None = None
+    deterministic: bool = True
+    tensorboard: bool = False
+    runs: str = "runs"
+
+
+FALLBACKS = {"steps": 10_000, "batch": 64, "ema": 0.0, "warmup": 0.0, "decay": "none"}
+"""What a key is when neither the person nor the system's `defaults` says."""

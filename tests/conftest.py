@@ -1,0 +1,96 @@
+"""Shared fixtures: a private cache, tiny data of every kind, and systems built at their tiny size."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genzoo.core import registry, schema
+from genzoo.core.system import Batch, System
+from genzoo.data import DataSettings
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory):
+    """Tests neither read nor write the person's cache and data folders."""
+    before = {k: os.environ.get(k) for k in ("GENZOO_CACHE", "GENZOO_DATA", "GENZOO_WEIGHTS")}
+    os.environ["GENZOO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ.pop("GENZOO_DATA", None)
+    os.environ.pop("GENZOO_WEIGHTS", None)
+    yield
+    for k, v in before.items():
+        os.environ.pop(k, None)
+        if v is not None:
+            os.environ[k] = v
+
+
+def system_shape(name: str) -> tuple[int, ...]:
+    """Shape of one example at a system's tiny size."""
+    cls = registry.system_class(name)
+    return tuple(cls.tiny.get("shape", schema.settings(cls)["shape"].default))
+
+
+def build(name: str, **overrides: object) -> System:
+    """A system or preset at its tiny size."""
+    cls = registry.system_class(name)
+    preset = registry.names()[name][1]
+    return cls(**{**cls.tiny, **(cls.presets[preset] if preset else {}), **_tiny_again(cls, preset), **overrides})
+
+
+def _tiny_again(cls: type[System], preset: str | None) -> dict[str, object]:
+    """A preset's sizes give way to the tiny ones; its choices (words and truth values) stay."""
+    if not preset:
+        return {}
+    chosen = cls.presets[preset]
+    return {k: v for k, v in cls.tiny.items() if k in chosen and not isinstance(chosen[k], (str, bool))}
+
+
+def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
+    """A random batch of the kind, shape and grey levels that a system learns from."""
+    g = torch.Generator().manual_seed(seed)
+    shape = tuple(system.hparams["shape"])
+    if len(shape) == 1:
+        return {"points": torch.randn(n, *shape, generator=g)}
+    levels = system.hparams.get("levels", 256)
+    if system.hparams.get("likelihood") == "bernoulli":
+        levels = 2
+
+    def images() -> torch.Tensor:
+        return torch.randint(0, levels, (n, *shape), generator=g).float() / (levels - 1) * 2 - 1
+
+    if system.data == "unpaired":
+        return {"a": images(), "b": images()}
+    return {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
+
+
+def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
+    """Write a tiny data set that a system at its tiny size trains on."""
+    cls, shape = registry.system_class(name), system_shape(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(shape) == 1:
+        return DataSettings(data="moons")
+    rng = np.random.default_rng(0)
+    c, h, w = shape
+    binarize = "threshold" if cls.tiny.get("levels") == 2 or cls.tiny.get("likelihood", schema.settings(cls).get("likelihood")) == "bernoulli" else "none"
+
+    def images() -> np.ndarray:
+        return rng.integers(0, 256, (n, h, w) if c == 1 else (n, h, w, c), dtype=np.uint8)
+
+    if cls.data == "exemplar":
+        Image.fromarray(images()[0]).save(folder / "exemplar.png")
+        return DataSettings(data=str(folder / "exemplar.png"), size=(h, w))
+    if cls.data == "unpaired":
+        for side in ("A", "B"):
+            (folder / f"train{side}").mkdir(exist_ok=True)
+            for i, image in enumerate(images()):
+                Image.fromarray(image).save(folder / f"train{side}" / f"{i}.png")
+        return DataSettings(data=str(folder), size=(h, w))
+    np.savez(folder / "data.npz", images=images(), labels=rng.integers(0, 3, n))
+    return DataSettings(data=str(folder / "data.npz"), size=(h, w), binarize=binarize)
