@@ -78,7 +78,12 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
         return DataSettings(data="moons")
     rng = np.random.default_rng(0)
     c, h, w = shape
-    binarize = "threshold" if cls.tiny.get("levels") == 2 or cls.tiny.get("likelihood", schema.settings(cls).get("likelihood")) == "bernoulli" else "none"
+    binarize = (
+        "threshold"
+        if cls.tiny.get("levels") == 2
+        or cls.tiny.get("likelihood", schema.settings(cls).get("likelihood")) == "bernoulli"
+        else "none"
+    )
 
     def images() -> np.ndarray:
         return rng.integers(0, 256, (n, h, w) if c == 1 else (n, h, w, c), dtype=np.uint8)

@@ -27,7 +27,13 @@ TENSORS = {
 
 def test_round_trip_keeps_values_dtypes_and_meta(tmp_path):
     tied = torch.randn(4, 5)
-    tensors = {**TENSORS, "a": tied, "b": tied, "view": tied[:, 1:3], "wide": torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last)}
+    tensors = {
+        **TENSORS,
+        "a": tied,
+        "b": tied,
+        "view": tied[:, 1:3],
+        "wide": torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last),
+    }
     checkpoint.write(tmp_path / "x.safetensors", tensors, {"step": 3, "names": ["é", '"digest":"']})
     found, meta = checkpoint.read(tmp_path / "x.safetensors")
     assert meta == {"step": 3, "names": ["é", '"digest":"']}
@@ -57,7 +63,7 @@ def test_a_truncated_file_is_refused(tmp_path, size):
     path = tmp_path / "x.safetensors"
     checkpoint.write(path, TENSORS, {})
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(DamagedFile, match="x.safetensors"):
+    with pytest.raises(DamagedFile, match=r"x\.safetensors"):
         checkpoint.read(path)
 
 
@@ -94,7 +100,12 @@ def test_kill_9_during_writing_leaves_a_whole_file(tmp_path, kills):
     path = tmp_path / "x.safetensors"
     rng = random.Random(kills)
     for _ in range(kills):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
         assert writer.stdout is not None
         said = int(writer.stdout.readline())
         time.sleep(rng.random() * 0.05)

@@ -175,7 +175,9 @@ def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> tuple[dict
     return tensors, {"groups": groups, "scalars": scalars}
 
 
-def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+def restore_optimizer(
+    name: str, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
+) -> None:
     """Give an optimiser its saved state back, every tensor in the memory layout of its parameter.
 
     Fused kernels walk parameter and moments in memory order, so a moment restored in another layout would be wrong.
@@ -190,7 +192,10 @@ def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, tensors: Mapp
     for key, value in meta["scalars"].items():
         index, field = key.split(".", 1)
         state.setdefault(int(index), {})[field] = value
-    groups = [{**g, "params": old["params"]} for g, old in zip(meta["groups"], optimizer.state_dict()["param_groups"], strict=True)]
+    groups = [
+        {**g, "params": old["params"]}
+        for g, old in zip(meta["groups"], optimizer.state_dict()["param_groups"], strict=True)
+    ]
     for g in groups:
         if isinstance(g.get("betas"), list):
             g["betas"] = tuple(g["betas"])

@@ -39,14 +39,18 @@ def grid(images: Tensor, *, columns: int | None = None, gap: int = 2, scale: int
     columns = columns or max(1, math.ceil(math.sqrt(n)))
     rows = math.ceil(n / columns)
     scale = scale or max(1, 48 // h)
-    canvas = np.full((rows * (h * scale + gap) - gap, columns * (w * scale + gap) - gap, pixels.shape[1]), 255, np.uint8)
+    canvas = np.full(
+        (rows * (h * scale + gap) - gap, columns * (w * scale + gap) - gap, pixels.shape[1]), 255, np.uint8
+    )
     for i, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
         y, x = i // columns * (h * scale + gap), i % columns * (w * scale + gap)
         canvas[y : y + h * scale, x : x + w * scale] = image.repeat(scale, 0).repeat(scale, 1)
     return canvas
 
 
-def scatter(points: Tensor, *, size: int = 384, extent: float = 4.0, colour: tuple[int, int, int] = (30, 90, 200)) -> np.ndarray:
+def scatter(
+    points: Tensor, *, size: int = 384, extent: float = 4.0, colour: tuple[int, int, int] = (30, 90, 200)
+) -> np.ndarray:
     """Draw [N, 2] points on a white square that shows [-extent, extent]², uint8 [size, size, 3]."""
     canvas = np.full((size, size, 3), 255, np.uint8)
     xy = ((points.detach().cpu().double()[:, :2].numpy() / extent + 1) / 2 * (size - 1)).round()
@@ -86,7 +90,9 @@ def save_png(path: str | os.PathLike[str], pixels: np.ndarray | Tensor) -> Path:
 
 def save_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray | Path], *, milliseconds: int = 150) -> Path:
     """Save pictures (arrays or PNG paths) of one size as an endless GIF; the last frame stays longer."""
-    images = [Image.open(f).convert("RGB") if isinstance(f, Path) else Image.fromarray(f).convert("RGB") for f in frames]
+    images = [
+        Image.open(f).convert("RGB") if isinstance(f, Path) else Image.fromarray(f).convert("RGB") for f in frames
+    ]
     if not images:
         raise ValueError("a GIF needs at least one frame")
     durations = [milliseconds] * (len(images) - 1) + [milliseconds * 8]

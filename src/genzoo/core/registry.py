@@ -42,9 +42,11 @@ class Entry:
 
 def _literal(cls: ast.ClassDef, name: str) -> Any:
     for node in cls.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         if any(isinstance(t, ast.Name) and t.id == name for t in targets):
-            value = node.value  # type: ignore[union-attr]
+            value = node.value
             if isinstance(value, ast.Dict):
                 return tuple(k.value for k in value.keys if isinstance(k, ast.Constant))
             return value.value if isinstance(value, ast.Constant) else None
@@ -93,7 +95,9 @@ def find(name: str) -> tuple[Entry, str | None]:
     """
     key = name.lower().replace("_", "-")
     if key not in names():
-        raise UserError(f"there is no system '{name}'{nearest(key, names())} 'genzoo list' shows all {len(names())}.")
+        raise UserError(
+            f"there is no system '{name}'{nearest(key, names()) or '.'} 'genzoo list' shows all {len(names())}."
+        )
     system, preset = names()[key]
     return entries()[system], preset
 
@@ -104,7 +108,11 @@ def system_class(name: str) -> type[System]:
 
     entry, _ = find(name)
     module = importlib.import_module(entry.module)
-    (cls,) = (c for c in vars(module).values() if isinstance(c, type) and issubclass(c, System) and c.__module__ == module.__name__)
+    (cls,) = (
+        c
+        for c in vars(module).values()
+        if isinstance(c, type) and issubclass(c, System) and c.__module__ == module.__name__
+    )
     return cls
 
 

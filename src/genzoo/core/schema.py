@@ -11,6 +11,7 @@ import inspect
 import re
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -51,7 +52,13 @@ class Setting:
 
 
 _WORDS = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "none"}
-_BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}", "multiple_of": "a multiple of {}"}
+_BOUNDS = {
+    "ge": "at least {}",
+    "gt": "more than {}",
+    "le": "at most {}",
+    "lt": "less than {}",
+    "multiple_of": "a multiple of {}",
+}
 
 
 def describe(annotation: Any) -> str:
@@ -68,7 +75,11 @@ def describe(annotation: Any) -> str:
         words = [describe(base)]
         for extra in extras:
             for constraint in getattr(extra, "metadata", [extra]):
-                words += [text.format(getattr(constraint, k)) for k, text in _BOUNDS.items() if getattr(constraint, k, None) is not None]
+                words += [
+                    text.format(getattr(constraint, k))
+                    for k, text in _BOUNDS.items()
+                    if getattr(constraint, k, None) is not None
+                ]
         return ", ".join(words)
     if get_origin(annotation) is Literal:
         return " | ".join(str(a) for a in get_args(annotation))
@@ -119,13 +130,20 @@ def settings(target: Callable[..., Any]) -> dict[str, Setting]:
 def form(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> type[BaseModel]:
     """The pydantic model of a signature: refuses unknown names, wrong types and values out of bounds."""
     fields: dict[str, Any] = {
-        s.name: (s.annotation, ... if s.required else s.default) for s in settings(target).values() if s.name not in skip
+        s.name: (s.annotation, ... if s.required else s.default)
+        for s in settings(target).values()
+        if s.name not in skip
     }
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), validate_default=False)
-    return create_model(target.__name__, __config__=config, **fields)
+    with warnings.catch_warnings():
+        # An argument may be called json or copy: pydantic's own methods of that name are not used here.
+        warnings.filterwarnings("ignore", message="Field name", category=UserWarning)
+        return create_model(target.__name__, __config__=config, **fields)
 
 
-def check(target: Callable[..., Any], values: Mapping[str, Any], *, label: str = "", skip: tuple[str, ...] = ()) -> dict[str, Any]:
+def check(
+    target: Callable[..., Any], values: Mapping[str, Any], *, label: str = "", skip: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Return all arguments of `target` with `values` checked and converted and defaults filled in.
 
     Strings are read as the type asks, tuples from "1,28,28" or "28x28".
@@ -137,7 +155,7 @@ def check(target: Callable[..., Any], values: Mapping[str, Any], *, label: str =
     label = label or target.__name__
     for key in values:
         if key not in known:
-            raise UserError(f"{label} has no setting '{key}'{nearest(key, known)} Settings: {', '.join(known)}.")
+            raise UserError(f"{label} has no setting '{key}'{nearest(key, known) or '.'} Settings: {', '.join(known)}.")
     given = {k: _read(known[k].annotation, v) for k, v in values.items()}
     try:
         bound = form(target, skip=skip)(**given)
@@ -204,4 +222,6 @@ def _explain(error: Any, known: Mapping[str, Setting], values: Mapping[str, Any]
     if error["type"] == "missing" and len(error["loc"]) == 1:
         return f"{key} is required ({s.allowed})"
     given = values.get(key)
-    return f"{key}={_show(given)} is not allowed; give {s.allowed}" + ("" if s.required else f" (default {_show(s.default)})")
+    return f"{key}={_show(given)} is not allowed; give {s.allowed}" + (
+        "" if s.required else f" (default {_show(s.default)})"
+    )

@@ -17,6 +17,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from genzoo.core.errors import UserError
+
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
 classes are int64 [B] under "label"; two-dimensional points are float32 [B, D] under "points"."""
@@ -73,10 +75,12 @@ class System(nn.Module):
             from genzoo.core.schema import bind
 
             hparams = bind(type(self), args, kw)
+            if min(hparams.get("shape", (1,))) < 1:
+                raise UserError(f"shape={hparams['shape']} is not allowed; every side is at least 1")
             original(self, **hparams)
             self.hparams = hparams
 
-        cls.__init__ = bound_init  # type: ignore[method-assign]
+        cls.__init__ = bound_init  # type: ignore[assignment]
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return fresh optimisers by name. No parameter has two owners. A system that is fitted without gradients has none."""
@@ -102,11 +106,8 @@ class System(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters (or the buffers of a system without parameters) are."""
-        for t in self.parameters():
-            return t.device
-        for t in self.buffers():
-            return t.device
-        return torch.device("cpu")
+        first: Tensor | None = next(self.parameters(), next(self.buffers(), None))
+        return torch.device("cpu") if first is None else first.device
 
 
 # ---- capabilities: what commands, metrics and pages ask for --------------------------------------------------------------------

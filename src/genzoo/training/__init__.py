@@ -16,7 +16,7 @@ import torch
 from genzoo.core import registry, schema
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import write_atomic
-from genzoo.core.system import Fits, System
+from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.training.folder import Run, held, new_run, open_run, read_model, toml
 from genzoo.training.loop import Trainer
@@ -26,7 +26,14 @@ from genzoo.training.settings import FALLBACKS, TrainSettings
 __all__ = ["Run", "TrainSettings", "Trainer", "load", "open_run", "resume", "train"]
 
 
-def train(name: str, data: DataSettings, settings: TrainSettings | None = None, system: Mapping[str, Any] | None = None, *, quiet: bool = False) -> Run:
+def train(
+    name: str,
+    data: DataSettings,
+    settings: TrainSettings | None = None,
+    system: Mapping[str, Any] | None = None,
+    *,
+    quiet: bool = False,
+) -> Run:
     """Train a system on data into a new run folder.
 
     Args:
@@ -105,7 +112,7 @@ def load(path: str | Path, *, device: str = "cpu") -> System:
 
 def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
     """Fill in what the person left open: the system's `defaults`, then the general ones."""
-    fits = issubclass(cls, Fits)
+    fits = "fits" in capabilities(cls)
     general = {k: v for k, v in FALLBACKS.items() if not (fits and k == "steps")}
     chosen = {k: v for k, v in {**general, **cls.defaults}.items() if getattr(settings, k) is None}
     if fits:
@@ -123,13 +130,17 @@ def _open(data: DataSettings, cls: type[System], seed: int, quiet: bool) -> Data
 
 
 def _refuse_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -> None:
-    if issubclass(cls, Fits):
+    if "fits" in capabilities(cls):
         raise UserError(f"{cls.__name__} is fitted in one process; start it without torchrun")
     if settings.batch is not None and settings.batch % runtime.world:
-        raise UserError(f"batch={settings.batch} cannot be shared by {runtime.world} processes; give a multiple of {runtime.world}")
+        raise UserError(
+            f"batch={settings.batch} cannot be shared by {runtime.world} processes; give a multiple of {runtime.world}"
+        )
 
 
-def _meta(name: str, system: str, arguments: dict[str, Any], data: DataSettings, dataset: Dataset, settings: TrainSettings) -> dict[str, Any]:
+def _meta(
+    name: str, system: str, arguments: dict[str, Any], data: DataSettings, dataset: Dataset, settings: TrainSettings
+) -> dict[str, Any]:
     return {
         "name": name, "system": system, "version": version("genzoo"), "torch": torch.__version__, "hparams": arguments,
         "data": dataclasses.asdict(data), "class_names": dataset.class_names, "digest": dataset.digest, "training": dataclasses.asdict(settings),
@@ -156,26 +167,44 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
     ranks = f", {runtime.world} processes" if runtime.world > 1 else ""
     print(
         f"{meta['name']}: {count:,} parameters on {len(dataset):,} examples of {meta['data']['data']} {tuple(dataset.facts()['shape'])}\n"
-        f"{runtime.device}, {runtime.precision}, batch {s['batch']}, {s['steps'] or 'as many'} steps{'' if s['steps'] else ' as it takes'}{ranks}; writing {run.path}",
+        f"{runtime.device}, {runtime.precision}, batch {s['batch']}, "
+        f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
         file=sys.stderr,
     )
     for name, reason in dataset.report[:5]:
         print(f"left out: {name}: {reason}", file=sys.stderr)
     if len(dataset.report) > 5:
-        print(f"left out: {len(dataset.report) - 5} more ('genzoo data show {meta['data']['data']}' lists them)", file=sys.stderr)
+        print(
+            f"left out: {len(dataset.report) - 5} more ('genzoo data show {meta['data']['data']}' lists them)",
+            file=sys.stderr,
+        )
 
 
-def _go(run: Run, system: System, dataset: Dataset, runtime: Runtime, settings: TrainSettings, meta: dict[str, Any], *, quiet: bool) -> Run:
+def _go(
+    run: Run,
+    system: System,
+    dataset: Dataset,
+    runtime: Runtime,
+    settings: TrainSettings,
+    meta: dict[str, Any],
+    *,
+    quiet: bool,
+) -> Run:
     system = system.to(runtime.device)
     if any(p.ndim == 4 for p in system.parameters()):
         system = system.to(memory_format=torch.channels_last)
     runtime.same(system)
-    torch.manual_seed(settings.seed + 1_000_003 * (runtime.rank + 1))  # after the weights: each rank draws its own noise
+    torch.manual_seed(
+        settings.seed + 1_000_003 * (runtime.rank + 1)
+    )  # after the weights: each rank draws its own noise
     with held(run) if runtime.main else contextlib.nullcontext():
         trainer = Trainer(system, dataset, runtime, settings, run, meta, quiet=quiet)
         if trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr)) and trainer.finished:
             if not quiet:
-                print(f"{run.path} is finished ({trainer.step} steps); 'genzoo resume {run.path} steps=...' trains it longer", file=sys.stderr)
+                print(
+                    f"{run.path} is finished ({trainer.step} steps); 'genzoo resume {run.path} steps=...' trains it longer",
+                    file=sys.stderr,
+                )
             return run
         trainer.fit()
     return run

@@ -15,7 +15,11 @@ def model_card(run: Run, meta: dict[str, Any], step: int, seconds: float, skippe
     counted = {k: v for k, v in skipped.items() if v}
     health = f"Updates skipped because a loss was not finite: {counted}." if counted else "No update was skipped."
     measured = run.metrics()
-    figures = "\n".join(f"* {k}: {v}" for k, v in measured.items()) if measured else "Not measured yet: `genzoo evaluate " + str(run.path) + "`."
+    figures = (
+        "\n".join(f"* {k}: {v}" for k, v in measured.items())
+        if measured
+        else "Not measured yet: `genzoo evaluate " + str(run.path) + "`."
+    )
     return f"""---
 library_name: genzoo
 tags: [genzoo, {meta["name"]}]

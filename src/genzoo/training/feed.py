@@ -21,7 +21,9 @@ class Feed:
         threads: Threads that build ahead; 0 builds in place.
     """
 
-    def __init__(self, make: Callable[[int], dict[str, Tensor]], start: int, stop: int | None, *, threads: int = 1) -> None:
+    def __init__(
+        self, make: Callable[[int], dict[str, Tensor]], start: int, stop: int | None, *, threads: int = 1
+    ) -> None:
         self.make, self.next, self.stop = make, start, stop
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="genzoo-feed") if threads else None
         self.pending: queue.SimpleQueue[Future[dict[str, Tensor]]] = queue.SimpleQueue()

@@ -51,7 +51,9 @@ class Run:
 
     def states(self) -> list[Path]:
         """Checkpoints of rank 0, newest first."""
-        return sorted((p for p in (self.path / "state").glob("step-*.safetensors") if ".rank" not in p.name), reverse=True)
+        return sorted(
+            (p for p in (self.path / "state").glob("step-*.safetensors") if ".rank" not in p.name), reverse=True
+        )
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -81,7 +83,9 @@ def new_run(root: str | os.PathLike[str], name: str | None, default: str) -> Run
             folder.mkdir()  # atomic: of two processes, one makes it
         except FileExistsError:
             if name:
-                raise UserError(f"a run named '{name}' is in {root}; choose another name, or 'genzoo resume {folder}'") from None
+                raise UserError(
+                    f"a run named '{name}' is in {root}; choose another name, or 'genzoo resume {folder}'"
+                ) from None
             continue
         return Run(folder)
     raise UserError(f"{root} has too many runs of {default}; give name=")
@@ -115,7 +119,9 @@ def state_path(run: Run, step: int, rank: int = 0) -> Path:
     return run.path / "state" / (f"step-{step:09d}" + (f".rank{rank}" if rank else "") + ".safetensors")
 
 
-def newest_state(run: Run, world: int, say: Any = print) -> tuple[int, list[tuple[dict[str, Tensor], dict[str, Any]]]] | None:
+def newest_state(
+    run: Run, world: int, say: Any = print
+) -> tuple[int, list[tuple[dict[str, Tensor], dict[str, Any]]]] | None:
     """Read the newest whole checkpoint of all ranks; a damaged one is named and the one before it used.
 
     Returns:

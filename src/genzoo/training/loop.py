@@ -46,13 +46,32 @@ class Trainer:
     """
 
     def __init__(
-        self, system: System, dataset: Dataset, runtime: Runtime, settings: TrainSettings, run: Run, meta: dict[str, Any], *, quiet: bool = False
+        self,
+        system: System,
+        dataset: Dataset,
+        runtime: Runtime,
+        settings: TrainSettings,
+        run: Run,
+        meta: dict[str, Any],
+        *,
+        quiet: bool = False,
     ) -> None:
-        self.system, self.dataset, self.runtime, self.settings, self.run, self.meta = system, dataset, runtime, settings, run, meta
+        self.system, self.dataset, self.runtime, self.settings, self.run, self.meta = (
+            system,
+            dataset,
+            runtime,
+            settings,
+            run,
+            meta,
+        )
         self.quiet = quiet or not runtime.main
         self.fits = isinstance(system, Fits)
-        self.batches = Batches(dataset, settings.batch, settings.seed, 0 if self.fits else runtime.rank, 1 if self.fits else runtime.world)
-        self.update = Updater(system, runtime, clip=settings.clip, warmup=settings.warmup or 0.0, decay=settings.decay or "none")
+        self.batches = Batches(
+            dataset, settings.batch, settings.seed, 0 if self.fits else runtime.rank, 1 if self.fits else runtime.world
+        )
+        self.update = Updater(
+            system, runtime, clip=settings.clip, warmup=settings.warmup or 0.0, decay=settings.decay or "none"
+        )
         self.average = Average(system, settings.ema) if settings.ema and self.update.optimizers else None
         self.step, self.seconds, self.stop = 0, 0.0, 0
         if settings.compile:
@@ -107,7 +126,11 @@ class Trainer:
                         self.draw()
                         drawn = self.step
                     late = s.minutes is not None and time.monotonic() - begun > 60 * s.minutes
-                    due = self.step % s.save_every == 0 if s.save_every else time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
+                    due = (
+                        self.step % s.save_every == 0
+                        if s.save_every
+                        else time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
+                    )
                     self._end_early(late, due, progress, finished)
                     if finished or self.want_save:
                         self.save()
@@ -125,7 +148,10 @@ class Trainer:
             if drawn != self.step:
                 self.draw()
             training_gif(self.run.path / "samples", self.run.path / "training.gif")
-            write_atomic(self.run.path / "README.md", model_card(self.run, self.meta, self.step, self.seconds, self.update.counts()).encode())
+            write_atomic(
+                self.run.path / "README.md",
+                model_card(self.run, self.meta, self.step, self.seconds, self.update.counts()).encode(),
+            )
 
     def _one(self, batch: Batch) -> dict[str, Tensor]:
         if self.fits:
@@ -151,9 +177,13 @@ class Trainer:
         if signum and not finished:
             self.save()
             name = signal.Signals(signum).name
-            raise TrainingStopped(f"{name}: saved at step {self.step}; 'genzoo resume {self.run.path}' goes on exactly here", 128 + signum)
+            raise TrainingStopped(
+                f"{name}: saved at step {self.step}; 'genzoo resume {self.run.path}' goes on exactly here", 128 + signum
+            )
         if self.out_of_time and not finished:
-            progress.say(f"minutes={self.settings.minutes} are over: saved at step {self.step}; 'genzoo resume {self.run.path}' goes on for as long again")
+            progress.say(
+                f"minutes={self.settings.minutes} are over: saved at step {self.step}; 'genzoo resume {self.run.path}' goes on for as long again"
+            )
 
     def _check_health(self) -> None:
         """Stop a run whose updates have been skipped too often in a row."""
@@ -163,7 +193,7 @@ class Trainer:
         self.save()
         names = ", ".join(f"{name} ({count} times)" for name, count in self.update.counts().items() if count)
         raise TrainingStopped(
-            f"no finite loss or gradient for {int(self.update.in_a_row)} steps: {names}. The weights of the last good step are saved at step {self.step}. "
+            f"no finite loss or gradient for {int(self.update.in_a_row)} steps: {names}. The last good weights are saved. "
             "Try a lower lr, clip=1, warmup=0.05, precision=fp32, or look for broken values in the data."
         )
 
@@ -237,7 +267,9 @@ class Trainer:
         self.step, parts = found
         tensors, meta = parts[0]
         if meta["world"] != self.runtime.world:
-            raise UserError(f"{self.run.path} was trained by {meta['world']} processes and goes on exactly only with as many, not {self.runtime.world}")
+            raise UserError(
+                f"{self.run.path} was trained by {meta['world']} processes and goes on with as many, not {self.runtime.world}"
+            )
         if meta["data_digest"] != self.dataset.digest:
             raise UserError(f"the data of {self.run.path} has changed since it was saved (digest {self.dataset.digest[:12]}, was {meta['data_digest'][:12]}); "
                             "put it back, or start a new run")  # fmt: skip
@@ -292,4 +324,3 @@ def _signals(trainer: Trainer) -> Iterator[None]:
 
 def _short(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
-

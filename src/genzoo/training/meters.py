@@ -127,7 +127,11 @@ class Progress:
         elif not self.quiet and (time.monotonic() - self.shown > 2 or self.done == self.total):
             self.shown = time.monotonic()
             left = f", {clock((self.total - self.done) / max(self.rate, 1e-9))} left" if self.total else ""
-            print(f"step {self.done}{f'/{self.total}' if self.total else ''}  {self.rate:.1f} steps/s{left}  {text}", file=sys.stderr, flush=True)
+            print(
+                f"step {self.done}{f'/{self.total}' if self.total else ''}  {self.rate:.1f} steps/s{left}  {text}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def say(self, text: str) -> None:
         """A line of its own."""

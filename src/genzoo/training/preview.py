@@ -62,7 +62,9 @@ def training_gif(folder: Path, to: Path) -> Path | None:
     paths = sorted(folder.glob("step_*.png"))
     if len(paths) < 2:
         return None
-    chosen = [paths[round(i * (len(paths) - 1) / (min(len(paths), FRAMES) - 1))] for i in range(min(len(paths), FRAMES))]
+    chosen = [
+        paths[round(i * (len(paths) - 1) / (min(len(paths), FRAMES) - 1))] for i in range(min(len(paths), FRAMES))
+    ]
     frames = []
     for path in chosen:
         with Image.open(path) as image:

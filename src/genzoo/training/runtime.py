@@ -91,8 +91,14 @@ def pick_device(wanted: str) -> torch.device:
         device = torch.device(wanted)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
-        found = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * torch.backends.mps.is_available()
-        raise UserError(f"device={wanted} is not here; this machine has {', '.join(found)} (auto picks the best)") from None
+        found = (
+            ["cpu"]
+            + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+            + ["mps"] * torch.backends.mps.is_available()
+        )
+        raise UserError(
+            f"device={wanted} is not here; this machine has {', '.join(found)} (auto picks the best)"
+        ) from None
     return device
 
 

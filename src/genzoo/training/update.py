@@ -37,7 +37,9 @@ class Updater:
         decay: See `schedule`.
     """
 
-    def __init__(self, system: System, runtime: Runtime, *, clip: float | None = None, warmup: float = 0.0, decay: str = "none") -> None:
+    def __init__(
+        self, system: System, runtime: Runtime, *, clip: float | None = None, warmup: float = 0.0, decay: str = "none"
+    ) -> None:
         self.system, self.runtime, self.clip, self.warmup, self.decay = system, runtime, clip, warmup, decay
         self.optimizers: dict[str, Optimizer] = system.optimizers()
         self.owned = {name: [p for g in o.param_groups for p in g["params"]] for name, o in self.optimizers.items()}
@@ -53,7 +55,9 @@ class Updater:
         self.kept: list[Tensor] = []
         self.step, self.steps, self.progress = 0, 1, 0.0
         self.ok = torch.ones((), dtype=torch.bool, device=runtime.device)
-        self.blame: dict[str, Tensor] = {name: torch.zeros((), dtype=torch.long, device=runtime.device) for name in self.optimizers}
+        self.blame: dict[str, Tensor] = {
+            name: torch.zeros((), dtype=torch.long, device=runtime.device) for name in self.optimizers
+        }
         self.in_a_row = torch.zeros((), dtype=torch.long, device=runtime.device)
 
     def begin(self, step: int, steps: int) -> None:

@@ -1,0 +1,64 @@
+"""Data: named sets, folders, archives and arrays, decoded once into a uint8 cache and read back at memory speed.
+
+`open_data(DataSettings("photos/"))` gives a `Dataset`; `Batches(dataset, 64, seed=0).at(step)` gives a batch of uint8
+tensors as a pure function of the step; `to_float` makes it float32 in [-1, 1] on the device.
+
+What happens to images that are not plain 8-bit RGB files of the right size:
+
+| image | treatment |
+|---|---|
+| grayscale (also 1-bit, gray palette) | stays one channel if all images are gray; else repeated to RGB |
+| RGB wanted as gray (`channels=1`) | ITU-R 601 luma |
+| alpha (RGBA, LA, transparent palette or colour) | composited on white; kept with `channels=4` (RGB) or `2` (gray) |
+| 16 bits per gray pixel | divided by 257 and rounded: 65535 becomes 255 |
+| 16 bits per colour channel | the decoder's eight high bits |
+| 32-bit integers | as 16-bit if all lie in 0..65535; else left out, with the reason |
+| 32-bit floats | left out, with the reason: their range is not known |
+| palette | looked up |
+| CMYK, YCbCr, HSV | converted to RGB |
+| EXIF rotation | applied |
+| animated | the first frame |
+| another shape | `resize`: cover (scale, cut out the middle), fit (scale, pad with white), stretch; bicubic with antialiasing |
+| no `size` given | the common size where all images share one of at most 256x256, else 64x64 |
+| wrong extension | the content decides |
+| truncated, empty, text, more than 64 megapixels, larger than 256 MiB | left out, with the reason |
+| links out of the folder, links to folders, pipes and devices | left out, with the reason |
+| archive members: absolute or `..` paths, links, devices, encrypted, expanding over 200 times | left out, with the reason |
+| hidden files (name starts with a dot), `__MACOSX` | not looked at |
+| arrays | uint8 as it is; bool to 0/255; uint16 as 16-bit pixels; floats in [0, 1] or [-1, 1] scaled; others refused |
+
+What was left out stands in `dataset.report`, what was chosen in `dataset.notes`, both in `report.txt` of the cache entry.
+Examples are stored in one fixed shuffled order, so that a split or a `limit` is the same for every run and every seed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genzoo.data.batches import Batches, to_float
+    from genzoo.data.dataset import Dataset, contact_sheet, describe
+    from genzoo.data.names import available
+    from genzoo.data.opening import open_data
+    from genzoo.data.settings import DataSettings
+
+_HOME = {
+    "Batches": "batches",
+    "to_float": "batches",
+    "Dataset": "dataset",
+    "describe": "dataset",
+    "contact_sheet": "dataset",
+    "available": "names",
+    "open_data": "opening",
+    "DataSettings": "settings",
+}
+
+__all__ = ["open_data", "DataSettings", "Dataset", "Batches", "to_float", "available", "describe", "contact_sheet"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the names of data sets are known without importing torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'genzoo.data' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"genzoo.data.{_HOME[name]}"), name)

@@ -1,0 +1,130 @@
+"""Batches as a pure function of the step: nothing is replayed on resume, and no sampler has state."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genzoo.core.errors import UserError
+from genzoo.data.build import bernoulli
+from genzoo.data.dataset import Dataset
+
+_IMAGES = ("image", "a", "b")
+
+
+class Batches:
+    """The stream of batches of a data set.
+
+    The global index stream of a group is one permutation of it after another, epoch by epoch, each seeded by (seed, epoch,
+    group). Step s takes positions [s * batch, (s + 1) * batch) of the stream, and rank r its share of them. Crops, flips
+    and dynamic binarisation are seeded by (seed, step) and drawn for the whole batch, so that ranks together see what
+    one process would.
+
+    Args:
+        dataset: The data.
+        batch: Examples in a step, over all ranks.
+        seed: Seed of order and augmentation.
+        rank: Number of this process.
+        world: Number of processes.
+    """
+
+    def __init__(
+        self, dataset: Dataset, batch: Annotated[int, Field(ge=1)], seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        if batch < world:
+            raise UserError(f"batch={batch} cannot be shared by {world} processes; give at least {world}")
+        if not 0 <= rank < world:
+            raise UserError(f"rank={rank} is not below world={world}")
+        self.dataset, self.batch, self.seed, self.rank, self.world = dataset, batch, seed, rank, world
+        self.share = slice(rank * batch // world, (rank + 1) * batch // world)
+        self._orders: dict[str, dict[int, np.ndarray]] = {}
+        settings = dataset.settings
+        self._dynamic = settings.binarize == "dynamic"
+        self._plain = not (settings.flip or settings.crop or self._dynamic)
+
+    def pass_length(self) -> int:
+        """Steps until the largest group has been seen once."""
+        return -(-len(self.dataset) // self.batch)
+
+    def at(self, step: int) -> dict[str, Tensor]:
+        """This rank's share of the batch of `step`: uint8 images, int64 labels, float32 points."""
+        rng = None if self._plain else np.random.default_rng([self.seed, step, 1])
+        chosen = {g: self._indices(g, n, step) for g, n in self.dataset.groups.items()}
+        out = {}
+        for name, values in self.dataset.fields.items():
+            rows = values[chosen[self.dataset.group_of(name)]]
+            if rng is not None and name in _IMAGES:
+                rows = self._augment(rows, rng if not self.dataset.paired else np.random.default_rng([self.seed, step, 1]))
+            out[name] = torch.from_numpy(rows)
+        if self.dataset.captions:
+            out["index"] = torch.from_numpy(chosen["all"][self.share])
+        return out
+
+    def in_order(self, step: int) -> dict[str, Tensor]:
+        """Batch `step` of one pass in stored order, middle crop, no flips; the last one may be short, empty after that.
+
+        With several ranks each gets its share of every batch. Groups shorter than the longest end early.
+        """
+        start, stop = step * self.batch, (step + 1) * self.batch
+        rng = np.random.default_rng([self.seed, step, 2])
+        out = {}
+        for name, values in self.dataset.fields.items():
+            rows = np.array(values[start:stop])
+            if name in _IMAGES:
+                rows = self._centre(rows)
+                rows = bernoulli(rows, rng) if self._dynamic else rows
+            n = len(rows)
+            out[name] = torch.from_numpy(rows[self.rank * n // self.world : (self.rank + 1) * n // self.world])
+        return out
+
+    def _indices(self, group: str, n: int, step: int) -> np.ndarray:
+        """Positions of the global batch in the stream of a group, as indices of examples (all ranks' where needed)."""
+        first = step * self.batch + (self.share.start if self._plain else 0)
+        last = step * self.batch + (self.share.stop if self._plain else self.batch)
+        epochs = range(first // n, (last - 1) // n + 1)
+        kept = self._orders.get(group, {})
+        self._orders[group] = {e: kept[e] if e in kept else self._order(group, e, n) for e in epochs}
+        parts = [self._orders[group][e][max(first - e * n, 0) : max(last - e * n, 0)] for e in epochs]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _order(self, group: str, epoch: int, n: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch, zlib.crc32(group.encode())]).permutation(n)
+
+    def _augment(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Crop, flip and binarise the whole batch, then take this rank's share."""
+        settings, n = self.dataset.settings, len(rows)
+        if settings.crop:
+            c, (h, w) = settings.crop, rows.shape[2:]
+            y, x = rng.integers(0, h - c + 1, n), rng.integers(0, w - c + 1, n)
+            windows = np.lib.stride_tricks.sliding_window_view(rows, (c, c), axis=(2, 3))
+            rows = windows[np.arange(n), :, y, x]
+        if settings.flip:
+            mirrored = rng.integers(0, 2, n).astype(bool)
+            rows[mirrored] = rows[mirrored][..., ::-1]
+        return np.ascontiguousarray((bernoulli(rows, rng) if self._dynamic else rows)[self.share])
+
+    def _centre(self, rows: np.ndarray) -> np.ndarray:
+        c = self.dataset.settings.crop
+        if not c:
+            return rows
+        y, x = (rows.shape[2] - c) // 2, (rows.shape[3] - c) // 2
+        return np.ascontiguousarray(rows[:, :, y : y + c, x : x + c])
+
+
+def to_float(
+    batch: dict[str, Tensor], device: torch.device | str, memory_format: torch.memory_format | None = None
+) -> dict[str, Tensor]:
+    """Move a batch to a device; images become float32 in [-1, 1]: level / 127.5 - 1, whose end points are exact."""
+    out = {}
+    for name, value in batch.items():
+        moved = value.to(device, non_blocking=True)
+        if moved.dtype == torch.uint8:
+            layout = memory_format if memory_format is not None and moved.ndim == 4 else torch.preserve_format
+            moved = moved.to(torch.float32, memory_format=layout).div_(127.5).sub_(1)
+        out[name] = moved
+    return out

@@ -1,0 +1,178 @@
+"""From a source to a cache entry: choose the common form, decode every image once, write it row by row."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from genzoo.core.errors import UserError
+from genzoo.data.cache import Draft
+from genzoo.data.decode import Form, Refused, quiet_decoding
+from genzoo.data.layout import no_images
+from genzoo.data.settings import DataSettings
+from genzoo.data.stock import Shape, Stock
+
+NATIVE = 256
+"""Largest common side that is kept as it is where no size is set."""
+DEFAULT = 64
+"""Size where images differ and no size is set."""
+ORDER_SEED = 20_140_610
+"""Seed of the one stored order: a split is a property of the data, not of a run."""
+_CHUNK = 256
+
+
+def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quiet: bool) -> dict[str, Any]:
+    """Decode all of `stock` into `draft`; returns the facts of the entry."""
+    left, notes = list(stock.left), list(stock.notes)
+    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool, quiet_decoding():
+        with _bar(sum(len(p.names) for p in stock.pictures.values()), f"reading {name}", quiet) as advance:
+            shapes = {part: p.probe(pool) for part, p in stock.pictures.items()}
+            good = [s for found in shapes.values() for s in found if not isinstance(s, Refused)]
+            if not good:
+                for part, found in shapes.items():
+                    left += [(n, str(r)) for n, r in zip(stock.pictures[part].names, found, strict=True)]
+                raise UserError(no_images(name, left))
+            form = _form(good, settings, notes)
+            draft.reserve(len(good) * form.height * form.width * form.channels)
+            sections: dict[str, dict[str, int]] = {}
+            kept: dict[tuple[str, str], list[int]] = {}
+            for fields in stock.groups:
+                writer = _Group(fields, stock, form, settings, draft, pool, left)
+                for split in stock.splits(fields[0]):
+                    kept[fields[0], split] = writer.write(split, shapes, advance)
+                    for f in fields:
+                        sections.setdefault(f, {})[split] = len(kept[fields[0], split])
+                if not writer.rows[fields[0]].count:
+                    raise UserError(no_images(name, left))
+    captions = []
+    if stock.labels:
+        rows = draft.rows("label", (), np.int64)
+        for split in stock.splits("image"):
+            for i in kept["image", split]:
+                rows.append(np.asarray(stock.labels[split][i], dtype=np.int64))
+    for split in stock.splits("image") if stock.captions else []:
+        captions += [stock.captions[split][i] if split in stock.captions else "" for i in kept["image", split]]
+    return {
+        "sections": sections,
+        "class_names": stock.class_names,
+        "captions": captions,
+        "left": left,
+        "notes": notes,
+    }
+
+
+class _Group:
+    """Writes the fields of one group; an example of which one field cannot be read is left out of all."""
+
+    def __init__(
+        self,
+        fields: tuple[str, ...],
+        stock: Stock,
+        form: Form,
+        settings: DataSettings,
+        draft: Draft,
+        pool: Executor,
+        left: list[tuple[str, str]],
+    ) -> None:
+        self.fields, self.stock, self.form, self.pool, self.left = fields, stock, form, pool, left
+        self.binarize = settings.binarize
+        shape = (form.channels, form.height, form.width)
+        self.rows = {f: draft.rows(f, shape, np.uint8) for f in fields}
+        self.rng = np.random.default_rng([ORDER_SEED, 1])
+
+    def write(self, split: str, shapes: dict[tuple[str, str], list[Shape | Refused]], advance: Callable[[int], None]) -> list[int]:
+        """Write one split in the stored order; returns the indices that were kept."""
+        parts = [self.stock.pictures[f, split] for f in self.fields]
+        names = [p.names for p in parts]
+        found = [shapes[f, split] for f in self.fields]
+        usable = []
+        for i, row in enumerate(zip(*found, strict=True)):
+            bad = [(n[i], str(s)) for n, s in zip(names, row, strict=True) if isinstance(s, Refused)]
+            self.left.extend(bad)
+            if bad:
+                advance(len(parts))
+            else:
+                usable.append(i)
+        order = np.random.default_rng([ORDER_SEED, 0, len(usable)]).permutation(len(usable))
+        kept = []
+        for chunk in _chunks([usable[k] for k in order]):
+            for i, *images in zip(chunk, *(p.block(chunk, self.form, self.pool) for p in parts), strict=True):
+                bad = [(n[i], str(a)) for n, a in zip(names, images, strict=True) if isinstance(a, Refused)]
+                self.left.extend(bad)
+                if not bad:
+                    kept.append(i)
+                    for f, a in zip(self.fields, images, strict=True):
+                        self.rows[f].append(self._binary(a))
+            advance(len(chunk) * len(parts))
+        return kept
+
+    def _binary(self, image: np.ndarray) -> np.ndarray:
+        if self.binarize == "threshold":
+            return np.where(image > 127, 255, 0).astype(np.uint8)
+        if self.binarize == "static":
+            return bernoulli(image, self.rng)
+        return image
+
+
+def bernoulli(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw each pixel white (255) with probability level / 255, else black."""
+    return (rng.integers(0, 255, image.shape, dtype=np.uint8) < image).astype(np.uint8) * np.uint8(255)
+
+
+def _chunks(order: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(order), _CHUNK):
+        yield order[start : start + _CHUNK]
+
+
+def _form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form:
+    sizes = {(h, w) for h, w, _ in shapes}
+    if settings.size is not None:
+        height, width = settings.size if isinstance(settings.size, tuple) else (settings.size, settings.size)
+    elif len(sizes) == 1 and max(next(iter(sizes))) <= NATIVE:
+        height, width = next(iter(sizes))
+    else:
+        height = width = DEFAULT
+        seen = f"{len(sizes)} different sizes" if len(sizes) > 1 else f"all {next(iter(sizes))[0]}x{next(iter(sizes))[1]}"
+        notes.append(f"size {DEFAULT}x{DEFAULT} chosen (the images have {seen}); set size= for another")
+    gray = sum(c == 1 for _, _, c in shapes)
+    channels = settings.channels or (1 if gray == len(shapes) else 3)
+    if settings.channels is None and 0 < gray < len(shapes):
+        notes.append(f"3 channels chosen ({gray} of {len(shapes)} images are gray); channels=1 makes all gray")
+    return Form(height, width, channels, settings.resize)
+
+
+@contextmanager
+def _bar(total: int, text: str, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar with the time left on a terminal, else one line at the end of what took long."""
+    if quiet or total < 2:
+        yield lambda n: None
+        return
+    start = time.monotonic()
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(text, total=total)
+            yield lambda n: progress.advance(task, n)
+    else:
+        print(f"{text}: {total} images", file=sys.stderr, flush=True)
+        done, said = 0, start
+
+        def advance(n: int) -> None:
+            nonlocal done, said
+            done += n
+            if time.monotonic() - said > 10:
+                said = time.monotonic()
+                wait = (said - start) / done * (total - done)
+                print(f"{text}: {done} of {total}, about {wait:.0f} s left", file=sys.stderr, flush=True)
+
+        yield advance

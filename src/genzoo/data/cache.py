@@ -1,0 +1,226 @@
+"""The cache of decoded data: one folder per key, made once, whole or not at all.
+
+An entry is written under a temporary name while its key is locked, fsynced and renamed; a process that comes second waits
+and reuses it; what a killed process left is swept by the next one that holds the lock. Every file's size and sha256 stand in
+`manifest.json`, which carries its own digest; an entry that differs is made anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from genzoo.core.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: without the lock two first runs do the same work, and the renames keep it whole
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = 1
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_verified: dict[tuple[str, int, int, int], str] = {}
+
+
+def cache_root() -> Path:
+    """$GENZOO_CACHE, or ~/.cache/genzoo."""
+    return Path(os.environ.get("GENZOO_CACHE") or "~/.cache/genzoo").expanduser()
+
+
+def digest_of(value: object) -> str:
+    """A digest of plain values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Rows:
+    """An .npy file that grows by rows; plain writes, because a full disk kills a process that writes through a memory map.
+
+    Args:
+        path: The file.
+        shape: Shape of one row.
+        dtype: Type of the values.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type) -> None:
+        self.shape, self.dtype, self.count = shape, np.dtype(dtype), 0
+        self._file: BinaryIO = open(path, "wb")
+        self._file.write(self._header(2**40))
+
+    def _header(self, n: int) -> bytes:
+        """The header for `n` rows, at a length that does not depend on `n` (npy format 1.0, padded with spaces)."""
+        fields = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (n, *self.shape)}
+        text = repr(fields).encode().ljust(256 - 11) + b"\n"
+        return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+    def append(self, row: np.ndarray) -> None:
+        """Write one row."""
+        assert row.shape == self.shape
+        assert row.dtype == self.dtype
+        self._file.write(row.data if row.flags.c_contiguous else row.tobytes())
+        self.count += 1
+
+    def close(self) -> None:
+        """Write the real length, and all to disk."""
+        try:
+            self._file.seek(0)
+            self._file.write(self._header(self.count))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+
+
+class Draft:
+    """An entry being written.
+
+    Args:
+        folder: Temporary folder.
+        final: Where it will stand; for messages.
+    """
+
+    def __init__(self, folder: Path, final: Path) -> None:
+        self.folder, self.final, self.needed = folder, final, 0
+        self._open: dict[str, Rows] = {}
+
+    def reserve(self, count: int) -> None:
+        """Refuse early where the disk has no room for `count` more bytes."""
+        self.needed += count
+        if shutil.disk_usage(self.folder).free < count:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def rows(self, name: str, shape: tuple[int, ...], dtype: type) -> Rows:
+        """Begin a file of rows."""
+        self._open[name] = Rows(self.folder / f"{name}.npy", shape, dtype)
+        return self._open[name]
+
+    def finish(self) -> None:
+        """Complete all files of rows."""
+        for rows in self._open.values():
+            rows.close()
+        self._open = {}
+
+    def abandon(self) -> None:
+        """Close without completing."""
+        for rows in self._open.values():
+            rows._file.close()
+
+
+def entry(key: str, build: Callable[[Draft], dict[str, Any]]) -> tuple[dict[str, Any], dict[str, np.ndarray], Path]:
+    """The entry of `key`, made by `build` if it is not there whole: its facts, its arrays (memory-mapped) and its folder.
+
+    Raises:
+        UserError: The cache cannot be written; the message names the path and the bytes needed.
+    """
+    home = cache_root() / "data"
+    final = home / key
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with _locked(home / f"{key}.lock"):
+            for stale in home.glob(f"{key}.tmp-*"):
+                shutil.rmtree(stale, ignore_errors=True)
+            manifest = _whole(final)
+            if manifest is None:
+                _make(home, final, build)
+                manifest = _whole(final)
+                assert manifest is not None, "an entry that was just written is whole"
+            arrays = {f.removesuffix(".npy"): _map(final / f) for f in manifest["files"] if f.endswith(".npy")}
+    except OSError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"the cache {home} cannot be used ({error.strerror or error}); set GENZOO_CACHE to another folder") from None
+    return {**manifest["info"], "digest": manifest["digest"]}, arrays, final
+
+
+def _map(path: Path) -> np.ndarray:
+    array = np.load(path, mmap_mode="r", allow_pickle=False) if path.stat().st_size > 256 else np.load(path, allow_pickle=False)
+    return np.asarray(array)
+
+
+def _make(home: Path, final: Path, build: Callable[[Draft], dict[str, Any]]) -> None:
+    if final.exists():
+        damaged = final.with_name(f"{final.name}.tmp-damaged-{os.getpid()}")
+        os.replace(final, damaged)
+        shutil.rmtree(damaged)
+    folder = final.with_name(f"{final.name}.tmp-{os.getpid()}")
+    folder.mkdir()
+    draft = Draft(folder, final)
+    try:
+        info = build(draft)
+        draft.finish()
+        lines = [f"{name}: {reason}\n" for name, reason in info["left"]]
+        _write(folder / "report.txt", "".join([*(f"{n}\n" for n in info["notes"]), *lines]))
+        files = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(folder.iterdir())}
+        manifest = {"format": FORMAT, "files": files, "info": info}
+        _write(folder / "manifest.json", json.dumps({**manifest, "digest": digest_of(manifest)}))
+        _fsync_folder(folder)
+        os.replace(folder, final)
+        _fsync_folder(home)
+    except OSError as error:
+        if error.errno not in _FULL or isinstance(error, UserError):
+            raise
+        need = f"{draft.needed:,} bytes" if draft.needed else "more room"
+        raise UserError(f"no room in {home}: {need} needed; free some, or set GENZOO_CACHE to a folder on another disk") from None
+    finally:
+        draft.abandon()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _whole(final: Path) -> dict[str, Any] | None:
+    """The manifest of an entry, if every file is what was written; else None."""
+    try:
+        manifest = json.loads((final / "manifest.json").read_text(encoding="utf-8"))
+        digest = manifest.pop("digest")
+        if manifest["format"] != FORMAT or digest != digest_of(manifest):
+            return None
+        for name, facts in manifest["files"].items():
+            path = final / name
+            if path.stat().st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
+                return None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+    return {**manifest, "digest": digest}
+
+
+def _sha256(path: Path) -> str:
+    """The digest of a file, remembered in this process for as long as its size and time stay."""
+    status = path.stat()
+    key = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+    if key not in _verified:
+        with open(path, "rb") as f:
+            _verified[key] = hashlib.file_digest(f, "sha256").hexdigest()
+    return _verified[key]
+
+
+def _write(path: Path, text: str) -> None:
+    with io.open(path, "w", encoding="utf-8", errors="backslashreplace") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+
+
+def _fsync_folder(folder: Path) -> None:
+    if fcntl is None:
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "wb") as f:
+        if fcntl is not None:
+            fcntl.flock(f, fcntl.LOCK_EX)
+        yield

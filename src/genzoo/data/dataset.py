@@ -1,0 +1,101 @@
+"""A data set in memory-mapped arrays, what it is called, and what was left out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genzoo.data.settings import DataSettings
+
+
+@dataclass
+class Dataset:
+    """One split of a data set.
+
+    Args:
+        fields: "image" (or "a" and "b") uint8 [N, C, H, W]; "label" int64 [N]; "points" float32 [N, D].
+        name: What it is called.
+        split: train or test.
+        digest: Hex digest of content and settings.
+        settings: How it was opened.
+        class_names: Names of the classes; empty without labels.
+        captions: Text of every image; empty without captions.
+        report: What was left out: (name, reason).
+        notes: What was chosen for the person, in sentences.
+        sizes: Number of examples of every split and field.
+        folder: The cache entry; None for points.
+    """
+
+    fields: dict[str, np.ndarray]
+    name: str
+    split: str
+    digest: str
+    settings: DataSettings
+    class_names: list[str] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
+    report: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+    folder: Path | None = None
+    paired: bool = False
+
+    def __len__(self) -> int:
+        """Examples of the largest group."""
+        return max(len(a) for a in self.fields.values())
+
+    def group_of(self, name: str) -> str:
+        """The group of a field: fields of one group have the i-th example in common. Unpaired sides are two groups."""
+        return name if name in ("a", "b") and not self.paired else "all"
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """Number of examples of every group."""
+        return {self.group_of(f): len(a) for f, a in self.fields.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What a system's constructor asks of the data: shape, classes, levels."""
+        main = next(self.fields[f] for f in ("image", "a", "points") if f in self.fields)
+        shape = tuple(main.shape[1:])
+        if self.settings.crop and len(shape) == 3:
+            shape = (shape[0], self.settings.crop, self.settings.crop)
+        return {
+            "shape": shape,
+            "classes": len(self.class_names),
+            "levels": 256 if self.settings.binarize == "none" else 2,
+        }
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """What a set holds, in plain values."""
+    facts = dataset.facts()
+    label = dataset.fields.get("label")
+    counts = np.bincount(label, minlength=len(dataset.class_names)) if label is not None else []
+    return {
+        "name": dataset.name,
+        "split": dataset.split,
+        "examples": dataset.sizes,
+        "shape": list(facts["shape"]),
+        "levels": facts["levels"],
+        "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
+        "captions": len(dataset.captions),
+        "left_out": [list(item) for item in dataset.report],
+        "notes": list(dataset.notes),
+        "digest": dataset.digest,
+        "cache": str(dataset.folder) if dataset.folder else None,
+    }
+
+
+def contact_sheet(dataset: Dataset, n: int = 32) -> Tensor:
+    """The first `n` examples, float32 in [-1, 1] [n, C, H, W]; sides A and B alternate; points as they are [n, D]."""
+    if "points" in dataset.fields:
+        return torch.from_numpy(np.array(dataset.fields["points"][:n]))
+    sides = [dataset.fields[f] for f in ("image", "a", "b") if f in dataset.fields]
+    each = [np.array(a[: -(-n // len(sides))]) for a in sides]
+    shortest = min(len(a) for a in each)
+    mixed = np.stack([a[:shortest] for a in each], 1).reshape(-1, *each[0].shape[1:])[:n]
+    return torch.from_numpy(mixed).float().div_(127.5).sub_(1)

@@ -1,0 +1,207 @@
+"""One careful image decoder: what a file holds, and its pixels as uint8 [C, H, W] in a wanted form.
+
+The table of treatments stands in the package docstring.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 64_000_000
+"""Larger images are refused before a pixel is decoded."""
+
+_FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_GRAY = ("1", "L", "LA", "La", "I")
+_SIDEWAYS = (5, 6, 7, 8)
+_ORIENTATION = 0x0112
+
+
+class Refused(Exception):
+    """A file is left out; the message is the reason for the report."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What every image of a set is brought to.
+
+    Args:
+        height: Rows.
+        width: Columns.
+        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+        resize: cover, fit or stretch.
+    """
+
+    height: int
+    width: int
+    channels: int
+    resize: str = "cover"
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats that are read: pictures only, none whose decoder runs another program (EPS)."""
+    Image.init()
+    return tuple(f for f in _FORMATS if f in Image.OPEN)
+
+
+@contextmanager
+def quiet_decoding() -> Iterator[None]:
+    """Silence the decoder's warnings (damaged EXIF, odd palettes) around a pool of decoding threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def probe(file: BinaryIO) -> tuple[int, int, int]:
+    """Height, width (after EXIF rotation) and channels (1 or 3, alpha not counted) from the header.
+
+    Raises:
+        Refused: This is no usable image.
+    """
+    with _reasons(file), Image.open(file, formats=formats()) as image:
+        width, height = _checked_size(image)
+        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+            width, height = height, width
+        return height, width, 1 if _is_gray(image) else 3
+
+
+def pixels(file: BinaryIO, form: Form) -> np.ndarray:
+    """Decode the first frame to uint8 [C, H, W].
+
+    Raises:
+        Refused: This is no usable image.
+    """
+    with _reasons(file), Image.open(file, formats=formats()) as image:
+        width, height = _checked_size(image)
+        if image.format == "JPEG":
+            # The decoder drops whole octaves for free; twice the wanted size is kept for the resampling filter.
+            scale = 2 * max(form.height, form.width) / min(width, height)
+            image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
+        image.load()
+        return to_form(image, form)
+
+
+def to_form(image: Image.Image, form: Form) -> np.ndarray:
+    """Bring a decoded image to uint8 [C, H, W]."""
+    image = ImageOps.exif_transpose(image)
+    image = _resize(_channels(_eight_bits(image), form.channels), form)
+    array = np.asarray(image)
+    return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+
+
+def array_to_form(array: np.ndarray, form: Form) -> np.ndarray:
+    """Bring uint8 [C, H, W] to another form."""
+    if array.shape == (form.channels, form.height, form.width):
+        return array
+    plain = array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))
+    return to_form(Image.fromarray(plain), form)
+
+
+@contextmanager
+def _reasons(file: BinaryIO) -> Iterator[None]:
+    """Turn whatever a decoder throws at a hostile file into one reason."""
+    try:
+        yield
+    except Refused:
+        raise
+    except UnidentifiedImageError:
+        raise Refused(_what_is_it(file)) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Refused(f"more than {MAX_PIXELS // 1_000_000} megapixels") from None
+    except MemoryError:
+        raise Refused("does not fit into memory") from None
+    except Exception as error:  # decoders throw SyntaxError, struct.error, IndexError, zlib.error ...
+        text = str(error).split("\n", 1)[0][:120]
+        reason = "truncated" if "truncated" in text.lower() else f"damaged: {text or type(error).__name__}"
+        raise Refused(reason) from None
+
+
+def _what_is_it(file: BinaryIO) -> str:
+    file.seek(0)
+    head = file.read(512)
+    if not head:
+        return "empty file"
+    if all(b >= 32 or b in (9, 10, 12, 13) for b in head) and _is_text(head):
+        return "text, not an image"
+    return "not an image of a known format"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 3  # a character cut at the end of the excerpt
+    return True
+
+
+def _checked_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise Refused(f"{width}x{height}: more than {MAX_PIXELS / 1e6:g} megapixels")
+    if width < 1 or height < 1:
+        raise Refused("no pixels")
+    return width, height
+
+
+def _is_gray(image: Image.Image) -> bool:
+    if image.mode in ("P", "PA"):
+        palette = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+        return bool((palette == palette[:, :1]).all())
+    return image.mode in _GRAY or image.mode.startswith("I;16")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """To one of L, LA, RGB, RGBA; transparency of any kind becomes an alpha channel."""
+    mode = image.mode
+    if mode == "F":
+        raise Refused("32-bit float pixels have no stated range; save with 8 or 16 bits")
+    if mode == "I" or mode.startswith("I;16"):
+        deep = np.asarray(image).astype(np.int64)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise Refused("32-bit integer pixels outside 0..65535; save with 8 or 16 bits")
+        return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+    if mode in ("LA", "RGBA"):
+        return image
+    see_through = image.has_transparency_data
+    if mode in ("1", "L"):
+        return image.convert("LA" if see_through else "L")
+    return image.convert("RGBA" if see_through else "RGB")
+
+
+def _channels(image: Image.Image, channels: int) -> Image.Image:
+    if channels in (1, 3) and image.mode in ("LA", "RGBA"):
+        white = Image.new(image.mode, image.size, (255,) * len(image.getbands()))
+        image = Image.alpha_composite(white, image)
+    return image if image.mode == _MODES[channels] else image.convert(_MODES[channels])
+
+
+def _resize(image: Image.Image, form: Form) -> Image.Image:
+    w, h = image.size
+    target = (form.width, form.height)
+    if (w, h) == target:
+        return image
+    box = (0.0, 0.0, float(w), float(h))
+    if form.resize == "cover":
+        scale = max(form.width / w, form.height / h)
+        bw, bh = min(form.width / scale, w), min(form.height / scale, h)
+        box = ((w - bw) / 2, (h - bh) / 2, (w + bw) / 2, (h + bh) / 2)
+    if form.resize != "fit":
+        return image.resize(target, Image.Resampling.BICUBIC, box=box)
+    scale = min(form.width / w, form.height / h)
+    inner = (max(1, round(w * scale)), max(1, round(h * scale)))
+    bands = len(image.getbands())
+    clear = (255,) * (bands - 1) + (0,) if bands in (2, 4) else 255 if bands == 1 else (255,) * bands
+    canvas = Image.new(image.mode, target, clear)
+    small = image.resize(inner, Image.Resampling.BICUBIC)
+    canvas.paste(small, ((form.width - inner[0]) // 2, (form.height - inner[1]) // 2))
+    return canvas

@@ -1,0 +1,181 @@
+"""The structure of a folder or archive, read from names alone: splits, classes, two sides, captions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from genzoo.core.errors import UserError
+from genzoo.data.decode import Refused
+from genzoo.data.stock import FilePictures, Stock
+from genzoo.data.trees import Tree
+
+HOW_PAIRED = "paired data is two subfolders A and B with equal file names (also below train/ and test/)"
+HOW_UNPAIRED = "unpaired data is subfolders trainA and trainB (and testA, testB), or A and B, or data=FOLDER_A,FOLDER_B"
+HOW_CAPTIONED = "captions stand in captions.csv or metadata.csv with columns file,caption"
+_TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
+_TABLES = ("captions.csv", "metadata.csv")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file: its real name, and where it stands.
+
+    Args:
+        name: Name in the tree.
+        split: train, test, or empty.
+        parts: The path below the split.
+    """
+
+    name: str
+    split: str
+    parts: tuple[str, ...]
+
+
+def arrange(tree: Tree, structure: str, where: str) -> Stock:
+    """Read the structure of `tree` ("image", "captioned", "paired" or "unpaired")."""
+    stock = Stock({}, left=list(tree.left))
+    tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in _TABLES]
+    captions = _captions(tree, tables, stock)
+    items = _split(_strip([n for n in tree.names if n not in tables]), stock)
+    if not items:
+        raise UserError(no_images(where, stock.left))
+    if structure in ("paired", "unpaired"):
+        return _sides(tree, items, structure, where, stock)
+    for split in dict.fromkeys(i.split for i in items):
+        chosen = [i for i in items if i.split == split]
+        if structure == "captioned":
+            stock.left += [(i.name, "no caption") for i in chosen if i.name not in captions]
+            chosen = [i for i in chosen if i.name in captions]
+        if captions:
+            stock.captions[split] = [captions.get(i.name, "") for i in chosen]
+        stock.pictures["image", split] = FilePictures(tree, [i.name for i in chosen])
+    if structure == "captioned" and not any(len(p.names) for p in stock.pictures.values()):
+        raise UserError(f"{where} has no captions for its images: {HOW_CAPTIONED}")
+    _classes(items, stock)
+    return stock
+
+
+def no_images(where: str, left: list[tuple[str, str]]) -> str:
+    """The message for a place without a usable image: how many files were seen, and what was wrong with the first."""
+    if not left:
+        return f"{where} has no images: no files were seen"
+    first = "; ".join(f"{name}: {reason}" for name, reason in left[:3])
+    return f"{where} has no usable image: {len(left)} file{'s' * (len(left) > 1)} seen ({first}{'; …' * (len(left) > 3)})"
+
+
+def _strip(names: list[str]) -> list[Item]:
+    """Drop folders that hold everything (an archive's own name), unless they mean something."""
+    items = [Item(n, "", PurePosixPath(n).parts) for n in names]
+    while items and all(len(i.parts) > 1 for i in items):
+        tops = {i.parts[0] for i in items}
+        if len(tops) > 1 or tops.pop().lower() in (*_TRAIN, *_TEST, "a", "b", "traina", "trainb"):
+            break
+        items = [Item(i.name, "", i.parts[1:]) for i in items]
+    return items
+
+
+def _split(items: list[Item], stock: Stock) -> list[Item]:
+    """Put train/, test/ (or val/), trainA/ ... into the `split`; without a training folder there are no splits."""
+    tops = {i.parts[0].lower() for i in items if len(i.parts) > 1}
+    sides = {"traina", "trainb"} <= tops
+    train = next((t for t in _TRAIN if t in tops), None)
+    test = next((t for t in _TEST if t in tops), None)
+    if sides:
+        heads = {f"{s}{x}": (s, (x.upper(),)) for s in ("train", "test") for x in "ab"}
+    elif train:
+        heads = {train: ("train", ()), **({test: ("test", ())} if test else {})}
+    else:
+        return items
+    found, other = [], Counter[str]()
+    for i in items:
+        head = i.parts[0].lower() if len(i.parts) > 1 else ""
+        if head in heads:
+            split, front = heads[head]
+            found.append(Item(i.name, split, (*front, *i.parts[1:])))
+        else:
+            other[f"{i.parts[0]}/" if len(i.parts) > 1 else i.name] += 1
+    stock.left += [(n, f"{c} file{'s' * (c > 1)} outside the splits {', '.join(heads)}") for n, c in other.items()]
+    return found
+
+
+def _classes(items: list[Item], stock: Stock) -> None:
+    """Class subfolders become labels, if every image is in one and there are two or more."""
+    tops = sorted({i.parts[0] for i in items if len(i.parts) > 1})
+    if len(tops) < 2:
+        return
+    loose = sum(len(i.parts) == 1 for i in items)
+    if loose:
+        stock.notes.append(f"no labels: {loose} images stand beside the {len(tops)} subfolders")
+        return
+    number = {name: k for k, name in enumerate(tops)}
+    where = {i.name: number[i.parts[0]] for i in items}
+    stock.class_names = tops
+    for (_, split), pictures in stock.pictures.items():
+        stock.labels[split] = np.array([where[n] for n in pictures.names], dtype=np.int64)
+
+
+def _sides(tree: Tree, items: list[Item], structure: str, where: str, stock: Stock) -> Stock:
+    """Two domains: subfolders A and B."""
+    sides: dict[tuple[str, str], list[Item]] = {}
+    for i in items:
+        side = i.parts[0].lower() if len(i.parts) > 1 else ""
+        if side in ("a", "b"):
+            sides.setdefault((side, i.split), []).append(i)
+        else:
+            stock.left.append((i.name, "not below A or B"))
+    splits = [s for s in ("train", "test", "") if ("a", s) in sides and ("b", s) in sides]
+    if not splits or (len(splits) == 1 and splits[0] == "test"):
+        how = HOW_PAIRED if structure == "paired" else HOW_UNPAIRED
+        raise UserError(f"{where} has no two sides: {how}")
+    if structure == "unpaired":
+        for (side, split), members in sides.items():
+            stock.pictures[side, split] = FilePictures(tree, [i.name for i in members])
+        return stock
+    stock.paired = True
+    for split in splits:
+        both = {s: {_stem(i): i.name for i in sides[s, split]} for s in "ab"}
+        common = {k: None for k in both["a"] if k in both["b"]}
+        for s, o in (("a", "B"), ("b", "A")):
+            stock.left += [(n, f"no file of this name in {o}") for k, n in both[s].items() if k not in common]
+        if common:
+            for s in "ab":
+                stock.pictures[s, split] = FilePictures(tree, [both[s][k] for k in common])
+    if not stock.pictures:
+        raise UserError(f"{where}: no file name stands in both A and B; {HOW_PAIRED}")
+    return stock
+
+
+def _stem(item: Item) -> str:
+    return str(PurePosixPath(*item.parts[1:]).with_suffix(""))
+
+
+def _captions(tree: Tree, tables: list[str], stock: Stock) -> dict[str, str]:
+    """Read caption tables; the first caption of a file counts."""
+    found: dict[str, str] = {}
+    for table in tables:
+        folder = table.rpartition("/")[0]
+        try:
+            with tree.open(table) as file:
+                text = file.read().decode("utf-8-sig")
+            rows = csv.DictReader(io.StringIO(text, newline=""))
+            columns = {str(c).strip().lower(): c for c in rows.fieldnames or []}
+            file_column = next((columns[c] for c in ("file", "file_name", "filename", "image") if c in columns), None)
+            text_column = next((columns[c] for c in ("caption", "text") if c in columns), None)
+            if file_column is None or text_column is None:
+                stock.left.append((table, "no columns file (or file_name) and caption (or text)"))
+                continue
+            for row in rows:
+                name, caption = (row[file_column] or "").strip(), (row[text_column] or "").strip()
+                if name and caption:
+                    found.setdefault(f"{folder}/{name}" if folder else name, caption)
+        except (Refused, UnicodeDecodeError, csv.Error) as error:
+            stock.left.append((table, f"not a table of captions: {error}"))
+    known = set(tree.names)
+    stock.left += [(name, "has a caption, but there is no such file") for name in found if name not in known]
+    return {k: v for k, v in found.items() if k in known}

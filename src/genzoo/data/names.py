@@ -1,0 +1,43 @@
+"""Names of the data sets that need no path, with one line on each. Imports nothing heavy: the command line lists them."""
+
+from __future__ import annotations
+
+EMBEDDED: dict[str, str] = {
+    "digits": "1,797 handwritten digits, gray 32x32, 10 classes (UCI, 8x8 originals enlarged); comes with genzoo",
+    "garments": "6,000 photographs of clothing, gray 28x28, 10 classes (a balanced part of Fashion-MNIST); comes with genzoo",
+}
+"""Sets inside the package."""
+
+STANDARD: dict[str, str] = {
+    "mnist": "70,000 handwritten digits, gray 28x28, 10 classes",
+    "fashion-mnist": "70,000 photographs of clothing, gray 28x28, 10 classes",
+    "cifar10": "60,000 photographs of animals and vehicles, RGB 32x32, 10 classes",
+}
+"""Sets found under $GENZOO_DATA/NAME, or fetched once."""
+
+POINTS: dict[str, str] = {
+    "moons": "points in the plane: two interleaved half circles",
+    "ring": "points in the plane: 8 narrow Gaussians on a circle",
+    "grid": "points in the plane: 25 narrow Gaussians on a 5x5 grid",
+    "spiral": "points in the plane: two arms of a spiral",
+}
+"""Toy sets drawn from their definition."""
+
+FORMS: dict[str, str] = {
+    "FOLDER": "images, searched recursively; class subfolders become labels; A/ and B/, trainA/ and trainB/, captions.csv",
+    "FILE.zip, FILE.tar, FILE.tar.gz": "the same inside an archive, read without unpacking",
+    "FILE.npz, FILE.npy": "arrays of images ([N,H,W], [N,H,W,C] or [N,C,H,W]) with optional labels, or [N,D] points",
+    "FILE.png": "one image, as an exemplar",
+    "hf:NAME": "a set of the Hugging Face hub, through the extra genzoo[hub]",
+    "DATA,DATA": "two of the above as the two sides of unpaired data",
+}
+"""What else `data=` takes."""
+
+
+def available() -> dict[str, str]:
+    """Every set that has a name, with one line on it.
+
+    >>> "digits" in available()
+    True
+    """
+    return {**EMBEDDED, **STANDARD, **POINTS}

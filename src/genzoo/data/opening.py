@@ -1,0 +1,320 @@
+"""`open_data`: from what a person wrote after `data=` to a `Dataset`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.schema import check
+from genzoo.data import layout, points
+from genzoo.data.arrays import ArrayFile
+from genzoo.data.build import build
+from genzoo.data.cache import Draft, cache_root, digest_of, entry
+from genzoo.data.dataset import Dataset
+from genzoo.data.embedded import Embedded
+from genzoo.data.hub import Hub
+from genzoo.data.names import EMBEDDED, POINTS, STANDARD, available
+from genzoo.data.settings import DataSettings
+from genzoo.data.standard import Standard
+from genzoo.data.stock import FilePictures, Source, Stock
+from genzoo.data.trees import FolderTree, TarTree, Tree, ZipTree, is_tar, stamp
+
+KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar")
+_STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}
+CODE = 1
+"""Raised when the same source would be decoded to something else."""
+
+
+def open_data(
+    settings: DataSettings, *, kind: str = "image", split: str = "train", seed: int = 0, quiet: bool = False
+) -> Dataset:
+    """Open one split of a data set, decoding it into the cache if that has not been done before.
+
+    Args:
+        settings: Which data, in what form.
+        kind: What a system trains on: image | labelled | captioned | paired | unpaired | points | exemplar. Points are
+            also taken for image.
+        split: train or test.
+        seed: Seed that point sets are drawn from. Splits and `limit` do not depend on it.
+        quiet: Say nothing on stderr.
+
+    Raises:
+        UserError: There is no such data, it has no usable image, or it is of another kind.
+    """
+    settings = DataSettings(**check(DataSettings, dataclasses.asdict(settings), label="data"))
+    if kind not in KINDS:
+        raise UserError(f"there is no reader for {kind} data yet; kinds: {', '.join(KINDS)}")
+    if split not in ("train", "test"):
+        raise UserError(f"split={split} is not known; give train or test")
+    if settings.data in POINTS:
+        return _toy(settings, kind, split, seed)
+    source = find(settings.data, kind)
+    try:
+        if isinstance(source, ArrayFile) and kind in ("points", "image"):
+            found = source.points()
+            if found is not None:
+                return _points(settings, source.name, found, split, source.identity())
+        if kind == "points":
+            raise UserError(f"{settings.data} holds images; points are {', '.join(POINTS)} or an .npy file [N, D] of floats")
+        return _images(source, settings, kind, split, quiet)
+    finally:
+        source.close()
+
+
+class Files:
+    """A folder, archive or single image as a source.
+
+    Args:
+        path: Where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, path.resolve().name or str(path)
+        self._tree: Tree | None = None
+
+    def _open(self) -> Tree:
+        if self._tree is None:
+            if self.path.is_dir():
+                self._tree = FolderTree(self.path)
+            elif zipfile.is_zipfile(self.path):
+                self._tree = ZipTree(self.path)
+            else:
+                self._tree = TarTree(self.path, cache_root() / "data")
+        return self._tree
+
+    def identity(self) -> list[object]:
+        """Names, sizes and times for a folder; size and time of an archive."""
+        return self._open().identity() if self.path.is_dir() else stamp(self.path)
+
+    def stock(self, structure: str) -> Stock:
+        """Read the structure from the names."""
+        return layout.arrange(self._open(), structure, str(self.path))
+
+    def close(self) -> None:
+        """Close the archive."""
+        if self._tree is not None:
+            self._tree.close()
+            self._tree = None
+
+
+class OneImage:
+    """A single image file.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, path.name
+
+    def identity(self) -> list[object]:
+        """Path, size and time."""
+        return stamp(self.path)
+
+    def stock(self, structure: str) -> Stock:
+        """One picture."""
+        if structure != "image":
+            raise UserError(f"{self.path} is one image, not {structure} data")
+        tree = FolderTree.__new__(FolderTree)
+        tree.root = self.path.resolve().parent
+        return Stock({("image", ""): FilePictures(tree, [self.path.resolve().name])})
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class TwoSides:
+    """Two sources as the sides of unpaired data.
+
+    Args:
+        a: Side A.
+        b: Side B.
+    """
+
+    def __init__(self, a: Source, b: Source) -> None:
+        self.sides = {"a": a, "b": b}
+        self.name = f"{a.name},{b.name}"
+
+    def identity(self) -> list[object]:
+        """Of both."""
+        return [s.identity() for s in self.sides.values()]
+
+    def stock(self, structure: str) -> Stock:
+        """The images of both; labels are not kept."""
+        assert structure == "unpaired"
+        stock = Stock({})
+        for side, source in self.sides.items():
+            one = source.stock("image")
+            stock.left += [(f"{source.name}/{n}", r) for n, r in one.left]
+            stock.notes += one.notes
+            for (_, split), pictures in one.pictures.items():
+                stock.pictures[side, split] = pictures
+        return stock
+
+    def close(self) -> None:
+        """Close both."""
+        for source in self.sides.values():
+            source.close()
+
+
+def find(text: str, kind: str) -> Source:
+    """The source that a person means.
+
+    Raises:
+        UserError: There is none; the message has the nearest name or path.
+    """
+    path = Path(text).expanduser()
+    if "," in text and not path.exists():
+        a, comma, b = (t.strip() for t in text.partition(","))
+        if kind != "unpaired":
+            raise UserError(f"data={text} names two sides, which only a system for unpaired data takes (this one takes {kind})")
+        return TwoSides(find(a, "image"), find(b, "image"))
+    if text.startswith("hf:"):
+        return Hub(text[3:])
+    key = text.lower().replace("_", "-")
+    if key in EMBEDDED:
+        return Embedded(key)
+    if key in STANDARD:
+        return Standard(key, cache_root())
+    if not path.exists() and os.environ.get("GENZOO_DATA"):
+        path = next((p for p in [Path(os.environ["GENZOO_DATA"]).expanduser() / text] if p.is_dir()), path)
+    if not path.exists():
+        raise UserError(_missing(text, path))
+    if not path.is_dir() and not path.is_file():
+        raise UserError(f"data={text} is neither a file nor a folder")
+    return _file(path, kind)
+
+
+def _file(path: Path, kind: str) -> Source:
+    try:
+        if path.is_dir():
+            return Files(path)
+        if path.suffix.lower() in (".npy", ".npz"):
+            return ArrayFile(path, single=kind == "exemplar")
+        if zipfile.is_zipfile(path) or is_tar(path):
+            return Files(path)
+    except OSError as error:
+        raise UserError(f"data={path} cannot be read: {error.strerror}") from None
+    return OneImage(path)
+
+
+def _missing(text: str, path: Path) -> str:
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
+    hint = nearest(text, available()) or nearest(path.name, siblings)
+    return f"data={text}: there is no set and no path of this name{hint} Sets: {', '.join(available())}."
+
+
+def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet: bool) -> Dataset:
+    structure = _STRUCTURE.get(kind, "image")
+    if isinstance(source, TwoSides):
+        structure = "unpaired"
+    baked = {
+        "size": settings.size,
+        "channels": settings.channels,
+        "resize": settings.resize,
+        "binarize": settings.binarize if settings.binarize in ("threshold", "static") else "none",
+    }
+    key = digest_of([CODE, source.identity(), structure, baked])[:32]
+
+    def make(draft: Draft) -> dict[str, Any]:
+        return build(source.stock(structure), settings, source.name, draft, quiet=quiet)
+
+    info, arrays, folder = entry(key, make)
+    report = [(str(n), str(r)) for n, r in info["left"]]
+    dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
+    dataset.paired = structure == "paired"
+    _check_kind(kind, info, settings)
+    for name, sections in info["sections"].items():
+        rows, other = _rows(name, sections, settings, kind, split, dataset.notes)
+        dataset.sizes[name] = {split: len(rows), "test" if split == "train" else "train": other}
+        dataset.fields[name] = _take(arrays[name], rows)
+        if name == "image" and info["class_names"]:
+            dataset.fields["label"] = np.array(_take(arrays["label"], rows))
+            dataset.class_names = list(info["class_names"])
+        if name == "image" and info["captions"]:
+            dataset.captions = [info["captions"][i] for i in rows]
+    height, width = next(iter(dataset.fields.values())).shape[2:]
+    if settings.crop and settings.crop > min(height, width):
+        raise UserError(f"crop={settings.crop} is larger than the images ({height}x{width}); give at most {min(height, width)}")
+    used = [split, settings.limit, settings.holdout, settings.crop, settings.flip, settings.binarize]
+    dataset.digest = digest_of([info["digest"], kind == "exemplar", used])
+    if not quiet and split == "train":
+        _say(dataset)
+    return dataset
+
+
+def _take(array: np.ndarray, rows: range | np.ndarray) -> np.ndarray:
+    return array[rows.start : rows.stop] if isinstance(rows, range) else array[rows]
+
+
+def _check_kind(kind: str, info: dict[str, Any], settings: DataSettings) -> None:
+    if kind == "labelled" and not info["class_names"]:
+        raise UserError(f"{settings.data} has no labels; put the images of each class into a subfolder of its name (two or more)")
+    if kind == "captioned" and not any(info["captions"]):
+        raise UserError(f"{settings.data} has no captions; {layout.HOW_CAPTIONED}")
+
+
+def _rows(
+    name: str, sections: dict[str, int], settings: DataSettings, kind: str, split: str, notes: list[str]
+) -> tuple[range, int]:
+    """The stored rows of one split of a field, and the size of the other split.
+
+    Rows stand in one fixed random order, training part first, so that any part is a slice.
+    """
+    n = sum(sections.values())
+    if sections.get("train") and sections.get("test"):
+        parts = {"train": range(sections["train"]), "test": range(sections["train"], n)}
+    elif n == 1 or kind == "exemplar":
+        parts = {"train": range(n), "test": range(n)}
+        if n == 1 and kind != "exemplar":
+            notes.append("there is one image: it is both the training and the test part")
+    else:
+        held = min(max(round(n * settings.holdout), 1), n - 1) if settings.holdout else 0
+        parts = {"train": range(n - held), "test": range(n - held, n)}
+    if settings.limit:
+        parts = {s: r[: settings.limit] for s, r in parts.items()}
+    if not len(parts[split]):
+        raise UserError(f"{settings.data} has no test part, and holdout=0 keeps none; give holdout=0.1")
+    other = "test" if split == "train" else "train"
+    return parts[split], len(parts[other])
+
+
+def _say(dataset: Dataset) -> None:
+    for note in dataset.notes:
+        print(f"data: {note}", file=sys.stderr)
+    if dataset.report:
+        first = "; ".join(f"{name}: {reason}" for name, reason in dataset.report[:3])
+        more = f"; all in {dataset.folder}/report.txt" if len(dataset.report) > 3 else ""
+        print(f"data: {len(dataset.report)} left out ({first}{more})", file=sys.stderr)
+
+
+def _toy(settings: DataSettings, kind: str, split: str, seed: int) -> Dataset:
+    if kind not in ("points", "image"):
+        raise UserError(f"{settings.data} is a set of points in the plane, not {kind} data")
+    n = settings.limit or points.SIZE
+    fields = {"points": points.draw(settings.data, n, seed=seed, split=split)}
+    digest = digest_of(["points", settings.data, n, seed, split])
+    return Dataset(fields, settings.data, split, digest, settings, sizes={"points": {"train": n, "test": n}})
+
+
+def _points(
+    settings: DataSettings, name: str, found: dict[str, np.ndarray], split: str, identity: list[object]
+) -> Dataset:
+    """Points of a file: its own splits, or the last share in a fixed random order for testing."""
+    order = list(found.values())
+    if "test" not in found:
+        order = [order[0][np.random.default_rng([points.SIZE, len(order[0])]).permutation(len(order[0]))]]
+    sections = {s: len(a) for s, a in zip(found, order, strict=True)} if "test" in found else {"": len(order[0])}
+    notes: list[str] = []
+    rows, other = _rows("points", sections, settings, "points", split, notes)
+    fields = {"points": np.ascontiguousarray(_take(np.concatenate(order), rows))}
+    sizes = {"points": {split: len(rows), "test" if split == "train" else "train": other}}
+    digest = digest_of([identity, split, settings.limit, settings.holdout])
+    return Dataset(fields, name, split, digest, settings, notes=notes, sizes=sizes)

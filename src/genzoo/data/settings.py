@@ -1,0 +1,39 @@
+"""What can be set about data."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which data, and in what form it reaches a system.
+
+    Args:
+        data: Name of a set (digits, garments, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral), path of a folder,
+            archive, array file or image, or hf:NAME.
+        size: Height and width in pixels (64 is 64x64; 48,64 is height 48, width 64); the images' own size where all
+            share one of at most 256, else 64.
+        channels: 1 gray, 2 gray with alpha, 3 RGB, 4 RGB with alpha; gray where all images are gray, else RGB.
+        resize: How another shape is brought to size: cover scales and cuts the middle out, fit scales and pads with white,
+            stretch ignores proportions.
+        crop: Side of a square cut out at a random place for every batch (the middle one for evaluation).
+        flip: Mirror each image left-right with probability one half.
+        binarize: Pixels to black and white: at the threshold 127.5, once at random by their gray level (static), or at
+            random anew for every batch (dynamic).
+        limit: Keep this many examples, chosen once at random.
+        holdout: Share that is kept for testing where the data names no test part.
+    """
+
+    data: str
+    size: Side | tuple[Side, Side] | None = None
+    channels: Annotated[int, Field(ge=1, le=4)] | None = None
+    resize: Literal["cover", "fit", "stretch"] = "cover"
+    crop: Side | None = None
+    flip: bool = False
+    binarize: Literal["none", "threshold", "static", "dynamic"] = "none"
+    limit: Annotated[int, Field(ge=1)] | None = None
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -1,0 +1,147 @@
+"""What a source offers before anything is decoded: pictures by field and split, labels, captions, and what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from genzoo.data import decode
+from genzoo.data.decode import Form, Refused
+from genzoo.data.trees import Tree
+
+Shape = tuple[int, int, int]
+"""Height, width, channels (alpha not counted)."""
+
+
+class Pictures(Protocol):
+    """A sequence of images that can be asked for their shape and decoded."""
+
+    names: Sequence[str]
+
+    def probe(self, pool: Executor) -> list[Shape | Refused]:
+        """The shape of every image, from headers alone."""
+
+    def block(self, indices: Sequence[int], form: Form, pool: Executor) -> list[np.ndarray | Refused]:
+        """Decode some of them to uint8 [C, H, W]."""
+
+
+class FilePictures:
+    """Image files of a folder or archive.
+
+    Args:
+        tree: Where they are.
+        names: Their names in it.
+    """
+
+    def __init__(self, tree: Tree, names: Sequence[str]) -> None:
+        self.tree, self.names = tree, names
+
+    def probe(self, pool: Executor) -> list[Shape | Refused]:
+        """Read every header."""
+        return list(pool.map(self._probe, self.names))
+
+    def _probe(self, name: str) -> Shape | Refused:
+        try:
+            with self.tree.open(name) as file:
+                return decode.probe(file)
+        except Refused as reason:
+            return reason
+
+    def block(self, indices: Sequence[int], form: Form, pool: Executor) -> list[np.ndarray | Refused]:
+        """Decode in threads: the decoder works outside Python's lock."""
+
+        def one(i: int) -> np.ndarray | Refused:
+            try:
+                with self.tree.open(self.names[i]) as file:
+                    return decode.pixels(file, form)
+            except Refused as reason:
+                return reason
+
+        return list(pool.map(one, indices))
+
+
+class ArrayPictures:
+    """Images that are already an array, uint8 [N, C, H, W].
+
+    Args:
+        array: The images.
+        title: What names are made of: "images.npy" gives "images.npy[7]".
+    """
+
+    def __init__(self, array: np.ndarray, title: str) -> None:
+        assert array.dtype == np.uint8
+        assert array.ndim == 4
+        self.array, self.title = array, title
+
+    @property
+    def names(self) -> Sequence[str]:
+        """A name for every image."""
+        return [f"{self.title}[{i}]" for i in range(len(self.array))]
+
+    def probe(self, pool: Executor) -> list[Shape | Refused]:
+        """All alike."""
+        _, c, h, w = self.array.shape
+        return [(h, w, 1 if c < 3 else 3)] * len(self.array)
+
+    def block(self, indices: Sequence[int], form: Form, pool: Executor) -> list[np.ndarray | Refused]:
+        """Copy, or resize in threads."""
+        chosen = self.array[np.asarray(indices)]
+        if chosen.shape[1:] == (form.channels, form.height, form.width):
+            return list(chosen)
+        return list(pool.map(lambda a: decode.array_to_form(a, form), chosen))
+
+
+@dataclass
+class Stock:
+    """All that a source has.
+
+    Args:
+        pictures: By field ("image", "a", "b") and split ("train", "test", or "" where there is one part).
+        labels: Class of every image by split, where there are classes.
+        captions: Text of every image by split, where there are texts.
+        class_names: Names of the classes.
+        left: Names of what was refused so far, with reasons.
+        notes: What was chosen.
+        paired: True where the i-th of "a" belongs to the i-th of "b".
+    """
+
+    pictures: dict[tuple[str, str], Pictures]
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    captions: dict[str, list[str]] = field(default_factory=dict)
+    class_names: list[str] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    paired: bool = False
+
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """Fields that have a common length."""
+        fields = tuple(dict.fromkeys(f for f, _ in self.pictures))
+        return [fields] if self.paired else [(f,) for f in fields]
+
+    def splits(self, name: str) -> list[str]:
+        """The splits of a field, training first."""
+        return sorted((s for f, s in self.pictures if f == name), key=("train", "test", "").index)
+
+
+class Source(Protocol):
+    """Something that `data=` names."""
+
+    name: str
+
+    def identity(self) -> list[object]:
+        """What changes when the content does, cheaply."""
+
+    def stock(self, structure: str) -> Stock:
+        """Look at it. `structure` is image, captioned, paired or unpaired.
+
+        Raises:
+            UserError: It has not that structure; the message says how to lay it out.
+        """
+
+    def close(self) -> None:
+        """Release what `stock` holds."""

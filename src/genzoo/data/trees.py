@@ -1,0 +1,332 @@
+"""Named files in a folder, a zip or a tar, behind one face: what may be read, and what was refused with its reason.
+
+Nothing is ever unpacked to a path that an archive names; members are read into memory under limits.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from genzoo.core.errors import UserError
+from genzoo.data.decode import Refused
+
+MAX_BYTES = 256 * 2**20
+"""A larger single file is refused unread."""
+MAX_RATIO = 200
+"""An archive member (or a whole compressed tar) that expands more than this is refused."""
+FREE_BYTES = 2**20
+"""Below this size the ratio is not looked at: small blank pictures compress very well."""
+
+
+class Tree(Protocol):
+    """A set of readable files by name (with "/" between parts)."""
+
+    names: list[str]
+    left: list[tuple[str, str]]
+
+    def identity(self) -> list[object]:
+        """What changes when the content does, cheaply: sizes and times."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one file for reading.
+
+        Raises:
+            Refused: It cannot be read.
+        """
+
+    def close(self) -> None:
+        """Release the archive."""
+
+
+def hidden(name: str) -> bool:
+    """True for what file managers leave behind."""
+    return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in name.split("/"))
+
+
+def unsafe(name: str) -> str | None:
+    """The reason why an archive member's name is refused, or None."""
+    parts = name.replace("\\", "/").split("/")
+    if name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
+        return "absolute path in an archive"
+    if ".." in parts:
+        return "path that leads out of the archive"
+    if "\x00" in name:
+        return "damaged name in an archive"
+    return None
+
+
+class FolderTree:
+    """All regular files below a folder. Links are followed only to files inside it.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.names: list[str] = []
+        self.left: list[tuple[str, str]] = []
+        self._stamps: list[tuple[str, int, int]] = []
+        for folder, subfolders, files in os.walk(self.root, onerror=self._unreadable):
+            subfolders.sort()
+            for sub in list(subfolders):
+                path = Path(folder, sub)
+                if path.is_symlink():
+                    subfolders.remove(sub)
+                    if not hidden(self._name(path)):
+                        self.left.append((self._name(path), self._link_reason(path, "link to a folder, not followed")))
+            for file in sorted(files):
+                self._take(Path(folder, file))
+        self.names.sort()
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _unreadable(self, error: OSError) -> None:
+        self.left.append((str(error.filename), f"folder cannot be read: {error.strerror}"))
+
+    def _link_reason(self, path: Path, inside: str) -> str:
+        return inside if path.resolve().is_relative_to(self.root) else "link that leads out of the folder"
+
+    def _take(self, path: Path) -> None:
+        name = self._name(path)
+        if hidden(name):
+            return
+        if path.is_symlink() and not path.resolve().is_relative_to(self.root):
+            self.left.append((name, "link that leads out of the folder"))
+            return
+        try:
+            status = path.stat()
+        except OSError as error:
+            self.left.append((name, "link to nothing" if path.is_symlink() else f"cannot be read: {error.strerror}"))
+            return
+        if not stat.S_ISREG(status.st_mode):
+            self.left.append((name, "not a regular file"))
+        elif status.st_size > MAX_BYTES:
+            self.left.append((name, f"larger than {MAX_BYTES // 2**20} MiB"))
+        elif status.st_size == 0:
+            self.left.append((name, "empty file"))
+        else:
+            self.names.append(name)
+            self._stamps.append((name, status.st_size, status.st_mtime_ns))
+
+    def identity(self) -> list[object]:
+        """Names, sizes and times of all files."""
+        return [str(self.root), sorted(self._stamps), sorted(self.left)]
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one file."""
+        try:
+            return open(self.root / name, "rb")
+        except OSError as error:
+            raise Refused(f"cannot be read: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def stamp(path: Path) -> list[object]:
+    """Path, size and time of one file."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+class ZipTree:
+    """The members of a zip.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.left: list[tuple[str, str]] = []
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise UserError(f"{path} cannot be read as a zip file: {error}") from None
+        for info in self._zip.infolist():
+            if info.is_dir():
+                continue
+            reason = self._refuse(info)
+            if reason:
+                self.left.append((info.filename, reason))
+            elif not hidden(info.filename):
+                self._members[info.filename.removeprefix("./")] = info
+        self.names = sorted(self._members)
+
+    def _refuse(self, info: zipfile.ZipInfo) -> str | None:
+        reason = unsafe(info.orig_filename) or unsafe(info.filename)
+        if reason:
+            return reason
+        if stat.S_ISLNK(info.external_attr >> 16):
+            return "link in an archive"
+        if info.flag_bits & 1:
+            return "encrypted"
+        if info.file_size == 0:
+            return "empty file"
+        if info.file_size > MAX_BYTES:
+            return f"larger than {MAX_BYTES // 2**20} MiB"
+        if info.file_size > FREE_BYTES and info.file_size > MAX_RATIO * max(info.compress_size, 1):
+            return f"expands more than {MAX_RATIO} times (zip bomb)"
+        return None
+
+    def identity(self) -> list[object]:
+        """Path, size and time of the archive."""
+        return stamp(self.path)
+
+    def open(self, name: str) -> BinaryIO:
+        """Read one member into memory; the limits also hold where the directory lied."""
+        info = self._members[name]
+        try:
+            with self._zip.open(info) as member:
+                data = member.read(info.file_size + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise Refused(f"damaged in the archive: {str(error)[:100]}") from None
+        except Exception as error:  # lzma.LZMAError, where that module exists
+            raise Refused(f"damaged in the archive: {type(error).__name__}") from None
+        if len(data) != info.file_size:
+            raise Refused("damaged in the archive: not of the stated size")
+        return io.BytesIO(data)
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._zip.close()
+
+
+class _Expanded(io.RawIOBase):
+    """A decompressed stream that stops when it has grown out of proportion to its source."""
+
+    def __init__(self, stream: BinaryIO, limit: int) -> None:
+        super().__init__()
+        self.stream, self.room = stream, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self.stream.read(min(len(buffer), 2**20))
+        self.room -= len(data)
+        if self.room < 0:
+            raise OverflowError
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class TarTree:
+    """The members of a tar; a compressed one is first expanded once, in order, into an unnamed temporary file.
+
+    Args:
+        path: The file.
+        scratch: Folder for the temporary file.
+    """
+
+    def __init__(self, path: Path, scratch: Path) -> None:
+        self.path = path
+        self.left: list[tuple[str, str]] = []
+        self._where: dict[str, tuple[int, int]] = {}
+        self._file: BinaryIO = open(path, "rb")
+        opener = _compression(self._file.read(6))
+        if opener:
+            self._expand(opener, scratch)
+        self._list()
+        self.names = sorted(self._where)
+
+    def _expand(self, opener: str, scratch: Path) -> None:
+        import bz2
+        import gzip
+        import lzma
+
+        stream = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[opener](self.path, "rb")
+        scratch.mkdir(parents=True, exist_ok=True)
+        limit = max(MAX_RATIO * self.path.stat().st_size, FREE_BYTES)
+        spool = tempfile.TemporaryFile(dir=scratch)
+        try:
+            with stream, _Expanded(stream, limit) as expanded:
+                while block := expanded.read(2**20):
+                    spool.write(block)
+        except OverflowError:
+            self.left.append((self.path.name, f"expands more than {MAX_RATIO} times (bomb); what came before is used"))
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            self.left.append((self.path.name, f"damaged archive ({str(error)[:80]}); what came before is used"))
+        except OSError as error:
+            spool.close()
+            self._file.close()
+            raise UserError(f"{self.path} cannot be expanded into {scratch}: {error.strerror or error}") from None
+        spool.flush()
+        self._file.close()
+        self._file = spool
+
+    def _list(self) -> None:
+        self._file.seek(0, os.SEEK_END)
+        total = self._file.tell()
+        self._file.seek(0)
+        try:
+            with tarfile.open(fileobj=self._file, mode="r:") as tar:
+                for member in tar:
+                    if member.isdir():
+                        continue
+                    reason = self._refuse(member, total)
+                    if reason:
+                        self.left.append((member.name, reason))
+                    elif not hidden(member.name.removeprefix("./")):
+                        self._where[member.name.removeprefix("./")] = (member.offset_data, member.size)
+        except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError) as error:
+            if not self._where and not self.left:
+                self._file.close()
+                raise UserError(f"{self.path} cannot be read as a tar file: {error}") from None
+            self.left.append((self.path.name, f"damaged archive ({str(error)[:80]}); what came before is used"))
+
+    def _refuse(self, member: tarfile.TarInfo, total: int) -> str | None:
+        if reason := unsafe(member.name):
+            return reason
+        if member.issym() or member.islnk():
+            return "link in an archive"
+        if not member.isreg() or member.issparse():
+            return "not a regular file"
+        if member.size == 0:
+            return "empty file"
+        if member.size > MAX_BYTES:
+            return f"larger than {MAX_BYTES // 2**20} MiB"
+        return "truncated" if member.offset_data + member.size > total else None
+
+    def identity(self) -> list[object]:
+        """Path, size and time of the archive."""
+        return stamp(self.path)
+
+    def open(self, name: str) -> BinaryIO:
+        """Read one member into memory (positioned reads: threads do not disturb each other)."""
+        offset, size = self._where[name]
+        data = os.pread(self._file.fileno(), size, offset)
+        if len(data) != size:
+            raise Refused("truncated")
+        return io.BytesIO(data)
+
+    def close(self) -> None:
+        """Close the archive and drop the temporary file."""
+        self._file.close()
+
+
+def _compression(head: bytes) -> str | None:
+    for magic, name in ((b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz")):
+        if head.startswith(magic):
+            return name
+    return None
+
+
+def is_tar(path: Path) -> bool:
+    """True for a tar, also a compressed one (judged by name there: expanding to look is what bombs wait for)."""
+    with open(path, "rb") as f:
+        head = f.read(512)
+    if _compression(head[:6]):
+        return path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar"))
+    return head[257:262] == b"ustar" or path.name.lower().endswith(".tar")

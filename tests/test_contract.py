@@ -1,0 +1,374 @@
+"""What every registered system promises: one test a promise, over the whole registry. A skip is by missing capability, never by name."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+
+import pytest
+import torch
+
+from genzoo.core import registry, schema
+from genzoo.core.errors import UserError
+from genzoo.core.system import Completes, Decodes, Density, Encodes, Fits, Samples, System, Translates, capabilities
+from genzoo.training import Trainer, TrainSettings, load, resume, train
+from genzoo.training.folder import newest_state
+from genzoo.training.runtime import Runtime
+from genzoo.training.update import Updater
+from tests.conftest import batch_for, build, data_for
+
+NAMES = sorted(registry.names())
+SYSTEMS = sorted(registry.entries())
+CPU = Runtime(torch.device("cpu"), "fp32")
+
+every_name = pytest.mark.parametrize("name", NAMES)
+every_system = pytest.mark.parametrize("name", SYSTEMS)
+
+
+def needs(system: System, *protocols: type) -> None:
+    for protocol in protocols:
+        if not isinstance(system, protocol):
+            pytest.skip(f"is not {protocol.__name__}")
+
+
+def ready(name: str, **overrides: object) -> System:
+    """A tiny system that has seen data, in eval mode: what a loaded one is."""
+    torch.manual_seed(0)
+    system = build(name, **overrides)
+    learn(system, steps=2)
+    return system.eval()
+
+
+def learn(system: System, steps: int) -> None:
+    if isinstance(system, Fits):
+        passes = 0
+        while not system.converged and passes < 3:
+            for seed in range(4):
+                system.observe(batch_for(system, 24, seed))
+            system.end_of_pass()
+            passes += 1
+        return
+    update = Updater(system, CPU)
+    for step in range(steps):
+        update.begin(step, steps)
+        system.train().training_step(batch_for(system, seed=step), update)
+        update.end()
+
+
+def gen(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def data_batch(system: System) -> torch.Tensor:
+    batch = batch_for(system)
+    return next(batch[k] for k in ("image", "a", "points") if k in batch)
+
+
+# ---- learning ----------------------------------------------------------------------------------------------------------------------
+
+
+@every_name
+def test_no_parameter_has_two_owners_and_owned_parameters_are_its_own(name):
+    system = build(name)
+    owned = [p for o in system.optimizers().values() for g in o.param_groups for p in g["params"]]
+    assert len({id(p) for p in owned}) == len(owned)
+    assert {id(p) for p in owned} <= {id(p) for p in system.parameters()}
+    if isinstance(system, Fits):
+        assert not owned
+    else:
+        assert {id(p) for p in owned} == {id(p) for p in system.parameters() if p.requires_grad}
+
+
+@every_name
+def test_each_update_moves_only_what_its_optimiser_owns_and_each_optimiser_moves_something(name):
+    torch.manual_seed(0)
+    system = build(name)
+    if isinstance(system, Fits):
+        pytest.skip("learns without optimisers")
+    update, names, moved = Updater(system, CPU), {p: n for n, p in system.named_parameters()}, set()
+
+    class Watched:
+        step, steps, progress = 0, 20, 0.0
+
+        def __call__(self, player, loss):
+            before = {n: p.detach().clone() for n, p in system.named_parameters()}
+            update(player, loss)
+            changed = {n for n, p in system.named_parameters() if not torch.equal(p, before[n])}
+            assert changed <= {names[p] for p in update.owned[player]}
+            moved.update({player} if changed else set())
+            assert all(p.grad is None for p in system.parameters())
+
+    watched = Watched()
+    for step in range(12):
+        update.begin(step, 20)
+        watched.step, watched.progress = step, step / 20
+        logs = system.train().training_step(batch_for(system, seed=step), watched)
+        assert all(
+            not v.requires_grad and v.ndim == 0 and torch.isfinite(v)
+            for v in logs.values()
+            if torch.is_tensor(v) and v is not logs.get("loss")
+        )
+    assert moved == set(system.optimizers())
+
+
+@every_name
+def test_learning_rate_scale_is_finite_and_not_negative(name):
+    system = build(name)
+    assert all(0 <= system.lr_scale(p / 50) <= 1.5 for p in range(50))
+
+
+@every_system
+def test_trains_from_one_line_stops_and_resumes_bit_for_bit(name, tmp_path, monkeypatch):
+    cls = registry.system_class(name)
+    data = data_for(name, tmp_path / "data")
+    tiny = {k: v for k, v in cls.tiny.items() if k not in schema.FROM_DATA}
+    settings = {
+        "batch": 4,
+        "runs": str(tmp_path),
+        "device": "cpu",
+        "precision": "fp32",
+        "sample_every": 1000,
+        "ema": 0.5,
+        "seed": 3,
+    }
+    if not "fits" in capabilities(cls):
+        settings["steps"] = 5
+    whole = train(name, data, TrainSettings(name="whole", **settings), tiny, quiet=True)
+    original = Trainer._one
+
+    def one(self, batch):
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_one", one)
+        try:
+            train(name, data, TrainSettings(name="cut", **settings), tiny, quiet=True)
+        except RuntimeError as stopped:
+            assert "SIGTERM" in str(stopped)
+    cut = resume(tmp_path / "cut", quiet=True)
+    (step_a, ((a, _),)), (step_b, ((b, _),)) = newest_state(whole, 1), newest_state(cut, 1)
+    assert step_a == step_b
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a), [k for k in a if not torch.equal(a[k], b[k])]
+    first, second = load(whole.path), load(cut.path)
+    if isinstance(first, Samples):
+        assert torch.equal(first.sample(2, generator=gen()), second.sample(2, generator=gen()))
+
+
+# ---- using -------------------------------------------------------------------------------------------------------------------------
+
+
+@every_name
+def test_same_seed_same_samples_of_the_stated_form(name):
+    system = ready(name)
+    needs(system, Samples)
+    a, b, c = (system.sample(3, generator=gen(seed)) for seed in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert a.dtype == torch.float32
+    assert not a.requires_grad
+    if a.ndim == 4:
+        assert a.shape == (3, *system.hparams["shape"])
+        assert a.min() >= -1
+        assert a.max() <= 1
+    else:
+        assert a.shape == (3, *system.hparams["shape"])
+        assert torch.isfinite(a).all()
+
+
+@every_name
+def test_sampling_uses_the_given_generator_only(name):
+    system = ready(name)
+    needs(system, Samples)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    system.sample(2, generator=gen())
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@every_name
+def test_save_and_load_give_the_same_outputs(name):
+    system = ready(name)
+    other = build(name).eval()
+    other.load_state_dict({k: v.clone() for k, v in system.state_dict().items()})
+    for output in outputs(system):
+        a, b = output(system), output(other)
+        assert torch.equal(a, b)
+
+
+def outputs(system: System):
+    """Every output that a system can give, each a function of the system."""
+    x = data_batch(system)
+    if isinstance(system, Samples):
+        yield lambda s: s.sample(2, generator=gen())
+    if scores(system):
+        yield lambda s: s.log_prob(x, generator=gen())
+    if isinstance(system, Encodes):
+        yield lambda s: s.encode(x)
+    if isinstance(system, Decodes):
+        z = system.latent(2, generator=gen())
+        yield lambda s: s.decode(z)
+    if isinstance(system, Translates):
+        for direction in system.directions:
+            yield lambda s, d=direction: s.translate(x, direction=d)
+    if isinstance(system, Completes):
+        known = torch.ones_like(x[:, :1], dtype=torch.bool)
+        known[..., 2:5, 3:6] = False
+        yield lambda s: s.complete(x, known, generator=gen())
+
+
+def scores(system: System) -> bool:
+    """True where the system scores the data that it is given (a classic objective may not be a likelihood, and says so)."""
+    if not isinstance(system, Density):
+        return False
+    try:
+        system.log_prob(data_batch(system), generator=gen())
+    except UserError:
+        return False
+    return True
+
+
+@every_name
+def test_using_a_system_is_deterministic_and_changes_no_state(name):
+    system = ready(name)
+    before = {k: v.clone() for k, v in system.state_dict().items()}
+    for output in outputs(system):
+        assert torch.equal(output(system), output(system))
+    after = system.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert not system.training
+
+
+@every_name
+def test_log_prob_is_one_finite_number_an_example_and_independent_of_its_neighbours(name):
+    system = ready(name)
+    if not scores(system):
+        pytest.skip("gives no likelihood")
+    x = data_batch(system)
+    together = system.log_prob(x, generator=gen())
+    assert together.shape == (len(x),)
+    assert torch.isfinite(together).all()
+    assert not together.requires_grad
+    assert isinstance(system.likelihood, str)
+    if system.likelihood.startswith("exact"):
+        alone = torch.cat([system.log_prob(x[i : i + 1], generator=gen()) for i in range(len(x))])
+        assert torch.allclose(together, alone, rtol=1e-4, atol=1e-3)
+
+
+@every_name
+def test_reconstructions_have_the_shape_of_the_data(name):
+    system = ready(name)
+    needs(system, Encodes, Decodes)
+    x = data_batch(system)
+    z = system.encode(x)
+    assert z.shape[1:] == system.latent(2, generator=gen()).shape[1:]
+    y = system.decode(z)
+    assert y.shape == x.shape
+    assert x.ndim == 2 or y.abs().max() <= 1
+
+
+@every_name
+def test_completion_keeps_known_pixels_and_draws_the_others(name):
+    system = ready(name)
+    needs(system, Completes)
+    x = data_batch(system)
+    known = torch.rand(len(x), 1, *x.shape[2:], generator=gen()) > 0.3
+    y = system.complete(x, known, generator=gen())
+    assert torch.equal(torch.where(known, y, 0), torch.where(known, x, 0))
+    assert y.shape == x.shape
+    assert y.abs().max() <= 1
+    assert torch.equal(system.complete(x, torch.ones_like(known), generator=gen()), x)
+
+
+@every_name
+def test_translation_keeps_height_and_width(name):
+    system = ready(name)
+    needs(system, Translates)
+    x = data_batch(system)
+    for direction in system.directions:
+        y = system.translate(x, direction=direction)
+        assert y.shape[-2:] == x.shape[-2:]
+        assert y.abs().max() <= 1
+    with pytest.raises(UserError, match="a2b"):
+        system.translate(x, direction="sideways")
+
+
+@every_system
+@pytest.mark.parametrize("kind", ["gray", "colour", "wide"])
+def test_gray_colour_and_wide_data_are_taken_or_refused_with_the_sizes_that_work(name, kind):
+    shape = build(name).hparams["shape"]
+    if len(shape) != 3:
+        pytest.skip("is not for images")
+    _, h, w = shape
+    wanted = {"gray": (1, h, w), "colour": (3, h, w), "wide": (1, h, 2 * w)}[kind]
+    try:
+        system = ready(name, shape=wanted)
+    except UserError as error:
+        assert kind == "wide"
+        assert any(character.isdigit() for character in str(error)), "the message names sizes that work"
+        return
+    for output in outputs(system):
+        assert torch.isfinite(output(system)).all()
+
+
+@every_system
+def test_an_impossible_shape_is_refused_in_words(name):
+    for shape in ((3, 0, 8), (0, 8, 8), (1, 3)):
+        with pytest.raises(UserError):
+            build(name, shape=shape)
+
+
+# ---- describing --------------------------------------------------------------------------------------------------------------------
+
+
+@every_system
+def test_a_system_says_what_it_is(name):
+    cls = registry.system_class(name)
+    entry = registry.entries()[name]
+    assert entry.idea.endswith(".")
+    assert (entry.paper, entry.data, entry.presets) == (cls.paper, cls.data, tuple(cls.presets))
+    assert cls.paper
+    assert capabilities(cls)
+    assert tuple(capabilities(build(name))) == tuple(capabilities(cls))
+
+
+@every_system
+def test_bounds_are_enforced(name):
+    """Every numeric argument with a bound refuses the value just outside of it."""
+    cls = registry.system_class(name)
+    found = 0
+    for key, s in schema.settings(cls).items():
+        low = inspect_bound(s.annotation)
+        if low is None:
+            continue
+        found += 1
+        with pytest.raises(UserError, match=key):
+            build(name, **{key: low})
+    assert found, "no argument of this system has a lower bound"
+
+
+def inspect_bound(annotation: object) -> float | None:
+    for extra in getattr(annotation, "__metadata__", ()):
+        for constraint in getattr(extra, "metadata", ()):
+            if getattr(constraint, "ge", None) is not None:
+                return constraint.ge - 1
+            if getattr(constraint, "gt", None) is not None:
+                return constraint.gt
+    return None
+
+
+def test_capabilities_are_methods_with_the_protocols_arguments():
+    for name in SYSTEMS:
+        cls = registry.system_class(name)
+        for protocol in (Samples, Density, Decodes, Encodes, Translates, Completes, Fits):
+            if protocol.__name__.lower() not in capabilities(cls):
+                continue
+            for method, function in inspect.getmembers(protocol, inspect.isfunction):
+                if method.startswith("_"):
+                    continue
+                wanted = list(inspect.signature(function).parameters)
+                given = inspect.signature(getattr(cls, method)).parameters
+                assert list(given)[: len(wanted)] == wanted or set(wanted) <= set(given), f"{name}.{method}"
