@@ -1,0 +1,62 @@
+"""genzoo, the generative model zoo: every classic deep generative model, one readable file each, on your own data with one command.
+
+>>> import genzoo
+>>> system = genzoo.create("gaussian", shape=(1, 8, 8))
+>>> system.hparams["shape"]
+(1, 8, 8)
+
+The names below are imported on first use, so that `import genzoo` and `genzoo --help` cost no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genzoo.api import (
+        complete,
+        create,
+        evaluate,
+        export,
+        list_systems,
+        load,
+        reconstruct,
+        resume,
+        sample,
+        train,
+        translate,
+        walk,
+    )
+    from genzoo.core.errors import UserError
+
+__all__ = [
+    "list_systems",
+    "create",
+    "train",
+    "resume",
+    "load",
+    "sample",
+    "walk",
+    "reconstruct",
+    "translate",
+    "complete",
+    "evaluate",
+    "export",
+    "UserError",
+    "__version__",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'genzoo' has no attribute '{name}'")
+    value = getattr(importlib.import_module("genzoo.core.errors" if name == "UserError" else "genzoo.api"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

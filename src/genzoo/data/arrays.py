@@ -43,7 +43,9 @@ class ArrayFile:
 
     def points(self) -> dict[str, np.ndarray] | None:
         """By split, float32 [N, D], where the file holds two-dimensional floats; else None."""
-        found = {k: a for k, a in _load(self.path).items() if a.ndim == 2 and a.dtype.kind == "f" and 1 <= a.shape[1] <= 64}
+        found = {
+            k: a for k, a in _load(self.path).items() if a.ndim == 2 and a.dtype.kind == "f" and 1 <= a.shape[1] <= 64
+        }
         if not found:
             return None
         for key, array in found.items():
@@ -82,7 +84,9 @@ class ArrayFile:
         elif array.shape[-1] <= 4 and not (array.shape[1] <= 4 < array.shape[2] and array.shape[-1] not in (1, 3, 4)):
             array = array.transpose(0, 3, 1, 2)
         if not 1 <= array.shape[1] <= 4 or 0 in array.shape:
-            raise UserError(f"{self.path} '{key}': shape {array.shape} is none of [N,H,W], [N,H,W,C], [N,C,H,W] with 1 to 4 channels")
+            raise UserError(
+                f"{self.path} '{key}': shape {array.shape} is none of [N,H,W], [N,H,W,C], [N,C,H,W] with 1 to 4 channels"
+            )
         return np.ascontiguousarray(_grey_levels(array, f"{self.path} '{key}'", stock))
 
 
@@ -95,7 +99,7 @@ def _grey_levels(array: np.ndarray, where: str, stock: Stock) -> np.ndarray:
     if array.dtype.kind == "f":
         if not (np.isfinite(low) and np.isfinite(high)):
             raise UserError(f"{where}: some pixels are not finite numbers")
-        if -1 <= low and high <= 1:
+        if low >= -1 and high <= 1:
             signed = bool(low < 0)
             stock.notes.append(f"{where}: float pixels taken as {'[-1, 1]' if signed else '[0, 1]'}")
             scale, shift = (127.5, 127.5) if signed else (255.0, 0.0)
@@ -109,7 +113,9 @@ def _grey_levels(array: np.ndarray, where: str, stock: Stock) -> np.ndarray:
         if high <= 65535:
             stock.notes.append(f"{where}: 16-bit pixels divided by 257")
             return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise UserError(f"{where}: {array.dtype} pixels in [{low:g}, {high:g}]; give uint8, uint16, or floats in [0, 1] or [-1, 1]")
+    raise UserError(
+        f"{where}: {array.dtype} pixels in [{low:g}, {high:g}]; give uint8, uint16, or floats in [0, 1] or [-1, 1]"
+    )
 
 
 def _words(key: str) -> list[str]:
@@ -139,9 +145,9 @@ def _labels(arrays: dict[str, np.ndarray], images: str, split: str, n: int) -> n
             continue
         words = _words(key)
         side = [w for w in _words(images) if w in _SPLITS]
-        if any(w in words for w in _LABELS) or key in _LABELS:
-            if not split or all(w in words for w in side):
-                return np.asarray(flat, dtype=np.int64)
+        named = any(w in words for w in _LABELS) or key in _LABELS
+        if named and (not split or all(w in words for w in side)):
+            return np.asarray(flat, dtype=np.int64)
     return None
 
 
@@ -156,7 +162,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path} cannot be read as arrays: {str(error).splitlines()[0][:120] or type(error).__name__}") from None
+        raise UserError(
+            f"{path} cannot be read as arrays: {str(error).splitlines()[0][:120] or type(error).__name__}"
+        ) from None
 
 
 def _load_npz(path: Path) -> dict[str, np.ndarray]:

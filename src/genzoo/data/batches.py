@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from genzoo.core.errors import UserError
@@ -33,13 +31,10 @@ class Batches:
         world: Number of processes.
     """
 
-    def __init__(
-        self, dataset: Dataset, batch: Annotated[int, Field(ge=1)], seed: int, rank: int = 0, world: int = 1
-    ) -> None:
+    def __init__(self, dataset: Dataset, batch: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        assert 0 <= rank < world, f"rank {rank} of {world}"
         if batch < world:
-            raise UserError(f"batch={batch} cannot be shared by {world} processes; give at least {world}")
-        if not 0 <= rank < world:
-            raise UserError(f"rank={rank} is not below world={world}")
+            raise UserError(f"batch={batch} is not allowed; give at least {world} (one example for every process)")
         self.dataset, self.batch, self.seed, self.rank, self.world = dataset, batch, seed, rank, world
         self.share = slice(rank * batch // world, (rank + 1) * batch // world)
         self._orders: dict[str, dict[int, np.ndarray]] = {}
@@ -52,15 +47,18 @@ class Batches:
         return -(-len(self.dataset) // self.batch)
 
     def at(self, step: int) -> dict[str, Tensor]:
-        """This rank's share of the batch of `step`: uint8 images, int64 labels, float32 points."""
+        """This rank's share of the batch of `step`: uint8 images, int64 labels, float32 points; with captions, their int64 index."""
         rng = None if self._plain else np.random.default_rng([self.seed, step, 1])
         chosen = {g: self._indices(g, n, step) for g, n in self.dataset.groups.items()}
         out = {}
         for name, values in self.dataset.fields.items():
-            rows = values[chosen[self.dataset.group_of(name)]]
+            indices = chosen[self.dataset.group_of(name)]
             if rng is not None and name in _IMAGES:
-                rows = self._augment(rows, rng if not self.dataset.paired else np.random.default_rng([self.seed, step, 1]))
-            out[name] = torch.from_numpy(rows)
+                # both images of a pair see the same crop and the same mirror
+                same = np.random.default_rng([self.seed, step, 1]) if self.dataset.paired else rng
+                out[name] = torch.from_numpy(self._augment(values[indices], same))
+            else:
+                out[name] = torch.from_numpy(values[indices[self.share]])
         if self.dataset.captions:
             out["index"] = torch.from_numpy(chosen["all"][self.share])
         return out
@@ -83,9 +81,8 @@ class Batches:
         return out
 
     def _indices(self, group: str, n: int, step: int) -> np.ndarray:
-        """Positions of the global batch in the stream of a group, as indices of examples (all ranks' where needed)."""
-        first = step * self.batch + (self.share.start if self._plain else 0)
-        last = step * self.batch + (self.share.stop if self._plain else self.batch)
+        """Indices of the examples of the global batch of a group."""
+        first, last = step * self.batch, (step + 1) * self.batch
         epochs = range(first // n, (last - 1) // n + 1)
         kept = self._orders.get(group, {})
         self._orders[group] = {e: kept[e] if e in kept else self._order(group, e, n) for e in epochs}

@@ -15,7 +15,7 @@ import numpy as np
 from genzoo.core.errors import UserError
 from genzoo.data.cache import Draft
 from genzoo.data.decode import Form, Refused, quiet_decoding
-from genzoo.data.layout import no_images
+from genzoo.data.layout import no_images, printable
 from genzoo.data.settings import DataSettings
 from genzoo.data.stock import Shape, Stock
 
@@ -31,26 +31,30 @@ _CHUNK = 256
 def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quiet: bool) -> dict[str, Any]:
     """Decode all of `stock` into `draft`; returns the facts of the entry."""
     left, notes = list(stock.left), list(stock.notes)
-    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool, quiet_decoding():
-        with _bar(sum(len(p.names) for p in stock.pictures.values()), f"reading {name}", quiet) as advance:
-            shapes = {part: p.probe(pool) for part, p in stock.pictures.items()}
-            good = [s for found in shapes.values() for s in found if not isinstance(s, Refused)]
-            if not good:
-                for part, found in shapes.items():
-                    left += [(n, str(r)) for n, r in zip(stock.pictures[part].names, found, strict=True)]
+    total = sum(len(p.names) for p in stock.pictures.values())
+    with (
+        ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool,
+        quiet_decoding(),
+        _bar(total, f"reading {name}", quiet) as advance,
+    ):
+        shapes = {part: p.probe(pool) for part, p in stock.pictures.items()}
+        good = [s for found in shapes.values() for s in found if not isinstance(s, Refused)]
+        if not good:
+            for part, found in shapes.items():
+                left += [(n, str(r)) for n, r in zip(stock.pictures[part].names, found, strict=True)]
+            raise UserError(no_images(name, left))
+        form = _form(good, settings, notes)
+        draft.reserve(len(good) * form.height * form.width * form.channels)
+        sections: dict[str, dict[str, int]] = {}
+        kept: dict[tuple[str, str], list[int]] = {}
+        for fields in stock.groups:
+            writer = _Group(fields, stock, form, settings, draft, pool, left)
+            for split in stock.splits(fields[0]):
+                kept[fields[0], split] = writer.write(split, shapes, advance)
+                for f in fields:
+                    sections.setdefault(f, {})[split] = len(kept[fields[0], split])
+            if not writer.rows[fields[0]].count:
                 raise UserError(no_images(name, left))
-            form = _form(good, settings, notes)
-            draft.reserve(len(good) * form.height * form.width * form.channels)
-            sections: dict[str, dict[str, int]] = {}
-            kept: dict[tuple[str, str], list[int]] = {}
-            for fields in stock.groups:
-                writer = _Group(fields, stock, form, settings, draft, pool, left)
-                for split in stock.splits(fields[0]):
-                    kept[fields[0], split] = writer.write(split, shapes, advance)
-                    for f in fields:
-                        sections.setdefault(f, {})[split] = len(kept[fields[0], split])
-                if not writer.rows[fields[0]].count:
-                    raise UserError(no_images(name, left))
     captions = []
     if stock.labels:
         rows = draft.rows("label", (), np.int64)
@@ -63,7 +67,7 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quie
         "sections": sections,
         "class_names": stock.class_names,
         "captions": captions,
-        "left": left,
+        "left": [(printable(name), printable(reason)) for name, reason in left],
         "notes": notes,
     }
 
@@ -87,7 +91,9 @@ class _Group:
         self.rows = {f: draft.rows(f, shape, np.uint8) for f in fields}
         self.rng = np.random.default_rng([ORDER_SEED, 1])
 
-    def write(self, split: str, shapes: dict[tuple[str, str], list[Shape | Refused]], advance: Callable[[int], None]) -> list[int]:
+    def write(
+        self, split: str, shapes: dict[tuple[str, str], list[Shape | Refused]], advance: Callable[[int], None]
+    ) -> list[int]:
         """Write one split in the stored order; returns the indices that were kept."""
         parts = [self.stock.pictures[f, split] for f in self.fields]
         names = [p.names for p in parts]
@@ -139,7 +145,9 @@ def _form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form
         height, width = next(iter(sizes))
     else:
         height = width = DEFAULT
-        seen = f"{len(sizes)} different sizes" if len(sizes) > 1 else f"all {next(iter(sizes))[0]}x{next(iter(sizes))[1]}"
+        seen = (
+            f"{len(sizes)} different sizes" if len(sizes) > 1 else f"all {next(iter(sizes))[0]}x{next(iter(sizes))[1]}"
+        )
         notes.append(f"size {DEFAULT}x{DEFAULT} chosen (the images have {seen}); set size= for another")
     gray = sum(c == 1 for _, _, c in shapes)
     channels = settings.channels or (1 if gray == len(shapes) else 3)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,7 +53,7 @@ class Rows:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: type) -> None:
         self.shape, self.dtype, self.count = shape, np.dtype(dtype), 0
-        self._file: BinaryIO = open(path, "wb")
+        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115: closed by close or abandon
         self._file.write(self._header(2**40))
 
     def _header(self, n: int) -> bytes:
@@ -77,6 +77,11 @@ class Rows:
             self._file.flush()
             os.fsync(self._file.fileno())
         finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close as it is; what a full disk cannot take is dropped without a second error."""
+        with suppress(OSError):
             self._file.close()
 
 
@@ -112,10 +117,12 @@ class Draft:
     def abandon(self) -> None:
         """Close without completing."""
         for rows in self._open.values():
-            rows._file.close()
+            rows.abandon()
 
 
-def entry(key: str, build: Callable[[Draft], dict[str, Any]]) -> tuple[dict[str, Any], dict[str, np.ndarray], Path]:
+def entry(
+    key: str, build: Callable[[Draft], dict[str, Any]], *, quiet: bool = False
+) -> tuple[dict[str, Any], dict[str, np.ndarray], Path]:
     """The entry of `key`, made by `build` if it is not there whole: its facts, its arrays (memory-mapped) and its folder.
 
     Raises:
@@ -125,7 +132,7 @@ def entry(key: str, build: Callable[[Draft], dict[str, Any]]) -> tuple[dict[str,
     final = home / key
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with _locked(home / f"{key}.lock"):
+        with _locked(home / f"{key}.lock", quiet):
             for stale in home.glob(f"{key}.tmp-*"):
                 shutil.rmtree(stale, ignore_errors=True)
             manifest = _whole(final)
@@ -135,14 +142,20 @@ def entry(key: str, build: Callable[[Draft], dict[str, Any]]) -> tuple[dict[str,
                 assert manifest is not None, "an entry that was just written is whole"
             arrays = {f.removesuffix(".npy"): _map(final / f) for f in manifest["files"] if f.endswith(".npy")}
     except OSError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"the cache {home} cannot be used ({error.strerror or error}); set GENZOO_CACHE to another folder") from None
-    return {**manifest["info"], "digest": manifest["digest"]}, arrays, final
+        raise UserError(
+            f"the cache {home} cannot be used ({error.strerror or error}); set GENZOO_CACHE to another folder"
+        ) from None
+    content = [{f: facts["sha256"] for f, facts in manifest["files"].items() if f.endswith(".npy")}]
+    content += [manifest["info"][k] for k in ("sections", "class_names", "captions")]
+    return {**manifest["info"], "digest": digest_of(content)}, arrays, final
 
 
 def _map(path: Path) -> np.ndarray:
-    array = np.load(path, mmap_mode="r", allow_pickle=False) if path.stat().st_size > 256 else np.load(path, allow_pickle=False)
+    array = (
+        np.load(path, mmap_mode="r", allow_pickle=False)
+        if path.stat().st_size > 256
+        else np.load(path, allow_pickle=False)
+    )
     return np.asarray(array)
 
 
@@ -166,10 +179,12 @@ def _make(home: Path, final: Path, build: Callable[[Draft], dict[str, Any]]) -> 
         os.replace(folder, final)
         _fsync_folder(home)
     except OSError as error:
-        if error.errno not in _FULL or isinstance(error, UserError):
+        if error.errno not in _FULL:
             raise
         need = f"{draft.needed:,} bytes" if draft.needed else "more room"
-        raise UserError(f"no room in {home}: {need} needed; free some, or set GENZOO_CACHE to a folder on another disk") from None
+        raise UserError(
+            f"no room in {home}: {need} needed; free some, or set GENZOO_CACHE to a folder on another disk"
+        ) from None
     finally:
         draft.abandon()
         shutil.rmtree(folder, ignore_errors=True)
@@ -202,7 +217,7 @@ def _sha256(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with io.open(path, "w", encoding="utf-8", errors="backslashreplace") as f:
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as f:
         f.write(text)
         f.flush()
         os.fsync(f.fileno())
@@ -219,8 +234,13 @@ def _fsync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, quiet: bool) -> Iterator[None]:
     with open(path, "wb") as f:
         if fcntl is not None:
-            fcntl.flock(f, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not quiet:
+                    print("data: another process is reading the same data; waiting for it", file=sys.stderr, flush=True)
+                fcntl.flock(f, fcntl.LOCK_EX)
         yield

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before a pixel is decoded."""
@@ -22,8 +22,17 @@ MAX_PIXELS = 64_000_000
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _GRAY = ("1", "L", "LA", "La", "I")
-_SIDEWAYS = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation."""
 
 
 class Refused(Exception):
@@ -70,7 +79,7 @@ def probe(file: BinaryIO) -> tuple[int, int, int]:
     """
     with _reasons(file), Image.open(file, formats=formats()) as image:
         width, height = _checked_size(image)
-        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+        if _orientation(image) >= 5:
             width, height = height, width
         return height, width, 1 if _is_gray(image) else 3
 
@@ -93,7 +102,8 @@ def pixels(file: BinaryIO, form: Form) -> np.ndarray:
 
 def to_form(image: Image.Image, form: Form) -> np.ndarray:
     """Bring a decoded image to uint8 [C, H, W]."""
-    image = ImageOps.exif_transpose(image)
+    turn = _TURN.get(_orientation(image))
+    image = image.transpose(turn) if turn is not None else image
     image = _resize(_channels(_eight_bits(image), form.channels), form)
     array = np.asarray(image)
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
@@ -151,6 +161,17 @@ def _checked_size(image: Image.Image) -> tuple[int, int]:
     if width < 1 or height < 1:
         raise Refused("no pixels")
     return width, height
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none or the EXIF block is damaged."""
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        return 1  # asking further would decode the whole file
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged block costs the rotation, not the picture
+        return 1
+    return value if value in _TURN else 1
 
 
 def _is_gray(image: Image.Image) -> bool:

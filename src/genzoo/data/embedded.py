@@ -51,7 +51,9 @@ class Embedded:
         for split in ("train", "test"):
             counts = self.facts[split]
             labels = np.repeat(np.arange(len(counts)), counts)
-            stock.pictures["image", split] = ArrayPictures(images[start : start + len(labels), None], f"{self.name} {split}")
+            stock.pictures["image", split] = ArrayPictures(
+                images[start : start + len(labels), None], f"{self.name} {split}"
+            )
             stock.labels[split] = labels
             start += len(labels)
         return stock

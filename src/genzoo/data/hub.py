@@ -22,10 +22,6 @@ class _Rows:
     def __init__(self, table: Any, column: str) -> None:
         self.table, self.column = table, column
         self.names = [str(i) for i in range(len(table))]
-        self.left: list[tuple[str, str]] = []
-
-    def identity(self) -> list[object]:
-        return []
 
     def open(self, name: str) -> BinaryIO:
         cell = self.table[int(name)][self.column]
@@ -37,9 +33,6 @@ class _Rows:
             return open(cell["path"], "rb")
         except OSError as error:
             raise Refused(f"cannot be read: {error.strerror}") from None
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 class _RowPictures(FilePictures):
@@ -99,12 +92,15 @@ class Hub:
             rows = _Rows(table.cast_column(column, self._image(decode=False)), column)
             stock.pictures["image", split] = _RowPictures(rows, rows.names)
             self._texts(table, split, stock)
+        if len(stock.labels) < len(stock.pictures):
+            stock.labels, stock.class_names = {}, []
         return stock
 
     def _texts(self, table: Any, split: str, stock: Stock) -> None:
         for column, feature in table.features.items():
             if hasattr(feature, "names") and split not in stock.labels:
-                stock.class_names = list(feature.names)
-                stock.labels[split] = np.asarray(table[column], dtype=np.int64)
+                labels = np.asarray(table[column], dtype=np.int64)
+                if len(labels) and labels.min() >= 0:  # -1 marks an unlabelled part
+                    stock.class_names, stock.labels[split] = list(feature.names), labels
             elif column in ("caption", "text") and split not in stock.captions:
                 stock.captions[split] = [str(t) for t in table[column]]

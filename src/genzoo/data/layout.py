@@ -65,8 +65,15 @@ def no_images(where: str, left: list[tuple[str, str]]) -> str:
     """The message for a place without a usable image: how many files were seen, and what was wrong with the first."""
     if not left:
         return f"{where} has no images: no files were seen"
-    first = "; ".join(f"{name}: {reason}" for name, reason in left[:3])
-    return f"{where} has no usable image: {len(left)} file{'s' * (len(left) > 1)} seen ({first}{'; …' * (len(left) > 3)})"
+    first = "; ".join(f"{printable(name)}: {printable(reason)}" for name, reason in left[:3])
+    return (
+        f"{where} has no usable image: {len(left)} file{'s' * (len(left) > 1)} seen ({first}{'; …' * (len(left) > 3)})"
+    )
+
+
+def printable(text: str) -> str:
+    """Escape what a hostile file name could do to a terminal or a report."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def _strip(names: list[str]) -> list[Item]:

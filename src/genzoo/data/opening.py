@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -18,13 +17,14 @@ from genzoo.data.arrays import ArrayFile
 from genzoo.data.build import build
 from genzoo.data.cache import Draft, cache_root, digest_of, entry
 from genzoo.data.dataset import Dataset
+from genzoo.data.decode import Refused
 from genzoo.data.embedded import Embedded
 from genzoo.data.hub import Hub
 from genzoo.data.names import EMBEDDED, POINTS, STANDARD, available
 from genzoo.data.settings import DataSettings
 from genzoo.data.standard import Standard
 from genzoo.data.stock import FilePictures, Source, Stock
-from genzoo.data.trees import FolderTree, TarTree, Tree, ZipTree, is_tar, stamp
+from genzoo.data.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
 
 KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}
@@ -48,7 +48,8 @@ def open_data(
     Raises:
         UserError: There is no such data, it has no usable image, or it is of another kind.
     """
-    settings = DataSettings(**check(DataSettings, dataclasses.asdict(settings), label="data"))
+    given = {**dataclasses.asdict(settings), "data": os.fspath(settings.data)}
+    settings = DataSettings(**check(DataSettings, given, label="data"))
     if kind not in KINDS:
         raise UserError(f"there is no reader for {kind} data yet; kinds: {', '.join(KINDS)}")
     if split not in ("train", "test"):
@@ -62,7 +63,9 @@ def open_data(
             if found is not None:
                 return _points(settings, source.name, found, split, source.identity())
         if kind == "points":
-            raise UserError(f"{settings.data} holds images; points are {', '.join(POINTS)} or an .npy file [N, D] of floats")
+            raise UserError(
+                f"{settings.data} holds images; points are {', '.join(POINTS)} or an .npy file [N, D] of floats"
+            )
         return _images(source, settings, kind, split, quiet)
     finally:
         source.close()
@@ -83,7 +86,7 @@ class Files:
         if self._tree is None:
             if self.path.is_dir():
                 self._tree = FolderTree(self.path)
-            elif zipfile.is_zipfile(self.path):
+            elif is_zip(self.path):
                 self._tree = ZipTree(self.path)
             else:
                 self._tree = TarTree(self.path, cache_root() / "data")
@@ -122,9 +125,13 @@ class OneImage:
         """One picture."""
         if structure != "image":
             raise UserError(f"{self.path} is one image, not {structure} data")
-        tree = FolderTree.__new__(FolderTree)
-        tree.root = self.path.resolve().parent
-        return Stock({("image", ""): FilePictures(tree, [self.path.resolve().name])})
+        return Stock({("image", ""): FilePictures(self, [self.name])})
+
+    def open(self, name: str) -> BinaryIO:
+        """Open it."""
+        if self.path.stat().st_size > MAX_BYTES:
+            raise Refused(f"larger than {MAX_BYTES // 2**20} MiB")
+        return open(self.path, "rb")
 
     def close(self) -> None:
         """Nothing is held."""
@@ -172,9 +179,11 @@ def find(text: str, kind: str) -> Source:
     """
     path = Path(text).expanduser()
     if "," in text and not path.exists():
-        a, comma, b = (t.strip() for t in text.partition(","))
+        a, b = (t.strip() for t in text.split(",", 1))
         if kind != "unpaired":
-            raise UserError(f"data={text} names two sides, which only a system for unpaired data takes (this one takes {kind})")
+            raise UserError(
+                f"data={text} names two sides, which only a system for unpaired data takes (this one takes {kind})"
+            )
         return TwoSides(find(a, "image"), find(b, "image"))
     if text.startswith("hf:"):
         return Hub(text[3:])
@@ -198,7 +207,7 @@ def _file(path: Path, kind: str) -> Source:
             return Files(path)
         if path.suffix.lower() in (".npy", ".npz"):
             return ArrayFile(path, single=kind == "exemplar")
-        if zipfile.is_zipfile(path) or is_tar(path):
+        if is_zip(path) or is_tar(path):
             return Files(path)
     except OSError as error:
         raise UserError(f"data={path} cannot be read: {error.strerror}") from None
@@ -206,7 +215,9 @@ def _file(path: Path, kind: str) -> Source:
 
 
 def _missing(text: str, path: Path) -> str:
-    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
+    siblings = (
+        [p.name for p in path.parent.iterdir()] if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
+    )
     hint = nearest(text, available()) or nearest(path.name, siblings)
     return f"data={text}: there is no set and no path of this name{hint} Sets: {', '.join(available())}."
 
@@ -226,7 +237,7 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
     def make(draft: Draft) -> dict[str, Any]:
         return build(source.stock(structure), settings, source.name, draft, quiet=quiet)
 
-    info, arrays, folder = entry(key, make)
+    info, arrays, folder = entry(key, make, quiet=quiet)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
     dataset.paired = structure == "paired"
@@ -242,7 +253,9 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
             dataset.captions = [info["captions"][i] for i in rows]
     height, width = next(iter(dataset.fields.values())).shape[2:]
     if settings.crop and settings.crop > min(height, width):
-        raise UserError(f"crop={settings.crop} is larger than the images ({height}x{width}); give at most {min(height, width)}")
+        raise UserError(
+            f"crop={settings.crop} is larger than the images ({height}x{width}); give at most {min(height, width)}"
+        )
     used = [split, settings.limit, settings.holdout, settings.crop, settings.flip, settings.binarize]
     dataset.digest = digest_of([info["digest"], kind == "exemplar", used])
     if not quiet and split == "train":
@@ -256,7 +269,9 @@ def _take(array: np.ndarray, rows: range | np.ndarray) -> np.ndarray:
 
 def _check_kind(kind: str, info: dict[str, Any], settings: DataSettings) -> None:
     if kind == "labelled" and not info["class_names"]:
-        raise UserError(f"{settings.data} has no labels; put the images of each class into a subfolder of its name (two or more)")
+        raise UserError(
+            f"{settings.data} has no labels; put the images of each class into a subfolder of its name (two or more)"
+        )
     if kind == "captioned" and not any(info["captions"]):
         raise UserError(f"{settings.data} has no captions; {layout.HOW_CAPTIONED}")
 

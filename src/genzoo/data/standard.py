@@ -16,7 +16,6 @@ import numpy as np
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.data.names import STANDARD
 from genzoo.data.stock import ArrayPictures, Stock
-from genzoo.data.trees import stamp
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -24,7 +23,7 @@ _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 CLASSES = {"mnist": _DIGITS, "fashion-mnist": _CLOTHES, "cifar10": _THINGS}
 
 IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-BINS = tuple(f"data_batch_{i}.bin" for i in range(1, 6)) + ("test_batch.bin",)
+BINS = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 TARBALL = "cifar-10-binary.tar.gz"
 FILES = {"mnist": IDX, "fashion-mnist": IDX, "cifar10": BINS}
 ADDRESS = {
@@ -74,8 +73,8 @@ class Standard:
         self._found: dict[str, Path] = {}
 
     def identity(self) -> list[object]:
-        """Where the files are, with sizes and times; fetches them if they are nowhere."""
-        return [self.name, [stamp(p) for p in self._locate().values()]]
+        """The digests of the official files: once in the cache, the files themselves are not needed."""
+        return [self.name, SHA256[self.name]]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -100,7 +99,7 @@ class Standard:
         if self._found:
             return self._found
         home = os.environ.get("GENZOO_DATA")
-        for folder in [Path(home).expanduser() / self.name] * bool(home) + [self._home]:
+        for folder in (*([Path(home).expanduser() / self.name] if home else []), self._home):
             found = _search(folder, FILES[self.name])
             if len(found) == len(FILES[self.name]):
                 self._found = found
@@ -116,9 +115,13 @@ class Standard:
             try:
                 data = _expand(path, file)
             except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError) as error:
-                raise DamagedFile(f"{path} cannot be read: {error}; remove it, or put the official file there") from None
+                raise DamagedFile(
+                    f"{path} cannot be read: {error}; remove it, or put the official file there"
+                ) from None
             if hashlib.sha256(data).hexdigest() != digest:
-                raise DamagedFile(f"{path} is not the official file of {self.name} (its digest differs); replace or remove it")
+                raise DamagedFile(
+                    f"{path} is not the official file of {self.name} (its digest differs); replace or remove it"
+                )
             raw[file] = data
         return raw
 
@@ -143,7 +146,9 @@ class Standard:
                 if isinstance(error, UserError):
                     raise
                 reason = getattr(error, "reason", None) or error
-                raise UserError(f"{self.name} is not on this machine and cannot be fetched ({reason}); {where}") from None
+                raise UserError(
+                    f"{self.name} is not on this machine and cannot be fetched ({reason}); {where}"
+                ) from None
             finally:
                 part.unlink(missing_ok=True)
 
@@ -156,7 +161,9 @@ class Standard:
             except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError):
                 good = False
             if not good:
-                raise DamagedFile(f"{ADDRESS[self.name]}{file} did not send the official file (its digest differs); try again later")
+                raise DamagedFile(
+                    f"{ADDRESS[self.name]}{file} did not send the official file (its digest differs); try again later"
+                )
         os.replace(part, self._home / file)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from genzoo.data import decode
 from genzoo.data.decode import Form, Refused
-from genzoo.data.trees import Tree
 
 Shape = tuple[int, int, int]
 """Height, width, channels (alpha not counted)."""
@@ -29,6 +28,13 @@ class Pictures(Protocol):
         """Decode some of them to uint8 [C, H, W]."""
 
 
+class Opens(Protocol):
+    """Something with named files."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one."""
+
+
 class FilePictures:
     """Image files of a folder or archive.
 
@@ -37,7 +43,7 @@ class FilePictures:
         names: Their names in it.
     """
 
-    def __init__(self, tree: Tree, names: Sequence[str]) -> None:
+    def __init__(self, tree: Opens, names: Sequence[str]) -> None:
         self.tree, self.names = tree, names
 
     def probe(self, pool: Executor) -> list[Shape | Refused]:

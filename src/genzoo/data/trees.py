@@ -190,7 +190,15 @@ class ZipTree:
         try:
             with self._zip.open(info) as member:
                 data = member.read(info.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ) as error:
             raise Refused(f"damaged in the archive: {str(error)[:100]}") from None
         except Exception as error:  # lzma.LZMAError, where that module exists
             raise Refused(f"damaged in the archive: {type(error).__name__}") from None
@@ -234,7 +242,7 @@ class TarTree:
         self.path = path
         self.left: list[tuple[str, str]] = []
         self._where: dict[str, tuple[int, int]] = {}
-        self._file: BinaryIO = open(path, "rb")
+        self._file: BinaryIO = open(path, "rb")  # noqa: SIM115: closed by close
         opener = _compression(self._file.read(6))
         if opener:
             self._expand(opener, scratch)
@@ -249,7 +257,7 @@ class TarTree:
         stream = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[opener](self.path, "rb")
         scratch.mkdir(parents=True, exist_ok=True)
         limit = max(MAX_RATIO * self.path.stat().st_size, FREE_BYTES)
-        spool = tempfile.TemporaryFile(dir=scratch)
+        spool = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115: becomes self._file
         try:
             with stream, _Expanded(stream, limit) as expanded:
                 while block := expanded.read(2**20):
@@ -321,6 +329,12 @@ def _compression(head: bytes) -> str | None:
         if head.startswith(magic):
             return name
     return None
+
+
+def is_zip(path: Path) -> bool:
+    """True for a file that begins as a zip (pictures with an archive behind them are pictures)."""
+    with open(path, "rb") as f:
+        return f.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def is_tar(path: Path) -> bool:

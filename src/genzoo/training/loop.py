@@ -107,7 +107,7 @@ class Trainer:
         board = self._tensorboard()
         progress, meter = Progress(total, self.step, quiet=self.quiet), Meter()
         begun, saved_at, seconds_before, drawn = time.monotonic(), time.monotonic(), self.seconds, -1
-        feed = Feed(self.batches.in_order if self.fits else self.batches.at, self.step, total, threads=s.workers)
+        feed = Feed(self._pass_batch if self.fits else self.batches.at, self.step, total, threads=s.workers)
         try:
             with _signals(self):
                 if self.step == 0:
@@ -152,6 +152,9 @@ class Trainer:
                 self.run.path / "README.md",
                 model_card(self.run, self.meta, self.step, self.seconds, self.update.counts()).encode(),
             )
+
+    def _pass_batch(self, step: int) -> Batch:
+        return self.batches.in_order(step % self.batches.pass_length())
 
     def _one(self, batch: Batch) -> dict[str, Tensor]:
         if self.fits:

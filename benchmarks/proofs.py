@@ -1,0 +1,425 @@
+"""Proofs: what each system reaches on real data, measured, pictured and written to docs/results.
+
+    GENZOO_DATA=... python benchmarks/proofs.py                    which proofs there are, and which have been run
+    GENZOO_DATA=... python benchmarks/proofs.py NAME ...           run some
+    GENZOO_DATA=... python benchmarks/proofs.py --family density   run a family
+    GENZOO_DATA=... python benchmarks/proofs.py --all              run everything
+    python benchmarks/proofs.py --pages                            write the pages again from the records
+
+A proof is a function in `benchmarks/proof_*.py` under `@proof`. Its record is docs/results/records/NAME.json; the pages are made of the
+records alone, so running one proof again changes what it says and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import importlib
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+RESULTS = ROOT / "docs" / "results"
+WORK = ROOT / "runs" / "proofs"
+PICTURE_BYTES = 200_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A registered proof.
+
+    Args:
+        name: Its name, unique.
+        system: The system or preset that it is about.
+        family: The system's family: the page that it is written to.
+        minutes: About how long it takes on two CPU cores.
+        claim: What it shows: the first line of the function's docstring.
+        run: The function.
+    """
+
+    name: str
+    system: str
+    family: str
+    minutes: float
+    claim: str
+    run: Callable[[Proof], None]
+
+
+REGISTRY: dict[str, Entry] = {}
+
+
+def proof(name: str, *, system: str, family: str, minutes: float) -> Callable[[Callable[[Proof], None]], Callable[[Proof], None]]:
+    """Register a function as a proof; its docstring's first line is the claim."""
+
+    def register(function: Callable[[Proof], None]) -> Callable[[Proof], None]:
+        if name in REGISTRY and REGISTRY[name].run.__module__ != function.__module__:
+            raise ValueError(f"two proofs are called {name}")
+        claim = (function.__doc__ or "").strip().split("\n", 1)[0]
+        REGISTRY[name] = Entry(name, system, family, minutes, claim, function)
+        return function
+
+    return register
+
+
+class Proof:
+    """What a proof function is given: it trains, measures, keeps pictures and notes, and everything goes to one record.
+
+    Args:
+        entry: The proof.
+        results: Folder of records, pictures and pages.
+        work: Folder of the runs of all proofs; this proof's part of it is removed first.
+    """
+
+    def __init__(self, entry: Entry, results: Path = RESULTS, work: Path = WORK) -> None:
+        self.entry = entry
+        self.results = results
+        self.work = work / entry.name
+        self.shared = work / "shared"
+        self.started = time.time()
+        self.record: dict[str, Any] = {
+            "name": entry.name, "system": entry.system, "family": entry.family, "claim": entry.claim,
+            "measures": [], "pictures": [], "notes": [], "runs": [],
+        }  # fmt: skip
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def train(self, system: str, data: str, *, name: str | None = None, **keys: Any) -> Any:
+        """Train into this proof's work folder and record the settings; returns the Run of `genzoo.train`.
+
+        Args:
+            system: Name of a system or preset.
+            data: What to train on.
+            name: Name of the run folder, where a proof trains more than one.
+            keys: Settings of the system, the data and the training.
+        """
+        import genzoo
+
+        label = name or f"{system}-{len(self.record['runs']) + 1}"
+        print(f"[{self.entry.name}] training {system} on {data}: {keys or 'defaults'}", flush=True)
+        start = time.time()
+        run = genzoo.train(system, data, runs=str(self.work), name=label, **keys)
+        seconds = round(time.time() - start, 1)
+        self.record["runs"].append({"system": system, "data": data, **_plain(keys), "seconds": seconds})
+        print(f"[{self.entry.name}] trained in {seconds} s", flush=True)
+        return run
+
+    def measure(
+        self,
+        name: str,
+        value: float,
+        *,
+        unit: str = "",
+        se: float | None = None,
+        n: int | None = None,
+        split: str | None = None,
+        protocol: str = "",
+        baseline: dict[str, float] | str | None = None,
+        published: str | None = None,
+        better: Literal["lower", "higher"] | None = None,
+        goal: float | None = None,
+    ) -> None:
+        """Record one number.
+
+        Args:
+            name: What was measured: "NLL", "FLD", "AUROC, full covariance".
+            value: The number.
+            unit: Its unit.
+            se: Its standard error.
+            n: Number of examples behind it.
+            split: Split they are from.
+            protocol: How it was measured, whatever a person needs to measure it again.
+            baseline: The same number for simpler things: {"real": 1.9, "gmm-100": 20.0}, or words.
+            published: The paper's number and where it stands.
+            better: Which way is better; needed with a goal.
+            goal: What the number should reach: the verdict is met or not met.
+        """
+        if goal is not None and better is None:
+            raise ValueError(f"{name}: a goal needs better='lower' or 'higher'")
+        verdict = None
+        if goal is not None:
+            verdict = "met" if (value <= goal if better == "lower" else value >= goal) else "not met"
+        row = {
+            "name": name, "value": float(value), "unit": unit, "se": se, "n": n, "split": split, "protocol": protocol,
+            "baseline": baseline, "published": published, "better": better, "goal": goal, "verdict": verdict,
+        }  # fmt: skip
+        self.record["measures"].append({k: v for k, v in _plain(row).items() if v not in (None, "")})
+        print(f"[{self.entry.name}] {name}: {_number(float(value))} {unit}" + (f" ({verdict})" if verdict else ""), flush=True)
+
+    def report(self, record: dict[str, Any], *, name: str | None = None, baseline: Any = None, **more: Any) -> None:
+        """Record what `genzoo.metrics.report.image_report` returned, its floor as a baseline beside the given ones."""
+        baseline = {"real": record["floor"], **(baseline or {})} if record.get("floor") is not None else baseline
+        self.measure(
+            name or record["measure"], record["value"], n=record["n_fake"], split=record["split"], protocol=record["protocol"],
+            baseline=baseline, better="lower", **more,
+        )  # fmt: skip
+
+    def picture(self, name: str, content: Any, caption: str = "") -> Path:
+        """Keep a picture under 200 kB: a tensor for `core.pictures.picture`, a uint8 array [H, W, 3], or the path of a PNG.
+
+        Args:
+            name: Short name; the file is PROOF-NAME.png.
+            content: The picture.
+            caption: What is to be seen on it.
+        """
+        from torch import Tensor
+
+        from genzoo.core.pictures import picture, write_atomic
+
+        if isinstance(content, (str, Path)):
+            image = Image.open(content).convert("RGB")
+        else:
+            image = Image.fromarray(picture(content) if isinstance(content, Tensor) else np.asarray(content)).convert("RGB")
+        file = f"{self.entry.name}-{name}.png"
+        write_atomic(self.results / "pictures" / file, small_png(image))
+        self.record["pictures"].append({"file": file, "caption": caption or name})
+        return self.results / "pictures" / file
+
+    def note(self, text: str) -> None:
+        """Record a sentence: what separates this from the published number, what was seen on the picture."""
+        self.record["notes"].append(" ".join(text.split()))
+
+    def finish(self) -> Path:
+        """Write the record; the pictures of an earlier record that this one no longer has are removed."""
+        from genzoo import __version__
+        from genzoo.core.pictures import write_atomic
+
+        self.record |= {
+            "seconds": round(time.time() - self.started, 1),
+            "command": f"GENZOO_DATA=... python benchmarks/proofs.py {self.entry.name}",
+            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+            "genzoo": __version__,
+            "commit": _commit(),
+            "machine": machine(),
+        }
+        path = self.results / "records" / f"{self.entry.name}.json"
+        if path.exists():
+            kept = {p["file"] for p in self.record["pictures"]}
+            for old in json.loads(path.read_text())["pictures"]:
+                if old["file"] not in kept:
+                    (self.results / "pictures" / old["file"]).unlink(missing_ok=True)
+        return write_atomic(path, (json.dumps(self.record, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def small_png(image: Image.Image, limit: int = PICTURE_BYTES) -> bytes:
+    """A PNG of at most `limit` bytes: as it is, else with 128 colours, else smaller and smaller."""
+
+    def encode(picture: Image.Image) -> bytes:
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", optimize=True)
+        return buffer.getvalue()
+
+    data = encode(image)
+    while len(data) > limit:
+        data = encode(image.quantize(128))
+        image = image.resize((max(1, image.width * 4 // 5), max(1, image.height * 4 // 5)), Image.Resampling.LANCZOS)
+    return data
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    import torch
+
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0] if models else cpu
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _commit() -> str | None:
+    done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _plain(value: Any) -> Any:
+    """Values as JSON keeps them; paths lose the folders above the data folder, so that a record does not depend on them."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (Path, str)):
+        root = os.environ.get("GENZOO_DATA")
+        return str(value).replace(str(Path(root)), "$GENZOO_DATA") if root else str(value)
+    return value.item() if hasattr(value, "item") else value
+
+
+# ---- pages ----------------------------------------------------------------------------------------------------------------------
+
+
+def _number(value: float) -> str:
+    if value != value:
+        return "nan"
+    size = abs(value)
+    text = f"{value:.0f}" if size >= 10_000 else f"{value:.2f}" if size >= 10 else f"{value:.4g}"
+    return text.replace("-", "−") if size else "0"
+
+
+def _cell(row: dict[str, Any]) -> str:
+    error = f" ± {_number(row['se'])}" if "se" in row else ""
+    return f"{_number(row['value'])}{error} {row.get('unit', '')}".strip()
+
+
+def _baseline(row: dict[str, Any]) -> str:
+    found = row.get("baseline", "")
+    return " · ".join(f"{k} {_number(v)}" for k, v in found.items()) if isinstance(found, dict) else found
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if "goal" not in row:
+        return ""
+    return f"{row['verdict']} ({'≤' if row['better'] == 'lower' else '≥'} {_number(row['goal'])})"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    clean = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *clean)]
+
+
+def _section(record: dict[str, Any]) -> list[str]:
+    m = record["machine"]
+    lines = [f"## {record['name']}", "", f"`{record['system']}`: {record['claim']}", ""]
+    header = ["measure", "value", "N", "split", "baselines", "published", "goal"]
+    rows = [
+        [r["name"], _cell(r), f"{r['n']:,}" if "n" in r else "", r.get("split", ""), _baseline(r), r.get("published", ""), _verdict(r)]
+        for r in record["measures"]
+    ]
+    lines += [*_table(header, rows), ""]
+    protocols: dict[str, list[str]] = {}
+    for r in record["measures"]:
+        if "protocol" in r:
+            protocols.setdefault(r["protocol"], []).append(r["name"])
+    lines += [f"- {', '.join(names)}: {text}" for text, names in protocols.items()] + [""] * bool(protocols)
+    for p in record["pictures"]:
+        lines += [f"![{p['caption']}](pictures/{p['file']})", "", f"*{p['caption']}*", ""]
+    lines += [f"- {text}" for text in record["notes"]] + [""] * bool(record["notes"])
+    for run in record["runs"]:
+        keys = " ".join(f"{k}={_setting(v)}" for k, v in run.items() if k not in ("system", "data", "seconds"))
+        lines.append(f"- trained: `genzoo train {run['system']} data={run['data']}{' ' + keys if keys else ''}` in {run['seconds']:g} s")
+    version = f"genzoo {record['genzoo']}" + (f" ({record['commit']})" if record["commit"] else "")
+    lines += [
+        f"- again: `{record['command']}`; took {record['seconds']:g} s on {record['date']}, {version}, torch {m['torch']}, "
+        f"{m['cpu']}, {m['cores']} cores, {m['threads']} thread{'s' * (m['threads'] != 1)}",
+        "",
+    ]
+    return lines
+
+
+def _setting(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def write_pages(results: Path, entries: dict[str, Entry]) -> None:
+    """Write docs/results/FAMILY.md and README.md from the records; proofs without a record are listed as not run."""
+    from genzoo.core.pictures import write_atomic
+
+    records = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((results / "records").glob("*.json"))}
+    made = "*Written by `benchmarks/proofs.py` from the records; do not edit.*"
+    families = sorted({r["family"] for r in records.values()} | {e.family for e in entries.values()})
+    index = ["# Results", "", made, "", "Every number was measured by a proof on real data; its page has the protocol, the pictures, and", ""]
+    index[-2] += " what separates it from the published number."
+    rows = []
+    for family in families:
+        lines = [f"# Results: {family}", "", made, ""]
+        names = sorted(n for n in {*records, *entries} if (records.get(n, {}).get("family") or entries[n].family) == family)
+        for name in names:
+            if name not in records:
+                e = entries[name]
+                lines += [f"## {name}", "", f"`{e.system}`: {e.claim}", "", "Not run yet.", ""]
+                rows.append([f"[{name}]({family}.md#{name})", e.system, "not run", "", "", "", ""])
+                continue
+            record = records[name]
+            lines += _section(record)
+            for i, r in enumerate(record["measures"] or [{}]):
+                first = [f"[{name}]({family}.md#{name})", record["system"]] if i == 0 else ["", ""]
+                rest = [r["name"], _cell(r), _baseline(r), r.get("published", ""), _verdict(r)] if r else ["no measure", "", "", "", ""]
+                rows.append(first + rest)
+        write_atomic(results / f"{family}.md", ("\n".join(lines).rstrip() + "\n").encode())
+    index += _table(["proof", "system", "measure", "value", "baselines", "published", "goal"], rows)
+    write_atomic(results / "README.md", ("\n".join(index).rstrip() + "\n").encode())
+
+
+# ---- command line ---------------------------------------------------------------------------------------------------------------
+
+
+def collect() -> dict[str, Entry]:
+    """Import every benchmarks/proof_*.py and return the proofs, family by family."""
+    if str(HERE) not in sys.path:
+        sys.path.insert(0, str(HERE))
+    for path in sorted(HERE.glob("proof_*.py")):
+        importlib.import_module(path.stem)
+    return dict(sorted(REGISTRY.items(), key=lambda item: (item[1].family, item[0])))
+
+
+def run_proof(entry: Entry, results: Path = RESULTS, work: Path = WORK) -> Path:
+    """Run one proof and write its record. A proof that raises leaves the record as it was."""
+    p = Proof(entry, results, work)
+    entry.run(p)
+    return p.finish()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Answer the command line; returns the exit code."""
+    from genzoo.core.errors import UserError, nearest
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--all", action="store_true", help="run every proof")
+    parser.add_argument("--family", help="run the proofs of a family")
+    parser.add_argument("--pages", action="store_true", help="write the pages again from the records")
+    given = parser.parse_args(argv)
+    entries = collect()
+    unknown = [n for n in given.names if n not in entries]
+    if unknown:
+        print(f"there is no proof '{unknown[0]}'{nearest(unknown[0], entries)} Proofs: {', '.join(entries)}.", file=sys.stderr)
+        return 2
+    if given.family and given.family not in {e.family for e in entries.values()}:
+        families = sorted({e.family for e in entries.values()})
+        print(f"there is no family '{given.family}'{nearest(given.family, families)} Families: {', '.join(families)}.", file=sys.stderr)
+        return 2
+    chosen = [e for e in entries.values() if given.all or e.name in given.names or e.family == given.family]
+    if given.pages:
+        write_pages(RESULTS, entries)
+    if not chosen:
+        for e in entries.values():
+            path = RESULTS / "records" / f"{e.name}.json"
+            state = f"run {json.loads(path.read_text())['date']}" if path.exists() else "not run"
+            print(f"{e.family:15} {e.name:24} {state:15} about {e.minutes:g} min   {e.claim}")
+        return 0
+    if not os.environ.get("GENZOO_DATA") or not Path(os.environ["GENZOO_DATA"]).is_dir():
+        print(
+            "proofs are run on real data: set GENZOO_DATA to the folder that holds mnist/, fashion-mnist/, cifar10/, textures/ ... "
+            f"(now: {os.environ.get('GENZOO_DATA') or 'not set'})",
+            file=sys.stderr,
+        )
+        return 2
+    failed = 0
+    for entry in chosen:
+        try:
+            run_proof(entry)
+        except UserError as error:
+            print(f"[{entry.name}] refused: {error}", file=sys.stderr)
+            failed += 1
+        write_pages(RESULTS, entries)
+    return 2 if failed else 0
+
+
+if __name__ == "__main__":
+    # Proof files import this file as `proofs`: run that copy, so that there is one registry.
+    sys.path.insert(0, str(HERE))
+    import proofs
+
+    sys.exit(proofs.main())

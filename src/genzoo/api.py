@@ -1,0 +1,159 @@
+"""The public API: what `import genzoo` offers, and what the command line is made of."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genzoo.core import registry
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.registry import Entry
+from genzoo.core.schema import FROM_DATA, check, settings
+from genzoo.core.system import System
+from genzoo.data import DataSettings
+from genzoo.training import Run, TrainSettings, load
+from genzoo.training import resume as _resume
+from genzoo.training import train as _train
+from genzoo.use.complete import complete
+from genzoo.use.evaluate import evaluate
+from genzoo.use.export import export
+from genzoo.use.reconstruct import reconstruct
+from genzoo.use.sample import sample
+from genzoo.use.source import run_path
+from genzoo.use.translate import translate
+from genzoo.use.walk import walk
+
+__all__ = [
+    "complete",
+    "create",
+    "evaluate",
+    "export",
+    "list_systems",
+    "load",
+    "reconstruct",
+    "resume",
+    "sample",
+    "sort_keys",
+    "train",
+    "translate",
+    "walk",
+]
+
+
+def list_systems(family: str | None = None) -> list[Entry]:
+    """The systems of the zoo, or of one family.
+
+    Raises:
+        UserError: There is no such family.
+    """
+    found = list(registry.entries().values())
+    families = sorted({e.family for e in found})
+    if family is not None and family not in families:
+        raise UserError(
+            f"there is no family '{family}'{nearest(family, families) or '.'} There are {', '.join(families)}."
+        )
+    return [e for e in found if family in (None, e.family)]
+
+
+def create(name: str, **arguments: Any) -> System:
+    """Build an untrained system by its name or a preset's: `create("dcgan", shape=(3, 32, 32))`.
+
+    Raises:
+        UserError: Unknown name or setting, or a value out of bounds.
+    """
+    system = registry.create(name, **arguments)
+    entry, preset = registry.find(name)
+    system.name = preset or entry.name
+    return system
+
+
+def train(
+    name: str, data: str | None = None, /, *, config: str | Path | None = None, quiet: bool = False, **keys: Any
+) -> Run:
+    """Train a system into a new run folder and return the run.
+
+    Args:
+        name: System or preset.
+        data: What to train on: a name, a folder, an archive, an array file.
+        config: A TOML file of keys, such as a run's config.toml; keys given here win.
+        quiet: Show no progress.
+        keys: Settings of the system, of the data and of the training, in any order: `genzoo show NAME` lists them. `name=` is the
+            name of the run folder, so the system's name stands first, without a key.
+
+    Raises:
+        UserError: An unknown key, a value that is not allowed, a wrong path: before anything is written.
+    """
+    given = {**(read_config(config) if config else {}), **keys, **({} if data is None else {"data": data})}
+    if "data" not in given:
+        raise UserError(
+            f"train: data is missing; give data=digits, a folder or a file ('genzoo data' lists what there is): {name} data=..."
+        )
+    own, about_data, about_training = sort_keys(name, given)
+    return _train(name, DataSettings(**about_data), TrainSettings(**about_training), own, quiet=quiet)
+
+
+def sort_keys(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Sort keys by whose signature has them, and check them: those of the system (as given), of the data, of the training (all).
+
+    Raises:
+        UserError: Nobody has the key, or its value is not allowed.
+    """
+    cls = registry.system_class(name)
+    owners = (settings(cls), settings(DataSettings), settings(TrainSettings))
+    every = [k for owner in owners for k in owner]
+    sorted_keys: tuple[dict[str, Any], ...] = ({}, {}, {})
+    for key, value in given.items():
+        place = next((i for i, owner in enumerate(owners) if key in owner), None)
+        if place is None:
+            raise UserError(
+                f"{name} has no setting '{key}'{nearest(key, every) or '.'} 'genzoo show {name}' lists all of them."
+            )
+        sorted_keys[place][key] = value
+    own, about_data, about_training = sorted_keys
+    checked = check(cls, own, label=name)
+    return (
+        {k: checked[k] for k in own},
+        check(DataSettings, about_data, label=name),
+        check(TrainSettings, about_training, label=name),
+    )
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Keys from a TOML file, with or without tables. Of a run's config.toml, what belongs to that one run is left out.
+
+    Raises:
+        UserError: There is no such file, or it is not TOML.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"config={path}: there is no such file{nearest(path.name, beside)}")
+    try:
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"config={path} is not TOML: {error}") from None
+    if not any(isinstance(v, dict) for v in read.values()):
+        return read
+    keys: dict[str, Any] = {}
+    for table in read.values():
+        keys |= table if isinstance(table, dict) else {}
+    # The name of the folder is that run's; shape, classes and levels were the answers of its data.
+    return {k: v for k, v in keys.items() if k not in ("name", *FROM_DATA)}
+
+
+def resume(run: Run | str | Path, *, steps: int | None = None, quiet: bool = False) -> Run:
+    """Go on with a run exactly where it stopped, however it stopped.
+
+    Args:
+        run: The run or its folder.
+        steps: A new total, to train a finished run longer.
+        quiet: Show no progress.
+
+    Raises:
+        UserError: There is no such run.
+    """
+    path = run_path(run)
+    assert path is not None
+    return _resume(path, steps=steps, quiet=quiet)

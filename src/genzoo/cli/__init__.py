@@ -1,0 +1,1 @@
+"""The command line: thin functions over the public API, and one table of them."""

@@ -1,0 +1,142 @@
+"""Find the command, read its options, call its function, and put mistakes into words."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from genzoo.cli.parse import parse
+from genzoo.cli.table import COMMANDS, Command
+from genzoo.core.errors import TrainingStopped, UserError, nearest
+
+HELP = ("-h", "--help", "-help")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0 done, 1 failed, 2 a mistake in what was asked, 130 interrupted."""
+    try:
+        _run(list(sys.argv[1:] if words is None else words))
+        sys.stdout.flush()
+    except UserError as error:
+        # A full disk is nobody's typing mistake, though the message is for the same person.
+        return _say(str(error), 1 if type(error).__name__ == "DiskFull" else 2)
+    except TrainingStopped as stop:
+        return _say(str(stop), stop.code)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        # The reader (head, less) has left: what is still buffered has no reader either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _say(f"{(error.strerror or str(error)).lower()}{where}", 1)
+    except RuntimeError as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            return _say("the device has no memory left; try a smaller batch= or size=, or device=cpu", 1)
+        raise
+    return 0
+
+
+def _say(message: str, code: int) -> int:
+    print(f"genzoo: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _run(words: list[str]) -> None:
+    if not words or words[0] in HELP:
+        words = ["help"]
+    if words[0] in ("--version", "-V"):
+        words = ["version"]
+    command = find(words[0])
+    if any(w in HELP for w in words[1:]):
+        words = ["help", command.name]
+        command = COMMANDS["help"]
+    function = load(command)
+    kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
+    position, keys = parse(words[1:], switch=lambda key: kinds.get(key) in (bool, "bool"))
+    function(**arguments(command, function, position, keys))
+
+
+def find(word: str) -> Command:
+    """The command that a person means.
+
+    Raises:
+        UserError: There is none of that name; the message has the nearest one.
+    """
+    if word in COMMANDS:
+        return COMMANDS[word]
+    from genzoo.core.registry import names
+
+    if word.lower().replace("_", "-") in names():
+        raise UserError(
+            f"'{word}' is a system, not a command; 'genzoo train {word} data=...' trains it, 'genzoo show {word}' explains it"
+        )
+    raise UserError(
+        f"there is no command '{word}'{nearest(word, COMMANDS) or '.'} 'genzoo' alone shows all {len(COMMANDS)}."
+    )
+
+
+def load(command: Command) -> Callable[..., None]:
+    """Import a command's function."""
+    verbs = importlib.import_module(
+        "genzoo.cli.info" if command.name in ("list", "show", "data", "version", "help") else "genzoo.cli.verbs"
+    )
+    return getattr(verbs, command.function or command.name)
+
+
+def arguments(
+    command: Command, function: Callable[..., None], position: list[str], keys: dict[str, str]
+) -> dict[str, Any]:
+    """Check what was given against the function's signature.
+
+    Raises:
+        UserError: Too many words, an unknown key, a value that is not allowed, or something required is missing.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    slots = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "own"]
+    if len(position) > len(slots):
+        extra = position[len(slots)]
+        raise UserError(
+            f"{command.name}: '{extra}' is one word too many; options are written key=value. Usage: {usage(command)}"
+        )
+    values: dict[str, Any] = dict(keys)
+    for slot, word in zip(slots, position, strict=False):
+        if slot in values:
+            raise UserError(f"{command.name}: {slot} is given twice: {word} and {slot}={values[slot]}")
+        values[slot] = word
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in values and p.name != "own"]
+    if missing:
+        raise UserError(f"{command.name}: {missing[0].upper()} is missing. Usage: {usage(command)}")
+    own = {}
+    if command.own or command.open:
+        named = {p.name for p in parameters}
+        own = {k: values.pop(k) for k in [*values] if k not in named or k == "own"}
+    if command.name in ("list", "help", "version"):
+        return plain(command, function, values)
+    from genzoo.core.schema import check
+
+    checked = check(function, values, label=command.name, skip=("own",))
+    return {**checked, "own": own} if command.own or command.open else checked
+
+
+def plain(command: Command, function: Callable[..., None], values: dict[str, str]) -> dict[str, Any]:
+    """Check the options of the few commands that have to answer at once: words and switches only, without pydantic."""
+    kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
+    for key, value in values.items():
+        if key not in kinds:
+            raise UserError(
+                f"{command.name} has no setting '{key}'{nearest(key, kinds) or '.'} Usage: {usage(command)}"
+            )
+        if kinds[key] == "bool" and value.lower() not in ("true", "false"):
+            raise UserError(f"{command.name}: {key}={value} is not allowed; give true or false")
+    return {k: v.lower() == "true" if kinds[k] == "bool" else v for k, v in values.items()}
+
+
+def usage(command: Command) -> str:
+    """One line: what to type."""
+    return f"genzoo {command.name} {command.usage}".rstrip()

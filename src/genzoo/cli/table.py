@@ -1,0 +1,80 @@
+"""The one table of commands. It imports nothing, so that help and completion cost nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A word after `genzoo`.
+
+    Args:
+        name: The word.
+        line: What it does, in one line.
+        usage: What may follow, most used first.
+        function: Its function in `genzoo.cli.verbs`, whose signature and `Args:` are the options; the name when not given.
+        needs: Capabilities that a system must have.
+        own: Method of the system whose further arguments are options as well.
+        open: True where keys beyond the signature are passed on (settings of a system, of data).
+    """
+
+    name: str
+    line: str
+    usage: str
+    function: str = ""
+    needs: tuple[str, ...] = ()
+    own: str = ""
+    open: bool = False
+
+
+COMMANDS: dict[str, Command] = {
+    c.name: c
+    for c in (
+        Command("list", "the systems, family by family", "[FAMILY]", function="list_"),
+        Command("show", "one system: idea, paper, settings with bounds, presets, what it can do", "NAME"),
+        Command("data", "the data sets that are known; what is in one", "[show] [DATA] [size=64 ...]", open=True),
+        Command(
+            "train",
+            "train a system on data",
+            "NAME data=DATA [steps=20000 size=64 lr=1e-4 config=mine.toml ...]",
+            open=True,
+        ),
+        Command("resume", "go on with a run that was stopped, exactly", "RUN"),
+        Command("sample", "draw new data", "RUN [n=64 seed=0 out=grid.png]", needs=("samples",), own="sample"),
+        Command(
+            "walk",
+            "walk through latent space: a picture and a GIF",
+            "RUN [rows=8 steps=10 seed=0 out=walk.gif]",
+            needs=("decodes",),
+        ),
+        Command("reconstruct", "encode and decode images", "RUN [data=DATA n=32]", needs=("encodes", "decodes")),
+        Command(
+            "translate",
+            "map images of one domain to another",
+            "RUN IMAGE_OR_FOLDER [direction=a2b out=FOLDER]",
+            needs=("translates",),
+        ),
+        Command(
+            "complete",
+            "fill in what is missing",
+            "RUN [IMAGE] [box=x,y,w,h | mask=mask.png]",
+            needs=("completes",),
+            own="complete",
+        ),
+        Command("evaluate", "sample grid and measures, each with its protocol", "RUN [data=DATA n=1000 seed=0]"),
+        Command("export", "the model in a plain folder", "RUN to=FOLDER"),
+        Command("version", "versions of genzoo and of what it stands on", ""),
+        Command("help", "this page, or the options of one command", "[COMMAND]", function="help_"),
+    )
+}
+
+EXAMPLES = """\
+  genzoo list                                        what there is
+  genzoo show dcgan                                  one system: settings, bounds, presets
+  genzoo train dcgan data=digits steps=1000          train on an embedded set ...
+  genzoo train dcgan data=photos/ size=64            ... or on a folder of your own pictures
+  genzoo train wgan-gp data=fashion-mnist lr=1e-4 name=try-2
+  genzoo resume runs/dcgan                           after Ctrl-C, a crash or kill -9
+  genzoo sample runs/dcgan n=64 seed=1
+  genzoo evaluate runs/dcgan"""

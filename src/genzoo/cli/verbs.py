@@ -1,0 +1,360 @@
+"""Commands that do: each reads its options, calls the public API, and says where it wrote."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import genzoo
+from genzoo.cli.table import COMMANDS
+from genzoo.cli.text import columns, number
+from genzoo.core.errors import UserError
+from genzoo.core.pictures import picture, save_png
+from genzoo.core.schema import check
+from genzoo.core.system import System, capabilities
+from genzoo.data import DataSettings, contact_sheet, describe, open_data
+from genzoo.use import complete as completing
+from genzoo.use import reconstruct as reconstructing
+from genzoo.use import walk as walking
+from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image
+from genzoo.use.outputs import folder_for, free, save, target
+from genzoo.use.sample import Count, Seed
+from genzoo.use.source import open_system, require
+
+PICTURES = (".png", ".npy")
+Few = Annotated[int, Field(ge=1, le=4096)]
+
+
+def train(system: str, data: str = "", config: str = "", own: dict[str, Any] | None = None) -> None:
+    """Train a system on data.
+
+    Args:
+        system: System or preset; `genzoo list` shows them.
+        data: What to train on: a name, a folder, an archive, an array file; `genzoo data` lists names and forms.
+        config: A TOML file of keys, such as a run's config.toml; keys on the command line win.
+        own: Settings of the system, of the data, of the training.
+    """
+    run = genzoo.train(system, data or None, config=config or None, **(own or {}))
+    _what_next(run.path)
+
+
+def resume(run: str, steps: Annotated[int, Field(ge=1)] | None = None) -> None:
+    """Go on with a run.
+
+    Args:
+        run: The run's folder.
+        steps: A new total, to train a finished run longer.
+    """
+    _what_next(genzoo.resume(run, steps=steps).path)
+
+
+def sample(
+    run: str, n: Count = 64, seed: Seed = 0, out: str = "", overwrite: bool = False, own: dict[str, Any] | None = None
+) -> None:
+    """Draw new data.
+
+    Args:
+        run: A run or an exported folder.
+        n: How many.
+        seed: Which; the same seed gives the same samples.
+        out: File: .png for a picture, .npy for the values in [-1, 1]; with a / at its end a folder, one picture each;
+            RUN/outputs/sample.png when not given.
+        overwrite: Replace the file if it is there.
+        own: Options of the system's own sampling.
+    """
+    system = open_system(run)
+    one_each = out.endswith(("/", os.sep))
+    path = (
+        free(out)
+        if one_each and not overwrite
+        else Path(out)
+        if one_each
+        else target(run, out, "sample.png", suffixes=PICTURES, overwrite=overwrite)
+    )
+    drawn = genzoo.sample(system, n=n, seed=seed, **(own or {}))
+    if one_each:
+        for i, x in enumerate(drawn):
+            save_png(path / f"{i:0{len(str(n - 1))}d}.png", picture(x[None]) if x.ndim == 1 else _pixels(x))
+        _wrote(path, asked=out)
+    else:
+        _wrote(save(path, drawn), asked=out)
+
+
+def walk(
+    run: str,
+    rows: walking.Rows = 8,
+    steps: walking.Steps = 10,
+    seed: Seed = 0,
+    path: Literal["spherical", "linear"] = "spherical",
+    images: str = "",
+    out: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Walk through latent space.
+
+    Args:
+        run: A run or an exported folder.
+        rows: Walks; each is a row of the picture.
+        steps: Pictures in a walk, both ends included.
+        seed: Which ends are drawn.
+        path: spherical follows the arc between two latents, linear the straight line.
+        images: A folder of images to walk between, in the order of their names, in place of draws.
+        out: File: .png for the rows, .gif for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
+        overwrite: Replace the file if it is there.
+    """
+    system = open_system(run)
+    ends = _images(system, images, rows + 1) if images else None
+    names = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
+    paths = [target(run, name, "walk.png", suffixes=(*PICTURES, ".gif"), overwrite=overwrite) for name in names]
+    walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends)
+    for file, name in zip(paths, names, strict=True):
+        gif = file.suffix.lower() == ".gif"
+        values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
+        _wrote(save(file, values, columns=steps, frames=walking.frames(walked) if gif else None), asked=name)
+
+
+def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite: bool = False) -> None:
+    """Encode and decode images; originals stand above their reconstructions.
+
+    Args:
+        run: A run or an exported folder.
+        data: Images: a name, a folder, an archive; the test part of the run's own data when not given.
+        n: How many.
+        out: File, .png or .npy; RUN/outputs/reconstruct.png when not given.
+        overwrite: Replace the file if it is there.
+    """
+    system = open_system(run)
+    require(system, "encodes", "decodes", verb="reconstruct")
+    path = target(run, out, "reconstruct.png", suffixes=PICTURES, overwrite=overwrite)
+    images = _from_data(system, data, n)
+    back = genzoo.reconstruct(system, images)
+    if images.ndim == 4 and path.suffix.lower() == ".png":
+        _wrote(save(path, reconstructing.side_by_side(images, back), columns=8), asked=out)
+    else:
+        _wrote(save(path, back), asked=out)
+    error = (images - back).square().mean().item()
+    print(
+        f"mean squared error {error:.5f}"
+        + (f", PSNR {reconstructing.psnr(images, back).mean():.2f} dB" if images.ndim == 4 else "")
+        + f" on {len(images)}"
+    )
+
+
+def translate(run: str, images: str, direction: str = "", out: str = "", overwrite: bool = False) -> None:
+    """Map images of one domain to another, each at its own size. Originals are never touched.
+
+    Args:
+        run: A run or an exported folder.
+        images: An image, or a folder of images, searched recursively.
+        direction: One of the system's directions, such as a2b; its first when not given.
+        out: Folder of the results; RUN/outputs/translate-DIRECTION when not given.
+        overwrite: Replace results of an earlier call; an original is not replaced even then.
+    """
+    system = open_system(run)
+    require(system, "translates", verb="translate")
+    direction = direction or system.directions[0]  # type: ignore[index]
+    folder = Path(out).expanduser() if out else folder_for(run) / f"translate-{direction}"
+    if folder.is_file():
+        raise UserError(f"out={folder} is a file; give a folder")
+    channels, written = channels_of(system), 0
+    files = list(image_files(images))
+    originals = {file.resolve() for file, _ in files}
+    for file, name in files:
+        try:
+            x = read_image(file, channels)
+        except UserError as reason:
+            if len(files) == 1:
+                raise
+            print(f"left out: {reason}", file=sys.stderr)
+            continue
+        (y,) = genzoo.translate(system, [x], direction)
+        path = folder / name.with_suffix(".png")
+        path = save_png(free(path, overwrite=overwrite and path.resolve() not in originals), _pixels(y))
+        written += 1
+        if len(files) == 1:
+            _wrote(path, asked="")
+    if not written:
+        raise UserError(f"'{images}' holds no image that can be read")
+    if len(files) > 1:
+        print(f"wrote {written} images to {folder}")
+
+
+def complete(
+    run: str,
+    image: str = "",
+    box: tuple[int, int, int, int] | None = None,
+    mask: str = "",
+    n: Annotated[int, Field(ge=1, le=256)] = 8,
+    seed: Seed = 0,
+    out: str = "",
+    overwrite: bool = False,
+    own: dict[str, Any] | None = None,
+) -> None:
+    """Fill in what is missing of images; what is kept stays unchanged to the last bit.
+
+    Args:
+        run: A run or an exported folder.
+        image: An image to complete; the test part of the run's own data when not given.
+        box: What to draw anew: x,y,width,height in pixels of the image as the system takes it; the lower half when neither box nor mask is given.
+        mask: An image of the same size: white is drawn anew, black is kept.
+        n: How many completions of the image, or how many images of the data.
+        seed: Which.
+        out: File, .png or .npy; RUN/outputs/complete.png when not given.
+        overwrite: Replace the file if it is there.
+        own: Options of the system's own completion.
+    """
+    if box and mask:
+        raise UserError("complete: give box= or mask=, not both")
+    system = open_system(run)
+    require(system, "completes", verb="complete")
+    path = target(run, out, "complete.png", suffixes=PICTURES, overwrite=overwrite)
+    shape = system.hparams.get("shape", ())
+    fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
+    if image:
+        x = read_image(image, channels_of(system), size=fixed).expand(n, -1, -1, -1)
+    else:
+        x = _from_data(system, "", n)
+    size = tuple(x.shape[-2:])
+    if mask:
+        known = read_image(mask, 1)[0] < 0
+    else:
+        known = completing.box_mask(box or (0, size[0] // 2, size[1], size[0] - size[0] // 2), size)
+    filled = genzoo.complete(system, x, known, seed=seed, **(own or {}))
+    if path.suffix.lower() == ".npy":
+        _wrote(save(path, filled), asked=out)
+        return
+    hidden = torch.where(known, x, torch.zeros_like(x))
+    if image:
+        _wrote(save(path, torch.cat([x[:1], hidden[:1], filled])), asked=out)
+    else:
+        _wrote(save(path, torch.cat([x, hidden, filled]), columns=len(x)), asked=out)
+
+
+def evaluate(
+    run: str, data: str = "", n: Annotated[int, Field(ge=2)] | None = None, seed: Seed = 0, json: bool = False
+) -> None:
+    """Draw a sample grid and take the measures that the system allows; they are kept in the run's metrics.json.
+
+    Args:
+        run: A run or an exported folder.
+        data: What to score: a name, a folder, an archive; the test part of the run's own data when not given.
+        n: Examples and samples to use; all of the test part, at most 10,000, when not given.
+        seed: Seed of samples and estimates.
+        json: Print JSON.
+    """
+    found = genzoo.evaluate(run, data or None, n=n, seed=seed)
+    if json:
+        print(jsonlib.dumps(found, indent=2))
+        return
+    rows = [
+        (
+            k,
+            f"{number(v['value'])}{' ± ' + number(v['se']) if v.get('se') is not None else ''} {v.get('unit', '')}",
+            v.get("protocol", ""),
+        )
+        for k, v in found["measures"].items()
+    ]
+    print(columns(rows) if rows else "  no measure applies to this system and this data")
+    for name, file in found.get("pictures", {}).items():
+        print(f"{name}: {file}")
+    if found.get("written"):
+        print(f"wrote {found['written']}")
+
+
+def export(run: str, to: str, overwrite: bool = False) -> None:
+    """Write the model into a plain folder: model.safetensors, config.json, README.md.
+
+    Args:
+        run: A run or an exported folder.
+        to: A new or empty folder.
+        overwrite: Write into a folder that is not empty.
+    """
+    print(f"wrote {genzoo.export(run, to, overwrite=overwrite)}")
+
+
+def show_data(spec: str, own: dict[str, Any], *, out: str, overwrite: bool, json: bool) -> None:
+    """Say what is in a data set and draw a page of it: what `genzoo data show` does."""
+    wanted = DataSettings(**check(DataSettings, {"data": spec, **own}, label="data"))
+    dataset = open_data(wanted, kind=_kind(spec))
+    told = describe(dataset)
+    if json:
+        print(jsonlib.dumps(told, indent=2, default=str))
+        return
+    left = told.pop("left_out")
+    told["left_out"] = len(left)
+    print(columns((k.replace("_", " "), _flat(v)) for k, v in told.items() if v not in ([], {}, None)))
+    if left:
+        print("left out, and why:\n" + columns(left[:50]) + (f"\n  and {len(left) - 50} more" if len(left) > 50 else ""))
+    name = Path(spec.split(",")[0].rstrip("/")).stem or "data"
+    path = (
+        target(Path(), out, f"{name}.png", suffixes=(".png",), overwrite=overwrite)
+        if out
+        else free(f"{name}.png", overwrite=overwrite)
+    )
+    _wrote(save_png(path, contact_sheet(dataset)), asked=out)
+
+
+def _kind(spec: str) -> str:
+    """What a folder's own subfolders, or two sources, say of the kind of data."""
+    folder = Path(spec).expanduser()
+    inside = {p.name.lower() for p in folder.iterdir()} if folder.is_dir() else set()
+    if "," in spec or {"traina", "trainb"} <= inside:
+        return "unpaired"
+    return "paired" if {"a", "b"} <= inside else "image"
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{k} {_flat(v)}" if isinstance(v, dict) else f"{k}: {v:,}" for k, v in value.items())
+    return "x".join(map(str, value)) if isinstance(value, list) and all(isinstance(v, int) for v in value) else _lines(value)
+
+
+def _lines(value: Any) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _from_data(system: System, data: str, n: int) -> Tensor:
+    batch = first_batch(system, open_for(system, data or None), n)
+    return next(batch[k] for k in ("image", "points", "a") if k in batch)
+
+
+def _images(system: System, folder: str, most: int) -> Tensor:
+    shape = system.hparams.get("shape", ())
+    files = [file for file, _ in image_files(folder)][:most]
+    if len(files) < 2:
+        raise UserError(f"images={folder} holds fewer than two images; a walk needs two ends")
+    return torch.stack([read_image(f, channels_of(system), size=tuple(shape[1:])) for f in files])
+
+
+def _pixels(x: Tensor) -> Any:
+    from genzoo.core.pictures import to_uint8
+
+    array = to_uint8(x).permute(1, 2, 0).numpy()
+    return array[..., 0] if array.shape[2] == 1 else array
+
+
+def _wrote(path: Path, *, asked: str | Path) -> None:
+    moved = (
+        f" ({asked} was there already; overwrite=true replaces it)"
+        if asked and path.name != Path(asked).name and not Path(asked).is_dir()
+        else ""
+    )
+    print(f"wrote {path}{moved}")
+
+
+def _what_next(path: Path) -> None:
+    if int(os.environ.get("RANK", 0)):
+        return
+    able = capabilities(open_system(path))
+    verbs = [c.name for c in COMMANDS.values() if c.needs and set(c.needs) <= set(able)]
+    print(
+        f"{path}: try 'genzoo {(verbs or ['evaluate'])[0]} {path}'"
+        + (f", or {', '.join([*verbs[1:], 'evaluate'])}" if verbs else "")
+    )

@@ -1,0 +1,52 @@
+"""Gradient penalties on a critic: how steep it may be, and where.
+
+All norms are over everything of one example (never over the batch, never over channels alone), so the value does not
+depend on the batch size. The critic must treat its examples independently: batch normalisation makes "the gradient of
+one example" meaningless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Critic = Callable[[Tensor], Tensor]
+
+
+def input_gradient(critic: Critic, x: Tensor) -> Tensor:
+    """Return d critic(x) / d x for each example as rows [B, numel], differentiable in the critic's parameters."""
+    x = x.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return gradient.flatten(1)
+
+
+def _per_sample_uniform(x: Tensor) -> Tensor:
+    return torch.rand(len(x), *[1] * (x.ndim - 1), dtype=x.dtype, device=x.device)
+
+
+def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """Return E (‖∇D(x̂)‖₂ − 1)² on straight lines between real and fake examples, x̂ = εx + (1 − ε)G(z).
+
+    One ε ~ U(0, 1) per example (WGAN-GP, arXiv:1704.00028, algorithm 1).
+    """
+    epsilon = _per_sample_uniform(real)
+    between = epsilon * real.detach() + (1 - epsilon) * fake.detach()
+    return (input_gradient(critic, between).norm(dim=1) - 1).square().mean()
+
+
+def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
+    """Return E (‖∇D(x̂)‖₂ − 1)² around the data, x̂ = x + α·½·std(x)·U.
+
+    U ~ U(0, 1) per value, α ~ U(0, 1) per example, std over the whole batch (DRAGAN, arXiv:1705.07215).
+    """
+    real = real.detach()
+    noise = 0.5 * real.std(correction=0) * torch.rand_like(real)
+    nearby = real + _per_sample_uniform(real) * noise
+    return (input_gradient(critic, nearby).norm(dim=1) - 1).square().mean()
+
+
+def r1_penalty(critic: Critic, real: Tensor, gamma: float = 1.0) -> Tensor:
+    """Return γ/2 · E ‖∇D(x)‖₂² on real examples (R1, arXiv:1801.04406)."""
+    return 0.5 * gamma * input_gradient(critic, real).square().sum(1).mean()

@@ -1,0 +1,82 @@
+"""Log-likelihood of a data set under a system, in nats and bits per dimension, with its standard error and its protocol."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+
+from genzoo import __version__
+from genzoo.core.errors import UserError
+from genzoo.core.system import System, capabilities
+from genzoo.data import Batches, Dataset, to_float
+
+
+@torch.no_grad()
+def evaluate_density(system: System, dataset: Dataset, *, n: int | None = None, batch: int = 200, seed: int = 0) -> dict[str, Any]:
+    """Score a data set, every example once, the last partial batch included, without augmentation.
+
+    The mean is the sum over examples by their number (never a mean of batch means), in float64.
+
+    Args:
+        system: A system with `log_prob`; its mode is put back afterwards.
+        dataset: What to score, as a rule a test split.
+        n: Score only the first `n` examples; all of them by default. Stored order is shuffled once, so they are a fair sample.
+        batch: Examples at a time.
+        seed: Seed of the estimator's noise, where it has any, and of dynamic binarisation.
+
+    Returns:
+        A record: nats (mean log p per example), nll (= −nats), se (nats), bits_per_dim and its se (images only), n, split, data,
+        likelihood (exact, or which bound), seed, seconds, library, protocol in words.
+
+    Raises:
+        UserError: The system has no likelihood, or the data have no examples of its kind.
+    """
+    if "density" not in capabilities(system):
+        raise UserError(f"{type(system).__name__} gives no likelihood; it can be judged by its samples only")
+    field = next((f for f in ("image", "points") if f in dataset.fields), None)
+    if field is None:
+        raise UserError(f"{dataset.name} has neither images nor points to score; its fields are {', '.join(dataset.fields)}")
+    start = time.time()
+    total = min(n or len(dataset), len(dataset))
+    generator = torch.Generator(system.device).manual_seed(seed)
+    batches = Batches(dataset, min(batch, total), seed)
+    was_training = system.training
+    system.eval()
+    values = []
+    seen = step = 0
+    try:
+        while seen < total:
+            x = to_float(batches.in_order(step), system.device)[field][: total - seen]
+            values.append(system.log_prob(x, generator=generator).double().cpu())
+            seen, step = seen + len(x), step + 1
+    finally:
+        system.train(was_training)
+    scores = torch.cat(values)
+    assert len(scores) == total, f"scored {len(scores)} of {total}"
+    if not torch.isfinite(scores).all():
+        bad = int((~torch.isfinite(scores)).sum())
+        raise UserError(f"{bad} of {total} examples have a log-likelihood that is not finite; the mean would be meaningless")
+    nats = float(scores.sum() / total)
+    se = float(scores.std() / math.sqrt(total)) if total > 1 else math.nan
+    record: dict[str, Any] = {"measure": "log-likelihood", "nats": nats, "nll": -nats, "se": se}
+    if field == "image":
+        dims = math.prod(dataset.fields["image"].shape[1:])
+        record |= {"bits_per_dim": -nats / (dims * math.log(2)), "bits_per_dim_se": se / (dims * math.log(2)), "dims": dims}
+    binarised = f", binarised ({dataset.settings.binarize})" if dataset.settings.binarize != "none" else ""
+    record |= {
+        "n": total,
+        "data": dataset.name,
+        "split": dataset.split,
+        "likelihood": system.likelihood,
+        "seed": seed,
+        "seconds": round(time.time() - start, 1),
+        "library": f"genzoo {__version__}, torch {torch.__version__}",
+    }
+    record["protocol"] = (
+        f"{system.likelihood}; mean over {total:,} examples of {dataset.name} {dataset.split}{binarised}, every one once, no augmentation; "
+        f"± is the standard error over examples; seed {seed}"
+    )
+    return record

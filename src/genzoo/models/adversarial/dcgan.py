@@ -1,0 +1,288 @@
+"""Convolutional GAN: two networks of strided convolutions play against each other; every classic objective.
+
+The objective, the penalty and the regularisers are arguments, so that one network pair carries the GAN variants of
+Goodfellow et al. (arXiv:1406.2661), LSGAN (arXiv:1611.04076), WGAN (arXiv:1701.07875), WGAN-GP (arXiv:1704.00028),
+DRAGAN (arXiv:1705.07215), R1 (arXiv:1801.04406), hinge with spectral norm (arXiv:1802.05957), instance noise
+(arXiv:1610.04490) and differentiable augmentation (arXiv:2006.10738).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+from torch.optim import Adam, Optimizer, RMSprop
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System, Update
+from genzoo.losses.adversarial import Objective, discriminator_loss, generator_loss
+from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
+from genzoo.nn.augment import Augmentation, augment
+from genzoo.nn.init import normal_init
+
+
+def stages(height: int, width: int) -> int:
+    """Number of doublings, such that the smaller side starts from 4 to 7.
+
+    >>> [stages(s, s) for s in (8, 28, 32, 48, 64, 1024)]
+    [1, 2, 3, 3, 4, 8]
+    """
+    return int(math.log2(min(height, width) / 4))
+
+
+def _norm(kind: str, channels: int) -> list[nn.Module]:
+    match kind:
+        case "batch":
+            return [nn.BatchNorm2d(channels)]
+        case "instance":
+            return [nn.InstanceNorm2d(channels, affine=True)]
+        case "layer":
+            return [nn.GroupNorm(1, channels)]
+    return []
+
+
+class Synthesis(nn.Module):
+    """Project and reshape, then double with fractionally-strided convolutions; batch norm and ReLU between, tanh last.
+
+    A size that is no multiple of the doublings is made a little larger and cropped.
+
+    Args:
+        shape: (C, H, W) of the image.
+        latent: Dimensions of z.
+        width: Channels before the last layer; they double towards the start, up to 8 times this.
+        kernel: Side of the filters, 4 or 5.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], latent: int, width: int, kernel: int) -> None:
+        super().__init__()
+        c, self.h, self.w = shape
+        k = stages(self.h, self.w)
+        channels = [width * min(2**i, 8) for i in reversed(range(k))]
+        self.start = (math.ceil(self.h / 2**k), math.ceil(self.w / 2**k), channels[0])
+        self.project = nn.Linear(latent, math.prod(self.start), bias=False)
+        parts: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU(inplace=True)]
+        up = {"kernel_size": kernel, "stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
+        for a, b in itertools.pairwise(channels):
+            parts += [nn.ConvTranspose2d(a, b, **up, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+        self.net = nn.Sequential(*parts, nn.ConvTranspose2d(channels[-1], c, **up), nn.Tanh())
+        normal_init(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return images [B, C, H, W] in [-1, 1] from z [B, latent]."""
+        x = self.project(z).view(len(z), *self.start).permute(0, 3, 1, 2)  # laid out channels-last without a copy
+        x = self.net(x)
+        top, left = (x.shape[2] - self.h) // 2, (x.shape[3] - self.w) // 2
+        return x[:, :, top : top + self.h, left : left + self.w]
+
+
+class Discriminator(nn.Module):
+    """Strided convolutions with LeakyReLU(0.2), the last map flattened into one logit; no norm on the first layer.
+
+    Args:
+        shape: (C, H, W) of the image.
+        width: Channels of the first layer; they double up to 8 times this.
+        kernel: Side of the filters, 4 or 5.
+        norm: batch, instance, layer or none.
+        spectral_norm: Divide every weight by its largest singular value.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], width: int, kernel: int, norm: str, spectral_norm: bool) -> None:
+        super().__init__()
+        c, h, w = shape
+        blocks = []
+        for i in range(stages(h, w)):
+            out = width * min(2**i, 8)
+            between = _norm(norm, out) if i else []
+            conv = nn.Conv2d(c, out, kernel, 2, (kernel - 1) // 2, bias=not between)
+            blocks.append(nn.Sequential(conv, *between, nn.LeakyReLU(0.2, inplace=True)))
+            c, h, w = out, (h + kernel % 2) // 2, (w + kernel % 2) // 2
+        self.blocks = nn.ModuleList(blocks)
+        self.score = nn.Linear(c * h * w, 1)
+        normal_init(self)
+        if spectral_norm:
+            for m in [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]:
+                parametrizations.spectral_norm(m)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits [B]."""
+        for block in self.blocks:
+            x = block(x)
+        return self.score(x.flatten(1)).squeeze(1)
+
+
+class DCGAN(System):
+    """DCGAN of Radford, Metz & Chintala (2015), with the objectives and regularisers that came after it as arguments.
+
+    The five rules of section 3: strided and fractionally-strided convolutions instead of pooling; batch norm in both
+    networks (not at the generator's output, not at the discriminator's input); no hidden fully connected layers; ReLU
+    in the generator with tanh at the end; LeakyReLU in the discriminator. Images of any height and width from 8 to
+    1024 and any channels.
+
+    Deviations: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`) and z is normal (the paper: uniform); `dcgan-paper`
+    has the paper's. Real and generated images go through the discriminator in separate batches.
+
+    Args:
+        shape: Channels, height and width of an image; sides from 8 to 1024.
+        latent: Dimensions of the latent z.
+        width: Channels of the layers next to the image; deeper layers have up to 8 times as many.
+        kernel: Side of the convolution filters.
+        prior: Law of each latent dimension, normal(0, 1) or uniform(-1, 1).
+        objective: What the two players minimise.
+        critic_steps: Discriminator steps for each generator step.
+        clip: Bound on every discriminator weight after its step (WGAN); none for no bound.
+        penalty: Gradient penalty on the discriminator; needs d_norm other than batch.
+        penalty_weight: Weight of the penalty (lambda of wgan-gp and dragan, gamma of r1).
+        d_norm: Normalisation in the discriminator.
+        spectral_norm: Divide every discriminator weight by its largest singular value.
+        instance_noise: Standard deviation of normal noise on what the discriminator sees, falling linearly to 0 over
+            the run.
+        augment: Differentiable augmentations of what the discriminator sees.
+        lr: Learning rate.
+        d_lr: Learning rate of the discriminator; none for the generator's.
+        optimizer: Optimiser of both players.
+        beta1: Adam's decay of the mean gradient.
+        beta2: Adam's decay of the squared gradient.
+    """
+
+    paper: ClassVar[str] = "arXiv:1511.06434"
+    data: ClassVar[str] = "image"
+    presets: ClassVar[dict] = {
+        "dcgan-paper": {"width": 128, "kernel": 5, "prior": "uniform"},
+        "mm-gan": {"objective": "minimax"},
+        "ns-gan": {"objective": "non-saturating"},
+        "lsgan": {"objective": "least-squares"},
+        "wgan": {"objective": "wasserstein", "clip": 0.01, "critic_steps": 5, "optimizer": "rmsprop", "lr": 5e-5},
+        "wgan-gp": {
+            "objective": "wasserstein",
+            "penalty": "wgan-gp",
+            "penalty_weight": 10.0,
+            "d_norm": "none",
+            "critic_steps": 5,
+            "lr": 1e-4,
+            "beta1": 0.0,
+            "beta2": 0.9,
+        },
+        "dragan": {"objective": "non-saturating", "penalty": "dragan", "penalty_weight": 10.0, "d_norm": "none"},
+        "hinge-gan": {"objective": "hinge", "d_norm": "none", "spectral_norm": True},
+    }
+    tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 8, "width": 8}
+    defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999}
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 32, 32),
+        *,
+        latent: Annotated[int, Field(ge=1, le=4096)] = 100,
+        width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        kernel: Literal[4, 5] = 4,
+        prior: Literal["normal", "uniform"] = "normal",
+        objective: Objective = "non-saturating",
+        critic_steps: Annotated[int, Field(ge=1, le=100)] = 1,
+        clip: Annotated[float, Field(gt=0, le=10)] | None = None,
+        penalty: Literal["none", "wgan-gp", "dragan", "r1"] = "none",
+        penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
+        d_norm: Literal["batch", "instance", "layer", "none"] = "batch",
+        spectral_norm: bool = False,
+        instance_noise: Annotated[float, Field(ge=0, le=2)] = 0.0,
+        augment: tuple[Augmentation, ...] = (),
+        lr: Annotated[float, Field(gt=0, le=1)] = 2e-4,
+        d_lr: Annotated[float, Field(gt=0, le=1)] | None = None,
+        optimizer: Literal["adam", "rmsprop"] = "adam",
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
+    ) -> None:
+        super().__init__()
+        if shape[0] < 1 or min(shape[1:]) < 8 or max(shape[1:]) > 1024:
+            raise UserError(
+                f"shape {'x'.join(map(str, shape))} is not possible; dcgan makes images of any height and width "
+                "from 8 to 1024 (channels, height, width). Give size= to resize the data."
+            )
+        if penalty != "none" and d_norm == "batch":
+            raise UserError(
+                f"penalty={penalty} with d_norm=batch is not possible: batch norm mixes the examples whose gradients "
+                "are penalised one by one. Give d_norm=none, layer or instance."
+            )
+        self.latent_size, self.prior = latent, prior
+        self.objective, self.critic_steps, self.clip = objective, critic_steps, clip
+        self.penalty, self.penalty_weight = penalty, penalty_weight
+        self.instance_noise, self.augment = instance_noise, augment
+        self.lr, self.d_lr, self.optimizer, self.betas = lr, d_lr or lr, optimizer, (beta1, beta2)
+        self.G = Synthesis(shape, latent, width, kernel)
+        self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One optimiser for each player."""
+        if self.optimizer == "rmsprop":
+            return {"d": RMSprop(self.D.parameters(), lr=self.d_lr), "g": RMSprop(self.G.parameters(), lr=self.lr)}
+        return {
+            "d": Adam(self.D.parameters(), lr=self.d_lr, betas=self.betas),
+            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
+        }
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """One discriminator step, and every `critic_steps` steps one generator step on the same z."""
+        real = batch["image"]
+        generator_too = (update.step + 1) % self.critic_steps == 0
+        noise_sd = self.instance_noise * (1 - update.progress)
+
+        with torch.set_grad_enabled(generator_too):
+            fake = self.G(self._draw(len(real)))
+        on_real, on_fake = self.D(self._view(real, noise_sd)), self.D(self._view(fake.detach(), noise_sd))
+        d_loss = discriminator_loss(self.objective, on_real, on_fake)
+        if self.penalty == "wgan-gp":
+            d_loss = d_loss + self.penalty_weight * gradient_penalty(self.D, real, fake)
+        elif self.penalty == "dragan":
+            d_loss = d_loss + self.penalty_weight * dragan_penalty(self.D, real)
+        elif self.penalty == "r1":
+            d_loss = d_loss + r1_penalty(self.D, real, gamma=self.penalty_weight)
+        update("d", d_loss)
+        if self.clip is not None:
+            for p in self.D.parameters():
+                p.data.clamp_(-self.clip, self.clip)
+        logs = {"d_loss": d_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
+
+        if generator_too:
+            g_loss = generator_loss(self.objective, self.D(self._view(fake, noise_sd)))
+            update("g", g_loss)
+            logs["g_loss"] = g_loss
+        return {k: v.detach() for k, v in logs.items()}
+
+    def _view(self, x: Tensor, noise_sd: float) -> Tensor:
+        """What the discriminator sees of an image: augmented, and with instance noise."""
+        x = augment(x, self.augment)
+        return x + noise_sd * torch.randn_like(x) if noise_sd else x
+
+    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
+        if self.prior == "normal":
+            return torch.randn(n, self.latent_size, device=self.device, generator=generator)
+        return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw z [n, latent] from the prior."""
+        return self._draw(n, generator)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent]."""
+        return self.G(z).contiguous()
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator) -> Tensor:
+        """Return `n` images [n, C, H, W] in [-1, 1]."""
+        return self.decode(self.latent(n, generator=generator))
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the discriminator sees, [B, F]: every layer max-pooled to 4 x 4 and flattened (section 5.1)."""
+        found = []
+        for block in self.D.blocks:
+            x = block(x)
+            found.append(F.adaptive_max_pool2d(x, 4).flatten(1))
+        return torch.cat(found, 1)

@@ -1,0 +1,349 @@
+"""An encoder and a decoder trained on a lower bound of the likelihood.
+
+The variational autoencoder (Kingma & Welling 2014): p(x, z) = N(z; 0, I) p(x|z) with a decoder net, and an encoder
+net that gives a Gaussian q(z|x) for every image. Also here, because only a term differs: the importance-weighted
+bound (Burda et al. 2016, arXiv:1509.00519) and the weighted KL of the beta-VAE (Higgins et al. 2017).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System
+from genzoo.losses.divergences import kl_standard_normal
+from genzoo.losses.likelihoods import (
+    bernoulli,
+    discretised_logistic,
+    gaussian,
+    log_mean_exp,
+    per_example,
+    standard_normal,
+)
+from genzoo.nn.dequantise import dequantise, discrete_log_prob, quantise
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
+
+
+class VAE(System):
+    """Variational autoencoder with a Gaussian posterior.
+
+    Maximises E_q[log p(x|z)] - beta · KL(q(z|x) || N(0, I)) (equation 3 of arXiv:1312.6114, beta = 1), or with
+    `importance_samples` k > 1 the bound log 1/k Σ p(x, z_i)/q(z_i|x) (equation 8 of arXiv:1509.00519).
+
+    Binarised images (`binarize=dynamic`) suit the Bernoulli decoder and are what nats on MNIST are quoted for. On
+    grey images the Bernoulli decoder can be trained (a cross-entropy, as many do) but gives no likelihood; the other
+    two decoders do. The Gaussian decoder scores images with uniform noise inside each grey level, so that its density
+    is bounded and comparable.
+
+    Args:
+        shape: Channels, height and width of the images.
+        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        architecture: Fully connected nets, or strided convolutions.
+        likelihood: What p(x|z) is; auto is bernoulli for binarised images and discretized-logistic for others.
+        latent: Size of z.
+        hidden: Units of each hidden layer (dense).
+        width: Channels of the first convolution; doubled at every halving (conv).
+        depth: Hidden layers of each net (dense), or times that the image is halved, as far as its size allows (conv).
+        activation: Nonlinearity of the nets.
+        beta: Weight of the KL term; 1 is the bound on the likelihood.
+        importance_samples: Draws of z per image and step, k; above 1 the importance-weighted bound is maximised.
+        sigma: Fixed scale of the gaussian and discretized-logistic decoders (images span -1 to 1); none: learned per
+            channel.
+        lr: Learning rate of Adam.
+        adam_eps: Epsilon of Adam.
+        schedule: Learning rate over time: constant, cosine to zero, or the IWAE paper's stages, 3^i passes at
+            10^(-i/7).
+    """
+
+    paper = "arXiv:1312.6114"
+    data = "image"
+    presets = {
+        "iwae": {"importance_samples": 50},
+        "beta-vae": {"beta": 4.0},
+        "vae-2d": {"latent": 2},
+        "conv-vae": {"architecture": "conv", "depth": 3, "latent": 64},
+        "vae-burda": {
+            "latent": 50,
+            "hidden": 200,
+            "depth": 2,
+            "activation": "tanh",
+            "adam_eps": 1e-4,
+            "schedule": "iwae-paper",
+        },
+    }
+    tiny = {"shape": (1, 8, 8), "latent": 3, "hidden": 16, "width": 8, "depth": 1}
+    defaults = {"steps": 60000, "batch": 100, "ema": 0.999}
+    likelihood: ClassVar[str] = "lower bound: importance-weighted, 64 samples of z per image"
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (1, 28, 28),
+        *,
+        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        architecture: Literal["dense", "conv"] = "dense",
+        likelihood: Literal["auto", "bernoulli", "gaussian", "discretized-logistic"] = "auto",
+        latent: Annotated[int, Field(ge=1, le=4096)] = 40,
+        hidden: Annotated[int, Field(ge=1, le=16384)] = 400,
+        width: Annotated[int, Field(ge=1, le=1024)] = 32,
+        depth: Annotated[int, Field(ge=1, le=16)] = 2,
+        activation: Literal["tanh", "relu", "elu", "silu"] = "elu",
+        beta: Annotated[float, Field(ge=0, le=1000)] = 1.0,
+        importance_samples: Annotated[int, Field(ge=1, le=5000)] = 1,
+        sigma: Annotated[float, Field(gt=0, le=10)] | None = None,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        adam_eps: Annotated[float, Field(gt=0, le=1)] = 1e-4,
+        schedule: Literal["constant", "cosine", "iwae-paper"] = "cosine",
+    ) -> None:
+        super().__init__()
+        if importance_samples > 1 and beta != 1:
+            raise UserError(
+                f"beta={beta:g} with importance_samples={importance_samples}: the importance-weighted bound has no KL "
+                "term to weigh; give beta=1, or importance_samples=1."
+            )
+        if likelihood == "auto":
+            likelihood = "bernoulli" if levels == 2 else "discretized-logistic"
+        self.shape, self.levels, self.decoder_likelihood = shape, levels, likelihood
+        self.beta, self.importance_samples = beta, importance_samples
+        self.lr, self.adam_eps, self.schedule = lr, adam_eps, schedule
+        act = ACTIVATIONS[activation]
+        if architecture == "dense":
+            dims = math.prod(shape)
+            self.encoder = nn.Sequential(
+                nn.Flatten(), *_dense([dims, *[hidden] * depth], act), nn.Linear(hidden, 2 * latent)
+            )
+            self.decoder = nn.Sequential(
+                *_dense([latent, *[hidden] * depth], act), nn.Linear(hidden, dims), nn.Unflatten(1, shape)
+            )
+        else:
+            self.encoder, self.decoder = _convolutional(shape, latent, width, depth, act)
+        self.apply(_initialise)
+        if likelihood == "bernoulli":
+            self.log_scale = None
+        elif sigma is not None:
+            self.register_buffer("log_scale", torch.full((shape[0], 1, 1), math.log(sigma)))
+        else:
+            self.log_scale = nn.Parameter(torch.full((shape[0], 1, 1), -1.0))
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One Adam for both nets."""
+        return {"model": Adam(self.parameters(), lr=self.lr, eps=self.adam_eps)}
+
+    def lr_scale(self, progress: float) -> float:
+        """The chosen schedule at `progress`."""
+        if self.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        if self.schedule == "iwae-paper":  # stage i lasts 3^i of 1 + 3 + ... + 3^7 = 3280 passes
+            stage = math.floor(math.log(1 + 2 * 3280 * progress, 3) + 1e-9)
+            return 10 ** (-stage / 7)
+        return 1.0
+
+    def loss(self, batch: Batch) -> Logs:
+        """The negative bound, in nats per image."""
+        x = batch["image"]
+        mean, log_std = self.posterior(x)
+        # Dequantisation wants a generator of its own; its seed comes from the global state that the checkpoint keeps.
+        noise = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
+        target = self._target(x, noise)
+        active = (mean.detach().var(0, correction=0) > 0.01).float().sum()
+        if self.importance_samples == 1:
+            z = mean + log_std.exp() * torch.randn_like(mean)
+            reconstruction = self._log_likelihood(target, self.decoder(z))
+            kl = kl_standard_normal(mean, log_std).sum(1)
+            bound = reconstruction - self.beta * kl
+        else:
+            noise = torch.randn(self.importance_samples, *mean.shape, device=mean.device)
+            z = mean + log_std.exp() * noise
+            reconstruction = self._log_likelihood_of_many(target, z)
+            kl = (standard_normal(noise) - log_std - standard_normal(z)).sum(2)
+            bound = log_mean_exp(reconstruction - kl, 0)
+        return {
+            "loss": -bound.mean(),
+            "reconstruction": -reconstruction.detach().mean(),
+            "kl": kl.detach().mean(),
+            "active_units": active,
+        }
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of q(z|x), each [B, latent], float32."""
+        mean, log_std = self.encoder(x).float().chunk(2, 1)
+        return mean, log_std.clamp(-10, 5)
+
+    def _target(self, x: Tensor, generator: Generator) -> Tensor:
+        """What the decoder's likelihood scores: {0, 1} (or grey in between), noisy or plain [-1, 1]."""
+        if self.decoder_likelihood == "bernoulli":
+            return (x + 1) / 2
+        if self.decoder_likelihood == "gaussian":
+            return 2 * dequantise(x, self.levels, generator) - 1
+        return x
+
+    def _log_likelihood(self, target: Tensor, out: Tensor) -> Tensor:
+        """Log p(x|z) of the discrete image in nats, [B], from the decoder's output."""
+        if self.decoder_likelihood == "bernoulli":
+            return per_example(bernoulli(target, out))
+        if self.decoder_likelihood == "discretized-logistic":
+            return per_example(discretised_logistic(target, out, self.log_scale.clamp(min=-7), self.levels))
+        dims = math.prod(self.shape)
+        on_unit_cube = per_example(gaussian(target, out, self.log_scale.clamp(min=-7))) + dims * math.log(2)
+        return discrete_log_prob(on_unit_cube, dims, self.levels)
+
+    def _log_likelihood_of_many(self, target: Tensor, z: Tensor) -> Tensor:
+        """Log p(x|z) for several z of each image: z [K, B, latent] to [K, B]."""
+        out = self.decoder(z.flatten(0, 1))
+        return self._log_likelihood(target.repeat(len(z), *[1] * (target.ndim - 1)), out).unflatten(0, z.shape[:2])
+
+    # ---- use -------------------------------------------------------------------------------------------------------
+
+    def _is_likelihood(self) -> None:
+        if self.decoder_likelihood == "bernoulli" and self.levels != 2:
+            raise UserError(
+                f"a Bernoulli decoder gives no likelihood of images with {self.levels} grey levels (cross-entropy with "
+                "grey values is not normalised): train with binarize=dynamic (or static, threshold), or with "
+                "likelihood=discretized-logistic."
+            )
+
+    def _generator(self, generator: Generator | None) -> Generator:
+        return generator or torch.Generator(self.device).manual_seed(0)
+
+    @torch.no_grad()
+    def elbo(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """The evidence lower bound with one draw of z and the KL in closed form, in nats, [B]."""
+        self._is_likelihood()
+        generator = self._generator(generator)
+        mean, log_std = self.posterior(x)
+        z = mean + log_std.exp() * torch.randn(mean.shape, generator=generator, device=mean.device)
+        return self._log_likelihood(self._target(x, generator), self.decoder(z)) - kl_standard_normal(
+            mean, log_std
+        ).sum(1)
+
+    @torch.no_grad()
+    def log_prob(
+        self, x: Tensor, *, generator: Generator | None = None, samples: Annotated[int, Field(ge=1)] = 64
+    ) -> Tensor:
+        """The importance-weighted lower bound on log p(x) in nats, [B]; papers quote it with 5000 samples.
+
+        Args:
+            x: Images in [-1, 1], [B, C, H, W].
+            generator: Source of the draws; a fixed seed without it.
+            samples: Draws of z per image, taken in parts that fit in memory.
+        """
+        self._is_likelihood()
+        generator = self._generator(generator)
+        rows = max(1, 2 ** (24 if x.is_cuda else 21) // math.prod(self.shape))  # values of one decoder output at a time
+        bounds = []
+        for part in x.split(min(rows, 256)):
+            mean, log_std = self.posterior(part)
+            target = self._target(part, generator)
+            total = torch.full((len(part),), -math.inf, device=x.device)
+            left = samples
+            while left:
+                k = min(left, max(1, rows // len(part)))
+                noise = torch.randn(k, *mean.shape, generator=generator, device=mean.device)
+                z = mean + log_std.exp() * noise
+                weight = self._log_likelihood_of_many(target, z)
+                weight = weight + (0.5 * (noise.square() - z.square()) + log_std).sum(2)  # + log p(z) - log q(z|x)
+                total = torch.logaddexp(total, weight.logsumexp(0))
+                left -= k
+            bounds.append(total - math.log(samples))
+        return torch.cat(bounds)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The mean of q(z|x), [B, latent]."""
+        return self.posterior(x)[0]
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z), [B, C, H, W] in [-1, 1]."""
+        return self._mean(self.decoder(z))
+
+    def _mean(self, out: Tensor) -> Tensor:
+        out = out.float()
+        return 2 * out.sigmoid() - 1 if self.decoder_likelihood == "bernoulli" else out.clamp(-1, 1)
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draws from the prior N(0, I), [n, latent]."""
+        return torch.randn(n, self.hparams["latent"], generator=generator, device=self.device)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, generator: Generator, mean: bool = True, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    ) -> Tensor:
+        """Images from the prior.
+
+        Args:
+            n: How many.
+            generator: Source of all randomness.
+            mean: Show the mean of p(x|z), as papers do; false draws every pixel too, which is what the model is.
+            temperature: Factor on the standard deviation of z.
+        """
+        out = self.decoder(temperature * self.latent(n, generator=generator)).float()
+        if mean:
+            return self._mean(out)
+        if self.decoder_likelihood == "gaussian":
+            noise = torch.randn(out.shape, generator=generator, device=out.device)
+            return quantise((out + self.log_scale.exp() * noise + 1) / 2, self.levels)
+        u = torch.rand(out.shape, generator=generator, device=out.device)
+        if self.decoder_likelihood == "bernoulli":
+            return 2 * (u < out.sigmoid()).float() - 1
+        x = out + self.log_scale.clamp(min=-7).exp() * torch.logit(u, eps=1e-6)
+        return ((x.clamp(-1, 1) + 1) / 2 * (self.levels - 1)).round() * (2 / (self.levels - 1)) - 1
+
+    @torch.no_grad()
+    def manifold(self, rows: int = 20) -> Tensor:
+        """What a two-dimensional latent space holds: decoded points, [rows², C, H, W], row by row.
+
+        Figure 4 of arXiv:1312.6114: a regular grid on the unit square through the inverse normal distribution
+        function.
+        """
+        if self.hparams["latent"] != 2:
+            raise UserError(
+                f"the manifold picture needs latent=2, not {self.hparams['latent']}; train the preset vae-2d."
+            )
+        line = torch.special.ndtri((torch.arange(rows, device=self.device) + 0.5) / rows)
+        return self.decode(torch.cartesian_prod(-line, line).flip(1))
+
+
+def _dense(sizes: list[int], act: type[nn.Module]) -> list[nn.Module]:
+    return [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), act())]
+
+
+def _convolutional(
+    shape: tuple[int, int, int], latent: int, width: int, depth: int, act: type[nn.Module]
+) -> tuple[nn.Module, nn.Module]:
+    """Strided convolutions down and transposed ones back up to the same sizes, odd ones included."""
+    channels, h, w = shape
+    sizes = [(h, w)]
+    while len(sizes) <= depth and min(sizes[-1]) >= 2:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    widths = [channels, *(width * 2**i for i in range(len(sizes) - 1))]
+    down: list[nn.Module] = []
+    up: list[nn.Module] = []
+    for i in range(len(sizes) - 1):
+        down += [nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1), act()]
+        odd = (sizes[i][0] % 2, sizes[i][1] % 2)
+        up = [
+            nn.ConvTranspose2d(widths[i + 1], widths[i], 4, stride=2, padding=1, output_padding=odd),
+            *([act()] if i else []),
+            *up,
+        ]
+    inner = (widths[-1], *sizes[-1])
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(math.prod(inner), 2 * latent))
+    bridge = [nn.Linear(latent, math.prod(inner)), nn.Unflatten(1, inner)]
+    return encoder, nn.Sequential(*bridge, *([act()] if up else []), *up)
+
+
+def _initialise(layer: nn.Module) -> None:
+    if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,290 @@
+"""Invertible net of affine couplings: exact density, sampling and encoding in one pass each.
+
+Real NVP (Dinh, Sohl-Dickstein & Bengio 2017). A coupling leaves half of its input alone and scales and shifts the
+other half by functions of the first, so its inverse and its log-determinant cost no more than itself. Images go
+through checkerboard masks, squeezes and channel masks at several scales, and half of the values leave at every scale.
+Points go through plain couplings.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System
+from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
+from genzoo.nn.bijections import (
+    ActNorm,
+    Chain,
+    ChannelCoupling,
+    MaskedCoupling,
+    checkerboard,
+    logit,
+    squeeze,
+    unlogit,
+    unsqueeze,
+)
+from genzoo.nn.dequantise import dequantise, discrete_log_prob, quantise
+from genzoo.nn.residual import DenseNet, ResidualNet
+
+LARGEST_JACOBIAN = 4096
+
+
+class RealNVP(System):
+    """Flow of affine couplings with a standard normal prior.
+
+    Trained on the exact log-density of uniformly dequantised images, in bits per dimension, after y = logit(α + (1 -
+    2α)·u) (section 4.1 of arXiv:1605.08803; the paper prints 1 - α, its code has 1 - 2α, which treats black and white
+    alike). Points are scored in their own units, in nats.
+
+    Where the paper puts batch normalisation, an activation norm stands (shift and scale set by the first batch, then
+    learned), so that training, evaluation and single images all use the same map. Each scale is three checkerboard
+    couplings, squeeze, three channel couplings, factor out half; the last scale is four checkerboard couplings
+    (section 3.6).
+
+    Args:
+        shape: Channels, height and width of the images, or the dimension of points.
+        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        scales: Resolutions; height and width must be divisible by 2^(scales - 1). Points have one.
+        couplings: Couplings of each kind at each scale, one more at the last; points go through four times as many.
+        width: Feature maps (images) or hidden units (points) of the nets inside the couplings.
+        blocks: Residual blocks (images) or hidden layers (points) of those nets.
+        fold: Nets of checkerboard couplings see 2x2 blocks as channels, where sizes are even: four times faster; the
+            paper has none.
+        widen: Double the feature maps at every further scale, as the paper does.
+        alpha: Keeps the logit finite at black and white.
+        weight_decay: L2 penalty on the gains of weight-normalised layers.
+        lr: Learning rate of Adam.
+    """
+
+    paper = "arXiv:1605.08803"
+    data = "image"
+    presets = {
+        "realnvp-paper": {"scales": 2, "width": 64, "blocks": 8, "fold": False, "widen": True},
+    }
+    tiny = {"shape": (1, 8, 8), "width": 8, "blocks": 1, "couplings": 2}
+    defaults = {"steps": 50000, "batch": 64, "ema": 0.999}
+    likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
+
+    def __init__(
+        self,
+        shape: tuple[int, ...] = (3, 32, 32),
+        *,
+        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        scales: Annotated[int, Field(ge=1, le=7)] = 2,
+        couplings: Annotated[int, Field(ge=1, le=32)] = 3,
+        width: Annotated[int, Field(ge=1, le=1024)] = 32,
+        blocks: Annotated[int, Field(ge=1, le=32)] = 2,
+        fold: bool = True,
+        widen: bool = False,
+        alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05,
+        weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-5,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+    ) -> None:
+        super().__init__()
+        self.shape, self.levels, self.alpha = tuple(shape), levels, alpha
+        self.lr, self.weight_decay = lr, weight_decay
+        self.dims = math.prod(shape)
+        self.is_image = len(shape) == 3
+        if self.is_image:
+            _check_size(self.shape, scales)
+            self.flow: nn.Module = MultiScale(self.shape, scales, couplings, width, blocks, fold=fold, widen=widen)
+        elif len(shape) == 1 and shape[0] >= 2:
+            self.flow = _point_flow(shape[0], 4 * couplings, width, blocks)
+        else:
+            raise UserError(
+                f"realnvp takes images (C, H, W) or points of at least two dimensions (D,), not shape {tuple(shape)}."
+            )
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam, with the penalty on the gains only."""
+        gains = [p for name, p in self.named_parameters() if name.endswith(".gain")]
+        others = [p for name, p in self.named_parameters() if not name.endswith(".gain")]
+        groups = [{"params": others}, *([{"params": gains, "weight_decay": self.weight_decay}] if gains else [])]
+        return {"model": Adam(groups, lr=self.lr)}
+
+    def lr_scale(self, progress: float) -> float:
+        """Constant for the first half, then a cosine to zero (the paper trains until it converges)."""
+        return 1.0 if progress < 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * progress - 1)))
+
+    def loss(self, batch: Batch) -> Logs:
+        """Bits per dimension of images, nats per point; `latent_power` is mean z², 1 for a flow that fits."""
+        x = batch["image" if self.is_image else "points"]
+        # Dequantisation wants a generator of its own; its seed comes from the global state that the checkpoint keeps.
+        generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
+        z, log_det = self(self._continuous(x, generator))
+        log_prob = self._log_prob(z, log_det)
+        loss = bits_per_dim(log_prob, self.dims) if self.is_image else -log_prob
+        return {"loss": loss.mean(), "latent_power": z.detach().square().mean()}
+
+    # ---- the map ---------------------------------------------------------------------------------------------------
+
+    def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
+        if not self.is_image:
+            return self.flow(u)
+        y, log_slope = logit(u, self.alpha)
+        z, log_det = self.flow(y)
+        return z, log_slope + log_det
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Map z [B, D] back to continuous data; images may leave [0, 1] by what α leaves open."""
+        y = self.flow.inverse(z)
+        return unlogit(y, self.alpha) if self.is_image else y
+
+    def _continuous(self, x: Tensor, generator: Generator | None) -> Tensor:
+        return dequantise(x, self.levels, generator) if self.is_image else x
+
+    def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
+        density = per_example(standard_normal(z)) + log_det
+        return discrete_log_prob(density, self.dims, self.levels) if self.is_image else density
+
+    # ---- use -------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantisation noise.
+
+        Without a generator the noise is drawn with a fixed seed.
+        """
+        generator = generator or torch.Generator(x.device).manual_seed(0)
+        return self._log_prob(*self(self._continuous(x, generator)))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The latents of the middle of each grey level, [B, D]; `decode` gives the image back exactly."""
+        return self(self._continuous(x, None))[0]
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """The image (on its grey levels, in [-1, 1]) or point that latents [B, D] stand for."""
+        u = self.inverse(z)
+        return quantise(u, self.levels) if self.is_image else u
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draws from the prior N(0, I), [n, D]."""
+        return torch.randn(n, self.dims, generator=generator, device=self.device)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0) -> Tensor:
+        """New images or points.
+
+        Args:
+            n: How many.
+            generator: Source of all randomness.
+            temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
+        """
+        return self.decode(temperature * self.latent(n, generator=generator))
+
+    def jacobian_condition(self, x: Tensor) -> Tensor:
+        """Largest and smallest singular value of the Jacobian dz/dx of the continuous map at each `x`, [B, 2].
+
+        Their ratio is the condition: how much an error in z may grow relative to x. Images are taken at the middle of
+        their grey levels and measured on [0, 1]. Costs D backward passes per example.
+
+        Raises:
+            UserError: More than 4096 dimensions.
+        """
+        if self.dims > LARGEST_JACOBIAN:
+            raise UserError(
+                f"the Jacobian of {self.dims} dimensions is too large; at most {LARGEST_JACOBIAN}: give a smaller size."
+            )
+        found = []
+        for u in self._continuous(x, None).split(1):
+            jacobian = torch.autograd.functional.jacobian(lambda v: self(v)[0][0], u).reshape(self.dims, self.dims)
+            values = torch.linalg.svdvals(jacobian.double())
+            found.append(torch.stack([values[0], values[-1]]))
+        return torch.stack(found)
+
+
+class MultiScale(nn.Module):
+    """The multi-scale architecture of section 3.6: y [B, C, H, W] to z [B, C·H·W], what left first in front."""
+
+    def __init__(
+        self, shape: tuple[int, ...], scales: int, couplings: int, width: int, blocks: int, *, fold: bool, widen: bool
+    ) -> None:
+        super().__init__()
+        c, h, w = shape
+        self.shapes: list[tuple[int, int, int]] = []  # of what leaves at each scale
+        self.board, self.channel = nn.ModuleList(), nn.ModuleList()
+        for scale in range(scales):
+            last = scale == scales - 1
+            features = width * 2**scale if widen else width
+            folded = fold and h % 2 == 0 and w % 2 == 0
+            self.board.append(_checkerboards(c, h, w, couplings + last, features, blocks, fold=folded))
+            if last:
+                self.shapes.append((c, h, w))
+            else:
+                c, h, w = 4 * c, h // 2, w // 2
+                features = 2 * features if widen else features
+                self.channel.append(_channels(c, couplings, features, blocks))
+                c //= 2
+                self.shapes.append((c, h, w))
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (z, log_det)."""
+        total, left = y.new_zeros(len(y)), []
+        for i, board in enumerate(self.board):
+            y, log_det = board(y)
+            total = total + log_det
+            if i < len(self.channel):
+                y, log_det = self.channel[i](squeeze(y))
+                total = total + log_det
+                out, y = y.chunk(2, 1)
+                left.append(out.flatten(1))
+        return torch.cat([*left, y.flatten(1)], 1), total
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return y."""
+        parts = [
+            p.unflatten(1, s) for p, s in zip(z.split([math.prod(s) for s in self.shapes], 1), self.shapes, strict=True)
+        ]
+        y = self.board[-1].inverse(parts[-1])
+        for i in reversed(range(len(self.channel))):
+            y = unsqueeze(self.channel[i].inverse(torch.cat([parts[i], y], 1)))
+            y = self.board[i].inverse(y)
+        return y
+
+
+def _checkerboards(c: int, h: int, w: int, couplings: int, width: int, blocks: int, *, fold: bool) -> Chain:
+    parts: list[nn.Module] = []
+    for i in range(couplings):
+        net = ResidualNet(c, 2 * c, width, blocks, fold=fold)
+        parts += [ActNorm(c), MaskedCoupling(net, checkerboard(h, w, odd=i % 2 == 1), c)]
+    return Chain(*parts)
+
+
+def _channels(c: int, couplings: int, width: int, blocks: int) -> Chain:
+    parts: list[nn.Module] = []
+    for i in range(couplings):
+        parts += [ActNorm(c), ChannelCoupling(ResidualNet(c // 2, c, width, blocks), c, second=i % 2 == 1)]
+    return Chain(*parts)
+
+
+def _point_flow(dims: int, couplings: int, width: int, layers: int) -> Chain:
+    parts: list[nn.Module] = []
+    for i in range(couplings):
+        mask = (torch.arange(dims) % 2 == i % 2).float()[None]
+        parts += [ActNorm(dims), MaskedCoupling(DenseNet(dims, 2 * dims, width, layers), mask, dims)]
+    return Chain(*parts)
+
+
+def _check_size(shape: tuple[int, ...], scales: int) -> None:
+    _, h, w = shape
+    unit = 2 ** (scales - 1)
+    if h % unit or w % unit or h * w < 2:
+        fits = max(s for s in range(1, 8) if h % 2 ** (s - 1) == 0 and w % 2 ** (s - 1) == 0)
+        near = tuple(max(unit, round(n / unit) * unit) for n in (h, w))
+        raise UserError(
+            f"realnvp with scales={scales} takes heights and widths that are multiples of {unit}, not {h}x{w}: "
+            f"give size={near[0]}x{near[1]}, or scales={fits}."
+        )

@@ -1,0 +1,137 @@
+"""Unpaired image translation: two generators that undo each other, each facing a discriminator of its target."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System, Update
+from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn.image_pool import ImagePool
+from genzoo.nn.patchgan import PatchGAN, smallest_side
+from genzoo.nn.resnet_generator import ResnetGenerator
+
+
+class CycleGAN(System):
+    """CycleGAN of Zhu, Park, Isola & Efros (2017): translation between two domains from unpaired examples.
+
+    Equations 1 to 3 with the least-squares objective of section 4: each generator must fool the 70 x 70 PatchGAN of
+    its target domain, both round trips must come home (weight `cycle`, L1), and an image that is in the target domain
+    already should stay as it is (weight `identity`, relative to `cycle`; section 5.2). Discriminators see a pool of
+    past translations. The learning rate is constant for the first half of the run, then falls linearly to 0.
+    Generators step before discriminators.
+
+    Sizes of the paper: 9 blocks at 256 x 256, 6 at 128 x 128, width 64. On a CPU width 24 and 4 blocks at 64 x 64 do
+    well.
+
+    Args:
+        shape: Channels, height and width of an image; height and width are multiples of 4.
+        width: Channels of the generators' first layer.
+        d_width: Channels of the discriminators' first layer; none for the generators' width.
+        blocks: Residual blocks of a generator.
+        layers: Strided convolutions of a discriminator; its patch is 16, 34, 70 or 142 pixels wide with 1, 2, 3 or 4.
+        cycle: Weight of the round trips (lambda); 0 for none.
+        identity: Weight of the identity term, in units of `cycle`; 0 for none.
+        pool: Number of past translations kept for each discriminator; 0 for none.
+        lr: Learning rate.
+        beta1: Adam's decay of the mean gradient.
+        beta2: Adam's decay of the squared gradient.
+    """
+
+    paper: ClassVar[str] = "arXiv:1703.10593"
+    data: ClassVar[str] = "unpaired"
+    directions: ClassVar[tuple[str, ...]] = ("a2b", "b2a")
+    presets: ClassVar[dict] = {
+        "cyclegan-no-cycle": {"cycle": 0.0, "identity": 0.0},
+        "cyclegan-no-identity": {"identity": 0.0},
+        "cyclegan-small": {"width": 24, "blocks": 4},
+    }
+    tiny: ClassVar[dict] = {"shape": (3, 8, 8), "width": 4, "blocks": 1, "layers": 1, "pool": 3}
+    defaults: ClassVar[dict] = {"steps": 100000, "batch": 1, "ema": 0.0}
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 256, 256),
+        *,
+        width: Annotated[int, Field(ge=4, le=512)] = 64,
+        d_width: Annotated[int, Field(ge=4, le=512)] | None = None,
+        blocks: Annotated[int, Field(ge=1, le=32)] = 9,
+        layers: Annotated[int, Field(ge=1, le=6)] = 3,
+        cycle: Annotated[float, Field(ge=0, le=1000)] = 10.0,
+        identity: Annotated[float, Field(ge=0, le=100)] = 0.5,
+        pool: Annotated[int, Field(ge=0, le=10000)] = 50,
+        lr: Annotated[float, Field(gt=0, le=1)] = 2e-4,
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
+    ) -> None:
+        super().__init__()
+        c, h, w = shape
+        least = max(8, smallest_side(layers))
+        if c < 1 or h % 4 or w % 4 or min(h, w) < least:
+            raise UserError(
+                f"shape {c}x{h}x{w} is not possible; cyclegan with layers={layers} takes any height and width that are "
+                f"multiples of 4, from {least} on. Give size= to resize the data"
+                + (", or fewer layers." if layers > 1 else ".")
+            )
+        self.cycle, self.identity = cycle, identity
+        self.lr, self.betas = lr, (beta1, beta2)
+        self.a2b = ResnetGenerator(c, c, width, blocks)
+        self.b2a = ResnetGenerator(c, c, width, blocks)
+        self.D_a = PatchGAN(c, d_width or width, layers)
+        self.D_b = PatchGAN(c, d_width or width, layers)
+        self.pool_a = ImagePool(pool, shape)
+        self.pool_b = ImagePool(pool, shape)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One optimiser for both generators, one for both discriminators."""
+        return {
+            "g": Adam([*self.a2b.parameters(), *self.b2a.parameters()], lr=self.lr, betas=self.betas),
+            "d": Adam([*self.D_a.parameters(), *self.D_b.parameters()], lr=self.lr, betas=self.betas),
+        }
+
+    def lr_scale(self, progress: float) -> float:
+        """1 for the first half, then linearly to 0."""
+        return min(1.0, 2.0 * (1.0 - progress))
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """One step of both generators, then one of both discriminators."""
+        a, b = batch["a"], batch["b"]
+        fake_b, fake_a = self.a2b(a), self.b2a(b)
+        # The paper halves the discriminators' objective only, so the generators' ½(D − 1)² counts twice.
+        fool_b = 2 * generator_loss("least-squares", self.D_b(fake_b))
+        fool_a = 2 * generator_loss("least-squares", self.D_a(fake_a))
+        g_loss = fool_b + fool_a
+        logs = {"g_a2b": fool_b, "g_b2a": fool_a}
+        if self.cycle:
+            logs["cycle"] = F.l1_loss(self.b2a(fake_b), a) + F.l1_loss(self.a2b(fake_a), b)
+            g_loss = g_loss + self.cycle * logs["cycle"]
+            if self.identity:
+                logs["identity"] = F.l1_loss(self.a2b(b), b) + F.l1_loss(self.b2a(a), a)
+                g_loss = g_loss + self.cycle * self.identity * logs["identity"]
+        update("g", g_loss)
+
+        d_a = discriminator_loss("least-squares", self.D_a(a), self.D_a(self.pool_a(fake_a)))
+        d_b = discriminator_loss("least-squares", self.D_b(b), self.D_b(self.pool_b(fake_b)))
+        update("d", d_a + d_b)
+        return {k: v.detach() for k, v in {"g_loss": g_loss, "d_loss": d_a + d_b, **logs}.items()}
+
+    @torch.no_grad()
+    def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
+        """Return the translation of `x` [B, C, H, W] in [-1, 1], of the same height and width (multiples of 4).
+
+        Raises:
+            UserError: The direction or the size is not possible.
+        """
+        if direction not in self.directions:
+            raise UserError(f"direction={direction} is not possible; give {' or '.join(self.directions)}")
+        if x.shape[2] % 4 or x.shape[3] % 4:
+            raise UserError(
+                f"height and width must be multiples of 4, not {x.shape[2]} x {x.shape[3]}; resize or crop the images"
+            )
+        return (self.a2b if direction == "a2b" else self.b2a)(x).contiguous()

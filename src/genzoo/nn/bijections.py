@@ -1,0 +1,197 @@
+"""Invertible maps with known log-determinants: couplings, activation norm, squeezes, and chains of them.
+
+`forward(x)` returns (y, log|det dy/dx| [B]); `inverse(y)` returns x. The maps themselves compute in the precision of
+`x`; only the nets inside a coupling take part in autocast.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MIN_STD = 1e-3
+"""Smallest standard deviation that `ActNorm` divides by: a constant channel keeps a finite scale."""
+
+RANGE = 3.0
+"""What a coupling's log-scale is bounded by at first. A black pixel with noise in its one level of 256 must be stretched by about
+e^5 in the few couplings that change it; with the usual bound of 1 most of a short training goes into raising the bound."""
+
+
+def squeeze(x: Tensor) -> Tensor:
+    """[B, C, H, W] to [B, 4C, H/2, W/2]: each 2x2 block row by row, position before channel.
+
+    The first half of the channels is the upper row of every block, so a split by channels is no checkerboard.
+    """
+    b, c, h, w = x.shape
+    return x.view(b, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4).reshape(b, 4 * c, h // 2, w // 2)
+
+
+def unsqueeze(x: Tensor) -> Tensor:
+    """The inverse of `squeeze`."""
+    b, c, h, w = x.shape
+    return x.reshape(b, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2).reshape(b, c // 4, 2 * h, 2 * w)
+
+
+def checkerboard(height: int, width: int, *, odd: bool = False) -> Tensor:
+    """1 where row + column is even (odd), else 0: float [1, 1, H, W]."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
+    return ((rows + columns) % 2 == int(odd)).float()[None, None]
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """The mean over all ranks of torch.distributed; `values` itself without ranks."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        values = values.clone()
+        torch.distributed.all_reduce(values)
+        values /= torch.distributed.get_world_size()
+    return values
+
+
+class ActNorm(nn.Module):
+    """Shift and scale of each channel, so that the first training batch leaves with mean 0 and variance 1.
+
+    From Glow (arXiv:1807.03039). The start is computed over the batches of all ranks, so that ranks agree; only in training
+    mode; and only once: whether it has happened is saved and restored with the parameters.
+
+    Args:
+        channels: Size of dimension 1.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("initialised", torch.tensor(False))
+        self._ready = False  # True once the buffer was seen to be: reading it every step would wait for the device
+
+    @torch.no_grad()
+    def _start(self, x: Tensor) -> None:
+        flat = x.detach().transpose(0, 1).flatten(1).double()
+        mean = mean_over_ranks(flat.mean(1))
+        std = mean_over_ranks((flat - mean[:, None]).square().mean(1)).sqrt().clamp(min=MIN_STD)
+        self.shift.copy_(-mean)
+        self.log_scale.copy_(-std.log())
+        self.initialised.fill_(True)
+
+    def _view(self, parameter: Tensor, x: Tensor) -> Tensor:
+        return parameter.view(1, -1, *[1] * (x.ndim - 2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (y, log_det)."""
+        if self.training and not self._ready:
+            if not self.initialised:
+                self._start(x)
+            self._ready = True
+        log_det = self.log_scale.sum() * x[0, 0].numel()
+        return (x + self._view(self.shift, x)) * self._view(self.log_scale, x).exp(), log_det.expand(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x."""
+        return y * self._view(-self.log_scale, y).exp() - self._view(self.shift, y)
+
+
+class MaskedCoupling(nn.Module):
+    """Affine coupling by a mask m: y = m·x + (1-m)·(x·exp(s(m·x)) + t(m·x)).
+
+    s is a tanh with a learned range per channel, so that no single pixel can blow up.
+
+    Args:
+        net: From masked x to twice its channels (s and t).
+        mask: 1 keeps, 0 changes; broadcasts over x.
+        channels: Size of dimension 1 of x.
+    """
+
+    def __init__(self, net: nn.Module, mask: Tensor, channels: int) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mask", mask, persistent=False)
+        self.range = nn.Parameter(torch.full((channels, *[1] * (mask.ndim - 2)), RANGE))
+
+    def _scale_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        raw, shift = self.net(kept).to(kept.dtype).chunk(2, 1)
+        change = 1 - self.mask
+        return change * self.range * torch.tanh(raw / RANGE), change * shift
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (y, log_det)."""
+        log_scale, shift = self._scale_shift(x * self.mask)
+        return x * log_scale.exp() + shift, log_scale.flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x."""
+        log_scale, shift = self._scale_shift(y * self.mask)
+        return (y - shift) * (-log_scale).exp()
+
+
+class ChannelCoupling(nn.Module):
+    """Affine coupling of two halves of the channels: the net sees one half and changes the other.
+
+    Args:
+        net: From C/2 to C channels (s and t).
+        channels: Size of dimension 1 of x, even.
+        second: Keep the second half and change the first.
+    """
+
+    def __init__(self, net: nn.Module, channels: int, *, second: bool = False) -> None:
+        super().__init__()
+        self.net = net
+        self.second = second
+        self.range = nn.Parameter(torch.full((channels // 2, 1, 1), RANGE))
+
+    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = x.chunk(2, 1)
+        return (b, a) if self.second else (a, b)
+
+    def _join(self, kept: Tensor, changed: Tensor) -> Tensor:
+        return torch.cat([changed, kept] if self.second else [kept, changed], 1)
+
+    def _scale_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        raw, shift = self.net(kept).to(kept.dtype).chunk(2, 1)
+        return self.range * torch.tanh(raw / RANGE), shift
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (y, log_det)."""
+        kept, changed = self._halves(x)
+        log_scale, shift = self._scale_shift(kept)
+        return self._join(kept, changed * log_scale.exp() + shift), log_scale.flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x."""
+        kept, changed = self._halves(y)
+        log_scale, shift = self._scale_shift(kept)
+        return self._join(kept, (changed - shift) * (-log_scale).exp())
+
+
+class Chain(nn.Sequential):
+    """Bijections one after another."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (y, sum of log_dets)."""
+        total = x.new_zeros(len(x))
+        for part in self:
+            x, log_det = part(x)
+            total = total + log_det
+        return x, total
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x."""
+        for part in reversed(self):
+            y = part.inverse(y)
+        return y
+
+
+def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Return y = log(p / (1 - p)), p = α + (1 - 2α)·u, of `u` in [0, 1] and its log-determinant [B].
+
+    log dy/du = softplus(y) + softplus(-y) + log(1 - 2α).
+    """
+    p = alpha + (1 - 2 * alpha) * u
+    y = torch.log(p) - torch.log1p(-p)
+    slope = F.softplus(y) + F.softplus(-y) + torch.log(p.new_tensor(1 - 2 * alpha))
+    return y, slope.flatten(1).sum(1)
+
+
+def unlogit(y: Tensor, alpha: float) -> Tensor:
+    """The inverse of `logit`; outside [0, 1] where sigmoid(y) is outside [α, 1 - α]."""
+    return (torch.sigmoid(y) - alpha) / (1 - 2 * alpha)

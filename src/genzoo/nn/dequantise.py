@@ -1,0 +1,63 @@
+"""From grey levels to continuous values and back: what lets a density model score a discrete image."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+_TOP = 1 - 2.0**-16
+"""Upper end of the noise. 255 + (1 − 2⁻¹⁶) is a float32; 255 + (1 − 2⁻²⁴) rounds to 256, whose logit is infinite."""
+
+
+def level_index(x: Tensor, levels: int) -> Tensor:
+    """Return the grey levels 0 … levels−1 (as floats) of an image in [-1, 1]; values outside are clamped."""
+    x = x if x.dtype == torch.float64 else x.float()
+    return ((x + 1) * ((levels - 1) / 2)).round().clamp(0, levels - 1)
+
+
+def dequantise(x: Tensor, levels: int, generator: Generator | None) -> Tensor:
+    """Spread every grey level uniformly over its cell: `(k + u) / levels`, u uniform in [0, 1 − 2⁻¹⁶).
+
+    `quantise` gives the levels back exactly.
+
+    Args:
+        x: Image in [-1, 1], any shape.
+        levels: Number of grey levels, at most 256 (float32 cannot hold the noise of more).
+        generator: Source of the noise, on the device of `x`. None draws from a fresh one with seed 0, so that a score without
+            a generator is repeatable and still an estimate of the bound.
+
+    Returns:
+        Values in [0, 1), never 1, float32 (float64 for float64 input).
+    """
+    k = level_index(x, levels)
+    if generator is None:
+        generator = Generator(device=k.device).manual_seed(0)
+    u = torch.rand(k.shape, generator=generator, device=k.device, dtype=k.dtype) * _TOP
+    return (k + u) / levels
+
+
+def quantise(y: Tensor, levels: int) -> Tensor:
+    """Return the image in [-1, 1] whose grey levels hold the values `y`: floor(y · levels), clamped to the range."""
+    k = (y * levels).floor().clamp(0, levels - 1)
+    return k * (2 / (levels - 1)) - 1
+
+
+def cell_variance(levels: int) -> float:
+    """Return the variance that uniform dequantisation adds to a pixel in [0, 1]: 1 / (12 · levels²)."""
+    return 1 / (12 * levels**2)
+
+
+def cell_centre(x: Tensor, levels: int) -> Tensor:
+    """Return the mean of `dequantise(x)`, the middle of the cell, in [0, 1], float64."""
+    return (level_index(x, levels).double() + 0.5) / levels
+
+
+def discrete_log_prob(log_density: Tensor, dims: int, levels: int) -> Tensor:
+    """Turn the log-density on [0, 1]^dims of dequantised data into nats of the discrete image.
+
+    A cell has volume levels^−dims, so log P(k) ≥ E_u[log p((k + u) / levels)] − dims · ln(levels) by Jensen's inequality
+    (Theis, van den Oord and Bethge 2016); with one draw of u the value is an unbiased estimate of that bound.
+    """
+    return log_density - dims * math.log(levels)

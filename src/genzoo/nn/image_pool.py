@@ -1,0 +1,45 @@
+"""The history of generated images that a discriminator is trained on (Shrivastava et al. arXiv:1612.07828)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ImagePool(nn.Module):
+    """A pool of past images: what it answers is either the newest image or an old one that the newest replaces.
+
+    Content and count are buffers of fixed shape, so the pool is saved, moved and resumed with the model. Randomness
+    comes from torch's default RNG on the CPU, and nothing is read back from the device.
+
+    Args:
+        size: Number of images kept; 0 gives back what comes in.
+        shape: (C, H, W) of an image.
+    """
+
+    images: Tensor
+    count: Tensor
+
+    def __init__(self, size: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("images", torch.zeros(size, *shape))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, new: Tensor) -> Tensor:
+        """Take in [B, C, H, W] one by one: kept while there is room, later swapped for an old one with p = ½."""
+        if self.size == 0:
+            return new.detach()
+        swap = (torch.rand(len(new)) < 0.5).to(new.device)
+        place = torch.randint(self.size, (len(new),)).to(new.device)
+        answers = []
+        for image, wants_swap, drawn in zip(new.detach(), swap, place, strict=True):
+            room = self.count < self.size
+            slot = torch.where(room, self.count, drawn)[None]
+            old = self.images.index_select(0, slot)[0]
+            answers.append(torch.where(wants_swap & ~room, old.to(image.dtype), image))
+            kept = torch.where(wants_swap | room, image.to(old.dtype), old)
+            self.images.index_copy_(0, slot, kept[None])
+            self.count += room
+        return torch.stack(answers)

@@ -1,0 +1,71 @@
+"""The image-to-image ResNet of Johnson et al. (arXiv:1603.08155), as CycleGAN uses it (arXiv:1703.10593, appendix)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.nn.init import normal_init
+
+
+def _norm(channels: int) -> nn.Module:
+    return nn.InstanceNorm2d(channels)  # no scale, no running statistics: the same in training and use
+
+
+class ResidualBlock(nn.Module):
+    """x + two reflection-padded 3 x 3 convolutions with instance norm.
+
+    Args:
+        width: Channels in and out.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3, bias=False),
+            _norm(width),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3, bias=False),
+            _norm(width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of input and change."""
+        return x + self.net(x)
+
+
+class ResnetGenerator(nn.Module):
+    """c7s1-w, d2w, d4w, R4w x blocks, u2w, uw, c7s1-out, tanh; height and width must be multiples of 4, from 8 on.
+
+    Args:
+        channels: Channels of the input.
+        out: Channels of the output.
+        width: Channels of the first layer.
+        blocks: Residual blocks at a quarter of the size.
+    """
+
+    def __init__(self, channels: int, out: int, width: int = 64, blocks: int = 9) -> None:
+        super().__init__()
+        parts: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(channels, width, 7, bias=False),
+            _norm(width),
+            nn.ReLU(True),
+        ]
+        for c in (width, 2 * width):
+            parts += [nn.Conv2d(c, 2 * c, 3, 2, 1, bias=False), _norm(2 * c), nn.ReLU(True)]
+        parts += [ResidualBlock(4 * width) for _ in range(blocks)]
+        for c in (4 * width, 2 * width):
+            parts += [
+                nn.ConvTranspose2d(c, c // 2, 3, 2, 1, output_padding=1, bias=False),
+                _norm(c // 2),
+                nn.ReLU(True),
+            ]
+        self.net = nn.Sequential(*parts, nn.ReflectionPad2d(3), nn.Conv2d(width, out, 7))
+        normal_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return an image of the same height and width in [-1, 1]."""
+        return torch.tanh(self.net(x))

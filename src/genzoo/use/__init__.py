@@ -1,0 +1,1 @@
+"""What a trained system is used for: one module per verb, each over a capability of `core.system`, none over a name."""

@@ -1,0 +1,81 @@
+"""Put a trained system into a plain folder that needs nothing of the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from genzoo.core import checkpoint
+from genzoo.core.errors import UserError
+from genzoo.core.pictures import write_atomic
+from genzoo.core.registry import find
+from genzoo.core.system import System, capabilities
+from genzoo.use.source import WORDS, Source, name_of, open_system
+
+
+def export(source: Source, to: str | Path, *, overwrite: bool = False) -> Path:
+    """Write model.safetensors (weights, settings and a digest over both), config.json and README.md; `genzoo.load` reads the folder.
+
+    Args:
+        source: A run, its path, or a system.
+        to: A new or empty folder.
+        overwrite: Replace these three files in a folder that has others.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: `to` is a file, or a folder that is not empty.
+    """
+    folder = Path(to).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"to={folder} is a file; give a folder")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"to={folder} is not empty; give another folder, or overwrite=true")
+    system = open_system(source)
+    meta = description(system)
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = checkpoint.write(folder / "model.safetensors", system.state_dict(), meta)
+    write_atomic(folder / "config.json", (json.dumps(meta, indent=2) + "\n").encode())
+    write_atomic(folder / "README.md", _card(system, meta, digest, folder).encode())
+    return folder
+
+
+def description(system: System) -> dict[str, Any]:
+    """What a model file says of its model: what `genzoo.load` needs, and what is known of its training."""
+    from importlib.metadata import version
+
+    module = type(system).__module__.rsplit(".", 1)[-1].replace("_", "-")
+    made = {"name": name_of(system), "system": module, "version": version("genzoo"), "hparams": system.hparams}
+    return {**made, **getattr(system, "trained", {})}
+
+
+def _card(system: System, meta: dict[str, Any], digest: str, folder: Path) -> str:
+    entry, _ = find(meta["system"])
+    able = ", ".join(WORDS[c] for c in capabilities(system) if c in WORDS)
+    rows = "\n".join(f"| {k} | {v} |" for k, v in meta["hparams"].items())
+    data = meta.get("data", {}).get("data")
+    verbs = ["sample"] if "samples" in capabilities(system) else []
+    use = "".join(f"genzoo.{v}(system, n=16, seed=0)  # [16, ...] in [-1, 1]\n" for v in verbs)
+    return f"""---
+library_name: genzoo
+tags: [genzoo, {meta["name"]}]
+---
+# {meta["name"]}
+
+{entry.idea}{f" Paper: {entry.paper}." if entry.paper else ""} It can {able or "only train"}.
+{f"Trained on {data} with genzoo {meta['version']}." if data else f"Made with genzoo {meta['version']}."}
+
+```python
+import genzoo
+
+system = genzoo.load("{folder.name}")
+{use}```
+
+| setting | value |
+|---|---|
+{rows}
+
+`model.safetensors` holds weights and settings, digest (BLAKE2b) {digest}; `config.json` repeats the settings.
+"""

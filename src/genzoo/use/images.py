@@ -1,0 +1,91 @@
+"""Images and data that a verb works on: files at their own size, or batches in the form that a run was trained on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.schema import check
+from genzoo.core.system import Batch, System
+from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data.decode import Form, Refused, pixels, probe
+
+
+def channels_of(system: System) -> int:
+    """Channels of the images that a system takes; 3 where it does not say."""
+    shape = system.hparams.get("shape", ())
+    return int(shape[0]) if len(shape) == 3 else 3
+
+
+def read_image(path: str | os.PathLike[str], channels: int, *, size: tuple[int, int] | None = None) -> Tensor:
+    """Read an image as [C, H, W] in [-1, 1], at its own size or scaled and cut to `size`.
+
+    Raises:
+        UserError: There is no such file, or it is no image; the message says why.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
+    try:
+        with open(path, "rb") as file:
+            height, width, _ = probe(file)
+            file.seek(0)
+            array = pixels(file, Form(*(size or (height, width)), channels))
+    except Refused as reason:
+        raise UserError(f"'{path}' is no usable image: {reason}") from None
+    return torch.from_numpy(array.copy()).float().div(127.5).sub(1)
+
+
+def image_files(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
+    """The file at `path`, or the files below it, each with its path relative to the start.
+
+    Raises:
+        UserError: There is nothing at `path`.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"there is no file or folder '{path}'{nearest(path.name, beside)}")
+    if path.is_file():
+        yield path, Path(path.name)
+        return
+    for found in sorted(path.rglob("*")):
+        if found.is_file() and not found.name.startswith("."):
+            yield found, found.relative_to(path)
+
+
+def data_settings(system: System, data: str | None, **changes: Any) -> DataSettings:
+    """What a run was trained on, or other data in the same form.
+
+    Raises:
+        UserError: The system does not know its data and `data` is not given.
+    """
+    trained = dict(getattr(system, "trained", {}).get("data", {}))
+    if not trained and data is None:
+        raise UserError("this system does not know what it was trained on; give data=")
+    shape = system.hparams.get("shape", ())
+    if data is not None and data != trained.get("data"):
+        # Other data comes in the form that the networks take, whatever its own size.
+        trained |= {"data": data, "limit": None}
+        if len(shape) == 3 and not trained.get("crop"):
+            trained |= {"size": tuple(shape[1:]), "channels": shape[0]}
+    return DataSettings(**check(DataSettings, {**trained, "flip": False, **changes}, label="data"))
+
+
+def open_for(system: System, data: str | None = None, *, split: str = "test", quiet: bool = True) -> Dataset:
+    """Open a split of the run's own data, or of other data in the same form."""
+    seed = int(getattr(system, "trained", {}).get("training", {}).get("seed", 0))
+    return open_data(data_settings(system, data), kind=system.data, split=split, seed=seed, quiet=quiet)
+
+
+def first_batch(system: System, dataset: Dataset, n: int, *, seed: int = 0) -> Batch:
+    """The first `n` examples in the data's fixed order, on the CPU: images in [-1, 1]."""
+    batches = Batches(dataset, min(n, len(dataset)), seed)
+    return to_float(batches.in_order(0), torch.device("cpu"))

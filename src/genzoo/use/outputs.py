@@ -1,0 +1,62 @@
+"""Where results go: a folder of the run, under a name that is never taken from a file that is already there."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from genzoo.core.errors import UserError
+from genzoo.core.pictures import picture, save_gif, save_png, write_atomic
+from genzoo.use.source import Source, run_path
+
+
+def folder_for(source: Source) -> Path:
+    """The folder of results of a run: RUN/outputs; the working folder for a system in memory."""
+    path = run_path(source)
+    return path / "outputs" if path else Path()
+
+
+def free(path: str | Path, *, overwrite: bool = False) -> Path:
+    """`path`, or with `overwrite=False` the first of NAME, NAME-2, NAME-3 ... that does not exist yet."""
+    path = Path(path).expanduser()
+    if overwrite or not path.exists():
+        return path
+    k = 2
+    while (other := path.with_name(f"{path.stem}-{k}{path.suffix}")).exists():
+        k += 1
+    return other
+
+
+def target(source: Source, out: str | Path | None, name: str, *, suffixes: tuple[str, ...], overwrite: bool) -> Path:
+    """The file that a verb writes: `out`, or `name` in the run's folder of results.
+
+    Raises:
+        UserError: `out` ends in a suffix that cannot be written.
+    """
+    path = Path(out).expanduser() if out else folder_for(source) / name
+    if path.is_dir():
+        path = path / name
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"out={path} cannot be written; give a name that ends in {' or '.join(suffixes)}, or a folder")
+    return free(path, overwrite=overwrite)
+
+
+def save(path: Path, samples: Tensor, *, columns: int | None = None, frames: Any = None) -> Path:
+    """Write samples as the suffix says: .png a picture, .gif an animation of `frames`, .npy the float values."""
+    if path.suffix.lower() == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, samples.cpu().numpy())
+        return write_atomic(path, buffer.getvalue())
+    if path.suffix.lower() == ".gif":
+        return save_gif(path, frames)
+    return save_png(path, picture(samples, columns=columns))
+
+
+def save_json(path: Path, values: dict[str, Any]) -> Path:
+    """Write values as readable JSON."""
+    return write_atomic(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())

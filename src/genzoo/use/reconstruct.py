@@ -1,0 +1,38 @@
+"""Encode and decode: what a system's code keeps of an image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genzoo.use.source import CHUNK, Source, open_system, require
+
+
+@torch.no_grad()
+def reconstruct(source: Source, images: Tensor) -> Tensor:
+    """Return the reconstructions of `images` [N, C, H, W] in [-1, 1], same shape and range.
+
+    Args:
+        source: A run, its path, or a system.
+        images: What to encode and decode.
+
+    Raises:
+        UserError: The system has no encoder or no decoder.
+    """
+    system = open_system(source)
+    require(system, "encodes", "decodes", verb="reconstruct")
+    parts = images.to(system.device).split(CHUNK)
+    return torch.cat([system.decode(system.encode(part)).float().cpu() for part in parts])  # type: ignore[operator]
+
+
+def side_by_side(images: Tensor, others: Tensor, *, columns: int = 8) -> Tensor:
+    """Interleave rows: a row of `images`, the row of `others` under it, and so on, for a grid with `columns` columns."""
+    pairs = zip(images.split(columns), others.split(columns), strict=True)
+    blank = images.new_ones(columns, *images.shape[1:])
+    return torch.cat([torch.cat([part, blank[: columns - len(part)]]) for pair in pairs for part in pair])
+
+
+def psnr(images: Tensor, others: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image in dB, for values in [-1, 1] (peak to peak 2): [N]."""
+    error = (images - others).square().flatten(1).mean(1).clamp_min(1e-12)
+    return 10 * (4 / error).log10()

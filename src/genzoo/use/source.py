@@ -1,0 +1,118 @@
+"""Where a verb finds its system: a run, a folder on disk, or a system in memory; and what it may ask of it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.schema import check, settings
+from genzoo.core.system import CAPABILITIES, System, capabilities
+
+Source = Any
+"""A run (anything with a `path`), the path of a run or of an exported folder, or a `System`."""
+
+CHUNK = 256
+"""Images drawn at once. Fixed, so that a seed names the same samples on every machine with the same arithmetic."""
+
+WORDS = {
+    "samples": "draw samples",
+    "density": "give a likelihood",
+    "decodes": "decode latents",
+    "encodes": "encode images",
+    "translates": "translate images",
+    "completes": "complete images",
+}
+"""What a capability lets one do, in words."""
+
+
+def run_path(source: Source) -> Path | None:
+    """The folder of a run or an exported model, or None for a system in memory.
+
+    Raises:
+        UserError: There is no such folder; the message has the nearest one.
+    """
+    if isinstance(source, System):
+        return None
+    path = Path(getattr(source, "path", source))
+    if path.is_dir():
+        return path
+    if path.is_file() and path.name in ("config.toml", "config.json", "model.safetensors"):
+        return path.parent
+    if len(path.parts) == 1 and (Path("runs") / path).is_dir():
+        return Path("runs") / path
+    folder = path.parent if path.parent.is_dir() and len(path.parts) > 1 else Path("runs")
+    beside = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    hint = nearest(path.name, beside).replace("'", f"'{folder}{os.sep}", 1) if beside else ""
+    raise UserError(
+        f"there is no run at '{path}'{hint or '; a run is a folder that genzoo train wrote, such as runs/dcgan'}"
+    )
+
+
+def open_system(source: Source) -> System:
+    """Return the system of `source` in eval mode."""
+    if isinstance(source, System):
+        return source.eval()
+    from genzoo.training import load
+
+    path = run_path(source)
+    assert path is not None
+    return load(path)
+
+
+def name_of(system: System) -> str:
+    """The name a person knows the system by."""
+    return str(getattr(system, "name", type(system).__module__.rsplit(".", 1)[-1].replace("_", "-")))
+
+
+def require(system: System, *needed: str, verb: str) -> None:
+    """Check that `system` has every capability in `needed`.
+
+    Raises:
+        UserError: Says what it lacks and what it can do.
+    """
+    assert set(needed) <= set(CAPABILITIES)
+    able = capabilities(system)
+    lacking = [WORDS[c] for c in needed if c not in able]
+    if lacking:
+        can = ", ".join(WORDS[c] for c in able if c in WORDS) or "only train"
+        raise UserError(f"{verb}: {name_of(system)} cannot {' or '.join(lacking)}; it can {can}")
+
+
+def generator_for(system: System, seed: int) -> Generator:
+    """A generator on the system's device, where its randomness has to come from."""
+    return torch.Generator(system.device).manual_seed(seed)
+
+
+SHARED = ("self", "n", "x", "known", "generator", "direction")
+"""Arguments of a method that the protocol gives; the rest are the system's own options."""
+
+
+def own_options(system: System | type[System], method: str) -> list[str]:
+    """Names of the options that a system's method adds to its protocol: temperature, label ..."""
+    return [p for p in inspect.signature(getattr(system, method)).parameters if p not in SHARED]
+
+
+def options(system: System, method: str, given: dict[str, Any], *, verb: str) -> dict[str, Any]:
+    """Check the options that a system's own method takes beyond its protocol (temperature, label ...)."""
+    function = getattr(type(system), method)
+    skip = tuple(s for s in settings(function) if s in SHARED)
+    own = own_options(system, method)
+    for key in given:
+        if key not in own:
+            has = f"its options are {', '.join(own)}" if own else "it has no options of its own"
+            raise UserError(f"{verb}: {name_of(system)} has no option '{key}'{nearest(key, own)}; {has}")
+    checked = check(function, given, label=verb, skip=skip)
+    return {k: checked[k] for k in given}
+
+
+def draw(system: System, n: int, generator: Generator, given: dict[str, Any]) -> Tensor:
+    """Sample in chunks of a fixed size, so that memory does not grow with `n`; [n, ...] on the CPU."""
+    sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
+    parts = [system.sample(size, generator=generator, **given).float().cpu() for size in sizes]  # type: ignore[operator]
+    return torch.cat(parts)

@@ -1,0 +1,80 @@
+"""Walk through latent space, between draws from the prior or between the codes of images."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genzoo.core.errors import UserError
+from genzoo.core.pictures import picture
+from genzoo.use.sample import Seed
+from genzoo.use.source import CHUNK, Source, generator_for, open_system, require
+
+Rows = Annotated[int, Field(ge=1, le=64)]
+Steps = Annotated[int, Field(ge=2, le=1000)]
+
+
+def between(a: Tensor, b: Tensor, t: Tensor, *, spherical: bool = True) -> Tensor:
+    """Points between latents `a` and `b` [R, ...] at the times `t` [T] in [0, 1]: [R, T, ...].
+
+    Spherical: sin((1-t)θ)/sin θ · a + sin(tθ)/sin θ · b with θ the angle between them (Shoemake, 1985), which keeps the
+    norm that a Gaussian prior gives almost all its mass to; the middle of a straight line is far shorter than any sample.
+    """
+    shape, flat_a, flat_b = a.shape[1:], a.flatten(1).cpu().double(), b.flatten(1).cpu().double()
+    t = t.double().view(1, -1, 1)
+    cosine = torch.nn.functional.cosine_similarity(flat_a, flat_b, dim=1).clamp(-1, 1)
+    theta = cosine.arccos().view(-1, 1, 1)
+    sine = theta.sin()
+    curved = (((1 - t) * theta).sin() * flat_a[:, None] + (t * theta).sin() * flat_b[:, None]) / sine.clamp_min(1e-12)
+    straight = (1 - t) * flat_a[:, None] + t * flat_b[:, None]
+    # Parallel and opposite latents have no unique arc: the line is the limit of the first and as good as any for the second.
+    path = torch.where((sine > 1e-6) & torch.tensor(spherical), curved, straight)
+    return path.to(a).view(len(a), t.shape[1], *shape)
+
+
+@torch.no_grad()
+def walk(
+    source: Source,
+    rows: Rows = 8,
+    steps: Steps = 10,
+    seed: Seed = 0,
+    path: Literal["spherical", "linear"] = "spherical",
+    images: Tensor | None = None,
+) -> Tensor:
+    """Decode `steps` latents on the way between pairs: [rows, steps, C, H, W] in [-1, 1].
+
+    Args:
+        source: A run, its path, or a system.
+        rows: Walks; each is a row of the picture.
+        steps: Pictures in a walk, both ends included.
+        seed: Which ends are drawn from the prior.
+        path: spherical follows the arc, linear the straight line.
+        images: Ends to encode in place of draws, [M, C, H, W] in [-1, 1]: M - 1 walks, from each to the next.
+
+    Raises:
+        UserError: The system has no decoder, or `images` are given and it has no encoder.
+    """
+    system = open_system(source)
+    require(system, "decodes", *(("encodes",) if images is not None else ()), verb="walk")
+    if images is not None:
+        if len(images) < 2:
+            raise UserError("walk: give at least two images to walk between")
+        ends = system.encode(images.to(system.device))  # type: ignore[operator]
+        starts, stops = ends[:-1], ends[1:]
+    else:
+        # The last walk leads back to the first draw, so that all of them together are one ring.
+        starts = system.latent(max(rows, 2), generator=generator_for(system, seed))  # type: ignore[operator]
+        starts, stops = starts[:rows], starts.roll(-1, 0)[:rows]
+    z = between(starts, stops, torch.linspace(0, 1, steps), spherical=path == "spherical").flatten(0, 1)
+    out = torch.cat([system.decode(part).float().cpu() for part in z.split(CHUNK)])  # type: ignore[operator]
+    return out.view(len(starts), steps, *out.shape[1:])
+
+
+def frames(rows: Tensor) -> list[np.ndarray]:
+    """The pictures of a GIF: all rows walk at once and then go back, so that the GIF has no jump."""
+    times = [*range(rows.shape[1]), *range(rows.shape[1] - 2, 0, -1)]
+    return [picture(rows[:, t]) for t in times]

@@ -1,0 +1,183 @@
+"""What the house promises about its own files: who imports whom, how large they are, what they document."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import genzoo
+from genzoo.cli.table import COMMANDS
+from genzoo.core import registry
+from genzoo.core.schema import check, settings
+from genzoo.core.system import CAPABILITIES, System
+from genzoo.data.settings import DataSettings
+from genzoo.training.settings import FALLBACKS, TrainSettings
+
+SOURCE = Path(genzoo.__file__).parent
+ROOT = SOURCE.parents[1]
+FILES = sorted(SOURCE.rglob("*.py"))
+SYSTEMS = sorted(registry.entries())
+
+ALLOWED = {
+    "losses": {"losses"},
+    "nn": {"nn"},
+    "core": {"core"},
+    "models": {"core", "losses", "nn"},
+    "data": {"core", "data"},
+    "metrics": {"core", "data", "metrics"},
+    "training": {"core", "data", "metrics", "training"},
+    "use": {"core", "data", "metrics", "training", "use"},
+    "api.py": {"core", "data", "training", "use"},
+    "cli": {"api", "core", "data", "training", "use", "cli"},
+}
+"""Who may import what of ours. `genzoo` alone (the lazy public API, the version) may be imported from `metrics` upwards."""
+PUBLIC = {"metrics", "training", "use", "cli", "__main__.py"}
+
+
+def identity(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of modules that a file imports, wherever in the file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{identity(path)}: relative import"
+            found |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=identity)
+def test_imports_point_downwards(path):
+    part = path.relative_to(SOURCE).parts[0]
+    for module in imported(path):
+        first, *rest = module.split(".")
+        assert first not in ("torchvision", "torchaudio"), f"{module} cannot be relied upon"
+        if first != "genzoo" or part in ("__init__.py", "__main__.py"):
+            continue
+        if not rest:
+            assert part in PUBLIC, "the public API is not for the layers below it"
+        elif (SOURCE / rest[0]).is_dir() or (SOURCE / f"{rest[0]}.py").is_file():
+            assert rest[0] in ALLOWED[part], f"{part} may import {sorted(ALLOWED[part])}, not {module}"
+        else:
+            assert part in PUBLIC, f"{module} is a name of the public API"
+
+
+def test_no_file_mentions_what_is_never_used():
+    for path in [*FILES, ROOT / "pyproject.toml", ROOT / "constraints.txt"]:
+        text = path.read_text(encoding="utf-8")
+        for word in ("torchvision", "torchaudio", "lightning"):
+            assert word not in text, f"{path}: {word}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=identity)
+def test_files_are_short_and_say_what_they_are(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 500
+    assert ast.get_docstring(ast.parse(text)), "a module's docstring is its first sentence to a reader"
+
+
+def test_every_model_file_is_one_system():
+    for path in sorted((SOURCE / "models").glob("*/*.py")):
+        if path.name == "__init__.py":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        bases = [[ast.unparse(b) for b in node.bases] for node in tree.body if isinstance(node, ast.ClassDef)]
+        assert sum("System" in b for b in bases) == 1, f"{path.name}: one system in one file"
+        assert path.stem.replace("_", "-") in registry.entries()
+        idea = (ast.get_docstring(tree) or "").split("\n")[0]
+        assert idea.endswith("."), f"{path.name}: one sentence that 'genzoo list' shows"
+        assert 20 <= len(idea) <= 120, f"{path.name}: one sentence that 'genzoo list' shows"
+
+
+def test_systems_are_final():
+    classes = {registry.system_class(name) for name in SYSTEMS}
+    for cls in classes:
+        assert cls.__bases__ == (System,), f"{cls.__name__} derives from System and nothing else"
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_argument_is_documented_bounded_and_unambiguous(name):
+    cls = registry.system_class(name)
+    others = {*settings(DataSettings), *settings(TrainSettings)}
+    for s in settings(cls).values():
+        assert s.doc, f"{name}: {s.name} has no line under Args:"
+        assert s.doc.endswith("."), f"{name}: {s.name}: a sentence"
+        assert s.name not in others, f"{name}: {s.name} is a key of the data or of the training as well"
+        assert s.required is False, f"{name}: {s.name} has no default"
+        base = s.allowed.split(" or ")[0]
+        if base.startswith(("integer", "number")) and s.name not in ("shape", "classes"):
+            assert "at least" in base or "more than" in base, f"{name}: {s.name} has no lower bound"
+    assert cls.__doc__.split("\n\n")[0].strip().endswith(".")
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_presets_tiny_and_defaults_are_valid(name):
+    cls = registry.system_class(name)
+    for values in (cls.tiny, *cls.presets.values()):
+        assert set(values) <= set(check(cls, values, label=name))
+    for preset, values in cls.presets.items():
+        assert values, f"{preset} differs in nothing"
+    trained = check(TrainSettings, cls.defaults, label=name)
+    assert all(trained[k] == v for k, v in cls.defaults.items())
+
+
+def test_preset_names_are_unique_and_lower_case():
+    every = [p for e in registry.entries().values() for p in (e.name, *e.presets)]
+    assert len(every) == len(set(every)) == len(registry.names())
+    assert all(n == n.lower() and "_" not in n and " " not in n for n in every)
+
+
+def test_the_file_alone_tells_what_the_class_tells():
+    for name, entry in registry.entries().items():
+        cls = registry.system_class(name)
+        assert (entry.paper, entry.data, entry.presets) == (cls.paper, cls.data, tuple(cls.presets))
+        assert entry.idea == sys.modules[cls.__module__].__doc__.split("\n")[0]
+
+
+def test_every_key_has_a_line_of_its_own():
+    for target in (DataSettings, TrainSettings):
+        assert dataclasses.is_dataclass(target)
+        assert all(s.doc for s in settings(target).values())
+    assert set(FALLBACKS) <= set(settings(TrainSettings))
+    assert not set(settings(DataSettings)) & set(settings(TrainSettings))
+
+
+def test_every_command_is_a_function_with_documented_options():
+    from genzoo.cli.main import load
+
+    for command in COMMANDS.values():
+        assert set(command.needs) <= set(CAPABILITIES)
+        for s in settings(load(command)).values():
+            assert s.doc, f"{command.name}: {s.name} has no line under Args:"
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["list"], ["list", "--json"], ["lsit"]], ids=" ".join)
+def test_quick_answers_import_nothing_heavy(words):
+    code = "import sys; from genzoo.cli.main import main; main(sys.argv[1:]); print(sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stderr.splitlines()[-1]))
+    assert not loaded & {"torch", "numpy", "pydantic", "rich", "PIL"}
+
+
+def test_import_genzoo_is_lazy_and_complete():
+    code = "import sys, genzoo; assert 'torch' not in sys.modules; print([getattr(genzoo, n) and n for n in genzoo.__all__])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stdout) == genzoo.__all__
+    with pytest.raises(AttributeError, match="no attribute 'smaple'"):
+        _ = genzoo.smaple
+
+
+def test_the_version_is_said_once():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == genzoo.__version__
