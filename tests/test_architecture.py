@@ -162,7 +162,9 @@ def test_every_command_is_a_function_with_documented_options():
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["list"], ["list", "--json"], ["lsit"]], ids=" ".join)
 def test_quick_answers_import_nothing_heavy(words):
-    code = "import sys; from genzoo.cli.main import main; main(sys.argv[1:]); print(sorted(sys.modules), file=sys.stderr)"
+    code = (
+        "import sys; from genzoo.cli.main import main; main(sys.argv[1:]); print(sorted(sys.modules), file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(done.stderr.splitlines()[-1]))
     assert not loaded & {"torch", "numpy", "pydantic", "rich", "PIL"}

@@ -12,7 +12,9 @@ from genzoo.core.system import capabilities
 from genzoo.models.exemplar import efros_leung
 from genzoo.models.exemplar.efros_leung import EfrosLeung
 
-spec = importlib.util.spec_from_file_location("bench_efros_leung", Path(__file__).parents[1] / "benchmarks/bench_efros_leung.py")
+spec = importlib.util.spec_from_file_location(
+    "bench_efros_leung", Path(__file__).parents[1] / "benchmarks/bench_efros_leung.py"
+)
 bench = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(bench)
 

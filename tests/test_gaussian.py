@@ -20,7 +20,9 @@ def gen(seed=0):
 
 def correlated(n, d, seed=0, dtype=torch.float64):
     g = gen(seed)
-    return (torch.randn(n, d, generator=g, dtype=torch.float64) @ torch.randn(d, d, generator=g, dtype=torch.float64) + 3).to(dtype)
+    return (
+        torch.randn(n, d, generator=g, dtype=torch.float64) @ torch.randn(d, d, generator=g, dtype=torch.float64) + 3
+    ).to(dtype)
 
 
 def fit(model, x, batch=37):
@@ -39,7 +41,7 @@ def images(n, shape=(1, 4, 4), levels=256, seed=0):
 def test_dequantised_values_never_reach_one_and_go_back_exactly(levels):
     x = (torch.arange(levels).float() * (2 / (levels - 1)) - 1).repeat(200_000 // levels)
     y = dequantise(x, levels, gen())
-    assert 0 <= y.min()
+    assert y.min() >= 0
     assert y.max() < 1
     torch.testing.assert_close(quantise(y, levels), x, rtol=0, atol=1e-6)
     assert torch.equal(dequantise(x, levels, None), dequantise(x, levels, None))
@@ -65,7 +67,9 @@ def test_low_rank_is_probabilistic_pca():
     model = fit(Gaussian((6,), covariance="low-rank", rank=2), x)
     values, vectors = np.linalg.eigh(np.cov(x.numpy(), rowvar=False, bias=True))
     w = vectors[:, -2:] * np.sqrt(values[-2:] - values[:4].mean())
-    np.testing.assert_allclose(model.covariance_matrix().numpy(), w @ w.T + values[:4].mean() * np.eye(6), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        model.covariance_matrix().numpy(), w @ w.T + values[:4].mean() * np.eye(6), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_low_rank_beats_other_covariances_of_its_form():
@@ -73,7 +77,9 @@ def test_low_rank_beats_other_covariances_of_its_form():
     model = fit(Gaussian((6,), covariance="low-rank", rank=2), x)
     best = model.log_prob(x).mean()
     for seed in range(5):
-        model.directions.copy_(torch.linalg.qr(model.directions + 0.05 * torch.randn(6, 2, generator=gen(seed), dtype=torch.float64))[0])
+        model.directions.copy_(
+            torch.linalg.qr(model.directions + 0.05 * torch.randn(6, 2, generator=gen(seed), dtype=torch.float64))[0]
+        )
         assert model.log_prob(x).mean() < best
         fit(model, x)
     model.noise.mul_(1.1)
@@ -161,7 +167,9 @@ def test_a_fit_resumed_in_the_middle_of_a_pass_is_the_same(kind):
     assert not second.converged
     second.end_of_pass()
     assert second.converged
-    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), second.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.state_dict().values(), second.state_dict().values(), strict=True)
+    )
 
 
 def test_outliers_score_higher():

@@ -29,10 +29,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except BrokenPipeError:
-        # The reader (head, less) has left: what is still buffered has no reader either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         return 141
     except OSError as error:
+        _close_stdout()
         where = f": {error.filename}" if error.filename else ""
         return _say(f"{(error.strerror or str(error)).lower()}{where}", 1)
     except RuntimeError as error:
@@ -40,6 +40,14 @@ def main(words: Sequence[str] | None = None) -> int:
             return _say("the device has no memory left; try a smaller batch= or size=, or device=cpu", 1)
         raise
     return 0
+
+
+def _close_stdout() -> None:
+    """Send what is still buffered nowhere, where the reader (head, less) has left or the disk is full."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(message: str, code: int) -> int:
@@ -98,7 +106,7 @@ def arguments(
         UserError: Too many words, an unknown key, a value that is not allowed, or something required is missing.
     """
     parameters = inspect.signature(function).parameters.values()
-    slots = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "own"]
+    slots = [p.name for p in parameters if p.name != "own" and p.annotation not in (bool, "bool")]
     if len(position) > len(slots):
         extra = position[len(slots)]
         raise UserError(

@@ -253,14 +253,7 @@ def evaluate(
     if json:
         print(jsonlib.dumps(found, indent=2))
         return
-    rows = [
-        (
-            k,
-            f"{number(v['value'])}{' ± ' + number(v['se']) if v.get('se') is not None else ''} {v.get('unit', '')}",
-            v.get("protocol", ""),
-        )
-        for k, v in found["measures"].items()
-    ]
+    rows = [(name, _measured(m), m["protocol"]) for name, m in found["measures"].items()]
     print(columns(rows) if rows else "  no measure applies to this system and this data")
     for name, file in found.get("pictures", {}).items():
         print(f"{name}: {file}")
@@ -291,7 +284,9 @@ def show_data(spec: str, own: dict[str, Any], *, out: str, overwrite: bool, json
     told["left_out"] = len(left)
     print(columns((k.replace("_", " "), _flat(v)) for k, v in told.items() if v not in ([], {}, None)))
     if left:
-        print("left out, and why:\n" + columns(left[:50]) + (f"\n  and {len(left) - 50} more" if len(left) > 50 else ""))
+        print(
+            "left out, and why:\n" + columns(left[:50]) + (f"\n  and {len(left) - 50} more" if len(left) > 50 else "")
+        )
     name = Path(spec.split(",")[0].rstrip("/")).stem or "data"
     path = (
         target(Path(), out, f"{name}.png", suffixes=(".png",), overwrite=overwrite)
@@ -310,14 +305,30 @@ def _kind(spec: str) -> str:
     return "paired" if {"a", "b"} <= inside else "image"
 
 
+def _measured(m: dict[str, Any]) -> str:
+    spread = f" ± {number(m['se'])}" if m.get("se") is not None else ""
+    floor = f" (real data {number(m['floor'])})" if m.get("floor") is not None else ""
+    return f"{number(m['value'])}{spread} {m['unit']}{floor}".strip()
+
+
 def _flat(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{k} {_flat(v)}" if isinstance(v, dict) else f"{k}: {v:,}" for k, v in value.items())
-    return "x".join(map(str, value)) if isinstance(value, list) and all(isinstance(v, int) for v in value) else _lines(value)
+    return (
+        "x".join(map(str, value))
+        if isinstance(value, list) and all(isinstance(v, int) for v in value)
+        else _lines(value)
+    )
 
 
 def _lines(value: Any) -> str:
-    return "; ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else str(value)
+    return (
+        "; ".join(map(str, value))
+        if isinstance(value, list)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
 
 
 def _from_data(system: System, data: str, n: int) -> Tensor:

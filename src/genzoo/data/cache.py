@@ -53,7 +53,7 @@ class Rows:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: type) -> None:
         self.shape, self.dtype, self.count = shape, np.dtype(dtype), 0
-        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115: closed by close or abandon
+        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 (closed by close or abandon)
         self._file.write(self._header(2**40))
 
     def _header(self, n: int) -> bytes:

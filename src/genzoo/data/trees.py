@@ -211,25 +211,6 @@ class ZipTree:
         self._zip.close()
 
 
-class _Expanded(io.RawIOBase):
-    """A decompressed stream that stops when it has grown out of proportion to its source."""
-
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        super().__init__()
-        self.stream, self.room = stream, limit
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self.stream.read(min(len(buffer), 2**20))
-        self.room -= len(data)
-        if self.room < 0:
-            raise OverflowError
-        buffer[: len(data)] = data
-        return len(data)
-
-
 class TarTree:
     """The members of a tar; a compressed one is first expanded once, in order, into an unnamed temporary file.
 
@@ -242,7 +223,7 @@ class TarTree:
         self.path = path
         self.left: list[tuple[str, str]] = []
         self._where: dict[str, tuple[int, int]] = {}
-        self._file: BinaryIO = open(path, "rb")  # noqa: SIM115: closed by close
+        self._file: BinaryIO = open(path, "rb")  # noqa: SIM115 (closed by close)
         opener = _compression(self._file.read(6))
         if opener:
             self._expand(opener, scratch)
@@ -256,16 +237,18 @@ class TarTree:
 
         stream = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[opener](self.path, "rb")
         scratch.mkdir(parents=True, exist_ok=True)
-        limit = max(MAX_RATIO * self.path.stat().st_size, FREE_BYTES)
-        spool = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115: becomes self._file
+        room = max(MAX_RATIO * self.path.stat().st_size, FREE_BYTES)
+        spool = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 (becomes self._file)
         try:
-            with stream, _Expanded(stream, limit) as expanded:
-                while block := expanded.read(2**20):
+            with stream:
+                while block := stream.read1(2**18):
+                    room -= len(block)
+                    if room < 0:
+                        self._cut(f"expands more than {MAX_RATIO} times (bomb)")
+                        break
                     spool.write(block)
-        except OverflowError:
-            self.left.append((self.path.name, f"expands more than {MAX_RATIO} times (bomb); what came before is used"))
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            self.left.append((self.path.name, f"damaged archive ({str(error)[:80]}); what came before is used"))
+            self._cut(f"damaged archive ({str(error)[:80]})")
         except OSError as error:
             spool.close()
             self._file.close()
@@ -273,6 +256,11 @@ class TarTree:
         spool.flush()
         self._file.close()
         self._file = spool
+
+    def _cut(self, reason: str) -> None:
+        """Say once that the archive ends early."""
+        if all(name != self.path.name for name, _ in self.left):
+            self.left.append((self.path.name, f"{reason}; what came before is used"))
 
     def _list(self) -> None:
         self._file.seek(0, os.SEEK_END)
@@ -292,7 +280,7 @@ class TarTree:
             if not self._where and not self.left:
                 self._file.close()
                 raise UserError(f"{self.path} cannot be read as a tar file: {error}") from None
-            self.left.append((self.path.name, f"damaged archive ({str(error)[:80]}); what came before is used"))
+            self._cut(f"damaged archive ({str(error)[:80]})")
 
     def _refuse(self, member: tarfile.TarInfo, total: int) -> str | None:
         if reason := unsafe(member.name):

@@ -114,7 +114,7 @@ def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
     Raises:
         UserError: Inception is needed and its weights are not on this machine.
     """
-    if "fashion" in data:
+    if "fashion" in data or "garments" in data:
         return extractor("lenet-fashion-v1")
     return extractor("lenet-mnist-v1" if shape[0] == 1 and max(shape[1:]) <= 40 else INCEPTION)
 

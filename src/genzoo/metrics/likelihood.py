@@ -50,7 +50,7 @@ def evaluate_density(system: System, dataset: Dataset, *, n: int | None = None, 
     try:
         while seen < total:
             x = to_float(batches.in_order(step), system.device)[field][: total - seen]
-            values.append(system.log_prob(x, generator=generator).double().cpu())
+            values.append(system.log_prob(x, generator=generator).cpu().double())
             seen, step = seen + len(x), step + 1
     finally:
         system.train(was_training)
@@ -63,7 +63,7 @@ def evaluate_density(system: System, dataset: Dataset, *, n: int | None = None, 
     se = float(scores.std() / math.sqrt(total)) if total > 1 else math.nan
     record: dict[str, Any] = {"measure": "log-likelihood", "nats": nats, "nll": -nats, "se": se}
     if field == "image":
-        dims = math.prod(dataset.fields["image"].shape[1:])
+        dims = math.prod(dataset.facts()["shape"])
         record |= {"bits_per_dim": -nats / (dims * math.log(2)), "bits_per_dim_se": se / (dims * math.log(2)), "dims": dims}
     binarised = f", binarised ({dataset.settings.binarize})" if dataset.settings.binarize != "none" else ""
     record |= {

@@ -41,8 +41,11 @@ def real_features(dataset: Dataset, net: Extractor, *, n: int | None = None, see
         raise UserError(f"{dataset.name} has no plain images to compare samples with; its fields are {', '.join(dataset.fields)}")
     if dataset.settings.binarize == "dynamic":
         raise UserError("features of dynamically binarised data are not defined: the images differ in every pass; give binarize=static")
-    content = f"{dataset.digest} {dataset.split}"
-    return cached_features(dataset.fields["image"], rows_of(dataset, n, seed), content, net)
+    images = dataset.fields["image"]
+    _, height, width = dataset.facts()["shape"]  # less than the stored size where batches are crops: the middle stands for them
+    top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+    images = images[:, :, top : top + height, left : left + width]
+    return cached_features(images, rows_of(dataset, n, seed), f"{dataset.digest} {dataset.split} {height}x{width}", net)
 
 
 def image_report(

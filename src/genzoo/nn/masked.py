@@ -94,8 +94,8 @@ class MaskedConv2d(nn.Module):
         assert kernel % 2 == 1, f"a kernel has a centre: {kernel} is even"
         self.kernel = kernel
         self.register_buffer("mask", raster_mask(kind, outputs, inputs, kernel, colours), persistent=False)
-        # uniform with variance 1 / (3 · fan-in), where the fan-in counts what each output really sees
-        bound = 1 / self.mask.sum((1, 2, 3)).clamp(min=1).sqrt()
+        # variance 1 / fan-in, where the fan-in counts what each output really sees
+        bound = (3 / self.mask.sum((1, 2, 3)).clamp(min=1)).sqrt()
         self.weight = nn.Parameter((torch.rand_like(self.mask) * 2 - 1) * bound[:, None, None, None])
         self.bias = nn.Parameter(torch.zeros(outputs))
 

@@ -58,4 +58,4 @@ class PatchGAN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, one for each patch."""
-        return self.net(x)
+        return self.net(x).float()  # losses are never half precision

@@ -274,8 +274,11 @@ class Trainer:
                 f"{self.run.path} was trained by {meta['world']} processes and goes on with as many, not {self.runtime.world}"
             )
         if meta["data_digest"] != self.dataset.digest:
-            raise UserError(f"the data of {self.run.path} has changed since it was saved (digest {self.dataset.digest[:12]}, was {meta['data_digest'][:12]}); "
-                            "put it back, or start a new run")  # fmt: skip
+            raise UserError(
+                f"the data of {self.run.path} has changed since it was saved "
+                f"(digest {self.dataset.digest[:12]}, was {meta['data_digest'][:12]}); "
+                "put it back, or start a new run"
+            )
         own = parts[self.runtime.rank][0]
         state = checkpoint.unpack("params", tensors) | checkpoint.unpack("buffers", own)
         with torch.no_grad():

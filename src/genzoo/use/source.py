@@ -41,6 +41,8 @@ def run_path(source: Source) -> Path | None:
         return None
     path = Path(getattr(source, "path", source))
     if path.is_dir():
+        if not any((path / name).exists() for name in ("config.toml", "model.safetensors", "model")):
+            raise UserError(f"'{path}' is not a run: it has neither config.toml nor model.safetensors")
         return path
     if path.is_file() and path.name in ("config.toml", "config.json", "model.safetensors"):
         return path.parent

@@ -113,7 +113,7 @@ class Discriminator(nn.Module):
         """Return logits [B]."""
         for block in self.blocks:
             x = block(x)
-        return self.score(x.flatten(1)).squeeze(1)
+        return self.score(x.flatten(1)).squeeze(1).float()  # losses are never half precision
 
 
 class DCGAN(System):
@@ -198,7 +198,7 @@ class DCGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     ) -> None:
         super().__init__()
-        if shape[0] < 1 or min(shape[1:]) < 8 or max(shape[1:]) > 1024:
+        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
             raise UserError(
                 f"shape {'x'.join(map(str, shape))} is not possible; dcgan makes images of any height and width "
                 "from 8 to 1024 (channels, height, width). Give size= to resize the data."

@@ -50,6 +50,9 @@ class Network(nn.Module):
     def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
         """Map images [B, C, H, W] to outputs [B, C·K, H, W]; with `past`, one pixel's column to its outputs."""
         x = self.first(x, past)
+        if past is None:
+            # a gray image fits either layout, so the first convolution may pick another one than the rest: a third slower
+            x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, past)
         x = self.head(torch.relu(x), past)
@@ -150,15 +153,16 @@ class PixelCNN(System):
         self._refuse_other_shapes(x)
         tokens = self._tokens(x)
         log_p = self._log_softmax(self.net(self._values(tokens)))
-        return log_p.gather(2, tokens.unsqueeze(2)).flatten(1).sum(1)
+        return log_p.gather(-1, tokens.movedim(1, -1).unsqueeze(-1)).flatten(1).sum(1)
 
     def _log_softmax(self, out: Tensor) -> Tensor:
-        """Log-probabilities [B, C, levels, ...] from network outputs [B, C·K, ...], in float32 under any autocast."""
-        logits = out.unflatten(1, (self.shape[0], self.outputs))
+        """Log-probabilities [B, ..., C, levels] from network outputs [B, C·K, ...], in float32 under any autocast."""
+        # levels come last because there they are neighbours in memory: over another axis the softmax takes twice as long
+        logits = out.movedim(1, -1).unflatten(-1, (self.shape[0], self.outputs))
         logits = logits if logits.dtype == torch.float64 else logits.float()
         if self.outputs == 1:
-            logits = torch.cat([torch.zeros_like(logits), logits], 2)
-        return logits.log_softmax(2)
+            logits = torch.cat([torch.zeros_like(logits), logits], -1)
+        return logits.log_softmax(-1)
 
     def _tokens(self, x: Tensor) -> Tensor:
         """Level of each pixel and colour, int64 in 0..levels-1, from values in [-1, 1]."""

@@ -61,7 +61,9 @@ class Gaussian(System):
     ) -> None:
         super().__init__()
         if len(shape) not in (1, 3) or min(shape) < 1:
-            raise UserError(f"gaussian: shape={tuple(shape)} is not allowed; give (C, H, W) of images or (D,) of points")
+            raise UserError(
+                f"gaussian: shape={tuple(shape)} is not allowed; give (C, H, W) of images or (D,) of points"
+            )
         self.shape, self.levels, self.covariance, self.ridge = tuple(shape), levels, covariance, ridge
         self.is_image = len(shape) == 3
         self.dims = d = math.prod(shape)

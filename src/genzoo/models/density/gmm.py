@@ -98,7 +98,9 @@ class GMM(System):
         centre, spread = (0.5, 1 / 12) if self.is_image else (0.0, 1.0)
         self.register_buffer("weights", torch.full((k,), 1 / k, **double))
         self.register_buffer("means", torch.full((k, d), centre, **double))
-        one = precision_root(torch.eye(d, **double) * spread if covariance in ("tied", "full") else torch.tensor(spread))
+        one = precision_root(
+            torch.eye(d, **double) * spread if covariance in ("tied", "full") else torch.tensor(spread)
+        )
         self.register_buffer("root", one.double().expand(structure).clone())
         # The pass under way.
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
@@ -139,7 +141,9 @@ class GMM(System):
     def _distances(self, x: Tensor) -> Tensor:
         """Return squared Mahalanobis distances, [B, K]."""
         if self.covariance == "full":
-            return torch.stack([whiten(x - m, r).square().sum(1) for m, r in zip(self.means, self.root, strict=True)], 1)
+            return torch.stack(
+                [whiten(x - m, r).square().sum(1) for m, r in zip(self.means, self.root, strict=True)], 1
+            )
         means = self.means
         if self.covariance == "tied":
             x, means, scale = x @ self.root, means @ self.root, torch.ones_like(means[:1])
@@ -342,7 +346,9 @@ class GMM(System):
         """Set first parameters from the kept examples, by k-means++ (Arthur and Vassilvitskii 2007) and Lloyd's steps."""
         x = self.start_data[self.start_keys.isfinite()].double()
         if len(x) < self.components:
-            raise UserError(f"gmm: components={self.components}, but the data have {len(x)} examples; give fewer components")
+            raise UserError(
+                f"gmm: components={self.components}, but the data have {len(x)} examples; give fewer components"
+            )
         centre = x.mean(0)
         owner = _k_means(x - centre, self.components, self._generator(-1 - int(self.restart)))
         self._clear()

@@ -62,7 +62,9 @@ class EfrosLeung(System):
         if window % 2 == 0:
             raise UserError(f"efros-leung: window={window} must be odd, for example {window + 1}")
         if min(shape) < 1 or min(shape[1:]) < window:
-            raise UserError(f"efros-leung: window={window} does not fit into shape={tuple(shape)}; give a smaller window")
+            raise UserError(
+                f"efros-leung: window={window} does not fit into shape={tuple(shape)}; give a smaller window"
+            )
         self.shape, self.window, self.index = tuple(shape), window, index
         self.error_threshold, self.max_error_threshold = error_threshold, max_error_threshold
         self.register_buffer("exemplar", torch.zeros(shape))
@@ -138,7 +140,9 @@ class EfrosLeung(System):
         if x.ndim != 4 or x.shape[1] != self.shape[0]:
             raise UserError(f"efros-leung: complete takes [B, {self.shape[0]}, H, W], not {tuple(x.shape)}")
         if known.shape != (len(x), 1, *x.shape[2:]) or known.dtype != torch.bool:
-            raise UserError(f"efros-leung: known must be bool {(len(x), 1, *x.shape[2:])}, not {known.dtype} {tuple(known.shape)}")
+            raise UserError(
+                f"efros-leung: known must be bool {(len(x), 1, *x.shape[2:])}, not {known.dtype} {tuple(known.shape)}"
+            )
         stored = _Source(self.exemplar, self.window)
         filled = []
         for image, keep in zip(x, known[:, 0], strict=True):
@@ -163,20 +167,24 @@ class EfrosLeung(System):
         inside[half : half + height, half : half + width] = True
         limit = self.max_error_threshold
         while len(layer := _frontier(filled, inside, w, generator)):
-            picks = torch.rand(len(layer), generator=generator, device=generator.device, dtype=torch.float64).cpu().numpy()
-            corners = tuple(layer.T - half)
-            scores, totals = source.distances(windows[:, *corners].swapaxes(0, 1), masks[corners])
-            added = np.zeros((0, 2), dtype=np.int64)  # pixels that this layer has filled
-            for (y, x), score, total, pick in zip(layer, scores, totals, picks, strict=True):
-                near = added[(np.abs(added - (y, x)) <= half).all(1)]
-                total += source.refine(score, near - (y - half, x - half), levels[:, near[:, 0], near[:, 1]])
-                candidates = np.flatnonzero(score <= score.min() * (1 + self.error_threshold))
+            picks = torch.rand(len(layer), generator=generator, device=generator.device, dtype=torch.float64).tolist()
+            corners = layer - half
+            at = tuple(corners.T)
+            scores, totals = source.distances(windows[:, *at].swapaxes(0, 1), masks[at])
+            added, colours = np.empty_like(layer), np.empty((len(layer), len(levels)), np.float32)
+            new = 0  # pixels that this layer has filled: the first rows of both
+            for position, corner, score, total, pick in zip(layer, corners, scores, totals, picks, strict=True):
+                offset = added[:new] - corner
+                near = ((offset >= 0) & (offset < w)).all(1)
+                total += source.refine(score, offset[near], colours[:new][near])
+                candidates = (score <= score.min() * (1 + self.error_threshold)).nonzero()[0]
                 choice = candidates[int(pick * len(candidates))]
                 if score[choice] <= limit * total * len(levels) * 255**2:
-                    levels[:, y, x], origin[y, x] = source.centres[:, choice], source.positions[choice]
-                    filled[y, x] = True
-                    added = np.append(added, [(y, x)], axis=0)
-            if not len(added):
+                    y, x = added[new] = position
+                    levels[:, y, x] = colours[new] = source.centres[choice]
+                    origin[y, x], filled[y, x] = source.positions[choice], True
+                    new += 1
+            if not new:
                 limit *= 1.1
         origin = torch.from_numpy(origin[half : half + height, half : half + width]).to(image.device)
         copied = source.pixels[:, origin.clamp_min(0)]
@@ -189,7 +197,9 @@ class EfrosLeung(System):
         w = source.weights.shape[0]
         rows, columns = (min(3, side - 2 * (w // 2)) for side in filled.shape)
         pick = int(torch.randint(source.count, (), generator=generator, device=generator.device))
-        corner = source.positions[pick] - (source.width + 1)  # a window has at least 3×3 pixels: its centre has neighbours
+        corner = source.positions[pick] - (
+            source.width + 1
+        )  # a window has at least 3×3 pixels: its centre has neighbours
         top, left = (filled.shape[0] - rows) // 2, (filled.shape[1] - columns) // 2
         block = corner + np.arange(rows)[:, None] * source.width + np.arange(columns)
         area = (slice(top, top + rows), slice(left, left + columns))
@@ -213,14 +223,16 @@ class _Source:
         self.levels = level_index(self.pixels, 256).cpu().numpy().astype(np.int64)
         line = np.exp(-0.5 * ((np.arange(window) - half) / (window / 6.4)) ** 2)
         self.weights = np.maximum(1, np.rint(np.outer(line, line) * 2**16)).astype(np.int64)
-        position = torch.arange(height * self.width).view(height, self.width)[half : height - half, half : self.width - half]
+        position = torch.arange(height * self.width).view(height, self.width)[
+            half : height - half, half : self.width - half
+        ]
         use = torch.ones(position.shape, dtype=torch.bool)
         if known is not None:
             blocked = torch.nn.functional.max_pool2d((~known.cpu())[None, None].float(), window, stride=1)
             use = blocked[0, 0] == 0
         self.positions = position[use].numpy()
         self.count = len(self.positions)
-        self.centres = self.levels[:, self.positions]
+        self.centres = self.levels[:, self.positions].T.copy()
         grey = torch.from_numpy(self.levels.astype(np.uint8)).view(channels, height, self.width)
         views = grey.unfold(1, window, 1).unfold(2, window, 1)[:, use]  # [C, P, w, w]
         patches = views.permute(2, 3, 0, 1).reshape(window * window, channels, self.count)
@@ -250,21 +262,22 @@ class _Source:
         parts = [left @ (self._columns(start) if self.kept is None else self.kept) for start in self.starts]
         return torch.cat(parts, 1).cpu().numpy() + constant[:, None], gates.sum((1, 2))
 
-    def refine(self, score: np.ndarray, offsets: np.ndarray, levels: np.ndarray) -> float:
+    def refine(self, score: np.ndarray, offsets: np.ndarray, colours: np.ndarray) -> float:
         """Add newly filled pixels to one pixel's distances, in place, and return the sum of their weights.
 
         Args:
             score: Distances, [P].
             offsets: Window positions of the new pixels, [M, 2].
-            levels: Their grey levels, [C, M].
+            colours: Their grey levels, [M, C] float32, which holds their squares, and sums over 258 channels, exactly.
         """
         if not len(offsets):
             return 0.0
-        weights = self.weights[offsets[:, 0], offsets[:, 1]].astype(np.float64)
-        # [M, C, P]; float32 holds the squares and their sum over up to 258 channels exactly.
-        difference = self.host[offsets @ (len(self.weights), 1)] - levels.T[:, :, None].astype(np.float32)
-        score += weights @ np.square(difference, out=difference).sum(1)
-        return float(weights.sum())
+        rows = offsets @ (len(self.weights), 1)
+        weights = self.weights.ravel()[rows].astype(np.float64)
+        difference = self.host[rows] - colours[:, :, None]  # [M, C, P]
+        difference *= difference
+        score += weights @ difference.sum(1)
+        return weights.sum()
 
 
 def _frontier(filled: np.ndarray, inside: np.ndarray, window: int, generator: Generator) -> np.ndarray:

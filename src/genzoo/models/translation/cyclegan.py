@@ -73,7 +73,7 @@ class CycleGAN(System):
         super().__init__()
         c, h, w = shape
         least = max(8, smallest_side(layers))
-        if c < 1 or h % 4 or w % 4 or min(h, w) < least:
+        if h % 4 or w % 4 or min(h, w) < least:
             raise UserError(
                 f"shape {c}x{h}x{w} is not possible; cyclegan with layers={layers} takes any height and width that are "
                 f"multiples of 4, from {least} on. Give size= to resize the data"

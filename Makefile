@@ -1,0 +1,55 @@
+# `make demo` trains a first model, `make test` runs the tests. Both build .venv on first use and reuse it afterwards.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+PIP     = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES = $(shell find src -name '*.py')
+# An environment made for the tests (editable, with the tools) serves the demo as well; never the other way round.
+READY   = $(if $(wildcard $(VENV)/dev.stamp),$(VENV)/dev.stamp,$(VENV)/core.stamp)
+
+.PHONY: help demo test slow lint format bench docs clean
+
+help:
+	@echo "make demo    install into $(VENV), train a first model on handwritten digits, draw samples and a walk (minutes)"
+	@echo "make test    install with the development tools and run the tests"
+	@echo "make lint    ruff and mypy          make format  ruff, writing"
+	@echo "make slow    the long fault-injection tests"
+	@echo "make bench   speed, as ratios       make docs    the generated tables"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core.stamp: pyproject.toml constraints.txt $(SOURCES) | $(BIN)/python
+	$(PIP) .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	GENZOO=$(BIN)/genzoo sh examples/demo.sh
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/python docs/make_tables.py
+
+clean:
+	rm -rf $(VENV) build dist

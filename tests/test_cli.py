@@ -1,0 +1,490 @@
+"""The command line: what is typed, what is answered, and every mistake that the schema lets one think of."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import genzoo
+from genzoo.cli import main as cli
+from genzoo.cli.parse import parse
+from genzoo.cli.table import COMMANDS
+from genzoo.cli.text import columns
+from genzoo.core import registry
+from genzoo.core.errors import TrainingStopped, UserError
+from genzoo.core.schema import settings
+from genzoo.core.system import capabilities
+from genzoo.data.settings import DataSettings
+from genzoo.training.settings import TrainSettings
+from tests.conftest import data_for
+
+main = cli.main
+
+
+def mistake(capsys, *words, code=2):
+    """Run a command that is refused; return what was said on one or two lines."""
+    capsys.readouterr()
+    assert main(list(words)) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert 1 <= len(said.err.strip().splitlines()) <= 2
+    assert "Traceback" not in said.err
+    return said.err
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One tiny finished run for every system that is asked for."""
+    made = {}
+    root = tmp_path_factory.mktemp("cli")
+
+    def get(name):
+        if name not in made:
+            cls = registry.system_class(name)
+            data = dataclasses.asdict(data_for(name, root / f"data-{name}"))
+            own = {k: v for k, v in cls.tiny.items() if k != "shape"}
+            made[name] = genzoo.train(name, **data, **own, steps=2, batch=4, runs=str(root / "runs"), quiet=True)
+        return made[name]
+
+    return get
+
+
+def able(*needed, kind=None):
+    """Names of systems that can do all of this."""
+    found = []
+    for name, entry in registry.entries().items():
+        if set(needed) <= set(capabilities(registry.system_class(name))) and kind in (None, entry.data):
+            found.append(name)
+    assert found
+    return found
+
+
+# ---- words to keys ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["n=64", "seed=1"],
+        ["--n=64", "--seed=1"],
+        ["--n", "64", "--seed", "1"],
+        ["n", "=", "64", "seed", "=1"],
+        ["n=", "64", "-seed", "1"],
+    ],
+    ids=" ".join,
+)
+def test_ways_to_write_a_key(words):
+    assert parse(["runs/a", *words]) == (["runs/a"], {"n": "64", "seed": "1"})
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{2}[a-z_]{0,5}", fullmatch=True),
+        st.from_regex(r"[A-Za-z0-9./,:-]{1,8}", fullmatch=True),
+        max_size=5,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_any_mixture_of_ways_is_the_same(keys, random):
+    words = []
+    for key, value in keys.items():
+        dashed = key.replace("_", "-") if key[-1] != "_" else key
+        ways = [[f"{key}={value}"], [f"--{dashed}={value}"], [key, "=", value], [f"{key}=", value], [key, f"={value}"]]
+        if not value.startswith("-"):
+            ways.append([f"--{dashed}", value])
+        else:
+            ways = ways[:2]
+        words += random.choice(ways)
+    assert parse(words) == ([], keys)
+
+
+def test_what_is_a_switch_and_what_is_a_path():
+    switch = {"json", "overwrite"}.__contains__
+    assert parse(["--json", "runs/a"], switch=switch) == (["runs/a"], {"json": "true"})
+    assert parse(["--json", "false", "runs/a=b/c.png"], switch=switch) == (["runs/a=b/c.png"], {"json": "false"})
+    assert parse(["data=/x/a=b.zip", "lr=-1e-4"]) == ([], {"data": "/x/a=b.zip", "lr": "-1e-4"})
+    assert parse(["augment=", "--seed", "3"]) == ([], {"augment": "", "seed": "3"})
+    with pytest.raises(UserError, match="n is given twice: n=1 and n=2"):
+        parse(["n=1", "--n", "2"])
+
+
+def test_columns_wrap_to_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    text = columns([("name", "word " * 30), ("a-very-long-name", "x")], caps=(8,))
+    assert max(map(len, text.splitlines())) <= 60
+    assert "  a-very-long-name\n" in text
+    assert columns([]) == ""
+
+
+# ---- what can be seen ------------------------------------------------------------------------------------------------------------
+
+
+def test_no_words_show_what_there_is(capsys):
+    assert main([]) == 0
+    page = capsys.readouterr().out
+    assert all(f"  {name} " in page for name in COMMANDS)
+    assert page.count("genzoo train") >= 3
+    assert main(["--help"]) == main(["-h"]) == main(["help"]) == 0
+    assert capsys.readouterr().out == page * 3
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_of_its_own(command, capsys):
+    assert main([command, "--help"]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith(f"genzoo {command}")
+    for s in settings(cli.load(COMMANDS[command])).values():
+        assert s.name == "own" or f"  {s.name} " in page
+
+
+def test_list(capsys):
+    assert main(["list"]) == 0
+    page = capsys.readouterr().out
+    for name, entry in registry.entries().items():
+        assert f"  {name} " in page
+        assert entry.family in page
+        assert all(preset in page for preset in entry.presets)
+    assert main(["list", "flows"]) == 0
+    assert "gaussian" not in capsys.readouterr().out
+    assert main(["list", "--json"]) == 0
+    assert [e["name"] for e in json.loads(capsys.readouterr().out)] == list(registry.entries())
+
+
+@pytest.mark.parametrize("name", sorted(registry.names()))
+def test_show_has_every_setting_with_its_bounds(name, capsys):
+    cls = registry.system_class(name)
+    assert main(["show", name]) == 0
+    page = capsys.readouterr().out
+    flat = " ".join(page.split())
+    for s in settings(cls).values():
+        assert s.name in page
+        assert " ".join(s.allowed.split()) in flat
+    for preset in cls.presets:
+        assert preset in page
+    assert all(
+        f"genzoo {c.name} RUN" in page for c in COMMANDS.values() if c.needs and set(c.needs) <= set(capabilities(cls))
+    )
+    assert main(["show", name, "json=true"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["settings"]) == set(settings(cls))
+    assert found["capabilities"] == list(capabilities(cls))
+
+
+def test_version(capsys):
+    assert main(["version"]) == main(["--version"]) == 0
+    assert capsys.readouterr().out.count(f"genzoo {genzoo.__version__}") == 2
+    assert main(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["torch"]
+
+
+def test_data(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data"]) == 0
+    assert "fashion-mnist" in capsys.readouterr().out
+    assert main(["data", "--json"]) == 0
+    assert "digits" in json.loads(capsys.readouterr().out)["sets"]
+    assert main(["data", "show", "digits", "size=8", "limit=40"]) == 0
+    assert main(["data", "digits", "size=8", "limit=40"]) == 0
+    page = capsys.readouterr().out
+    assert "1x8x8" in page
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["digits-2.png", "digits.png"]
+    folder = tmp_path / "mixed"
+    (folder / "cats").mkdir(parents=True)
+    Image.new("RGB", (9, 9), "red").save(folder / "cats" / "a.png")
+    Image.new("RGB", (9, 9), "blue").save(folder / "cats" / "b.png")
+    (folder / "cats" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert main(["data", "show", str(folder), "out=sheet.png"]) == 0
+    page = capsys.readouterr().out
+    assert "broken.png" in page
+    assert (tmp_path / "sheet.png").exists()
+    assert main(["data", "show", "moons", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["shape"] == [2]
+
+
+# ---- mistakes --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["smaple", "runs/a"], "no command 'smaple' — did you mean 'sample'?"),
+        (["dcgan", "data=digits"], "'genzoo train dcgan data=...' trains it"),
+        (["xyzzy"], "'genzoo' alone shows all"),
+        (["list", "flwos"], "did you mean 'flows'?"),
+        (["list", "--jsno"], "did you mean 'json'?"),
+        (["list", "json=perhaps"], "give true or false"),
+        (["list", "flows", "extra"], "'extra' is one word too many"),
+        (["show"], "NAME is missing. Usage: genzoo show NAME"),
+        (["show", "gaussain"], "did you mean 'gaussian'?"),
+        (["help", "smaple"], "did you mean 'sample'?"),
+        (["train"], "SYSTEM is missing"),
+        (["train", "gaussian"], "data is missing"),
+        (["train", "gausian", "data=digits"], "did you mean 'gaussian'?"),
+        (["train", "gaussian", "data=digitz"], "digits"),
+        (["train", "gaussian", "data=no/such/folder"], "no/such/folder"),
+        (["train", "gaussian", "data=digits", "config=none.toml"], "config=none.toml: there is no such file"),
+        (["train", "gaussian", "data=digits", "data=moons"], "data is given twice"),
+        (["train", "gaussian", "digits", "data=moons"], "data is given twice"),
+        (["train", "gaussian", "data=digits", "name=../x"], "name=../x"),
+        (["train", "gaussian", "data=digits", "device=tpu"], "device=tpu is not here; this machine has cpu"),
+        (["resume", "runs/none"], "no run at 'runs/none'"),
+        (["sample", "."], "'.' is not a run"),
+        (["sample"], "RUN is missing"),
+        (["sample", "runs/x", "n=many"], "n=many is not allowed; give integer, at least 1"),
+        (["evaluate", "runs/x", "sede=1"], "did you mean 'seed'?"),
+        (["data", "show"], "DATA is missing"),
+        (["data", "show", "digits", "siez=8"], "did you mean 'size'?"),
+        (["export", "runs/x"], "TO is missing"),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
+def test_mistakes_are_answered_in_a_line(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said in mistake(capsys, *words)
+    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+
+
+def test_a_folder_without_images_is_said(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("not an image")
+    assert "notes" in mistake(capsys, "train", "gaussian", "data=notes")
+    assert not (tmp_path / "runs").exists()
+
+
+def typo(name):
+    """A word that is near a name and is no name: its last two letters changed places, or its last one doubled."""
+    swapped = name[:-2] + name[-2:][::-1]
+    return swapped if swapped != name and len(name) > 3 else name + name[-1]
+
+
+def out_of_range(setting):
+    """A value that a setting cannot take, read off what it says it takes; None where every text will do."""
+    words = setting.allowed
+    if words.startswith("text"):
+        return None
+    if "at least " in words:
+        return str(float(words.split("at least ")[1].split(",")[0].split(" ")[0]) - 1)
+    if "more than " in words:
+        return words.split("more than ")[1].split(",")[0].split(" ")[0]
+    return "no-such-choice"
+
+
+EVERY = [(name, s) for name in sorted(registry.entries()) for s in settings(registry.system_class(name)).values()]
+SHARED = [("gaussian", s) for target in (DataSettings, TrainSettings) for s in settings(target).values()]
+
+
+@pytest.mark.parametrize(("name", "setting"), EVERY + SHARED, ids=[f"{n}-{s.name}" for n, s in EVERY + SHARED])
+def test_every_setting_misspelled_and_out_of_range(name, setting, capsys):
+    wrong = typo(setting.name)
+    said = mistake(capsys, "train", name, "data=digits", f"{wrong}=1")
+    assert f"{name} has no setting '{wrong}' — did you mean '" in said
+    if len(setting.name) > 3 and not setting.name[-1].isdigit():  # of beta1 and beta2, either is as near
+        assert f"'{setting.name}'?" in said
+    if (value := out_of_range(setting)) is not None:
+        words = [f"{setting.name}={value}"] + ([] if setting.name == "data" else ["data=digits"])
+        said = mistake(capsys, "train", name, *words)
+        assert f"{setting.name}={value} is not allowed; give {setting.allowed}" in said
+
+
+COMMAND_SETTINGS = [
+    (c.name, s)
+    for c in COMMANDS.values()
+    if not c.open and not c.own
+    for s in settings(cli.load(c)).values()
+    if s.name != "own"
+]
+
+
+@pytest.mark.parametrize(("command", "setting"), COMMAND_SETTINGS, ids=[f"{c}-{s.name}" for c, s in COMMAND_SETTINGS])
+def test_every_option_of_a_command_misspelled(command, setting, capsys):
+    required = [s.name for s in settings(cli.load(COMMANDS[command])).values() if s.required]
+    said = mistake(capsys, command, *("x" for _ in required), f"{typo(setting.name)}=1")
+    assert f"{command} has no setting '{typo(setting.name)}' — did you mean '" in said
+
+
+# ---- what goes wrong -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (TrainingStopped("stopped by SIGTERM; 'genzoo resume runs/x' goes on", 143), 143, "goes on"),
+        (TrainingStopped("25 steps without a finite loss"), 1, "finite"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x/state"), 1, "no space left on device: runs/x/state"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/data"), 1, "permission denied: /data"),
+        (torch.OutOfMemoryError("CUDA out of memory ..."), 1, "try a smaller batch="),
+        (UserError("give something else"), 2, "give something else"),
+    ],
+    ids=lambda x: type(x).__name__ if isinstance(x, BaseException) else "",
+)
+def test_failures_are_one_line_with_their_code(error, code, said, capsys, monkeypatch):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(genzoo, "train", fails)
+    assert said in mistake(capsys, "train", "gaussian", "data=digits", code=code)
+
+
+def test_an_error_of_ours_is_not_hidden(monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(genzoo, "train", fails)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        main(["train", "gaussian", "data=digits"])
+
+
+def test_a_full_disk_is_no_typing_mistake(capsys, monkeypatch):
+    from genzoo.core.checkpoint import DiskFull
+
+    def fails(*_, **__):
+        raise DiskFull("no room to write x")
+
+    monkeypatch.setattr(genzoo, "train", fails)
+    assert "no room" in mistake(capsys, "train", "gaussian", "data=digits", code=1)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a POSIX system with /dev/full")
+def test_a_reader_that_leaves_and_a_full_device():
+    for sink, code, said in (("| sleep 0", (0, 141), ""), ("> /dev/full", (1,), "genzoo: no space left on device\n")):
+        line = f"{sys.executable} -m genzoo list {sink}; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        assert done.returncode in code
+        assert done.stderr == said
+
+
+def test_a_broken_pipe_is_quiet(capsys, monkeypatch):
+    def fails():
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("genzoo.cli.info.list_", fails)
+    assert main(["list"]) == 141
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "genzoo", "smaple"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "genzoo: there is no command 'smaple' — did you mean 'sample'? 'genzoo' alone shows all 14.\n"
+
+
+# ---- commands on runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_train_resume_sample(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "gaussian", "data=digits", "size=8", "limit=40"]) == 0
+    assert "genzoo sample runs/gaussian" in capsys.readouterr().out
+    assert main(["train", "gaussian", "digits", "--size", "8", "--limit", "40", "--name", "two"]) == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["gaussian", "two"]
+    assert "two" in mistake(capsys, "train", "gaussian", "data=digits", "size=8", "limit=40", "name=two").replace(
+        "reading", ""
+    )
+    assert main(["sample", "two", "n=3"]) == 0
+    assert capsys.readouterr().out == "wrote runs/two/outputs/sample.png\n"
+    assert main(["sample", "runs/two", "n=3", "out=mine.png"]) == 0
+    assert main(["sample", "runs/two", "n=3", "out=mine.png"]) == 0
+    assert "wrote mine-2.png (mine.png was there already; overwrite=true replaces it)" in capsys.readouterr().out
+    before = (tmp_path / "mine-2.png").stat().st_mtime_ns
+    assert main(["sample", "runs/two", "n=3", "out=mine.png", "--overwrite"]) == 0
+    assert (tmp_path / "mine-2.png").stat().st_mtime_ns == before
+    assert main(["sample", "runs/two", "n=3", "out=each/"]) == 0
+    assert sorted(p.name for p in (tmp_path / "each").iterdir()) == ["0.png", "1.png", "2.png"]
+    assert "mine.tiff cannot be written" in mistake(capsys, "sample", "runs/two", "out=mine.tiff")
+    assert "did you mean 'runs/two'" in mistake(capsys, "sample", "runs/tow")
+    (tmp_path / "mine.toml").write_text("limit = 20\nsize = 8\n")
+    assert main(["train", "gaussian", "data=digits", "config=mine.toml", "name=three"]) == 0
+    assert main(["export", "three", "to=exported"]) == 0
+    assert main(["sample", "exported", "n=2"]) == 0
+    assert main(["evaluate", "three", "--json"]) == 0
+    last = capsys.readouterr().out
+    assert json.loads(last[last.index("{") :])["measures"]["NLL"]["unit"] == "nats"
+    assert main(["evaluate", "three"]) == 0
+    assert "bits/dim" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(registry.entries()))
+def test_every_command_that_a_system_allows_works_and_the_others_say_why(name, runs, capsys, tmp_path):
+    run = runs(name)
+    system = genzoo.load(run.path)
+    shape = system.hparams["shape"]
+    image = tmp_path / "in" / "one.png"
+    image.parent.mkdir()
+    Image.new("RGB", (13, 11), "teal").save(image)
+    before = image.read_bytes()
+    extra = {
+        "translate": [str(image.parent)],
+        "sample": ["n=4"],
+        "walk": ["rows=2", "steps=3"],
+        "complete": ["n=2"],
+        "reconstruct": ["n=3"],
+    }
+    for command in (c for c in COMMANDS.values() if c.needs):
+        words = [command.name, str(run.path), *extra[command.name]]
+        if set(command.needs) <= set(capabilities(system)) and not (command.name == "complete" and len(shape) != 3):
+            capsys.readouterr()
+            assert main(words) == 0, command.name
+            written = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrote ")]
+            assert written
+            assert all("outputs" in line for line in written)
+        else:
+            assert f"{command.name}: {name} cannot" in mistake(capsys, *words)
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", able("translates"))
+def test_translate_keeps_sizes_and_originals(name, runs, capsys, tmp_path):
+    run, folder = runs(name), tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    Image.new("RGB", (21, 17), "orange").save(folder / "a.png")
+    Image.new("L", (30, 12), 40).save(folder / "deep" / "b.jpg")
+    (folder / "notes.txt").write_text("hello")
+    before = (folder / "a.png").read_bytes()
+    assert main(["translate", str(run.path), str(folder), f"out={tmp_path / 'out'}"]) == 0
+    said = capsys.readouterr()
+    assert "wrote 2 images" in said.out
+    assert "notes.txt" in said.err
+    for path, size in (("a.png", (21, 17)), ("deep/b.png", (30, 12))):
+        with Image.open(tmp_path / "out" / path) as image:
+            assert image.size == size
+    assert main(["translate", str(run.path), str(folder), f"out={folder}", "overwrite=true"]) == 0
+    assert (folder / "a.png").read_bytes() == before, "an original is not replaced, whatever is asked"
+    assert (folder / "a-2.png").exists()
+    assert "no file or folder" in mistake(capsys, "translate", str(run.path), str(tmp_path / "phoots"))
+    assert "There are a2b and b2a" in mistake(
+        capsys, "translate", str(run.path), str(folder / "a.png"), "direction=ab2"
+    )
+    assert "is no usable image" in mistake(capsys, "translate", str(run.path), str(folder / "notes.txt"))
+
+
+@pytest.mark.parametrize("name", able("completes"))
+def test_complete_takes_a_box_or_a_mask(name, runs, capsys, tmp_path):
+    run = runs(name)
+    c, h, w = genzoo.load(run.path).hparams["shape"]
+    Image.new("RGB" if c == 3 else "L", (w, h), "white").save(tmp_path / "x.png")
+    mask = Image.new("L", (w, h), 0)
+    mask.paste(255, (0, 0, 2, 2))
+    mask.save(tmp_path / "mask.png")
+    words = ["complete", str(run.path), str(tmp_path / "x.png"), "n=2"]
+    assert main([*words, "box=1,1,2,3", f"out={tmp_path / 'box.npy'}"]) == 0
+    assert main([*words, f"mask={tmp_path / 'mask.png'}", f"out={tmp_path / 'mask.npy'}"]) == 0
+    filled = torch.from_numpy(np.load(tmp_path / "mask.npy"))
+    assert filled.shape == (2, c, h, w)
+    assert (filled[..., 2:, :] == 1).all()
+    assert (filled[..., 2:] == 1).all()
+    assert "not both" in mistake(capsys, *words, "box=1,1,2,3", f"mask={tmp_path / 'mask.png'}")
+    assert "does not lie inside" in mistake(capsys, *words, "box=1,1,99,3")
+    assert "4 integers" in mistake(capsys, *words, "box=1,1,99")

@@ -1,0 +1,263 @@
+"""DCGAN: its five rules, sizes, step, objectives and regularisers."""
+
+import pytest
+import torch
+from torch import nn
+
+from genzoo.core.errors import UserError
+from genzoo.core.registry import create
+from genzoo.models.adversarial.dcgan import DCGAN, stages
+from genzoo.nn.augment import augment, color, cutout, translation
+
+TINY = {"shape": (1, 8, 8), "latent": 4, "width": 4}
+
+
+class Update:
+    """The trainer's update, without the trainer."""
+
+    def __init__(self, system, steps=100):
+        self.optimizers = system.optimizers()
+        self.step, self.steps, self.calls = 0, steps, []
+
+    @property
+    def progress(self):
+        return self.step / self.steps
+
+    def __call__(self, name, loss):
+        owned = [p for g in self.optimizers[name].param_groups for p in g["params"]]
+        for p in owned:
+            p.grad = None
+        loss.backward(inputs=owned)
+        self.optimizers[name].step()
+        self.calls.append(name)
+
+
+def run(system, steps=1, batch=4, total=100):
+    update = Update(system, total)
+    for _ in range(steps):
+        logs = system.training_step({"image": torch.rand(batch, *system.hparams["shape"]) * 2 - 1}, update)
+        update.step += 1
+    return update, logs
+
+
+def test_the_five_rules():
+    system = DCGAN(shape=(3, 32, 32), width=8)
+    kinds = {type(m) for m in system.modules()}
+    assert not any("Pool" in k.__name__ for k in kinds)
+    g = list(system.G.net)
+    assert isinstance(g[-1], nn.Tanh)
+    assert not any(isinstance(m, nn.LeakyReLU) for m in system.G.modules())
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in g) == 3
+    assert isinstance(g[-2], nn.ConvTranspose2d)  # no norm at the generator's output
+    assert g[-2].bias is not None
+    assert all(m.bias is None for m in g[:-2] if isinstance(m, nn.ConvTranspose2d))
+    blocks = list(system.D.blocks)
+    assert [type(m).__name__ for m in blocks[0]] == ["Conv2d", "LeakyReLU"]  # no norm at the discriminator's input
+    assert all([type(m).__name__ for m in b] == ["Conv2d", "BatchNorm2d", "LeakyReLU"] for b in blocks[1:])
+    assert all(m.negative_slope == 0.2 for m in system.D.modules() if isinstance(m, nn.LeakyReLU))
+    assert sum(isinstance(m, nn.Linear) for m in system.modules()) == 2  # the projection and the logit, none hidden
+    weights = torch.cat([m.weight.flatten() for m in system.G.modules() if isinstance(m, (nn.ConvTranspose2d, nn.Linear))])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_the_paper_preset_has_the_papers_sizes():
+    system = create("dcgan-paper", shape=(3, 64, 64))
+    assert system.G.start == (4, 4, 1024)
+    assert [m.out_channels for m in system.G.net if isinstance(m, nn.ConvTranspose2d)] == [512, 256, 128, 3]
+    assert all(m.kernel_size == (5, 5) for m in system.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)))
+    z = system.latent(500, generator=torch.Generator().manual_seed(0))
+    assert z.abs().max() <= 1
+    assert z.std().item() == pytest.approx(3**-0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+@pytest.mark.parametrize(
+    "shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 48, 64), (4, 9, 15), (2, 31, 45), (3, 100, 37)], ids=str
+)
+def test_any_size(shape, kernel):
+    system = DCGAN(shape=shape, latent=4, width=4, kernel=kernel).eval()
+    x = system.sample(2, generator=torch.Generator().manual_seed(0))
+    assert x.shape == (2, *shape)
+    assert x.dtype == torch.float32
+    assert x.abs().max() <= 1
+    assert system.D(x).shape == (2,)
+    expected = 16 * sum(4 * min(2**i, 8) for i in range(stages(*shape[1:])))
+    assert system.features(x).shape == (2, expected)
+
+
+def test_mnist_starts_from_seven_by_seven():
+    assert DCGAN(shape=(1, 28, 28), width=4).G.start == (7, 7, 8)
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 28), (3, 32, 1025)])
+def test_impossible_sizes_are_refused_with_the_possible_ones(shape):
+    with pytest.raises(UserError, match="from 8 to 1024"):
+        DCGAN(shape=shape)
+
+
+@pytest.mark.parametrize("name", ["dcgan", *DCGAN.presets])
+def test_every_preset_trains_both_players(name):
+    torch.manual_seed(0)
+    system = create(name, **TINY)
+    before = {k: v.clone() for k, v in system.named_parameters()}
+    update, logs = run(system, steps=system.hparams["critic_steps"])
+    assert update.calls.count("g") == 1
+    assert update.calls.count("d") == system.hparams["critic_steps"]
+    assert set(logs) == {"d_loss", "g_loss", "d_real", "d_fake"}
+    assert all(not v.requires_grad and torch.isfinite(v) for v in logs.values())
+    moved = {k.split(".")[0] for k, v in system.named_parameters() if not torch.equal(v, before[k])}
+    assert moved == {"G", "D"}
+
+
+def test_presets_are_the_papers():
+    assert create("wgan", **TINY).hparams | {"lr": 5e-5, "clip": 0.01, "critic_steps": 5} == create("wgan", **TINY).hparams
+    assert isinstance(create("wgan", **TINY).optimizers()["d"], torch.optim.RMSprop)
+    gp = create("wgan-gp", **TINY)
+    assert gp.optimizers()["g"].defaults["betas"] == (0.0, 0.9)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in gp.D.modules())
+    assert any(isinstance(m, nn.BatchNorm2d) for m in gp.G.modules())
+
+
+def test_each_loss_moves_only_its_player():
+    system = DCGAN(**TINY)
+    real = torch.rand(4, 1, 8, 8)
+
+    class Spy(Update):
+        def __call__(self, name, loss):
+            before = [p.clone() for p in system.parameters()]
+            super().__call__(name, loss)
+            owned = {id(p) for g in self.optimizers[name].param_groups for p in g["params"]}
+            for p, old in zip(system.parameters(), before, strict=True):
+                assert id(p) in owned or torch.equal(p, old)
+                assert id(p) in owned or p.grad is None or name == "g"
+
+    system.training_step({"image": real}, Spy(system))
+
+
+def test_critic_steps():
+    update, logs = run(DCGAN(**TINY, critic_steps=3), steps=7)
+    assert update.calls == ["d", "d", "d", "g", "d", "d", "d", "g", "d"]
+    assert "g_loss" not in logs
+
+
+def test_real_and_fake_go_through_the_discriminator_apart():
+    """Batch statistics of real and generated images must not mix: 3 batches of B, never one of 2B."""
+    system, sizes = DCGAN(**TINY), []
+    system.D.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    run(system, batch=5)
+    assert sizes == [5, 5, 5]
+
+
+def test_weight_clipping():
+    system = create("wgan", **TINY)
+    run(system, steps=5)
+    assert max(p.abs().max() for p in system.D.parameters()) <= 0.01
+    assert max(p.abs().max() for p in system.G.parameters()) > 0.01
+
+
+def test_penalty_and_batch_norm_are_refused_together():
+    for penalty in ("wgan-gp", "dragan", "r1"):
+        with pytest.raises(UserError, match="d_norm=none, layer or instance"):
+            DCGAN(**TINY, penalty=penalty)
+        for d_norm in ("none", "layer", "instance"):
+            run(DCGAN(shape=(1, 16, 16), latent=4, width=4, penalty=penalty, d_norm=d_norm))
+
+
+def test_penalty_enters_the_discriminators_loss():
+    """With a linear weight: loss(weight) = a + weight · b, b > 0, on equal randomness."""
+    losses = []
+    for weight in (0.0, 1.0, 2.0):
+        torch.manual_seed(0)
+        system = DCGAN(**TINY, penalty="wgan-gp", penalty_weight=weight, d_norm="none")
+        torch.manual_seed(1)
+        losses.append(run(system)[1]["d_loss"].double().item())
+    assert losses[1] - losses[0] > 0.1
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-4)
+
+
+def test_spectral_norm_bounds_every_weight():
+    torch.manual_seed(0)
+    system = DCGAN(**TINY, spectral_norm=True, d_norm="none")
+    run(system, steps=20)
+    for m in system.D.modules():
+        if isinstance(m, (nn.Conv2d, nn.Linear)):
+            assert torch.linalg.matrix_norm(m.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.1)
+
+
+def test_instance_noise_falls_to_nothing():
+    system, spread = DCGAN(**TINY, instance_noise=0.5), []
+    system.D.register_forward_pre_hook(lambda _, args: spread.append(args[0].detach().std().item()))
+    update = Update(system, steps=100)
+    blank = {"image": torch.zeros(64, 1, 8, 8)}
+    for step in (0, 50, 99):
+        update.step = step
+        system.training_step(blank, update)
+    real = spread[::3]  # the first of the three passes of each step
+    assert real == pytest.approx([0.5, 0.25, 0.005], rel=0.1)
+
+
+def test_augmentation_is_seen_by_both_and_passes_gradients():
+    system, calls = DCGAN(shape=(3, 16, 16), latent=4, width=4, augment="color,translation,cutout"), []
+    assert system.hparams["augment"] == ("color", "translation", "cutout")
+    system.D.register_forward_pre_hook(lambda _, args: calls.append(args[0].detach()))
+    blank = torch.full((8, 3, 16, 16), 0.7)
+    system.training_step({"image": blank}, Update(system))
+    assert not torch.equal(calls[0], blank)
+    x = torch.randn(4, 3, 16, 16, requires_grad=True)
+    augment(x, ("color", "translation", "cutout")).sum().backward()
+    assert x.grad.abs().sum() > 0
+    with pytest.raises(UserError, match="augment"):
+        DCGAN(**TINY, augment="colour")
+
+
+def test_color_keeps_grey_grey_and_shape_of_the_picture():
+    x = torch.linspace(-1, 1, 64).view(1, 1, 8, 8).expand(5, 3, 8, 8)
+    y = color(x)
+    assert torch.allclose(y[:, 0], y[:, 1], atol=1e-6)
+    slope = (y[:, 0, -1, -1] - y[:, 0, 0, 0]) / 2
+    assert ((slope >= 0.5) & (slope <= 1.5)).all()
+    assert slope.std() > 0
+    assert (y.mean((1, 2, 3)).abs() <= 0.5).all()
+
+
+def test_translation_moves_by_up_to_an_eighth():
+    x = torch.zeros(200, 1, 16, 16)
+    x[:, :, 8, 8] = 1
+    where = translation(x).flatten(1).argmax(1)
+    rows, columns = where // 16 - 8, where % 16 - 8
+    assert set(rows.tolist()) == set(columns.tolist()) == {-2, -1, 0, 1, 2}
+    assert (translation(torch.ones(50, 2, 16, 8)).sum((1, 2, 3)) < 2 * 16 * 8).any()
+
+
+def test_cutout_removes_half_a_side_at_most():
+    holes = 256 - cutout(torch.ones(300, 1, 16, 16)).sum((1, 2, 3))
+    assert holes.max() == 64
+    assert holes.min() >= 16
+    assert holes.min() < 64
+
+
+def test_sampling_is_the_generators_alone():
+    system = DCGAN(**TINY).eval()
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    a = system.sample(3, generator=torch.Generator().manual_seed(7))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(a, system.sample(3, generator=torch.Generator().manual_seed(7)))
+    assert not torch.equal(a, system.sample(3, generator=torch.Generator().manual_seed(8)))
+    z = system.latent(3, generator=torch.Generator().manual_seed(7))
+    assert torch.equal(a, system.decode(z))
+
+
+def test_it_learns_two_kinds_of_images():
+    """Black or white images, one GAN step at a time: the samples' means end up near both, and not in between."""
+    torch.manual_seed(0)
+    system = DCGAN(shape=(1, 8, 8), latent=8, width=8, lr=2e-3)
+    update = Update(system, steps=150)
+    for _ in range(150):
+        kind = torch.randint(2, (64, 1, 1, 1)) * 1.6 - 0.8
+        system.training_step({"image": kind.expand(64, 1, 8, 8).contiguous()}, update)
+        update.step += 1
+    system.eval()
+    means = system.sample(256, generator=torch.Generator().manual_seed(0)).mean((1, 2, 3))
+    assert (means.abs() - 0.8).abs().mean() < 0.3
+    assert 0.1 < (means > 0).float().mean() < 0.9
