@@ -23,7 +23,7 @@ import torch
 import genzoo
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System
-from genzoo.data import Batches, DataSettings, Dataset, open_data, to_float
+from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.metrics.extractors import Extractor, default_extractor
 from genzoo.metrics.report import image_report
 
@@ -49,7 +49,7 @@ def gaussian_of(train: Dataset) -> System:
 @torch.no_grad()
 def mixture_samples(train: Dataset, gaussian: System, n: int, seed: int) -> torch.Tensor:
     """Draw from the 100-component mixture on the leading principal components, uint8 [n, C, H, W]."""
-    values, vectors = torch.linalg.eigh(gaussian.covariance_matrix())
+    vectors = torch.linalg.eigh(gaussian.covariance_matrix()).eigenvectors
     basis, mean = vectors[:, -GMM_DIMS:], gaussian.mean
     batches = Batches(train, 1000, 0)
     rows = [batches.in_order(step)["image"] for step in range(batches.pass_length())]
@@ -83,7 +83,10 @@ def baselines(
     train, test = (open_data(settings, split=s, quiet=True) for s in ("train", "test"))
     net = net or default_extractor(data, tuple(test.fields["image"].shape[1:]))
     recipe = [train.digest, test.digest, n, n_real, net.name, net.digest, seed, GMM_DIMS, GMM_PASSES]
-    path = SHARED / f"baselines-{data.replace('/', '-')}-{hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]}.json"
+    path = (
+        SHARED
+        / f"baselines-{data.replace('/', '-')}-{hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]}.json"
+    )
     if path.exists():
         return json.loads(path.read_text())
     gaussian = gaussian_of(train)

@@ -60,11 +60,12 @@ def plain_loop(
         filled[top : top + 3, left : left + 3] = True
     limit = max_error_threshold
     while not filled[half : half + height, half : half + width].all():
-        layer = []
-        for y in range(half, half + height):
-            for x in range(half, half + width):
-                if not filled[y, x] and filled[y - 1 : y + 2, x - 1 : x + 2].any():
-                    layer.append((filled[y - half : y + half + 1, x - half : x + half + 1].sum(), y, x))
+        layer = [
+            (filled[y - half : y + half + 1, x - half : x + half + 1].sum(), y, x)
+            for y in range(half, half + height)
+            for x in range(half, half + width)
+            if not filled[y, x] and filled[y - 1 : y + 2, x - 1 : x + 2].any()
+        ]
         ties = torch.rand(len(layer), generator=generator, dtype=torch.float64).tolist()
         picks = torch.rand(len(layer), generator=generator, dtype=torch.float64).tolist()
         order = sorted(range(len(layer)), key=lambda i: (-layer[i][0], ties[i]))

@@ -62,7 +62,9 @@ class Entry:
 REGISTRY: dict[str, Entry] = {}
 
 
-def proof(name: str, *, system: str, family: str, minutes: float) -> Callable[[Callable[[Proof], None]], Callable[[Proof], None]]:
+def proof(
+    name: str, *, system: str, family: str, minutes: float
+) -> Callable[[Callable[[Proof], None]], Callable[[Proof], None]]:
     """Register a function as a proof; its docstring's first line is the claim."""
 
     def register(function: Callable[[Proof], None]) -> Callable[[Proof], None]:
@@ -112,7 +114,7 @@ class Proof:
         start = time.time()
         run = genzoo.train(system, data, runs=str(self.work), name=label, **keys)
         seconds = round(time.time() - start, 1)
-        self.record["runs"].append({"system": system, "data": data, **_plain(keys), "seconds": seconds})
+        self.record["runs"].append({"system": system, **_plain({"data": data, **keys}), "seconds": seconds})
         print(f"[{self.entry.name}] trained in {seconds} s", flush=True)
         return run
 
@@ -156,7 +158,10 @@ class Proof:
             "baseline": baseline, "published": published, "better": better, "goal": goal, "verdict": verdict,
         }  # fmt: skip
         self.record["measures"].append({k: v for k, v in _plain(row).items() if v not in (None, "")})
-        print(f"[{self.entry.name}] {name}: {_number(float(value))} {unit}" + (f" ({verdict})" if verdict else ""), flush=True)
+        print(
+            f"[{self.entry.name}] {name}: {_number(float(value))} {unit}" + (f" ({verdict})" if verdict else ""),
+            flush=True,
+        )
 
     def report(self, record: dict[str, Any], *, name: str | None = None, baseline: Any = None, **more: Any) -> None:
         """Record what `genzoo.metrics.report.image_report` returned, its floor as a baseline beside the given ones."""
@@ -181,7 +186,9 @@ class Proof:
         if isinstance(content, (str, Path)):
             image = Image.open(content).convert("RGB")
         else:
-            image = Image.fromarray(picture(content) if isinstance(content, Tensor) else np.asarray(content)).convert("RGB")
+            image = Image.fromarray(picture(content) if isinstance(content, Tensor) else np.asarray(content)).convert(
+                "RGB"
+            )
         file = f"{self.entry.name}-{name}.png"
         write_atomic(self.results / "pictures" / file, small_png(image))
         self.record["pictures"].append({"file": file, "caption": caption or name})
@@ -189,7 +196,7 @@ class Proof:
 
     def note(self, text: str) -> None:
         """Record a sentence: what separates this from the published number, what was seen on the picture."""
-        self.record["notes"].append(" ".join(text.split()))
+        self.record["notes"].append(_plain(" ".join(text.split())))
 
     def finish(self) -> Path:
         """Write the record; the pictures of an earlier record that this one no longer has are removed."""
@@ -235,25 +242,35 @@ def machine() -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         cpu = models[0] if models else cpu
-    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
 
 
 def _commit() -> str | None:
-    done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or None
 
 
 def _plain(value: Any) -> Any:
-    """Values as JSON keeps them; paths lose the folders above the data folder, so that a record does not depend on them."""
+    """Values as JSON keeps them; paths are told from the data folder or from the repository, so that a record names no machine's folders."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     if isinstance(value, (Path, str)):
-        root = os.environ.get("GENZOO_DATA")
-        return str(value).replace(str(Path(root)), "$GENZOO_DATA") if root else str(value)
+        data = os.environ.get("GENZOO_DATA")
+        text = str(value).replace(str(Path(data)), "$GENZOO_DATA") if data else str(value)
+        return text.replace(f"{ROOT}{os.sep}", "")
     return value.item() if hasattr(value, "item") else value
 
 
@@ -294,7 +311,15 @@ def _section(record: dict[str, Any]) -> list[str]:
     lines = [f"## {record['name']}", "", f"`{record['system']}`: {record['claim']}", ""]
     header = ["measure", "value", "N", "split", "baselines", "published", "goal"]
     rows = [
-        [r["name"], _cell(r), f"{r['n']:,}" if "n" in r else "", r.get("split", ""), _baseline(r), r.get("published", ""), _verdict(r)]
+        [
+            r["name"],
+            _cell(r),
+            f"{r['n']:,}" if "n" in r else "",
+            r.get("split", ""),
+            _baseline(r),
+            r.get("published", ""),
+            _verdict(r),
+        ]
         for r in record["measures"]
     ]
     lines += [*_table(header, rows), ""]
@@ -308,7 +333,9 @@ def _section(record: dict[str, Any]) -> list[str]:
     lines += [f"- {text}" for text in record["notes"]] + [""] * bool(record["notes"])
     for run in record["runs"]:
         keys = " ".join(f"{k}={_setting(v)}" for k, v in run.items() if k not in ("system", "data", "seconds"))
-        lines.append(f"- trained: `genzoo train {run['system']} data={run['data']}{' ' + keys if keys else ''}` in {run['seconds']:g} s")
+        lines.append(
+            f"- trained: `genzoo train {run['system']} data={run['data']}{' ' + keys if keys else ''}` in {run['seconds']:g} s"
+        )
     version = f"genzoo {record['genzoo']}" + (f" ({record['commit']})" if record["commit"] else "")
     lines += [
         f"- again: `{record['command']}`; took {record['seconds']:g} s on {record['date']}, {version}, torch {m['torch']}, "
@@ -319,7 +346,13 @@ def _section(record: dict[str, Any]) -> list[str]:
 
 
 def _setting(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, list)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 def write_pages(results: Path, entries: dict[str, Entry]) -> None:
@@ -329,12 +362,21 @@ def write_pages(results: Path, entries: dict[str, Entry]) -> None:
     records = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((results / "records").glob("*.json"))}
     made = "*Written by `benchmarks/proofs.py` from the records; do not edit.*"
     families = sorted({r["family"] for r in records.values()} | {e.family for e in entries.values()})
-    index = ["# Results", "", made, "", "Every number was measured by a proof on real data; its page has the protocol, the pictures, and", ""]
+    index = [
+        "# Results",
+        "",
+        made,
+        "",
+        "Every number was measured by a proof on real data; its page has the protocol, the pictures, and",
+        "",
+    ]
     index[-2] += " what separates it from the published number."
     rows = []
     for family in families:
         lines = [f"# Results: {family}", "", made, ""]
-        names = sorted(n for n in {*records, *entries} if (records.get(n, {}).get("family") or entries[n].family) == family)
+        names = sorted(
+            n for n in {*records, *entries} if (records.get(n, {}).get("family") or entries[n].family) == family
+        )
         for name in names:
             if name not in records:
                 e = entries[name]
@@ -345,7 +387,11 @@ def write_pages(results: Path, entries: dict[str, Entry]) -> None:
             lines += _section(record)
             for i, r in enumerate(record["measures"] or [{}]):
                 first = [f"[{name}]({family}.md#{name})", record["system"]] if i == 0 else ["", ""]
-                rest = [r["name"], _cell(r), _baseline(r), r.get("published", ""), _verdict(r)] if r else ["no measure", "", "", "", ""]
+                rest = (
+                    [r["name"], _cell(r), _baseline(r), r.get("published", ""), _verdict(r)]
+                    if r
+                    else ["no measure", "", "", "", ""]
+                )
                 rows.append(first + rest)
         write_atomic(results / f"{family}.md", ("\n".join(lines).rstrip() + "\n").encode())
     index += _table(["proof", "system", "measure", "value", "baselines", "published", "goal"], rows)
@@ -384,11 +430,17 @@ def main(argv: list[str] | None = None) -> int:
     entries = collect()
     unknown = [n for n in given.names if n not in entries]
     if unknown:
-        print(f"there is no proof '{unknown[0]}'{nearest(unknown[0], entries)} Proofs: {', '.join(entries)}.", file=sys.stderr)
+        print(
+            f"there is no proof '{unknown[0]}'{nearest(unknown[0], entries)} Proofs: {', '.join(entries)}.",
+            file=sys.stderr,
+        )
         return 2
     if given.family and given.family not in {e.family for e in entries.values()}:
         families = sorted({e.family for e in entries.values()})
-        print(f"there is no family '{given.family}'{nearest(given.family, families)} Families: {', '.join(families)}.", file=sys.stderr)
+        print(
+            f"there is no family '{given.family}'{nearest(given.family, families)} Families: {', '.join(families)}.",
+            file=sys.stderr,
+        )
         return 2
     chosen = [e for e in entries.values() if given.all or e.name in given.names or e.family == given.family]
     if given.pages:

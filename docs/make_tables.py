@@ -1,6 +1,6 @@
 """Write the generated tables: the systems into README.md, their settings into docs/settings.md. `make docs` runs it.
 
-The README has the marks `<!-- systems -->` and `<!-- /systems -->`; what stands between them is replaced. With `--check` nothing is
+The README has the marks `<!-- systems ... -->` and `<!-- /systems -->`; what stands between them is replaced. With `--check` nothing is
 written, and the exit code is 1 where a file is not up to date.
 """
 
@@ -61,7 +61,7 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     if readme.exists():
         text = readme.read_text(encoding="utf-8")
-        mark = re.compile(r"(<!-- systems -->\n).*?(<!-- /systems -->)", re.DOTALL)
+        mark = re.compile(r"(<!-- systems\b[^>]*-->\n).*?(<!-- /systems -->)", re.DOTALL)
         found[readme] = mark.sub(lambda m: m[1] + systems() + "\n" + m[2], text)
     return found
 

@@ -3,8 +3,14 @@
 set -eu
 genzoo=${GENZOO:-genzoo}
 steps=${STEPS:-600}
-$genzoo train dcgan data=digits steps="$steps" name=demo
-run=$(ls -td runs/demo runs/demo-* 2>/dev/null | head -n 1)
+# Every call makes a run of its own: demo, demo-2, demo-3 ...
+name=demo number=1
+while [ -e "runs/$name" ]; do
+    number=$((number + 1))
+    name="demo-$number"
+done
+run="runs/$name"
+$genzoo train dcgan data=digits steps="$steps" width=32 ema=0.99 name="$name"
 $genzoo sample "$run" n=64 seed=1
 $genzoo walk "$run" seed=1
 echo "The pictures are in $run: samples/ and training.gif show the training, outputs/ the samples and the walk."

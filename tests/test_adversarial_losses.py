@@ -78,7 +78,10 @@ def test_patches_are_averaged_like_any_logits():
 
 
 def test_unknown_objective_names_the_known_ones():
-    for call in (lambda: discriminator_loss("wgan", torch.ones(1), torch.ones(1)), lambda: generator_loss("x", torch.ones(1))):
+    for call in (
+        lambda: discriminator_loss("wgan", torch.ones(1), torch.ones(1)),
+        lambda: generator_loss("x", torch.ones(1)),
+    ):
         with pytest.raises(ValueError, match="least-squares"):
             call()
 
@@ -147,4 +150,6 @@ def test_r1_by_hand():
     """D(x) = ½‖x‖² has gradient x, so the penalty is γ/2 · mean ‖x‖²."""
     x = torch.randn(6, 2, 3, 3)
     expected = 0.5 * 4 * x.flatten(1).square().sum(1).mean()
-    assert r1_penalty(lambda v: 0.5 * v.flatten(1).square().sum(1), x, gamma=4).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert r1_penalty(lambda v: 0.5 * v.flatten(1).square().sum(1), x, gamma=4).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )

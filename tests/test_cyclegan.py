@@ -205,10 +205,9 @@ def test_cycle_loss_teaches_the_way_back():
         torch.manual_seed(0)
         system = create(name, **{**TINY, "width": 8}, lr=2e-3)
         update = Update(system)
-        for _ in range(40):
-            a = torch.rand(4, 3, 1, 1) * 2 - 1
-            a = (a + 0.2 * torch.randn(4, 3, 8, 8)).clamp(-1, 1)
-            system.training_step({"a": a, "b": -a.roll(1, 0)}, update)
+        for _ in range(50):
+            a, b = batch(4).values()
+            system.training_step({"a": a, "b": b}, update)
         home = system.translate(system.translate(a), direction="b2a")
         errors[name] = F.l1_loss(home, a).item()
-    assert errors["cyclegan"] < 0.7 * errors["cyclegan-no-cycle"]
+    assert errors["cyclegan"] < 0.85 * errors["cyclegan-no-cycle"]

@@ -628,6 +628,12 @@ def test_fetching_checks_digests(tmp_path, monkeypatch, small_standard):
     serve(monkeypatch, {**good, "t10k-images-idx3-ubyte.gz": gzipped(b"something else")})
     with pytest.raises(DamagedFile, match="did not send the official file"):
         read("mnist")
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w:gz"):
+        pass
+    serve(monkeypatch, {standard.TARBALL: tar.getvalue()})
+    with pytest.raises(DamagedFile, match="did not send the official file"):
+        read("cifar10")
     asked = serve(monkeypatch, good)
     assert len(read("mnist")) == 7
     assert asked[0].startswith("https://")

@@ -82,7 +82,12 @@ def test_extractor_is_deterministic_and_independent_of_batching():
 def test_more_noise_is_farther():
     base = drawn_one_and_zero().repeat(100, 1, 1, 1)
     g = torch.Generator().manual_seed(0)
-    shifted = torch.stack([x.roll((int(torch.randint(-3, 4, (), generator=g)), int(torch.randint(-3, 4, (), generator=g))), (1, 2)) for x in base])
+    shifted = torch.stack(
+        [
+            x.roll((int(torch.randint(-3, 4, (), generator=g)), int(torch.randint(-3, 4, (), generator=g))), (1, 2))
+            for x in base
+        ]
+    )
     net = extractor("lenet-mnist-v1")
     real = net(shifted[:100])
     distances = []
@@ -121,7 +126,7 @@ def test_inception_file_is_used_as_stated(monkeypatch, tmp_path):
             assert x.shape[1] == 3
             return x.mean(3)[:, 0].repeat(1, 7)[:, :2048]
 
-    with pytest.warns(DeprecationWarning):  # torch's advice against the format that the weights are published in
+    with pytest.warns(DeprecationWarning, match="torch.jit"):  # torch's advice against the published format
         torch.jit.script(Stub()).save(str(tmp_path / "inception-fid.pt"))
     monkeypatch.setenv("GENZOO_WEIGHTS", str(tmp_path))
     net = extractor("inception")
@@ -139,7 +144,9 @@ def test_tf1_bilinear_has_no_half_pixel_centres():
     torch.testing.assert_close(got, torch.tensor([0, 0.5, 1, 1.5, 2, 2.5, 3, 3]).expand(8, 8))
     torch.testing.assert_close(tf1_bilinear(line.transpose(2, 3), 8)[0, 0], got.T)
     # Shrinking takes single pixels, without antialiasing.
-    torch.testing.assert_close(tf1_bilinear(torch.arange(8).view(1, 1, 1, 8).expand(1, 1, 8, 8), 2)[0, 0, 0], torch.tensor([0.0, 4.0]))
+    torch.testing.assert_close(
+        tf1_bilinear(torch.arange(8).view(1, 1, 1, 8).expand(1, 1, 8, 8), 2)[0, 0, 0], torch.tensor([0.0, 4.0])
+    )
 
 
 def counting(name="n", digest="d"):

@@ -8,7 +8,7 @@ import torch
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
-from genzoo.data import DataSettings, Dataset
+from genzoo.data import Dataset, DataSettings
 from genzoo.metrics.extractors import extractor
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.likelihood import evaluate_density
@@ -20,7 +20,9 @@ def images(n, seed=0, side=28):
 
 
 def dataset(n=60, split="test", seed=0, side=28, **settings):
-    return Dataset({"image": images(n, seed, side)}, "toy", split, f"digest-{n}-{seed}", DataSettings("toy", **settings))
+    return Dataset(
+        {"image": images(n, seed, side)}, "toy", split, f"digest-{n}-{seed}", DataSettings("toy", **settings)
+    )
 
 
 class Uniform(System):
@@ -130,7 +132,9 @@ def test_refusals_say_why():
     with pytest.raises(UserError, match="not finite"):
         evaluate_density(FirstPixel(bad=level), dataset())
     with pytest.raises(UserError, match="a, b"):
-        evaluate_density(FirstPixel(), Dataset({"a": images(3), "b": images(3)}, "pairs", "test", "d", DataSettings("x")))
+        evaluate_density(
+            FirstPixel(), Dataset({"a": images(3), "b": images(3)}, "pairs", "test", "d", DataSettings("x"))
+        )
 
 
 @pytest.fixture
@@ -145,7 +149,9 @@ def test_image_report_is_the_distance_with_its_protocol(cache):
     got = image_report(samples, test, net, train=train, seed=5)
     assert got["value"] == pytest.approx(frechet_distance(net(samples), net(test.fields["image"])), rel=1e-9)
     rows = rows_of(train, 40, 5)
-    assert got["floor"] == pytest.approx(frechet_distance(net(train.fields["image"][rows]), net(test.fields["image"])), rel=1e-6)
+    assert got["floor"] == pytest.approx(
+        frechet_distance(net(train.fields["image"][rows]), net(test.fields["image"])), rel=1e-6
+    )
     assert (got["n_fake"], got["n_real"], got["n_floor"], got["split"], got["measure"]) == (40, 80, 40, "test", "FLD")
     for part in ("40 samples", "80 images of toy test", net.digest[:12], "round((x + 1)", "28x28", "seed 5"):
         assert part in got["protocol"]

@@ -61,7 +61,9 @@ def test_collapse_and_noise_are_seen():
 def test_divergences_of_histograms():
     assert kl_to_uniform(torch.tensor([5, 5])) == pytest.approx(0)
     assert kl_to_uniform(torch.tensor([10, 0])) == pytest.approx(math.log(2))
-    assert jsd_to_uniform(torch.tensor([10, 0])) == pytest.approx(0.5 * math.log(4 / 3) + 0.25 * math.log(2 / 3) + 0.25 * math.log(2))
+    assert jsd_to_uniform(torch.tensor([10, 0])) == pytest.approx(
+        0.5 * math.log(4 / 3) + 0.25 * math.log(2 / 3) + 0.25 * math.log(2)
+    )
 
 
 def test_stacked_modes_reads_every_channel_in_its_place():
@@ -71,7 +73,12 @@ def test_stacked_modes_reads_every_channel_in_its_place():
         return torch.nn.functional.one_hot(x.flatten().long(), 10).float()
 
     every = torch.cartesian_prod(*[torch.arange(10)] * 3).view(1000, 3, 1, 1).to(torch.uint8)
-    assert stacked_modes(every, classify) == {"modes": 1000, "kl": pytest.approx(0, abs=1e-12), "n": 1000, "ideal_kl": 999 / 2000}
+    assert stacked_modes(every, classify) == {
+        "modes": 1000,
+        "kl": pytest.approx(0, abs=1e-12),
+        "n": 1000,
+        "ideal_kl": 999 / 2000,
+    }
     # The channels are a base-ten number: swapping them must give another mode.
     two = torch.tensor([[1, 2, 3], [3, 2, 1], [1, 2, 3], [1, 2, 3]], dtype=torch.uint8).view(4, 3, 1, 1)
     got = stacked_modes(two, classify)
@@ -166,7 +173,9 @@ def test_prdc_equals_brute_force():
     fake, real = torch.randn(90, 3, generator=rng()) + 0.7, torch.randn(110, 3, generator=rng(1))
     got = prdc(fake, real, k=3, chunk=17)
     want = brute_prdc(fake.double(), real.double(), 3)
-    assert [got[m] for m in ("precision", "recall", "density", "coverage")] == pytest.approx([float(w) for w in want], abs=1e-6)
+    assert [got[m] for m in ("precision", "recall", "density", "coverage")] == pytest.approx(
+        [float(w) for w in want], abs=1e-6
+    )
 
 
 def test_prdc_of_equal_and_of_far_sets():

@@ -25,7 +25,18 @@ def proofs(monkeypatch):
 def fake_entries(proofs, value=3.0):
     def one(p):
         p.record["runs"].append({"system": "vae", "data": "mnist", "steps": 5, "channels": [1, 2], "seconds": 1.5})
-        p.measure("NLL", value, unit="nats", se=0.25, n=10000, split="test", protocol="exact", published="1 | 2", better="lower", goal=3)
+        p.measure(
+            "NLL",
+            value,
+            unit="nats",
+            se=0.25,
+            n=10000,
+            split="test",
+            protocol="exact",
+            published="1 | 2",
+            better="lower",
+            goal=3,
+        )
         p.measure("FLD", 20.0, protocol="exact", baseline={"real": 1.95, "gmm-100": 22.0})
         p.picture("samples", torch.zeros(4, 1, 8, 8), "four grey squares")
         p.note("a\n   note")
@@ -80,7 +91,11 @@ def test_pages_are_a_function_of_the_records(proofs, tmp_path):
 def test_running_one_again_changes_only_its_own(proofs, tmp_path):
     before = run(proofs, fake_entries(proofs), tmp_path, "one", "two")
     after = run(proofs, fake_entries(proofs, value=4.0), tmp_path, "one")
-    assert {name for name in before if before[name] != after[name]} == {"records/one.json", "autoencoding.md", "README.md"}
+    assert {name for name in before if before[name] != after[name]} == {
+        "records/one.json",
+        "autoencoding.md",
+        "README.md",
+    }
     old, new = (files["README.md"].decode().splitlines() for files in (before, after))
     changed = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
     assert len(changed) == 1
@@ -98,7 +113,9 @@ def test_a_proof_that_fails_keeps_the_old_record(proofs, tmp_path):
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        proofs.run_proof(proofs.Entry("two", "gaussian", "density", 1, "it too", broken), tmp_path / "results", tmp_path / "work")
+        proofs.run_proof(
+            proofs.Entry("two", "gaussian", "density", 1, "it too", broken), tmp_path / "results", tmp_path / "work"
+        )
     assert texts(tmp_path / "results") == before
 
 
@@ -136,6 +153,13 @@ def test_records_name_the_machine_and_the_command(proofs, tmp_path):
     assert record["machine"]["torch"] == torch.__version__
     assert record["machine"]["cores"] >= 1
     assert record["seconds"] >= 0
+
+
+def test_records_name_no_folder_of_the_machine(proofs, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "data"))
+    p = proofs.Proof(fake_entries(proofs)["one"], tmp_path, tmp_path / "work")
+    p.measure("x", 1.0, protocol=f"images of {tmp_path}/data/textures and {proofs.ROOT}/runs/proofs/one/a.png")
+    assert p.record["measures"][0]["protocol"] == "images of $GENZOO_DATA/textures and runs/proofs/one/a.png"
 
 
 def test_command_line_refuses_clearly(proofs, tmp_path, monkeypatch, capsys):

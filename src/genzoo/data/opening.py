@@ -56,7 +56,7 @@ def open_data(
         raise UserError(f"split={split} is not known; give train or test")
     if settings.data in POINTS:
         return _toy(settings, kind, split, seed)
-    source = find(settings.data, kind)
+    source = find(settings.data, kind, quiet=quiet)
     try:
         if isinstance(source, ArrayFile) and kind in ("points", "image"):
             found = source.points()
@@ -171,7 +171,7 @@ class TwoSides:
             source.close()
 
 
-def find(text: str, kind: str) -> Source:
+def find(text: str, kind: str, *, quiet: bool = False) -> Source:
     """The source that a person means.
 
     Raises:
@@ -184,14 +184,14 @@ def find(text: str, kind: str) -> Source:
             raise UserError(
                 f"data={text} names two sides, which only a system for unpaired data takes (this one takes {kind})"
             )
-        return TwoSides(find(a, "image"), find(b, "image"))
+        return TwoSides(find(a, "image", quiet=quiet), find(b, "image", quiet=quiet))
     if text.startswith("hf:"):
         return Hub(text[3:])
     key = text.lower().replace("_", "-")
     if key in EMBEDDED:
         return Embedded(key)
     if key in STANDARD:
-        return Standard(key, cache_root())
+        return Standard(key, cache_root(), quiet=quiet)
     if not path.exists() and os.environ.get("GENZOO_DATA"):
         path = next((p for p in [Path(os.environ["GENZOO_DATA"]).expanduser() / text] if p.is_dir()), path)
     if not path.exists():

@@ -13,8 +13,8 @@ class DataSettings:
     """Which data, and in what form it reaches a system.
 
     Args:
-        data: Name of a set (digits, garments, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral), path of a folder,
-            archive, array file or image, or hf:NAME.
+        data: Name of a set (digits, garments, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral), path of a folder
+            (also its name below $GENZOO_DATA), archive, array file or image, or hf:NAME.
         size: Height and width in pixels (64 is 64x64; 48,64 is height 48, width 64); the images' own size where all
             share one of at most 256, else 64.
         channels: 1 gray, 2 gray with alpha, 3 RGB, 4 RGB with alpha; gray where all images are gray, else RGB.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import sys
 import tarfile
 import urllib.error
 import urllib.request
@@ -64,11 +65,12 @@ class Standard:
     Args:
         name: Which.
         cache: Folder that fetched files go to.
+        quiet: Do not say on stderr what is being fetched.
     """
 
-    def __init__(self, name: str, cache: Path) -> None:
+    def __init__(self, name: str, cache: Path, *, quiet: bool = False) -> None:
         assert name in STANDARD
-        self.name = name
+        self.name, self.quiet = name, quiet
         self._home = cache / "fetched" / name
         self._found: dict[str, Path] = {}
 
@@ -133,6 +135,8 @@ class Standard:
             if (self._home / file).exists():
                 continue
             part = self._home / f".{file}.{os.getpid()}.part"
+            if not self.quiet:
+                print(f"data: fetching {ADDRESS[self.name]}{file}", file=sys.stderr, flush=True)
             try:
                 with urllib.request.urlopen(ADDRESS[self.name] + file, timeout=20) as reply, open(part, "wb") as out:
                     room = sum(SIZES[f] for f in FILES[self.name])
@@ -186,8 +190,10 @@ def _expand(path: Path, file: str, *, packed: bool = False) -> bytes:
     limit = SIZES[file] + 1
     if path.name == TARBALL or (packed and file in BINS):
         with tarfile.open(path, "r:gz") as tar:
-            member = tar.extractfile(next(m for m in tar if m.name.rsplit("/", 1)[-1] == file and m.isreg()))
-            assert member is not None
+            found = next((m for m in tar if m.name.rsplit("/", 1)[-1] == file and m.isreg()), None)
+            member = tar.extractfile(found) if found else None
+            if member is None:
+                raise KeyError(f"{file} is not in it")
             return member.read(limit)
     with gzip.open(path) if packed or path.suffix == ".gz" else open(path, "rb") as f:
         return f.read(limit)

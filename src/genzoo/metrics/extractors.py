@@ -92,7 +92,9 @@ def extractor(name: str) -> Extractor:
     if name == INCEPTION:
         return _inception()
     if name not in bundled():
-        raise UserError(f"there is no feature extractor '{name}'{nearest(name, available())} There are: {', '.join(available())}.")
+        raise UserError(
+            f"there is no feature extractor '{name}'{nearest(name, available())} There are: {', '.join(available())}."
+        )
     net, card = load_lenet(name)
     return Extractor(
         name=name,
@@ -197,7 +199,9 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
         content: Digest of `images` (a data set's digest with its split).
         net: The extractor.
     """
-    key = hashlib.sha256(f"{content} {net.name} {net.digest} {net.resize}".encode() + rows.astype(np.int64).tobytes()).hexdigest()
+    key = hashlib.sha256(
+        f"{content} {net.name} {net.digest} {net.resize}".encode() + rows.astype(np.int64).tobytes()
+    ).hexdigest()
     path = cache_folder() / f"{key[:32]}.npy"
     if path.is_file():
         try:

@@ -37,7 +37,9 @@ class Moments:
     def update(self, features: Tensor) -> Moments:
         """Take in features [N, D]; returns itself."""
         if features.ndim != 2 or features.shape[1] != len(self.mean):
-            raise ValueError(f"moments of {len(self.mean)} features take [N, {len(self.mean)}], not {tuple(features.shape)}")
+            raise ValueError(
+                f"moments of {len(self.mean)} features take [N, {len(self.mean)}], not {tuple(features.shape)}"
+            )
         x = features.detach().to("cpu", torch.float64)
         other = Moments(x.shape[1])
         if len(x):

@@ -15,7 +15,9 @@ from genzoo.data import Batches, Dataset, to_float
 
 
 @torch.no_grad()
-def evaluate_density(system: System, dataset: Dataset, *, n: int | None = None, batch: int = 200, seed: int = 0) -> dict[str, Any]:
+def evaluate_density(
+    system: System, dataset: Dataset, *, n: int | None = None, batch: int = 200, seed: int = 0
+) -> dict[str, Any]:
     """Score a data set, every example once, the last partial batch included, without augmentation.
 
     The mean is the sum over examples by their number (never a mean of batch means), in float64.
@@ -38,7 +40,9 @@ def evaluate_density(system: System, dataset: Dataset, *, n: int | None = None, 
         raise UserError(f"{type(system).__name__} gives no likelihood; it can be judged by its samples only")
     field = next((f for f in ("image", "points") if f in dataset.fields), None)
     if field is None:
-        raise UserError(f"{dataset.name} has neither images nor points to score; its fields are {', '.join(dataset.fields)}")
+        raise UserError(
+            f"{dataset.name} has neither images nor points to score; its fields are {', '.join(dataset.fields)}"
+        )
     start = time.time()
     total = min(n or len(dataset), len(dataset))
     generator = torch.Generator(system.device).manual_seed(seed)
@@ -58,13 +62,19 @@ def evaluate_density(system: System, dataset: Dataset, *, n: int | None = None, 
     assert len(scores) == total, f"scored {len(scores)} of {total}"
     if not torch.isfinite(scores).all():
         bad = int((~torch.isfinite(scores)).sum())
-        raise UserError(f"{bad} of {total} examples have a log-likelihood that is not finite; the mean would be meaningless")
+        raise UserError(
+            f"{bad} of {total} examples have a log-likelihood that is not finite; the mean would be meaningless"
+        )
     nats = float(scores.sum() / total)
     se = float(scores.std() / math.sqrt(total)) if total > 1 else math.nan
     record: dict[str, Any] = {"measure": "log-likelihood", "nats": nats, "nll": -nats, "se": se}
     if field == "image":
         dims = math.prod(dataset.facts()["shape"])
-        record |= {"bits_per_dim": -nats / (dims * math.log(2)), "bits_per_dim_se": se / (dims * math.log(2)), "dims": dims}
+        record |= {
+            "bits_per_dim": -nats / (dims * math.log(2)),
+            "bits_per_dim_se": se / (dims * math.log(2)),
+            "dims": dims,
+        }
     binarised = f", binarised ({dataset.settings.binarize})" if dataset.settings.binarize != "none" else ""
     record |= {
         "n": total,

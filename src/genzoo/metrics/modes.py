@@ -98,4 +98,9 @@ def stacked_modes(images: Tensor, classify: Callable[[Tensor], Tensor], *, digit
     code = (read * torch.tensor([digits**2, digits, 1])).sum(1)
     histogram = torch.bincount(code, minlength=digits**3)
     n = len(images)
-    return {"modes": int((histogram > 0).sum()), "kl": kl_to_uniform(histogram), "n": n, "ideal_kl": (digits**3 - 1) / (2 * n)}
+    return {
+        "modes": int((histogram > 0).sum()),
+        "kl": kl_to_uniform(histogram),
+        "n": n,
+        "ideal_kl": (digits**3 - 1) / (2 * n),
+    }

@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def nearest(samples: Tensor, reference: Tensor | np.ndarray, *, k: int = 1, chunk: int = 10_000) -> tuple[Tensor, Tensor]:
+def nearest(
+    samples: Tensor, reference: Tensor | np.ndarray, *, k: int = 1, chunk: int = 10_000
+) -> tuple[Tensor, Tensor]:
     """Return the k nearest reference images of every sample in pixel space: distances and indices, [N, k], nearest first.
 
     The distance is the root of the mean squared difference in grey levels. Equal distances go to the lower index.
@@ -20,7 +22,9 @@ def nearest(samples: Tensor, reference: Tensor | np.ndarray, *, k: int = 1, chun
         chunk: Reference images at a time.
     """
     if samples.dtype != torch.uint8 or tuple(samples.shape[1:]) != tuple(reference.shape[1:]):
-        raise ValueError(f"samples must be uint8 [N, {', '.join(map(str, reference.shape[1:]))}], not {tuple(samples.shape)}")
+        raise ValueError(
+            f"samples must be uint8 [N, {', '.join(map(str, reference.shape[1:]))}], not {tuple(samples.shape)}"
+        )
     # Grey levels are whole numbers, so squared distances are exact in float64: a copy has distance 0, not nearly 0.
     x = samples.flatten(1).double()
     squares = x.square().sum(1, keepdim=True)

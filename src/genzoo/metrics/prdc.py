@@ -21,7 +21,9 @@ def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 1000) -> dict[s
         chunk: Rows of a distance matrix at a time.
     """
     if min(len(fake), len(real)) <= k:
-        raise ValueError(f"k={k} neighbours need more than {k} examples on each side, there are {len(fake)} and {len(real)}")
+        raise ValueError(
+            f"k={k} neighbours need more than {k} examples on each side, there are {len(fake)} and {len(real)}"
+        )
     fake, real = fake.float(), real.float()
     real_radius, fake_radius = radii(real, k, chunk), radii(fake, k, chunk)
     inside_real = torch.zeros(len(fake))  # how many real neighbourhoods each fake is in

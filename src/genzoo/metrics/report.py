@@ -38,11 +38,17 @@ def real_features(dataset: Dataset, net: Extractor, *, n: int | None = None, see
         UserError: The data are not plain images.
     """
     if "image" not in dataset.fields:
-        raise UserError(f"{dataset.name} has no plain images to compare samples with; its fields are {', '.join(dataset.fields)}")
+        raise UserError(
+            f"{dataset.name} has no plain images to compare samples with; its fields are {', '.join(dataset.fields)}"
+        )
     if dataset.settings.binarize == "dynamic":
-        raise UserError("features of dynamically binarised data are not defined: the images differ in every pass; give binarize=static")
+        raise UserError(
+            "features of dynamically binarised data are not defined: the images differ in every pass; give binarize=static"
+        )
     images = dataset.fields["image"]
-    _, height, width = dataset.facts()["shape"]  # less than the stored size where batches are crops: the middle stands for them
+    _, height, width = dataset.facts()[
+        "shape"
+    ]  # less than the stored size where batches are crops: the middle stands for them
     top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
     images = images[:, :, top : top + height, left : left + width]
     return cached_features(images, rows_of(dataset, n, seed), f"{dataset.digest} {dataset.split} {height}x{width}", net)

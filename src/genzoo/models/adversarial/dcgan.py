@@ -135,7 +135,7 @@ class DCGAN(System):
         prior: Law of each latent dimension, normal(0, 1) or uniform(-1, 1).
         objective: What the two players minimise.
         critic_steps: Discriminator steps for each generator step.
-        clip: Bound on every discriminator weight after its step (WGAN); none for no bound.
+        weight_clip: Bound on every discriminator weight after its step (WGAN); none for no bound.
         penalty: Gradient penalty on the discriminator; needs d_norm other than batch.
         penalty_weight: Weight of the penalty (lambda of wgan-gp and dragan, gamma of r1).
         d_norm: Normalisation in the discriminator.
@@ -157,7 +157,7 @@ class DCGAN(System):
         "mm-gan": {"objective": "minimax"},
         "ns-gan": {"objective": "non-saturating"},
         "lsgan": {"objective": "least-squares"},
-        "wgan": {"objective": "wasserstein", "clip": 0.01, "critic_steps": 5, "optimizer": "rmsprop", "lr": 5e-5},
+        "wgan": {"objective": "wasserstein", "weight_clip": 0.01, "critic_steps": 5, "optimizer": "rmsprop", "lr": 5e-5},
         "wgan-gp": {
             "objective": "wasserstein",
             "penalty": "wgan-gp",
@@ -184,7 +184,7 @@ class DCGAN(System):
         prior: Literal["normal", "uniform"] = "normal",
         objective: Objective = "non-saturating",
         critic_steps: Annotated[int, Field(ge=1, le=100)] = 1,
-        clip: Annotated[float, Field(gt=0, le=10)] | None = None,
+        weight_clip: Annotated[float, Field(gt=0, le=10)] | None = None,
         penalty: Literal["none", "wgan-gp", "dragan", "r1"] = "none",
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
         d_norm: Literal["batch", "instance", "layer", "none"] = "batch",
@@ -209,7 +209,7 @@ class DCGAN(System):
                 "are penalised one by one. Give d_norm=none, layer or instance."
             )
         self.latent_size, self.prior = latent, prior
-        self.objective, self.critic_steps, self.clip = objective, critic_steps, clip
+        self.objective, self.critic_steps, self.weight_clip = objective, critic_steps, weight_clip
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self.instance_noise, self.augment = instance_noise, augment
         self.lr, self.d_lr, self.optimizer, self.betas = lr, d_lr or lr, optimizer, (beta1, beta2)
@@ -242,9 +242,9 @@ class DCGAN(System):
         elif self.penalty == "r1":
             d_loss = d_loss + r1_penalty(self.D, real, gamma=self.penalty_weight)
         update("d", d_loss)
-        if self.clip is not None:
+        if self.weight_clip is not None:
             for p in self.D.parameters():
-                p.data.clamp_(-self.clip, self.clip)
+                p.data.clamp_(-self.weight_clip, self.weight_clip)
         logs = {"d_loss": d_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
 
         if generator_too:

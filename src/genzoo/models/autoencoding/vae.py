@@ -71,16 +71,18 @@ class VAE(System):
         "vae-2d": {"latent": 2},
         "conv-vae": {"architecture": "conv", "depth": 3, "latent": 64},
         "vae-burda": {
+            "likelihood": "bernoulli",
             "latent": 50,
             "hidden": 200,
             "depth": 2,
             "activation": "tanh",
+            "lr": 1e-3,
             "adam_eps": 1e-4,
             "schedule": "iwae-paper",
         },
     }
     tiny = {"shape": (1, 8, 8), "latent": 3, "hidden": 16, "width": 8, "depth": 1}
-    defaults = {"steps": 60000, "batch": 100, "ema": 0.999}
+    defaults = {"steps": 60000, "batch": 100, "ema": 0.999, "warmup": 0.005}
     likelihood: ClassVar[str] = "lower bound: importance-weighted, 64 samples of z per image"
 
     def __init__(
@@ -98,7 +100,7 @@ class VAE(System):
         beta: Annotated[float, Field(ge=0, le=1000)] = 1.0,
         importance_samples: Annotated[int, Field(ge=1, le=5000)] = 1,
         sigma: Annotated[float, Field(gt=0, le=10)] | None = None,
-        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
         adam_eps: Annotated[float, Field(gt=0, le=1)] = 1e-4,
         schedule: Literal["constant", "cosine", "iwae-paper"] = "cosine",
     ) -> None:

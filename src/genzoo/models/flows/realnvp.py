@@ -66,10 +66,10 @@ class RealNVP(System):
     paper = "arXiv:1605.08803"
     data = "image"
     presets = {
-        "realnvp-paper": {"scales": 2, "width": 64, "blocks": 8, "fold": False, "widen": True},
+        "realnvp-paper": {"scales": 2, "width": 64, "blocks": 8, "fold": False, "widen": True, "lr": 1e-3},
     }
     tiny = {"shape": (1, 8, 8), "width": 8, "blocks": 1, "couplings": 2}
-    defaults = {"steps": 50000, "batch": 64, "ema": 0.999}
+    defaults = {"steps": 50000, "batch": 32, "ema": 0.999, "clip": 10.0, "warmup": 0.01}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
 
     def __init__(
@@ -79,13 +79,13 @@ class RealNVP(System):
         levels: Annotated[int, Field(ge=2, le=256)] = 256,
         scales: Annotated[int, Field(ge=1, le=7)] = 2,
         couplings: Annotated[int, Field(ge=1, le=32)] = 3,
-        width: Annotated[int, Field(ge=1, le=1024)] = 32,
+        width: Annotated[int, Field(ge=1, le=1024)] = 24,
         blocks: Annotated[int, Field(ge=1, le=32)] = 2,
         fold: bool = True,
         widen: bool = False,
         alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05,
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-5,
-        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
     ) -> None:
         super().__init__()
         self.shape, self.levels, self.alpha = tuple(shape), levels, alpha

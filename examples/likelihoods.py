@@ -1,0 +1,16 @@
+"""Systems with a likelihood, side by side on the same held-out digits: a question that is put to a capability, not to names."""
+
+from __future__ import annotations
+
+import genzoo
+from genzoo.core.registry import system_class
+from genzoo.core.system import capabilities
+
+for entry in genzoo.list_systems():
+    cls = system_class(entry.name)
+    if "density" not in capabilities(cls) or entry.data != "image":
+        continue
+    fits = {} if "fits" in capabilities(cls) else {"steps": 100}
+    run = genzoo.train(entry.name, "digits", size=8, quiet=True, **fits)
+    score = genzoo.evaluate(run)["measures"]["bits/dim"]
+    print(f"{entry.name:12s} {score['value']:.3f} ± {score['se']:.3f} bits/dim ({score['likelihood']})")
