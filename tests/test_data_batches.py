@@ -140,3 +140,10 @@ def test_floats(layout):
     assert x.is_contiguous(memory_format=layout or torch.contiguous_format)
     assert batch["label"].dtype == torch.int64
     assert batch["points"].tolist() == [[2.5, 1.0]]
+
+
+def test_points_in_batches():
+    points = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    data = dataset(fields={"points": points})
+    assert data.facts() == {"shape": (2,), "classes": 0, "levels": 256}
+    assert sorted(stream(Batches(data, 3, 0), 3, "points")) == sorted(points.tolist())

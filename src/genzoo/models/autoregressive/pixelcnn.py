@@ -249,15 +249,16 @@ class PixelCNN(System):
     def _raster(self, x: Tensor, known: Tensor, uniform: Tensor, temperature: float, cached: bool) -> Tensor:
         colours, height, width = self.shape
         past = Past(height, width)
+        net = self.net.forward  # past a compiled call: that would be compiled anew for every pixel
         given = known.all(0)[0].tolist()
         for row, col in itertools.product(range(height), range(width)):
             past.at = row, col
             if given[row][col]:
                 if cached:
-                    self.net(x[:, :, row, col], past)
+                    net(x[:, :, row, col], past)
                 continue
             for c in range(colours):
-                out = self.net(x[:, :, row, col], past) if cached else self.net(x)[:, :, row, col]
+                out = net(x[:, :, row, col], past) if cached else net(x)[:, :, row, col]
                 drawn = self._pick(out, c, uniform[:, c, row, col], temperature)
                 x[:, c, row, col] = torch.where(known[:, 0, row, col], x[:, c, row, col], drawn)
             if cached:
