@@ -7,6 +7,7 @@
 * bare: the system's own `training_step` in channels-last with fused Adam and `backward(inputs=...)`, and nothing else.
 * genzoo: the trainer's step, with its batches, schedules, guards and logs (without averaged weights, which the others lack).
 * genzoo + ema: the same with averaged weights.
+* genzoo, bf16: the same with precision=bf16, which pays on processors with bf16 arithmetic (avx512_bf16, amx).
 
 The loops are interleaved round by round, in changing order, so that other load on the machine meets all alike; medians are over
 rounds. `--cpu-time` counts this process's CPU time and not the clock: right on a busy machine with one thread.
@@ -15,6 +16,7 @@ rounds. `--cpu-time` counts this process's CPU time and not the clock: right on 
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import statistics
 import tempfile
@@ -44,7 +46,7 @@ def plain_nets(size: int, width: int) -> tuple[nn.Module, nn.Module]:
         g += [nn.BatchNorm2d(a), nn.ReLU(True), nn.ConvTranspose2d(a, b or 3, 4, 2, 1, bias=b is None)]
     channels.reverse()
     d: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2, True)]
-    for a, b in zip(channels, channels[1:], strict=False):
+    for a, b in itertools.pairwise(channels):
         d += [nn.Conv2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2, True)]
     return nn.Sequential(*g, nn.Tanh()), nn.Sequential(*d, nn.Conv2d(channels[-1], 1, 4), nn.Flatten(0))
 
@@ -96,7 +98,9 @@ def bare_loop(batches: Callable[[], Tensor], size: int, width: int) -> Step:
     return lambda: system.training_step({"image": batches()}, update)
 
 
-def trainer_loop(folder: Path, data: str, size: int, width: int, batch: int, ema: float) -> Step:
+def trainer_loop(
+    folder: Path, data: str, size: int, width: int, batch: int, ema: float = 0.0, precision: str = "fp32"
+) -> Step:
     """One step of the trainer."""
     dataset = open_data(DataSettings(data), quiet=True)
     system = DCGAN((3, size, size), width=width).to(memory_format=torch.channels_last)
@@ -104,7 +108,7 @@ def trainer_loop(folder: Path, data: str, size: int, width: int, batch: int, ema
     trainer = Trainer(
         system,
         dataset,
-        Runtime(torch.device("cpu"), "fp32"),
+        Runtime(torch.device("cpu"), precision),
         settings,
         new_run(str(folder), None, "bench"),
         {},
@@ -151,8 +155,9 @@ def main() -> None:
         loops: dict[str, Step] = {
             "plain": plain_loop(batches(torch.contiguous_format), a.size, a.width, a.batch),
             "bare": bare_loop(batches(torch.channels_last), a.size, a.width),
-            "genzoo": trainer_loop(folder, data, a.size, a.width, a.batch, 0.0),
-            "genzoo + ema": trainer_loop(folder, data, a.size, a.width, a.batch, 0.999),
+            "genzoo": trainer_loop(folder, data, a.size, a.width, a.batch),
+            "genzoo + ema": trainer_loop(folder, data, a.size, a.width, a.batch, ema=0.999),
+            "genzoo, bf16": trainer_loop(folder, data, a.size, a.width, a.batch, precision="bf16"),
         }
         times: dict[str, list[float]] = {name: [] for name in loops}
         order = list(loops)
@@ -179,6 +184,7 @@ def main() -> None:
 
     print(f"genzoo trains at {ratio('plain', 'genzoo'):.2f} times the rate of the plain loop")
     print(f"with averaged weights: {ratio('plain', 'genzoo + ema'):.2f} times")
+    print(f"with precision=bf16: {ratio('plain', 'genzoo, bf16'):.2f} times")
     print(f"the trainer costs {100 * (ratio('genzoo', 'bare') - 1):+.1f} % over the bare maths")
 
 

@@ -92,7 +92,7 @@ def efros_leung_textures(p: Proof) -> None:
         filled, holed, psnr, mean_psnr = _hole(system, exemplar)
         p.measure(
             f"{name}: PSNR inside the hole", psnr, unit="dB", baseline={"mean colour": mean_psnr}, n=256,
-            protocol="16x16 hole in the middle of the exemplar, filled from the image's own fully known windows. Non-parametric sampling draws a "
+            protocol="16x16 hole in the middle of the exemplar, filled from the image's own fully known windows. Non-parametric sampling draws a"
             "possible texture, not the expected one: the mean colour has the better PSNR and is no texture",
         )  # fmt: skip
         p.picture(

@@ -286,7 +286,7 @@ def _number(value: float) -> str:
 
 
 def _cell(row: dict[str, Any]) -> str:
-    error = f" ± {_number(row['se'])}" if "se" in row else ""
+    error = f" ± {row['se']:.2g}" if "se" in row else ""
     return f"{_number(row['value'])}{error} {row.get('unit', '')}".strip()
 
 
@@ -327,7 +327,7 @@ def _section(record: dict[str, Any]) -> list[str]:
     for r in record["measures"]:
         if "protocol" in r:
             protocols.setdefault(r["protocol"], []).append(r["name"])
-    lines += [f"- {', '.join(names)}: {text}" for text, names in protocols.items()] + [""] * bool(protocols)
+    lines += [f"- *{'; '.join(names)}*: {text}" for text, names in protocols.items()] + [""] * bool(protocols)
     for p in record["pictures"]:
         lines += [f"![{p['caption']}](pictures/{p['file']})", "", f"*{p['caption']}*", ""]
     lines += [f"- {text}" for text in record["notes"]] + [""] * bool(record["notes"])

@@ -70,7 +70,7 @@ def test_pages_say_what_was_measured(proofs, tmp_path):
     page = files["autoencoding.md"].decode()
     assert "| NLL | 3 ± 0.25 nats | 10,000 | test |  | 1 \\| 2 | met (≤ 3) |" in page
     assert "| FLD | 20.00 |  |  | real 1.95 · gmm-100 22.00 |  |  |" in page
-    assert "- NLL, FLD: exact" in page
+    assert "- *NLL; FLD*: exact" in page
     assert "![four grey squares](pictures/one-samples.png)" in page
     assert "- a note" in page
     assert "genzoo train vae data=mnist steps=5 channels=1,2` in 1.5 s" in page

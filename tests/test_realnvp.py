@@ -207,7 +207,7 @@ def test_points_are_fitted_to_better_than_a_gaussian():
     angle = torch.rand(4000, generator=gen()) * 2 * math.pi
     x = torch.stack([angle.cos(), angle.sin()], 1) * 2 + 0.1 * torch.randn(4000, 2, generator=gen(1))
     torch.manual_seed(0)
-    model = RealNVP((2,), width=32, lr=5e-3)
+    model = RealNVP((2,), width=32, couplings=2, lr=5e-3)
     train(model, "points", lambda: x[torch.randint(4000, (256,))], 200)
     gaussian = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov()).log_prob(x).mean()
     assert model.log_prob(x).mean() > gaussian + 0.5

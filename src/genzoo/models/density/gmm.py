@@ -170,6 +170,12 @@ class GMM(System):
         bound = joint - 0.5 * cell_variance(self.levels) * self._per_component(precision_trace)
         return discrete_log_prob(bound.logsumexp(1), self.dims, self.levels)
 
+    def _penalised(self, joint: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what EM climbs: `joint` with the noise and ridge terms, [B, K], and its objective per example, [B]."""
+        penalised = joint - 0.5 * self.added * self._per_component(precision_trace)
+        objective = penalised.logsumexp(1)
+        return penalised, discrete_log_prob(objective, self.dims, self.levels) if self.is_image else objective
+
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """Return nats per example, [B]: a lower bound on the mass of the discrete image, or the density of points.
@@ -245,10 +251,9 @@ class GMM(System):
             self.seen += len(x)
             return
         joint = self._joint(x)
-        penalised = joint - 0.5 * self.added * self._per_component(precision_trace)
-        objective = penalised.logsumexp(1)
+        penalised, objective = self._penalised(joint)
         self.running_scores += torch.stack([objective.sum(), self._scores(joint).sum()])
-        self._accumulate(x, (penalised - objective[:, None]).exp())
+        self._accumulate(x, penalised.softmax(1))
         self.seen += len(x)
 
     def _accumulate(self, x: Tensor, responsibility: Tensor) -> None:
@@ -364,8 +369,12 @@ class GMM(System):
         self.begun.fill_(True)
         self.iteration.zero_()
         self.previous.fill_(-math.inf)
-        objective = (joint - 0.5 * self.added * self._per_component(precision_trace)).logsumexp(1).mean()
-        return {"log_likelihood": self._scores(joint).mean(), "objective": objective, "restart": self.restart.clone()}
+        _, objective = self._penalised(joint)
+        return {
+            "log_likelihood": self._scores(joint).mean(),
+            "objective": objective.mean(),
+            "restart": self.restart.clone(),
+        }
 
 
 def _k_means(x: Tensor, k: int, generator: Generator, steps: int = 20) -> Tensor:
