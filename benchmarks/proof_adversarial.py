@@ -127,12 +127,12 @@ def dcgan_stacked(p: Proof) -> None:
     generator = torch.Generator().manual_seed(0)
     folder = Path(p.work)
     folder.mkdir(parents=True, exist_ok=True)
-    stacked = stack_digits(torch.from_numpy(train.fields["image"][:]), 60_000, generator=generator)
+    stacked = stack_digits(torch.from_numpy(np.array(train.fields["image"])), 60_000, generator=generator)
     np.savez(folder / "stacked-mnist.npz", images=stacked.permute(0, 2, 3, 1).numpy())
     run = p.train("dcgan", str(folder / "stacked-mnist.npz"), steps=8_000, seed=0, precision="bf16")
     read = partial(classify, "lenet-mnist-v1")
     real = stacked_modes(
-        stack_digits(torch.from_numpy(test.fields["image"][:]), STACKED_SAMPLES, generator=generator), read
+        stack_digits(torch.from_numpy(np.array(test.fields["image"])), STACKED_SAMPLES, generator=generator), read
     )
     found = stacked_modes(to_uint8(genzoo.sample(run, n=STACKED_SAMPLES, seed=0)), read)
     protocol = f"{STACKED_SAMPLES:,} samples, each channel read by lenet-mnist-v1; 60,000 random stacks to train on"

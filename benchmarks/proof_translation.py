@@ -20,7 +20,7 @@ INK, PAPER = torch.tensor([0.9, -0.2, 0.6]), torch.tensor([-0.8, 0.5, 0.2])
 
 def digits(split: str) -> Tensor:
     """MNIST as white ink on black, float32 [N, 3, 32, 32]."""
-    images = open_data(DataSettings("mnist"), split=split, quiet=True).fields["image"][:]
+    images = np.array(open_data(DataSettings("mnist"), split=split, quiet=True).fields["image"])
     return F.pad(torch.from_numpy(images).float() / 127.5 - 1, (2, 2, 2, 2), value=-1).expand(-1, 3, -1, -1)
 
 
@@ -98,7 +98,7 @@ def cyclegan_groceries(p: Proof) -> None:
     run = p.train("cyclegan", "groceries", precision="bf16", **keys)
     test = open_data(DataSettings("groceries", size=64), kind="unpaired", split="test", quiet=True)
     for here, there in (("a", "b"), ("b", "a")):
-        x = torch.from_numpy(test.fields[here][:]).float() / 127.5 - 1
+        x = torch.from_numpy(np.array(test.fields[here])).float() / 127.5 - 1
         y = genzoo.translate(run, x, direction=f"{here}2{there}")
         home = genzoo.translate(run, y, direction=f"{there}2{here}")
         p.measure(
