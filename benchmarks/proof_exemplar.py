@@ -92,8 +92,8 @@ def efros_leung_textures(p: Proof) -> None:
         filled, holed, psnr, mean_psnr = _hole(system, exemplar)
         p.measure(
             f"{name}: PSNR inside the hole", psnr, unit="dB", baseline={"mean colour": mean_psnr}, n=256,
-            protocol="16x16 hole in the middle of the exemplar, filled from the image's own fully known windows. Non-parametric sampling draws a"
-            "possible texture, not the expected one: the mean colour has the better PSNR and is no texture",
+            protocol="16x16 hole in the middle of the exemplar, filled from the image's own fully known windows. Sampling draws a "
+            "possible texture, not the expected one, so the mean colour can have the better PSNR and is still no texture",
         )  # fmt: skip
         p.picture(
             name,
@@ -101,6 +101,11 @@ def efros_leung_textures(p: Proof) -> None:
             f"{name}: exemplar, grown texture, exemplar with a hole, hole filled",
         )
     _speed(p)
+    p.note(
+        "Seen on the pictures: the courses of the bricks go on over the whole grown image and through the hole, with a few joints ending in the "
+        "middle of a brick; grass and gravel have the exemplar's grain, and whole stones and the one leaf of the exemplar are copied more than "
+        "once, as non-parametric sampling does."
+    )
 
 
 def _statistics(p: Proof, name: str, exemplar: torch.Tensor, grown: torch.Tensor) -> None:

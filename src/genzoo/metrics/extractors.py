@@ -186,8 +186,8 @@ def _inception() -> Extractor:
 
 def cache_folder() -> Path:
     """Where features are kept: $GENZOO_CACHE/features, by default under the user's cache folder."""
-    root = os.environ.get("GENZOO_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genzoo"
-    return Path(root) / "features"
+    root = Path(os.environ.get("GENZOO_CACHE") or "~/.cache/genzoo").expanduser()
+    return root / "features"
 
 
 def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Extractor) -> Tensor:

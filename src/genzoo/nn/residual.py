@@ -32,7 +32,7 @@ class WeightNormConv2d(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """Pre-activation residual net with skip sums into the output, which starts at zero (arXiv:1605.08803, section 4.1).
+    """Pre-activation residual net whose output starts at zero (arXiv:1605.08803, section 4.1, without its skip sums into the output).
 
     Args:
         inputs: Input channels.

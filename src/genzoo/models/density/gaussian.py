@@ -48,7 +48,7 @@ class Gaussian(System):
     tiny: ClassVar = {"shape": (1, 8, 8), "rank": 4}
     defaults: ClassVar = {"steps": 10_000, "batch": 1000}
 
-    likelihood: str = "exact"
+    likelihood: str = "exact for points; lower bound by uniform dequantisation for images"
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ class GMM(System):
     tiny: ClassVar = {"shape": (1, 8, 8), "components": 2, "start_points": 64, "max_passes": 3, "ridge": 1e-2}
     defaults: ClassVar = {"steps": 100_000, "batch": 1000}
 
-    likelihood: str = "exact"
+    likelihood: str = "exact for points; lower bound by uniform dequantisation for images"
 
     def __init__(
         self,
