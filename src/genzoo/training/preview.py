@@ -14,11 +14,13 @@ from genzoo.core.system import Batch, Completes, Decodes, Encodes, Samples, Syst
 from genzoo.training.runtime import Runtime, untouched_randomness
 
 COUNT = 36
+FEW = 4
+"""Samples in a picture where each is grown pixel by pixel from an exemplar."""
 FRAMES = 60
 
 
 @torch.no_grad()
-def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0, count: int = COUNT) -> np.ndarray | None:
+def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) -> np.ndarray | None:
     """The picture that tells most of a system: samples, or inputs over their translations. None where it can show nothing yet."""
     was_training = system.training
     system.eval()
@@ -27,6 +29,7 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0, co
             if isinstance(system, Translates):
                 return grid(torch.cat(_translations(system, batch)), columns=8)
             if isinstance(system, Samples):
+                count = FEW if system.data == "exemplar" else COUNT
                 return picture(system.sample(count, generator=generator).float())
             if isinstance(system, Encodes) and isinstance(system, Decodes) and "image" in batch:
                 x = batch["image"][:16]
