@@ -105,7 +105,7 @@ def vae_mnist(p: Proof) -> None:
 @proof("vae-cifar10", system="conv-vae", family="autoencoding", minutes=6)
 def vae_cifar10(p: Proof) -> None:
     """A convolutional VAE on CIFAR-10: a likelihood in bits, and the blur of a pixelwise decoder, measured."""
-    run = p.train("conv-vae", "cifar10", steps=10_000, batch=64, lr=1e-3, latent=128, seed=0)
+    run = p.train("conv-vae", "cifar10", steps=3_000, batch=64, lr=1e-3, latent=128, seed=0)
     system = genzoo.load(run.path)
     test = open_data(DataSettings("cifar10"), split="test", quiet=True)
     record = evaluate_density(system, test, n=2000)

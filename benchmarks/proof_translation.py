@@ -45,7 +45,7 @@ def cyclegan_digits(p: Proof) -> None:
     half = len(train) // 2  # no digit is on both sides: there is no pair to be found
     data = folder_of(Path(p.work), {"white": train[:half], "dyed": dyed(train[half:])})
     keys: dict[str, Any] = {
-        "steps": 2_500,
+        "steps": 1_000,
         "batch": 8,
         "width": 16,
         "blocks": 3,
@@ -94,7 +94,7 @@ def wrong_digits(images: Tensor) -> float:
 @proof("cyclegan-groceries", system="cyclegan", family="translation", minutes=10)
 def cyclegan_groceries(p: Proof) -> None:
     """Photographs of two kinds of groceries turn into each other and come home, without a pair."""
-    keys: dict[str, Any] = {"steps": 4_000, "batch": 1, "width": 24, "blocks": 4, "size": 64, "flip": True, "seed": 0}
+    keys: dict[str, Any] = {"steps": 2_500, "batch": 1, "width": 24, "blocks": 4, "size": 64, "flip": True, "seed": 0}
     run = p.train("cyclegan", "groceries", precision="bf16", **keys)
     test = open_data(DataSettings("groceries", size=64), kind="unpaired", split="test", quiet=True)
     for here, there in (("a", "b"), ("b", "a")):

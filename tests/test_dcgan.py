@@ -113,7 +113,8 @@ def test_every_preset_trains_both_players(name):
 
 def test_presets_are_the_papers():
     assert (
-        create("wgan", **TINY).hparams | {"lr": 5e-5, "weight_clip": 0.01, "critic_steps": 5} == create("wgan", **TINY).hparams
+        create("wgan", **TINY).hparams | {"lr": 5e-5, "weight_clip": 0.01, "critic_steps": 5}
+        == create("wgan", **TINY).hparams
     )
     assert isinstance(create("wgan", **TINY).optimizers()["d"], torch.optim.RMSprop)
     gp = create("wgan-gp", **TINY)

@@ -157,7 +157,13 @@ class DCGAN(System):
         "mm-gan": {"objective": "minimax"},
         "ns-gan": {"objective": "non-saturating"},
         "lsgan": {"objective": "least-squares"},
-        "wgan": {"objective": "wasserstein", "weight_clip": 0.01, "critic_steps": 5, "optimizer": "rmsprop", "lr": 5e-5},
+        "wgan": {
+            "objective": "wasserstein",
+            "weight_clip": 0.01,
+            "critic_steps": 5,
+            "optimizer": "rmsprop",
+            "lr": 5e-5,
+        },
         "wgan-gp": {
             "objective": "wasserstein",
             "penalty": "wgan-gp",
