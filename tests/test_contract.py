@@ -112,6 +112,24 @@ def test_each_update_moves_only_what_its_optimiser_owns_and_each_optimiser_moves
     assert moved == set(system.optimizers())
 
 
+@every_system
+def test_learns_in_bf16_with_float32_weights(name):
+    torch.manual_seed(0)
+    system = build(name)
+    if isinstance(system, Fits):
+        pytest.skip("learns without networks")
+    half = Runtime(torch.device("cpu"), "bf16")
+    update = Updater(system, half)
+    for step in range(3):
+        update.begin(step, 3)
+        with half.autocast():
+            logs = system.train().training_step(batch_for(system, seed=step), update)
+        update.end()
+    assert all(torch.isfinite(v) for v in logs.values())
+    assert sum(update.counts().values()) == 0
+    assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in system.parameters())
+
+
 @every_name
 def test_learning_rate_scale_is_finite_and_not_negative(name):
     system = build(name)
@@ -132,7 +150,7 @@ def test_trains_from_one_line_stops_and_resumes_bit_for_bit(name, tmp_path, monk
         "ema": 0.5,
         "seed": 3,
     }
-    if not "fits" in capabilities(cls):
+    if "fits" not in capabilities(cls):
         settings["steps"] = 5
     whole = train(name, data, TrainSettings(name="whole", **settings), tiny, quiet=True)
     original = Trainer._one

@@ -344,9 +344,10 @@ def fit(self):
     original(self)
     worst[self.run.name] = self.disagreement()
 Trainer.fit = fit
-for name, steps in (("two", 6), ("half", 3)):
-    run = train("dcgan", DataSettings(data=data, size=8), TrainSettings(steps=6, minutes=None, batch=6, save_every=3, name=name, runs=runs, device="cpu",
-          precision="fp32", sample_every=100, log_every=1, ema=0.9), {"width": 8, "latent": 8}, quiet=True)
+for name in ("two", "half"):
+    settings = TrainSettings(steps=6, batch=6, save_every=3, name=name, runs=runs, device="cpu", precision="fp32",
+                             sample_every=100, log_every=1, ema=0.9)
+    run = train("dcgan", DataSettings(data=data, size=8), settings, {"width": 8, "latent": 8}, quiet=True)
 if dist.get_rank() == 0:
     for path in (run.path / "state").glob("step-000000006*"):
         path.unlink()

@@ -255,6 +255,8 @@ def evaluate(
         return
     rows = [(name, _measured(m), m["protocol"]) for name, m in found["measures"].items()]
     print(columns(rows) if rows else "  no measure applies to this system and this data")
+    for name, why in found["not_measured"].items():
+        print(f"{name}: not measured: {why}")
     for name, file in found.get("pictures", {}).items():
         print(f"{name}: {file}")
     if found.get("written"):

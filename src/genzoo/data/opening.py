@@ -219,7 +219,7 @@ def _missing(text: str, path: Path) -> str:
         [p.name for p in path.parent.iterdir()] if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
     )
     hint = nearest(text, available()) or nearest(path.name, siblings)
-    return f"data={text}: there is no set and no path of this name{hint} Sets: {', '.join(available())}."
+    return f"data={text}: there is no set and no path of this name{hint or '.'} Sets: {', '.join(available())}."
 
 
 def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet: bool) -> Dataset:

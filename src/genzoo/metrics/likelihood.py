@@ -75,18 +75,21 @@ def evaluate_density(
             "bits_per_dim_se": se / (dims * math.log(2)),
             "dims": dims,
         }
+    levels = int(system.hparams.get("levels", 256)) if field == "image" else 0
     binarised = f", binarised ({dataset.settings.binarize})" if dataset.settings.binarize != "none" else ""
     record |= {
         "n": total,
         "data": dataset.name,
         "split": dataset.split,
         "likelihood": system.likelihood,
+        "levels": levels or None,
         "seed": seed,
         "seconds": round(time.time() - start, 1),
         "library": f"genzoo {__version__}, torch {torch.__version__}",
     }
+    grey = f"; {levels} grey levels" if levels else ""
     record["protocol"] = (
-        f"{system.likelihood}; mean over {total:,} examples of {dataset.name} {dataset.split}{binarised}, every one once, no augmentation; "
-        f"± is the standard error over examples; seed {seed}"
+        f"{system.likelihood}{grey}; mean over {total:,} examples of {dataset.name} {dataset.split}{binarised}, every one once, "
+        f"no augmentation; ± is the standard error over examples; seed {seed}"
     )
     return record

@@ -56,6 +56,9 @@ def train(
     schema.check(cls, given, label=name)
     settings = complete(cls, settings or TrainSettings())
     runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
+    settings = dataclasses.replace(
+        settings, precision=runtime.precision
+    )  # the run keeps what was chosen, and resumes with it
     if runtime.world > 1:
         _refuse_ranks(cls, settings, runtime)
     dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
@@ -64,7 +67,7 @@ def train(
     built = cls(**arguments)  # before the folder is made: a shape that the system cannot take leaves nothing behind
     made = new_run(settings.runs, settings.name, preset or entry.name).path if runtime.main else ""
     run = Run(Path(runtime.agree(str(made))))
-    meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings)
+    meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings, runtime)
     if runtime.main:
         _write_config(run, cls, meta)
         _introduce(run, meta, built, dataset, runtime, quiet)
@@ -91,10 +94,13 @@ def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -
         settings = dataclasses.replace(settings, steps=steps)
     arguments = schema.check(cls, config["system"], label=f"config.toml [system] of {config['name']}")
     runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
+    settings = dataclasses.replace(
+        settings, precision=runtime.precision
+    )  # the run keeps what was chosen, and resumes with it
     dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
     torch.manual_seed(settings.seed)
     built = cls(**arguments)
-    meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, data, dataset, settings)
+    meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, data, dataset, settings, runtime)
     return _go(run, built, dataset, runtime, settings, meta, quiet=quiet)
 
 
@@ -139,12 +145,26 @@ def _refuse_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) 
 
 
 def _meta(
-    name: str, system: str, arguments: dict[str, Any], data: DataSettings, dataset: Dataset, settings: TrainSettings
+    name: str,
+    system: str,
+    arguments: dict[str, Any],
+    data: DataSettings,
+    dataset: Dataset,
+    settings: TrainSettings,
+    runtime: Runtime,
 ) -> dict[str, Any]:
     return {
-        "name": name, "system": system, "version": version("genzoo"), "torch": torch.__version__, "hparams": arguments,
-        "data": dataclasses.asdict(data), "class_names": dataset.class_names, "digest": dataset.digest, "training": dataclasses.asdict(settings),
-    }  # fmt: skip
+        "name": name,
+        "system": system,
+        "version": version("genzoo"),
+        "torch": torch.__version__,
+        "device": runtime.device.type,
+        "hparams": arguments,
+        "data": dataclasses.asdict(data),
+        "class_names": dataset.class_names,
+        "digest": dataset.digest,
+        "training": dataclasses.asdict(settings),
+    }
 
 
 def _write_config(run: Run, cls: type[System], meta: dict[str, Any]) -> None:

@@ -14,12 +14,8 @@ def model_card(run: Run, meta: dict[str, Any], step: int, seconds: float, skippe
     data = "\n".join(f"| {k} | {v} |" for k, v in meta["data"].items() if v is not None)
     counted = {k: v for k, v in skipped.items() if v}
     health = f"Updates skipped because a loss was not finite: {counted}." if counted else "No update was skipped."
-    measured = run.metrics()
-    figures = (
-        "\n".join(f"* {k}: {v}" for k, v in measured.items())
-        if measured
-        else "Not measured yet: `genzoo evaluate " + str(run.path) + "`."
-    )
+    figures = "\n".join(_figure(name, record) for name, record in run.metrics().items())
+    figures = figures or f"Not measured yet: `genzoo evaluate {run.path}`."
     return f"""---
 library_name: genzoo
 tags: [genzoo, {meta["name"]}]
@@ -44,3 +40,10 @@ system = genzoo.load("{run.path}")
 ## Measured
 {figures}
 """
+
+
+def _figure(name: str, record: dict[str, Any]) -> str:
+    spread = f" ± {record['se']:.4g}" if record.get("se") else ""
+    return (
+        f"* {name}: {record['value']:.5g}{spread} {record.get('unit', '')}, N = {record['n']:,}: {record['protocol']}"
+    )

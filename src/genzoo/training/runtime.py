@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -102,6 +103,19 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
+def has_bf16(device: torch.device) -> bool:
+    """True where bf16 is the hardware's own: on the CPU avx512_bf16 or amx, since an emulated bf16 is slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    flags = Path("/proc/cpuinfo")
+    if device.type != "cpu" or not flags.exists():
+        return False
+    words = next(
+        (line for line in flags.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), ""
+    ).split()
+    return "avx512_bf16" in words or "amx_bf16" in words
+
+
 def start(device: str = "auto", precision: str = "auto", *, deterministic: bool = True) -> Runtime:
     """Choose device and precision, and join the other ranks when torchrun has started this process."""
     where = pick_device(device)
@@ -109,7 +123,7 @@ def start(device: str = "auto", precision: str = "auto", *, deterministic: bool 
         torch.backends.cudnn.deterministic = deterministic
         torch.backends.cudnn.benchmark = not deterministic
     if precision == "auto":
-        precision = "bf16" if where.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        precision = "bf16" if has_bf16(where) else "fp32"
     if precision == "fp16" and where.type == "cpu":
         raise UserError("precision=fp16 is not for the CPU; give bf16 or fp32")
     world = int(os.environ.get("WORLD_SIZE", 1))

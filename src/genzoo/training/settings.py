@@ -21,7 +21,7 @@ class TrainSettings:
         seed: Seed of initial weights, data order and noise.
         name: Name of the run folder; the system's name, numbered if taken, when not given.
         device: auto, cpu, cuda, cuda:1, mps ...
-        precision: Arithmetic of the networks; weights stay float32. auto is bf16 on CUDA where it has it, else fp32.
+        precision: Arithmetic of the networks; weights stay float32. auto is bf16 where the device has it in hardware, else fp32.
         ema: Decay per step of the averaged weights that are sampled and kept; 0 turns averaging off.
         compile: Compile the networks with torch.compile: slower to start, faster after.
         workers: Threads that prepare batches ahead.

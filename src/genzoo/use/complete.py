@@ -13,7 +13,7 @@ from genzoo.use.source import CHUNK, Source, generator_for, open_system, options
 
 
 @torch.no_grad()
-def complete(source: Source, images: Tensor, known: Tensor, seed: Seed = 0, **own: Any) -> Tensor:
+def complete(source: Source, images: Tensor, known: Tensor, /, seed: Seed = 0, **own: Any) -> Tensor:
     """Return `images` with the unknown pixels drawn anew and the known ones unchanged, [N, C, H, W] in [-1, 1].
 
     Args:

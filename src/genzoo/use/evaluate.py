@@ -38,7 +38,8 @@ def evaluate(source: Source, data: str | None = None, *, n: int | None = None, s
         seed: Seed of samples and of estimates.
 
     Returns:
-        system, data, n and seed; measures: name -> value, unit, se, n, protocol (and more that the measure says);
+        system, data, n and seed; measures: name -> value, unit, se, n, protocol (and more that the measure says); not_measured:
+        name -> why;
         pictures: name -> file; written: the metrics.json that also keeps them. Without a run nothing is written.
 
     Raises:
@@ -49,7 +50,14 @@ def evaluate(source: Source, data: str | None = None, *, n: int | None = None, s
     system = open_system(source)
     folder = run_path(source)
     able = capabilities(system)
-    found: dict[str, Any] = {"system": name_of(system), "seed": seed, "measures": {}, "pictures": {}, "written": None}
+    found: dict[str, Any] = {
+        "system": name_of(system),
+        "seed": seed,
+        "measures": {},
+        "not_measured": {},
+        "pictures": {},
+        "written": None,
+    }
     if "samples" in able and folder:
         drawn = sample(system, n=SHOWN, seed=seed)
         found["pictures"]["samples"] = str(save_png(free(folder_for(source) / "evaluate.png", overwrite=True), drawn))
@@ -57,7 +65,10 @@ def evaluate(source: Source, data: str | None = None, *, n: int | None = None, s
         dataset = open_for(system, data)
         found |= {"data": dataset.name, "split": dataset.split, "examples": len(dataset)}
         if "density" in able and {"image", "points"} & set(dataset.fields):
-            found["measures"] |= _likelihood(system, dataset, n, seed)
+            try:
+                found["measures"] |= _likelihood(system, dataset, n, seed)
+            except UserError as reason:  # a system may learn from data that it gives no likelihood of, and says why
+                found["not_measured"]["NLL"] = str(reason)
         if {"encodes", "decodes"} <= set(able) and "image" in dataset.fields:
             found["measures"] |= _reconstruction(system, dataset, n)
         if "samples" in able and _has_features(dataset):
@@ -69,7 +80,7 @@ def evaluate(source: Source, data: str | None = None, *, n: int | None = None, s
 
 def _likelihood(system: System, dataset: Dataset, n: int | None, seed: int) -> dict[str, Any]:
     record = evaluate_density(system, dataset, n=n or min(MOST, len(dataset)), seed=seed)
-    rest = {k: record[k] for k in ("n", "data", "split", "likelihood", "seed", "library", "protocol")}
+    rest = {k: record[k] for k in ("n", "data", "split", "likelihood", "levels", "seed", "library", "protocol")}
     found = {"NLL": {"value": record["nll"], "se": record["se"], "unit": "nats", **rest}}
     if "bits_per_dim" in record:
         found["bits/dim"] = {
@@ -99,8 +110,7 @@ def _has_features(dataset: Dataset) -> bool:
 
 
 def _distance(system: System, test: Dataset, train: Dataset, n: int | None, seed: int) -> dict[str, Any]:
-    name = "fashion-mnist" if test.name == "garments" else test.name
-    net = default_extractor(name, tuple(test.fields["image"].shape[1:]))
+    net = default_extractor(test.name, tuple(test.fields["image"].shape[1:]))
     record = image_report(sample(system, n=n or SAMPLES, seed=seed), test, net, train=train, n_real=n, seed=seed)
     return {record["measure"]: {**record, "unit": "", "se": None, "n": record["n_fake"]}}
 
