@@ -336,6 +336,7 @@ import sys, torch
 torch.set_num_threads(1)
 import torch.distributed as dist
 from genzoo.training import Trainer, TrainSettings, train, resume
+from genzoo.training.runtime import leave
 from genzoo.data import DataSettings
 data, runs = sys.argv[1:3]
 worst = {}
@@ -354,7 +355,7 @@ if dist.get_rank() == 0:
 dist.barrier()
 resume(run.path, quiet=True)
 assert len(worst) == 2 and all(v == 0.0 for v in worst.values()), worst
-dist.destroy_process_group()
+leave()
 """
 
 

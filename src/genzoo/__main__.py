@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -9,7 +10,12 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     from genzoo.cli.main import main as run
 
-    sys.exit(run())
+    code = run()
+    if "WORLD_SIZE" in os.environ and "torch" in sys.modules:
+        from genzoo.training.runtime import leave
+
+        leave(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,21 @@ def start(device: str = "auto", precision: str = "auto", *, deterministic: bool 
     if not dist.is_initialized():
         dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
     return Runtime(where, precision, dist.get_rank(), dist.get_world_size())
+
+
+def leave(code: int = 0) -> None:
+    """End a process that was one of several ranks: part from the others, then exit at once.
+
+    Without the hard exit, threads of gloo abort one interpreter in a few while it shuts down (seen with torch 2.13), and a finished
+    training would look like a failed one.
+    """
+    if dist.is_initialized():
+        if code == 0:
+            dist.barrier()
+        dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
