@@ -88,6 +88,8 @@ def describe(annotation: Any) -> str:
     if get_origin(annotation) in (tuple, list):
         inner = [a for a in get_args(annotation) if a is not Ellipsis]
         count = "" if Ellipsis in get_args(annotation) or get_origin(annotation) is list else f"{len(inner)} "
+        if get_origin(inner[0]) is Literal:
+            return f"any of {describe(inner[0])}, separated by commas"
         word, _, bounds = describe(inner[0]).partition(", ")
         return f"{count}{word}s separated by commas" + (f", each {bounds}" if bounds else "")
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))

@@ -125,7 +125,8 @@ class DCGAN(System):
     1024 and any channels.
 
     Deviations: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`) and z is normal (the paper: uniform); `dcgan-paper`
-    has the paper's. Real and generated images go through the discriminator in separate batches.
+    has the paper's. Real and generated images go through the discriminator in separate batches, and the generator steps on the
+    images that the discriminator has just been trained on (algorithm 1 of arXiv:1406.2661 draws new ones).
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.
