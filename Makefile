@@ -46,7 +46,8 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/dev.stamp
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	@{ date -u '+measured %Y-%m-%d %H:%M UTC'; nproc | sed 's/$$/ cores/'; \
+	for script in benchmarks/bench_*.py; do echo; echo "$$ python $$script"; $(BIN)/python $$script; done; } | tee docs/benchmarks.txt
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/make_tables.py

@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.data.layout import HOW
 from genzoo.data.stock import ArrayPictures, Stock
 from genzoo.data.trees import MAX_RATIO, stamp
 
@@ -59,7 +60,7 @@ class ArrayFile:
     def stock(self, structure: str) -> Stock:
         """The images of the file."""
         if structure != "image":
-            raise UserError(f"{self.path} holds one array of images, not {structure} data; use a folder for that")
+            raise UserError(f"{self.path} holds one array of images, not {structure} data; {HOW[structure]}")
         arrays = _load(self.path)
         stock = Stock({})
         for split, (key, images) in _images(arrays, self.path, self.single).items():

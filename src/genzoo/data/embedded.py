@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from genzoo.core.errors import UserError
+from genzoo.data.layout import HOW
 from genzoo.data.stock import ArrayPictures, Stock
 
 FOLDER = Path(__file__).parent / "embedded"
@@ -38,7 +39,7 @@ class Embedded:
     def stock(self, structure: str) -> Stock:
         """Cut the sheet up."""
         if structure != "image":
-            raise UserError(f"{self.name} is a set of labelled images, not {structure} data")
+            raise UserError(f"{self.name} is a set of labelled images, not {structure} data; {HOW[structure]}")
         side, enlarge = self.facts["side"], self.facts["enlarge"]
         with Image.open(FOLDER / f"{self.name}.png") as sheet:
             pixels = np.asarray(sheet)

@@ -18,6 +18,8 @@ from genzoo.data.trees import Tree
 HOW_PAIRED = "paired data is two subfolders A and B with equal file names (also below train/ and test/)"
 HOW_UNPAIRED = "unpaired data is subfolders trainA and trainB (and testA, testB), or A and B, or data=FOLDER_A,FOLDER_B"
 HOW_CAPTIONED = "captions stand in captions.csv or metadata.csv with columns file,caption"
+HOW = {"paired": HOW_PAIRED, "unpaired": HOW_UNPAIRED, "captioned": HOW_CAPTIONED}
+"""How each structure is laid out, for the message to somebody whose data have another."""
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _TABLES = ("captions.csv", "metadata.csv")
 

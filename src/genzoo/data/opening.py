@@ -124,7 +124,7 @@ class OneImage:
     def stock(self, structure: str) -> Stock:
         """One picture."""
         if structure != "image":
-            raise UserError(f"{self.path} is one image, not {structure} data")
+            raise UserError(f"{self.path} is one image, not {structure} data; {layout.HOW[structure]}")
         return Stock({("image", ""): FilePictures(self, [self.name])})
 
     def open(self, name: str) -> BinaryIO:

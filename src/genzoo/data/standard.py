@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from genzoo.core.errors import DamagedFile, UserError
+from genzoo.data.layout import HOW
 from genzoo.data.names import STANDARD
 from genzoo.data.stock import ArrayPictures, Stock
 
@@ -84,7 +85,7 @@ class Standard:
     def stock(self, structure: str) -> Stock:
         """Read and check the files."""
         if structure != "image":
-            raise UserError(f"{self.name} is a set of labelled images, not {structure} data")
+            raise UserError(f"{self.name} is a set of labelled images, not {structure} data; {HOW[structure]}")
         raw = self._read()
         if self.name == "cifar10":
             parts = {"train": np.concatenate([_records(raw[f]) for f in BINS[:5]]), "test": _records(raw[BINS[5]])}
