@@ -70,10 +70,15 @@ def arithmetic(p: Proof, run: Any, net: str, plus: tuple[int, int], minus: int, 
     )
 
 
+BALANCED: dict[str, Any] = {"lr": 1e-3, "d_lr": 2e-4, "decay": "linear"}
+"""At equal rates the discriminator wins on small gray images (logits of 2.5 and -2.2 after five passes, FLD 165 on MNIST); InfoGAN's
+ratio of five for the generator keeps the two level."""
+
+
 @proof("dcgan-mnist", system="dcgan", family="adversarial", minutes=8)
 def dcgan_mnist(p: Proof) -> None:
-    """A DCGAN writes digits after five passes over MNIST, minutes on a CPU."""
-    run = p.train("dcgan", "mnist", batch=32, steps=9_000, decay="linear", seed=0, precision="bf16")
+    """A DCGAN writes digits after six passes over MNIST, minutes on a CPU."""
+    run = p.train("dcgan", "mnist", batch=32, steps=12_000, **BALANCED, seed=0, precision="bf16")
     score(p, run, "mnist")
     p.picture("samples", genzoo.sample(run, n=100, seed=0), "Samples, seed 0, not chosen")
     walk_picture(p, run)
@@ -85,7 +90,7 @@ def dcgan_mnist(p: Proof) -> None:
 @proof("dcgan-fashion-mnist", system="dcgan", family="adversarial", minutes=8)
 def dcgan_fashion(p: Proof) -> None:
     """A DCGAN draws clothes; its latent space can be walked and added up."""
-    run = p.train("dcgan", "fashion-mnist", batch=32, steps=9_000, decay="linear", seed=0, precision="bf16")
+    run = p.train("dcgan", "fashion-mnist", batch=32, steps=12_000, **BALANCED, seed=0, precision="bf16")
     score(p, run, "fashion-mnist")
     p.picture("samples", genzoo.sample(run, n=100, seed=0), "Samples, seed 0, not chosen")
     walk_picture(p, run)

@@ -191,15 +191,6 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
         f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
         file=sys.stderr,
     )
-    for note in dataset.notes:
-        print(note, file=sys.stderr)
-    for name, reason in dataset.report[:5]:
-        print(f"left out: {name}: {reason}", file=sys.stderr)
-    if len(dataset.report) > 5:
-        print(
-            f"left out: {len(dataset.report) - 5} more ('genzoo data show {meta['data']['data']}' lists them)",
-            file=sys.stderr,
-        )
 
 
 def _go(
