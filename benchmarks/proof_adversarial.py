@@ -71,8 +71,7 @@ def arithmetic(p: Proof, run: Any, net: str, plus: tuple[int, int], minus: int, 
 
 
 BALANCED: dict[str, Any] = {"lr": 1e-3, "d_lr": 2e-4, "decay": "linear"}
-"""At equal rates the discriminator wins on small gray images (logits of 2.5 and -2.2 after five passes, FLD 165 on MNIST); InfoGAN's
-ratio of five for the generator keeps the two level."""
+"""At equal rates the discriminator wins on small gray images; five times its rate for the generator (InfoGAN's ratio) keeps the two level."""
 
 
 @proof("dcgan-mnist", system="dcgan", family="adversarial", minutes=8)

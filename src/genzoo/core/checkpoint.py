@@ -55,6 +55,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Map
                 raise OSError(errno.ENOSPC, "No space left on device")
             save_file(flat, str(part), metadata={"genzoo": json.dumps(dict(meta)), "digest": _BLANK})
             digest = _seal(part)
+            os.chmod(part, 0o666 & ~_umask())  # safetensors makes files that only their owner can read
             os.replace(part, path)
         _sync_folder(path.parent)
     finally:
@@ -136,6 +137,12 @@ def _seal(part: Path) -> str:
         f.flush()
         os.fsync(f.fileno())
     return digest.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _sync_folder(folder: Path) -> None:
