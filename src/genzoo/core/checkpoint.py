@@ -48,7 +48,10 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Map
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = {name: _plain(t) for name, t in tensors.items()}
     need = sum(t.numel() * t.element_size() for t in flat.values()) + (1 << 16)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A folder, because save_file writes under a temporary name of its own, which a killed process would leave behind.
+    workshop = path.with_name(f".{path.name}.{os.getpid()}.part")
+    workshop.mkdir(exist_ok=True)
+    part = workshop / path.name
     try:
         with _disk_full_is_said(path, need):
             if shutil.disk_usage(path.parent).free < need:
@@ -59,7 +62,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Map
             os.replace(part, path)
         _sync_folder(path.parent)
     finally:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(workshop, ignore_errors=True)
     return digest
 
 
@@ -103,7 +106,7 @@ def unpack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def sweep(folder: Path) -> None:
     """Remove half-written files that a killed process left. Only for the holder of the folder's lock."""
     for part in folder.glob(".*.part"):
-        part.unlink(missing_ok=True)
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 def _plain(t: Tensor) -> Tensor:
