@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from baselines import baselines
+from baselines import baselines, independent_pixels
 from proofs import Proof, proof
 from torch import Tensor
 
@@ -29,13 +29,6 @@ def importance_weighted(system: System, dataset: Dataset, samples: int, n: int, 
     scores = torch.cat(found)
     assert len(scores) == n
     return scores
-
-
-def independent_pixels(train: Dataset, test: Dataset) -> float:
-    """Nats of binarised test images under one Bernoulli for each pixel: what knowing nothing of shapes costs."""
-    p = (torch.from_numpy(train.fields["image"][:]).double() / 255).mean(0).clamp(1e-4, 1 - 1e-4)
-    x = torch.from_numpy(test.fields["image"][:]).double() / 255  # cross-entropy is linear in x: its mean needs no draw
-    return float(-(x * p.log() + (1 - x) * (1 - p).log()).flatten(1).sum(1).mean())
 
 
 def gradient_energy(x: Tensor) -> float:

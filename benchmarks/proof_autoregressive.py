@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from baselines import independent_pixels
 from proofs import Proof, proof
 from torch import Tensor
 
@@ -12,13 +13,6 @@ import genzoo
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.metrics.likelihood import evaluate_density
-
-
-def independent_pixels(train: Dataset, test: Dataset) -> float:
-    """Nats of binarised test images under one Bernoulli for each pixel."""
-    p = (torch.tensor(train.fields["image"][:]).double() / 255).mean(0).clamp(1e-4, 1 - 1e-4)
-    x = torch.tensor(test.fields["image"][:]).double() / 255  # cross-entropy is linear in x: its mean needs no draw
-    return float(-(x * p.log() + (1 - x) * (1 - p).log()).flatten(1).sum(1).mean())
 
 
 def histogram_bits(train: Dataset, test: Dataset) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import genzoo
 from genzoo.core import registry, schema
 from genzoo.core.system import Batch, System
 from genzoo.data import DataSettings
@@ -99,3 +101,35 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
         return DataSettings(data=str(folder), size=(h, w))
     np.savez(folder / "data.npz", images=images(), labels=rng.integers(0, 3, n))
     return DataSettings(data=str(folder / "data.npz"), size=(h, w), binarize=binarize)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One tiny finished run for every system that is asked for."""
+    made = {}
+    root = tmp_path_factory.mktemp("runs")
+
+    def get(name):
+        if name not in made:
+            cls = registry.system_class(name)
+            data = dataclasses.asdict(data_for(name, root / f"data-{name}"))
+            own = {k: v for k, v in cls.tiny.items() if k != "shape"}
+            made[name] = genzoo.train(name, **data, **own, steps=2, batch=4, runs=str(root / "runs"), quiet=True)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch):
+    """An empty cache for one test, and no data folder of the person's."""
+    monkeypatch.setenv("GENZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("GENZOO_DATA", raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty folder for pictures."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    return path

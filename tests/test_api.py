@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 
@@ -22,24 +21,7 @@ from genzoo.use.reconstruct import psnr, side_by_side
 from genzoo.use.source import CHUNK, own_options
 from genzoo.use.translate import fitting_size
 from genzoo.use.walk import between, frames
-from tests.conftest import build, data_for
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """One tiny finished run for every system that is asked for."""
-    made = {}
-    root = tmp_path_factory.mktemp("api")
-
-    def get(name):
-        if name not in made:
-            cls = registry.system_class(name)
-            data = dataclasses.asdict(data_for(name, root / f"data-{name}"))
-            own = {k: v for k, v in cls.tiny.items() if k != "shape"}
-            made[name] = genzoo.train(name, **data, **own, steps=2, batch=4, runs=str(root / "runs"), quiet=True)
-        return made[name]
-
-    return get
+from tests.conftest import build
 
 
 def first_with(*needed):

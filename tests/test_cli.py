@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
@@ -27,7 +26,6 @@ from genzoo.core.schema import settings
 from genzoo.core.system import capabilities
 from genzoo.data.settings import DataSettings
 from genzoo.training.settings import TrainSettings
-from tests.conftest import data_for
 
 main = cli.main
 
@@ -41,23 +39,6 @@ def mistake(capsys, *words, code=2):
     assert 1 <= len(said.err.strip().splitlines()) <= 2
     assert "Traceback" not in said.err
     return said.err
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """One tiny finished run for every system that is asked for."""
-    made = {}
-    root = tmp_path_factory.mktemp("cli")
-
-    def get(name):
-        if name not in made:
-            cls = registry.system_class(name)
-            data = dataclasses.asdict(data_for(name, root / f"data-{name}"))
-            own = {k: v for k, v in cls.tiny.items() if k != "shape"}
-            made[name] = genzoo.train(name, **data, **own, steps=2, batch=4, runs=str(root / "runs"), quiet=True)
-        return made[name]
-
-    return get
 
 
 def able(*needed, kind=None):
