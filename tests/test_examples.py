@@ -1,0 +1,31 @@
+"""The examples run as they stand, and the generated tables say what the code says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, str(script), *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize("name", ["first_model", "own_system", pytest.param("likelihoods", marks=pytest.mark.slow)])
+def test_examples_run(name, tmp_path):
+    done = run(ROOT / "examples" / f"{name}.py", tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip()
+
+
+def test_generated_tables_are_up_to_date(tmp_path):
+    done = run(ROOT / "docs" / "make_tables.py", tmp_path, "--check")
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
