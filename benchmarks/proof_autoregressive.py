@@ -76,7 +76,7 @@ def pixelcnn_mnist(p: Proof) -> None:
 def pixelcnn_cifar10(p: Proof) -> None:
     """Exact bits/dim of CIFAR-10 at 256 levels, colours in the order R < G < B, by a much smaller network than the paper's."""
     keys = {"width": 24, "blocks": 6, "head": 96, "lr": 3e-3}
-    run = p.train("pixelcnn", "cifar10", steps=2500, batch=16, precision="bf16", seed=0, **keys)
+    run = p.train("pixelcnn", "cifar10", steps=1200, batch=16, precision="bf16", seed=0, **keys)
     system = genzoo.load(run.path)
     train, test = (open_data(DataSettings("cifar10"), split=s, quiet=True) for s in ("train", "test"))
     record = evaluate_density(system, test, batch=50, seed=0)

@@ -162,8 +162,16 @@ class Trainer:
             return self.system.end_of_pass() if (self.step + 1) % self.batches.pass_length() == 0 else {}
         self.system.train()
         self.update.begin(self.step, self.settings.steps)
-        with self.runtime.autocast():
-            logs = self.system.training_step(batch, self.update)
+        try:
+            with self.runtime.autocast():
+                logs = self.system.training_step(batch, self.update)
+        except Exception as error:
+            if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                reason = str(error).strip().splitlines()[0][:200]
+                raise UserError(
+                    f"compile=true does not work for this system on this machine ({reason}); leave it out"
+                ) from error
+            raise
         self.update.end()
         if self.average:
             self.average.update(self.step)
