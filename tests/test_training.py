@@ -280,6 +280,23 @@ def test_a_loss_that_is_not_finite_never_reaches_weights_moments_or_buffers(pois
     assert int(update.in_a_row) == 0
 
 
+def test_under_autocast_a_network_is_used_with_the_weights_that_it_has_after_its_update():
+    """Autocast keeps low-precision copies of weights for the whole step; an update has to make them void."""
+    torch.manual_seed(0)
+    system, runtime = Fragile(), Runtime(torch.device("cpu"), "bf16")
+    update = Updater(system, runtime)
+    update.begin(0, 10)
+    x = torch.randn(8, 16)
+    with runtime.autocast():
+        before = system.a(x)
+        update("a", before.float().square().mean())
+        after = system.a(x)
+    with runtime.autocast():
+        fresh = system.a(x)
+    assert not torch.equal(before, after)
+    assert torch.equal(after, fresh)
+
+
 def test_a_run_without_finite_losses_stops_saved_with_advice(tmp_path, data, monkeypatch):
     original = Updater.__call__
 

@@ -97,6 +97,8 @@ class Updater:
             optimizer.step()
         elif bool(finite):
             optimizer.step()
+        # Autocast holds low-precision copies of weights for the whole step: the next player must see these as they are now.
+        torch.clear_autocast_cache()
         self.ok = self.ok & finite
         self.blame[name] += ~finite
         for p in params:
