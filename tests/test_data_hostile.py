@@ -14,11 +14,7 @@ from PIL import Image
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, arrays, decode, open_data, trees
 
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("GENZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("GENZOO_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("fresh_cache")
 
 
 @pytest.fixture
