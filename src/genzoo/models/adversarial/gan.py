@@ -109,7 +109,7 @@ class GAN(System):
     data: ClassVar[str] = "image"
     presets: ClassVar[dict] = {
         "gan-paper": {"optimizer": "sgd", "lr": 0.1, "beta1": 0.5},
-        "gan-points": {"latent": 16, "width": 128, "units": 128, "pieces": 2, "dropout": 0.0, "input_dropout": 0.0, "lr": 1e-3},
+        "gan-points": {"latent": 2, "prior": "normal", "width": 128, "units": 128, "pieces": 2, "dropout": 0.0, "input_dropout": 0.0, "lr": 1e-3},
     }  # fmt: skip
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 16, "units": 8, "pieces": 2}
     defaults: ClassVar[dict] = {"steps": 50000, "batch": 100, "ema": 0.999}
