@@ -23,7 +23,6 @@ from genzoo.core.system import (
     Translates,
     capabilities,
 )
-
 from genzoo.training import Trainer, TrainSettings, load, resume, train
 from genzoo.training.folder import newest_state
 from genzoo.training.preview import EACH, rows_by_label, takes_labels
