@@ -31,7 +31,7 @@ ALLOWED = {
     "data": {"core", "data"},
     "metrics": {"core", "data", "metrics"},
     "training": {"core", "data", "metrics", "training"},
-    "use": {"core", "data", "metrics", "training", "use"},
+    "use": {"core", "data", "losses", "metrics", "training", "use"},
     "api.py": {"core", "data", "training", "use"},
     "cli": {"api", "core", "data", "training", "use", "cli"},
 }

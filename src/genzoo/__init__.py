@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         reconstruct,
         resume,
         sample,
+        theory,
         train,
         translate,
         walk,
@@ -43,6 +44,7 @@ __all__ = [
     "complete",
     "evaluate",
     "export",
+    "theory",
     "UserError",
     "__version__",
 ]

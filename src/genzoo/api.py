@@ -22,6 +22,7 @@ from genzoo.use.export import export
 from genzoo.use.reconstruct import reconstruct
 from genzoo.use.sample import sample
 from genzoo.use.source import run_path
+from genzoo.use.theory import theory
 from genzoo.use.translate import translate
 from genzoo.use.walk import walk
 
@@ -36,6 +37,7 @@ __all__ = [
     "resume",
     "sample",
     "sort_keys",
+    "theory",
     "train",
     "translate",
     "walk",

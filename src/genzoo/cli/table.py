@@ -63,6 +63,11 @@ COMMANDS: dict[str, Command] = {
             own="complete",
         ),
         Command("evaluate", "sample grid and measures, each with its protocol", "RUN [data=DATA n=1000 seed=0]"),
+        Command(
+            "theory",
+            "what the lectures claim, checked numerically and drawn",
+            "[parts=discriminator,fits,gradients out=theory]",
+        ),
         Command("export", "the model in a plain folder", "RUN to=FOLDER"),
         Command("version", "versions of genzoo and of what it stands on", ""),
         Command("help", "this page, or the options of one command", "[COMMAND]", function="help_"),
