@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         walk,
     )
     from genzoo.core.errors import UserError
+    from genzoo.studies import study
 
 __all__ = [
     "list_systems",
@@ -44,6 +45,7 @@ __all__ = [
     "complete",
     "evaluate",
     "export",
+    "study",
     "theory",
     "UserError",
     "__version__",
@@ -55,7 +57,8 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'genzoo' has no attribute '{name}'")
-    value = getattr(importlib.import_module("genzoo.core.errors" if name == "UserError" else "genzoo.api"), name)
+    home = {"UserError": "genzoo.core.errors", "study": "genzoo.studies"}.get(name, "genzoo.api")
+    value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
 

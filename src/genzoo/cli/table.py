@@ -64,6 +64,11 @@ COMMANDS: dict[str, Command] = {
         ),
         Command("evaluate", "sample grid and measures, each with its protocol", "RUN [data=DATA n=1000 seed=0]"),
         Command(
+            "study",
+            "compare systems over data, settings and seeds; start it again to go on, or several times to share the work",
+            "FILE.toml [out=FOLDER limit=5]",
+        ),
+        Command(
             "theory",
             "what the lectures claim, checked numerically and drawn",
             "[parts=discriminator,fits,gradients out=theory]",

@@ -264,6 +264,23 @@ def evaluate(
         print(f"wrote {found['written']}")
 
 
+def study(file: str, out: str = "", limit: Annotated[int, Field(ge=1)] | None = None, quiet: bool = False) -> None:
+    """Work on a study until nothing is left to do, and write its page.
+
+    Args:
+        file: The study's TOML file, or the folder of a study that was begun.
+        out: Folder of the study; studies/NAME when not given.
+        limit: Trials that this worker finishes at most.
+        quiet: Show no progress.
+    """
+    found = genzoo.study(file, out=out or None, limit=limit, quiet=quiet)
+    states = [row["state"] for row in found.rows]
+    print(f"{states.count('complete')} of {len(states)} trials finished, {states.count('failed')} failed")
+    if "complete" in states:
+        print((found.path / "table.csv").read_text(encoding="utf-8").rstrip())
+        print(f"wrote {found.path / 'index.html'}")
+
+
 def theory(
     parts: tuple[theories.Part, ...] = tuple(theories.PARTS), out: str = "theory", seed: Seed = 0, json: bool = False
 ) -> None:

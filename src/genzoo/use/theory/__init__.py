@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from genzoo.use.figures import save_figure
 from genzoo.use.theory import discriminator, fits, gradients
-from genzoo.use.theory.check import Check, save
+from genzoo.use.theory.check import Check
 
 __all__ = ["PARTS", "Check", "Part", "theory"]
 
@@ -41,5 +42,5 @@ def theory(out: str | Path = "theory", parts: tuple[Part, ...] = get_args(Part),
     pictures: dict[str, str] = {}
     for part in dict.fromkeys(parts):
         checks[part], figure = PARTS[part](seed)
-        pictures[part] = str(save(figure, Path(out).expanduser() / f"{part}.png"))
+        pictures[part] = str(save_figure(figure, Path(out).expanduser() / f"{part}.png"))
     return {"checks": checks, "pictures": pictures}

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from genzoo.losses.adversarial import discriminator_loss
 from genzoo.losses.divergences import jensen_shannon
-from genzoo.use.theory.check import Check, new_figure
+from genzoo.use.figures import new_figure
+from genzoo.use.theory.check import Check
 
 EXTENT, POINTS, DRAWS, STEPS = 16.0, 3201, 1024, 1500
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from genzoo.losses.divergences import jensen_shannon, kl_discrete
-from genzoo.use.theory.check import Check, new_figure
+from genzoo.use.figures import new_figure
+from genzoo.use.theory.check import Check
 from genzoo.use.theory.discriminator import Mixture, on_grid
 
 DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from genzoo.losses.adversarial import Objective, generator_loss
-from genzoo.use.theory.check import Check, new_figure
+from genzoo.use.figures import new_figure
+from genzoo.use.theory.check import Check
 
 
 def gradient(objective: Objective, logits: Tensor) -> Tensor:
