@@ -69,6 +69,10 @@ def test_feature_distance_by_hand():
     assert feature_distance(x, y).tolist() == [5, 5]
     assert feature_distance(x, y, [1.0, 10.0]).tolist() == [14, 14]
     assert feature_distance(x, y, norm="l1").tolist() == [3, 3]
+    assert feature_distance(x, y, [1.0, 10.0], relative=True).tolist() == [11, 11]  # zeros are at 1 in every layer
+    assert feature_distance([10 * m + 1 for m in y], [10 * m for m in y], relative=True)[0] == pytest.approx(
+        1 / 400 + 1 / 100
+    )
     with pytest.raises(ValueError, match="zip"):
         feature_distance(x, y, [1.0])
 

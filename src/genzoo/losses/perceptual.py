@@ -26,6 +26,7 @@ def feature_distance(
     weights: Sequence[float] | None = None,
     *,
     norm: Literal["l1", "l2"] = "l2",
+    relative: bool = False,
 ) -> Tensor:
     """Return Σ_l w_l · mean over channels and places of |F_l(x) − F_l(y)| (l1) or its square (l2), [B].
 
@@ -36,13 +37,20 @@ def feature_distance(
         maps_y: Maps of the other, of the same shapes.
         weights: One for each map; 1 without them.
         norm: Absolute or squared differences.
+        relative: Divide each term by the same mean of F_l(y) alone, per example: all layers of any network on one scale, on
+            which maps of zeros are at 1. Then x is the estimate and y the truth.
     """
     total = maps_x[0].new_zeros(len(maps_x[0]), dtype=torch.float32)
     for a, b, w in zip(maps_x, maps_y, _weights(weights, maps_x), strict=True):
-        difference = a.float() - b.float()
-        size = difference.square() if norm == "l2" else difference.abs()
-        total = total + w * size.flatten(1).mean(1)
+        term = _size(a.float() - b.float(), norm)
+        if relative:
+            term = term / _size(b.float(), norm).clamp(min=1e-12)
+        total = total + w * term
     return total
+
+
+def _size(feature_map: Tensor, norm: str) -> Tensor:
+    return (feature_map.square() if norm == "l2" else feature_map.abs()).flatten(1).mean(1)
 
 
 def lpips(net: ScoredFeatures, x: Tensor, y: Tensor) -> Tensor:
