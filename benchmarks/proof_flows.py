@@ -239,7 +239,7 @@ def nice_mnist(p: Proof) -> None:
 @proof("nice-cifar10", system="nice", family="flows", minutes=8)
 def nice_cifar10(p: Proof) -> None:
     """Bits per dimension of CIFAR-10 by additive couplings, against the published 4.48."""
-    run = p.train("nice", "cifar10", steps=1_500, batch=200, ema=0.99, precision="bf16", width=1000, depth=2, seed=0)
+    run = p.train("nice", "cifar10", steps=1_000, batch=200, ema=0.99, precision="bf16", width=1000, depth=2, seed=0)
     bits(p, run, "cifar10", published="4.48 (arXiv:1410.8516)", walk_path="linear")
     p.note(
         "The paper whitens the images first, and its nets have 4 hidden layers of 2000 units; here 2 of 1000, without whitening."
@@ -265,7 +265,7 @@ def glow_mnist(p: Proof) -> None:
 @proof("glow-cifar10", system="glow", family="flows", minutes=12)
 def glow_cifar10(p: Proof) -> None:
     """Bits per dimension of CIFAR-10 by a small Glow, against the published 3.35."""
-    run = p.train("glow", "cifar10", steps=2_000, batch=16, ema=0.99, precision="bf16", seed=0)
+    run = p.train("glow", "cifar10", steps=1_600, batch=16, ema=0.99, precision="bf16", seed=0)
     bits(p, run, "cifar10", published="3.35 (arXiv:1807.03039)")
     p.note(
         "The paper's model has 3 scales of 32 steps with nets of 512 feature maps (preset glow-paper); here 2 of 8 with 64."
