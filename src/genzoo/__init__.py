@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genzoo.api import (
         complete,
+        compress,
         create,
+        decompress,
         evaluate,
         export,
         list_systems,
@@ -43,6 +45,8 @@ __all__ = [
     "reconstruct",
     "translate",
     "complete",
+    "compress",
+    "decompress",
     "evaluate",
     "export",
     "study",

@@ -17,6 +17,7 @@ from genzoo.training import Run, TrainSettings, load
 from genzoo.training import resume as _resume
 from genzoo.training import train as _train
 from genzoo.use.complete import complete
+from genzoo.use.compress import compress, decompress
 from genzoo.use.evaluate import evaluate
 from genzoo.use.export import export
 from genzoo.use.reconstruct import reconstruct
@@ -28,7 +29,9 @@ from genzoo.use.walk import walk
 
 __all__ = [
     "complete",
+    "compress",
     "create",
+    "decompress",
     "evaluate",
     "export",
     "list_systems",

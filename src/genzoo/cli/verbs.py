@@ -13,6 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 import genzoo
+from genzoo.cli.packing import compress as compress
+from genzoo.cli.packing import decompress as decompress
 from genzoo.cli.table import COMMANDS
 from genzoo.cli.text import columns, number
 from genzoo.core.errors import UserError

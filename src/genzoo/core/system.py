@@ -11,6 +11,7 @@ and the trainer asks which by capability, never by name:
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -179,6 +180,29 @@ class Completes(Protocol):
 
 
 @runtime_checkable
+class Inverts(Protocol):
+    """Is an invertible map of the data, whose conditioning can be told."""
+
+    def jacobian_condition(self, x: Tensor) -> Tensor:
+        """Return the largest and the smallest singular value of the map's Jacobian at each example, [B, 2] float64."""
+
+
+@runtime_checkable
+class Codes(Protocol):
+    """Gives the exact probability of an image as one factor after another, in an order in which it can be decoded."""
+
+    def symbols(self, x: Tensor) -> Tensor:
+        """Return images as symbols 0 … levels-1 in coding order, int64 [B, S]."""
+
+    def code(self, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Go through `n` images symbol by symbol, in one and the same way whoever chooses them, and return the images.
+
+        `choose(i, log_p)` is given the log-probabilities, float32 [n, levels], of the i-th symbol given all before it, and
+        returns the symbols that stand there, int64 [n]: an encoder the true ones, a decoder those that it reads.
+        """
+
+
+@runtime_checkable
 class Fits(Protocol):
     """Learns from whole passes over the data in order, without gradients: closed form, EM, or keeping an exemplar."""
 
@@ -199,6 +223,8 @@ CAPABILITIES: dict[str, type] = {
     "encodes": Encodes,
     "translates": Translates,
     "completes": Completes,
+    "inverts": Inverts,
+    "codes": Codes,
     "fits": Fits,
 }
 

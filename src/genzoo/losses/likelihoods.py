@@ -53,6 +53,12 @@ def standard_normal(x: Tensor) -> Tensor:
 
 
 @full_precision
+def standard_logistic(x: Tensor) -> Tensor:
+    """Log-density of the logistic distribution with mean 0 and scale 1 (variance π²/3)."""
+    return F.logsigmoid(x) + F.logsigmoid(-x)
+
+
+@full_precision
 def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
     """Log-mass that a logistic distribution puts on the grey level of `x`; the masses of all levels sum to one.
 

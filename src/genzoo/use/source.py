@@ -27,6 +27,7 @@ WORDS = {
     "encodes": "encode images",
     "translates": "translate images",
     "completes": "complete images",
+    "codes": "compress images",
 }
 """What a capability lets one do, in words."""
 

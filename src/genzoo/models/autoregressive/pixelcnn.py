@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -177,6 +178,29 @@ class PixelCNN(System):
         if x.ndim != 4 or tuple(x.shape[1:]) != tuple(self.shape):
             wanted = ", ".join(map(str, self.shape))
             raise UserError(f"images of shape {tuple(x.shape)} were given; this model takes [B, {wanted}]")
+
+    # ---- coding ----------------------------------------------------------------------------------------------
+
+    def symbols(self, x: Tensor) -> Tensor:
+        """Grey levels of images in the order in which they are predicted, pixel by pixel, colour within pixel: int64 [B, S]."""
+        self._refuse_other_shapes(x)
+        return self._tokens(x).permute(0, 2, 3, 1).flatten(1)
+
+    @torch.no_grad()
+    def code(self, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Go through `n` images symbol by symbol with the cache of `sample`; `choose(i, log_p)` says what stands there."""
+        if self.output == "l2":
+            raise UserError("output=l2 gives no probabilities to code with; train with output=categorical")
+        colours, height, width = self.shape
+        x = torch.zeros(n, *self.shape, device=self.device)
+        past, net = Past(height, width), self.net.forward
+        for i, (row, col, c) in enumerate(itertools.product(range(height), range(width), range(colours))):
+            past.at = row, col
+            log_p = self._log_softmax(net(x[:, :, row, col], past))[:, c]
+            x[:, c, row, col] = self._values(choose(i, log_p))
+            if c == colours - 1:
+                past.keep(self.net.first, x[:, :, row, col])
+        return x
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
