@@ -11,9 +11,21 @@ import torch
 
 from genzoo.core import registry, schema
 from genzoo.core.errors import UserError
-from genzoo.core.system import Completes, Decodes, Density, Encodes, Fits, Samples, System, Translates, capabilities
+from genzoo.core.system import (
+    Completes,
+    Conditioned,
+    Decodes,
+    Density,
+    Encodes,
+    Fits,
+    Samples,
+    System,
+    Translates,
+    capabilities,
+)
 from genzoo.training import Trainer, TrainSettings, load, resume, train
 from genzoo.training.folder import newest_state
+from genzoo.training.preview import EACH, rows_by_label, takes_labels
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.conftest import batch_for, build, data_for
@@ -208,6 +220,26 @@ def test_sampling_uses_the_given_generator_only(name):
 
 
 @every_name
+def test_a_label_is_obeyed_or_refused_in_words(name):
+    """One generator, another label: another image; without a label the classes are drawn; rows are in the order of classes."""
+    system = ready(name)
+    needs(system, Conditioned)
+    if not system.labels:
+        pytest.skip("was built without classes")
+    first, second = (system.sample(4, generator=gen(), label=k) for k in (0, system.labels - 1))
+    assert first.shape == second.shape == (4, *system.hparams["shape"])
+    assert not torch.equal(first, second)
+    assert not torch.equal(system.sample(4, generator=gen()), first)
+    for label in (system.labels, -1):
+        with pytest.raises(UserError, match=str(system.labels - 1)):
+            system.sample(1, generator=gen(), label=label)
+    assert takes_labels(system)
+    rows = rows_by_label(system, gen())
+    assert rows.shape == (system.labels * EACH, *system.hparams["shape"])
+    assert torch.equal(rows[:EACH], system.sample(EACH, generator=gen(), label=0).float())
+
+
+@every_name
 def test_save_and_load_give_the_same_outputs(name):
     system = ready(name)
     other = build(name).eval()
@@ -381,7 +413,7 @@ def inspect_bound(annotation: object) -> float | None:
 def test_capabilities_are_methods_with_the_protocols_arguments():
     for name in SYSTEMS:
         cls = registry.system_class(name)
-        for protocol in (Samples, Density, Decodes, Encodes, Translates, Completes, Fits):
+        for protocol in (Samples, Conditioned, Density, Decodes, Encodes, Translates, Completes, Fits):
             if protocol.__name__.lower() not in capabilities(cls):
                 continue
             for method, function in inspect.getmembers(protocol, inspect.isfunction):

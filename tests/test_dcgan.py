@@ -6,8 +6,9 @@ from torch import nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.registry import create
-from genzoo.models.adversarial.dcgan import DCGAN, stages
+from genzoo.models.adversarial.dcgan import DCGAN
 from genzoo.nn.augment import augment, color, cutout, translation
+from genzoo.nn.dcgan import Discriminator, stages
 
 TINY = {"shape": (1, 8, 8), "latent": 4, "width": 4}
 
@@ -121,6 +122,29 @@ def test_presets_are_the_papers():
     assert gp.optimizers()["g"].defaults["betas"] == (0.0, 0.9)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in gp.D.modules())
     assert any(isinstance(m, nn.BatchNorm2d) for m in gp.G.modules())
+
+
+def test_checkpoints_of_earlier_versions_fit_and_start_from_the_same_weights():
+    """Names, their order, and the draws behind the first weights: a run of version 0.1.0 resumes and repeats."""
+    torch.manual_seed(0)
+    system = DCGAN(shape=(1, 16, 16), latent=4, width=4)
+    norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    keys = ["G.project.weight", *(f"G.net.0.{k}" for k in norm), "G.net.2.weight", *(f"G.net.3.{k}" for k in norm)]
+    keys += ["G.net.5.weight", "G.net.5.bias", "D.blocks.0.0.weight", "D.blocks.0.0.bias", "D.blocks.1.0.weight"]
+    keys += [*(f"D.blocks.1.1.{k}" for k in norm), "D.score.weight", "D.score.bias"]
+    assert list(system.state_dict()) == keys
+    update = Update(system)
+    for _ in range(3):
+        system.training_step({"image": torch.rand(4, 1, 16, 16) * 2 - 1}, update)
+    total = sum(p.detach().double().abs().sum() for p in system.parameters())
+    assert total.item() == pytest.approx(48.43100034179042, rel=1e-5)  # measured before the nets moved to nn/
+
+
+def test_several_logits_come_from_one_body():
+    net = Discriminator((1, 16, 16), 4, 4, "none", False, outputs=3)
+    x = torch.randn(2, 1, 16, 16)
+    assert net(x).shape == (2, 3)
+    assert torch.equal(net(x), net.score(net.features(x)))
 
 
 def test_each_loss_moves_only_its_player():

@@ -28,7 +28,7 @@ from genzoo.use import theory as theories
 from genzoo.use import walk as walking
 from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image
 from genzoo.use.outputs import folder_for, free, save, target
-from genzoo.use.sample import Count, Seed
+from genzoo.use.sample import Count, Seed, columns_of
 from genzoo.use.source import open_system, require
 
 PICTURES = (".png", ".npy")
@@ -59,13 +59,18 @@ def resume(run: str, steps: Annotated[int, Field(ge=1)] | None = None) -> None:
 
 
 def sample(
-    run: str, n: Count = 64, seed: Seed = 0, out: str = "", overwrite: bool = False, own: dict[str, Any] | None = None
+    run: str,
+    n: Count | None = None,
+    seed: Seed = 0,
+    out: str = "",
+    overwrite: bool = False,
+    own: dict[str, Any] | None = None,
 ) -> None:
     """Draw new data.
 
     Args:
         run: A run or an exported folder.
-        n: How many.
+        n: How many; when not given 64, or of a system that takes a label and is given none, 8 of each class, a row each.
         seed: Which; the same seed gives the same samples.
         out: File: .png for a picture, .npy for the values in [-1, 1]; with a / at its end a folder, one picture each;
             RUN/outputs/sample.png when not given.
@@ -84,10 +89,10 @@ def sample(
     drawn = genzoo.sample(system, n=n, seed=seed, **(own or {}))
     if one_each:
         for i, x in enumerate(drawn):
-            save_png(path / f"{i:0{len(str(n - 1))}d}.png", picture(x[None]) if x.ndim == 1 else _pixels(x))
+            save_png(path / f"{i:0{len(str(len(drawn) - 1))}d}.png", picture(x[None]) if x.ndim == 1 else _pixels(x))
         _wrote(path, asked=out)
     else:
-        _wrote(save(path, drawn), asked=out)
+        _wrote(save(path, drawn, columns=columns_of(system, n, own or {})), asked=out)
 
 
 def walk(

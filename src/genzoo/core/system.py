@@ -126,6 +126,32 @@ class Samples(Protocol):
 
 
 @runtime_checkable
+class Conditioned(Protocol):
+    """Draws new data of a class that one names."""
+
+    labels: int
+    """Number of classes, which `sample` takes as `label` = 0..labels - 1; 0 for a system that was built without classes."""
+
+    def sample(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
+        """Return `n` samples of class `label`; None draws a class for each sample, all equally likely, from `generator`."""
+
+
+def draw_labels(system: Conditioned, n: int, label: int | None, generator: Generator) -> Tensor:
+    """Return the classes of `n` samples, int64 [n]: all `label`, or drawn from `generator`, every class equally likely.
+
+    Raises:
+        UserError: There is no such class.
+    """
+    device = generator.device
+    if label is None:
+        return torch.randint(system.labels, (n,), generator=generator, device=device)
+    if not 0 <= label < system.labels:
+        classes = f"its classes are 0 to {system.labels - 1}" if system.labels else "it was trained without classes"
+        raise UserError(f"label={label} is not possible; {classes}")
+    return torch.full((n,), label, device=device)
+
+
+@runtime_checkable
 class Density(Protocol):
     """Scores data."""
 
@@ -218,6 +244,7 @@ class Fits(Protocol):
 
 CAPABILITIES: dict[str, type] = {
     "samples": Samples,
+    "conditioned": Conditioned,
     "density": Density,
     "decodes": Decodes,
     "encodes": Encodes,

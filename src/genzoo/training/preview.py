@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Generator, Tensor
 
 from genzoo.core.pictures import grid, picture, save_gif, save_png
-from genzoo.core.system import Batch, Completes, Decodes, Encodes, Samples, System, Translates
+from genzoo.core.system import Batch, Completes, Conditioned, Decodes, Encodes, Samples, System, Translates
 from genzoo.training.runtime import Runtime, untouched_randomness
 
 COUNT = 36
 FEW = 4
 """Samples in a picture where each is grown pixel by pixel from an exemplar."""
 FRAMES = 60
+EACH = 8
+"""Samples of one class, in a row."""
+MOST_ROWS = 20
+"""Classes in a picture."""
+
+
+def takes_labels(system: System) -> bool:
+    """True for a system that was built with classes to choose from."""
+    return isinstance(system, Conditioned) and system.labels > 0
+
+
+@torch.no_grad()
+def rows_by_label(system: System, generator: Generator, **options: Any) -> Tensor:
+    """Draw `EACH` samples of each class, class by class, of the first `MOST_ROWS` at most: [rows · EACH, ...]."""
+    rows = range(min(system.labels, MOST_ROWS))  # type: ignore[arg-type]
+    return torch.cat([system.sample(EACH, generator=generator, **options, label=k).float() for k in rows])  # type: ignore[operator]
 
 
 @torch.no_grad()
@@ -28,6 +45,8 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
         with untouched_randomness(runtime.device, seed) as generator, runtime.autocast():
             if isinstance(system, Translates):
                 return grid(torch.cat(_translations(system, batch)), columns=8)
+            if takes_labels(system):
+                return picture(rows_by_label(system, generator), columns=EACH)
             if isinstance(system, Samples):
                 count = FEW if system.data == "exemplar" else COUNT
                 return picture(system.sample(count, generator=generator).float())

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import save_png
+from genzoo.core.pictures import picture, save_png
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset
 from genzoo.metrics.extractors import available, default_extractor
@@ -19,10 +19,10 @@ from genzoo.metrics.report import image_report
 from genzoo.use.images import first_batch, open_for
 from genzoo.use.outputs import folder_for, free, save_json
 from genzoo.use.reconstruct import psnr, reconstruct
-from genzoo.use.sample import sample
+from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
 
-MOST, SAMPLES, SHOWN = 10_000, 2_000, 64
+MOST, SAMPLES = 10_000, 2_000
 CONDITION, LARGEST_CONDITION = "condition of the Jacobian", 1024
 """A Jacobian costs as much as one training example per dimension; beyond this, an evaluation would be mostly that."""
 DIGIT_LIKE = ("mnist", "digits", "garments")
@@ -61,7 +61,7 @@ def evaluate(source: Source, data: str | None = None, *, n: int | None = None, s
         "written": None,
     }
     if "samples" in able and folder:
-        drawn = sample(system, n=SHOWN, seed=seed)
+        drawn = picture(sample(system, seed=seed), columns=columns_of(system, None, {}))
         found["pictures"]["samples"] = str(save_png(free(folder_for(source) / "evaluate.png", overwrite=True), drawn))
     if data is not None or getattr(system, "trained", None):
         dataset = open_for(system, data)

@@ -1,0 +1,255 @@
+"""Proofs of the GANs that followed one another: gan, cgan, acgan, infogan, began, sngan."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from proof_adversarial import score
+from proofs import Proof, proof
+from torch import Tensor
+
+import genzoo
+from genzoo.core.pictures import grid, scatter, to_uint8
+from genzoo.data import DataSettings, open_data
+from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.metrics.extractors import extractor
+from genzoo.metrics.frechet import frechet_distance
+from genzoo.metrics.lenet import classify
+from genzoo.metrics.modes import GRID_SIGMA, RING_SIGMA, grid_modes, mode_counts, ring_modes
+from genzoo.metrics.parzen import parzen
+from genzoo.training.preview import EACH
+
+
+def images(data: str, split: str) -> Tensor:
+    """All images of a split in [0, 1], [N, C, H, W]."""
+    return (
+        torch.from_numpy(np.array(open_data(DataSettings(data), split=split, quiet=True).fields["image"])).float() / 255
+    )
+
+
+def parzen_score(p: Proof, run: Any, published: str) -> None:
+    """Score 10,000 samples by the protocol of arXiv:1406.2661; real training images score in the same way beside them."""
+    train, test = images("mnist", "train"), images("mnist", "test")
+    validation, rest = train[-1000:], train[:-1000]
+    found = parzen((genzoo.sample(run, n=10_000, seed=0) + 1) / 2, validation, test)
+    real = parzen(rest[:10_000], validation, test)
+    p.measure(
+        "Parzen log-likelihood", found["value"], unit="nats", se=found["se"], n=found["n"], split="test", better="higher",
+        protocol=f"Gaussian Parzen window on 10,000 samples, pixels in [0, 1], sigma = {found['sigma']:.3f} of ten values by 1,000 training "
+        "images kept apart, mean over all test images; not a measure of quality (arXiv:1511.01844)",
+        baseline={"real training images": real["value"]}, published=published,
+    )  # fmt: skip
+
+
+@proof("gan-mnist", system="gan", family="adversarial", minutes=8)
+def gan_mnist(p: Proof) -> None:
+    """The dense GAN of 2014 writes digits; its Parzen log-likelihood by the paper's own protocol."""
+    run = p.train("gan", "mnist", steps=10_000, lr=3e-4, decay="linear", seed=0, precision="bf16")
+    parzen_score(p, run, "225 ± 2 (arXiv:1406.2661, table 1)")
+    score(p, run, "mnist")
+    p.picture("samples", genzoo.sample(run, n=100, seed=0), "Samples, seed 0, not chosen")
+    p.picture(
+        "walk",
+        genzoo.walk(run, rows=6, steps=10, seed=0, path="linear").flatten(0, 1),
+        "Straight walks between draws of z, row by row (figure 3 of the paper)",
+    )
+
+
+@proof("gan-points", system="gan-points", family="adversarial", minutes=3)
+def gan_points(p: Proof) -> None:
+    """How many modes of the ring and of the grid the plain GAN reaches, without any remedy against collapse."""
+    cases = {"ring": (ring_modes(), RING_SIGMA, 2.0), "grid": (grid_modes(), GRID_SIGMA, 6.0)}
+    published = {"ring": "1 (GAN in arXiv:1705.07761, table 1)", "grid": "3.3 (GAN in arXiv:1705.07761, table 1)"}
+    for name, (centres, sigma, extent) in cases.items():
+        run = p.train("gan-points", name, name=name, steps=5_000, batch=256, decay="linear", seed=0, precision="fp32")
+        points = genzoo.sample(run, n=2_500, seed=0)
+        found = mode_counts(points, centres, sigma)
+        real = mode_counts(
+            torch.from_numpy(np.array(open_data(DataSettings(name), split="test", quiet=True).fields["points"][:2500])),
+            centres,
+            sigma,
+        )
+        protocol = "2,500 samples; of high quality within 3 sigma of the nearest mode, which is then covered; one seed"
+        p.measure(
+            f"modes, {name}", found["modes"], unit=f"of {len(centres)}", n=2_500, protocol=protocol, better="higher",
+            baseline={"real": real["modes"]}, published=published[name],
+        )  # fmt: skip
+        p.measure(
+            f"high quality, {name}", 100 * found["high_quality"], unit="%", n=2_500, protocol=protocol, better="higher",
+            baseline={"real": 100 * real["high_quality"]},
+        )  # fmt: skip
+        p.picture(name, scatter(points, extent=extent), f"2,500 samples of the {name}, seed 0")
+
+
+def chart(
+    curves: dict[str, tuple[tuple[int, int, int], list[float]]], title: str, size: tuple[int, int] = (640, 360)
+) -> np.ndarray:
+    """Draw positive values over steps on a logarithmic scale; uint8 [H, W, 3]."""
+    width, height = size
+    left, top, bottom = 60, 30, 30
+    canvas = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(canvas)
+    every = [v for _, values in curves.values() for v in values]
+    low, high = math.floor(math.log10(min(every))), math.ceil(math.log10(max(every)))
+
+    def place(i: float, n: int, value: float) -> tuple[float, float]:
+        share = (math.log10(value) - low) / (high - low)
+        return left + i / (n - 1) * (width - left - 10), height - bottom - share * (height - top - bottom)
+
+    for power in range(low, high + 1):
+        _, y = place(0, 2, 10.0**power)
+        pen.line([(left, y), (width - 10, y)], fill=(220, 220, 220))
+        pen.text((8, y - 6), f"1e{power}", fill=(60, 60, 60))
+    pen.text((left, 8), title, fill=(0, 0, 0))
+    for k, (name, (colour, values)) in enumerate(curves.items()):
+        pen.line([place(i, len(values), v) for i, v in enumerate(values)], fill=colour, width=2)
+        pen.text((left + 10, top + 150 + 14 * k), name, fill=colour)
+    n = len(next(iter(curves.values()))[1]) - 1
+    pen.text((left, height - 20), "0", fill=(60, 60, 60))
+    pen.text((width - 130, height - 20), f"{n} steps of D alone", fill=(60, 60, 60))
+    return np.asarray(canvas)
+
+
+@proof("gan-gradient", system="gan", family="adversarial", minutes=2)
+def gan_gradient(p: Proof) -> None:
+    """Why the generator maximises log D: when D wins, the gradient of log(1 - D) vanishes and that of -log D does not."""
+    steps = 150
+    torch.manual_seed(0)
+    system = genzoo.create("gan", shape=(1, 28, 28)).train()
+    real = images("mnist", "train") * 2 - 1
+    optimizer = system.optimizers()["d"]
+    norms: dict[str, list[float]] = {"minimax": [], "non-saturating": []}
+    chance = []
+    for step in range(steps + 1):
+        fake = system.G(system.latent(100, generator=torch.Generator().manual_seed(1)))
+        system.D.eval()
+        logits = system.D(fake)
+        for objective, found in norms.items():
+            loss = generator_loss(objective, logits)
+            grads = torch.autograd.grad(loss, list(system.G.parameters()), retain_graph=True)
+            found.append(float(torch.cat([g.flatten() for g in grads]).norm()))
+        chance.append(float(logits.sigmoid().mean()))
+        system.D.train()
+        batch = real[torch.randint(len(real), (100,))]
+        fake = system.G(system._draw(100)).detach()
+        optimizer.zero_grad()
+        discriminator_loss("minimax", system.D(batch), system.D(fake)).backward()
+        if step < steps:
+            optimizer.step()
+    protocol = f"an untrained generator; D alone is trained for {steps} steps on MNIST; norm of the gradient over all of G's weights, 100 samples"
+    for objective, found in norms.items():
+        p.measure(
+            f"gradient left, {objective}", found[-1] / found[0], unit="of the first", n=100, protocol=protocol,
+            baseline={"mean D(G(z)) at the end": chance[-1]},
+        )  # fmt: skip
+    curves = {
+        "-log D (non-saturating)": ((20, 110, 60), norms["non-saturating"]),
+        "log(1 - D) (minimax)": ((190, 40, 40), norms["minimax"]),
+        "mean D(G(z))": ((120, 120, 120), chance),
+    }
+    p.picture(
+        "norms",
+        chart(curves, "Norm of the generator's gradient while D learns to reject every sample"),
+        "Norm of the generator's gradient under the two objectives, and D's mean probability that a sample is real",
+    )
+
+
+def obedience(p: Proof, run: Any, *, each: int = 1000) -> list[Tensor]:
+    """Ask for `each` images of every class and let the bundled classifier read them; returns the images, class by class."""
+    drawn = [genzoo.sample(run, n=each, seed=k, label=k) for k in range(10)]
+    read = [classify("lenet-mnist-v1", to_uint8(x)).argmax(1) == k for k, x in enumerate(drawn)]
+    right = 100 * torch.stack(read).float().mean(1)
+    test = open_data(DataSettings("mnist"), kind="labelled", split="test", quiet=True)
+    real = classify("lenet-mnist-v1", torch.from_numpy(np.array(test.fields["image"]))).argmax(1)
+    p.measure(
+        "read as their label", float(right.mean()), unit="%", n=10 * each, better="higher", goal=97.0,
+        protocol=f"{each:,} samples of each label, read by lenet-mnist-v1, which never saw them",
+        baseline={"real test images": 100 * float((real == torch.from_numpy(test.fields["label"][:])).float().mean()), "chance": 10.0},
+    )  # fmt: skip
+    p.note("Read as their label, by label 0 to 9, in %: " + ", ".join(f"{v:.1f}" for v in right.tolist()) + ".")
+    p.picture(
+        "labels", grid(genzoo.sample(run, seed=0), columns=EACH), "A row for each label, 0 to 9: seed 0, not chosen"
+    )
+    return drawn
+
+
+LABELLED: dict[str, Any] = {"width": 32, "batch": 64, "steps": 5_000, "seed": 0, "precision": "bf16"}
+
+
+@proof("cgan-mnist", system="cgan", family="conditional", minutes=5)
+def cgan_mnist(p: Proof) -> None:
+    """A conditional GAN writes the digit that it is asked for."""
+    run = p.train("cgan", "mnist", **LABELLED)
+    obedience(p, run)
+    parzen_score(p, run, "132 ± 1.8 (arXiv:1411.1784, table 1; dense nets)")
+    score(p, run, "mnist")
+
+
+@proof("acgan-mnist", system="acgan", family="conditional", minutes=5)
+def acgan_mnist(p: Proof) -> None:
+    """A discriminator that names classes makes a generator that obeys; Fréchet distance class by class."""
+    run = p.train("acgan", "mnist", **LABELLED)
+    drawn = obedience(p, run)
+    score(p, run, "mnist")
+    train, test = (open_data(DataSettings("mnist"), kind="labelled", split=s, quiet=True) for s in ("train", "test"))
+    net = extractor("lenet-mnist-v1")
+    values, floors = [], []
+    for k, x in enumerate(drawn):
+        real = net(torch.from_numpy(np.array(test.fields["image"])[test.fields["label"][:] == k]))
+        other = net(torch.from_numpy(np.array(train.fields["image"])[train.fields["label"][:] == k][:1000]))
+        values.append(frechet_distance(net(to_uint8(x)), real))
+        floors.append(frechet_distance(other, real))
+    p.measure(
+        "FLD within a class, mean of ten", sum(values) / 10, n=10_000, split="test", better="lower", baseline={"real": sum(floors) / 10},
+        protocol="1,000 samples of each label against the test images of that class (892 to 1,135), lenet-mnist-v1; floor: 1,000 training "
+        "images of the class against the same",
+    )  # fmt: skip
+    p.note("FLD by class, 0 to 9: " + ", ".join(f"{v:.0f}" for v in values) + ".")
+
+
+def purity(codes: Tensor, classes: Tensor) -> float:
+    """Share of examples that are of the commonest class of their code."""
+    table = torch.zeros(int(codes.max()) + 1, int(classes.max()) + 1).index_put(
+        (codes, classes), torch.ones(()), accumulate=True
+    )
+    return float(table.max(1).values.sum() / table.sum())
+
+
+@proof("infogan-mnist", system="infogan", family="adversarial", minutes=5)
+def infogan_mnist(p: Proof) -> None:
+    """Without a label, InfoGAN's categorical code becomes the digit and its continuous codes slant and width."""
+    run = p.train("infogan", "mnist", **LABELLED)
+    system = genzoo.load(run.path)
+    test = open_data(DataSettings("mnist"), kind="labelled", split="test", quiet=True)
+    real, label = torch.from_numpy(np.array(test.fields["image"])), torch.from_numpy(test.fields["label"][:])
+    made = [
+        classify("lenet-mnist-v1", to_uint8(genzoo.sample(run, n=1000, seed=k, category=k))).argmax(1)
+        for k in range(10)
+    ]
+    p.measure(
+        "purity of the categorical code, samples", purity(torch.arange(10).repeat_interleave(1000), torch.cat(made)), n=10_000,
+        better="higher", goal=0.9, protocol="1,000 samples of each category, read by lenet-mnist-v1; share of the commonest digit",
+        baseline={"chance": 0.1},
+    )  # fmt: skip
+    read = torch.cat([system.read(part.float() / 127.5 - 1)[0].argmax(1) for part in real.split(500)])
+    p.measure(
+        "purity of the categorical code, test images", purity(read, label), n=len(label), split="test", better="higher", goal=0.9,
+        protocol="Q's category of every test image; share of the commonest digit of each category", baseline={"chance": 0.1},
+        published="0.95 (5 % error, arXiv:1606.03657, section 7.2)",
+    )  # fmt: skip
+    score(p, run, "mnist")
+    for number in range(2):
+        table = system.traversal(number, 10, generator=torch.Generator().manual_seed(0))
+        p.picture(
+            f"code-{number + 1}",
+            grid(table, columns=10),
+            f"Continuous code {number + 1} from -2 to 2 along a row, a row for each category; noise and the other code fixed",
+        )
+    columns = torch.stack([genzoo.sample(run, n=10, seed=0, category=k) for k in range(10)]).flatten(0, 1)
+    p.picture(
+        "categories", grid(columns, columns=10), "A row for each category; noise and continuous codes vary along a row"
+    )

@@ -1,0 +1,172 @@
+"""Boundary-equilibrium GAN: the discriminator is an autoencoder, and a controlled weight keeps the players level."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System, Update
+from genzoo.nn.dcgan import stages
+
+
+def _pair(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, inputs, 3, 1, 1), nn.ELU(), nn.Conv2d(inputs, outputs, 3, 1, 1), nn.ELU()]
+
+
+class Decoder(nn.Module):
+    """Dense, then pairs of 3x3 convolutions with ELU and nearest-neighbour doubling between; no bound at the end.
+
+    Args:
+        shape: (C, H, W) of the image; a size that is no multiple of the doublings is made larger and cropped.
+        hidden: Size of the code.
+        width: Channels of every layer.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int) -> None:
+        super().__init__()
+        c, self.h, self.w = shape
+        k = stages(self.h, self.w)
+        self.start = (width, math.ceil(self.h / 2**k), math.ceil(self.w / 2**k))
+        self.dense = nn.Linear(hidden, math.prod(self.start))
+        parts = _pair(width, width)
+        for _ in range(k):
+            parts += [nn.Upsample(scale_factor=2), *_pair(width, width)]
+        self.net = nn.Sequential(*parts, nn.Conv2d(width, c, 3, 1, 1))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return images [B, C, H, W] from codes [B, hidden]."""
+        x = self.net(self.dense(h).view(len(h), *self.start))
+        top, left = (x.shape[2] - self.h) // 2, (x.shape[3] - self.w) // 2
+        return x[:, :, top : top + self.h, left : left + self.w].float()
+
+
+class Encoder(nn.Module):
+    """Pairs of 3x3 convolutions with ELU, halved by stride 2; channels grow by `width` with every halving.
+
+    Args:
+        shape: (C, H, W) of the image.
+        hidden: Size of the code.
+        width: Channels next to the image.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int) -> None:
+        super().__init__()
+        c, h, w = shape
+        parts: list[nn.Module] = [nn.Conv2d(c, width, 3, 1, 1), nn.ELU()]
+        channels = width
+        for _ in range(stages(h, w)):
+            parts += [
+                *_pair(channels, channels + width),
+                nn.Conv2d(channels + width, channels + width, 3, 2, 1),
+                nn.ELU(),
+            ]
+            channels, h, w = channels + width, (h + 1) // 2, (w + 1) // 2
+        self.net = nn.Sequential(*parts, *_pair(channels, channels), nn.Flatten(), nn.Linear(channels * h * w, hidden))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return codes [B, hidden] of images [B, C, H, W]."""
+        return self.net(x)
+
+
+class BEGAN(System):
+    """Boundary-equilibrium GAN of Berthelot, Schumm & Metz (2017).
+
+    D is an autoencoder and L(v) = mean |v − D(v)| its error on an image. With k in [0, 1] (section 3.4):
+    L_D = L(x) − k L(G(z_D)), L_G = L(G(z_G)), k <- clip(k + λ (γ L(x) − L(G(z_G))), 0, 1). The equilibrium is L(G(z)) = γ L(x): a low
+    γ asks for sharp, alike images, a high one for variety. M = L(x) + |γ L(x) − L(G(z_G))| falls while images get better and is the
+    sign by which to stop.
+
+    Deviations: no vanishing skip connections; the smallest map is 4 to 7 pixels wide (the paper: 8); the rate falls by the trainer's
+    `decay` and not when M stalls. What leaves [-1, 1] is cut off in samples, not in training.
+
+    Args:
+        shape: Channels, height and width of an image; sides from 8 to 1024.
+        latent: Dimensions of the noise z, uniform(-1, 1), and of the autoencoder's code.
+        width: Channels of the generator and next to the image in the encoder, where they grow by as much with every halving.
+        gamma: Diversity ratio: the error of generated images over that of real ones at equilibrium.
+        gain: Rate (lambda) at which k follows the balance.
+        lr: Learning rate of both players.
+        beta1: Adam's decay of the mean gradient.
+    """
+
+    paper: ClassVar[str] = "arXiv:1703.10717"
+    data: ClassVar[str] = "image"
+    presets: ClassVar[dict] = {"began-paper": {"width": 128}}
+    tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4}
+    defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema": 0.999, "decay": "linear"}
+    k: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 64, 64),
+        *,
+        latent: Annotated[int, Field(ge=1, le=4096)] = 64,
+        width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        gamma: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        gain: Annotated[float, Field(gt=0, le=1)] = 0.001,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-4,
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+    ) -> None:
+        super().__init__()
+        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
+            size = "x".join(map(str, shape))
+            raise UserError(f"shape {size} is not possible; began makes images with sides from 8 to 1024")
+        self.latent_size, self.gamma, self.gain, self.lr, self.beta1 = latent, gamma, gain, lr, beta1
+        self.G = Decoder(shape, latent, width)
+        self.D = nn.Sequential(Encoder(shape, latent, width), Decoder(shape, latent, width))
+        self.register_buffer("k", torch.zeros(()))
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for each player."""
+        betas = (self.beta1, 0.999)
+        return {
+            "d": Adam(self.D.parameters(), lr=self.lr, betas=betas),
+            "g": Adam(self.G.parameters(), lr=self.lr, betas=betas),
+        }
+
+    def error(self, x: Tensor) -> Tensor:
+        """Return L, the mean absolute error of D's reconstruction of images [B, C, H, W]."""
+        return (x - self.D(x)).abs().mean()
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """D lowers L(x) − k L(G(z_D)), G lowers L(G(z_G)), and k follows the balance of the two errors."""
+        x = batch["image"]
+        with torch.no_grad():
+            fake = self.G(self._draw(len(x)))
+        on_real = self.error(x)
+        update("d", on_real - self.k * self.error(fake))
+        on_fake = self.error(self.G(self._draw(len(x))))
+        update("g", on_fake)
+
+        balance = (self.gamma * on_real - on_fake).detach()
+        self.k.copy_((self.k + self.gain * balance).clamp(0, 1))
+        return {
+            "m": on_real.detach() + balance.abs(),
+            "real_error": on_real.detach(),
+            "fake_error": on_fake.detach(),
+            "k": self.k.clone(),
+        }
+
+    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
+        return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw z [n, latent], uniform in [-1, 1]."""
+        return self._draw(n, generator)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent]."""
+        return self.G(z).clamp(-1, 1).contiguous()
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator) -> Tensor:
+        """Return `n` images [n, C, H, W] in [-1, 1]."""
+        return self.decode(self.latent(n, generator=generator))

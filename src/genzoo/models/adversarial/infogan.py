@@ -1,0 +1,186 @@
+"""InfoGAN: part of the noise is a code that can be read back from the image, so that it comes to mean something."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System, Update
+from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.losses.penalties import r1_penalty
+from genzoo.nn.dcgan import Discriminator, Synthesis
+
+
+class InfoGAN(System):
+    """InfoGAN of Chen et al. (2016).
+
+    The generator's input is noise z and a code c: one of K categories and some numbers in [-1, 1]. Without labels, G maximises
+    beside its game a bound of the information that the image keeps of the code (eq. 4-6):
+    L_I(G, Q) = E log Q(c | G(z, c)) + H(c) <= I(c; G(z, c)). Q shares the convolutions of D and has two dense layers of its own; for the
+    numbers it is a Gaussian of standard deviation 1 around a predicted mean, as in the authors' MNIST experiment. The bound's
+    gradient moves G and Q (with the convolutions that it shares) and not D's score.
+
+    Deviations: R1 in place of batch norm in D and one rate for both players.
+
+    Args:
+        shape: Channels, height and width of an image; sides from 8 to 1024.
+        noise: Dimensions of the noise z, normal(0, 1).
+        categories: Categories K of the first code.
+        numbers: Continuous codes, uniform(-1, 1).
+        category_weight: Weight of the bound of the category.
+        number_weight: Weight of the bound of the numbers.
+        width: Channels of the layers next to the image; deeper layers have up to 8 times as many.
+        r1: Weight of the gradient penalty of the score on real images; 0 for none.
+        lr: Learning rate of both players.
+        beta1: Adam's decay of the mean gradient.
+        beta2: Adam's decay of the squared gradient.
+    """
+
+    paper: ClassVar[str] = "arXiv:1606.03657"
+    data: ClassVar[str] = "image"
+    tiny: ClassVar[dict] = {"shape": (1, 8, 8), "noise": 4, "categories": 3, "width": 4}
+    defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999, "decay": "linear"}
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (1, 28, 28),
+        *,
+        noise: Annotated[int, Field(ge=0, le=4096)] = 62,
+        categories: Annotated[int, Field(ge=2, le=1000)] = 10,
+        numbers: Annotated[int, Field(ge=0, le=64)] = 2,
+        category_weight: Annotated[float, Field(ge=0, le=100)] = 1.0,
+        number_weight: Annotated[float, Field(ge=0, le=100)] = 1.0,
+        width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        r1: Annotated[float, Field(ge=0, le=1000)] = 1.0,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+    ) -> None:
+        super().__init__()
+        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
+            size = "x".join(map(str, shape))
+            raise UserError(f"shape {size} is not possible; infogan makes images with sides from 8 to 1024")
+        self.noise, self.categories, self.numbers = noise, categories, numbers
+        self.weights, self.r1, self.lr, self.betas = (category_weight, number_weight), r1, lr, (beta1, beta2)
+        self.G = Synthesis(shape, noise + categories + numbers, width, 4)
+        self.D = Discriminator(shape, width, 4, "none", False)
+        self.Q = nn.Sequential(
+            nn.Linear(self.D.score.in_features, 128), nn.LeakyReLU(0.2), nn.Linear(128, categories + numbers)
+        )
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for each side; Q shares D's convolutions and so its optimiser."""
+        return {
+            "d": Adam([*self.D.parameters(), *self.Q.parameters()], lr=self.lr, betas=self.betas),
+            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
+        }
+
+    def judge(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return D's logits [B] and Q's reading of the code: logits of the categories [B, K] and means of the numbers [B, numbers]."""
+        h = self.D.features(x)
+        code = self.Q(h).float()
+        return self.D.score(h).squeeze(1).float(), code[:, : self.categories], code[:, self.categories :]
+
+    def bound(self, reading: tuple[Tensor, Tensor], code: Tensor) -> tuple[Tensor, Tensor]:
+        """Return L_I of the category and of the numbers, in nats: E log Q(c | x) + H(c), each at most the information kept.
+
+        Args:
+            reading: What Q says: logits of the categories, means of the numbers.
+            code: The code as G was given it, [B, categories + numbers].
+        """
+        logits, mean = reading
+        category = math.log(self.categories) - F.cross_entropy(logits, code[:, : self.categories].argmax(1))
+        error = (code[:, self.categories :] - mean).square().sum(1).mean()
+        # H of U(-1, 1) is ln 2; the Gaussian's constant is ½ ln 2π
+        numbers = self.numbers * (math.log(2) - 0.5 * math.log(2 * math.pi)) - 0.5 * error
+        return category, numbers
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """A step of D and Q, then one of G on the same draws; the bound is a term of both (algorithm of section 5)."""
+        real = batch["image"]
+        drawn = self._draw(len(real))
+        code = drawn[:, self.noise :]
+        fake = self.G(drawn)
+        on_real = self.D(real)
+        on_fake, *reading = self.judge(fake.detach())
+        category, numbers = self.bound((reading[0], reading[1]), code)
+        d_loss = discriminator_loss("non-saturating", on_real, on_fake)
+        if self.r1:
+            d_loss = d_loss + r1_penalty(self.D, real, gamma=self.r1)
+        update("d", d_loss - self._weighed(category, numbers))
+
+        on_fake, *reading = self.judge(fake)
+        g_loss = generator_loss("non-saturating", on_fake)
+        category, numbers = self.bound((reading[0], reading[1]), code)
+        update("g", g_loss - self._weighed(category, numbers))
+        logs = {"d_loss": d_loss, "g_loss": g_loss, "mi_category": category}
+        if self.numbers:
+            logs["number_error"] = (code[:, self.categories :] - reading[1]).square().mean()
+        return {k: v.detach() for k, v in logs.items()}
+
+    def _weighed(self, category: Tensor, numbers: Tensor) -> Tensor:
+        return self.weights[0] * category + self.weights[1] * numbers
+
+    def _draw(self, n: int, generator: Generator | None = None, category: int | None = None) -> Tensor:
+        """Noise, one-hot category and numbers side by side, [n, noise + categories + numbers]."""
+        device = self.device
+        z = torch.randn(n, self.noise, device=device, generator=generator)
+        which = torch.randint(self.categories, (n,), device=device, generator=generator)
+        if category is not None:
+            which = torch.full_like(which, category)
+        c = torch.rand(n, self.numbers, device=device, generator=generator) * 2 - 1
+        return torch.cat([z, F.one_hot(which, self.categories).float(), c], 1)
+
+    @torch.no_grad()
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what Q reads from images: probabilities of the categories [B, K] and the numbers [B, numbers]."""
+        _, logits, mean = self.judge(x)
+        return logits.softmax(1), mean
+
+    @torch.no_grad()
+    def traversal(self, number: int, steps: int, *, generator: Generator, reach: float = 2.0) -> Tensor:
+        """Move one number from -reach to reach: a row for each category, everything else fixed, [K · steps, C, H, W].
+
+        Args:
+            number: Which of the continuous codes, from 0.
+            steps: Images in a row.
+            generator: Draws the noise and the other codes, the same for the whole table.
+            reach: End of the way; codes were trained within 1 (the paper shows 2).
+        """
+        if not 0 <= number < self.numbers:
+            raise UserError(f"number={number} is not possible; there are {self.numbers} continuous codes, from 0")
+        z = self._draw(1, generator).repeat(self.categories * steps, 1)
+        z[:, self.noise : self.noise + self.categories] = torch.eye(self.categories).to(z).repeat_interleave(steps, 0)
+        way = torch.linspace(-reach, reach, steps).to(z)
+        z[:, self.noise + self.categories + number] = way.repeat(self.categories)
+        return self.decode(z)
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw noise and codes, [n, noise + categories + numbers]."""
+        return self._draw(n, generator)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images [n, C, H, W] in [-1, 1] of noise and codes."""
+        return self.G(z).contiguous()
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator, category: Annotated[int, Field(ge=0)] | None = None) -> Tensor:
+        """Return `n` images [n, C, H, W] in [-1, 1].
+
+        Args:
+            n: How many.
+            generator: All the randomness.
+            category: Value of the first code for all of them; none draws it for each.
+        """
+        if category is not None and category >= self.categories:
+            raise UserError(f"category={category} is not possible; categories are 0 to {self.categories - 1}")
+        return self.decode(self._draw(n, generator, category))

@@ -1,0 +1,133 @@
+"""Auxiliary-classifier GAN: the discriminator names the class too, and the generator wants it named right."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System, Update, draw_labels
+from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.losses.penalties import r1_penalty
+from genzoo.nn.dcgan import Discriminator, Synthesis
+
+
+class ACGAN(System):
+    """Auxiliary-classifier GAN of Odena, Olah & Shlens (2017).
+
+    D gives a source S (real or generated) and a class C. With L_S = E log P(S = real | x) + E log P(S = fake | G(z, y)) (eq. 2) and
+    L_C = E log P(C = y | x) + E log P(C = y | G(z, y)) (eq. 3), D maximises L_S + L_C and G maximises L_C − L_S. Only G is told
+    the class; the cross-entropies are taken of logits, never of probabilities.
+
+    Deviations: R1 in place of batch norm and dropout in D (`r1`), which keeps the two players level on small images; the
+    generator's part of L_S is non-saturating.
+
+    Args:
+        shape: Channels, height and width of an image; sides from 8 to 1024.
+        classes: Number of classes.
+        latent: Dimensions of the noise z, normal(0, 1).
+        width: Channels of the layers next to the image; deeper layers have up to 8 times as many.
+        class_weight: Weight of L_C for both players.
+        r1: Weight of the gradient penalty of the source on real images; 0 for none.
+        lr: Learning rate of both players.
+        beta1: Adam's decay of the mean gradient.
+        beta2: Adam's decay of the squared gradient.
+    """
+
+    paper: ClassVar[str] = "arXiv:1610.09585"
+    data: ClassVar[str] = "labelled"
+    tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4}
+    defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999, "decay": "linear"}
+    labels: int
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 32, 32),
+        *,
+        classes: int = 10,
+        latent: Annotated[int, Field(ge=1, le=4096)] = 100,
+        width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        class_weight: Annotated[float, Field(ge=0, le=100)] = 1.0,
+        r1: Annotated[float, Field(ge=0, le=1000)] = 1.0,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+    ) -> None:
+        super().__init__()
+        if classes < 1:
+            raise UserError("acgan needs labels: give data with classes, such as a folder with a subfolder for each")
+        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
+            size = "x".join(map(str, shape))
+            raise UserError(f"shape {size} is not possible; acgan makes images with sides from 8 to 1024")
+        self.labels, self.latent_size = classes, latent
+        self.class_weight, self.r1, self.lr, self.betas = class_weight, r1, lr, (beta1, beta2)
+        self.G = Synthesis(shape, latent + classes, width, 4)
+        self.D = Discriminator(shape, width, 4, "none", False, outputs=1 + classes)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for each player."""
+        return {
+            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
+            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
+        }
+
+    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of the source [B] (high: real) and of the class [B, classes]."""
+        out = self.D(x)
+        return out[:, 0], out[:, 1:]
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """D maximises L_S + L_C, then G maximises L_C − L_S; generated images have classes drawn with equal chances."""
+        real, label = batch["image"], batch["label"]
+        z = torch.randn(len(real), self.latent_size, device=real.device)
+        wanted = torch.randint(self.labels, (len(real),), device=real.device)
+        fake = self.G(torch.cat([z, self._one_hot(wanted)], 1))
+
+        (s_real, c_real), (s_fake, c_fake) = self.judge(real), self.judge(fake.detach())
+        class_real, class_fake = F.cross_entropy(c_real, label), F.cross_entropy(c_fake, wanted)
+        d_loss = discriminator_loss("non-saturating", s_real, s_fake) + self.class_weight * (class_real + class_fake)
+        if self.r1:
+            d_loss = d_loss + r1_penalty(lambda x: self.judge(x)[0], real, gamma=self.r1)
+        update("d", d_loss)
+
+        s_fake, c_fake = self.judge(fake)
+        g_loss = generator_loss("non-saturating", s_fake) + self.class_weight * F.cross_entropy(c_fake, wanted)
+        update("g", g_loss)
+        logs = {
+            "d_loss": d_loss,
+            "g_loss": g_loss,
+            "class_real": class_real,
+            "class_fake": class_fake,
+            "accuracy": (c_real.argmax(1) == label).float().mean(),
+        }
+        return {k: v.detach() for k, v in logs.items()}
+
+    def _one_hot(self, label: Tensor) -> Tensor:
+        return F.one_hot(label, self.labels).float()
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
+        """Draw noise with a one-hot class behind it, [n, latent + classes]; without `label` the class is drawn."""
+        z = torch.randn(n, self.latent_size, device=self.device, generator=generator)
+        return torch.cat([z, self._one_hot(draw_labels(self, n, label, generator))], 1)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent + classes]."""
+        return self.G(z).contiguous()
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator, label: Annotated[int, Field(ge=0)] | None = None) -> Tensor:
+        """Return `n` images [n, C, H, W] in [-1, 1].
+
+        Args:
+            n: How many.
+            generator: All the randomness.
+            label: Class of all of them; none draws a class for each, all equally likely.
+        """
+        return self.decode(self.latent(n, generator=generator, label=label))

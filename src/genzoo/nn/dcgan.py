@@ -1,0 +1,107 @@
+"""The convolutional generator and discriminator of DCGAN (arXiv:1511.06434), for images of any height and width from 8 on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from genzoo.nn.init import normal_init
+
+
+def stages(height: int, width: int) -> int:
+    """Number of doublings, such that the smaller side starts from 4 to 7.
+
+    >>> [stages(s, s) for s in (8, 28, 32, 48, 64, 1024)]
+    [1, 2, 3, 3, 4, 8]
+    """
+    return int(math.log2(min(height, width) / 4))
+
+
+def _norm(kind: str, channels: int) -> list[nn.Module]:
+    match kind:
+        case "batch":
+            return [nn.BatchNorm2d(channels)]
+        case "instance":
+            return [nn.InstanceNorm2d(channels, affine=True)]
+        case "layer":
+            return [nn.GroupNorm(1, channels)]
+    return []
+
+
+class Synthesis(nn.Module):
+    """Project and reshape, then double with fractionally-strided convolutions; batch norm and ReLU between, tanh last.
+
+    A size that is no multiple of the doublings is made a little larger and cropped.
+
+    Args:
+        shape: (C, H, W) of the image.
+        latent: Dimensions of z.
+        width: Channels before the last layer; they double towards the start, up to 8 times this.
+        kernel: Side of the filters, 4 or 5.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], latent: int, width: int, kernel: int) -> None:
+        super().__init__()
+        c, self.h, self.w = shape
+        k = stages(self.h, self.w)
+        channels = [width * min(2**i, 8) for i in reversed(range(k))]
+        self.start = (math.ceil(self.h / 2**k), math.ceil(self.w / 2**k), channels[0])
+        self.project = nn.Linear(latent, math.prod(self.start), bias=False)
+        parts: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU(inplace=True)]
+        up = {"kernel_size": kernel, "stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
+        for a, b in itertools.pairwise(channels):
+            parts += [nn.ConvTranspose2d(a, b, **up, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+        self.net = nn.Sequential(*parts, nn.ConvTranspose2d(channels[-1], c, **up), nn.Tanh())
+        normal_init(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return images [B, C, H, W] in [-1, 1] from z [B, latent]."""
+        x = self.project(z).view(len(z), *self.start).permute(0, 3, 1, 2)  # laid out channels-last without a copy
+        x = self.net(x)
+        top, left = (x.shape[2] - self.h) // 2, (x.shape[3] - self.w) // 2
+        return x[:, :, top : top + self.h, left : left + self.w]
+
+
+class Discriminator(nn.Module):
+    """Strided convolutions with LeakyReLU(0.2), the last map flattened into logits; no norm on the first layer.
+
+    Args:
+        shape: (C, H, W) of the image.
+        width: Channels of the first layer; they double up to 8 times this.
+        kernel: Side of the filters, 4 or 5.
+        norm: batch, instance, layer or none.
+        spectral_norm: Divide every weight by its largest singular value.
+        outputs: Logits for each image.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], width: int, kernel: int, norm: str, spectral_norm: bool, outputs: int = 1
+    ) -> None:
+        super().__init__()
+        c, h, w = shape
+        blocks = []
+        for i in range(stages(h, w)):
+            out = width * min(2**i, 8)
+            between = _norm(norm, out) if i else []
+            conv = nn.Conv2d(c, out, kernel, 2, (kernel - 1) // 2, bias=not between)
+            blocks.append(nn.Sequential(conv, *between, nn.LeakyReLU(0.2, inplace=True)))
+            c, h, w = out, (h + kernel % 2) // 2, (w + kernel % 2) // 2
+        self.blocks = nn.ModuleList(blocks)
+        self.score = nn.Linear(c * h * w, outputs)
+        normal_init(self)
+        if spectral_norm:
+            for m in [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]:
+                parametrizations.spectral_norm(m)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits [B], or [B, outputs] where there are several."""
+        return self.score(self.features(x)).squeeze(1).float()  # losses are never half precision
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the logits are read from, [B, F]."""
+        for block in self.blocks:
+            x = block(x)
+        return x.flatten(1)
