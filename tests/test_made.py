@@ -159,7 +159,7 @@ def test_each_output_sees_all_that_is_before_it_in_the_order_and_nothing_else(ki
     system = build(shape, width=400, **kind).double().train(mode == "train")
     x = system._inputs(images(system, 4)).requires_grad_()
     for m in range(system.masks):
-        out = system(x, system.ranks[m], system.degrees[m])
+        out = system(x, system.masks_of(system.ranks[m], system.degrees[m]))
         for d in range(system.dims):
             (grad,) = torch.autograd.grad(out[:, d].sin().sum(), x, retain_graph=True)
             seen = grad.abs().sum(0) > 0
@@ -182,6 +182,16 @@ def test_orders_are_permutations_and_degrees_rise_through_the_layers():
     assert (system.degrees[:, 1:].min(2).values >= system.degrees[:, :-1].min(2).values).all()
     assert len(build(masks=2).ranks.unique(dim=0)) == 1, "mask sets of the raster order differ in their degrees only"
     assert {"ranks", "degrees"} <= set(system.state_dict())
+
+
+def test_kept_masks_follow_a_loaded_checkpoint_and_another_precision():
+    one, other = build(order="random"), MADE((1, 5, 4), levels=2, width=23, direct=True, order="random")
+    x = images(one, 3)
+    before = other.log_prob(x)
+    other.load_state_dict(one.state_dict())
+    assert not torch.equal(other.log_prob(x), before)
+    assert torch.equal(other.log_prob(x), one.log_prob(x))
+    torch.testing.assert_close(other.double().log_prob(x), one.log_prob(x).double())
 
 
 def test_training_never_writes_the_mask_into_the_weights():

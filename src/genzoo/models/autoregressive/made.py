@@ -42,7 +42,7 @@ class MaskedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map [B, inputs] to [B, outputs] through the weights where `mask`, bool [outputs, inputs], is True."""
+        """Map [B, inputs] to [B, outputs] through the weights where `mask`, [outputs, inputs], is one."""
         return F.linear(x, self.weight * mask, self.bias)
 
 
@@ -107,6 +107,7 @@ class MADE(System):
         self.out = MaskedLinear(sizes[-1], self.dims * self.outputs) if layers else None
         self.direct = MaskedLinear(self.dims, self.dims * self.outputs, bias=not layers, gain=0.1) if direct else None
         self._draw_masks(layers, width)
+        self._kept: tuple[object, list[Tensor]] = (None, [])
 
     def _draw_masks(self, layers: int, width: int) -> None:
         """Rank of each dimension, 1..D, and degree of each hidden unit, at most D-1, for every mask set."""
@@ -155,33 +156,47 @@ class MADE(System):
         every = torch.stack([self._log_mass(x, which) for which in range(self.masks)])
         return every.logsumexp(0) - math.log(self.masks)
 
-    def forward(self, x: Tensor, ranks: Tensor, degrees: Tensor) -> Tensor:
-        """Map inputs [B, D] to the outputs of every conditional, [B, D, K].
+    def forward(self, x: Tensor, masks: list[Tensor]) -> Tensor:
+        """Map inputs [B, D], values in [-1, 1] or coordinates, to the outputs of every conditional, [B, D, K]."""
+        h = x
+        for layer, mask in zip(self.hidden, masks, strict=False):
+            h = torch.relu(layer(h, mask))
+        out = self.out(h, masks[len(self.hidden)]) if self.out is not None else 0
+        if self.direct is not None:
+            out = out + self.direct(x, masks[-1])
+        return out.unflatten(1, (self.dims, self.outputs))
+
+    def masks_of(self, ranks: Tensor, degrees: Tensor) -> list[Tensor]:
+        """Masks of the hidden layers, of the output layer and of the direct connections, as far as there are any.
 
         Args:
-            x: Values in [-1, 1], or coordinates.
             ranks: Place in the order of each dimension, 1..D, int64 [D].
             degrees: How many leading dimensions each hidden unit may see, int64 [layers, width].
         """
-        h, seen = x, ranks
-        for layer, degree in zip(self.hidden, degrees, strict=True):
-            h = torch.relu(layer(h, degree[:, None] >= seen[None]))
+        found, seen, dtype = [], ranks, self._first.weight.dtype
+        for degree in degrees:
+            found.append((degree[:, None] >= seen[None]).to(dtype))
             seen = degree
         rows = ranks.repeat_interleave(self.outputs)[:, None]
-        out = self.out(h, rows > seen[None]) if self.out is not None else 0
-        if self.direct is not None:
-            out = out + self.direct(x, rows > ranks[None])
-        return out.unflatten(1, (self.dims, self.outputs))
+        ends = [seen] * (self.out is not None) + [ranks] * (self.direct is not None)
+        return found + [(rows > end[None]).to(dtype) for end in ends]
+
+    def _masks(self, which: int) -> list[Tensor]:
+        """Masks of a mask set. Of a single set they are kept: making them anew would take a third of a step."""
+        weight = self._first.weight
+        key = (which, self.ranks._version, self.degrees._version, weight.device, weight.dtype)
+        if self._kept[0] != key or self.masks > 1:  # loading a checkpoint writes other degrees, with a new version
+            self._kept = key, self.masks_of(self.ranks[which], self.degrees[which])
+        return self._kept[1]
 
     def _log_mass(self, x: Tensor, which: int) -> Tensor:
-        out = self(x, self.ranks[which], self.degrees[which])
+        out = self(x, self._masks(which))
         if not self.is_image:
             mean, log_std, log_weight = self._gaussians(out)
             z = (x[..., None] - mean) * torch.exp(-log_std)
             each = log_weight - log_std - 0.5 * z.square() - 0.5 * math.log(2 * math.pi)
             return each.logsumexp(-1).sum(1)
-        tokens = self.grid.tokens(x)
-        return self.grid.normalise(out).gather(-1, tokens[..., None]).flatten(1).sum(1)
+        return self.grid.select(out, self.grid.tokens(x)).sum(1)
 
     def _gaussians(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means, log standard deviations and log-weights, each [..., components], in float32 under any autocast."""
@@ -286,11 +301,12 @@ class MADE(System):
         uniform = torch.rand(*x.shape, 2, generator=generator, device=x.device)
         with torch.autocast(x.device.type, enabled=False):
             units = _Units(self, degrees, len(x)) if cached else None
+            masks = [] if cached else self.masks_of(ranks, degrees)
             for t, d in enumerate(ranks.argsort().tolist(), 1):
                 if units:
                     units.complete(t - 1)
                 if not known[:, d].all():
-                    out = units.conditional(d) if units else self(x, ranks, degrees)[:, d]
+                    out = units.conditional(d) if units else self(x, masks)[:, d]
                     drawn = self._choose(out, uniform[:, d], temperature).to(x.dtype)
                     x[:, d] = torch.where(known[:, d], x[:, d], drawn)
                 if units:

@@ -115,7 +115,8 @@ class PixelCNN(System):
         """Nats per image, [B]: the sum over pixels and colours of the log-probability of the level that is there."""
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
-        return self.grid.log_mass(self.net(self._values(tokens)), tokens).flatten(1).sum(1)
+        log_p = self.grid.log_probs(self.net(self._values(tokens)))
+        return log_p.gather(-1, tokens.movedim(1, -1).unsqueeze(-1)).flatten(1).sum(1)
 
     def _values(self, tokens: Tensor) -> Tensor:
         """The value in [-1, 1] of each level, in the parameters' precision: what the network reads."""
