@@ -27,6 +27,7 @@ WORDS = {
     "encodes": "encode images",
     "translates": "translate images",
     "completes": "complete images",
+    "tokenizes": "turn images into codes",
 }
 """What a capability lets one do, in words."""
 
