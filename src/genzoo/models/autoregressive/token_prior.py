@@ -87,7 +87,7 @@ class Transformer(nn.Module):
         here = slice(at, at + x.shape[1])
         x = F.dropout(x + self.place[here], self.dropout, self.training)
         for i, block in enumerate(self.blocks):
-            x, kept = block(x, past[i] if past else None)
+            x, kept = block(x, past[i] if past and at else None)
             if past is not None:
                 past[i : i + 1] = [kept]
         x = self.norm(x)
