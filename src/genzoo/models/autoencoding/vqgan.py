@@ -135,7 +135,7 @@ class VQGAN(System):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "vqgan-paper": {
             "codes": 1024, "dim": 256, "width": 128, "halvings": 4, "codebook": "gradient", "restart": 0.0,
-            "perceptual": "vgg16", "d_layers": 3, "d_width": 64, "lr": 5e-5,
+            "d_layers": 3, "d_width": 64, "lr": 5e-5,
         },
         "vqgan-l2": {"pixels": "l2", "adversarial_weight": 0.0},
     }  # fmt: skip

@@ -385,8 +385,7 @@ class TokenPrior(System):
 def choices(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Tensor:
     """Probabilities [B, K] of logits [B, K]: those of the top k alone, and of these the fewest likeliest whose sum reaches top_p."""
     p = logits.float().softmax(-1)
-    order = p.argsort(-1, descending=True, stable=True)
-    ranked = p.gather(-1, order)
+    ranked, order = torch.sort(p, dim=-1, descending=True, stable=True)
     if top_k is not None:
         ranked[:, top_k:] = 0
         ranked = ranked / ranked.sum(-1, keepdim=True)
