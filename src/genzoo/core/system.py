@@ -64,7 +64,11 @@ class System(nn.Module):
     """Defaults of training keys (steps, batch, ema, clip ...) that suit this system."""
 
     hparams: dict[str, Any]
-    """The bound constructor arguments, as plain values."""
+    """The bound constructor arguments: plain values, and systems where an argument's annotation is a capability."""
+    origin: str = ""
+    """Path that it was loaded from."""
+    trained: dict[str, Any]
+    """What its file says of its training; set where it was loaded."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Bind, check and remember the constructor arguments of every system."""
@@ -229,6 +233,43 @@ class Codes(Protocol):
 
 
 @runtime_checkable
+class Tokenizes(Protocol):
+    """Turns data into codes of a finite set and back."""
+
+    codebook_size: int
+    """Codes are 0 ... codebook_size - 1."""
+    code_grids: tuple[tuple[int, ...], ...]
+    """Sizes of the grids of codes, coarse to fine: ((8, 8),), or ((4, 4), (8, 8)) for two levels, which have a codebook each."""
+
+    def tokenize(self, x: Tensor) -> Tensor:
+        """Return codes, int64 [B, T], deterministically: every grid in raster order, coarse to fine, one after the other."""
+
+    def detokenize(self, codes: Tensor) -> Tensor:
+        """Return the data that codes [B, T] stand for, [B, C, H, W] in [-1, 1]."""
+
+    def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
+        """Return log p(x | codes) of the discrete image in nats, [B].
+
+        Raises:
+            UserError: The decoder was trained without a likelihood.
+        """
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """Learns from something that is computed from every example once, without randomness: codes, features."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Return what the step takes in place of `batch`.
+
+        The trainer keeps the results and makes its batches of them, unless the data are augmented: then steps get plain batches.
+        """
+
+    def prepared_by(self) -> str:
+        """A digest of all that `prepare` depends on beside the data."""
+
+
+@runtime_checkable
 class Fits(Protocol):
     """Learns from whole passes over the data in order, without gradients: closed form, EM, or keeping an exemplar."""
 
@@ -252,6 +293,8 @@ CAPABILITIES: dict[str, type] = {
     "completes": Completes,
     "inverts": Inverts,
     "codes": Codes,
+    "tokenizes": Tokenizes,
+    "prepares": Prepares,
     "fits": Fits,
 }
 

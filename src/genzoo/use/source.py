@@ -28,6 +28,7 @@ WORDS = {
     "translates": "translate images",
     "completes": "complete images",
     "codes": "compress images",
+    "tokenizes": "turn images into codes",
 }
 """What a capability lets one do, in words."""
 
