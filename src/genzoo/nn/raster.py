@@ -141,3 +141,28 @@ def fill_in_raster_order(
         if cached:
             past.keep(first, x[:, :, row, col])
     return x
+
+
+def code_in_raster_order(
+    predict: Callable[[Tensor, Past | None], Tensor],
+    choose: Callable[[int, Tensor], Tensor],
+    grid: Levels,
+    first: MaskedConv2d,
+    x: Tensor,
+) -> Tensor:
+    """Go through images symbol by symbol in the order of drawing, with its cache; return them.
+
+    Args:
+        predict: As in `fill_in_raster_order`.
+        choose: Given the number of a symbol and its log-probabilities, float32 [B, levels], says what stands there, int64 [B].
+        grid: The grey levels.
+        first: As in `fill_in_raster_order`.
+        x: Zeros [B, C, H, W], filled in place.
+    """
+    count = itertools.count()
+
+    def stated(out: Tensor, colour: int, _: Tensor) -> Tensor:
+        return grid.values(choose(next(count), grid.log_probs(out)[:, colour].float()))
+
+    unknown = torch.zeros(len(x), 1, *x.shape[2:], dtype=torch.bool, device=x.device)
+    return fill_in_raster_order(predict, stated, first, x, unknown, x.clone(), cached=True)

@@ -21,7 +21,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.masked import MaskedStack
-from genzoo.nn.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.raster import Levels, code_in_raster_order, draw_in_chunks, fill_in_raster_order
 
 
 class PixelCNN(System):
@@ -127,24 +127,16 @@ class PixelCNN(System):
 
     def symbols(self, x: Tensor) -> Tensor:
         """Grey levels of images in the order in which they are predicted, pixel by pixel, colour within pixel: int64 [B, S]."""
-        self._refuse_other_shapes(x)
-        return self._tokens(x).permute(0, 2, 3, 1).flatten(1)
+        check_images(x, self.shape)
+        return self.grid.tokens(x).permute(0, 2, 3, 1).flatten(1)
 
     @torch.no_grad()
     def code(self, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Go through `n` images symbol by symbol with the cache of `sample`; `choose(i, log_p)` says what stands there."""
         if self.output == "l2":
             raise UserError("output=l2 gives no probabilities to code with; train with output=categorical")
-        colours, height, width = self.shape
         x = torch.zeros(n, *self.shape, device=self.device)
-        past, net = Past(height, width), self.net.forward
-        for i, (row, col, c) in enumerate(itertools.product(range(height), range(width), range(colours))):
-            past.at = row, col
-            log_p = self._log_softmax(net(x[:, :, row, col], past))[:, c]
-            x[:, c, row, col] = self._values(choose(i, log_p))
-            if c == colours - 1:
-                past.keep(self.net.first, x[:, :, row, col])
-        return x
+        return code_in_raster_order(self.net.forward, choose, self.grid, self.net.first, x)
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
