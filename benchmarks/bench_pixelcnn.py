@@ -50,7 +50,7 @@ def training(system: PixelCNN, batch: int) -> None:
     tokens = torch.randint(0, system.levels, (batch, *system.shape))
     for name, layout in (("contiguous", torch.contiguous_format), ("channels_last", torch.channels_last)):
         system.to(memory_format=layout)
-        x = system._values(tokens).to(memory_format=layout)
+        x = system.grid.values(tokens).to(memory_format=layout)
 
         def step(x: torch.Tensor = x) -> None:
             optimizer.zero_grad()

@@ -43,7 +43,15 @@ def build(name: str, **overrides: object) -> System:
     """A system or preset at its tiny size."""
     cls = registry.system_class(name)
     preset = registry.names()[name][1]
-    return cls(**{**cls.tiny, **(cls.presets[preset] if preset else {}), **_tiny_again(cls, preset), **overrides})
+    chosen = {**cls.tiny, **(cls.presets[preset] if preset else {}), **_tiny_again(cls, preset), **overrides}
+    return cls(**{k: _same_shape(v, chosen.get("shape")) for k, v in chosen.items()})
+
+
+def _same_shape(value: object, shape: object) -> object:
+    """A described system inside another one works on the same data, so it has the same shape."""
+    if not (isinstance(value, dict) and "hparams" in value and shape):
+        return value
+    return {**value, "hparams": {**value["hparams"], "shape": shape}}
 
 
 def _tiny_again(cls: type[System], preset: str | None) -> dict[str, object]:

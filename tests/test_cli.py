@@ -411,6 +411,7 @@ def test_every_command_that_a_system_allows_works_and_the_others_say_why(name, r
         "sample": ["n=4"],
         "walk": ["rows=2", "steps=3"],
         "complete": ["n=2"],
+        "compress": ["n=2"],
         "reconstruct": ["n=3"],
     }
     for command in (c for c in COMMANDS.values() if c.needs):

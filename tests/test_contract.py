@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import signal
 
 import pytest
 import torch
 
-from genzoo.core import registry, schema
+from genzoo.core import loading, registry, schema
 from genzoo.core.errors import UserError
 from genzoo.core.system import (
+    CAPABILITIES,
     Completes,
     Conditioned,
     Decodes,
     Density,
     Encodes,
     Fits,
+    Prepares,
     Samples,
     System,
+    Tokenizes,
     Translates,
     capabilities,
 )
@@ -264,6 +268,10 @@ def outputs(system: System):
     if isinstance(system, Translates):
         for direction in system.directions:
             yield lambda s, d=direction: s.translate(x, direction=d)
+    if isinstance(system, Tokenizes):
+        yield lambda s: s.tokenize(x)
+        codes = system.tokenize(x)
+        yield lambda s: s.detokenize(codes)
     if isinstance(system, Completes):
         known = torch.ones_like(x[:, :1], dtype=torch.bool)
         known[..., 2:5, 3:6] = False
@@ -331,6 +339,50 @@ def test_completion_keeps_known_pixels_and_draws_the_others(name):
     assert y.shape == x.shape
     assert y.abs().max() <= 1
     assert torch.equal(system.complete(x, torch.ones_like(known), generator=gen()), x)
+
+
+@every_name
+def test_codes_are_of_the_stated_grids_and_alphabet_and_stand_for_an_image_each(name):
+    system = ready(name)
+    needs(system, Tokenizes)
+    x = data_batch(system)
+    codes = system.tokenize(x)
+    assert codes.dtype == torch.int64
+    assert codes.shape == (len(x), sum(math.prod(grid) for grid in system.code_grids))
+    assert codes.min() >= 0
+    assert codes.max() < system.codebook_size
+    y = system.detokenize(codes)
+    assert y.shape == x.shape
+    assert y.abs().max() <= 1
+    assert not torch.equal(y, system.detokenize(codes.roll(1, 1)))
+    if isinstance(system, Encodes) and isinstance(system, Decodes):
+        assert torch.allclose(y, system.decode(system.encode(x)), atol=1e-6)
+    try:
+        nats = system.log_likelihood(x, codes)
+    except UserError:
+        return
+    assert nats.shape == (len(x),)
+    assert (nats < 0).all(), "the mass of a discrete image"
+
+
+@every_name
+def test_a_step_on_prepared_data_is_the_step_on_the_data(name):
+    torch.manual_seed(0)
+    system = build(name)
+    needs(system, Prepares)
+    batch = batch_for(system)
+    logs = []
+    for given in (batch, system.prepare(batch)):
+        torch.manual_seed(0)
+        logs.append(system.loss(given)["loss"].detach())
+    assert torch.equal(*logs)
+    assert system.prepared_by() == build_again(system).prepared_by()
+
+
+def build_again(system: System) -> System:
+    other = type(system)(**loading.plain(system.hparams))
+    other.load_state_dict(system.state_dict())
+    return other
 
 
 @every_name
@@ -413,7 +465,7 @@ def inspect_bound(annotation: object) -> float | None:
 def test_capabilities_are_methods_with_the_protocols_arguments():
     for name in SYSTEMS:
         cls = registry.system_class(name)
-        for protocol in (Samples, Conditioned, Density, Decodes, Encodes, Translates, Completes, Fits):
+        for protocol in CAPABILITIES.values():
             if protocol.__name__.lower() not in capabilities(cls):
                 continue
             for method, function in inspect.getmembers(protocol, inspect.isfunction):

@@ -19,7 +19,9 @@ def run(script: Path, folder: Path, *arguments: str) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("name", ["first_model", "own_system", pytest.param("likelihoods", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["first_model", "own_system", "eight_couplings", pytest.param("likelihoods", marks=pytest.mark.slow)]
+)
 def test_examples_run(name, tmp_path):
     done = run(ROOT / "examples" / f"{name}.py", tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]

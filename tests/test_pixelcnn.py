@@ -22,7 +22,7 @@ def build(shape=(1, 6, 5), **settings):
 
 def images(system, n, seed=0):
     tokens = torch.randint(0, system.levels, (n, *system.shape), generator=torch.Generator().manual_seed(seed))
-    return system._values(tokens)
+    return system.grid.values(tokens)
 
 
 def seeded(seed=0):
@@ -80,7 +80,7 @@ def test_training_never_writes_the_mask_into_the_weights():
 def test_probabilities_of_all_images_sum_to_one(shape, levels):
     system = build(shape, levels=levels)
     states = torch.cartesian_prod(*[torch.arange(levels)] * math.prod(shape)).view(-1, *shape)
-    log_p = torch.cat([system.log_prob(part) for part in system._values(states).split(1024)])
+    log_p = torch.cat([system.log_prob(part) for part in system.grid.values(states).split(1024)])
     assert log_p.std() > 0.3, "a uniform model would prove little"
     assert log_p.double().exp().sum().item() == pytest.approx(1, abs=2e-5)
 
@@ -111,7 +111,7 @@ def test_autocast_keeps_the_likelihood_in_float32():
         log_p = system.log_prob(x)
         out = system.net(x)
         assert out.dtype == torch.bfloat16
-        total = system._log_softmax(out).exp().sum(-1)
+        total = system.grid.log_probs(out).exp().sum(-1)
     assert log_p.dtype == torch.float32
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-5, rtol=0)
     torch.testing.assert_close(log_p, system.log_prob(x), rtol=0.02, atol=0)
@@ -121,9 +121,9 @@ def test_autocast_keeps_the_likelihood_in_float32():
 def test_levels_and_values_are_inverse_and_quantisation_covers_all_levels(levels):
     system = build(levels=levels)
     tokens = torch.arange(levels)
-    assert torch.equal(system._tokens(system._values(tokens)), tokens)
+    assert torch.equal(system.grid.tokens(system.grid.values(tokens)), tokens)
     grey = torch.arange(256) / 127.5 - 1
-    counts = system._tokens(grey).bincount(minlength=levels)
+    counts = system.grid.tokens(grey).bincount(minlength=levels)
     assert torch.equal(counts, torch.full((levels,), 256 // levels))
 
 
@@ -186,7 +186,7 @@ def test_cached_sampling_equals_naive_token_for_token(shape, levels, seed):
     assert torch.equal(cached, naive)
     assert cached.dtype == torch.float32
     assert cached.unique().numel() > min(levels, 20) // 2
-    assert torch.equal(system._values(system._tokens(cached)), cached), "samples must lie on the grid of levels"
+    assert torch.equal(system.grid.values(system.grid.tokens(cached)), cached), "samples must lie on the grid of levels"
 
 
 def test_chunks_change_nothing_and_seeds_do():
@@ -200,9 +200,9 @@ def test_chunks_change_nothing_and_seeds_do():
 def test_samples_follow_the_distribution_that_log_prob_states():
     system = build((1, 2, 2), levels=2)
     states = torch.cartesian_prod(*[torch.arange(2)] * 4).view(-1, 1, 2, 2)
-    p = system.log_prob(system._values(states)).double().exp()
+    p = system.log_prob(system.grid.values(states)).double().exp()
     n = 20000
-    drawn = system._tokens(system.sample(n, generator=seeded(5), chunk=4096)).flatten(1)
+    drawn = system.grid.tokens(system.sample(n, generator=seeded(5), chunk=4096)).flatten(1)
     counts = (drawn * torch.tensor([8, 4, 2, 1])).sum(1).bincount(minlength=16).double()
     chi2 = ((counts - n * p).square() / (n * p)).sum().item()
     assert chi2 < 37.7, "15 degrees of freedom: beyond this once in a thousand"  # and the seed is fixed
@@ -211,7 +211,7 @@ def test_samples_follow_the_distribution_that_log_prob_states():
 def test_low_temperature_approaches_the_likeliest_level():
     system = build((1, 3, 3), levels=8)
     first = system.net(torch.zeros(1, 1, 3, 3))[0, :, 0, 0].argmax()
-    cold = system._tokens(system.sample(16, generator=seeded(), temperature=0.01))
+    cold = system.grid.tokens(system.sample(16, generator=seeded(), temperature=0.01))
     assert (cold[:, 0, 0, 0] == first).all()
     with pytest.raises(UserError, match="temperature"):
         system.sample(1, generator=seeded(), temperature=0)
@@ -221,7 +221,7 @@ def test_no_level_of_probability_zero_is_drawn():
     system = build((1, 1, 2), levels=4)
     out = torch.tensor([[0.0, 1.0, -math.inf, -math.inf], [-math.inf, 0.0, 0.0, -math.inf]])
     for uniform, expected in ((1 - 2**-24, [1, 2]), (0.0, [0, 1])):
-        assert system._tokens(system._pick(out, 0, torch.full((2,), uniform), 1.0)).tolist() == expected
+        assert system.grid.tokens(system._pick(out, 0, torch.full((2,), uniform), 1.0)).tolist() == expected
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -305,7 +305,7 @@ def test_refusals_say_what_to_do():
 
 
 def test_capabilities_and_presets():
-    assert capabilities(PixelCNN) == ("samples", "density", "completes")
+    assert capabilities(PixelCNN) == ("samples", "density", "completes", "codes")
     assert PixelCNN.likelihood == "exact"
     for overrides in PixelCNN.presets.values():
         PixelCNN(**{**overrides, "shape": (1, 8, 8), "blocks": 1})

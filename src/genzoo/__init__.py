@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genzoo.api import (
         complete,
+        compress,
         create,
+        decompress,
         evaluate,
         export,
         list_systems,
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
         reconstruct,
         resume,
         sample,
+        theory,
         train,
         translate,
         walk,
     )
     from genzoo.core.errors import UserError
+    from genzoo.studies import study
 
 __all__ = [
     "list_systems",
@@ -41,8 +45,12 @@ __all__ = [
     "reconstruct",
     "translate",
     "complete",
+    "compress",
+    "decompress",
     "evaluate",
     "export",
+    "study",
+    "theory",
     "UserError",
     "__version__",
 ]
@@ -53,7 +61,8 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'genzoo' has no attribute '{name}'")
-    value = getattr(importlib.import_module("genzoo.core.errors" if name == "UserError" else "genzoo.api"), name)
+    home = {"UserError": "genzoo.core.errors", "study": "genzoo.studies"}.get(name, "genzoo.api")
+    value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
 

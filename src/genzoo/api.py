@@ -17,17 +17,21 @@ from genzoo.training import Run, TrainSettings, load
 from genzoo.training import resume as _resume
 from genzoo.training import train as _train
 from genzoo.use.complete import complete
+from genzoo.use.compress import compress, decompress
 from genzoo.use.evaluate import evaluate
 from genzoo.use.export import export
 from genzoo.use.reconstruct import reconstruct
 from genzoo.use.sample import sample
 from genzoo.use.source import run_path
+from genzoo.use.theory import theory
 from genzoo.use.translate import translate
 from genzoo.use.walk import walk
 
 __all__ = [
     "complete",
+    "compress",
     "create",
+    "decompress",
     "evaluate",
     "export",
     "list_systems",
@@ -36,6 +40,7 @@ __all__ = [
     "resume",
     "sample",
     "sort_keys",
+    "theory",
     "train",
     "translate",
     "walk",

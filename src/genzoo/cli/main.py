@@ -107,12 +107,22 @@ def arguments(
     """
     parameters = inspect.signature(function).parameters.values()
     slots = [p.name for p in parameters if p.name != "own" and p.annotation not in (bool, "bool")]
+    gathered: tuple[str, ...] = ()
+    if command.many in slots:
+        at = slots.index(command.many)
+        slots, gathered, position = slots[:at], tuple(position[at:]), position[:at]
     if len(position) > len(slots):
         extra = position[len(slots)]
         raise UserError(
             f"{command.name}: '{extra}' is one word too many; options are written key=value. Usage: {usage(command)}"
         )
     values: dict[str, Any] = dict(keys)
+    if "o" in values and any(p.name == "out" for p in parameters):
+        values.setdefault("out", values.pop("o"))  # -o FILE, as compressors have it
+    if command.many and command.many in values:
+        gathered = (values.pop(command.many), *gathered)
+    if gathered:
+        values[command.many] = gathered
     for slot, word in zip(slots, position, strict=False):
         if slot in values:
             raise UserError(f"{command.name}: {slot} is given twice: {word} and {slot}={values[slot]}")

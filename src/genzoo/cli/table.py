@@ -17,6 +17,7 @@ class Command:
         needs: Capabilities that a system must have.
         own: Method of the system whose further arguments are options as well.
         open: True where keys beyond the signature are passed on (settings of a system, of data).
+        many: Option that takes all the words from its place on: images that a shell has written out.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Command:
     needs: tuple[str, ...] = ()
     own: str = ""
     open: bool = False
+    many: str = ""
 
 
 COMMANDS: dict[str, Command] = {
@@ -62,7 +64,25 @@ COMMANDS: dict[str, Command] = {
             needs=("completes",),
             own="complete",
         ),
+        Command(
+            "compress",
+            "images into one file as small as the model's likelihood says",
+            "RUN [IMAGE_OR_FOLDER ...] [out=FILE]",
+            needs=("codes",),
+            many="images",
+        ),
+        Command("decompress", "the images of such a file, bit for bit", "FILE [RUN] [out=FOLDER]"),
         Command("evaluate", "sample grid and measures, each with its protocol", "RUN [data=DATA n=1000 seed=0]"),
+        Command(
+            "study",
+            "compare systems over data, settings and seeds; start it again to go on, or several times to share the work",
+            "FILE.toml [out=FOLDER limit=5]",
+        ),
+        Command(
+            "theory",
+            "what the lectures claim, checked numerically and drawn",
+            "[parts=discriminator,fits,gradients out=theory]",
+        ),
         Command("export", "the model in a plain folder", "RUN to=FOLDER"),
         Command("version", "versions of genzoo and of what it stands on", ""),
         Command("help", "this page, or the options of one command", "[COMMAND]", function="help_"),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema, create_model
 
 from genzoo.core.errors import UserError, nearest
 
@@ -92,7 +92,19 @@ def describe(annotation: Any) -> str:
             return f"any of {describe(inner[0])}, separated by commas"
         word, _, bounds = describe(inner[0]).partition(", ")
         return f"{count}{word}s separated by commas" + (f", each {bounds}" if bounds else "")
+    if is_capability(annotation):
+        return f"a run that {annotation.__name__.lower()}"
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def is_capability(annotation: Any) -> bool:
+    """True for a protocol: such an argument takes a system (`genzoo.core.loading`)."""
+    return bool(getattr(annotation, "_is_protocol", False))
+
+
+def capability_of(annotation: Any) -> Any:
+    """The capability that an argument asks for, or None: `Tokenizes | None` asks for `Tokenizes`."""
+    return next((o for o in _options(annotation) if is_capability(o)), None)
 
 
 def argument_docs(docstring: str | None) -> dict[str, str]:
@@ -133,7 +145,7 @@ def settings(target: Callable[..., Any]) -> dict[str, Setting]:
 def form(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> type[BaseModel]:
     """The pydantic model of a signature: refuses unknown names, wrong types and values out of bounds."""
     fields: dict[str, Any] = {
-        s.name: (s.annotation, ... if s.required else s.default)
+        s.name: (_for_pydantic(s.annotation), ... if s.required else s.default)
         for s in settings(target).values()
         if s.name not in skip
     }
@@ -159,7 +171,7 @@ def check(
     for key in values:
         if key not in known:
             raise UserError(f"{label} has no setting '{key}'{nearest(key, known) or '.'} Settings: {', '.join(known)}.")
-    given = {k: _read(known[k].annotation, v) for k, v in values.items()}
+    given = {k: _read(k, known[k].annotation, v) for k, v in values.items()}
     try:
         bound = form(target, skip=skip)(**given)
     except ValidationError as error:
@@ -206,14 +218,28 @@ def _strip(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def _read(annotation: Any, value: Any) -> Any:
-    """Turn a word of the command line into what pydantic can check; other values pass."""
+def _options(annotation: Any) -> list[Any]:
+    """The types that a value may have, without their bounds."""
+    base = _strip(annotation)
+    return [_strip(a) for a in get_args(base)] if get_origin(base) in (types.UnionType, typing.Union) else [base]
+
+
+def _for_pydantic(annotation: Any) -> Any:
+    """Systems are checked by `loading.as_argument`; in a JSON schema they are the path of a run."""
+    return Annotated[Any, WithJsonSchema({"type": "string"})] if capability_of(annotation) else annotation
+
+
+def _read(key: str, annotation: Any, value: Any) -> Any:
+    """Turn a word of the command line into what pydantic can check, and what stands for a system into one; other values pass."""
+    options = _options(annotation)
+    if type(None) in options and isinstance(value, str) and value.lower() in ("none", ""):
+        return None
+    if value is not None and (capability := capability_of(annotation)):
+        from genzoo.core.loading import as_argument  # not above: forms are read without torch
+
+        return as_argument(key, value, capability)
     if not isinstance(value, str):
         return list(value) if isinstance(value, tuple) else value
-    base = _strip(annotation)
-    options = [_strip(a) for a in get_args(base)] if get_origin(base) in (types.UnionType, typing.Union) else [base]
-    if type(None) in options and value.lower() in ("none", ""):
-        return None
     if any(get_origin(o) in (tuple, list) for o in options) and not (int in options and value.isdigit()):
         return [part for part in re.split(r"[,x×\s()\[\]]+", value) if part]
     return value

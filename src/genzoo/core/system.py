@@ -11,6 +11,7 @@ and the trainer asks which by capability, never by name:
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -63,7 +64,11 @@ class System(nn.Module):
     """Defaults of training keys (steps, batch, ema, clip ...) that suit this system."""
 
     hparams: dict[str, Any]
-    """The bound constructor arguments, as plain values."""
+    """The bound constructor arguments: plain values, and systems where an argument's annotation is a capability."""
+    origin: str = ""
+    """Path that it was loaded from."""
+    trained: dict[str, Any]
+    """What its file says of its training; set where it was loaded."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Bind, check and remember the constructor arguments of every system."""
@@ -205,6 +210,66 @@ class Completes(Protocol):
 
 
 @runtime_checkable
+class Inverts(Protocol):
+    """Is an invertible map of the data, whose conditioning can be told."""
+
+    def jacobian_condition(self, x: Tensor) -> Tensor:
+        """Return the largest and the smallest singular value of the map's Jacobian at each example, [B, 2] float64."""
+
+
+@runtime_checkable
+class Codes(Protocol):
+    """Gives the exact probability of an image as one factor after another, in an order in which it can be decoded."""
+
+    def symbols(self, x: Tensor) -> Tensor:
+        """Return images as symbols 0 … levels-1 in coding order, int64 [B, S]."""
+
+    def code(self, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Go through `n` images symbol by symbol, in one and the same way whoever chooses them, and return the images.
+
+        `choose(i, log_p)` is given the log-probabilities, float32 [n, levels], of the i-th symbol given all before it, and
+        returns the symbols that stand there, int64 [n]: an encoder the true ones, a decoder those that it reads.
+        """
+
+
+@runtime_checkable
+class Tokenizes(Protocol):
+    """Turns data into codes of a finite set and back."""
+
+    codebook_size: int
+    """Codes are 0 ... codebook_size - 1."""
+    code_grids: tuple[tuple[int, ...], ...]
+    """Sizes of the grids of codes, coarse to fine: ((8, 8),), or ((4, 4), (8, 8)) for two levels, which have a codebook each."""
+
+    def tokenize(self, x: Tensor) -> Tensor:
+        """Return codes, int64 [B, T], deterministically: every grid in raster order, coarse to fine, one after the other."""
+
+    def detokenize(self, codes: Tensor) -> Tensor:
+        """Return the data that codes [B, T] stand for, [B, C, H, W] in [-1, 1]."""
+
+    def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
+        """Return log p(x | codes) of the discrete image in nats, [B].
+
+        Raises:
+            UserError: The decoder was trained without a likelihood.
+        """
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """Learns from something that is computed from every example once, without randomness: codes, features."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Return what the step takes in place of `batch`.
+
+        The trainer keeps the results and makes its batches of them, unless the data are augmented: then steps get plain batches.
+        """
+
+    def prepared_by(self) -> str:
+        """A digest of all that `prepare` depends on beside the data."""
+
+
+@runtime_checkable
 class Fits(Protocol):
     """Learns from whole passes over the data in order, without gradients: closed form, EM, or keeping an exemplar."""
 
@@ -226,6 +291,10 @@ CAPABILITIES: dict[str, type] = {
     "encodes": Encodes,
     "translates": Translates,
     "completes": Completes,
+    "inverts": Inverts,
+    "codes": Codes,
+    "tokenizes": Tokenizes,
+    "prepares": Prepares,
     "fits": Fits,
 }
 

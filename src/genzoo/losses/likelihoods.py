@@ -53,6 +53,12 @@ def standard_normal(x: Tensor) -> Tensor:
 
 
 @full_precision
+def standard_logistic(x: Tensor) -> Tensor:
+    """Log-density of the logistic distribution with mean 0 and scale 1 (variance π²/3)."""
+    return F.logsigmoid(x) + F.logsigmoid(-x)
+
+
+@full_precision
 def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
     """Log-mass that a logistic distribution puts on the grey level of `x`; the masses of all levels sum to one.
 
@@ -66,6 +72,102 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
     lower = (x - mean - half) * inverse
     inside = -F.softplus(-upper) - F.softplus(lower) + torch.log(-torch.expm1(-2 * half * inverse))
     return torch.where(x < -1 + half, -F.softplus(-upper), torch.where(x > 1 - half, -F.softplus(lower), inside))
+
+
+@full_precision
+def logistic_mixture(x: Tensor, logits: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
+    """Log-mass that a mixture of discretised logistics puts on the level of `x`, [...].
+
+    `logits`, `mean` and `log_scale` are [..., K]: one value for each component.
+    """
+    log_mass = discretised_logistic(x.unsqueeze(-1), mean, log_scale, levels)
+    return torch.logsumexp(logits.log_softmax(-1) + log_mass, -1)
+
+
+@full_precision
+def coupled_mean(x: Tensor, mean: Tensor, coupling: Tensor) -> Tensor:
+    """Means of a pixel's colours given the colours before them, [..., C, K] (arXiv:1701.05517, equation 3).
+
+    μ_c(x_<c) = μ_c + Σ_{j<c} α_cj x_j, each component with its own α in the order (1, 0), (2, 0), (2, 1), (3, 0) ...
+
+    Args:
+        x: Values of the colours, [..., C].
+        mean: Means μ, [..., C, K].
+        coupling: Coefficients α, [..., C(C-1)/2, K].
+    """
+    shifted, first = [mean[..., 0, :]], 0
+    for c in range(1, mean.shape[-2]):
+        own = coupling[..., first : first + c, :]
+        shifted.append(mean[..., c, :] + (own * x[..., :c, None]).sum(-2))
+        first += c
+    return torch.stack(shifted, -2)
+
+
+@full_precision
+def coupled_logistic_mixture(
+    x: Tensor, logits: Tensor, mean: Tensor, log_scale: Tensor, coupling: Tensor, levels: int
+) -> Tensor:
+    """Log-mass that a mixture puts on a whole pixel: its colours share one component, and follow one another, [...].
+
+    Args:
+        x: The pixel, [..., C], as values in [-1, 1] of `levels` levels.
+        logits: Of the components, [..., K].
+        mean: [..., C, K].
+        log_scale: [..., C, K].
+        coupling: See `coupled_mean`.
+        levels: Grey levels.
+    """
+    mean = coupled_mean(x, mean, coupling)
+    log_mass = discretised_logistic(x.unsqueeze(-1), mean, log_scale, levels).sum(-2)
+    return torch.logsumexp(logits.log_softmax(-1) + log_mass, -1)
+
+
+def pick(uniform: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """The index, [...], at which the cumulative distribution of `logits` [..., K] passes `uniform` [...] in [0, 1)."""
+    cumulative = (logits / temperature).softmax(-1).cumsum(-1)
+    # divided by its end, the sum is exactly 1 there, so that nothing of probability zero is ever picked
+    return (uniform.unsqueeze(-1) >= cumulative / cumulative[..., -1:]).sum(-1)
+
+
+def on_grid(x: Tensor, levels: int) -> Tensor:
+    """The nearest of `levels` values in [-1, 1], 2 / (levels - 1) apart; what lies outside goes to the ends."""
+    return ((x.clamp(-1, 1) + 1) * ((levels - 1) / 2)).round() * (2 / (levels - 1)) - 1
+
+
+def draw_coupled(
+    uniform: Tensor,
+    logits: Tensor,
+    mean: Tensor,
+    log_scale: Tensor,
+    coupling: Tensor,
+    levels: int,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Draw pixels, [..., C], that follow `coupled_logistic_mixture`; colours are rounded before the next one sees them.
+
+    Args:
+        uniform: Numbers in [0, 1), [..., 1 + C]: for the component and for each colour.
+        logits: As there.
+        mean: As there.
+        log_scale: As there.
+        coupling: As there.
+        levels: Grey levels.
+        temperature: Divides the logits and multiplies the scales.
+    """
+    chosen = pick(uniform[..., 0], logits, temperature)[..., None, None]
+
+    def of_chosen(values: Tensor) -> Tensor:
+        return values.gather(-1, chosen.expand(*values.shape[:-1], 1)).squeeze(-1)
+
+    mean, coupling = of_chosen(mean), of_chosen(coupling)
+    noise = temperature * of_chosen(log_scale).exp() * torch.logit(uniform[..., 1:])
+    x = torch.zeros_like(mean)
+    first = 0
+    for c in range(mean.shape[-1]):
+        shift = (coupling[..., first : first + c] * x[..., :c]).sum(-1)
+        x[..., c] = on_grid(mean[..., c] + shift + noise[..., c], levels)
+        first += c
+    return x
 
 
 def per_example(values: Tensor) -> Tensor:

@@ -164,6 +164,85 @@ class ChannelCoupling(nn.Module):
         return self._join(kept, (changed - shift) * (-log_scale).exp())
 
 
+class AdditiveCoupling(nn.Module):
+    """Additive coupling of a vector's even and odd places: y_b = x_b + m(x_a); it keeps volumes, so log_det = 0.
+
+    Args:
+        net: m, from the kept places to the others.
+        odd: Keep the odd places and change the even ones.
+    """
+
+    def __init__(self, net: nn.Module, *, odd: bool = False) -> None:
+        super().__init__()
+        self.net = net
+        self.kept = int(odd)
+
+    def _moved(self, x: Tensor, sign: int) -> Tensor:
+        y = x.clone()
+        y[:, 1 - self.kept :: 2] += sign * self.net(x[:, self.kept :: 2]).to(x.dtype)
+        return y
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (y, log_det)."""
+        return self._moved(x, 1), x.new_zeros(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x."""
+        return self._moved(y, -1)
+
+
+class LULinear(nn.Module):
+    """Invertible linear map of dimension 1 in its LU form, y = P L U x: an invertible 1x1 convolution where there is space.
+
+    L is lower triangular with ones on its diagonal, U upper triangular with diagonal sign · exp(s); P and the signs are
+    fixed. log|det| is the number of positions times the sum of s, and the inverse takes two triangular solves. L and U
+    share one matrix: strictly below its diagonal L, strictly above U, on it s.
+
+    Args:
+        channels: Size of dimension 1.
+        rotate: Start as a random rotation (Glow) instead of the identity.
+    """
+
+    def __init__(self, channels: int, *, rotate: bool = False) -> None:
+        super().__init__()
+        start = torch.eye(channels, dtype=torch.float64)
+        if rotate:
+            start = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))[0]
+        p, lower, upper = torch.linalg.lu(start)
+        diagonal = upper.diagonal()
+        packed = lower.tril(-1) + upper.triu(1) + torch.diag(diagonal.abs().log())
+        self.packed = nn.Parameter(packed.float())
+        self.register_buffer("sign", diagonal.sign().float())
+        self.register_buffer("order", p.argmax(1))  # y[i] = (L U x)[order[i]]
+
+    def factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return L and U, each [C, C]."""
+        packed = self.packed.to(dtype)
+        ones = torch.ones(len(packed), dtype=dtype, device=packed.device)
+        diagonal = self.sign.to(dtype) * packed.diagonal().exp()
+        return packed.tril(-1) + torch.diag(ones), packed.triu(1) + torch.diag(diagonal)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (y, log_det)."""
+        with torch.autocast(x.device.type, enabled=False):
+            lower, upper = self.factors(x.dtype)
+            if x.ndim == 2:
+                y = (x @ upper.mT @ lower.mT)[:, self.order]
+            else:
+                y = F.conv2d(x, (lower @ upper)[self.order][:, :, None, None])
+            log_det = self.packed.diagonal().sum().to(x.dtype) * x[0, 0].numel()
+        return y, log_det.expand(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x."""
+        with torch.autocast(y.device.type, enabled=False):
+            lower, upper = self.factors(y.dtype)
+            columns = y.transpose(0, 1).flatten(1)[self.order.argsort()]
+            half = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
+            x = torch.linalg.solve_triangular(upper, half, upper=True)
+            return x.view(y.shape[1], len(y), *y.shape[2:]).transpose(0, 1).contiguous()
+
+
 class Chain(nn.Sequential):
     """Bijections one after another."""
 

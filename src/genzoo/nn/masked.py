@@ -7,7 +7,7 @@ as there are colours; group c of a hidden layer may know of the colours before c
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,17 +24,36 @@ def colour_of(features: int, colours: int) -> Tensor:
     return torch.arange(features) * colours // features
 
 
-def raster_mask(kind: Literal["A", "B"], outputs: int, inputs: int, kernel: int, colours: int = 1) -> Tensor:
-    """The mask of a convolution over the past, float [outputs, inputs, kernel // 2 + 1, kernel].
+def raster_mask(
+    kind: Literal["A", "B"],
+    outputs: int,
+    inputs: int,
+    kernel: int,
+    colours: int = 1,
+    *,
+    rows: int | None = None,
+    copies: int = 1,
+) -> Tensor:
+    """The mask of a convolution over the past, float [outputs, inputs, rows, kernel].
 
     The rows below the centre, which would all be zero, are left out. The centre is strictly lower-triangular in colour
     for kind A (first layer: its centre is the pixel itself) and lower-triangular with the diagonal for kind B.
+
+    Args:
+        kind: Mask A or B.
+        outputs: Output features.
+        inputs: Input features.
+        kernel: Width of the kernel, odd.
+        colours: Colour groups.
+        rows: The centre's row and those above it; of a square kernel when not given.
+        copies: The outputs are so many sets of features side by side (the gates of one unit), each with its own groups.
     """
     half = kernel // 2
-    mask = torch.ones(outputs, inputs, half + 1, kernel)
-    mask[:, :, half, half:] = 0
-    out, into = colour_of(outputs, colours)[:, None], colour_of(inputs, colours)[None]
-    mask[:, :, half, half] = (into < out if kind == "A" else into <= out).float()
+    rows = half + 1 if rows is None else rows
+    mask = torch.ones(outputs, inputs, rows, kernel)
+    mask[:, :, -1, half:] = 0
+    out, into = colour_of(outputs // copies, colours).repeat(copies)[:, None], colour_of(inputs, colours)[None]
+    mask[:, :, -1, half] = (into < out if kind == "A" else into <= out).float()
     return mask
 
 
@@ -48,31 +67,37 @@ class Past:
     Args:
         height: Height of the images.
         width: Width of the images.
+        canvas: The images being drawn, [B, C, H, W]; filled in from outside, for layers that read whole rows.
     """
 
-    def __init__(self, height: int, width: int) -> None:
-        self.height, self.width = height, width
+    def __init__(self, height: int, width: int, canvas: Tensor | None = None) -> None:
+        self.height, self.width, self.canvas = height, width, canvas
         self.at = (0, 0)
         self._kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self._memory: dict[nn.Module, dict[str, Any]] = {}
+
+    def memory(self, owner: nn.Module) -> dict[str, Any]:
+        """What a layer that is more than a convolution remembers; empty at first."""
+        return self._memory.setdefault(owner, {})
 
     def convolve(self, conv: MaskedConv2d, x: Tensor) -> Tensor:
         """Map this pixel's input column, [B, inputs], to its output column, [B, outputs]: one matrix product."""
-        (row, col), half = self.at, conv.kernel // 2
+        (row, col), half, rows = self.at, conv.kernel // 2, conv.rows
         if conv not in self._kept:
             # [rows · kernel · inputs, outputs]: the order in which a window of the kept inputs flattens
             weight = (conv.weight * conv.mask).permute(2, 3, 1, 0).flatten(0, 2).contiguous()
-            self._kept[conv] = weight, x.new_zeros(len(x), self.height + half, self.width + 2 * half, x.shape[1])
+            self._kept[conv] = weight, x.new_zeros(len(x), self.height + rows - 1, self.width + 2 * half, x.shape[1])
         weight, kept = self._kept[conv]
-        if not half:
+        if conv.kernel == rows == 1:
             return torch.addmm(conv.bias, x, weight)
         self.keep(conv, x)
-        window = kept[:, row : row + half + 1, col : col + conv.kernel]
+        window = kept[:, row : row + rows, col : col + conv.kernel]
         return torch.addmm(conv.bias, window.flatten(1), weight)
 
     def keep(self, conv: MaskedConv2d, x: Tensor) -> None:
         """Remember `x`, [B, inputs], as what `conv` sees at this pixel from now on."""
-        (row, col), half = self.at, conv.kernel // 2
-        self._kept[conv][1][:, row + half, col + half] = x
+        row, col = self.at
+        self._kept[conv][1][:, row + conv.rows - 1, col + conv.kernel // 2] = x
 
 
 class MaskedConv2d(nn.Module):
@@ -85,15 +110,28 @@ class MaskedConv2d(nn.Module):
         kind: Mask A (first layer) or B.
         inputs: Input features.
         outputs: Output features.
-        kernel: Width of the square kernel, odd.
+        kernel: Width of the kernel, odd.
         colours: Colour groups.
+        rows: The centre's row and those above it; of a square kernel when not given, 1 for a kernel along the row.
+        copies: The outputs are so many sets of features side by side, each with its own colour groups.
     """
 
-    def __init__(self, kind: Literal["A", "B"], inputs: int, outputs: int, kernel: int, colours: int = 1) -> None:
+    def __init__(
+        self,
+        kind: Literal["A", "B"],
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        colours: int = 1,
+        *,
+        rows: int | None = None,
+        copies: int = 1,
+    ) -> None:
         super().__init__()
         assert kernel % 2 == 1, f"a kernel has a centre: {kernel} is even"
-        self.kernel = kernel
-        self.register_buffer("mask", raster_mask(kind, outputs, inputs, kernel, colours), persistent=False)
+        self.kernel, self.rows = kernel, kernel // 2 + 1 if rows is None else rows
+        mask = raster_mask(kind, outputs, inputs, kernel, colours, rows=rows, copies=copies)
+        self.register_buffer("mask", mask, persistent=False)
         # variance 1 / fan-in, where the fan-in counts what each output really sees
         bound = (3 / self.mask.sum((1, 2, 3)).clamp(min=1)).sqrt()
         self.weight = nn.Parameter((torch.rand_like(self.mask) * 2 - 1) * bound[:, None, None, None])
@@ -103,11 +141,56 @@ class MaskedConv2d(nn.Module):
         """Map [B, inputs, H, W] to [B, outputs, H, W]; with `past`, one column [B, inputs] to [B, outputs]."""
         if past is not None:
             return past.convolve(self, x)
-        half = self.kernel // 2
-        above = F.pad(x, (0, 0, half, 0)) if half else x
-        return F.conv2d(above, self.weight * self.mask, self.bias, padding=(0, half))
+        above = F.pad(x, (0, 0, self.rows - 1, 0)) if self.rows > 1 else x
+        return F.conv2d(above, self.weight * self.mask, self.bias, padding=(0, self.kernel // 2))
 
     def extra_repr(self) -> str:
         """Show the sizes in `print(module)`."""
         outputs, inputs = self.weight.shape[:2]
         return f"{inputs}, {outputs}, kernel={self.kernel}"
+
+
+class Residual(nn.Module):
+    """Residual block of van den Oord et al. 2016, fig. 5 (left): 1x1 from 2h to h features, masked 3x3, 1x1 back to 2h."""
+
+    def __init__(self, width: int, colours: int) -> None:
+        super().__init__()
+        self.down = MaskedConv2d("B", 2 * width, width, 1, colours)
+        self.look = MaskedConv2d("B", width, width, 3, colours)
+        self.up = MaskedConv2d("B", width, 2 * width, 1, colours)
+
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+        """Map [B, 2h, H, W] to its like; with `past`, a column [B, 2h]."""
+        h = self.down(torch.relu(x), past)
+        h = self.look(torch.relu(h), past)
+        return x + self.up(torch.relu(h), past)
+
+
+class MaskedStack(nn.Module):
+    """The PixelCNN of van den Oord et al. 2016, table 1: a 7x7 convolution with mask A, residual blocks with mask B, two 1x1 layers.
+
+    Args:
+        colours: Channels of an image.
+        width: Features h of a block's 3x3 convolution; 2h between blocks.
+        blocks: Residual blocks.
+        head: Features between the two last layers.
+        outputs: Output features, in one group for each colour.
+    """
+
+    def __init__(self, colours: int, width: int, blocks: int, head: int, outputs: int) -> None:
+        super().__init__()
+        self.first = MaskedConv2d("A", colours, 2 * width, 7, colours)
+        self.blocks = nn.ModuleList(Residual(width, colours) for _ in range(blocks))
+        self.head = MaskedConv2d("B", 2 * width, head, 1, colours)
+        self.out = MaskedConv2d("B", head, outputs, 1, colours)
+
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+        """Map images [B, C, H, W] to outputs [B, C·K, H, W]; with `past`, one pixel's column to its outputs."""
+        x = self.first(x, past)
+        if past is None:
+            # a gray image fits either layout, so the first convolution may pick another one than the rest: a third slower
+            x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x, past)
+        x = self.head(torch.relu(x), past)
+        return self.out(torch.relu(x), past)

@@ -15,11 +15,13 @@ import torch
 
 from genzoo.core import registry, schema
 from genzoo.core.errors import UserError
+from genzoo.core.loading import load, plain, read_model
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings, open_data
-from genzoo.training.folder import Run, held, new_run, open_run, read_model, toml
+from genzoo.training.folder import Run, held, new_run, open_run, toml
 from genzoo.training.loop import Trainer
+from genzoo.training.prepare import prepared
 from genzoo.training.runtime import Runtime, start
 from genzoo.training.settings import FALLBACKS, TrainSettings
 
@@ -92,7 +94,9 @@ def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -
     settings = TrainSettings(**schema.check(TrainSettings, config["training"], label="config.toml [training]"))
     if steps is not None:
         settings = dataclasses.replace(settings, steps=steps)
-    arguments = schema.check(cls, config["system"], label=f"config.toml [system] of {config['name']}")
+    arguments = schema.check(
+        cls, config["system"] | _nested(cls, run), label=f"config.toml [system] of {config['name']}"
+    )
     runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
     settings = dataclasses.replace(
         settings, precision=runtime.precision
@@ -102,18 +106,6 @@ def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -
     built = cls(**arguments)
     meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, data, dataset, settings, runtime)
     return _go(run, built, dataset, runtime, settings, meta, quiet=quiet)
-
-
-def load(path: str | Path, *, device: str = "cpu") -> System:
-    """The trained system of a run folder, a model folder, an export or a model file, in eval mode.
-
-    Its `name` and `hparams` say what it is; `trained` is the rest of the file's description (data, steps, version).
-    """
-    tensors, meta = read_model(path)
-    system = registry.system_class(meta["system"])(**meta["hparams"])
-    system.load_state_dict(tensors)
-    system.name, system.trained = meta["name"], meta
-    return system.to(device).eval()
 
 
 def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
@@ -129,6 +121,18 @@ def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
 def facts(cls: type[System], dataset: Dataset) -> dict[str, Any]:
     """What the data says about those arguments of a system that it can answer."""
     return {k: v for k, v in dataset.facts().items() if k in schema.settings(cls)}
+
+
+def _nested(cls: type[System], run: Run) -> dict[str, Any]:
+    """Arguments of a run that are systems, as its own checkpoint describes them: where they came from need not be there any more.
+
+    Their weights are among those that the trainer restores.
+    """
+    keys = [k for k, s in schema.settings(cls).items() if schema.capability_of(s.annotation)]
+    if not keys or not run.model.exists():
+        return {}
+    hparams = read_model(run.path)[1]["hparams"]
+    return {k: hparams[k] for k in keys}
 
 
 def _open(data: DataSettings, cls: type[System], seed: int, quiet: bool) -> Dataset:
@@ -159,7 +163,7 @@ def _meta(
         "version": version("genzoo"),
         "torch": torch.__version__,
         "device": runtime.device.type,
-        "hparams": arguments,
+        "hparams": plain(arguments),
         "data": dataclasses.asdict(data),
         "class_names": dataset.class_names,
         "digest": dataset.digest,
@@ -207,6 +211,7 @@ def _go(
     if any(p.ndim == 4 for p in system.parameters()):
         system = system.to(memory_format=torch.channels_last)
     runtime.same(system)
+    dataset = prepared(system, dataset, runtime, quiet=quiet)
     torch.manual_seed(
         settings.seed + 1_000_003 * (runtime.rank + 1)
     )  # after the weights: each rank draws its own noise

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from genzoo.core.loading import in_words
 from genzoo.training.folder import Run, now
 from genzoo.training.meters import clock
 
 
 def model_card(run: Run, meta: dict[str, Any], step: int, seconds: float, skipped: dict[str, int]) -> str:
     """README.md of a run: what it is, what it was trained on, how it is used, what has been measured."""
-    arguments = "\n".join(f"| {k} | {v} |" for k, v in meta["hparams"].items())
+    arguments = "\n".join(f"| {k} | {in_words(v)} |" for k, v in meta["hparams"].items())
     data = "\n".join(f"| {k} | {v} |" for k, v in meta["data"].items() if v is not None)
     counted = {k: v for k, v in skipped.items() if v}
     health = f"Updates skipped because a loss was not finite: {counted}." if counted else "No update was skipped."

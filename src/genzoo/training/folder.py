@@ -158,22 +158,6 @@ def write_model(run: Run, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
     write_atomic(run.path / "model" / "config.json", json.dumps(dict(meta), indent=2).encode() + b"\n")
 
 
-def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a model from a run folder, a model folder, an export, or a file.
-
-    Raises:
-        UserError: There is none, or it is damaged.
-    """
-    path = Path(path)
-    for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
-        if candidate.is_file():
-            return checkpoint.read(candidate)
-    if path.is_dir() and (path / "config.toml").exists():
-        raise UserError(f"run '{path}' has no model yet; 'genzoo resume {path}' goes on training it")
-    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise UserError(f"there is no model at '{path}'{nearest(path.name, siblings)}")
-
-
 def toml(sections: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]], header: str) -> str:
     """Settings as TOML, one section a table; a value that differs from its default says so."""
     lines = [f"# {line}" for line in header.splitlines()]
@@ -193,7 +177,13 @@ def _toml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    if isinstance(value, Mapping):  # a nested system: where it came from, if it came from a file
+        return _toml_value(value.get("origin")) if value.get("origin") else _toml_table(value)
     return json.dumps(value) if isinstance(value, (str, int)) else repr(value)
+
+
+def _toml_table(values: Mapping[str, Any]) -> str:
+    return "{ " + ", ".join(f"{json.dumps(k)} = {_toml_value(v)}" for k, v in values.items()) + " }"
 
 
 def now() -> str:

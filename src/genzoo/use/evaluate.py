@@ -23,6 +23,8 @@ from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
 
 MOST, SAMPLES = 10_000, 2_000
+CONDITION, LARGEST_CONDITION = "condition of the Jacobian", 1024
+"""A Jacobian costs as much as one training example per dimension; beyond this, an evaluation would be mostly that."""
 DIGIT_LIKE = ("mnist", "digits", "garments")
 """Data that the bundled feature networks were made for; on other images their distance would mean nothing."""
 
@@ -71,6 +73,11 @@ def evaluate(source: Source, data: str | None = None, *, n: int | None = None, s
                 found["not_measured"]["NLL"] = str(reason)
         if {"encodes", "decodes"} <= set(able) and "image" in dataset.fields:
             found["measures"] |= _reconstruction(system, dataset, n)
+        if "inverts" in able and {"image", "points"} & set(dataset.fields):
+            try:
+                found["measures"] |= _conditioning(system, dataset, n)
+            except UserError as reason:
+                found["not_measured"][CONDITION] = str(reason)
         if "samples" in able and _has_features(dataset):
             found["measures"] |= _distance(system, dataset, open_for(system, data, split="train"), n, seed)
     if folder and found["measures"]:
@@ -99,6 +106,24 @@ def _reconstruction(system: System, dataset: Dataset, n: int | None) -> dict[str
     se = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
     record = {"value": float(values.mean()), "se": se, "unit": "dB", "n": len(images), "protocol": protocol}
     return {"reconstruction PSNR": {**record, "data": dataset.name, "split": dataset.split}}
+
+
+def _conditioning(system: System, dataset: Dataset, n: int | None) -> dict[str, Any]:
+    field = "image" if "image" in dataset.fields else "points"
+    dims = math.prod(dataset.fields[field].shape[1:])
+    if dims > LARGEST_CONDITION:
+        raise UserError(
+            f"{dims} dimensions; evaluate takes it up to {LARGEST_CONDITION}, system.jacobian_condition(images) further"
+        )
+    x = first_batch(system, dataset, min(n or 200, 2 if field == "image" else 200))[field]
+    largest, smallest = system.jacobian_condition(x.to(system.device)).T  # type: ignore[operator]
+    values = (largest / smallest).log10()
+    protocol = (
+        f"median over {len(x)} examples of {dataset.name} {dataset.split} of log10 of the ratio of the largest ({largest.max():.3g} at "
+        f"most) to the smallest ({smallest.min():.3g} at least) singular value of the Jacobian, by autograd"
+    )
+    record = {"value": float(values.median()), "se": None, "unit": "log10", "n": len(x), "protocol": protocol}
+    return {CONDITION: {**record, "data": dataset.name, "split": dataset.split}}
 
 
 def _has_features(dataset: Dataset) -> bool:

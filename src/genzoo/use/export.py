@@ -8,6 +8,7 @@ from typing import Any
 
 from genzoo.core import checkpoint
 from genzoo.core.errors import UserError
+from genzoo.core.loading import describe, in_words
 from genzoo.core.pictures import write_atomic
 from genzoo.core.registry import find
 from genzoo.core.system import System, capabilities
@@ -46,15 +47,15 @@ def description(system: System) -> dict[str, Any]:
     """What a model file says of its model: what `genzoo.load` needs, and what is known of its training."""
     from importlib.metadata import version
 
-    module = type(system).__module__.rsplit(".", 1)[-1].replace("_", "-")
-    made = {"name": name_of(system), "system": module, "version": version("genzoo"), "hparams": system.hparams}
+    made = {**describe(system), "name": name_of(system), "version": version("genzoo")}
+    made.pop("origin", None)
     return {**made, **getattr(system, "trained", {})}
 
 
 def _card(system: System, meta: dict[str, Any], digest: str, folder: Path) -> str:
     entry, _ = find(meta["system"])
     able = ", ".join(WORDS[c] for c in capabilities(system) if c in WORDS)
-    rows = "\n".join(f"| {k} | {v} |" for k, v in meta["hparams"].items())
+    rows = "\n".join(f"| {k} | {in_words(v)} |" for k, v in meta["hparams"].items())
     data = meta.get("data", {}).get("data")
     verbs = ["sample"] if "samples" in capabilities(system) else []
     use = "".join(f"genzoo.{v}(system, n=16, seed=0)  # [16, ...] in [-1, 1]\n" for v in verbs)

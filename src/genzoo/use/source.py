@@ -27,6 +27,8 @@ WORDS = {
     "encodes": "encode images",
     "translates": "translate images",
     "completes": "complete images",
+    "codes": "compress images",
+    "tokenizes": "turn images into codes",
 }
 """What a capability lets one do, in words."""
 

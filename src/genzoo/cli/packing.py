@@ -1,0 +1,89 @@
+"""The commands compress and decompress."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from genzoo.core.errors import UserError
+from genzoo.core.pictures import save_png, to_uint8
+from genzoo.use.compress import compress as _compress
+from genzoo.use.compress import exact_images, restore
+from genzoo.use.images import first_batch, image_files, open_for
+from genzoo.use.outputs import folder_for, free
+from genzoo.use.source import open_system, require
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def compress(
+    run: str,
+    images: tuple[str, ...] = (),
+    data: str = "",
+    n: Annotated[int, Field(ge=1, le=1_000_000)] = 100,
+    names: bool = False,
+    out: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write images into one file whose size is the model's bits; decompress gives them back bit for bit.
+
+    Args:
+        run: A run or an exported folder.
+        images: Images, or folders of images, of the size that the model takes.
+        data: In place of images, a name, a folder or an archive as for train; the test part of the run's own data when neither is given.
+        n: How many of the data.
+        names: Keep the names of the files, at about ten bytes each.
+        out: The file; RUN/outputs/images.gzoo when not given.
+        overwrite: Replace the file if it is there.
+    """
+    if images and data:
+        raise UserError("compress: give images or data=, not both")
+    system = open_system(run)
+    require(system, "codes", verb="compress")
+    path = Path(out).expanduser() if out else folder_for(run) / "images.gzoo"
+    if path.is_dir():
+        path = path / "images.gzoo"
+    kept: tuple[str, ...] = ()
+    if images:
+        found = [(file, name) for start in images for file, name in image_files(start)]
+        files = [pair for pair in found if pair[0].suffix.lower() in SUFFIXES or len(images) == len(found)]
+        if not files:
+            raise UserError(f"'{images[0]}' holds no images")
+        pixels = exact_images([file for file, _ in files], system)
+        kept = tuple(name.as_posix() for _, name in files) if names else ()
+    else:
+        pixels = first_batch(system, open_for(system, data or None), n)["image"]
+    done = _compress(system, pixels, free(path, overwrite=overwrite), names=kept)
+    moved = f" ({out} was there already; overwrite=true replaces it)" if out and done.path != path else ""
+    print(f"wrote {done.path}{moved}")
+    print(
+        f"{done.count} images in {done.size:,} bytes: {done.bits_per_dim:.4f} bits/dim; the model's probabilities say "
+        f"{math.ceil(done.bits / 8):,} bytes, {100 * (8 * done.size / done.bits - 1):.2f} % less"
+    )
+
+
+def decompress(file: str, run: str = "", out: str = "", overwrite: bool = False) -> None:
+    """Write the images of a file that compress made, bit for bit, as PNG.
+
+    Args:
+        file: The file.
+        run: The run that made it; the one in runs/ that did when not given.
+        out: Folder of the images; the file's name without its ending when not given.
+        overwrite: Write into a folder that is there already.
+    """
+    images, header = restore(file, run or None)
+    wanted = Path(out).expanduser() if out else Path(file).expanduser().with_suffix("")
+    if wanted.is_file():
+        raise UserError(f"out={wanted} is a file; give a folder")
+    folder = wanted if overwrite else free(wanted)
+    digits = len(str(len(images) - 1))
+    for i, image in enumerate(images):
+        name = Path(header.names[i]).with_suffix(".png") if header.names else Path(f"{i:0{digits}d}.png")
+        if name.is_absolute() or ".." in name.parts:
+            name = Path(name.name)  # a name from a file never leads out of the folder
+        array = to_uint8(image).permute(1, 2, 0).numpy()
+        save_png(folder / name, array[..., 0] if array.shape[2] == 1 else array)
+    print(f"wrote {len(images)} images to {folder}")

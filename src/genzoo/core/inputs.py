@@ -1,0 +1,44 @@
+"""What systems refuse of what they are given, in words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genzoo.core.errors import UserError
+
+
+def check_images(x: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse images that are not [B, C, H, W] of a model's own `shape` (C, H, W)."""
+    if x.ndim != 4 or tuple(x.shape[1:]) != tuple(shape):
+        wanted = ", ".join(map(str, shape))
+        raise UserError(f"images of shape {tuple(x.shape)} were given; this model takes [B, {wanted}]")
+
+
+def check_known(known: Tensor, x: Tensor) -> None:
+    """Refuse a mask of known pixels that is not bool [B, 1, H, W] for images `x` [B, C, H, W]."""
+    wanted = (len(x), 1, *x.shape[2:])
+    if known.dtype != torch.bool or known.shape != wanted:
+        raise UserError(f"known is {known.dtype} {tuple(known.shape)}; give bool {wanted}: True keeps a pixel")
+
+
+def check_levels(levels: int) -> None:
+    """Refuse a number of grey levels that does not divide 256."""
+    if levels & (levels - 1):
+        raise UserError(f"levels={levels} is not allowed; give a power of two: 2, 4, 8, 16, 32, 64, 128 or 256")
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that logits cannot be divided by."""
+    if temperature <= 0:
+        raise UserError(f"temperature={temperature} is not allowed; give a number more than 0")
+
+
+def check_label(label: int | None, classes: int) -> None:
+    """Refuse a class that a model with `classes` classes (0: it was trained without labels) does not know."""
+    if label is None:
+        return
+    if not classes:
+        raise UserError(f"label={label}: this model was trained without labels; leave label out")
+    if not 0 <= label < classes:
+        raise UserError(f"label={label} is not allowed; this model knows the classes 0 to {classes - 1}")

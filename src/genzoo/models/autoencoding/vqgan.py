@@ -1,0 +1,284 @@
+"""An autoencoder with codes that is judged by a discriminator of patches and by perception, not by pixels alone.
+
+VQGAN (Esser, Rombach & Ommer 2021, section 3.1): a convolutional encoder, a codebook and a decoder whose reconstructions shall look
+real. Squared error alone makes what codes do not say an average, which is blur; a discriminator makes it texture.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System, Update
+from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.losses.perceptual import lpips
+from genzoo.nn.patchgan import PatchGAN, smallest_side
+from genzoo.nn.perceptual import FeatureNet
+from genzoo.nn.quantise import VectorQuantiser
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation with as many groups, up to 32, as divide the channels."""
+    return nn.GroupNorm(math.gcd(32, channels), channels)
+
+
+class Residual(nn.Module):
+    """Norm, SiLU, 3x3, twice, beside a skip."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1),
+            norm(outputs), nn.SiLU(), nn.Conv2d(outputs, outputs, 3, padding=1),
+        )  # fmt: skip
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        return self.skip(x) + self.body(x)
+
+
+class Attention(nn.Module):
+    """Every place looks at every other one; added to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm, self.qkv, self.join = (
+            norm(channels),
+            nn.Conv2d(channels, 3 * channels, 1),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, H, W] to its like."""
+        q, k, v = self.qkv(self.norm(x)).flatten(2).mT.chunk(3, 2)
+        return x + self.join(F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape))
+
+
+def encoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
+    """[B, channels, H, W] to [B, dim, H / 2^halvings, W / 2^halvings]; channels double at each halving, up to four times."""
+    at = width
+    layers: list[nn.Module] = [nn.Conv2d(channels, at, 3, padding=1)]
+    for i in range(halvings + 1):
+        out = width * min(2**i, 4)
+        for _ in range(blocks):
+            layers.append(Residual(at, out))
+            at = out
+        layers += [nn.Conv2d(at, at, 3, 2, 1)] if i < halvings else []
+    return nn.Sequential(*layers, Attention(at), Residual(at, at), norm(at), nn.SiLU(), nn.Conv2d(at, dim, 1))
+
+
+def decoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
+    """The encoder mirrored: nearest neighbours and a convolution double the sides."""
+    at = width * min(2**halvings, 4)
+    layers: list[nn.Module] = [nn.Conv2d(dim, at, 3, padding=1), Residual(at, at), Attention(at)]
+    for i in reversed(range(halvings + 1)):
+        out = width * min(2**i, 4)
+        for _ in range(blocks):
+            layers.append(Residual(at, out))
+            at = out
+        layers += [nn.Upsample(scale_factor=2), nn.Conv2d(at, at, 3, padding=1)] if i else []
+    return nn.Sequential(*layers, norm(at), nn.SiLU(), nn.Conv2d(at, channels, 3, padding=1))
+
+
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
+    """λ = |∇ reconstruction| / (|∇ adversarial| + 1e-4), gradients at the decoder's last kernel (equation 7), at most 1e4."""
+    r, a = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial))
+    return (r / (a + 1e-4)).clamp(max=1e4).detach()
+
+
+class VQGAN(System):
+    """Vector-quantised autoencoder with a perceptual and an adversarial loss.
+
+    The autoencoder minimises |x - x̂| + w·LPIPS(x, x̂) + β·|z_e - sg e|² - a·λ·D(x̂), the discriminator of patches the hinge loss, λ the
+    adaptive weight of arXiv:2012.09841, equation 7. The discriminator counts from `adversarial_from` on, a share of the run; it has
+    learned alone since `warm` before that, so that its first verdicts are not those of random weights, which ruin the reconstructions.
+
+    The perceptual term needs a recognition network whose weights this package does not carry: it is off by default, and
+    `perceptual=vgg16` (the paper's) or alexnet (a tenth of the time) take it from $GENZOO_WEIGHTS. Without weights the discriminator
+    alone works against blur.
+
+    Deviations: codes are running means with restarts (the paper: by gradient, `codebook=gradient`), |x - x̂| or its square, instance norm
+    in the discriminator, attention at the grid of the codes only.
+
+    Args:
+        shape: Channels, height and width of the images; sides that can be halved `halvings` times.
+        codes: Size of the codebook.
+        dim: Dimensions of a code.
+        width: Channels at the image's size; up to four times as many at smaller ones.
+        blocks: Residual blocks at each size.
+        halvings: Times that the image is halved: 2 gives one code for every 4x4 pixels.
+        codebook: How codes are learned: running means of what chose them, or by gradient.
+        code_decay: Weight of the past in the running means and counts.
+        commitment: Weight of the term that keeps the encoder near its codes, β.
+        restart: Codes used less than this share of the average count move to an encoder output; 0 for never.
+        pixels: What is taken of the difference of pixels: its size, or its square.
+        perceptual: Recognition network of the perceptual term, or none.
+        perceptual_weight: Weight of the perceptual term, w.
+        adversarial_weight: Factor on the adaptive weight of the adversarial term, a; 0 for no discriminator.
+        adversarial_from: Share of the run after which the discriminator counts.
+        warm: Share of the run, before that, in which the discriminator learns alone.
+        d_width: Channels of the discriminator's first convolution.
+        d_layers: Convolutions of stride 2 of the discriminator; a verdict sees 34 pixels with 2, 70 with 3.
+        lr: Learning rate of both Adams at the start; it falls to zero along a half cosine.
+    """
+
+    paper: ClassVar[str] = "arXiv:2012.09841"
+    data: ClassVar[str] = "image"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "vqgan-paper": {
+            "codes": 1024, "dim": 256, "width": 128, "halvings": 4, "codebook": "gradient", "restart": 0.0,
+            "d_layers": 3, "d_width": 64, "lr": 5e-5,
+        },
+        "vqgan-l2": {"pixels": "l2", "adversarial_weight": 0.0},
+    }  # fmt: skip
+    tiny: ClassVar[dict[str, Any]] = {
+        "shape": (1, 8, 8), "codes": 8, "dim": 4, "width": 8, "blocks": 1, "halvings": 1, "d_width": 8, "d_layers": 1,
+        "perceptual": "none",
+    }  # fmt: skip
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 32, "ema": 0.999}
+    codebook_size: int
+    code_grids: tuple[tuple[int, ...], ...]
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 32, 32),
+        *,
+        codes: Annotated[int, Field(ge=2, le=65536)] = 512,
+        dim: Annotated[int, Field(ge=1, le=4096)] = 64,
+        width: Annotated[int, Field(ge=1, le=1024)] = 32,
+        blocks: Annotated[int, Field(ge=1, le=16)] = 1,
+        halvings: Annotated[int, Field(ge=1, le=8)] = 2,
+        codebook: Literal["ema", "gradient"] = "ema",
+        code_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        commitment: Annotated[float, Field(ge=0, le=100)] = 0.25,
+        restart: Annotated[float, Field(ge=0, lt=1)] = 0.05,
+        pixels: Literal["l1", "l2"] = "l1",
+        perceptual: Literal["none", "vgg16", "alexnet"] = "none",
+        perceptual_weight: Annotated[float, Field(ge=0, le=100)] = 1.0,
+        adversarial_weight: Annotated[float, Field(ge=0, le=100)] = 0.8,
+        adversarial_from: Annotated[float, Field(ge=0, le=1)] = 0.3,
+        warm: Annotated[float, Field(ge=0, le=1)] = 0.1,
+        d_width: Annotated[int, Field(ge=1, le=1024)] = 32,
+        d_layers: Annotated[int, Field(ge=1, le=5)] = 2,
+        lr: Annotated[float, Field(gt=0, le=1)] = 5e-4,
+    ) -> None:
+        super().__init__()
+        channels, height, wide = shape
+        factor = 2**halvings
+        if height % factor or wide % factor:
+            raise UserError(
+                f"shape {height}x{wide} cannot be halved {halvings} times; give size= a multiple of {factor}, "
+                "or fewer halvings"
+            )
+        if adversarial_weight and min(height, wide) < smallest_side(d_layers):
+            raise UserError(
+                f"shape {height}x{wide} is too small for a discriminator with d_layers={d_layers}: at least "
+                f"{smallest_side(d_layers)} pixels; give fewer d_layers or a larger size"
+            )
+        if perceptual != "none" and channels not in (1, 3):
+            raise UserError(
+                f"perceptual={perceptual} takes images of 1 or 3 channels, not {channels}; give perceptual=none"
+            )
+        self.codebook_size, self.code_grids = codes, ((height // factor, wide // factor),)
+        self.pixels, self.perceptual_weight, self.lr = pixels, perceptual_weight, lr
+        self.adversarial_weight, self.adversarial_from = adversarial_weight, adversarial_from
+        self.d_from = max(0.0, adversarial_from - warm)
+        self.encoder = encoder(channels, dim, width, blocks, halvings)
+        self.quantiser = VectorQuantiser(
+            codes, dim, learn=codebook, decay=code_decay, commitment=commitment, restart=restart
+        )
+        self.decoder = decoder(channels, dim, width, blocks, halvings)
+        self.perception = FeatureNet(perceptual) if perceptual != "none" else None
+        self.D = PatchGAN(channels, d_width, d_layers) if adversarial_weight else None
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One Adam for the autoencoder, and one for the discriminator if there is one."""
+        if self.perception is not None:
+            self.perception.load()  # a missing file is said before the first step
+        parts = [self.encoder, self.quantiser, self.decoder]
+        found: dict[str, Optimizer] = {
+            "ae": Adam([p for m in parts for p in m.parameters()], lr=self.lr, betas=(0.5, 0.9))
+        }
+        if self.D is not None:
+            found["d"] = Adam(self.D.parameters(), lr=self.lr, betas=(0.5, 0.9))
+        return found
+
+    def lr_scale(self, progress: float) -> float:
+        """Half a cosine, from 1 to 0."""
+        return 0.5 + 0.5 * math.cos(math.pi * progress)
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """One step of the autoencoder, and from `adversarial_from` - `warm` on one of the discriminator."""
+        x = batch["image"]
+        q = self.quantiser(self.encoder(x))
+        fake = self.decoder(q.z).float()
+        difference = (fake - x).abs().mean() if self.pixels == "l1" else (fake - x).square().mean()
+        reconstruction = difference
+        logs = {"pixels": difference, "commitment": q.loss, "usage": q.usage, "perplexity": q.perplexity}
+        if self.perception is not None:
+            perceived = lpips(self.perception, fake, x).mean()
+            reconstruction = reconstruction + self.perceptual_weight * perceived
+            logs["perceptual"] = perceived
+        loss = reconstruction + q.loss
+        if self.D is not None and update.progress >= self.adversarial_from:
+            g_loss = generator_loss("hinge", self.D(fake))
+            weight = self.adversarial_weight * adaptive_weight(reconstruction, g_loss, self.decoder[-1].weight)
+            loss = loss + weight * g_loss
+            logs |= {"g_loss": g_loss, "adaptive_weight": weight}
+        update("ae", loss)
+        if self.D is not None and update.progress >= self.d_from:
+            on_real, on_fake = self.D(x), self.D(fake.detach())
+            d_loss = discriminator_loss("hinge", on_real, on_fake)
+            update("d", d_loss)
+            logs |= {"d_loss": d_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
+        return {k: v.detach() for k, v in logs.items()}
+
+    # ---- codes and use ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def tokenize(self, x: Tensor) -> Tensor:
+        """Codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w] in raster order."""
+        return self.quantiser(self.encoder(x)).codes.flatten(1)
+
+    @torch.no_grad()
+    def detokenize(self, codes: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [-1, 1] of codes [B, h·w]."""
+        return self.decode(self._vectors(codes))
+
+    def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
+        """Refused: this decoder is no distribution over images."""
+        raise UserError(
+            "a vqgan's decoder gives no likelihood of images (it is judged by a discriminator); code_log_prob of a prior "
+            "gives the nats of its codes"
+        )
+
+    def _vectors(self, codes: Tensor) -> Tensor:
+        return self.quantiser.look_up(codes.reshape(-1, *self.code_grids[0])).movedim(-1, 1)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The vectors of an image's codes, [B, dim, h, w]."""
+        return self._vectors(self.tokenize(x))
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [-1, 1] of vectors [B, dim, h, w], which need not be codes."""
+        return self.decoder(z).float().clamp(-1, 1).contiguous()
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Vectors of codes drawn uniformly, [n, dim, h, w]; codes of images are drawn by a prior."""
+        shape = (n, *self.code_grids[0])
+        return self._vectors(
+            torch.randint(self.codebook_size, shape, generator=generator, device=self.device).flatten(1)
+        )

@@ -1,0 +1,360 @@
+"""Predicts each pixel from all pixels before it, by two stacks of gated convolutions, and can be told the class.
+
+A vertical stack sees all rows above, a horizontal one the pixels to the left (van den Oord et al. 2016, "Conditional
+Image Generation with PixelCNN Decoders", fig. 2): together they see the whole past, without the blind spot of a plain
+masked stack. Each layer is gated and told the class h: y = tanh(W_f * x + V_f h) ⊙ σ(W_g * x + V_g h) (eq. 2-4).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_images, check_known, check_label, check_levels, check_temperature
+from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.masked import MaskedConv2d, Past
+from genzoo.nn.raster import Levels, draw_in_chunks, fill_in_raster_order
+
+FIRST = 7
+"""Width of the first layer's kernels."""
+
+
+class VerticalConv(nn.Module):
+    """A convolution whose output in a row sees whole rows: those above only (first layer), or up to its own.
+
+    The first layer's shift by one row makes every feature of the vertical stack a function of the rows above alone.
+
+    Args:
+        above: Leave out the output's own row.
+        inputs: Input features.
+        outputs: Output features.
+        kernel: Width of the kernel, odd; half of it, rounded down, are the rows above.
+    """
+
+    def __init__(self, above: bool, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.up, self.above = kernel // 2, above
+        rows = self.up + (not above)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, rows, kernel) / math.sqrt(inputs * rows * kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, H, W] to [B, outputs, H, W]."""
+        x = F.pad(x[:, :, :-1] if self.above else x, (0, 0, self.up, 0))
+        return F.conv2d(x, self.weight, self.bias, padding=(0, self.weight.shape[3] // 2))
+
+    def row(self, x: Tensor, row: int) -> Tensor:
+        """One row of the output, [B, outputs, 1, W], from the input's rows so far, [B, inputs, >= row, W]."""
+        last = row if self.above else row + 1
+        x = x[:, :, max(0, last - self.weight.shape[2]) : last]
+        x = F.pad(x, (0, 0, self.weight.shape[2] - x.shape[2], 0))
+        return F.conv2d(x, self.weight, self.bias, padding=(0, self.weight.shape[3] // 2))
+
+
+class GatedLayer(nn.Module):
+    """One layer of both stacks (fig. 2).
+
+    Args:
+        first: Reads the image: mask A, no residual connection in the horizontal stack.
+        inputs: Input features: channels of the image, or `width`.
+        width: Features p of each stack.
+        kernel: Width of the kernels, odd.
+        colours: Colour groups.
+        classes: Classes, or 0.
+    """
+
+    def __init__(self, first: bool, inputs: int, width: int, kernel: int, colours: int, classes: int) -> None:
+        super().__init__()
+        self.first = first
+        self.vertical = VerticalConv(first, inputs, 2 * width, kernel)
+        self.link = nn.Conv2d(2 * width, 2 * width, 1)
+        kind: Literal["A", "B"] = "A" if first else "B"
+        self.horizontal = MaskedConv2d(kind, inputs, 2 * width, kernel, colours, rows=1, copies=2)
+        self.mix = MaskedConv2d("B", width, width, 1, colours)
+        self.classes = nn.Embedding(classes, 4 * width) if classes else None
+        if self.classes is not None:
+            nn.init.normal_(self.classes.weight, std=0.1)
+
+    def told(self, label: Tensor | None) -> tuple[Tensor | float, Tensor | float]:
+        """What the class adds before the gates of the two stacks, each [B, 2p] or nothing."""
+        return (0.0, 0.0) if self.classes is None else self.classes(label).chunk(2, 1)
+
+    def across(self, h: Tensor, link: Tensor, told: Tensor | float, past: Past | None = None) -> Tensor:
+        """The horizontal stack: features [B, inputs, H, W] and the vertical stack's link [B, 2p, H, W]; or columns of both."""
+        y = self.mix(gate(self.horizontal(h, past) + link + told), past)
+        return y if self.first else h + y
+
+
+def gate(y: Tensor) -> Tensor:
+    """Tanh of the first half of the features times the sigmoid of the second (eq. 2), [B, 2p, ...] to [B, p, ...]."""
+    content, open_ = y.chunk(2, 1)
+    return torch.tanh(content) * torch.sigmoid(open_)
+
+
+def spread(told: Tensor | float) -> Tensor | float:
+    """Features [B, 2p] over all pixels, [B, 2p, 1, 1]."""
+    return told[:, :, None, None] if isinstance(told, Tensor) else told
+
+
+class Network(nn.Module):
+    """Gated layers, the first one 7 wide, then ReLU and 1x1 twice.
+
+    Args:
+        colours: Channels of an image.
+        width: Features p of each stack.
+        layers: Layers.
+        kernel: Width of the kernels after the first layer.
+        head: Features between the two last layers.
+        outputs: Output features.
+        classes: Classes, or 0.
+    """
+
+    def __init__(
+        self, colours: int, width: int, layers: int, kernel: int, head: int, outputs: int, classes: int
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            GatedLayer(i == 0, width if i else colours, width, kernel if i else FIRST, colours, classes)
+            for i in range(layers)
+        )
+        self.head = MaskedConv2d("B", width, head, 1, colours)
+        self.out = MaskedConv2d("B", head, outputs, 1, colours)
+
+    @property
+    def first(self) -> MaskedConv2d:
+        """The convolution of mask A."""
+        return self.layers[0].horizontal
+
+    def forward(self, x: Tensor, past: Past | None = None, *, label: Tensor | None = None) -> Tensor:
+        """Map images [B, C, H, W] and classes [B] to outputs [B, C·K, H, W]; with `past`, one pixel's column to its outputs."""
+        v = h = x
+        links = self._links_of_row(past, label) if past is not None else None
+        for i, layer in enumerate(self.layers):
+            over, beside = layer.told(label)
+            if links is None:
+                features = layer.vertical(v)
+                v = gate(features + spread(over))
+                h = layer.across(h, layer.link(features), spread(beside))
+            else:
+                h = layer.across(h, links[i][:, :, past.at[1]], beside, past)
+        h = self.head(torch.relu(h), past)
+        return self.out(torch.relu(h), past)
+
+    def _links_of_row(self, past: Past, label: Tensor | None) -> list[Tensor]:
+        """What the vertical stack hands to each layer in this row, [B, 2p, W]: computed once, at the row's first pixel."""
+        memory, row = past.memory(self), past.at[0]
+        if memory.get("row") == row:
+            return memory["links"]
+        links, rows = [], past.canvas
+        for layer in self.layers:
+            features = layer.vertical.row(rows, row)
+            links.append(layer.link(features)[:, :, 0])
+            new = gate(features + spread(layer.told(label)[0]))
+            kept = past.memory(layer)
+            rows = kept["rows"] = torch.cat([kept["rows"], new], 2) if row else new
+        memory.update(row=row, links=links)
+        return links
+
+
+class GatedPixelCNN(System):
+    """An exact likelihood of discrete images that sees the whole past, given the class where there is one.
+
+    Trained by maximum likelihood of the image given its label: the loss is nats per image. Labels are drawn uniformly:
+    without a label, `log_prob` is the exact mixture over the classes, log 1/K Σ_k p(x | k), at K times the cost. There
+    is no batch normalisation: its statistics would let future pixels leak into the past.
+
+    Args:
+        shape: Channels, height and width of an image.
+        classes: Classes that images are drawn given; 0 is without labels.
+        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarised data), or a power of two to quantise to.
+        width: Features p of each stack.
+        layers: Gated layers; each widens the view by half a kernel.
+        kernel: Width of the kernels after the first layer, whose kernels are 7 wide; odd.
+        head: Features between the two last 1x1 layers.
+        lr: Learning rate of Adam, at the start; it falls to zero along a half cosine.
+    """
+
+    paper: ClassVar[str] = "arXiv:1606.05328"
+    likelihood: str
+    """"exact", given classes the exact mixture over them."""
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "gated-pixelcnn-paper": {"width": 128, "layers": 15, "kernel": 5, "head": 1024, "lr": 3e-4},
+    }
+    tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "classes": 3, "width": 8, "layers": 3, "head": 8}
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.999}
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (1, 28, 28),
+        *,
+        classes: Annotated[int, Field(ge=0, le=100_000)] = 0,
+        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        width: Annotated[int, Field(ge=1, le=1024)] = 32,
+        layers: Annotated[int, Field(ge=1, le=64)] = 8,
+        kernel: Annotated[int, Field(ge=3, le=15)] = 3,
+        head: Annotated[int, Field(ge=1, le=4096)] = 64,
+        lr: Annotated[float, Field(gt=0, le=1)] = 3e-3,
+    ) -> None:
+        super().__init__()
+        colours = shape[0]
+        check_levels(levels)
+        if kernel % 2 == 0:
+            raise UserError(f"kernel={kernel} has no centre; give an odd number: 3, 5, 7")
+        if min(width, head) < colours:
+            raise UserError(
+                f"width={width} and head={head} must each be at least {colours}, the channels of the images: "
+                "every colour needs a feature of its own"
+            )
+        self.shape, self.classes, self.lr = tuple(shape), classes, lr
+        self.grid = Levels(levels, colours)
+        self.likelihood = f"exact, of the mixture over {classes} classes" if classes else "exact"
+        self.net = Network(colours, width, layers, kernel, head, colours * self.grid.outputs, classes)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam (the paper: RMSProp)."""
+        return {"model": Adam(self.parameters(), lr=self.lr)}
+
+    def lr_scale(self, progress: float) -> float:
+        """Half a cosine, from 1 to 0."""
+        return 0.5 + 0.5 * math.cos(math.pi * progress)
+
+    # ---- the density -----------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> Logs:
+        """Return nats per image given its class and, as a log, bits per dimension."""
+        label = batch.get("label") if self.classes else None
+        if self.classes and label is None:
+            raise UserError(f"classes={self.classes}, but the data have no labels; give labelled data or classes=0")
+        nats = -self._log_mass(batch["image"], label).flatten(1).sum(1).mean()
+        return {"loss": nats, "bits_per_dim": nats.detach() / (math.prod(self.shape) * math.log(2))}
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None, label: int | None = None) -> Tensor:
+        """Return log p(x) in nats, exact, [B]: of the mixture over classes, or given one.
+
+        Args:
+            x: Images [B, C, H, W] in [-1, 1].
+            generator: Not used.
+            label: The class; all of them, equally likely, when not given.
+        """
+        if self.classes and label is None:
+            return self.log_prob_of_classes(x).logsumexp(1) - math.log(self.classes)
+        check_label(label, self.classes)
+        given = None if label is None else torch.full((len(x),), label, device=x.device)
+        return self._log_mass(x, given).flatten(1).sum(1)
+
+    @torch.no_grad()
+    def log_prob_of_classes(self, x: Tensor) -> Tensor:
+        """Return log p(x | k) in nats for every class, [B, K]; the largest is the class that Bayes' rule chooses."""
+        return torch.stack([self.log_prob(x, label=k) for k in range(self.classes)], 1)
+
+    def _log_mass(self, x: Tensor, label: Tensor | None) -> Tensor:
+        """Log-probability of the level that is there, [B, H, W, C]."""
+        check_images(x, self.shape)
+        tokens = self.grid.tokens(x)
+        return self.grid.log_mass(self.net(self._values(tokens), label=label), tokens)
+
+    def _values(self, tokens: Tensor) -> Tensor:
+        return self.grid.values(tokens, self.net.out.bias.dtype)
+
+    # ---- drawing ---------------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: Generator,
+        label: Annotated[int, Field(ge=0)] | None = None,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        cached: bool = True,
+        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
+    ) -> Tensor:
+        """Draw `n` images pixel by pixel, float32 [n, C, H, W] in [-1, 1].
+
+        Args:
+            n: Number of images.
+            generator: All the randomness: one uniform number per pixel and colour, whatever `cached` and `chunk` are.
+            label: The class of all images; drawn for each image when not given.
+            temperature: Divides the logits; below 1 likelier pixels, above 1 more varied ones.
+            cached: Compute only what each pixel adds; false: a whole pass per pixel and colour (equal, and slow).
+            chunk: Images drawn together; fewer need less memory.
+        """
+        x = torch.zeros(n, *self.shape, device=self.device)
+        known = torch.zeros(n, 1, *self.shape[1:], dtype=torch.bool, device=self.device)
+        return self._draw(x, known, generator, label, temperature, cached, chunk)
+
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        *,
+        generator: Generator,
+        label: Annotated[int, Field(ge=0)] | None = None,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        cached: bool = True,
+        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
+    ) -> Tensor:
+        """Draw the pixels where `known` is False in raster order, each given all pixels before it; known ones stay.
+
+        A drawn pixel does not look ahead to known pixels after it. So what is drawn below the known part follows the
+        model's conditional distribution exactly; what is drawn above or amid it does not.
+
+        Args:
+            x: Images [B, C, H, W] in [-1, 1]; what stands at unknown pixels is not read.
+            known: Which pixels to keep, bool [B, 1, H, W].
+            generator: All the randomness.
+            label: The class; when not given it is drawn by Bayes' rule from the pixels before the first unknown one.
+            temperature: As in `sample`.
+            cached: As in `sample`.
+            chunk: As in `sample`.
+        """
+        check_images(x, self.shape)
+        check_known(known, x)
+        x, known = x.to(self.device), known.to(self.device)
+        return torch.where(known, x.float(), self._draw(x, known, generator, label, temperature, cached, chunk))
+
+    @torch.no_grad()
+    def _draw(
+        self,
+        x: Tensor,
+        known: Tensor,
+        generator: Generator,
+        label: int | None,
+        temperature: float,
+        cached: bool,
+        chunk: int,
+    ) -> Tensor:
+        check_temperature(temperature)
+        check_label(label, self.classes)
+        x = torch.where(known, self._values(self.grid.tokens(x)), 0)
+        labels = self._labels(x, known, generator, label)
+
+        def fill(x: Tensor, known: Tensor, uniform: Tensor, labels: Tensor) -> Tensor:
+            # net.forward goes past a compiled call: that would be compiled anew for every pixel
+            predict = functools.partial(self.net.forward, label=labels if self.classes else None)
+            choose = functools.partial(self.grid.pick_value, temperature=temperature)
+            return fill_in_raster_order(predict, choose, self.net.first, x, known, uniform, cached=cached)
+
+        return draw_in_chunks(fill, x, known, labels, generator=generator, chunk=chunk)
+
+    def _labels(self, x: Tensor, known: Tensor, generator: Generator, label: int | None) -> Tensor:
+        """A class for each image, int64 [B]: the given one, or by Bayes' rule from what is known."""
+        if label is not None or not self.classes:
+            return torch.full((len(x),), label or 0, device=x.device)
+        uniform = torch.rand(len(x), generator=generator, device=x.device)
+        before = known.flatten(1).cumprod(1)  # pixels with all before them known: what is exact to condition on
+        log_p = torch.zeros(len(x), self.classes, device=x.device)
+        if before.any():
+            with torch.autocast(x.device.type, enabled=False):
+                for k in range(self.classes):
+                    each = self._log_mass(x.float(), torch.full((len(x),), k, device=x.device)).sum(-1).flatten(1)
+                    log_p[:, k] = (each * before).sum(1).to(log_p.dtype)
+        return self.grid.pick(log_p.log_softmax(1), uniform)

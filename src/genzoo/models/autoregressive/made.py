@@ -1,0 +1,365 @@
+"""Predicts every dimension from those before it in an order, by one dense network with masked weights.
+
+The chain rule in any order d of the dimensions (Germain et al. 2015, eq. 6): p(x) = Π_t p(x_{d_t} | x_{d_1} ... x_{d_t-1}).
+Every unit k of a hidden layer is given a degree m(k), the number of leading dimensions that it may see, and a weight is
+kept where degrees do not fall: m(k') >= m(k) into a hidden unit, t > m(k) into the output of rank t (eq. 13-14).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
+from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.raster import Levels
+
+NARROWEST = -7.0
+"""Least log standard deviation of a Gaussian conditional."""
+
+
+class MaskedLinear(nn.Module):
+    """A dense layer whose mask is given at every use and never written into the weight.
+
+    Args:
+        inputs: Input features.
+        outputs: Output features.
+        bias: Add one.
+        gain: Standard deviation of the weights at the start, times the square root of `inputs`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True, gain: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) * gain / math.sqrt(inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Map [B, inputs] to [B, outputs] through the weights where `mask`, [outputs, inputs], is one."""
+        return F.linear(x, self.weight * mask, self.bias)
+
+
+class MADE(System):
+    """The exact likelihood of a dense network that is masked to be a product of conditionals.
+
+    Without hidden layers (`layers=0`, preset `fvsbn`) it is the fully visible sigmoid belief network (Neal 1992; Frey
+    1998): one logistic regression of each pixel on those before it. Several `masks` with `order=random` are the paper's
+    connectivity-agnostic and order-agnostic training: a step picks one at random, and the model is their equal mixture.
+    Points get Gaussian conditionals: `components` means and widths for every coordinate.
+
+    Args:
+        shape: Channels, height and width of an image, or the dimensions of points.
+        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarised data), or a power of two to quantise to.
+        layers: Hidden layers; 0 is a logistic (points: linear) regression.
+        width: Units of a hidden layer.
+        direct: Connect inputs and outputs directly as well; needed without hidden layers.
+        order: Rows from the top, pixels from the left, colours R < G < B; or at random, another order for each mask set.
+        masks: Mask sets: degrees of the hidden units and, if random, orders.
+        components: Gaussians of a conditional; for points only.
+        lr: Learning rate of Adam, at the start; it falls to zero along a half cosine.
+    """
+
+    paper: ClassVar[str] = "arXiv:1502.03509"
+    data: ClassVar[str] = "image"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "fvsbn": {"layers": 0, "direct": True, "lr": 3e-3},
+        "made-agnostic": {"order": "random", "masks": 32},
+    }
+    tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "layers": 2, "width": 24, "masks": 2}
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 128, "ema": 0.999}
+
+    likelihood: str
+    """"exact", or the exact likelihood of the mixture over mask sets."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...] = (1, 28, 28),
+        *,
+        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        layers: Annotated[int, Field(ge=0, le=16)] = 2,
+        width: Annotated[int, Field(ge=1, le=65536)] = 1000,
+        direct: bool = False,
+        order: Literal["raster", "random"] = "raster",
+        masks: Annotated[int, Field(ge=1, le=1024)] = 1,
+        components: Annotated[int, Field(ge=1, le=256)] = 1,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+    ) -> None:
+        super().__init__()
+        check_levels(levels)
+        if len(shape) not in (1, 3):
+            raise UserError(f"made takes images (C, H, W) or points (D,), not shape {tuple(shape)}")
+        if not layers and not direct:
+            raise UserError("layers=0 needs direct=true: else nothing connects inputs and outputs")
+        self.shape, self.order, self.masks, self.lr = tuple(shape), order, masks, lr
+        self.is_image, self.dims = len(shape) == 3, math.prod(shape)
+        self.grid = Levels(levels)
+        self.likelihood = "exact" if masks == 1 else f"exact, of the mixture over {masks} mask sets"
+        self.outputs = self.grid.outputs if self.is_image else 3 * components
+        sizes = [self.dims, *[width] * layers]
+        self.hidden = nn.ModuleList(MaskedLinear(a, b, gain=math.sqrt(2)) for a, b in itertools.pairwise(sizes))
+        self.out = MaskedLinear(sizes[-1], self.dims * self.outputs) if layers else None
+        self.direct = MaskedLinear(self.dims, self.dims * self.outputs, bias=not layers, gain=0.1) if direct else None
+        self._draw_masks(layers, width)
+        self._kept: tuple[object, list[Tensor]] = (None, [])
+
+    def _draw_masks(self, layers: int, width: int) -> None:
+        """Rank of each dimension, 1..D, and degree of each hidden unit, at most D-1, for every mask set."""
+        if self.order == "random":
+            ranks = torch.stack([torch.randperm(self.dims) + 1 for _ in range(self.masks)])
+        else:
+            place = torch.arange(self.dims).view(-1, self.shape[0] if self.is_image else 1)  # a pixel's colours in turn
+            ranks = (place.T.flatten() + 1).expand(self.masks, -1).clone()
+        degrees = torch.zeros(self.masks, layers, width, dtype=torch.long)
+        most = self.dims - 1
+        for of_set in degrees:
+            least = min(1, most)
+            for row in of_set:
+                row.copy_(torch.randint(least, most + 1, (width,)))
+                least = int(row.min())
+        # kept in the checkpoint: a model is worth nothing under other masks than it was trained with
+        self.register_buffer("ranks", ranks)
+        self.register_buffer("degrees", degrees)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam (the paper: Adagrad or Adadelta)."""
+        return {"model": Adam(self.parameters(), lr=self.lr)}
+
+    def lr_scale(self, progress: float) -> float:
+        """Half a cosine, from 1 to 0."""
+        return 0.5 + 0.5 * math.cos(math.pi * progress)
+
+    # ---- the density -----------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> Logs:
+        """Nats per example under one mask set, picked at random; for images also bits per dimension."""
+        x = self._inputs(batch["image" if self.is_image else "points"])
+        which = int(torch.randint(self.masks, ())) if self.masks > 1 else 0
+        nats = -self._log_mass(x, which).mean()
+        if not self.is_image:
+            return {"loss": nats}
+        return {"loss": nats, "bits_per_dim": nats.detach() / (self.dims * math.log(2))}
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Log p(x) in nats, exact, [B]: the mass of images in [-1, 1], the density of points; `generator` is not used.
+
+        With several mask sets it is that of their equal mixture, log 1/M Σ_m p_m(x).
+        """
+        x = self._inputs(x)
+        every = torch.stack([self._log_mass(x, which) for which in range(self.masks)])
+        return every.logsumexp(0) - math.log(self.masks)
+
+    def forward(self, x: Tensor, masks: list[Tensor]) -> Tensor:
+        """Map inputs [B, D], values in [-1, 1] or coordinates, to the outputs of every conditional, [B, D, K]."""
+        h = x
+        for layer, mask in zip(self.hidden, masks, strict=False):
+            h = torch.relu(layer(h, mask))
+        out = self.out(h, masks[len(self.hidden)]) if self.out is not None else 0
+        if self.direct is not None:
+            out = out + self.direct(x, masks[-1])
+        return out.unflatten(1, (self.dims, self.outputs))
+
+    def masks_of(self, ranks: Tensor, degrees: Tensor) -> list[Tensor]:
+        """Masks of the hidden layers, of the output layer and of the direct connections, as far as there are any.
+
+        Args:
+            ranks: Place in the order of each dimension, 1..D, int64 [D].
+            degrees: How many leading dimensions each hidden unit may see, int64 [layers, width].
+        """
+        found, seen, dtype = [], ranks, self._first.weight.dtype
+        for degree in degrees:
+            found.append((degree[:, None] >= seen[None]).to(dtype))
+            seen = degree
+        rows = ranks.repeat_interleave(self.outputs)[:, None]
+        ends = [seen] * (self.out is not None) + [ranks] * (self.direct is not None)
+        return found + [(rows > end[None]).to(dtype) for end in ends]
+
+    def _masks(self, which: int) -> list[Tensor]:
+        """Masks of a mask set. Of a single set they are kept: making them anew would take a third of a step."""
+        weight = self._first.weight
+        key = (which, self.ranks._version, self.degrees._version, weight.device, weight.dtype)
+        if self._kept[0] != key or self.masks > 1:  # loading a checkpoint writes other degrees, with a new version
+            self._kept = key, self.masks_of(self.ranks[which], self.degrees[which])
+        return self._kept[1]
+
+    def _log_mass(self, x: Tensor, which: int) -> Tensor:
+        out = self(x, self._masks(which))
+        if not self.is_image:
+            mean, log_std, log_weight = self._gaussians(out)
+            z = (x[..., None] - mean) * torch.exp(-log_std)
+            each = log_weight - log_std - 0.5 * z.square() - 0.5 * math.log(2 * math.pi)
+            return each.logsumexp(-1).sum(1)
+        return self.grid.select(out, self.grid.tokens(x)).sum(1)
+
+    def _gaussians(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Means, log standard deviations and log-weights, each [..., components], in float32 under any autocast."""
+        mean, log_std, weight = (out if out.dtype == torch.float64 else out.float()).chunk(3, -1)
+        return mean, log_std.clamp(min=NARROWEST), weight.log_softmax(-1)
+
+    def _inputs(self, x: Tensor) -> Tensor:
+        """What the network reads, [B, D]: the values of an image's levels, or the coordinates."""
+        if self.is_image:
+            check_images(x, self.shape)
+            x = self.grid.values(self.grid.tokens(x))
+        elif x.ndim != 2 or x.shape[1] != self.dims:
+            raise UserError(f"points of shape {tuple(x.shape)} were given; this model takes [B, {self.dims}]")
+        return x.flatten(1).to(self._first.weight.dtype)
+
+    @property
+    def _first(self) -> MaskedLinear:
+        return self.hidden[0] if len(self.hidden) else self.direct
+
+    # ---- drawing ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: Generator,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        cached: bool = True,
+    ) -> Tensor:
+        """Draw `n` examples, dimension by dimension, each under a mask set that is drawn as well.
+
+        Args:
+            n: How many.
+            generator: All the randomness.
+            temperature: Divides the logits (points: multiplies the widths); below 1 likelier, above 1 more varied.
+            cached: Compute each hidden unit once, when what it sees is complete; false: a whole pass for every dimension.
+        """
+        x = torch.zeros(n, self.dims, device=self.device, dtype=self._first.weight.dtype)
+        which = torch.randint(self.masks, (n,), generator=generator, device=self.device)
+        known = torch.zeros_like(x, dtype=torch.bool)
+        for m in which.unique().tolist():
+            rows = which == m
+            orders = self.ranks[m], self.degrees[m]
+            x[rows] = self._ancestral(x[rows], known[rows], *orders, generator, temperature, cached)
+        return x.view(n, *self.shape).float()
+
+    @torch.no_grad()
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        *,
+        generator: Generator,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        cached: bool = True,
+    ) -> Tensor:
+        """Draw the pixels where `known` is False; known ones stay.
+
+        With `order=random` a new order is drawn in which the known pixels come first, so that every drawn pixel sees all
+        of them wherever they are: what order-agnostic training is for (section 4.2). With `order=raster` a drawn pixel
+        sees the known pixels before it only. One mask set is drawn for each image.
+
+        Args:
+            x: Images [B, C, H, W] in [-1, 1]; what stands at unknown pixels is not read.
+            known: Which pixels to keep, bool [B, 1, H, W].
+            generator: All the randomness.
+            temperature: As in `sample`.
+            cached: As in `sample`.
+        """
+        if not self.is_image:
+            raise UserError("complete: this model was trained on points; it completes images only")
+        check_images(x, self.shape)
+        check_known(known, x)
+        x, known = x.to(self.device), known.to(self.device)
+        keep = known.expand_as(x).flatten(1)
+        filled = torch.where(keep, self._inputs(x), 0)
+        which = torch.randint(self.masks, (len(x),), generator=generator, device=self.device)
+        tie = torch.rand(self.dims, generator=generator, device=self.device)
+        kinds, kind = torch.unique(keep, dim=0, return_inverse=True)
+        for m, k in torch.stack([which, kind], 1).unique(dim=0).tolist():
+            rows = (which == m) & (kind == k)
+            ranks = self.ranks[m]
+            if self.order == "random":
+                ranks = (tie + ~kinds[k]).argsort().argsort() + 1
+            orders = ranks, self.degrees[m]
+            filled[rows] = self._ancestral(filled[rows], keep[rows], *orders, generator, temperature, cached)
+        return torch.where(known, x.float(), filled.view(x.shape).float())
+
+    def _ancestral(
+        self,
+        x: Tensor,
+        known: Tensor,
+        ranks: Tensor,
+        degrees: Tensor,
+        generator: Generator,
+        temperature: float,
+        cached: bool,
+    ) -> Tensor:
+        """Fill in the unknown values of `x` [B, D] in the order of `ranks`, under one mask set."""
+        check_temperature(temperature)
+        uniform = torch.rand(*x.shape, 2, generator=generator, device=x.device)
+        with torch.autocast(x.device.type, enabled=False):
+            units = _Units(self, degrees, len(x)) if cached else None
+            masks = [] if cached else self.masks_of(ranks, degrees)
+            for t, d in enumerate(ranks.argsort().tolist(), 1):
+                if units:
+                    units.complete(t - 1)
+                if not known[:, d].all():
+                    out = units.conditional(d) if units else self(x, masks)[:, d]
+                    drawn = self._choose(out, uniform[:, d], temperature).to(x.dtype)
+                    x[:, d] = torch.where(known[:, d], x[:, d], drawn)
+                if units:
+                    units.seen[:, d] = x[:, d]
+        return x
+
+    def _choose(self, out: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+        """A draw, [B], from conditionals with outputs [B, K], by uniform numbers [B, 2]."""
+        if self.is_image:
+            return self.grid.values(self.grid.pick(self.grid.normalise(out), uniform[:, 0], temperature))
+        mean, log_std, log_weight = self._gaussians(out)
+        cumulative = log_weight.softmax(-1).cumsum(-1)
+        one = (uniform[:, :1] >= cumulative / cumulative[:, -1:]).sum(-1, keepdim=True)
+        noise = torch.special.ndtri(uniform[:, 1:].clamp(1e-7, 1 - 1e-7)) * temperature
+        return (mean.gather(-1, one) + noise * log_std.gather(-1, one).exp()).squeeze(-1)
+
+
+class _Units:
+    """The hidden units during a draw: a unit of degree m is computed once, when the first m dimensions are there.
+
+    All draws together cost one pass of the network. Units and dimensions that are not there yet are zero, which is what
+    the mask makes of them.
+    """
+
+    def __init__(self, system: MADE, degrees: Tensor, n: int) -> None:
+        self.system = system
+        like = system._first.weight
+        self.seen = like.new_zeros(n, system.dims)
+        self.layers = [like.new_zeros(n, degrees.shape[1]) for _ in degrees]
+        self.due = [_by_degree(row, system.dims) for row in degrees]
+
+    def complete(self, degree: int) -> None:
+        """Compute the units of this degree: exactly so many dimensions are there."""
+        below = self.seen
+        for layer, units, due in zip(self.system.hidden, self.layers, self.due, strict=True):
+            if len(due[degree]):
+                weight, bias = layer.weight[due[degree]], layer.bias[due[degree]]
+                units[:, due[degree]] = torch.relu(F.linear(below, weight, bias))
+            below = units
+
+    def conditional(self, d: int) -> Tensor:
+        """Outputs [B, K] of dimension `d`, given all that is there."""
+        s, rows, out = self.system, slice(d * self.system.outputs, (d + 1) * self.system.outputs), None
+        if s.out is not None:
+            out = F.linear(self.layers[-1], s.out.weight[rows], s.out.bias[rows])
+        if s.direct is not None:
+            straight = F.linear(self.seen, s.direct.weight[rows], s.direct.bias[rows] if out is None else None)
+            out = straight if out is None else out + straight
+        return out
+
+
+def _by_degree(degrees: Tensor, dims: int) -> list[Tensor]:
+    """Indices of the units of each degree 0..D."""
+    ordered, indices = degrees.sort()
+    counts = ordered.bincount(minlength=dims + 1)
+    return list(indices.split(counts.tolist()))

@@ -1,0 +1,388 @@
+"""Predicts whole pixels by mixtures of logistics from two streams of convolutions at several resolutions.
+
+PixelCNN++ (Salimans et al. 2017). The grey levels of a pixel are intervals under a mixture of logistics, so that near
+levels are near to the model, too. All colours of a pixel share one component, and each is shifted linearly by the
+colours before it: no masks inside the network. One stream sees the rows above, the other also the pixels to the left;
+both go down to coarser grids and back up with short cuts, which widens their view at little cost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System
+from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, per_example
+from genzoo.nn.shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
+
+LEAST_LOG_SCALE = -7.0
+"""Scales below a tenth of a grey level of 256 change no probability, but would let gradients grow without bound."""
+
+
+def concat_elu(x: Tensor) -> Tensor:
+    """ELU of x and of -x, one after the other in dimension 1."""
+    return F.elu(torch.cat([x, -x], 1))
+
+
+class GatedBlock(nn.Module):
+    """Residual block of two convolutions with a gate and, between them, a short cut from somewhere else (section 2.4).
+
+    Args:
+        width: Features.
+        kernel: Rows and columns of both convolutions.
+        side: Features of the short cut; 0 for none.
+        dropout: Probability that a feature is left out before the second convolution.
+        index: The number of the block in its stream.
+    """
+
+    def __init__(self, width: int, kernel: tuple[int, int], side: int, dropout: float, index: int) -> None:
+        super().__init__()
+        self.dropout, self.index = dropout, index
+        self.look = ShiftedConv2d(2 * width, width, kernel)
+        self.side = ShiftedConv2d(2 * side, width, (1, 1)) if side else None
+        self.gate = ShiftedConv2d(2 * width, 2 * width, kernel, scale=0.1)
+
+    def forward(self, x: Tensor, side: Tensor | None, past: Past | None, level: int) -> Tensor:
+        """Map [B, width, ...] to its like."""
+        h = self.look(concat_elu(x), past, level)
+        if self.side is not None:
+            h = h + self.side(concat_elu(side), past, level)
+        h = F.dropout(concat_elu(h), self.dropout, self.training)
+        a, b = self.gate(h, past, level).chunk(2, 1)
+        return x + a * torch.sigmoid(b)
+
+
+class Stream(nn.Module):
+    """One of the two streams: blocks at each resolution on the way down and, with short cuts from those, back up.
+
+    The stream of rows writes what each of its blocks gives into `shared`; the stream of pixels reads it there.
+
+    Args:
+        width: Features.
+        blocks: Blocks at each resolution on the way down (and one more on the way up, but for the coarsest).
+        scales: Resolutions.
+        dropout: See `GatedBlock`.
+        reads: True for the stream of pixels.
+    """
+
+    def __init__(self, width: int, blocks: int, scales: int, dropout: float, *, reads: bool) -> None:
+        super().__init__()
+        self.reads = reads
+        kernel, count = ((2, 2) if reads else (2, 3)), itertools.count()
+
+        def some(n: int, side: int) -> nn.ModuleList:
+            return nn.ModuleList(GatedBlock(width, kernel, side * width, dropout, next(count)) for _ in range(n))
+
+        self.down = nn.ModuleList(some(blocks, int(reads)) for _ in range(scales))
+        self.up = nn.ModuleList(some(blocks + (k < scales - 1), 1 + int(reads)) for k in range(scales))
+        self.shrink = nn.ModuleList(ShiftedConv2d(width, width, kernel, stride=2) for _ in range(scales - 1))
+        self.grow = nn.ModuleList(GrowingConv2d(width, width, kernel[1]) for _ in range(scales - 1))
+
+    def forward(self, x: Tensor, shared: dict[int, Tensor], past: Past | None = None, level: int = 0) -> Tensor:
+        """Map [B, width, ...] to its like, through all coarser resolutions."""
+        kept = [x]
+        for block in self.down[level]:
+            x = self._block(block, x, None, shared, past, level)
+            kept.append(x)
+        if level + 1 < len(self.down):
+            inner = self.shrink[level](x, past, level)
+            if inner is not None:
+                inner = self.forward(inner, shared, past, level + 1)
+            x = self.grow[level](inner, x, past, level)
+        else:
+            x = kept.pop()
+        for block in self.up[level]:
+            x = self._block(block, x, kept.pop(), shared, past, level)
+        return x
+
+    def _block(
+        self, block: GatedBlock, x: Tensor, kept: Tensor | None, shared: dict[int, Tensor], past: Past | None, level: int
+    ) -> Tensor:
+        if not self.reads:
+            x = block(x, kept, past, level)
+            # one row [B, C, 1, W] is kept as [W, B, C], from which columns are taken without copying
+            shared[block.index] = x if past is None else x[:, :, 0].permute(2, 0, 1).contiguous()
+            return x
+        above = shared[block.index]
+        if isinstance(past, Pixels):
+            above = above[past.at[1] >> level]
+        return block(x, above if kept is None else torch.cat([above, kept], 1), past, level)
+
+
+class Network(nn.Module):
+    """Both streams between their first convolutions and the output (section 2.3 and figure 2).
+
+    Args:
+        colours: Colours of a pixel.
+        width: Features.
+        blocks: Blocks at each resolution.
+        scales: Resolutions.
+        dropout: See `GatedBlock`.
+        outputs: Numbers that describe a pixel's distribution.
+    """
+
+    def __init__(self, colours: int, width: int, blocks: int, scales: int, dropout: float, outputs: int) -> None:
+        super().__init__()
+        self.first_rows = ShiftedConv2d(colours + 1, width, (2, 3))
+        self.first_above = ShiftedConv2d(colours + 1, width, (1, 3))
+        self.first_left = ShiftedConv2d(colours + 1, width, (2, 1))
+        self.rows = Stream(width, blocks, scales, dropout, reads=False)
+        self.pixels = Stream(width, blocks, scales, dropout, reads=True)
+        self.out = ShiftedConv2d(width, outputs, (1, 1))
+        self.register_buffer("initialised", torch.tensor(False))
+        self._ready = False  # True once the buffer was seen to be: reading it every step would wait for the device
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images [B, C, H, W] in [-1, 1] to outputs [B, outputs, H, W]; each knows only the pixels before its own."""
+        if self.training:
+            if not self._ready:
+                if not self.initialised:
+                    self._start(x)
+                self._ready = True
+            self.initialised.fill_(True)  # again and again: the trainer takes back what a bad batch did to buffers
+        return self._pass(x)
+
+    def _pass(self, x: Tensor) -> Tensor:
+        # a channel of ones tells the border, where it is zero, from gray
+        x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+        above, left = F.pad(x, (0, 0, 1, -1)), F.pad(x, (1, -1))
+        shared: dict[int, Tensor] = {}
+        self.rows(self.first_rows(above), shared)
+        y = self.pixels(self.first_above(above) + self.first_left(left), shared)
+        return self.out(F.elu(y))
+
+    @torch.no_grad()
+    def _start(self, x: Tensor) -> None:
+        """Let every convolution, one after the other, choose its gain and bias by what it is given."""
+        convs = [m for m in self.modules() if isinstance(m, WeightNorm)]
+        for conv in convs:
+            conv.starting = True
+        with torch.autocast(x.device.type, enabled=False):
+            self._pass(x.float())
+        for conv in convs:
+            conv.starting = False
+
+
+class Walk:
+    """A pass over an image pixel by pixel, in raster order, that computes only what each pixel adds.
+
+    The stream of rows runs once a row, that of pixels once a pixel, their coarse parts only where the coarse grids have
+    a point.
+
+    Args:
+        net: The network, in eval mode.
+        width: Width of the image.
+    """
+
+    def __init__(self, net: Network, width: int) -> None:
+        self.net, self.rows, self.pixels = net, Rows(width), Pixels(width)
+        self.shared: dict[int, Tensor] = {}
+
+    def begin_row(self, row: int, image: Tensor) -> None:
+        """Take in the row above `row` of [B, C, H, W]."""
+        self.rows.row = row
+        above = torch.zeros_like(image[:, :, :1]) if row == 0 else image[:, :, row - 1 : row]
+        above = torch.cat([above, torch.full_like(above[:, :1], float(row > 0))], 1)
+        self.net.rows(self.net.first_rows(above, self.rows), self.shared, self.rows)
+        first = self.net.first_above(above, self.rows)
+        self.first = first[:, :, 0].permute(2, 0, 1).contiguous()
+
+    def at(self, row: int, col: int, image: Tensor) -> Tensor:
+        """Take in the pixel to the left and return the outputs at (row, col), [B, outputs]."""
+        self.pixels.at = row, col
+        left = image[:, :, row, col - 1] if col else torch.zeros_like(image[:, :, 0, 0])
+        left = torch.cat([left, torch.full_like(left[:, :1], float(col > 0))], 1)
+        x = self.first[col] + self.net.first_left(left, self.pixels)
+        return self.net.out(F.elu(self.net.pixels(x, self.shared, self.pixels)), self.pixels)
+
+
+class PixelCNNpp(System):
+    """An exact likelihood of discrete images, as a product of one mixture of logistics per pixel.
+
+    Trained by maximum likelihood: the loss is nats per image, the mean over the batch. A pixel x of colours c has
+    p(x) = Σ_k π_k Π_c [σ((x_c + ½ - μ_ck) / s_ck) - σ((x_c - ½ - μ_ck) / s_ck)], where μ_ck = m_ck + Σ_{j<c} α_cjk x_j
+    (equations 1-3; ½ is half a grey level, and the end levels reach to infinity).
+
+    Convolutions are weight-normalised, and the first batch sets their gains and biases. Drawing computes in float64
+    where the device has it, so that it does not depend on how the work is divided.
+
+    Args:
+        shape: Channels, height and width of an image; any sizes.
+        levels: Grey levels of a pixel: 256, 2 for binarised data, or a power of two to quantise to.
+        width: Features of each stream.
+        blocks: Gated blocks of each stream at each resolution, on the way down.
+        scales: Resolutions, each half of the one before.
+        mixtures: Logistics in the mixture of a pixel.
+        dropout: Probability that a feature is left out in a block, in training.
+        lr: Learning rate of Adam, at the start; it falls to zero along a half cosine.
+    """
+
+    paper: ClassVar[str] = "arXiv:1701.05517"
+    likelihood: ClassVar[str] = "exact"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "pixelcnnpp-paper": {"width": 160, "blocks": 5, "dropout": 0.5, "lr": 1e-3},
+    }
+    tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "width": 6, "blocks": 1, "scales": 2, "mixtures": 2}
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.9995}
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 32, 32),
+        *,
+        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        width: Annotated[int, Field(ge=1, le=1024)] = 32,
+        blocks: Annotated[int, Field(ge=1, le=32)] = 1,
+        scales: Annotated[int, Field(ge=1, le=6)] = 3,
+        mixtures: Annotated[int, Field(ge=1, le=100)] = 10,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
+    ) -> None:
+        super().__init__()
+        if levels & (levels - 1):
+            raise UserError(f"levels={levels} is not allowed; give a power of two: 2, 4, 8, 16, 32, 64, 128 or 256")
+        colours = shape[0]
+        self.shape, self.levels, self.lr = tuple(shape), levels, lr
+        # for each component a logit, a mean and a scale for every colour, a coefficient for every pair of colours
+        self.numbers = (1, colours, colours, colours * (colours - 1) // 2)
+        self.net = Network(colours, width, blocks, scales, dropout, sum(self.numbers) * mixtures)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam with the momenta of the published code."""
+        return {"model": Adam(self.parameters(), lr=self.lr, betas=(0.95, 0.9995))}
+
+    def lr_scale(self, progress: float) -> float:
+        """Half a cosine, from 1 to 0."""
+        return 0.5 + 0.5 * math.cos(math.pi * progress)
+
+    # ---- the density -----------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> Logs:
+        """Return nats per image and, as a log, bits per dimension."""
+        nats = -self._log_mass(batch["image"]).mean()
+        return {"loss": nats, "bits_per_dim": nats.detach() / (math.prod(self.shape) * math.log(2))}
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Return log p(x) in nats, exact, [B], of images [B, C, H, W] in [-1, 1]; `generator` is not used."""
+        return self._log_mass(x)
+
+    def _log_mass(self, x: Tensor) -> Tensor:
+        """Nats per image, [B]."""
+        self._refuse_other_shapes(x)
+        x = self._quantised(x)
+        return per_example(coupled_logistic_mixture(x.movedim(1, -1), *self._mixture(self.net(x)), self.levels))
+
+    def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits [..., K], means and log-scales [..., C, K] and couplings [..., C(C-1)/2, K] of outputs [B, -1, ...]."""
+        out = out if out.dtype == torch.float64 else out.float()
+        # components come last because there they are neighbours in memory
+        rows = out.movedim(1, -1).unflatten(-1, (sum(self.numbers), -1))
+        logits, mean, log_scale, coupling = rows.split(self.numbers, -2)
+        return logits.squeeze(-2), mean, log_scale.clamp(min=LEAST_LOG_SCALE), torch.tanh(coupling)
+
+    def _quantised(self, x: Tensor) -> Tensor:
+        """Images in [-1, 1] with values on the grid of `levels` levels, float32 (or float64 where given)."""
+        grey = ((x if x.dtype == torch.float64 else x.float()) + 1).mul(127.5).round().clamp(0, 255)
+        return (grey * (self.levels / 256)).floor() * (2 / (self.levels - 1)) - 1
+
+    def _refuse_other_shapes(self, x: Tensor) -> None:
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
+            wanted = ", ".join(map(str, self.shape))
+            raise UserError(f"images of shape {tuple(x.shape)} were given; this model takes [B, {wanted}]")
+
+    # ---- drawing ---------------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: Generator,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        cached: bool = True,
+        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
+    ) -> Tensor:
+        """Draw `n` images pixel by pixel, float32 [n, C, H, W] in [-1, 1].
+
+        Args:
+            n: Number of images.
+            generator: All the randomness: uniform numbers by their place, whatever `cached` and `chunk` are.
+            temperature: Divides the logits of the mixture and multiplies its scales; below 1 likelier pixels.
+            cached: Compute only what each pixel adds; false: a whole pass per pixel (equal, and slow).
+            chunk: Images drawn together; fewer need less memory.
+        """
+        x = torch.zeros(n, *self.shape, device=self.device)
+        known = torch.zeros(n, 1, *self.shape[1:], dtype=torch.bool, device=self.device)
+        return self._draw(x, known, generator, temperature, cached, chunk)
+
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        *,
+        generator: Generator,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        cached: bool = True,
+        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
+    ) -> Tensor:
+        """Draw the pixels where `known` is False in raster order, each given all pixels before it; known ones stay.
+
+        A drawn pixel does not look ahead to known pixels after it. So what is drawn below the known part follows the
+        model's conditional distribution exactly; what is drawn above or amid it does not.
+
+        Args:
+            x: Images [B, C, H, W] in [-1, 1]; what stands at unknown pixels is not read.
+            known: Which pixels to keep, bool [B, 1, H, W].
+            generator: All the randomness.
+            temperature: As in `sample`.
+            cached: As in `sample`.
+            chunk: As in `sample`.
+        """
+        self._refuse_other_shapes(x)
+        if known.dtype != torch.bool or known.shape != (len(x), 1, *self.shape[1:]):
+            wanted = (len(x), 1, *self.shape[1:])
+            raise UserError(f"known is {known.dtype} {tuple(known.shape)}; give bool {wanted}: True keeps a pixel")
+        x, known = x.to(self.device), known.to(self.device)
+        return torch.where(known, x.float(), self._draw(x, known, generator, temperature, cached, chunk))
+
+    @torch.no_grad()
+    def _draw(
+        self, x: Tensor, known: Tensor, generator: Generator, temperature: float, cached: bool, chunk: int
+    ) -> Tensor:
+        if temperature <= 0:
+            raise UserError(f"temperature={temperature} is not allowed; give a number more than 0")
+        colours, height, width = self.shape
+        # numbers for each decision, by its place: known pixels and the way of computing shift nobody else's
+        uniform = torch.rand(len(x), height, width, 1 + colours, generator=generator, device=self.device)
+        # float32 would put one value in some thousands on the other side of a rounding, as the batch and the cache go
+        precise = torch.float32 if self.device.type == "mps" else torch.float64
+        x = torch.where(known, self._quantised(x), 0).to(precise)
+        with torch.autocast(self.device.type, enabled=False):
+            parts = zip(x.split(chunk), known.split(chunk), uniform.to(precise).split(chunk), strict=True)
+            drawn = [self._raster(*part, temperature, cached) for part in parts]
+        return torch.cat(drawn).float()
+
+    def _raster(self, x: Tensor, known: Tensor, uniform: Tensor, temperature: float, cached: bool) -> Tensor:
+        _, height, width = self.shape
+        walk = Walk(self.net, width)
+        given = known.all(0)[0].tolist()
+        for row in range(height):
+            if cached:
+                walk.begin_row(row, x)
+            for col in range(width):
+                if cached:
+                    out = walk.at(row, col, x)
+                if given[row][col]:
+                    continue
+                if not cached:
+                    out = self.net(x)[:, :, row, col]
+                drawn = draw_coupled(uniform[:, row, col], *self._mixture(out), self.levels, temperature)
+                x[:, :, row, col] = torch.where(known[:, :, row, col], x[:, :, row, col], drawn)
+        return x

@@ -1,0 +1,459 @@
+"""Predicts each pixel from the pixels before it, by LSTMs that run over the image in rows or along its diagonals.
+
+Van den Oord, Kalchbrenner and Kavukcuoglu 2016, section 3. An LSTM layer takes its gates from an input-to-state
+convolution, masked, over the layer below and a state-to-state convolution over its own states before (eq. 3):
+[o, f, i, g] = [σ, σ, σ, tanh](K_ss * h_before + K_is * x);  c = f ⊙ c_before + i ⊙ g;  h = o ⊙ tanh(c).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
+from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.masked import MaskedConv2d, Past
+from genzoo.nn.raster import Levels, draw_in_chunks, fill_in_raster_order
+
+
+def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of eq. 3: gates [..., 4h] before their nonlinearities and cells [..., h] to (hidden states, cells)."""
+    o, f, i, g = gates.chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class RowLSTM(nn.Module):
+    """From row to row (section 3.1): the state of a pixel depends on three states of the row above.
+
+    Sees a triangle above the pixel, which widens by one pixel a row on both sides.
+
+    Args:
+        inputs: Input features.
+        width: Features h of the state.
+        colours: Colour groups.
+    """
+
+    gates, margin = 4, 0
+
+    def __init__(self, inputs: int, width: int, colours: int) -> None:
+        super().__init__()
+        self.width = width
+        self.into = MaskedConv2d("B", inputs, 4 * width, 3, colours, rows=1, copies=4)
+        self.state = nn.Parameter(torch.randn(3 * width, 4 * width) / math.sqrt(3 * width))
+
+    def forward(self, x: Tensor, bias: Tensor | None, past: Past | None = None) -> Tensor:
+        """Map [B, inputs, H, W] to states [B, h, H, W], or a column to a column; `bias` is added to the gates."""
+        gates = self.into(x, past)
+        gates = gates if bias is None else gates + bias
+        if past is not None:
+            return self._column(gates, past)
+        with torch.autocast(x.device.type, enabled=False):  # states add up over all rows: in full precision
+            rows = gates.to(self.state.dtype).permute(2, 0, 3, 1)
+            h = c = rows.new_zeros(*rows.shape[1:3], self.width)
+            states = []
+            for row in rows:
+                above = F.pad(h, (0, 0, 1, 1)).unfold(1, 3, 1).transpose(2, 3).flatten(2)
+                h, c = cell(row + above @ self.state, c)
+                states.append(h)
+            return torch.stack(states, 2).permute(0, 3, 2, 1)
+
+    def _column(self, gates: Tensor, past: Past) -> Tensor:
+        kept, (row, col) = past.memory(self), past.at
+        if kept.get("row") != row:
+            h, c = (gates.new_zeros(len(gates), past.width + 2, self.width) for _ in range(2))
+            kept.update(row=row, above_h=kept.get("h", h.clone()), above_c=kept.get("c", c.clone()), h=h, c=c)
+        above = kept["above_h"][:, col : col + 3].flatten(1)
+        h, c = cell(torch.addmm(gates, above, self.state), kept["above_c"][:, col + 1])
+        kept["h"][:, col + 1], kept["c"][:, col + 1] = h, c
+        return h
+
+
+class DiagonalBiLSTM(nn.Module):
+    """Along both diagonals (section 3.2): the state of a pixel depends on those beside and above it.
+
+    In the map that is skewed by one pixel a row, these are one column: an LSTM runs over the columns, from the left and
+    (mirrored) from the right. The map from the right is shifted down by one row before it is added, so that it knows of
+    no pixel to the right in the same row. Together they see the whole past, if the maps have a margin: a feature never
+    knows its own pixel, so that only features beside the image, on its right, tell of the last pixel of the row above.
+
+    Args:
+        inputs: Input features.
+        width: Features h of the state.
+        colours: Colour groups.
+    """
+
+    gates, margin = 8, 1
+
+    def __init__(self, inputs: int, width: int, colours: int) -> None:
+        super().__init__()
+        self.width = width
+        self.into = MaskedConv2d("B", inputs, 8 * width, 1, colours, copies=8)
+        # [direction, state above | state beside, gates]
+        self.state = nn.Parameter(torch.randn(2, 2 * width, 4 * width) / math.sqrt(2 * width))
+
+    def forward(self, x: Tensor, bias: Tensor | None, past: Past | None = None) -> Tensor:
+        """Map [B, inputs, H, W] to states [B, h, H, W], or a column to a column; `bias` is added to the gates."""
+        gates = self.into(x, past)
+        gates = gates if bias is None else gates + bias
+        if past is not None:
+            return self._column(gates, past)
+        with torch.autocast(x.device.type, enabled=False):  # states add up over all pixels: in full precision
+            left, right = gates.to(self.state.dtype).chunk(2, 1)
+            h = self._run(skew(torch.stack([left, right.flip(3)])))
+            left, right = unskew(h, x.shape[3])
+            return left + F.pad(right.flip(3), (0, 0, 1, 0))[:, :, :-1]
+
+    def _run(self, gates: Tensor) -> Tensor:
+        """Run over skewed columns: gates [T, 2, B, H, 4h] to states [T, 2, B, H, h]."""
+        _, two, batch, height, _ = gates.shape
+        h = c = gates.new_zeros(two, batch, height, self.width)
+        states = []
+        for column in gates:
+            before = torch.cat([F.pad(h, (0, 0, 1, 0))[:, :, :-1], h], -1).view(two, batch * height, -1)
+            h, c = cell(column + torch.bmm(before, self.state).view(column.shape), c)
+            states.append(h)
+        return torch.stack(states)
+
+    def _column(self, gates: Tensor, past: Past) -> Tensor:
+        kept, (row, col) = past.memory(self), past.at
+        if not kept:
+            empty = gates.new_zeros(len(gates), past.width, self.width)
+            kept.update(row=0, left=empty.clone(), cells=empty.clone(), above=empty, right=empty)
+            kept["gates"] = gates.new_zeros(len(gates), past.width, 4 * self.width)
+        if kept["row"] != row:  # the row above is complete: its states from the right are what this row is shifted onto
+            kept.update(row=row, right=self._from_the_right(kept["gates"], kept["right"]), above=kept["left"].clone())
+        left, right = gates.chunk(2, 1)
+        kept["gates"][:, col] = right
+        h = c = torch.zeros_like(kept["left"][:, 0])
+        if col:
+            h, c = kept["left"][:, col - 1], kept["cells"][:, col - 1]
+        h, c = cell(torch.addmm(left, torch.cat([kept["above"][:, col], h], 1), self.state[0]), c)
+        kept["left"][:, col], kept["cells"][:, col] = h, c
+        return h + kept["right"][:, col]
+
+    def _from_the_right(self, gates: Tensor, above: Tensor) -> Tensor:
+        """States [B, W, h] of a whole row from its gates [B, W, 4h] and the states of the row above."""
+        states = torch.zeros_like(above)
+        h = c = above.new_zeros(len(above), self.width)
+        for col in reversed(range(above.shape[1])):
+            h, c = cell(torch.addmm(gates[:, col], torch.cat([above[:, col], h], 1), self.state[1]), c)
+            states[:, col] = h
+        return states
+
+
+def skew(x: Tensor) -> Tensor:
+    """Shift row i of [N, B, F, H, W] by i pixels to the right and put the columns first: [W + H - 1, N, B, H, F].
+
+    What is outside the image is zero, which leaves the states there at zero until the row begins.
+    """
+    n, b, f, height, width = x.shape
+    # rows padded to W + H and laid end to end, then cut to rows of W + H - 1: each begins one pixel later
+    flat = F.pad(x, (0, height)).flatten(3)[..., : height * (width + height - 1)]
+    return flat.view(n, b, f, height, width + height - 1).permute(4, 0, 1, 3, 2).contiguous()
+
+
+def unskew(x: Tensor, width: int) -> Tensor:
+    """The inverse of `skew`: [W + H - 1, N, B, H, F] to [N, B, F, H, W]."""
+    x = x.permute(1, 2, 4, 3, 0)
+    height = x.shape[3]
+    flat = F.pad(x.flatten(3), (0, height))
+    return flat.unflatten(3, (height, width + height))[..., :width]
+
+
+class Block(nn.Module):
+    """An LSTM layer and its residual connection (fig. 5, right): 2h features to h states, 1x1 back to 2h.
+
+    Args:
+        layer: The LSTM layer's class.
+        width: Features h.
+        colours: Colour groups.
+        context: Features of the map that a coarser scale conditions on, or 0.
+    """
+
+    def __init__(self, layer: type[RowLSTM | DiagonalBiLSTM], width: int, colours: int, context: int) -> None:
+        super().__init__()
+        self.lstm = layer(2 * width, width, colours)
+        self.up = MaskedConv2d("B", width, 2 * width, 1, colours)
+        self.told = nn.Conv2d(context, layer.gates * width, 1, bias=False) if context else None
+
+    def forward(self, x: Tensor, context: Tensor | None, past: Past | None = None) -> Tensor:
+        """Map [B, 2h, H, W] to its like, given the context map [B, context, H, W]; with `past`, a column."""
+        bias = None
+        if self.told is not None:
+            if past is None:
+                bias = self.told(context)
+            else:
+                kept = past.memory(self)
+                if not kept:
+                    kept["bias"] = self.told(context)
+                bias = kept["bias"][:, :, past.at[0], past.at[1]]
+        return x + self.up(self.lstm(x, bias, past), past)
+
+
+class Network(nn.Module):
+    """Table 1: a 7x7 convolution with mask A, LSTM blocks, ReLU and 1x1 twice; over a coarser image, if there is one.
+
+    Args:
+        layer: The LSTM layer's class.
+        colours: Channels of an image.
+        width: Features h.
+        layers: LSTM blocks.
+        head: Features between the two last layers.
+        outputs: Output features.
+        coarse: Is told an image of half the size, whose pixels are every second one of every second row (section 3.6).
+    """
+
+    def __init__(
+        self,
+        layer: type[RowLSTM | DiagonalBiLSTM],
+        colours: int,
+        width: int,
+        layers: int,
+        head: int,
+        outputs: int,
+        coarse: bool,
+    ) -> None:
+        super().__init__()
+        self.margin = layer.margin
+        self.first = MaskedConv2d("A", colours, 2 * width, 7, colours)
+        self.look = nn.Conv2d(colours, 2 * width, 3, padding=1) if coarse else None
+        self.enlarge = nn.ConvTranspose2d(2 * width, 2 * width, 4, 2, 1) if coarse else None
+        self.blocks = nn.ModuleList(Block(layer, width, colours, 2 * width if coarse else 0) for _ in range(layers))
+        self.head = MaskedConv2d("B", 2 * width, head, 1, colours)
+        self.out = MaskedConv2d("B", head, outputs, 1, colours)
+
+    def forward(self, x: Tensor, past: Past | None = None, *, coarse: Tensor | None = None) -> Tensor:
+        """Map images [B, C, H, W] and, if it is told one, the coarse image to outputs [B, C·K, H, W].
+
+        With `past`, one pixel's column is mapped to its outputs.
+        """
+        if past is not None:
+            return self._column(x, past, coarse)
+        context = self._context(coarse)
+        out = self._maps(F.pad(x, (0, self.margin)), context)
+        return out[..., : x.shape[3]]
+
+    def _context(self, coarse: Tensor | None) -> Tensor | None:
+        """What the coarse image says, [B, 2h, H, W + margin]."""
+        if self.look is None:
+            return None
+        return F.pad(torch.relu(self.enlarge(torch.relu(self.look(coarse)))), (0, self.margin))
+
+    def _column(self, x: Tensor, past: Past, coarse: Tensor | None) -> Tensor:
+        kept, (row, col) = past.memory(self), past.at
+        if not kept:
+            kept.update(context=self._context(coarse), done=0)
+        if self.margin and row > kept["done"]:  # the row above is complete: now its margin knows all of it
+            past.at, kept["done"] = (row - 1, past.width - 1), row
+            self._maps(torch.zeros_like(x), kept["context"], past)
+            past.at = row, col
+        return self._maps(x, kept["context"], past)
+
+    def _maps(self, x: Tensor, context: Tensor | None, past: Past | None = None) -> Tensor:
+        h = self.first(x, past)
+        for block in self.blocks:
+            h = block(h, context, past)
+        h = self.head(torch.relu(h), past)
+        return self.out(torch.relu(h), past)
+
+
+LAYERS = {"row": RowLSTM, "diagonal": DiagonalBiLSTM}
+
+
+class PixelRNN(System):
+    """An exact likelihood of discrete images, whose conditionals have a memory of their own.
+
+    Trained by maximum likelihood: the loss is nats per image. With `scales` above 1 it is the multi-scale PixelRNN of
+    section 3.6: a first network draws every second pixel of every second row (and so on, down), a second one the other
+    pixels given all of those: p(x) = p(coarse) p(rest | coarse), where each pixel is predicted once. There is no batch
+    normalisation: its statistics would let future pixels leak into the past.
+
+    Args:
+        shape: Channels, height and width of an image.
+        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarised data), or a power of two to quantise to.
+        lstm: From row to row, which sees a triangle above the pixel; or along both diagonals, which sees the whole past.
+        width: Features h of a layer's states; 2h between layers.
+        layers: LSTM layers.
+        head: Features between the two last 1x1 layers.
+        scales: Networks, each for an image of twice the size of the one before; 1 is the plain PixelRNN.
+        lr: Learning rate of Adam, at the start; it falls to zero along a half cosine.
+    """
+
+    paper: ClassVar[str] = "arXiv:1601.06759"
+    likelihood: ClassVar[str] = "exact"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "row-lstm": {"lstm": "row"},
+        "diagonal-bilstm": {"lstm": "diagonal"},
+    }
+    tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "width": 8, "layers": 2, "head": 8}
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.999, "clip": 100.0}
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (1, 28, 28),
+        *,
+        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        lstm: Literal["row", "diagonal"] = "diagonal",
+        width: Annotated[int, Field(ge=1, le=1024)] = 16,
+        layers: Annotated[int, Field(ge=1, le=64)] = 7,
+        head: Annotated[int, Field(ge=1, le=4096)] = 64,
+        scales: Annotated[int, Field(ge=1, le=6)] = 1,
+        lr: Annotated[float, Field(gt=0, le=1)] = 3e-3,
+    ) -> None:
+        super().__init__()
+        colours, height, wide = shape
+        check_levels(levels)
+        if min(width, head) < colours:
+            raise UserError(
+                f"width={width} and head={head} must each be at least {colours}, the channels of the images: "
+                "every colour needs a feature of its own"
+            )
+        step = 2 ** (scales - 1)
+        if height % step or wide % step:
+            raise UserError(
+                f"scales={scales} needs a height and width that {step} divides, such as {step * 4}x{step * 4}"
+            )
+        self.shape, self.lr = tuple(shape), lr
+        self.grid = Levels(levels, colours)
+        outputs = colours * self.grid.outputs
+        self.nets = nn.ModuleList(
+            Network(LAYERS[lstm], colours, width, layers, head, outputs, coarse=scale > 0) for scale in range(scales)
+        )
+        for module in self.modules():
+            if isinstance(module, RowLSTM | DiagonalBiLSTM):  # forget gates start open
+                module.into.bias.data.view(-1, 4, width)[:, 1] = 1.0
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam (the paper: RMSProp)."""
+        return {"model": Adam(self.parameters(), lr=self.lr)}
+
+    def lr_scale(self, progress: float) -> float:
+        """Half a cosine, from 1 to 0."""
+        return 0.5 + 0.5 * math.cos(math.pi * progress)
+
+    # ---- the density -----------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> Logs:
+        """Return nats per image and, as a log, bits per dimension."""
+        nats = -self._log_mass(batch["image"]).mean()
+        return {"loss": nats, "bits_per_dim": nats.detach() / (math.prod(self.shape) * math.log(2))}
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Return log p(x) in nats, exact, [B], of images [B, C, H, W] in [-1, 1]; `generator` is not used."""
+        return self._log_mass(x)
+
+    def _log_mass(self, x: Tensor) -> Tensor:
+        check_images(x, self.shape)
+        tokens = self.grid.tokens(x)
+        total = torch.zeros(len(x), device=x.device)
+        coarse = None
+        for net, step in zip(self.nets, self._steps(), strict=True):
+            part = tokens[:, :, ::step, ::step]
+            each = self.grid.log_mass(self._net(net, self._values(part), coarse), part)
+            if coarse is not None:  # what the coarser scale has drawn is not drawn again
+                each = each * ~coarse_pixels(each.shape[1:3], x.device)[..., None]
+            total = total + each.flatten(1).sum(1)
+            coarse = self._values(part)
+        return total
+
+    def _net(self, net: Network, x: Tensor, coarse: Tensor | None) -> Tensor:
+        return net(x) if coarse is None else net(x, coarse=coarse)
+
+    def _steps(self) -> list[int]:
+        """Distance between the pixels of each scale, coarsest first."""
+        return [2**k for k in reversed(range(len(self.nets)))]
+
+    def _values(self, tokens: Tensor) -> Tensor:
+        return self.grid.values(tokens, self.nets[0].out.bias.dtype)
+
+    # ---- drawing ---------------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: Generator,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        cached: bool = True,
+        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
+    ) -> Tensor:
+        """Draw `n` images pixel by pixel, float32 [n, C, H, W] in [-1, 1].
+
+        Args:
+            n: Number of images.
+            generator: All the randomness: one uniform number per pixel and colour, whatever `cached` and `chunk` are.
+            temperature: Divides the logits; below 1 likelier pixels, above 1 more varied ones.
+            cached: Keep the states of the row above and compute what each pixel adds; false: a whole pass per pixel and
+                colour (equal, and slow).
+            chunk: Images drawn together; fewer need less memory.
+        """
+        x = torch.zeros(n, *self.shape, device=self.device)
+        known = torch.zeros(n, 1, *self.shape[1:], dtype=torch.bool, device=self.device)
+        return self._draw(x, known, generator, temperature, cached, chunk)
+
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        *,
+        generator: Generator,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        cached: bool = True,
+        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
+    ) -> Tensor:
+        """Draw the pixels where `known` is False in raster order, scale by scale; known ones stay.
+
+        A drawn pixel does not look ahead to known pixels after it. With one scale, what is drawn below the known part
+        follows the model's conditional distribution exactly; what is drawn above or amid it does not.
+
+        Args:
+            x: Images [B, C, H, W] in [-1, 1]; what stands at unknown pixels is not read.
+            known: Which pixels to keep, bool [B, 1, H, W].
+            generator: All the randomness.
+            temperature: As in `sample`.
+            cached: As in `sample`.
+            chunk: As in `sample`.
+        """
+        check_images(x, self.shape)
+        check_known(known, x)
+        x, known = x.to(self.device), known.to(self.device)
+        return torch.where(known, x.float(), self._draw(x, known, generator, temperature, cached, chunk))
+
+    def _draw(
+        self, x: Tensor, known: Tensor, generator: Generator, temperature: float, cached: bool, chunk: int
+    ) -> Tensor:
+        check_temperature(temperature)
+        x = torch.where(known, self._values(self.grid.tokens(x)), 0)
+        choose = functools.partial(self.grid.pick_value, temperature=temperature)
+
+        def fill(x: Tensor, known: Tensor, uniform: Tensor) -> Tensor:
+            coarse = None
+            for net, step in zip(self.nets, self._steps(), strict=True):
+                part, keep, numbers = (t[:, :, ::step, ::step].clone() for t in (x, known, uniform))
+                if coarse is not None:
+                    keep = keep | coarse_pixels(part.shape[2:], x.device)
+                # net.forward goes past a compiled call: that would be compiled anew for every pixel
+                predict = net.forward if coarse is None else functools.partial(net.forward, coarse=coarse)
+                places = part, keep, numbers
+                coarse = fill_in_raster_order(predict, choose, net.first, *places, cached=cached, margin=net.margin)
+                x[:, :, ::step, ::step] = coarse
+            return x
+
+        return draw_in_chunks(fill, x, known, generator=generator, chunk=chunk)
+
+
+def coarse_pixels(size: tuple[int, int], device: torch.device) -> Tensor:
+    """The pixels of an image, bool [H, W], that are those of the image of half its size."""
+    coarse = torch.zeros(size, dtype=torch.bool, device=device)
+    coarse[::2, ::2] = True
+    return coarse

@@ -1,0 +1,403 @@
+"""A transformer that predicts an image's codes one after the other; a tokenizer turns them into an image.
+
+The second stage of VQ-VAE, VQ-VAE-2 and VQGAN: log P(c) = Σ_t log p(c_t | c_<t, class) over the codes of a trained tokenizer, with
+a decoder-only transformer as in Esser, Rombach & Ommer 2021 (section 3.2). Attention keeps the keys and values of what it has read, so
+that drawing a code costs one position, not all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.loading import digest
+from genzoo.core.system import Batch, Logs, System, Tokenizes
+
+Past = list[tuple[Tensor, Tensor]]
+"""Keys and values of what has been read, one pair [B, heads, t, d] for each block; empty before the first position."""
+
+
+class Block(nn.Module):
+    """Attention to what came before, then two layers at each position; each adds to its normalised input."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """[B, T, width] to its like, and keys and values; with `past`, x is the one position after it."""
+        q, k, v = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if past is not None:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        p = self.dropout if self.training else 0.0
+        a = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=past is None)
+        x = x + F.dropout(self.join(a.transpose(1, 2).flatten(2)), p)
+        return x + F.dropout(self.mlp(self.norm_2(x)), p), (k, v)
+
+
+class Transformer(nn.Module):
+    """Maps embedded positions to the logits of the code at each of them.
+
+    Args:
+        levels: Level of each position, [T].
+        size: Codes of a level.
+        width: Features.
+        depth: Blocks.
+        heads: Attention heads.
+        dropout: Share of features dropped in training.
+    """
+
+    def __init__(self, levels: Tensor, size: int, width: int, depth: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("levels", levels, persistent=False)
+        self.size, self.dropout = size, dropout
+        self.code = nn.Embedding((int(levels.max()) + 1) * size, width)  # every level has its own codes
+        self.place = nn.Parameter(torch.zeros(len(levels), width))
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.heads = nn.ModuleList(nn.Linear(width, size) for _ in range(int(levels.max()) + 1))
+        for name, p in self.named_parameters():
+            if p.ndim == 2:
+                nn.init.normal_(
+                    p, std=0.02 / math.sqrt(2 * depth) if name.endswith(("join.weight", "mlp.2.weight")) else 0.02
+                )
+            elif name.endswith("bias"):
+                nn.init.zeros_(p)
+
+    def embed(self, codes: Tensor, first: int = 0) -> Tensor:
+        """Embed codes [B, t] that stand at positions `first`, `first` + 1, ...: [B, t, width]."""
+        return self.code(codes + self.size * self.levels[first : first + codes.shape[1]])
+
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+        """Logits [B, T, size] of the codes at all positions, from the start and the codes before each, [B, T, width].
+
+        With `past`, x [B, 1, width] is the next position only, and `past` grows by it.
+        """
+        at = past[0][0].shape[2] if past else 0
+        here = slice(at, at + x.shape[1])
+        x = F.dropout(x + self.place[here], self.dropout, self.training)
+        for i, block in enumerate(self.blocks):
+            x, kept = block(x, past[i] if past and at else None)
+            if past is not None:
+                past[i : i + 1] = [kept]
+        x = self.norm(x)
+        levels, counts = self.levels[here].unique_consecutive(return_counts=True)
+        parts = x.split(counts.tolist(), 1)
+        return torch.cat([self.heads[i](part) for i, part in zip(levels.tolist(), parts, strict=True)], 1)
+
+
+class TokenPrior(System):
+    """Autoregressive transformer over the codes of any tokenizer.
+
+    Trained by cross-entropy, the mean nats of a code. The sequence is one start position (the class, or "no class") and the codes in the
+    tokenizer's order: grids coarse to fine, each in raster order, with an embedding for every position and a table of codes and an output
+    layer for every grid. So one network is all priors of a multi-level tokenizer: p(coarse | class) · p(fine | coarse, class).
+
+    The tokenizer is frozen and a part of this system: the checkpoint holds its name, arguments and weights, and needs its run no more.
+
+    Classes are dropped from a share of the examples, which also trains the unconditional model that guidance needs:
+    logits = u + guidance · (c - u), with u without class and c with it (arXiv:2207.12598); 1 is no guidance. Then temperature, then top-k,
+    then top-p, in this order.
+
+    Deviations from the paper (minGPT): smaller; codes are not corrupted in training; no sliding window.
+
+    Args:
+        shape: Channels, height and width of the images; those of the tokenizer.
+        classes: Number of classes; 0 without labels.
+        tokenizer: What turns images into codes and back.
+        width: Features of a position.
+        depth: Blocks.
+        heads: Attention heads; they divide the width.
+        dropout: Share of features that is dropped in training.
+        class_dropout: Share of examples whose class is hidden in training; 0 for a model that cannot do without.
+        weight_decay: Weight decay of matrices.
+        lr: Learning rate of AdamW at the start; it falls to a tenth along a half cosine.
+    """
+
+    paper: ClassVar[str] = "arXiv:2012.09841"
+    data: ClassVar[str] = "image"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "token-prior-large": {"width": 1024, "depth": 24, "heads": 16, "lr": 3e-4},
+    }
+    tiny: ClassVar[dict[str, Any]] = {
+        "shape": (1, 8, 8), "width": 16, "depth": 2, "heads": 2,
+        "tokenizer": {
+            "system": "vqvae",
+            "hparams": {"shape": (1, 8, 8), "codes": 8, "dim": 4, "width": 8, "blocks": 1, "halvings": 1},
+        },
+    }  # fmt: skip
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 64, "ema": 0.999, "warmup": 0.02, "clip": 1.0}
+    likelihood: ClassVar[str] = "lower bound: the image's own codes under the learned prior, pixels by the decoder"
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 32, 32),
+        *,
+        classes: Annotated[int, Field(ge=0)] = 0,
+        tokenizer: Tokenizes | None = None,
+        width: Annotated[int, Field(ge=1, le=16384)] = 256,
+        depth: Annotated[int, Field(ge=1, le=128)] = 6,
+        heads: Annotated[int, Field(ge=1, le=128)] = 4,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        class_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+    ) -> None:
+        super().__init__()
+        if tokenizer is None:
+            raise UserError(
+                "token-prior learns the codes of a tokenizer: train one first ('genzoo train vqvae data=...', or vqvae2, "
+                "vqgan), then give tokenizer=runs/vqvae"
+            )
+        if tuple(tokenizer.hparams["shape"]) != tuple(shape):
+            theirs, ours = ("x".join(map(str, s)) for s in (tokenizer.hparams["shape"], shape))
+            raise UserError(
+                f"the tokenizer takes images {theirs} (channels, height, width) and the data has {ours}; "
+                "open it in the same form: size=, channels="
+            )
+        if width % heads:
+            raise UserError(f"width={width} is not a multiple of heads={heads}; every head has an equal part of it")
+        self.shape, self.classes, self.class_dropout = shape, classes, class_dropout
+        self.lr, self.weight_decay = lr, weight_decay
+        self.tokenizer = tokenizer.requires_grad_(False).eval()
+        sizes = [math.prod(grid) for grid in tokenizer.code_grids]
+        levels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+        self.length, self.codes = len(levels), tokenizer.codebook_size
+        self.net = Transformer(levels, self.codes, width, depth, heads, dropout)
+        self.start = nn.Embedding(classes + 1, width)  # the last one is "no class"
+        nn.init.normal_(self.start.weight, std=0.02)
+
+    def train(self, mode: bool = True) -> TokenPrior:
+        """Set the mode of the transformer; the tokenizer never trains."""
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """AdamW; only matrices decay."""
+        own = [*self.net.parameters(), *self.start.parameters()]
+        groups = [
+            {"params": [p for p in own if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in own if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        return {"model": AdamW(groups, lr=self.lr, betas=(0.9, 0.95))}
+
+    def lr_scale(self, progress: float) -> float:
+        """Half a cosine, from 1 to a tenth."""
+        return 0.55 + 0.45 * math.cos(math.pi * progress)
+
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> Batch:
+        """The codes of a batch of images, and its labels."""
+        with torch.autocast(self.device.type, enabled=False):
+            codes = self.tokenizer.tokenize(batch["image"])
+        return {"codes": codes, **({"label": batch["label"]} if "label" in batch else {})}
+
+    def prepared_by(self) -> str:
+        """A digest of the tokenizer."""
+        return digest(self.tokenizer)
+
+    def loss(self, batch: Batch) -> Logs:
+        """Nats of a code and, as logs, bits of a code: of all, and of those of each level, coarse to fine."""
+        batch = batch if "codes" in batch else self.prepare(batch)
+        codes = batch["codes"].long()
+        label = self._labels(batch["label"], len(codes)) if self.classes else self._labels(None, len(codes))
+        hidden = torch.rand(len(codes), device=codes.device) < self.class_dropout
+        nats = self._nats(codes, torch.where(hidden, self.classes, label))
+        logs = {"loss": nats.mean(), "bits_per_code": nats.detach().mean() / math.log(2)}
+        if len(self.tokenizer.code_grids) > 1:
+            for level, part in enumerate(nats.detach().split([math.prod(g) for g in self.tokenizer.code_grids], 1), 1):
+                logs[f"bits_level_{level}"] = part.mean() / math.log(2)
+        return logs
+
+    def _labels(self, label: Tensor | int | None, n: int) -> Tensor:
+        """Rows of the table of starts, int64 [n]."""
+        if label is None:
+            return torch.full((n,), self.classes, device=self.device)
+        return torch.as_tensor(label, device=self.device).long().expand(n)
+
+    def _nats(self, codes: Tensor, label: Tensor) -> Tensor:
+        """-log p of every code given those before it, [B, T]."""
+        x = torch.cat([self.start(label)[:, None], self.net.embed(codes[:, :-1])], 1)
+        return F.cross_entropy(self.net(x).float().movedim(-1, 1), codes, reduction="none")
+
+    # ---- the density -----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def code_log_prob(self, codes: Tensor, label: Tensor | int | None = None) -> Tensor:
+        """Log P(codes | label) in nats, exact, [B], of codes [B, T]; without a label by the model without class.
+
+        Raises:
+            UserError: There is no such class, or the model has none without class.
+        """
+        self._refuse_labels(label)
+        return -self._nats(codes.long(), self._labels(label, len(codes))).sum(1)
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Log P(z(x)) + log p(x | z(x)) in nats, [B]: a bound on log p(x); `generator` is not used.
+
+        Raises:
+            UserError: The tokenizer's decoder is no likelihood, or the model has none without class.
+        """
+        codes = self.tokenizer.tokenize(x)
+        return self.code_log_prob(codes) + self.tokenizer.log_likelihood(x, codes)
+
+    def _refuse_labels(self, label: Tensor | int | None, guidance: float = 1.0) -> None:
+        if label is not None and not self.classes:
+            raise UserError("this model has no classes: it was trained on data without labels")
+        if (
+            label is not None
+            and not 0 <= int(torch.as_tensor(label).min()) <= int(torch.as_tensor(label).max()) < self.classes
+        ):
+            raise UserError(f"label={label} is not a class; give 0 to {self.classes - 1}")
+        if self.classes and not self.class_dropout and (label is None or guidance != 1):
+            raise UserError("this model was trained with class_dropout=0 and knows no image without its class")
+
+    # ---- drawing ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: Generator,
+        label: Annotated[int, Field(ge=0)] | None = None,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        top_k: Annotated[int, Field(ge=1)] | None = None,
+        top_p: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        guidance: Annotated[float, Field(ge=0, le=100)] = 1.0,
+        cached: bool = True,
+    ) -> Tensor:
+        """Images, float32 [n, C, H, W] in [-1, 1].
+
+        Args:
+            n: How many.
+            generator: All the randomness: one number for every code, and the classes where none is given.
+            label: Class of all of them; a random one for each when not given.
+            temperature: Divides the logits; below 1 likelier codes, above 1 more varied ones.
+            top_k: Draw among this many likeliest codes only.
+            top_p: Draw among the likeliest codes that together have this probability.
+            guidance: How far to go from the model without class towards, and past, the one with it; 1 is no guidance.
+            cached: Keep keys and values; false computes every position anew for every code (equal, and slow).
+        """
+        if label is None and self.classes:
+            labels = torch.randint(self.classes, (n,), generator=generator, device=self.device)
+        else:
+            self._refuse_labels(label)
+            labels = self._labels(label, n)
+        codes = torch.zeros(n, self.length, dtype=torch.long, device=self.device)
+        kept = torch.zeros_like(codes, dtype=torch.bool)
+        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
+        return self.tokenizer.detokenize(self.complete_codes(codes, kept, labels, generator=generator, **choice))
+
+    @torch.no_grad()
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        *,
+        generator: Generator,
+        label: Annotated[int, Field(ge=0)] | None = None,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        top_k: Annotated[int, Field(ge=1)] | None = None,
+        top_p: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        guidance: Annotated[float, Field(ge=0, le=100)] = 1.0,
+        cached: bool = True,
+    ) -> Tensor:
+        """Draw the codes whose cell has an unknown pixel, in order, each given those before it; known pixels stay as they are.
+
+        Args:
+            x: Images [B, C, H, W] in [-1, 1]; what stands at unknown pixels is not read.
+            known: Which pixels to keep, bool [B, 1, H, W].
+            generator: All the randomness.
+            label: Class of all of them; the model without class when not given.
+            temperature: As in `sample`.
+            top_k: As in `sample`.
+            top_p: As in `sample`.
+            guidance: As in `sample`.
+            cached: As in `sample`.
+        """
+        self._refuse_labels(label)
+        kept = torch.cat([self._cells(known, grid) for grid in self.tokenizer.code_grids], 1)
+        codes = self.tokenizer.tokenize(torch.where(known, x, 0))
+        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
+        drawn = self.complete_codes(codes, kept, self._labels(label, len(x)), generator=generator, **choice)
+        return torch.where(known, x, self.tokenizer.detokenize(drawn))
+
+    @staticmethod
+    def _cells(known: Tensor, grid: tuple[int, ...]) -> Tensor:
+        """Which codes of a grid stand for known pixels alone, bool [B, h·w·...]."""
+        h, w, *deep = grid
+        whole = ~F.adaptive_max_pool2d((~known).float(), (h, w)).bool()
+        return whole[:, 0, :, :, None].expand(-1, h, w, math.prod(deep)).flatten(1)
+
+    @torch.no_grad()
+    def complete_codes(
+        self,
+        codes: Tensor,
+        kept: Tensor,
+        label: Tensor,
+        *,
+        generator: Generator,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        guidance: float = 1.0,
+        cached: bool = True,
+    ) -> Tensor:
+        """Draw the codes [B, T] where `kept` [B, T] is False, each given all before it; `label` [B], `classes` for no class."""
+        guided = guidance != 1 and bool((label < self.classes).all())
+        if guided:
+            self._refuse_labels(None)
+        # one number for each code, by its place: what is kept and the way of computing shift nobody else's
+        uniform = torch.rand(codes.shape, generator=generator, device=self.device)
+        codes = codes.clone()
+        starts = torch.cat([label, torch.full_like(label, self.classes)]) if guided else label
+        with torch.autocast(self.device.type, enabled=False):
+            start = self.start(starts)[:, None]
+            x, past = start, Past()
+            for t in range(self.length):
+                logits = self.net(x, past if cached else None)[:, -1]
+                if guided:
+                    with_class, without = logits.chunk(2)
+                    logits = without + guidance * (with_class - without)
+                p = choices(logits / temperature, top_k, top_p)
+                codes[:, t] = torch.where(kept[:, t], codes[:, t], pick(p, uniform[:, t]))
+                read = codes[:, t : t + 1] if cached else codes[:, : t + 1]
+                x = self.net.embed(read.repeat(2, 1) if guided else read, t if cached else 0)
+                x = x if cached else torch.cat([start, x], 1)
+        return codes
+
+
+def choices(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Tensor:
+    """Probabilities [B, K] of logits [B, K]: those of the top k alone, and of these the fewest likeliest whose sum reaches top_p."""
+    p = logits.float().softmax(-1)
+    ranked, order = torch.sort(p, dim=-1, descending=True, stable=True)
+    if top_k is not None:
+        ranked[:, top_k:] = 0
+        ranked = ranked / ranked.sum(-1, keepdim=True)
+    if top_p < 1:
+        before = ranked.cumsum(-1) - ranked
+        ranked = torch.where(before < top_p, ranked, 0)
+        ranked = ranked / ranked.sum(-1, keepdim=True)
+    return torch.zeros_like(p).scatter(-1, order, ranked)
+
+
+def pick(p: Tensor, uniform: Tensor) -> Tensor:
+    """The index, [B], at which the cumulative sum of probabilities [B, K] passes `uniform` [B]."""
+    cumulative = p.cumsum(-1)
+    # divided by its end, the sum is exactly 1 there, so that nothing of probability zero is ever picked
+    return (uniform[:, None] >= cumulative / cumulative[:, -1:]).sum(-1)

@@ -1,0 +1,312 @@
+"""Flow of learned channel rotations and affine couplings, at several scales; its codes of images can be mixed and moved.
+
+Glow (Kingma & Dhariwal 2018). One step is an activation norm, an invertible 1x1 convolution and an affine coupling; after
+each scale half of the values leave, scored by a normal whose mean and scale the other half gives.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System
+from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
+from genzoo.nn.bijections import (
+    ActNorm,
+    Chain,
+    ChannelCoupling,
+    LULinear,
+    MaskedCoupling,
+    logit,
+    squeeze,
+    unlogit,
+    unsqueeze,
+)
+from genzoo.nn.dequantise import cell_centre, dequantise, discrete_log_prob, quantise
+from genzoo.nn.jacobian import LARGEST_JACOBIAN, extreme_singular_values
+from genzoo.nn.residual import DenseNet
+
+
+class Glow(System):
+    """Multi-scale flow of (activation norm, invertible 1x1 convolution, affine coupling) steps with a standard normal prior.
+
+    Table 1 and figure 2 of arXiv:1807.03039: at each of L scales a squeeze, K steps, and half of the channels leave. What
+    leaves is standardised by a normal that what stays predicts (section 3.6 of arXiv:1605.08803, as in Glow's code); that
+    is one more affine bijection, so all of z is N(0, I), and `encode` and temperature act on all of it. The 1x1
+    convolutions are in LU form (equation 10 and 11) and start as random rotations.
+
+    The image goes through y = logit(α + (1 - 2α)·u) first, as in Real NVP, and the log-scale of a coupling is bounded
+    by a learned range, where Glow's code has sigmoid(s + 2).
+
+    Points go through K · L steps with a linear map of the coordinates in the place of the convolution.
+
+    Args:
+        shape: Channels, height and width of the images, or the dimension of points.
+        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        scales: Resolutions, L; height and width must be divisible by 2^L. Points have one.
+        steps_per_scale: Steps at each scale, K.
+        width: Feature maps of the nets inside the couplings (points: hidden units).
+        alpha: Keeps the logit finite at black and white.
+        lr: Learning rate of Adam; constant for the first half, then a cosine to zero.
+    """
+
+    paper = "arXiv:1807.03039"
+    data = "image"
+    presets = {
+        "glow-paper": {"scales": 3, "steps_per_scale": 32, "width": 512, "lr": 1e-3},
+    }
+    tiny = {"shape": (1, 8, 8), "scales": 2, "steps_per_scale": 2, "width": 8}
+    defaults = {"steps": 50000, "batch": 32, "ema": 0.999, "clip": 10.0, "warmup": 0.02}
+    likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
+
+    def __init__(
+        self,
+        shape: tuple[int, ...] = (3, 32, 32),
+        *,
+        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        scales: Annotated[int, Field(ge=1, le=8)] = 2,
+        steps_per_scale: Annotated[int, Field(ge=1, le=128)] = 8,
+        width: Annotated[int, Field(ge=1, le=2048)] = 64,
+        alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05,
+        lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
+    ) -> None:
+        super().__init__()
+        self.shape, self.levels, self.alpha, self.lr = tuple(shape), levels, alpha, lr
+        self.is_image, self.dims = len(shape) == 3, math.prod(shape)
+        if self.is_image:
+            _check_size(self.shape, scales)
+            self.flow: nn.Module = MultiScale(self.shape, scales, steps_per_scale, width)
+        elif len(shape) == 1 and shape[0] >= 2:
+            self.flow = _point_flow(shape[0], scales * steps_per_scale, width)
+        else:
+            raise UserError(
+                f"glow takes images (C, H, W) or points of at least two dimensions (D,), not shape {tuple(shape)}."
+            )
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One Adam."""
+        return {"model": Adam(self.parameters(), lr=self.lr)}
+
+    def lr_scale(self, progress: float) -> float:
+        """Constant for the first half, then a cosine to zero."""
+        return 1.0 if progress < 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * progress - 1)))
+
+    def loss(self, batch: Batch) -> Logs:
+        """Bits per dimension of images, nats per point; `latent_power` is mean z², 1 for a flow that fits."""
+        x = batch["image" if self.is_image else "points"]
+        # Dequantisation wants a generator of its own; its seed comes from the global state that the checkpoint keeps.
+        generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
+        z, log_det = self(self._continuous(x, generator))
+        log_prob = self._log_prob(z, log_det)
+        loss = bits_per_dim(log_prob, self.dims) if self.is_image else -log_prob
+        return {"loss": loss.mean(), "latent_power": z.detach().square().mean()}
+
+    # ---- the map ---------------------------------------------------------------------------------------------------
+
+    def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
+        if not self.is_image:
+            return self.flow(u)
+        y, log_slope = logit(u, self.alpha)
+        z, log_det = self.flow(y)
+        return z, log_slope + log_det
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Map z [B, D] back to continuous data; images may leave [0, 1] by what α leaves open."""
+        y = self.flow.inverse(z)
+        return unlogit(y, self.alpha) if self.is_image else y
+
+    def _continuous(self, x: Tensor, generator: Generator | None) -> Tensor:
+        return dequantise(x, self.levels, generator) if self.is_image else x
+
+    def _middle(self, x: Tensor) -> Tensor:
+        return cell_centre(x, self.levels).to(x.dtype) if self.is_image else x
+
+    def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
+        density = per_example(standard_normal(z)) + log_det
+        return discrete_log_prob(density, self.dims, self.levels) if self.is_image else density
+
+    # ---- use -------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantisation noise, with a fixed seed without a generator."""
+        return self._log_prob(*self(self._continuous(x, generator)))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The latents of the middle of each grey level, [B, D]; `decode` gives the image back exactly."""
+        return self(self._middle(x))[0]
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """The image (on its grey levels, in [-1, 1]) or point that latents [B, D] stand for."""
+        u = self.inverse(z)
+        return quantise(u, self.levels) if self.is_image else u
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draws from the prior N(0, I), [n, D]."""
+        return torch.randn(n, self.dims, generator=generator, device=self.device)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0) -> Tensor:
+        """New images or points.
+
+        Args:
+            n: How many.
+            generator: Source of all randomness.
+            temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
+        """
+        return self.decode(temperature * self.latent(n, generator=generator))
+
+    def jacobian_condition(self, x: Tensor) -> Tensor:
+        """Largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2], float64.
+
+        Their ratio is the condition: how much an error in z may grow relative to u. Images are taken at the middle of
+        their grey levels and measured on [0, 1]. Costs as much as D training examples for each.
+
+        Raises:
+            UserError: More than 4096 dimensions.
+        """
+        if self.dims > LARGEST_JACOBIAN:
+            raise UserError(
+                f"the Jacobian of {self.dims} dimensions is too large; at most {LARGEST_JACOBIAN}: give a smaller size."
+            )
+        return extreme_singular_values(lambda u: self(u)[0], self._middle(x))
+
+
+class EdgeConv2d(nn.Module):
+    """3x3 convolution that starts at zero and is told where the image ends, with a gain exp(3·g) on each output.
+
+    The border is padded with zeros, and one more input channel is 1 there and 0 inside.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs + 1, outputs, 3)
+        self.log_gain = nn.Parameter(torch.zeros(outputs, 1, 1))
+        nn.init.zeros_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        edge = nn.functional.pad(x.new_zeros(len(x), 1, *x.shape[2:]), (1, 1, 1, 1), value=1.0)
+        padded = torch.cat([nn.functional.pad(x, (1, 1, 1, 1)), edge], 1)
+        return self.conv(padded) * (3 * self.log_gain).exp()
+
+
+class Net(nn.Module):
+    """The net inside a coupling: 3x3, 1x1 and a last 3x3 convolution, the first two with activation norm and ReLU (section B)."""
+
+    def __init__(self, inputs: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(width, width, 1, bias=False)
+        self.norms = nn.ModuleList([ActNorm(width), ActNorm(width)])
+        self.last = EdgeConv2d(width, outputs)
+        for conv in (self.first, self.second):
+            nn.init.normal_(conv.weight, 0.0, 0.05)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        for conv, norm in zip((self.first, self.second), self.norms, strict=True):
+            x = torch.relu(norm(conv(x))[0])
+        return self.last(x)
+
+
+class Split(nn.Module):
+    """Half of the channels leave, standardised by a mean and a scale that the other half gives."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = EdgeConv2d(channels // 2, channels)
+
+    def _moments(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.net(kept).to(kept.dtype).chunk(2, 1)
+        return mean, log_std
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (what stays, what leaves, log_det)."""
+        kept, leaving = x.chunk(2, 1)
+        mean, log_std = self._moments(kept)
+        return kept, (leaving - mean) * (-log_std).exp(), -log_std.flatten(1).sum(1)
+
+    def inverse(self, kept: Tensor, left: Tensor) -> Tensor:
+        """Put together again what `forward` took apart."""
+        mean, log_std = self._moments(kept)
+        return torch.cat([kept, left * log_std.exp() + mean], 1)
+
+
+class MultiScale(nn.Module):
+    """Figure 2b: y [B, C, H, W] to z [B, C·H·W], what left first in front."""
+
+    def __init__(self, shape: tuple[int, ...], scales: int, steps: int, width: int) -> None:
+        super().__init__()
+        c, h, w = shape
+        self.shapes: list[tuple[int, int, int]] = []  # of what leaves at each scale
+        self.levels, self.splits = nn.ModuleList(), nn.ModuleList()
+        for scale in range(scales):
+            c, h, w = 4 * c, h // 2, w // 2
+            parts: list[nn.Module] = []
+            for _ in range(steps):
+                parts += [ActNorm(c), LULinear(c, rotate=True), ChannelCoupling(Net(c // 2, c, width), c)]
+            if scale < scales - 1:
+                self.splits.append(Split(c))
+                c //= 2
+            else:
+                parts.append(ActNorm(c))  # the learned mean and scale of the last scale's prior
+            self.levels.append(Chain(*parts))
+            self.shapes.append((c, h, w))
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (z, log_det)."""
+        total, left = y.new_zeros(len(y)), []
+        for i, level in enumerate(self.levels):
+            y, log_det = level(squeeze(y))
+            total = total + log_det
+            if i < len(self.splits):
+                y, out, log_det = self.splits[i](y)
+                total = total + log_det
+                left.append(out.flatten(1))
+        return torch.cat([*left, y.flatten(1)], 1), total
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return y."""
+        parts = z.split([math.prod(s) for s in self.shapes], 1)
+        parts = [p.unflatten(1, s) for p, s in zip(parts, self.shapes, strict=True)]
+        y = parts[-1]
+        for i in reversed(range(len(self.levels))):
+            if i < len(self.splits):
+                y = self.splits[i].inverse(y, parts[i])
+            y = unsqueeze(self.levels[i].inverse(y))
+        return y
+
+
+def _point_flow(dims: int, steps: int, width: int) -> Chain:
+    parts: list[nn.Module] = []
+    mask = (torch.arange(dims) % 2).float()[None]
+    for _ in range(steps):
+        coupling = MaskedCoupling(DenseNet(dims, 2 * dims, width, 2), mask.clone(), dims)
+        parts += [ActNorm(dims), LULinear(dims, rotate=True), coupling]
+    return Chain(*parts)
+
+
+def _check_size(shape: tuple[int, ...], scales: int) -> None:
+    _, h, w = shape
+    unit = 2**scales
+    if h % unit or w % unit:
+        near = tuple(max(unit, round(n / unit) * unit) for n in (h, w))
+        fits = next((s for s in range(scales, 0, -1) if h % 2**s == 0 and w % 2**s == 0), 0)
+        raise UserError(
+            f"glow with scales={scales} takes heights and widths that are multiples of {unit}, not {h}x{w}: "
+            f"give size={near[0]}x{near[1]}" + (f", or scales={fits}." if fits else ".")
+        )

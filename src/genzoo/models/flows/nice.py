@@ -1,0 +1,182 @@
+"""Additive couplings: a deep invertible net that keeps volumes, and one learned scale for each dimension at its end.
+
+NICE (Dinh, Krueger & Bengio 2015). Half of the values stay, the others are moved by a net of the first half; the inverse
+moves them back. Volumes are kept, so the only determinant is that of a diagonal scaling.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System
+from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_logistic, standard_normal
+from genzoo.nn.bijections import ActNorm, AdditiveCoupling, Chain
+from genzoo.nn.dequantise import cell_centre, dequantise, discrete_log_prob, quantise
+from genzoo.nn.jacobian import LARGEST_JACOBIAN, extreme_singular_values
+from genzoo.nn.residual import DenseNet
+
+LEAST = 1e-12
+"""Uniform numbers are kept this far from 0 and 1, where the logistic distribution's quantiles are infinite."""
+
+
+class NICE(System):
+    """Additive couplings on the even and the odd pixels in turn, a diagonal scaling, and a factorial prior.
+
+    h_b = x_b + m(x_a) (section 3.2), z = exp(s) ⊙ h (section 3.3), log p(x) = Σ log p(z_i) + Σ s_i with a logistic or
+    normal prior (section 3.4). Images are dequantised to [0, 1] and flattened; the paper's whitening of colour images is
+    left out.
+
+    A shift and a scale of each dimension, set by the first batch, stand in front of the couplings. That changes no class
+    of functions (a scaling passes through an additive coupling and joins the one at the end), but the nets see unit
+    variances: without it, pixels that are black in every image steer the gradient.
+
+    Args:
+        shape: Channels, height and width of the images, or the dimension of points.
+        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        couplings: Additive couplings; four let every dimension depend on every other.
+        width: Hidden units of each net.
+        depth: Hidden layers of each net.
+        prior: Distribution of each z_i.
+        lr: Learning rate of Adam; constant for the first half, then a cosine to zero.
+    """
+
+    paper = "arXiv:1410.8516"
+    data = "image"
+    presets = {
+        "nice-paper": {"couplings": 4, "width": 1000, "depth": 5, "prior": "logistic"},
+        "nice-paper-cifar": {"couplings": 4, "width": 2000, "depth": 4, "prior": "logistic"},
+    }
+    tiny = {"shape": (1, 8, 8), "width": 16, "depth": 1}
+    defaults = {"steps": 50000, "batch": 200, "ema": 0.999, "clip": 100.0}
+    likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
+
+    def __init__(
+        self,
+        shape: tuple[int, ...] = (1, 28, 28),
+        *,
+        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        couplings: Annotated[int, Field(ge=2, le=64)] = 4,
+        width: Annotated[int, Field(ge=1, le=8192)] = 512,
+        depth: Annotated[int, Field(ge=1, le=32)] = 3,
+        prior: Literal["logistic", "normal"] = "logistic",
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+    ) -> None:
+        super().__init__()
+        self.shape, self.levels, self.lr, self.prior = tuple(shape), levels, lr, prior
+        self.is_image, self.dims = len(shape) == 3, math.prod(shape)
+        if len(shape) not in (1, 3) or self.dims < 2:
+            raise UserError(
+                f"nice takes images (C, H, W) or points (D,) of at least two dimensions, not shape {tuple(shape)}."
+            )
+        even, odd = (self.dims + 1) // 2, self.dims // 2
+        layers: list[nn.Module] = [ActNorm(self.dims)]
+        for i in range(couplings):
+            sizes = (odd, even) if i % 2 else (even, odd)
+            layers.append(AdditiveCoupling(DenseNet(*sizes, width, depth), odd=i % 2 == 1))
+        self.flow = Chain(*layers)
+        self.log_scale = nn.Parameter(torch.zeros(self.dims))
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One Adam."""
+        return {"model": Adam(self.parameters(), lr=self.lr)}
+
+    def lr_scale(self, progress: float) -> float:
+        """Constant for the first half, then a cosine to zero."""
+        return 1.0 if progress < 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * progress - 1)))
+
+    def loss(self, batch: Batch) -> Logs:
+        """Bits per dimension of images, nats per point; `latent_power` is mean z² over the prior's, 1 for a flow that fits."""
+        x = batch["image" if self.is_image else "points"]
+        # Dequantisation wants a generator of its own; its seed comes from the global state that the checkpoint keeps.
+        generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
+        z, log_det = self(self._continuous(x, generator))
+        log_prob = self._log_prob(z, log_det)
+        loss = bits_per_dim(log_prob, self.dims) if self.is_image else -log_prob
+        return {"loss": loss.mean(), "latent_power": z.detach().square().mean() / self._variance}
+
+    # ---- the map ---------------------------------------------------------------------------------------------------
+
+    def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
+        h, log_det = self.flow(u.flatten(1))
+        return h * self.log_scale.exp(), log_det + self.log_scale.sum()
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Map z [B, D] back to continuous data; images may leave [0, 1]."""
+        return self.flow.inverse(z * (-self.log_scale).exp()).view(len(z), *self.shape)
+
+    @property
+    def _variance(self) -> float:
+        return math.pi**2 / 3 if self.prior == "logistic" else 1.0
+
+    def _continuous(self, x: Tensor, generator: Generator | None) -> Tensor:
+        return dequantise(x, self.levels, generator) if self.is_image else x
+
+    def _middle(self, x: Tensor) -> Tensor:
+        return cell_centre(x, self.levels).to(x.dtype) if self.is_image else x
+
+    def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
+        prior = standard_logistic if self.prior == "logistic" else standard_normal
+        density = per_example(prior(z)) + log_det
+        return discrete_log_prob(density, self.dims, self.levels) if self.is_image else density
+
+    # ---- use -------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantisation noise, with a fixed seed without a generator."""
+        return self._log_prob(*self(self._continuous(x, generator)))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The latents of the middle of each grey level, [B, D]; `decode` gives the image back exactly."""
+        return self(self._middle(x))[0]
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """The image (on its grey levels, in [-1, 1]) or point that latents [B, D] stand for."""
+        u = self.inverse(z)
+        return quantise(u, self.levels) if self.is_image else u
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draws from the prior that is scored, logistic or normal, [n, D]."""
+        if self.prior == "normal":
+            return torch.randn(n, self.dims, generator=generator, device=self.device)
+        uniform = torch.rand(n, self.dims, generator=generator, device=self.device, dtype=torch.float64)
+        return torch.logit(uniform, LEAST).float()
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0) -> Tensor:
+        """New images or points.
+
+        Args:
+            n: How many.
+            generator: Source of all randomness.
+            temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
+        """
+        return self.decode(temperature * self.latent(n, generator=generator))
+
+    def jacobian_condition(self, x: Tensor) -> Tensor:
+        """Largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2], float64.
+
+        Their ratio is the condition: how much an error in z may grow relative to u. Images are taken at the middle of
+        their grey levels and measured on [0, 1]. Costs as much as D training examples for each.
+
+        Raises:
+            UserError: More than 4096 dimensions.
+        """
+        if self.dims > LARGEST_JACOBIAN:
+            raise UserError(
+                f"the Jacobian of {self.dims} dimensions is too large; at most {LARGEST_JACOBIAN}: give a smaller size."
+            )
+        return extreme_singular_values(lambda u: self(u)[0], self._middle(x))

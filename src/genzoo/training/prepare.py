@@ -1,0 +1,57 @@
+"""Data as a system's steps take them, computed once: codes of a tokenizer, features of a frozen network."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genzoo.core.system import Prepares, System
+from genzoo.data import Batches, Dataset, to_float
+from genzoo.data.cache import Draft, Rows, digest_of, entry
+from genzoo.training.runtime import Runtime
+
+CHUNK = 128
+
+
+def prepared(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool = False) -> Dataset:
+    """The data set with its fields replaced by what `system.prepare` gives, from the cache of decoded data if it has been done before.
+
+    The data set itself is returned where the system prepares nothing, or where an example differs every time it is seen (`flip`, `crop`,
+    `binarize=dynamic`). Prepared values are computed in float32 whatever the precision of the training, so that they are the same.
+    """
+    s = dataset.settings
+    if not isinstance(system, Prepares) or s.flip or s.crop or s.binarize == "dynamic":
+        return dataset
+    said: list[str] = []
+
+    def make(draft: Draft) -> dict[str, Any]:
+        said.append("computed")
+        batches, rows = Batches(dataset, CHUNK, 0), dict[str, Rows]()
+        was_training = system.training
+        system.eval()
+        with torch.no_grad():
+            for step in range(batches.pass_length()):
+                batch = to_float(batches.in_order(step), runtime.device)
+                for name, values in system.prepare(batch).items():
+                    array = _stored(values)
+                    if step == 0:
+                        rows[name] = draft.rows(name, array.shape[1:], array.dtype.type)
+                    for row in array:
+                        rows[name].append(np.asarray(row))
+        system.train(was_training)
+        return {"sections": {}, "class_names": [], "captions": [], "left": [], "notes": []}
+
+    _, arrays, folder = entry(digest_of([dataset.digest, system.prepared_by()])[:32], make, quiet=quiet)
+    if said and not quiet and runtime.main:
+        print(f"prepared {len(dataset):,} examples once; they are kept in {folder}", file=sys.stderr)
+    return dataclasses.replace(dataset, fields=arrays)
+
+
+def _stored(values: Tensor) -> np.ndarray:
+    """As an array; integers in 32 bits (uint8 would be read back as an image)."""
+    return (values if values.is_floating_point() else values.int()).cpu().numpy()

@@ -1,0 +1,298 @@
+"""Compressed images come back bit for bit, in as many bits as the model says, and every wrong file is refused in words."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import genzoo
+from genzoo.cli.main import main
+from genzoo.core import registry
+from genzoo.core.errors import UserError
+from genzoo.core.system import Codes, capabilities
+from genzoo.models.autoregressive.pixelcnn import PixelCNN
+from genzoo.use import codec
+from genzoo.use.compress import exact_images
+from tests.conftest import build
+
+pytest.importorskip("constriction")
+
+CODERS = [n for n in sorted(registry.entries()) if "codes" in capabilities(registry.system_class(n))]
+every_coder = pytest.mark.parametrize("name", CODERS)
+
+
+def images(n=6, shape=(1, 8, 8), levels=256):
+    k = torch.randint(0, levels, (n, *shape), generator=torch.Generator().manual_seed(0))
+    return k.float() * (2 / (levels - 1)) - 1
+
+
+def ready(name, **kw):
+    torch.manual_seed(0)
+    return build(name, **kw).eval()
+
+
+def sharp(**kw):
+    """A PixelCNN that is almost sure of some levels, as a trained one is."""
+    model = ready("pixelcnn", **kw)
+    with torch.no_grad():
+        for p in model.net.out.parameters():
+            p.mul_(12)
+    return model
+
+
+# ---- the conditionals ------------------------------------------------------------------------------------------------------------
+
+
+@every_coder
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_factors_multiply_to_the_likelihood_and_give_the_images_back(name, channels):
+    shape = (channels, 6, 5)
+    model = ready(name, shape=shape)
+    assert isinstance(model, Codes)
+    x = images(3, shape)
+    symbols, total = model.symbols(x), torch.zeros(3)
+    assert symbols.shape == (3, channels * 30)
+    assert symbols.dtype == torch.int64
+
+    def choose(i, log_p):
+        nonlocal total
+        assert log_p.shape == (3, 256)
+        assert log_p.dtype == torch.float32
+        assert torch.allclose(log_p.exp().sum(1), torch.ones(3), atol=1e-4)
+        total = total + log_p.gather(1, symbols[:, i : i + 1])[:, 0]
+        return symbols[:, i]
+
+    assert torch.allclose(model.code(3, choose), x, atol=1e-6)
+    assert torch.allclose(total, model.log_prob(x), atol=0.02)
+
+
+# ---- the file --------------------------------------------------------------------------------------------------------------------
+
+
+@every_coder
+@pytest.mark.parametrize(("shape", "levels"), [((1, 8, 8), 256), ((3, 4, 5), 256), ((1, 8, 8), 2)])
+def test_images_come_back_bit_for_bit(name, shape, levels):
+    model = ready(name, shape=shape, levels=levels)
+    for n in (1, 5):
+        x = images(n, shape, levels)
+        data, _ = codec.encode(model, x)
+        back, header = codec.decode(model, data)
+        assert torch.equal(((back + 1) * 127.5).round(), ((x + 1) * 127.5).round())
+        assert (header.count, header.shape, header.levels, header.system) == (n, shape, levels, name)
+
+
+def test_more_images_than_go_through_together(monkeypatch):
+    monkeypatch.setattr(codec, "CHUNK", 4)
+    model, x = sharp(), images(9)
+    back, _ = codec.decode(model, codec.encode(model, x)[0])
+    assert torch.equal(((back + 1) * 127.5).round(), ((x + 1) * 127.5).round())
+
+
+@pytest.mark.parametrize("make", [sharp, lambda: ready("pixelcnn")])
+def test_the_file_is_as_long_as_the_likelihood_says(make):
+    model, x = make(), images(64)
+    x = model.sample(64, generator=torch.Generator().manual_seed(1)) if make is sharp else x
+    data, bits = codec.encode(model, x)
+    reported = -model.log_prob(x).double().sum().item() / math.log(2)
+    assert bits == pytest.approx(reported, rel=1e-4)
+    _, words = codec.unpack(data, "")
+    assert reported - 1 <= 8 * len(words) <= 1.001 * reported + 64, "the coder ends on a whole word, at most two more"
+    assert len(data) - len(words) < 70, "the header"
+
+
+def test_frequencies_are_whole_positive_sum_exactly_and_follow_the_probabilities():
+    log_p = (torch.randn(50, 256, generator=torch.Generator().manual_seed(0)) * 8).log_softmax(1)
+    log_p[0] = torch.full((256,), -math.inf)
+    log_p[0, 7] = 0.0
+    f = codec.frequencies(log_p)
+    assert (f == np.floor(f)).all()
+    assert (f >= 1).all()
+    assert (f.sum(1) == codec.TOTAL).all()
+    assert np.abs(f / codec.TOTAL - log_p.double().exp().numpy()).max() < 256 / codec.TOTAL
+    assert np.array_equal(f, codec.frequencies(log_p.clone()))
+
+
+def test_what_the_model_thinks_impossible_is_coded_all_the_same():
+    model = sharp()
+    with torch.no_grad():
+        model.net.out.bias[0], model.net.out.bias[1:] = 500.0, -500.0
+    x = images(2)
+    data, bits = codec.encode(model, x)
+    assert bits > 50 * len(data), "hundreds of bits a pixel by the likelihood, 24 by the coder"
+    assert torch.equal(codec.decode(model, data)[0], codec.decode(model, data)[0])
+    assert torch.allclose(codec.decode(model, data)[0], x, atol=1e-6)
+
+
+def test_the_number_of_threads_around_it_does_not_matter():
+    model, x = sharp(), images()
+    before = torch.get_num_threads()
+    data, _ = codec.encode(model, x)
+    torch.set_num_threads(2)
+    try:
+        assert codec.encode(model, x)[0] == data
+        assert torch.allclose(codec.decode(model, data)[0], x, atol=1e-6)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+# ---- refusals --------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_cut_and_every_flipped_byte_is_one_clear_line():
+    model, x = sharp(), images(2)
+    data, _ = codec.encode(model, x, ("a.png", "b.png"))
+    for length in (0, 2, 5, 20, 60, len(data) - 1):
+        with pytest.raises(UserError, match=r"damaged or cut off|not written by") as error:
+            codec.decode(model, data[:length], "x.gzoo")
+        assert len(str(error.value).splitlines()) == 1
+    for at in range(0, len(data), 3):
+        wrong = bytearray(data)
+        wrong[at] ^= 0x20
+        with pytest.raises(UserError, match=r"damaged|not written by|of format"):
+            codec.decode(model, bytes(wrong), "x.gzoo")
+    for other in (b"", b"PK\x03\x04" + bytes(100), data + b"x"):
+        with pytest.raises(UserError, match=r"'x\.gzoo'"):
+            codec.decode(model, other, "x.gzoo")
+
+
+def test_another_model_is_refused_and_an_equal_one_is_not():
+    model, x = sharp(), images(2)
+    data, _ = codec.encode(model, x)
+    twin = sharp()
+    assert torch.equal(codec.decode(twin, data)[0], codec.decode(model, data)[0])
+    with torch.no_grad():
+        next(twin.parameters()).view(-1)[0] += 1e-6
+    with pytest.raises(UserError, match="another model"):
+        codec.decode(twin, data)
+    with pytest.raises(UserError, match="cannot compress images"):
+        codec.decode(build("gaussian"), data)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_arithmetic_that_differs_is_refused_with_what_differs(monkeypatch, part):
+    model, x = sharp(), images(2)
+    here = codec.environment(model)
+    there = tuple("2.99.0" if i == part else v for i, v in enumerate(here))
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "environment", lambda system: there)
+        data, _ = codec.encode(model, x)
+    with pytest.raises(UserError, match=r"was made with 2\.99\.0, here is .*rounded differently"):
+        codec.decode(model, data)
+
+
+def test_a_machine_that_rounds_differently_all_the_same_is_noticed_by_the_content(monkeypatch):
+    model, x = sharp(), images(2)
+    data, _ = codec.encode(model, x)
+    exact = codec.frequencies
+
+    def otherwise(log_p):
+        f = exact(log_p)
+        f[:, 0], f[:, 1] = f[:, 1], f[:, 0]
+        return f
+
+    monkeypatch.setattr(codec, "frequencies", otherwise)
+    with pytest.raises(UserError, match="did not come back as it was"):
+        codec.decode(model, data)
+
+
+def test_images_that_would_not_come_back_exactly_are_refused():
+    model = ready("pixelcnn", levels=16)
+    with pytest.raises(UserError, match=r"levels=16"):
+        codec.encode(model, images(2))
+    with pytest.raises(UserError, match="shape"):
+        codec.encode(model, images(2, (1, 9, 8)))
+    with pytest.raises(UserError, match="output=l2"):
+        codec.encode(ready("pixelcnn", output="l2"), images(2))
+    with pytest.raises(UserError, match="float32"):
+        codec.encode(ready("pixelcnn").double(), images(2))
+
+
+def test_without_the_coder_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "constriction", None)
+    with pytest.raises(UserError, match=r"genzoo\[compress\]"):
+        codec.encode(ready("pixelcnn"), images(2))
+
+
+def test_files_are_read_without_changing_a_value(folder):
+    model = ready("pixelcnn")
+    gray = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    Image.fromarray(gray).save(folder / "gray.png")
+    Image.fromarray(np.repeat(gray[..., None], 3, 2)).save(folder / "rgb.png")
+    x = exact_images([folder / "gray.png", folder / "rgb.png"], model)
+    assert torch.equal(((x + 1) * 127.5).round()[0, 0], torch.from_numpy(gray).float())
+    assert torch.equal(x[0], x[1])
+    wrong = {
+        "small": (np.zeros((7, 8), np.uint8), "does not resize"),
+        "coloured": (np.dstack([gray, gray, gray + 1]), "coloured"),
+        "deep": (np.zeros((8, 8), np.uint16), "8-bit"),
+        "clear": (np.zeros((8, 8, 4), np.uint8), "transparent"),
+    }
+    for name, (array, why) in wrong.items():
+        Image.fromarray(array).save(folder / f"{name}.png")
+        with pytest.raises(UserError, match=why):
+            exact_images([folder / f"{name}.png"], model)
+    (folder / "text.png").write_text("hello")
+    with pytest.raises(UserError, match="no usable image"):
+        exact_images([folder / "text.png"], model)
+
+
+# ---- the commands ----------------------------------------------------------------------------------------------------------------
+
+
+def test_compress_and_decompress_by_words(runs, capsys, tmp_path, monkeypatch):
+    run = runs("pixelcnn")
+    monkeypatch.chdir(run.path.parents[1])
+    rng = np.random.default_rng(0)
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    names = ["in/a.png", "in/b.bmp", "in/deep/c.png"]
+    arrays = [rng.integers(0, 256, (8, 8), dtype=np.uint8) for _ in names]
+    for name, array in zip(names, arrays, strict=True):
+        Image.fromarray(array).save(tmp_path / name)
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    out = tmp_path / "x.gzoo"
+    assert main(["compress", str(run.path), str(tmp_path / "in"), "-o", str(out), "names=true"]) == 0
+    said = capsys.readouterr().out
+    assert "3 images" in said
+    assert "bits/dim" in said
+    assert main(["decompress", str(out), "-o", str(tmp_path / "back")]) == 0, "the run is found by its digest"
+    for name, array in zip(("a.png", "b.png", "deep/c.png"), arrays, strict=True):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "back" / name)), array)
+    one, two = str(tmp_path / names[0]), str(tmp_path / names[1])
+    assert main(["compress", str(run.path), one, two, f"out={out}"]) == 0
+    assert "overwrite=true" in capsys.readouterr().out
+    assert main(["decompress", str(tmp_path / "x-2.gzoo"), str(run.path)]) == 0
+    assert [p.name for p in sorted((tmp_path / "x-2").iterdir())] == ["0.png", "1.png"]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "x-2" / "1.png")), arrays[1])
+
+    def mistake(*words):
+        assert main(list(words)) == 2
+        said = capsys.readouterr().err
+        assert len(said.strip().splitlines()) == 1
+        return said
+
+    capsys.readouterr()
+    assert "there is no file" in mistake("decompress", str(tmp_path / "y.gzoo"))
+    assert "not written by" in mistake("decompress", one)
+    assert "not both" in mistake("compress", str(run.path), one, "data=digits")
+    monkeypatch.chdir(tmp_path)
+    assert "name the run" in mistake("decompress", str(out))
+
+
+def test_a_name_in_a_file_never_leads_out_of_the_folder(runs, tmp_path):
+    run = runs("pixelcnn")
+    genzoo.compress(run, images(2), tmp_path / "x.gzoo", names=("../../evil.png", "/etc/evil"))
+    assert main(["decompress", str(tmp_path / "x.gzoo"), str(run.path), f"out={tmp_path / 'safe' / 'x'}"]) == 0
+    assert sorted(p.name for p in (tmp_path / "safe" / "x").rglob("*.png")) == ["evil.png"]
+    assert not (tmp_path / "evil.png").exists()
+
+
+def test_the_public_functions(tmp_path):
+    model, x = sharp(), images(3)
+    done = genzoo.compress(model, x, tmp_path / "x.gzoo")
+    assert done.size == (tmp_path / "x.gzoo").stat().st_size
+    assert done.bits_per_dim == pytest.approx(8 * done.size / 192)
+    assert torch.allclose(genzoo.decompress(tmp_path / "x.gzoo", model), x, atol=1e-6)
+    assert isinstance(model, PixelCNN)

@@ -1,0 +1,167 @@
+"""Studies: mistakes in the file, trials that are the same for everybody, shared work, and a worker that is killed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import genzoo
+from genzoo.cli.main import main
+from genzoo.core.errors import UserError
+from genzoo.studies.plan import read_plan
+from genzoo.studies.report import best_of, summary
+from genzoo.studies.work import Journal, claimed
+
+pytest.importorskip("optuna", reason="the study extra is not installed")
+
+FIRST = """
+systems = ["gaussian", "gaussian-diagonal"]
+data = ["digits"]
+samples = 200
+"""
+GANS = """
+name = "gans"
+systems = ["vae", "dcgan"]
+data = ["digits"]
+samples = 50
+[settings]
+steps = 12
+batch = 8
+sample_every = 12
+save_every = 2
+[settings_for.dcgan]
+width = 4
+"""
+
+
+def write(tmp_path, text, name="first.toml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_a_small_study_makes_its_table_and_page(tmp_path):
+    found = genzoo.study(write(tmp_path, FIRST), out=tmp_path / "out", quiet=True)
+    assert found.done
+    assert [row["state"] for row in found.rows] == ["complete"] * 2
+    with open(found.path / "table.csv") as file:
+        rows = {row["system"]: row for row in csv.DictReader(file)}
+    assert float(rows["gaussian"]["best"]) == found.rows[0]["value"] < found.rows[1]["value"]
+    page = (found.path / "index.html").read_text()
+    assert "gaussian-diagonal" in page
+    assert "squared Fréchet distance" in page, "no number without its protocol"
+    for name in ("boxes.png", "trials.csv", "samples-gaussian-digits.png"):
+        assert (found.path / name).stat().st_size > 0
+    again = genzoo.study(found.path, quiet=True)
+    assert again.rows == found.rows, "nothing is left to do"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ('systems = ["gausian"]', "did you mean 'gaussian'"),
+        ("seeds = 0", "seeds"),
+        ("sedes = 2", "seeds"),
+        ('measure = "beauty"', "better"),
+        ("[settings]\nsteps = 0", "steps"),
+        ("[settings]\nseed = 3", "the study's to set"),
+        ("[settings]\nwidth = 3", "width"),
+        ("[settings_for.vae]\nlr = 1e-3", "not in systems"),
+        ("draws = 3", "without a"),
+        ("draws = 2\n[search]\nridge = {low = 1e-4}", "not a range"),
+        ("draws = 2\n[search]\nridge = {low = 1.0, high = 0.5}", "ridge"),
+        ("draws = 2\n[search]\nridge = {low = -1.0, high = 0.5}", "ridge"),
+        ("draws = 2\n[search]\nwidth = {low = 1, high = 2}", "no system"),
+        ("systems = [", "not TOML"),
+    ],
+)
+def test_a_mistake_is_answered_before_anything_is_made(change, said, tmp_path):
+    lines = [line for line in FIRST.splitlines() if not line.startswith(change.split(" =")[0] + " =")]
+    text = "\n".join([*lines, change])  # tables come last
+    with pytest.raises(UserError, match=said):
+        genzoo.study(write(tmp_path, text), out=tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_answers_in_a_line(tmp_path, capsys):
+    assert main(["study", str(tmp_path / "none.toml")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_draws_are_the_same_everywhere_and_differ_from_each_other(tmp_path):
+    text = 'systems=["vae","dcgan"]\ndata=["digits","garments"]\nseeds=[3,5]\ndraws=4\n[search]\nlr={low=1e-5,high=1e-2,log=true}\n'
+    text += "[search_for.dcgan]\npenalty_weight={low=0.1,high=10.0}\nkernel={choices=[4,5]}\n"
+    for sampler in ("random", "sobol"):
+        _, plan = read_plan(write(tmp_path, f'sampler="{sampler}"\n{text}'), tmp_path / sampler)
+        trials = plan.trials()
+        assert trials == plan.trials()
+        assert [t.number for t in trials] == list(range(2 * 2 * 4 * 2))
+        assert len({t.name for t in trials}) == len(trials)
+        drawn = {(t.system, t.data, t.draw): t.settings["lr"] for t in trials}
+        assert len(set(drawn.values())) == 16
+        assert all(1e-5 <= v <= 1e-2 for v in drawn.values())
+        assert all(("kernel" in t.settings) == (t.system == "dcgan") for t in trials)
+        assert {t.seed for t in trials} == {3, 5}
+
+
+def test_another_study_in_the_same_folder_is_refused(tmp_path):
+    read_plan(write(tmp_path, FIRST), tmp_path / "out")
+    with pytest.raises(UserError, match="another study"):
+        read_plan(write(tmp_path, FIRST + "seeds = 2\n"), tmp_path / "out")
+
+
+def test_a_trial_that_fails_is_told_and_the_rest_goes_on(tmp_path):
+    text = 'systems=["dcgan","gaussian"]\ndata=["moons"]\nmeasure="NLL"\nsamples=50\n'
+    found = genzoo.study(write(tmp_path, text), out=tmp_path / "out", quiet=True)
+    assert [row["state"] for row in found.rows] == ["failed", "complete"]
+    assert found.rows[0]["why"] in (found.path / "index.html").read_text().replace("&#x27;", "'")
+    assert summary(found.plan, found.rows)[0]["failed"] == 1
+
+
+def test_two_workers_never_hold_one_trial(tmp_path):
+    path, plan = read_plan(write(tmp_path, FIRST), tmp_path / "out")
+    first, second = plan.trials()
+    with claimed(path, first) as mine, claimed(path, first) as theirs, claimed(path, second) as other:
+        assert (mine, theirs, other) == (True, False, True)
+    with claimed(path, first) as mine:
+        assert mine
+    assert Journal(path, plan).states() == ["waiting", "waiting"] == Journal(path, plan).states()
+
+
+def test_killed_and_shared_by_two_workers_it_ends_with_the_same_table(tmp_path):
+    file = write(tmp_path, GANS)
+    alone = genzoo.study(file, out=tmp_path / "alone", quiet=True)
+
+    def worker():
+        words = [sys.executable, "-m", "genzoo", "study", str(file), f"out={tmp_path / 'shared'}", "quiet=true"]
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    first = worker()
+    states = tmp_path / "shared" / "runs"
+    deadline = time.monotonic() + 120
+    while not list(states.glob("*/state/step-*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
+    assert not (states.parent / "table.csv").exists(), "killed in the middle"
+    both = [worker(), worker()]
+    assert [w.wait(180) for w in both] == [0, 0]
+    shared = genzoo.study(file, out=tmp_path / "shared", limit=1, quiet=True)
+    assert shared.done
+    assert (shared.path / "table.csv").read_bytes() == (alone.path / "table.csv").read_bytes()
+
+
+def test_best_of_so_many_draws_is_the_expectation_of_the_minimum():
+    values = [1.0, 2.0, 3.0, 4.0]
+    mean, sd = best_of(values, 1, lower=True, repeats=20_000)
+    assert mean == pytest.approx(2.5, abs=0.05)
+    assert sd == pytest.approx(1.118, abs=0.05)
+    expected = sum(v * ((4 - i) ** 3 - (3 - i) ** 3) / 64 for i, v in enumerate(values))
+    assert best_of(values, 3, lower=True, repeats=20_000)[0] == pytest.approx(expected, abs=0.05)
+    assert best_of(values, 3, lower=False, repeats=20_000)[0] == pytest.approx(5 - expected, abs=0.05)
