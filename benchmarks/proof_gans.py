@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -86,7 +87,10 @@ def gan_points(p: Proof) -> None:
 
 
 def chart(
-    curves: dict[str, tuple[tuple[int, int, int], list[float]]], title: str, size: tuple[int, int] = (640, 360)
+    curves: dict[str, tuple[tuple[int, int, int], list[float]]],
+    title: str,
+    span: str,
+    size: tuple[int, int] = (640, 360),
 ) -> np.ndarray:
     """Draw positive values over steps on a logarithmic scale; uint8 [H, W, 3]."""
     width, height = size
@@ -108,9 +112,7 @@ def chart(
     for k, (name, (colour, values)) in enumerate(curves.items()):
         pen.line([place(i, len(values), v) for i, v in enumerate(values)], fill=colour, width=2)
         pen.text((left + 10, top + 150 + 14 * k), name, fill=colour)
-    n = len(next(iter(curves.values()))[1]) - 1
-    pen.text((left, height - 20), "0", fill=(60, 60, 60))
-    pen.text((width - 130, height - 20), f"{n} steps of D alone", fill=(60, 60, 60))
+    pen.text((left, height - 20), span, fill=(60, 60, 60))
     return np.asarray(canvas)
 
 
@@ -153,7 +155,11 @@ def gan_gradient(p: Proof) -> None:
     }
     p.picture(
         "norms",
-        chart(curves, "Norm of the generator's gradient while D learns to reject every sample"),
+        chart(
+            curves,
+            "Norm of the generator's gradient while D learns to reject every sample",
+            f"0 to {steps} steps of D alone",
+        ),
         "Norm of the generator's gradient under the two objectives, and D's mean probability that a sample is real",
     )
 
@@ -253,3 +259,49 @@ def infogan_mnist(p: Proof) -> None:
     p.picture(
         "categories", grid(columns, columns=10), "A row for each category; noise and continuous codes vary along a row"
     )
+
+
+def logged(run: Any, key: str) -> list[float]:
+    """What the log says of one number, line by line."""
+    lines = (run.path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)[key] for line in lines if key in json.loads(line)]
+
+
+@proof("began-mnist", system="began", family="adversarial", minutes=6)
+def began_mnist(p: Proof) -> None:
+    """The balance k stays within [0, 1], and BEGAN's own measure M falls while digits appear."""
+    run = p.train("began", "mnist", width=16, batch=16, steps=4_000, lr=5e-4, gamma=0.75, seed=0, precision="bf16")
+    m, k = logged(run, "m"), logged(run, "k")
+    tenth = len(m) // 10
+    p.measure(
+        "M, last tenth of the run", sum(m[-tenth:]) / tenth, better="lower", protocol="mean of the logged M = L(x) + |gamma L(x) - L(G(z))|",
+        baseline={"first tenth": sum(m[:tenth]) / tenth},
+    )  # fmt: skip
+    p.measure("largest k", max(k), protocol="over all log lines (each a mean of steps)", baseline={"smallest": min(k)})
+    ratio = sum(logged(run, "fake_error")[-tenth:]) / sum(logged(run, "real_error")[-tenth:])
+    p.measure("L(G(z)) / L(x), last tenth", ratio, protocol="of the logged means", baseline={"gamma": 0.75})
+    score(p, run, "mnist")
+    p.picture("samples", genzoo.sample(run, n=100, seed=0), "Samples, seed 0, not chosen")
+    curves = {
+        "M": ((190, 40, 40), m),
+        "L(x)": ((20, 110, 60), logged(run, "real_error")),
+        "k": ((30, 60, 200), [max(v, 1e-4) for v in k]),
+    }
+    p.picture("m", chart(curves, "M, the error on real images, and k", "training"), "M, L(x) and k over the run")
+
+
+@proof("sngan-cifar10", system="sngan", family="adversarial", minutes=10)
+def sngan_cifar10(p: Proof) -> None:
+    """A spectrally normalised residual GAN on CIFAR-10, in minutes on one CPU core."""
+    run = p.train(
+        "sngan", "cifar10", width=32, d_width=32, batch=32, critic_steps=2, steps=6_000, lr=4e-4, seed=0, precision="bf16", flip=True
+    )  # fmt: skip
+    score(
+        p,
+        run,
+        "cifar10",
+        n=500,
+        n_real=500,
+        published="21.7 (arXiv:1802.05957, table 2; 5,000 samples, 8 times the width, 100,000 steps)",
+    )
+    p.picture("samples", genzoo.sample(run, n=100, seed=0), "Samples, seed 0, not chosen")

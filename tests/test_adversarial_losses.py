@@ -86,6 +86,21 @@ def test_unknown_objective_names_the_known_ones():
             call()
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_fooled_discriminator_costs_more_by_the_stated_amount(objective):
+    """Both directions, so that a loss with a wrong sign cannot pass: real = 2, fake = -1 against real = -1, fake = 2."""
+    two, minus = torch.full((4,), 2.0), torch.full((4,), -1.0)
+    cost = {
+        "minimax": 3.0 + 3.0,  # sp(a) - sp(-a) = a, once for each side and value
+        "non-saturating": 3.0 + 3.0,
+        "least-squares": 0.5 * (4 + 4) - 0.5 * (1 + 1),
+        "wasserstein": 3.0 + 3.0,
+        "hinge": 2.0 + 3.0,
+    }
+    fooled, right = discriminator_loss(objective, minus, two), discriminator_loss(objective, two, minus)
+    assert (fooled - right).item() == pytest.approx(cost[objective], abs=1e-5)
+
+
 def linear(weight):
     return lambda x: x.flatten(1) @ weight
 

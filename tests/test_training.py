@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -346,6 +347,39 @@ def test_the_average_is_the_textbook_recursion():
         expected = decay * expected + (1 - decay) * system.a.weight.detach()
     assert torch.allclose(average.system.a.weight, expected)
     assert not average.system.a.weight.requires_grad
+
+
+def test_a_linear_fall_is_small_and_not_zero_at_the_last_step():
+    steps = 250
+    rates = [schedule(s / steps, 0.1, "linear") for s in range(steps)]
+    assert rates[0] == 0
+    assert max(rates) == pytest.approx(1)
+    assert rates[-1] == pytest.approx(1 / (0.9 * steps))
+    assert all(a > b for a, b in itertools.pairwise(rates[25:]))
+
+
+@pytest.mark.parametrize("batch", [16, 64])
+def test_the_half_life_of_the_average_in_images(batch):
+    """Decay d per step forgets half in ln ½ / ln d steps: d = ½^(batch / H) has a half-life of H images at every batch."""
+    half_life = 3200
+    system = Fragile()
+    average = Average(system, 0.5 ** (batch / half_life))
+    with torch.no_grad():
+        start = average.system.a.weight.clone()
+        system.a.weight.add_(1.0)
+    late = 10**6  # past the start, where the average forgets faster
+    for step in range(half_life // batch):
+        average.update(late + step)
+    assert torch.allclose(average.system.a.weight, start + 0.5, atol=1e-5)
+
+
+def test_the_average_copies_running_statistics():
+    system = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
+    average = Average(system, 0.9)
+    system(torch.randn(64, 3) + 5)
+    average.update(10**6)
+    assert torch.equal(average.system[0].running_mean, system[0].running_mean)
+    assert average.system[0].num_batches_tracked == 1
 
 
 RANKS = """
