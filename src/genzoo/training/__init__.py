@@ -65,6 +65,7 @@ def train(
     if runtime.world > 1:
         _refuse_ranks(cls, settings, runtime)
     dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
+    torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
     torch.manual_seed(settings.seed)
     built = cls(**arguments)  # before the folder is made: a shape that the system cannot take leaves nothing behind
