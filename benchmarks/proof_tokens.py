@@ -16,7 +16,7 @@ from genzoo.core.pictures import to_uint8
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.losses.perceptual import lpips
-from genzoo.metrics.extractors import get_extractor
+from genzoo.metrics.extractors import extractor
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.nn.perceptual import FeatureNet
 from genzoo.use.reconstruct import psnr, side_by_side
@@ -49,17 +49,19 @@ def codes_and_reconstructions(p: Proof, system: System, n: int) -> None:
         codes = system.tokenize(batch["image"])
         found.append(codes)
         quality.append(psnr(batch["image"], system.detokenize(codes)))
-    codes, size = torch.cat(found), system.codebook_size
+    codes, size, tested = torch.cat(found), system.codebook_size, {"n": n, "split": "test"}
     sizes = [math.prod(grid) for grid in system.code_grids]
     for level, part in enumerate(codes.split(sizes, 1), 1):
         name = f" of level {level}" if len(sizes) > 1 else ""
         share = torch.bincount(part.flatten(), minlength=size) / part.numel()
         protocol = f"codes of the first {n:,} test images, {part.shape[1]} each; a code counts where it occurs at all"
-        p.measure(f"codes used{name}", 100 * float((share > 0).float().mean()), unit="%", n=n, split="test", protocol=protocol, better="higher", goal=90.0)  # fmt: skip
-        entropy = -torch.xlogy(share, share).sum()
-        p.measure(f"perplexity{name}", float(entropy.exp()), unit=f"of {size}", n=n, split="test", protocol="exp of the entropy of these codes")  # fmt: skip
+        used, entropy = 100 * float((share > 0).float().mean()), -torch.xlogy(share, share).sum()
+        p.measure(f"codes used{name}", used, unit="%", protocol=protocol, better="higher", goal=90.0, **tested)
+        protocol = "exp of the entropy of these codes"
+        p.measure(f"perplexity{name}", float(entropy.exp()), unit=f"of {size}", protocol=protocol, **tested)
     value, error = mean_and_error(torch.cat(quality))
-    p.measure("reconstruction PSNR", value, unit="dB", se=error, n=n, split="test", protocol="mean over images, range 2 ([-1, 1])", better="higher")  # fmt: skip
+    protocol = "mean over images, range 2 ([-1, 1])"
+    p.measure("reconstruction PSNR", value, unit="dB", se=error, protocol=protocol, better="higher", **tested)
 
 
 def bits_of(p: Proof, prior: System, n: int) -> None:
@@ -210,13 +212,14 @@ def vqgan_cifar10(p: Proof) -> None:
               protocol=f"LPIPS 0.1 with VGG-16 (weights {judge.digest[:12]}; trained against AlexNet), images at 32x32, the first {n:,} test images; "
               "goal: the same autoencoder, steps and data with squared error alone")  # fmt: skip
     value, error = mean_and_error(psnr(x, again["L2 only"]))
-    p.measure("reconstruction PSNR, L2 only", value, unit="dB", se=error, n=n, split="test", protocol="what squared error is best at", better="higher")  # fmt: skip
-    net, m = get_extractor("inception"), 500
+    protocol = "what squared error is best at"
+    p.measure("reconstruction PSNR, L2 only", value, unit="dB", se=error, n=n, split="test", protocol=protocol)
+    net, m = extractor("inception"), 500
     real = net(to_uint8(x[:m]))
     found = {k: frechet_distance(net(to_uint8(y[:m])), real) for k, y in again.items()}
     p.measure("reconstruction FID", found["vqgan"], n=m, split="test", better="lower", goal=found["L2 only"], baseline={"L2 only": found["L2 only"]},
-              protocol=f"Fréchet distance of {net.name} features of {m} reconstructions to the same {m} images (N far below 50,000: for this comparison "
-              f"only); {net.resize}")  # fmt: skip
+              protocol=f"Fréchet distance of {net.name} features of {m} reconstructions to the same {m} images (N far below 50,000: for this "
+              f"comparison only); {net.resize}")  # fmt: skip
     reconstructions(p, systems["vqgan"], systems["L2 only"])
 
 
