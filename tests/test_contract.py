@@ -11,7 +11,18 @@ import torch
 
 from genzoo.core import registry, schema
 from genzoo.core.errors import UserError
-from genzoo.core.system import Completes, Decodes, Density, Encodes, Fits, Samples, System, Translates, capabilities
+from genzoo.core.system import (
+    CAPABILITIES,
+    Completes,
+    Decodes,
+    Density,
+    Encodes,
+    Fits,
+    Samples,
+    System,
+    Translates,
+    capabilities,
+)
 from genzoo.training import Trainer, TrainSettings, load, resume, train
 from genzoo.training.folder import newest_state
 from genzoo.training.runtime import Runtime
@@ -381,8 +392,8 @@ def inspect_bound(annotation: object) -> float | None:
 def test_capabilities_are_methods_with_the_protocols_arguments():
     for name in SYSTEMS:
         cls = registry.system_class(name)
-        for protocol in (Samples, Density, Decodes, Encodes, Translates, Completes, Fits):
-            if protocol.__name__.lower() not in capabilities(cls):
+        for capability, protocol in CAPABILITIES.items():
+            if capability not in capabilities(cls):
                 continue
             for method, function in inspect.getmembers(protocol, inspect.isfunction):
                 if method.startswith("_"):
