@@ -10,6 +10,7 @@ import torch
 from proofs import Proof
 from torch import Tensor
 
+from genzoo.core.pictures import grid
 from genzoo.core.system import System
 
 STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -60,6 +61,9 @@ def directions(p: Proof, system: System, train: Tensor, test: Tensor) -> None:
             f"change of {name} along its direction", float((after[:, -1] - after[:, 0]).mean()) / (2 * span), n=len(test), split="test",
             better="higher", protocol="mean change from end to end, over twice the difference between the two tenths: 1 is all that they differ by",
         )  # fmt: skip
+        rows = grid(moved[:8].flatten(0, 1), columns=len(STEPS))
         p.picture(
-            f"{name}", moved[:8].flatten(0, 1), f"Eight test images, a row each, moved along the direction of {name}"
+            name,
+            rows,
+            f"Eight test images, a row each, moved along the direction of {name}; they themselves in the middle",
         )
