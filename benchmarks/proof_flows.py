@@ -14,7 +14,7 @@ from proofs import Proof, proof
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import scatter, to_uint8
+from genzoo.core.pictures import grid, scatter, to_uint8
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.metrics.extractors import default_extractor
@@ -52,7 +52,9 @@ def bits(p: Proof, run: Any, data: str, *, published: str, walk_path: str = "sph
     p.picture("cool", genzoo.sample(run, n=64, seed=0, temperature=0.7), "The same draws at temperature 0.7")
     walks = genzoo.walk(run, rows=6, steps=10, images=x[:7], path=walk_path)
     p.picture(
-        "walk", walks.flatten(0, 1), "Walks between the latents of test images; both ends are the images themselves"
+        "walk",
+        grid(walks.flatten(0, 1), columns=10),
+        "Walks between the latents of test images; both ends are the images themselves",
     )
     return system, test
 
@@ -281,6 +283,8 @@ def vae_directions(p: Proof) -> None:
     x = first_images(test, 100)
     walks = genzoo.walk(run, rows=6, steps=10, images=x[:7], path="linear")
     p.picture(
-        "walk", walks.flatten(0, 1), "Walks between the codes of test images (their reconstructions stand at the ends)"
+        "walk",
+        grid(walks.flatten(0, 1), columns=10),
+        "Walks between the codes of test images (their reconstructions stand at the ends)",
     )
     directions(p, system, first_images(train, 10_000), x)

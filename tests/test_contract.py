@@ -465,8 +465,8 @@ def inspect_bound(annotation: object) -> float | None:
 def test_capabilities_are_methods_with_the_protocols_arguments():
     for name in SYSTEMS:
         cls = registry.system_class(name)
-        for protocol in CAPABILITIES.values():
-            if protocol.__name__.lower() not in capabilities(cls):
+        for capability, protocol in CAPABILITIES.items():
+            if capability not in capabilities(cls):
                 continue
             for method, function in inspect.getmembers(protocol, inspect.isfunction):
                 if method.startswith("_"):
