@@ -359,7 +359,7 @@ def test_a_broken_pipe_is_quiet(capsys, monkeypatch):
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "genzoo", "smaple"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "genzoo: there is no command 'smaple' — did you mean 'sample'? 'genzoo' alone shows all 14.\n"
+    assert done.stderr == "genzoo: there is no command 'smaple' — did you mean 'sample'? 'genzoo' alone shows all 15.\n"
 
 
 # ---- commands on runs ------------------------------------------------------------------------------------------------------------

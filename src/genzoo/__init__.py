@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genzoo.api import (
+        compare,
         complete,
         create,
         evaluate,
@@ -42,6 +43,7 @@ __all__ = [
     "translate",
     "complete",
     "evaluate",
+    "compare",
     "export",
     "UserError",
     "__version__",

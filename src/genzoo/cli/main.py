@@ -91,9 +91,9 @@ def find(word: str) -> Command:
 
 def load(command: Command) -> Callable[..., None]:
     """Import a command's function."""
-    verbs = importlib.import_module(
-        "genzoo.cli.info" if command.name in ("list", "show", "data", "version", "help") else "genzoo.cli.verbs"
-    )
+    quick, judging = ("list", "show", "data", "version", "help"), ("evaluate", "compare")
+    home = "info" if command.name in quick else "judge" if command.name in judging else "verbs"
+    verbs = importlib.import_module(f"genzoo.cli.{home}")
     return getattr(verbs, command.function or command.name)
 
 
@@ -106,13 +106,17 @@ def arguments(
         UserError: Too many words, an unknown key, a value that is not allowed, or something required is missing.
     """
     parameters = inspect.signature(function).parameters.values()
-    slots = [p.name for p in parameters if p.name != "own" and p.annotation not in (bool, "bool")]
+    slots = [p.name for p in parameters if p.name not in ("own", command.many) and p.annotation not in (bool, "bool")]
+    many = position if command.many else []
+    position = [] if command.many else position
     if len(position) > len(slots):
         extra = position[len(slots)]
         raise UserError(
             f"{command.name}: '{extra}' is one word too many; options are written key=value. Usage: {usage(command)}"
         )
     values: dict[str, Any] = dict(keys)
+    if command.many and many:
+        values[command.many] = tuple(many)
     for slot, word in zip(slots, position, strict=False):
         if slot in values:
             raise UserError(f"{command.name}: {slot} is given twice: {word} and {slot}={values[slot]}")
