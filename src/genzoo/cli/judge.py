@@ -31,7 +31,7 @@ def evaluate(
     Args:
         source: A run or an exported folder; or samples: a folder of images, an .npz or .npy file.
         data: What to score and to compare with: a name, a folder, an archive; the test part of the run's own data when not given.
-        measures: Names separated by commas: nll, iwae, reconstruction, ppl, frechet, kid, prdc, prd, c2st, ndb, score, memorisation,
+        measures: Names separated by commas: nll, iwae, reconstruction, ppl, frechet, kid, prdc, variety, prd, c2st, ndb, score, memorisation,
             diversity, swd; those that apply and are cheap when not given.
         n: Samples to draw and examples to score; at most 10,000, and what is affordable in minutes, when not given.
         n_real: Real images to compare with; at most 10,000 of the test part when not given.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import genzoo
 from genzoo.cli.table import COMMANDS
-from genzoo.cli.text import columns, number, paragraph
+from genzoo.cli.text import columns
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import check

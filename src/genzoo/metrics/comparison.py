@@ -39,6 +39,7 @@ class Comparison:
         n_scored: Examples for measures of a likelihood or of reconstructions, at most.
         k: Neighbours in precision, recall, density and coverage.
         seed: Seed of samples and choices.
+        floors: Whether real images are measured against real ones as well.
     """
 
     test: Dataset | None
@@ -51,6 +52,7 @@ class Comparison:
     n_scored: int = MOST_REAL
     k: int = 5
     seed: int = 0
+    floors: bool = True
 
     @cached_property
     def fake(self) -> Tensor:
@@ -89,12 +91,14 @@ class Comparison:
     @cached_property
     def floor_images(self) -> Tensor | None:
         """As many training images as there are samples, uint8; None without a training split."""
-        return None if self.train is None else real_images(self.train, n=self.n_fake, seed=self.seed)
+        return None if self.train is None or not self.floors else real_images(self.train, n=self.n_fake, seed=self.seed)
 
     @cached_property
     def floor_features(self) -> Tensor | None:
         """Features of these training images; None without a training split."""
-        return None if self.train is None else real_features(self.train, self._net, n=self.n_fake, seed=self.seed)
+        if self.train is None or not self.floors:
+            return None
+        return real_features(self.train, self._net, n=self.n_fake, seed=self.seed)
 
     @cached_property
     def train_points(self) -> tuple[Tensor, Tensor, Tensor, str]:

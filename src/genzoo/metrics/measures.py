@@ -174,6 +174,20 @@ def two_samples(c: Comparison) -> list[Record]:
     ]
 
 
+def variety(c: Comparison) -> list[Record]:
+    """Total variance of the samples' features over that of real images: a cheap sign of collapse."""
+    start, net = time.time(), _net(c)
+    real = float(c.real_features.double().var(0).sum())
+    if not real > 0:
+        raise UserError(
+            f"all {len(c.real_features)} real images have the same features; there is no variety to compare with"
+        )
+    value = float(c.fake_features.double().var(0).sum()) / real
+    floor = None if c.floor_features is None else float(c.floor_features.double().var(0).sum()) / real
+    words = f"total variance of {net.name} features of samples over that of real images; well below 1 is collapse"
+    return [c.record(_on("variety", net), value, words, start, floor=floor, n_floor=_count(c.floor_features))]
+
+
 def bins(c: Comparison) -> list[Record]:
     """Share of bins that samples fill too often or too rarely."""
     start, net = time.time(), _net(c)
@@ -301,6 +315,7 @@ def table() -> dict[str, Measure]:
             Measure("frechet", "Fréchet distance of features: FLD or FID", frechet),
             Measure("kid", "kernel distance of features, unbiased", kernel),
             Measure("prdc", "precision, recall, density, coverage", neighbourhoods),
+            Measure("variety", "variance of features over that of real images", variety),
             Measure("prd", "precision and recall for distributions: two F-scores", curve),
             Measure("c2st", "accuracy of classifiers that tell samples from data", two_samples),
             Measure("ndb", "share of bins that samples fill too often or too rarely", bins),

@@ -16,8 +16,9 @@ from genzoo.core.pictures import grid, save_png, to_uint8
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings
+from genzoo.metrics.choice import applies, lacks, network_for
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.extractors import Extractor, available, default_extractor, extractor
+from genzoo.metrics.extractors import Extractor
 from genzoo.metrics.measures import Measure, choose, table
 from genzoo.metrics.neighbours import nearest
 from genzoo.metrics.records import Record
@@ -41,8 +42,6 @@ from genzoo.use.source import Source, name_of, open_system, run_path
 MOST, SHOWN = 10_000, 64
 NEIGHBOURS, SUSPECTS, LOOKED_AT = 5, 8, 500
 """The picture of neighbours: columns, rows, and samples of which the rows are the nearest to the training images."""
-DIGIT_LIKE = ("mnist", "digits", "garments")
-"""Data that the bundled feature networks were made for; on other images their distance would mean nothing."""
 
 
 @torch.no_grad()
@@ -116,7 +115,7 @@ def evaluate(
     else:
         test, train = _open(system, given, data, about_data, found["notes"])
         found |= {"data": test.name, "split": test.split, "examples": len(test)}
-    net, why_no_net = _network(extractor, test)
+    net, why_no_net = network_for(extractor, test)
     compared = Comparison(test=test, train=train, net=net, system=system, k=k, n_real=n_real, seed=seed)
     if given is not None:
         compared.given = given.images if n is None else given.images[:n]
@@ -151,44 +150,6 @@ def _open(
     return test, train
 
 
-def _network(wanted: str | Extractor | None, test: Dataset | None) -> tuple[Extractor | None, str]:
-    """The feature network, or why there is none."""
-    if isinstance(wanted, Extractor):
-        return wanted, ""
-    if wanted:
-        return extractor(wanted), ""
-    if test is None or "image" not in test.fields:
-        return None, "there are no plain images to compare with"
-    shape = tuple(test.facts()["shape"])
-    gray = shape[0] == 1 and max(shape[1:]) <= 40
-    if gray and any(word in test.name for word in DIGIT_LIKE):
-        return default_extractor(test.name, shape), ""
-    if available()["inception"]:
-        return extractor("inception"), ""
-    return None, (
-        "no feature network suits these images: put the Inception weights where GENZOO_WEIGHTS says (docs/evaluate.md), or give extractor="
-    )
-
-
-def _applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> str | None:
-    """None where a measure can be taken; "" where it is beside the point; else why it cannot."""
-    if not set(m.needs) <= set(able):
-        return ""
-    if m.name in ("nll", "iwae"):
-        return None if c.test is not None and {"image", "points"} & set(c.test.fields) else ""
-    if c.test is None or "image" not in c.test.fields:
-        return ""
-    if c.test.settings.binarize == "dynamic":
-        return "dynamically binarised images differ in every pass; give binarize=static"
-    if m.images and len(c.test) < 2:
-        return ""
-    if (m.features or m.name == "ppl") and c.net is None:
-        return why_no_net
-    if m.classifier and (c.net is None or c.net.logits is None):
-        return ""
-    return "" if m.train and c.train is None else None
-
-
 def _measure(
     c: Comparison,
     wanted: list[Measure] | None,
@@ -201,11 +162,11 @@ def _measure(
     """Choose, estimate, take."""
     taken = []
     for m in wanted or [m for m in table().values() if m.default]:
-        reason = _applies(m, c, able, why_no_net)
+        reason = applies(m, c, able, why_no_net)
         if reason is None:
             taken.append(m)
         elif wanted:
-            raise UserError(f"{m.name}: not for {found['system']}: {reason or _lacks(m, c, able)}")
+            raise UserError(f"{m.name}: not for {found['system']}: {reason or lacks(m, able)}")
         elif reason:
             found["not_measured"][m.name] = reason
     c.n, c.n_scored = _numbers(c, taken, n, say)
@@ -222,15 +183,6 @@ def _measure(
         for r in records:
             found["measures"][r.measure] = r.to_json()
         say(f"{m.name}: {', '.join(_word(r) for r in records)} ({words(max(r.seconds or 0.0 for r in records))})")
-
-
-def _lacks(m: Measure, c: Comparison, able: Sequence[str]) -> str:
-    missing = [cap for cap in m.needs if cap not in able]
-    if missing:
-        return f"it has no capability '{missing[0]}'"
-    if m.classifier:
-        return "the feature network is no classifier of these classes"
-    return "the data have no examples of the kind it takes"
 
 
 def _word(r: Record) -> str:
