@@ -14,6 +14,8 @@ import functools
 import torch
 from torch import Tensor
 
+from genzoo.metrics.inputs import checked, checked_pair
+
 
 class Moments:
     """Number, mean and scatter of feature vectors, gathered in one pass over any number of batches.
@@ -35,12 +37,12 @@ class Moments:
         return cls(features.shape[1]).update(features)
 
     def update(self, features: Tensor) -> Moments:
-        """Take in features [N, D]; returns itself."""
-        if features.ndim != 2 or features.shape[1] != len(self.mean):
-            raise ValueError(
-                f"moments of {len(self.mean)} features take [N, {len(self.mean)}], not {tuple(features.shape)}"
-            )
-        x = features.detach().to("cpu", torch.float64)
+        """Take in features [N, D]; returns itself.
+
+        Raises:
+            UserError: Another number of features, or NaN or infinite values.
+        """
+        x = checked(features, at_least=0, dims=len(self.mean)).to("cpu", torch.float64)
         other = Moments(x.shape[1])
         if len(x):
             other.n, other.mean = len(x), x.mean(0)
@@ -84,22 +86,41 @@ def frechet_from_moments(a: Moments, reference: Moments) -> float:
     return _distance(a.mean, reference.mean, traces, overlap)
 
 
+def frechet_to_reference(features: Tensor, reference: Moments) -> float:
+    """Return the squared Fréchet distance of features [N, D] to a reference whose factorisation is kept for the next call.
+
+    With fewer examples than features the covariance is never formed: the overlap is the nuclear norm of the [N, D] product of the
+    centred features with the reference's half.
+    """
+    x = checked(features, at_least=2, dims=len(reference.mean)).to("cpu", torch.float64)
+    if len(x) >= x.shape[1]:
+        return frechet_from_moments(Moments.of(x), reference)
+    mean, x = _standard(x)
+    traces = x.square().sum() + reference.covariance.trace()
+    return _distance(mean, reference.mean, traces, torch.linalg.svdvals(x @ reference.half).sum())
+
+
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Return the squared Fréchet distance between features [N, D] and [M, D] (the number that FID and FLD report).
 
     With fewer examples than features on both sides it comes from the singular values of the [N, M] cross-Gram matrix: exact, and
-    several times faster than any [D, D] factorisation.
+    several times faster than any [D, D] factorisation. A set of identical images has covariance 0: the distance is then
+    |μ₁ − μ₂|² + tr Σ of the other set.
+
+    Raises:
+        UserError: Shapes that do not fit, fewer than two examples on a side, NaN or infinite values.
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"features must be [N, D] and [M, D], not {tuple(a.shape)} and {tuple(b.shape)}")
-    if min(len(a), len(b)) < 2:
-        raise ValueError(f"a covariance needs at least two examples on each side, there are {len(a)} and {len(b)}")
+    a, b = checked_pair(a, b, ("the first features", "the second features"))
     if max(len(a), len(b)) >= a.shape[1]:
         return frechet_from_moments(Moments.of(a), Moments.of(b))
-    x, y = (f.detach().to("cpu", torch.float64) for f in (a, b))
-    mean_x, mean_y = x.mean(0), y.mean(0)
-    x, y = (x - mean_x) / (len(x) - 1) ** 0.5, (y - mean_y) / (len(y) - 1) ** 0.5
-    return _distance(mean_x, mean_y, x.square().sum() + y.square().sum(), torch.linalg.svdvals(x @ y.T).sum())
+    (mean_a, x), (mean_b, y) = (_standard(f.to("cpu", torch.float64)) for f in (a, b))
+    return _distance(mean_a, mean_b, x.square().sum() + y.square().sum(), torch.linalg.svdvals(x @ y.T).sum())
+
+
+def _standard(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean, and centred rows over √(n − 1), whose Gram matrix is the covariance."""
+    mean = x.mean(0)
+    return mean, (x - mean) / (len(x) - 1) ** 0.5
 
 
 def _distance(mean_a: Tensor, mean_b: Tensor, traces: Tensor, overlap: Tensor) -> float:

@@ -13,7 +13,11 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from genzoo.core.errors import UserError
+from genzoo.metrics.inputs import checked
+
 RING_SIGMA, GRID_SIGMA = 0.01, 0.05
+MIXTURE_SAMPLES = 2_500
 STACKED_SAMPLES = 26_000
 
 
@@ -47,7 +51,13 @@ def mode_counts(points: Tensor, centres: Tensor, sigma: float) -> dict[str, floa
     Returns:
         `modes` covered, `high_quality` share of samples within 3σ, and over the high-quality samples' histogram of modes
         `reverse_kl` = KL(p || uniform) and `jsd` in nats (NaN without any such sample); `n`.
+
+    Raises:
+        UserError: No points [N, D] of the modes' dimension, NaN or infinite ones (a model that diverged), or σ not positive.
     """
+    points = checked(points, "points", at_least=1, dims=centres.shape[1])
+    if not sigma > 0:
+        raise UserError(f"sigma must be more than 0, not {sigma}")
     distance = torch.cdist(points.double().cpu(), centres.double(), compute_mode="donot_use_mm_for_euclid_dist")
     best, which = distance.min(1)
     good = which[best <= 3 * sigma]
@@ -59,6 +69,16 @@ def mode_counts(points: Tensor, centres: Tensor, sigma: float) -> dict[str, floa
         "jsd": jsd_to_uniform(histogram),
         "n": len(points),
     }
+
+
+def ring_report(points: Tensor) -> dict[str, float]:
+    """Score samples [N, 2] against the ring of 8 modes; the papers take `MIXTURE_SAMPLES`. Returns what `mode_counts` does."""
+    return mode_counts(points, ring_modes(), RING_SIGMA)
+
+
+def grid_report(points: Tensor) -> dict[str, float]:
+    """Score samples [N, 2] against the 5 x 5 grid; the papers take `MIXTURE_SAMPLES`. Returns what `mode_counts` does."""
+    return mode_counts(points, grid_modes(), GRID_SIGMA)
 
 
 def kl_to_uniform(histogram: Tensor) -> float:
@@ -91,9 +111,12 @@ def stacked_modes(images: Tensor, classify: Callable[[Tensor], Tensor], *, digit
     Returns:
         `modes` (of digits³), `kl` = KL(p || uniform) in nats, `n`, and `ideal_kl`, what perfectly uniform samples of this
         number have on average: (K − 1) / 2n.
+
+    Raises:
+        UserError: No uint8 images [N, 3, H, W].
     """
-    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
-        raise ValueError(f"Stacked-MNIST samples are uint8 [N, 3, H, W], not {images.dtype} {tuple(images.shape)}")
+    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8 or not len(images):
+        raise UserError(f"Stacked-MNIST samples are uint8 [N, 3, H, W], not {images.dtype} {tuple(images.shape)}")
     read = torch.stack([classify(images[:, c : c + 1]).argmax(1).cpu() for c in range(3)], 1)
     code = (read * torch.tensor([digits**2, digits, 1])).sum(1)
     histogram = torch.bincount(code, minlength=digits**3)

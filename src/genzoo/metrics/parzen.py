@@ -13,6 +13,9 @@ import math
 import torch
 from torch import Tensor
 
+from genzoo.core.errors import UserError
+from genzoo.metrics.inputs import checked_pair
+
 SIGMAS = tuple(10 ** (-1 + i / 9) for i in range(10))
 
 
@@ -25,13 +28,19 @@ def parzen_log_prob(samples: Tensor, points: Tensor, sigma: float, *, chunk: int
         points: [M, ...].
         sigma: Standard deviation of every kernel.
         chunk: Points at a time; memory is chunk · N.
+
+    Raises:
+        UserError: Samples and points of different size, none of either, NaN or infinite values, or σ not positive.
     """
+    if not sigma > 0:
+        raise UserError(f"sigma must be more than 0, not {sigma}")
+    samples, points = checked_pair(samples.flatten(1), points.flatten(1), ("samples", "points"), at_least=1)
     # Distances by one matrix product in float64: |x|² + |y|² − 2xy loses half of float32's digits at these bandwidths.
-    s = samples.detach().flatten(1).cpu().double()
+    s = samples.cpu().double()
     squares = s.square().sum(1)
     constant = math.log(len(s)) + s.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
     parts = []
-    for x in points.detach().flatten(1).cpu().split(chunk):
+    for x in points.cpu().split(chunk):
         x = x.double()
         distance = torch.addmm(squares, x, s.T, alpha=-2).add_(x.square().sum(1, keepdim=True)).clamp_(min=0)
         parts.append(torch.logsumexp(distance.mul_(-0.5 / sigma**2), 1) - constant)
@@ -49,9 +58,14 @@ def parzen(samples: Tensor, validation: Tensor, test: Tensor, sigmas: tuple[floa
     Args:
         samples: [N, ...] in [0, 1].
         validation: [V, ...] in [0, 1], not among the test points.
-        test: [M, ...] in [0, 1].
+        test: [M, ...] in [0, 1], M ≥ 2.
         sigmas: Bandwidths to choose from.
+
+    Raises:
+        UserError: What `parzen_log_prob` refuses, or a single test point.
     """
+    if len(test) < 2:
+        raise UserError(f"a standard error needs at least two test points, there are {len(test)}")
     sigma = choose_sigma(samples, validation, sigmas)
     values = parzen_log_prob(samples, test, sigma)
     return {

@@ -1,7 +1,8 @@
 """Precision, recall, density and coverage: fidelity and variety apart, from nearest neighbours of features.
 
 Kynkäänniemi et al. (arXiv:1904.06991) and Naeem et al. (arXiv:2002.09797). A point is inside a neighbourhood when its distance is at most
-the radius (≤, so that copies of points with a duplicate count), which is the papers' own definition.
+the radius (≤, so that copies of points with a duplicate count), which is the papers' own definition; distances that differ by no more
+than float32's round-off are ties. Distances come in blocks of a matrix that is never whole, each symmetric one computed once.
 """
 
 from __future__ import annotations
@@ -9,52 +10,76 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genzoo.core.errors import UserError
+from genzoo.metrics.inputs import centred_pair, checked_pair, round_off, squared_distances
+
 
 @torch.no_grad()
-def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 1000) -> dict[str, float]:
+def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 2000) -> dict[str, float]:
     """Return precision, recall, density and coverage of features.
+
+    * precision: share of fakes inside any real neighbourhood; recall: share of reals inside any fake neighbourhood;
+    * density: real neighbourhoods that a fake is inside of, over k (can be more than 1);
+    * coverage: share of real neighbourhoods with a fake inside. Equal distributions reach 1 − (1/2)ᵏ and not 1 at equal numbers.
 
     Args:
         fake: Features of generated images [N, D].
         real: Features of real images [M, D].
         k: Neighbours that make a radius (3 in Kynkäänniemi et al., 5 in Naeem et al.).
-        chunk: Rows of a distance matrix at a time.
+        chunk: Side of a block of the distance matrix; memory is chunk².
+
+    Raises:
+        UserError: Shapes that do not fit, no more than k examples on a side, NaN or infinite values.
     """
-    if min(len(fake), len(real)) <= k:
-        raise ValueError(
-            f"k={k} neighbours need more than {k} examples on each side, there are {len(fake)} and {len(real)}"
+    fake, real = checked_pair(fake, real)
+    if k < 1 or min(len(fake), len(real)) <= k:
+        raise UserError(
+            f"k={k} neighbours need k ≥ 1 and more than k examples on each side, there are {len(fake)} and {len(real)}"
         )
-    fake, real = fake.float(), real.float()
-    real_radius, fake_radius = radii(real, k, chunk), radii(fake, k, chunk)
-    inside_real = torch.zeros(len(fake))  # how many real neighbourhoods each fake is in
-    recalled = torch.zeros(len(real), dtype=torch.bool)
-    covered = torch.zeros(len(real), dtype=torch.bool)
-    for start in range(0, len(real), chunk):
-        rows = slice(start, start + chunk)
-        d = _squared(real[rows], fake)
-        inside = d <= real_radius[rows, None]
-        inside_real += inside.sum(0)
-        covered[rows] = inside.any(1)
-        recalled[rows] = (d <= fake_radius[None]).any(1)
+    fake, real = centred_pair(fake, real)
+    real_reach = radii(real, k, chunk) + round_off(real)
+    fake_reach = radii(fake, k, chunk) + round_off(fake)
+    inside_real = torch.zeros(
+        len(fake), dtype=torch.long, device=fake.device
+    )  # real neighbourhoods that each fake is in
+    recalled = torch.zeros(len(real), dtype=torch.bool, device=fake.device)
+    covered = torch.zeros_like(recalled)
+    for i in range(0, len(real), chunk):
+        for j in range(0, len(fake), chunk):
+            rows, columns = slice(i, i + chunk), slice(j, j + chunk)
+            d = squared_distances(real[rows], fake[columns])
+            inside = d <= real_reach[rows, None]
+            inside_real[columns] += inside.sum(0)
+            covered[rows] |= inside.any(1)
+            recalled[rows] |= (d <= fake_reach[None, columns]).any(1)
     return {
-        "precision": float((inside_real > 0).float().mean()),
-        "recall": float(recalled.float().mean()),
-        "density": float(inside_real.mean()) / k,
-        "coverage": float(covered.float().mean()),
+        "precision": float((inside_real > 0).double().mean()),
+        "recall": float(recalled.double().mean()),
+        "density": float(inside_real.double().mean()) / k,
+        "coverage": float(covered.double().mean()),
         "k": k,
+        "n_fake": len(fake),
+        "n_real": len(real),
     }
 
 
-def radii(x: Tensor, k: int, chunk: int = 1000) -> Tensor:
-    """Return the squared distance of every row to its k-th nearest other row, float32 [N]."""
-    out = torch.empty(len(x))
-    for start in range(0, len(x), chunk):
-        d = _squared(x[start : start + chunk], x)
-        rows = torch.arange(len(d))
-        d[rows, start + rows] = 0  # exactly, or round-off would let a point be its own neighbour
-        out[start : start + len(d)] = d.kthvalue(k + 1, dim=1).values
-    return out
+@torch.no_grad()
+def radii(x: Tensor, k: int, chunk: int = 2000) -> Tensor:
+    """Return the squared distance of every row to its k-th nearest other row, [N], in the dtype of `x`."""
+    best = torch.full((len(x), k), torch.inf, dtype=x.dtype, device=x.device)
 
+    def take(rows: slice, d: Tensor) -> None:
+        near = d.topk(min(k, d.shape[1]), dim=1, largest=False).values
+        best[rows] = torch.cat([best[rows], near], 1).topk(k, dim=1, largest=False).values
 
-def _squared(a: Tensor, b: Tensor) -> Tensor:
-    return torch.addmm(a.square().sum(1, keepdim=True) + b.square().sum(1), a, b.T, alpha=-2).clamp_(min=0)
+    for i in range(0, len(x), chunk):
+        rows = slice(i, i + chunk)
+        d = squared_distances(x[rows], x[rows])
+        d.fill_diagonal_(torch.inf)  # no row is its own neighbour, whatever round-off says of its distance to itself
+        take(rows, d)
+        for j in range(i + chunk, len(x), chunk):
+            columns = slice(j, j + chunk)
+            d = squared_distances(x[rows], x[columns])
+            take(rows, d)
+            take(columns, d.T.contiguous())
+    return best.max(1).values

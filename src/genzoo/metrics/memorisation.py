@@ -1,0 +1,121 @@
+"""Is a model making examples or copying its training set? Distances to the training set, against those of held-out data.
+
+Held-out examples tell how near new examples of the same distribution lie to the training set. Fakes that lie nearer are copies:
+
+* C_T (Meehan, Chaudhuri and Dasgupta, arXiv:2004.05675): the Mann-Whitney z of "a fake is farther from the training set than a held-out
+  example", in cells of the training set, averaged by their share of held-out examples. Far below 0: copying; about 0: as it should be; far
+  above 0: too far away (underfitting). Under H0 it is standard normal in one cell.
+* authenticity (Alaa et al., arXiv:2102.08921): the share of fakes whose nearest training example is no nearer to them than that example is
+  to its own nearest other training example.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from genzoo.core.errors import UserError
+from genzoo.metrics.inputs import checked_pair
+from genzoo.metrics.kmeans import kmeans
+from genzoo.metrics.neighbours import nearest_rows
+from genzoo.metrics.outliers import auroc
+
+
+def mann_whitney_z(first: Tensor, second: Tensor) -> float:
+    """Return z of the Mann-Whitney test: positive where values of `first` are larger than those of `second`; ties count half.
+
+    U is compared with its mean nm/2 and its standard deviation √(nm(n + m + 1) / 12) under H0, which is a little too large where there
+    are many ties. Where all values are tied z is 0.
+
+    Args:
+        first: Values [n].
+        second: Values [m].
+
+    Raises:
+        UserError: A set is empty or has NaN.
+    """
+    n, m = first.numel(), second.numel()
+    if not n or not m or bool(first.isnan().any()) or bool(second.isnan().any()):
+        raise UserError("the Mann-Whitney test takes two sets of values, not empty and without NaN")
+    u = auroc(second, first) * n * m
+    return (u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
+
+
+def data_copying(
+    fake: Tensor, train: Tensor, test: Tensor, *, cells: int = 3, least: int = 20, seed: int = 0, chunk: int = 2000
+) -> dict[str, Any]:
+    """Return C_T, and the z of every cell.
+
+    Args:
+        fake: Features of samples [N, D].
+        train: Features of what the model was trained on [T, D].
+        test: Features of held-out data [M, D].
+        cells: Cells, by k-means of the training set; 1 is the plain test.
+        least: A cell with fewer fakes, or fewer held-out examples, is left out.
+        seed: Seed of k-means.
+        chunk: Side of a block of a distance matrix.
+
+    Returns:
+        `value` = C_T; `cells`, for each the `z`, and the numbers of `fake` and `test` examples (z None where left out); `share`, the
+        probability that a fake is farther from the training set than a held-out example (½ is ideal); the median distances `fake`
+        and `test`; `copies`, the share of fakes at distance 0.
+
+    Raises:
+        UserError: No cell has enough examples, shapes that do not fit, NaN or infinite values.
+    """
+    fake, train = checked_pair(fake, train, ("fake features", "training features"), at_least=1)
+    test, _ = checked_pair(test, train, ("test features", "training features"), at_least=1)
+    distance_fake, _ = nearest_rows(fake, train, chunk=chunk)
+    distance_test, _ = nearest_rows(test, train, chunk=chunk)
+    clusters = kmeans(train, cells, seed=seed)
+    cell_fake, cell_test = clusters.assign(fake), clusters.assign(test)
+    rows: list[dict[str, Any]] = []
+    weighted = weight = 0.0
+    for cell in range(cells):
+        f, t = distance_fake[cell_fake == cell], distance_test[cell_test == cell]
+        enough = min(len(f), len(t)) >= max(least, 1)
+        z = mann_whitney_z(f, t) if enough else None
+        rows.append({"z": z, "fake": len(f), "test": len(t)})
+        if z is not None:
+            weighted, weight = weighted + len(t) * z, weight + len(t)
+    if not weight:
+        raise UserError(
+            f"none of {cells} cells has {least} fake and {least} test examples; fakes by cell {[r['fake'] for r in rows]}, test "
+            f"{[r['test'] for r in rows]}: use fewer cells or more examples"
+        )
+    return {
+        "value": weighted / weight,
+        "cells": rows,
+        "share": auroc(distance_test, distance_fake),
+        "fake": float(distance_fake.median()),
+        "test": float(distance_test.median()),
+        "copies": float((distance_fake == 0).double().mean()),
+        "n_fake": len(fake),
+        "n_train": len(train),
+        "n_test": len(test),
+        "seed": seed,
+    }
+
+
+def authenticity(fake: Tensor, train: Tensor, *, chunk: int = 2000) -> dict[str, float]:
+    """Return AuthPct: the per cent of fakes that are not suspiciously near to a training example: `value`, binomial `se`, `n_fake`.
+
+    A fake is authentic when its distance to the nearest training example is at least that example's distance to its own nearest other
+    training example. Fresh data are near 50 % or above; copies are at 0. Compare with the number of held-out data.
+
+    Args:
+        fake: Features [N, D].
+        train: Features [T, D], T ≥ 2.
+        chunk: Side of a block of a distance matrix.
+
+    Raises:
+        UserError: Fewer than two training examples, shapes that do not fit, NaN or infinite values.
+    """
+    fake, train = checked_pair(fake, train, ("fake features", "training features"), at_least=1)
+    own, _ = nearest_rows(train, train, leave_one_out=True, chunk=chunk)
+    distance, where = nearest_rows(fake, train, chunk=chunk)
+    authentic = (distance >= own[where]) & (distance > 0)  # a copy of a duplicated example is a copy
+    share = float(authentic.double().mean())
+    return {"value": 100 * share, "se": 100 * math.sqrt(share * (1 - share) / len(fake)), "n_fake": len(fake)}

@@ -1,0 +1,109 @@
+"""Perceptual path length: how fast images change along a path through the latent space.
+
+    PPL = E d( G(ψ(z₁, z₂; t)), G(ψ(z₁, z₂; t + ε)) ) / ε²         (Karras et al., arXiv:1812.04948, section 4.1)
+
+for any decoder, any latent draw and any squared distance d (LPIPS in the paper, whose values compare only with its own).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from genzoo.core.errors import UserError
+
+
+def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Return a + t (b − a) for [N, ...] and t [N]."""
+    t = t.view(-1, *[1] * (a.ndim - 1)).to(a)
+    return a + t * (b - a)
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Return points on the great circles from a to b, [N, ...], at t [N]; lengths go linearly from |a| to |b|.
+
+    Where the two point the same way (or one is zero) the path is straight; where they are opposite it has no direction and is straight
+    as well.
+    """
+    x, y = a.flatten(1).double(), b.flatten(1).double()
+    nx, ny = x.norm(dim=1, keepdim=True), y.norm(dim=1, keepdim=True)
+    u, v = x / nx.clamp(min=1e-300), y / ny.clamp(min=1e-300)
+    cosine = (u * v).sum(1, keepdim=True).clamp(-1, 1)
+    angle, s = cosine.acos(), t.view(-1, 1).to(x)
+    across = v - cosine * u  # the part of v at a right angle to u, of length sin(angle)
+    size = across.norm(dim=1, keepdim=True)
+    arc = (s * angle).cos() * u + (s * angle).sin() * across / size.clamp(min=1e-300)
+    straight = (size < 1e-9) | (nx == 0) | (ny == 0)
+    out = torch.where(straight, x + s * (y - x), arc * (nx + s * (ny - nx)))
+    return out.view_as(a).to(a.dtype)
+
+
+PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"lerp": lerp, "slerp": slerp}
+
+
+@torch.no_grad()
+def path_length(
+    decode: Callable[[Tensor], Tensor],
+    latent: Callable[[int, Generator], Tensor],
+    distance: Callable[[Tensor, Tensor], Tensor],
+    *,
+    n: int = 10_000,
+    path: Literal["lerp", "slerp"] = "slerp",
+    sampling: Literal["full", "end"] = "full",
+    epsilon: float = 1e-4,
+    discard: tuple[float, float] = (0.01, 0.99),
+    batch: int = 100,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return the mean of d / ε² over random short steps: `value`, `se`, and the numbers behind it.
+
+    Args:
+        decode: Latents [B, ...] to images, without randomness of its own.
+        latent: (B, generator) to latents [B, ...].
+        distance: Two batches of images to squared distances [B].
+        n: Paths.
+        path: "slerp" for latents on (or near) a sphere, as Gaussian ones; "lerp" for others, as StyleGAN's w.
+        sampling: "full": t uniform on the path; "end": t = 0.
+        epsilon: Length of the step, of the path's 1. Too small, and float32 images do not change.
+        discard: Quantiles outside which values are left out before the mean, as the paper does; (0, 1) keeps all.
+        batch: Paths at a time.
+        seed: Seed of latents and places.
+
+    Returns:
+        `value` and `se` of the kept values; `mean_all`, without discarding; `median`; `kept`, `n`, `epsilon`.
+
+    Raises:
+        UserError: A choice that does not exist, ε or quantiles out of range, fewer than two paths, distances that are not [B], negative,
+            NaN or infinite.
+    """
+    if path not in PATHS or sampling not in ("full", "end"):
+        raise UserError(f"path is one of {', '.join(PATHS)} and sampling full or end, not {path} and {sampling}")
+    low, high = discard
+    if n < 2 or batch < 1 or not 0 < epsilon < 1 or not 0 <= low < high <= 1:
+        raise UserError(
+            f"n ≥ 2, batch ≥ 1, 0 < epsilon < 1 and 0 ≤ low < high ≤ 1 are needed, not {n}, {batch}, {epsilon}, {discard}"
+        )
+    g = torch.Generator().manual_seed(seed)
+    parts = []
+    for start in range(0, n, batch):
+        size = min(batch, n - start)
+        a, b = latent(size, g), latent(size, g)
+        t = torch.rand(size, generator=g, dtype=torch.float64) if sampling == "full" else torch.zeros(size).double()
+        # One batch through the decoder: batch statistics, if it has any, are then those of both ends.
+        both = decode(torch.cat([PATHS[path](a, b, t), PATHS[path](a, b, t + epsilon)]))
+        d = distance(*both.chunk(2)).detach().double().cpu()
+        if d.shape != (size,) or not bool(d.isfinite().all()) or bool((d < 0).any()):
+            raise UserError(f"the distance must give {size} finite values of at least 0, it gave {tuple(d.shape)}")
+        parts.append(d / epsilon**2)
+    values = torch.cat(parts)
+    order = values.sort().values
+    kept = order[math.floor(low * (n - 1)) : math.ceil(high * (n - 1)) + 1]
+    se = float(kept.std()) / math.sqrt(len(kept)) if len(kept) > 1 else math.nan
+    return {
+        "value": float(kept.mean()), "se": se, "mean_all": float(values.mean()), "median": float(values.median()),
+        "kept": len(kept), "n": n, "epsilon": epsilon, "seed": seed,
+    }  # fmt: skip

@@ -1,0 +1,198 @@
+"""Likeness of pairs of images: PSNR, SSIM, MS-SSIM, L1 and L2; and MS-SSIM between samples as a measure of variety.
+
+Every value is of one image: PSNR of a batch is the mean of its images' PSNRs and never the PSNR of the pooled error, SSIM averages the
+part of its map that needs no padding, and the range of the data is given and never guessed from them.
+
+    SSIM = (2 μₓμᵧ + c₁)(2 σₓᵧ + c₂) / ((μₓ² + μᵧ² + c₁)(σₓ² + σᵧ² + c₂)),   c₁ = (0.01 R)², c₂ = (0.03 R)²    (Wang et al. 2004)
+
+with the moments under a Gaussian window of 11 pixels and σ 1.5. MS-SSIM multiplies powers of the contrast-structure terms at halved sizes
+with the luminance term of the last (Wang, Simoncelli and Bovik 2003).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genzoo.core.errors import UserError
+
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of MS-SSIM's five scales, the full size first."""
+
+
+def _pair(a: Tensor, b: Tensor, data_range: float) -> None:
+    if a.ndim != 4 or a.shape != b.shape or not a.numel():
+        raise UserError(
+            f"two batches of images [N, C, H, W] of one shape are needed, not {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+    if not data_range > 0:
+        raise UserError(f"data_range must be more than 0, not {data_range}: 255 for uint8, 2 for [-1, 1], 1 for [0, 1]")
+    bad = sum(int((~x.isfinite()).flatten(1).any(1).sum()) for x in (a, b))
+    if bad:
+        raise UserError(f"{bad} images hold NaN or infinite values")
+
+
+def psnr(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
+    """Return the peak signal-to-noise ratio of every pair in dB, float64 [N]: 10 log₁₀ (R² / MSE); infinite for equal images.
+
+    Args:
+        a: Images [N, C, H, W].
+        b: As many.
+        data_range: R, the largest possible difference: 255 for uint8, 2 for [-1, 1].
+
+    Raises:
+        UserError: Shapes that differ, NaN or infinite values, or a range that is not positive.
+    """
+    _pair(a, b, data_range)
+    return 10 * (data_range**2 / (a.double() - b.double()).square().flatten(1).mean(1)).log10()
+
+
+def l1_percent(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
+    """Return the mean absolute difference of every pair in per cent of the range, float64 [N]."""
+    _pair(a, b, data_range)
+    return 100 * ((a.double() - b.double()) / data_range).abs().flatten(1).mean(1)
+
+
+def l2_percent(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
+    """Return the mean squared difference of every pair in per cent of the squared range, float64 [N] (arXiv:1604.07379, table 1)."""
+    _pair(a, b, data_range)
+    return 100 * ((a.double() - b.double()) / data_range).square().flatten(1).mean(1)
+
+
+def _window(size: int, sigma: float) -> Tensor:
+    x = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    w = (-0.5 * (x / sigma) ** 2).exp()
+    return w / w.sum()
+
+
+def _terms(a: Tensor, b: Tensor, data_range: float, window: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM and its contrast-structure part, each averaged over the valid region and the channels, [N]."""
+    n, c = a.shape[:2]
+    x, y = (t.reshape(n * c, 1, *t.shape[2:]) for t in (a, b))
+    stacked = torch.cat([x, y, x * x, y * y, x * y])
+    stacked = F.conv2d(F.conv2d(stacked, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    mx, my, xx, yy, xy = stacked.chunk(5)
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    structure = (2 * (xy - mx * my) + c2) / ((xx - mx * mx) + (yy - my * my) + c2)
+    whole = structure * (2 * mx * my + c1) / (mx * mx + my * my + c1)
+    return whole.view(n, -1).mean(1), structure.view(n, -1).mean(1)
+
+
+@torch.no_grad()
+def ssim(a: Tensor, b: Tensor, *, data_range: float, window: int = 11, sigma: float = 1.5, chunk: int = 64) -> Tensor:
+    """Return the structural similarity of every pair, float64 [N]: 1 for equal images. Colours are averaged.
+
+    Args:
+        a: Images [N, C, H, W].
+        b: As many.
+        data_range: R: 255 for uint8, 2 for [-1, 1].
+        window: Side of the Gaussian window, odd.
+        sigma: Its standard deviation.
+        chunk: Pairs at a time.
+
+    Raises:
+        UserError: Images smaller than the window, shapes that differ, NaN or infinite values, or a range that is not positive.
+    """
+    _pair(a, b, data_range)
+    _check_window(window, sigma)
+    if min(a.shape[2:]) < window:
+        raise UserError(
+            f"images of {a.shape[2]}x{a.shape[3]} are smaller than the window of {window}; give a smaller window="
+        )
+    w = _window(window, sigma).to(a.device)
+    pairs = zip(a.split(chunk), b.split(chunk), strict=True)
+    return torch.cat([_terms(x.double(), y.double(), data_range, w)[0] for x, y in pairs])
+
+
+def _check_window(window: int, sigma: float) -> None:
+    if window < 1 or window % 2 == 0 or not sigma > 0:
+        raise UserError(f"the window must be odd and sigma more than 0, not {window} and {sigma}")
+
+
+@torch.no_grad()
+def ms_ssim(
+    a: Tensor, b: Tensor, *, data_range: float, scales: int = 5, window: int = 11, sigma: float = 1.5, chunk: int = 64
+) -> Tensor:
+    """Return the multi-scale structural similarity of every pair, float64 [N].
+
+    With fewer than five scales the first exponents are used, scaled to the sum 1. Negative terms count as 0.
+
+    Args:
+        a: Images [N, C, H, W].
+        b: As many.
+        data_range: R: 255 for uint8, 2 for [-1, 1].
+        scales: Sizes, each half of the one before: 1 to 5.
+        window: Side of the Gaussian window, odd.
+        sigma: Its standard deviation.
+        chunk: Pairs at a time.
+
+    Raises:
+        UserError: Images too small for the scales (the message says what would do), or what `ssim` refuses.
+    """
+    _pair(a, b, data_range)
+    _check_window(window, sigma)
+    if not 1 <= scales <= len(SCALES):
+        raise UserError(f"scales must be 1 to {len(SCALES)}, not {scales}")
+    side = min(a.shape[2:])
+    fits = sum(side // 2**s >= window for s in range(len(SCALES)))
+    if fits < scales:
+        advice = f"give scales={fits}" if fits else "give a smaller window="
+        raise UserError(
+            f"{scales} scales with a window of {window} need images of at least {window * 2 ** (scales - 1)} pixels a side, these "
+            f"are {a.shape[2]}x{a.shape[3]}: {advice}, or larger images"
+        )
+    w = _window(window, sigma).to(a.device)
+    powers = torch.tensor(SCALES[:scales], dtype=torch.float64)
+    powers = powers / powers.sum()
+    out = []
+    for x, y in zip(a.split(chunk), b.split(chunk), strict=True):
+        x, y = x.double(), y.double()
+        value = torch.ones(len(x), dtype=torch.float64, device=x.device)
+        for s in range(scales):
+            whole, structure = _terms(x, y, data_range, w)
+            value = value * (whole if s == scales - 1 else structure).clamp(min=0) ** float(powers[s])
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+        out.append(value)
+    return torch.cat(out)
+
+
+@torch.no_grad()
+def ms_ssim_diversity(
+    images: Tensor, *, data_range: float, pairs: int = 1000, scales: int = 5, window: int = 11, seed: int = 0
+) -> dict[str, float]:
+    """Return the mean MS-SSIM between different samples: the higher, the less variety (Odena et al., arXiv:1610.09585).
+
+    Made for the samples of one class; compare with the same number for real images.
+
+    Args:
+        images: Samples [N, C, H, W], N ≥ 2.
+        data_range: 255 for uint8, 2 for [-1, 1].
+        pairs: Random pairs; all of them where there are no more.
+        scales: As in `ms_ssim`.
+        window: As in `ms_ssim`.
+        seed: Seed of the pairs.
+
+    Returns:
+        `value`; `se` over pairs (pairs share images, so it is a little small); `pairs`, `n`, `scales`.
+    """
+    n = len(images)
+    if n < 2 or pairs < 1:
+        raise UserError(f"two images and one pair are needed at least, not {n} and {pairs}")
+    if n * (n - 1) // 2 <= pairs:
+        chosen = torch.tensor(list(itertools.combinations(range(n), 2)))
+    else:
+        g = torch.Generator().manual_seed(seed)
+        first = torch.randint(n, (pairs,), generator=g)
+        chosen = torch.stack([first, (first + torch.randint(1, n, (pairs,), generator=g)) % n], 1)
+    values = torch.cat(
+        [
+            ms_ssim(images[i], images[j], data_range=data_range, scales=scales, window=window)
+            for i, j in (part.unbind(1) for part in chosen.split(256))
+        ]
+    )
+    se = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {"value": float(values.mean()), "se": se, "pairs": len(values), "n": n, "scales": scales, "seed": seed}
