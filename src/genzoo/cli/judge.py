@@ -32,7 +32,7 @@ def evaluate(
         source: A run or an exported folder; or samples: a folder of images, an .npz or .npy file.
         data: What to score and to compare with: a name, a folder, an archive; the test part of the run's own data when not given.
         measures: Names separated by commas: nll, iwae, reconstruction, ppl, frechet, kid, prdc, variety, prd, c2st, ndb, score, memorisation,
-            diversity, swd; those that apply and are cheap when not given.
+            copying, diversity, swd; those that apply and are cheap when not given.
         n: Samples to draw and examples to score; at most 10,000, and what is affordable in minutes, when not given.
         n_real: Real images to compare with; at most 10,000 of the test part when not given.
         extractor: Feature network: lenet-mnist-v1, lenet-fashion-v1, inception, efficientnet-lite0, random, or a file of weights;

@@ -25,7 +25,7 @@ from genzoo.metrics.memorisation import authenticity, data_copying
 from genzoo.metrics.ndb import ndb
 from genzoo.metrics.prd import prd
 from genzoo.metrics.prdc import prdc
-from genzoo.metrics.records import Record
+from genzoo.metrics.records import Record, wilson
 from genzoo.metrics.scores import classifier_score
 from genzoo.metrics.similarity import ms_ssim_diversity
 from genzoo.metrics.sliced import pyramid_swd
@@ -113,20 +113,21 @@ def neighbourhoods(c: Comparison) -> list[Record]:
     start, net = time.time(), _net(c)
     got = prdc(c.fake_features, c.real_features, k=c.k)
     floor = {} if c.floor_features is None else prdc(c.floor_features, c.real_features, k=c.k)
-    words = {
+    meaning = {
         "precision": "share of samples inside a neighbourhood of real images",
         "recall": "share of real images inside a neighbourhood of samples",
         "density": "neighbourhoods of real images that a sample is in, over k",
         "coverage": "share of neighbourhoods of real images with a sample inside",
     }
     found = []
-    for name, text in words.items():
+    for name, text in meaning.items():
         n = c.n_fake if name == "precision" else len(c.real_features)
-        se = None if name == "density" else math.sqrt(got[name] * (1 - got[name]) / n)
+        share = name != "density"
+        words = f"{text}, k = {c.k} nearest neighbours by {net.name} features" + "; se binomial, radii as given" * share
         found.append(
             c.record(
-                _on(name, net), got[name], f"{text}, k = {c.k} nearest neighbours by {net.name} features; se binomial, radii as given",
-                start, better="higher", se=se, floor=floor.get(name), n_floor=_count(c.floor_features), k=c.k,
+                _on(name, net), got[name], words, start, better="higher", k=c.k, floor=floor.get(name), n_floor=_count(c.floor_features),
+                se=math.sqrt(got[name] * (1 - got[name]) / n) if share else None, interval=wilson(got[name], n) if share else None,
             )
         )  # fmt: skip
     return found
@@ -160,7 +161,7 @@ def two_samples(c: Comparison) -> list[Record]:
     found = [
         c.record(
             _on("C2ST", net), got["value"], words, start, better="lower", se=got["se"], floor=floor,
-            n_floor=_count(c.floor_features),
+            interval=wilson(got["value"], got["n"]), n_floor=_count(c.floor_features),
         )
     ]  # fmt: skip
     start = time.time()
@@ -228,31 +229,38 @@ def score(c: Comparison) -> list[Record]:
 
 
 def memory(c: Comparison) -> list[Record]:
-    """Whether samples lie nearer to the training images than fresh images do."""
+    """How many samples are not suspiciously near to a training image: AuthPct."""
     start = time.time()
     fake, train, test, points = c.train_points
     got = authenticity(fake, train)
     fresh = authenticity(test, train)["value"]
-    features = not points.startswith("pixels")
-    found = [
+    words = (
+        f"per cent of samples no nearer to a training image than that image is to another one, by {points} of {len(train):,} training images; "
+        "floor: the real images in place of the samples"
+    )
+    return [
         c.record(
-            "AuthPct", got["value"],
-            f"per cent of samples no nearer to a training image than that image is to another one, by {points} of {len(train):,} training "
-            "images; floor: the real images in place of the samples",
-            start, features=features, unit="%", se=got["se"], floor=fresh, n_train=len(train), points=points,
+            "AuthPct", got["value"], words, start, features=not points.startswith("pixels"), unit="%", se=got["se"], floor=fresh,
+            n_train=len(train), points=points,
         )
     ]  # fmt: skip
+
+
+def copying(c: Comparison) -> list[Record]:
+    """Whether samples are nearer to the training images than held-out images are: C_T."""
     start = time.time()
-    copying = data_copying(fake, train, test, seed=c.seed)
-    found.append(
+    fake, train, test, points = c.train_points
+    got = data_copying(fake, train, test, seed=c.seed)
+    words = (
+        f"Mann-Whitney z of distances to {len(train):,} training images by {points}, samples against real images: far below 0 is copying, "
+        "far above 0 is too far away"
+    )
+    return [
         c.record(
-            "C_T", copying["value"],
-            f"Mann-Whitney z of distances to {len(train):,} training images by {points}, samples against real images: far below 0 is copying, "
-            "far above 0 is too far away",
-            start, features=features, unit="z", copies=copying["copies"], share=copying["share"], n_train=len(train), points=points,
+            "C_T", got["value"], words, start, features=not points.startswith("pixels"), unit="z", copies=got["copies"],
+            share=got["share"], n_train=len(train), points=points,
         )
-    )  # fmt: skip
-    return found
+    ]  # fmt: skip
 
 
 def diversity(c: Comparison) -> list[Record]:
@@ -320,7 +328,14 @@ def table() -> dict[str, Measure]:
             Measure("c2st", "accuracy of classifiers that tell samples from data", two_samples),
             Measure("ndb", "share of bins that samples fill too often or too rarely", bins),
             Measure("score", "classifier score of the data's own classifier", score, classifier=True),
-            Measure("memorisation", "AuthPct and C_T: are samples copies?", memory, features=False, train=True),
+            Measure("memorisation", "per cent of samples that are no copies", memory, features=False, train=True),
+            Measure(
+                "copying",
+                "C_T: are samples nearer to training images than fresh ones?",
+                copying,
+                features=False,
+                train=True,
+            ),
             Measure("diversity", "MS-SSIM between samples", diversity, features=False),
             Measure("swd", "sliced Wasserstein distance of image pyramids", pyramid, features=False, default=False),
         )

@@ -199,9 +199,11 @@ def _folders(sources: Sequence[Source]) -> dict[str, Path]:
             place = path
         else:
             place = run_path(source) or path
-        name, k = path.name, 2
+        # best/ and model/ of a run go by the run's name as well.
+        plain_name = f"{path.parent.name}/{path.name}" if path.name in ("best", "model") else path.name
+        name, k = plain_name, 2
         while name in found:
-            name, k = f"{path.parent.name}/{path.name}" if k == 2 else f"{path.name} ({k})", k + 1
+            name, k = f"{path.parent.name}/{plain_name}" if k == 2 else f"{plain_name} ({k})", k + 1
         found[name] = place
     return found
 

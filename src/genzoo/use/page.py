@@ -58,7 +58,8 @@ def rows(header: Sequence[object], body: Iterable[Sequence[object]]) -> Html:
 def figure(file: Path, folder: Path, caption: object) -> Html:
     """A picture beside the page, by its relative path."""
     there = quote(os.path.relpath(file, folder).replace(os.sep, "/"))
-    return tag("figure", Html(f'<img src="{there}" alt="{escape(str(caption))}">') + tag("figcaption", caption))
+    image = Html(f'<img src="{there}" alt="{escape(str(caption))}">')
+    return tag("figure", join([image, tag("figcaption", caption)]))
 
 
 def document(title: str, *parts: object) -> bytes:
