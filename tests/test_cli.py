@@ -390,10 +390,10 @@ def test_train_resume_sample(tmp_path, monkeypatch, capsys):
     assert main(["train", "gaussian", "data=digits", "config=mine.toml", "name=three"]) == 0
     assert main(["export", "three", "to=exported"]) == 0
     assert main(["sample", "exported", "n=2"]) == 0
-    assert main(["evaluate", "three", "--json"]) == 0
+    assert main(["evaluate", "three", "n=40", "--json"]) == 0
     last = capsys.readouterr().out
     assert json.loads(last[last.index("{") :])["measures"]["NLL"]["unit"] == "nats"
-    assert main(["evaluate", "three"]) == 0
+    assert main(["evaluate", "three", "n=40"]) == 0
     assert "bits/dim" in capsys.readouterr().out
 
 

@@ -175,7 +175,7 @@ def _random() -> Extractor:
     )  # fmt: skip
     with torch.no_grad():
         for p in net.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator) * (2 / p[0].numel()) ** 0.5 if p.ndim > 1 else 0 * p)
+            p.copy_(torch.randn(p.shape, generator=generator) * (2 / p[0].numel()) ** 0.5 if p.ndim > 1 else torch.zeros_like(p))
     net.eval().requires_grad_(False)
     return Extractor(
         name="random-64",
