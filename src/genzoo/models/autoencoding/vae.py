@@ -2,12 +2,12 @@
 
 The variational autoencoder (Kingma & Welling 2014): p(x, z) = N(z; 0, I) p(x|z) with a decoder net, and an encoder
 net that gives a Gaussian q(z|x) for every image. Also here, because only a term differs: the importance-weighted
-bound (Burda et al. 2016, arXiv:1509.00519) and the weighted KL of the beta-VAE (Higgins et al. 2017).
+bound (Burda et al. 2016, arXiv:1509.00519), the weighted KL of the beta-VAE (Higgins et al. 2017), and a
+reconstruction in the features of a network in place of pixels (Hou et al. 2016, arXiv:1610.00291).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Annotated, ClassVar, Literal
 
@@ -27,9 +27,10 @@ from genzoo.losses.likelihoods import (
     per_example,
     standard_normal,
 )
+from genzoo.losses.perceptual import feature_distance
+from genzoo.nn.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
 from genzoo.nn.dequantise import dequantise, discrete_log_prob, quantise
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
+from genzoo.nn.perceptual import TRUNKS, FeatureNet
 
 
 class VAE(System):
@@ -43,6 +44,11 @@ class VAE(System):
     two decoders do. The Gaussian decoder scores images with uniform noise inside each grey level, so that its density
     is bounded and comparable.
 
+    With `perceptual` the first term is -w · D · 1/L Σ_l |F_l(x̂) - F_l(x)|² / |F_l(x)|² for the maps F_l of a frozen
+    network, D = C·H·W: a reconstruction that may differ in every pixel where it looks the same. The decoder then gives an
+    image and no distribution, so there is no likelihood. Deviation from arXiv:1610.00291: each map is measured relative to
+    its own size, so that networks and image sizes need no weights of their own.
+
     Args:
         shape: Channels, height and width of the images.
         levels: Grey levels of a pixel: 256, or 2 when binarised.
@@ -55,6 +61,10 @@ class VAE(System):
         activation: Nonlinearity of the nets.
         beta: Weight of the KL term; 1 is the bound on the likelihood.
         importance_samples: Draws of z per image and step, k; above 1 the importance-weighted bound is maximised.
+        perceptual: Network whose features are reconstructed in place of pixels; none: pixels, by `likelihood`. All but
+            vgg16-random need a file of weights in $GENZOO_WEIGHTS to train, and none to be used.
+        perceptual_layers: How many of the network's maps are compared, from the image inwards.
+        perceptual_weight: Weight w of the features against the KL term.
         sigma: Fixed scale of the gaussian and discretized-logistic decoders (images span -1 to 1); none: learned per
             channel.
         lr: Learning rate of Adam.
@@ -96,9 +106,12 @@ class VAE(System):
         hidden: Annotated[int, Field(ge=1, le=16384)] = 400,
         width: Annotated[int, Field(ge=1, le=1024)] = 32,
         depth: Annotated[int, Field(ge=1, le=16)] = 2,
-        activation: Literal["tanh", "relu", "elu", "silu"] = "elu",
+        activation: Activation = "elu",
         beta: Annotated[float, Field(ge=0, le=1000)] = 1.0,
         importance_samples: Annotated[int, Field(ge=1, le=5000)] = 1,
+        perceptual: Literal["none", "vgg16", "vgg19", "alexnet", "vgg16-random"] = "none",
+        perceptual_layers: Annotated[int, Field(ge=1, le=5)] = 3,
+        perceptual_weight: Annotated[float, Field(gt=0, le=1000)] = 1.0,
         sigma: Annotated[float, Field(gt=0, le=10)] | None = None,
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
         adam_eps: Annotated[float, Field(gt=0, le=1)] = 1e-4,
@@ -110,24 +123,31 @@ class VAE(System):
                 f"beta={beta:g} with importance_samples={importance_samples}: the importance-weighted bound has no KL "
                 "term to weigh; give beta=1, or importance_samples=1."
             )
-        if likelihood == "auto":
+        if perceptual != "none" and (likelihood != "auto" or importance_samples > 1 or sigma is not None):
+            raise UserError(
+                f"perceptual={perceptual} takes the place of the pixels' likelihood: leave out likelihood, sigma and "
+                "importance_samples, or give perceptual=none."
+            )
+        if perceptual != "none":
+            self.features = FeatureNet(perceptual, TRUNKS[perceptual].layers[:perceptual_layers])
+            if min(shape[1:]) < self.features.smallest:
+                raise UserError(
+                    f"shape {'x'.join(map(str, shape))} is too small for perceptual={perceptual} with perceptual_layers="
+                    f"{perceptual_layers}: the sides must be at least {self.features.smallest}. Give size=, or fewer layers."
+                )
+            likelihood = "features"
+        elif likelihood == "auto":
             likelihood = "bernoulli" if levels == 2 else "discretized-logistic"
         self.shape, self.levels, self.decoder_likelihood = shape, levels, likelihood
-        self.beta, self.importance_samples = beta, importance_samples
+        self.beta, self.importance_samples, self.perceptual_weight = beta, importance_samples, perceptual_weight
         self.lr, self.adam_eps, self.schedule = lr, adam_eps, schedule
         act = ACTIVATIONS[activation]
         if architecture == "dense":
-            dims = math.prod(shape)
-            self.encoder = nn.Sequential(
-                nn.Flatten(), *_dense([dims, *[hidden] * depth], act), nn.Linear(hidden, 2 * latent)
-            )
-            self.decoder = nn.Sequential(
-                *_dense([latent, *[hidden] * depth], act), nn.Linear(hidden, dims), nn.Unflatten(1, shape)
-            )
+            self.encoder, self.decoder = dense_coders(shape, latent, 2 * latent, hidden, depth, act)
         else:
-            self.encoder, self.decoder = _convolutional(shape, latent, width, depth, act)
-        self.apply(_initialise)
-        if likelihood == "bernoulli":
+            self.encoder, self.decoder = conv_coders(shape, latent, 2 * latent, width, depth, act)
+        self.apply(xavier_init)
+        if likelihood in ("bernoulli", "features"):
             self.log_scale = None
         elif sigma is not None:
             self.register_buffer("log_scale", torch.full((shape[0], 1, 1), math.log(sigma)))
@@ -138,6 +158,8 @@ class VAE(System):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam for both nets."""
+        if self.decoder_likelihood == "features":
+            self.features.load()
         return {"model": Adam(self.parameters(), lr=self.lr, eps=self.adam_eps)}
 
     def lr_scale(self, progress: float) -> float:
@@ -189,7 +211,12 @@ class VAE(System):
         return x
 
     def _log_likelihood(self, target: Tensor, out: Tensor) -> Tensor:
-        """Log p(x|z) of the discrete image in nats, [B], from the decoder's output."""
+        """Log p(x|z) of the discrete image in nats, [B], from the decoder's output; with `perceptual`, what stands for it."""
+        if self.decoder_likelihood == "features":
+            with torch.no_grad():
+                wanted = self.features(target)
+            distance = feature_distance(self.features(out), wanted, relative=True) / len(wanted)
+            return -self.perceptual_weight * math.prod(self.shape) * distance
         if self.decoder_likelihood == "bernoulli":
             return per_example(bernoulli(target, out))
         if self.decoder_likelihood == "discretized-logistic":
@@ -206,6 +233,11 @@ class VAE(System):
     # ---- use -------------------------------------------------------------------------------------------------------
 
     def _is_likelihood(self) -> None:
+        if self.decoder_likelihood == "features":
+            raise UserError(
+                f"a VAE that was trained on features (perceptual={self.features.name}) gives no likelihood; train with "
+                "perceptual=none for one."
+            )
         if self.decoder_likelihood == "bernoulli" and self.levels != 2:
             raise UserError(
                 f"a Bernoulli decoder gives no likelihood of images with {self.levels} grey levels (cross-entropy with "
@@ -292,6 +324,8 @@ class VAE(System):
         out = self.decoder(temperature * self.latent(n, generator=generator)).float()
         if mean:
             return self._mean(out)
+        if self.decoder_likelihood == "features":
+            raise UserError("mean=false needs a distribution of pixels, which a VAE trained on features does not have.")
         if self.decoder_likelihood == "gaussian":
             noise = torch.randn(out.shape, generator=generator, device=out.device)
             return quantise((out + self.log_scale.exp() * noise + 1) / 2, self.levels)
@@ -314,38 +348,3 @@ class VAE(System):
             )
         line = torch.special.ndtri((torch.arange(rows, device=self.device) + 0.5) / rows)
         return self.decode(torch.cartesian_prod(-line, line).flip(1))
-
-
-def _dense(sizes: list[int], act: type[nn.Module]) -> list[nn.Module]:
-    return [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), act())]
-
-
-def _convolutional(
-    shape: tuple[int, int, int], latent: int, width: int, depth: int, act: type[nn.Module]
-) -> tuple[nn.Module, nn.Module]:
-    """Strided convolutions down and transposed ones back up to the same sizes, odd ones included."""
-    channels, h, w = shape
-    sizes = [(h, w)]
-    while len(sizes) <= depth and min(sizes[-1]) >= 2:
-        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
-    widths = [channels, *(width * 2**i for i in range(len(sizes) - 1))]
-    down: list[nn.Module] = []
-    up: list[nn.Module] = []
-    for i in range(len(sizes) - 1):
-        down += [nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1), act()]
-        odd = (sizes[i][0] % 2, sizes[i][1] % 2)
-        up = [
-            nn.ConvTranspose2d(widths[i + 1], widths[i], 4, stride=2, padding=1, output_padding=odd),
-            *([act()] if i else []),
-            *up,
-        ]
-    inner = (widths[-1], *sizes[-1])
-    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(math.prod(inner), 2 * latent))
-    bridge = [nn.Linear(latent, math.prod(inner)), nn.Unflatten(1, inner)]
-    return encoder, nn.Sequential(*bridge, *([act()] if up else []), *up)
-
-
-def _initialise(layer: nn.Module) -> None:
-    if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-        nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)
