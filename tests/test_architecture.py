@@ -29,7 +29,7 @@ ALLOWED = {
     "core": {"core"},
     "models": {"core", "losses", "nn"},
     "data": {"core", "data"},
-    "metrics": {"core", "data", "metrics", "nn"},
+    "metrics": {"core", "data", "losses", "metrics", "nn"},
     "training": {"core", "data", "metrics", "training"},
     "use": {"core", "data", "metrics", "training", "use"},
     "api.py": {"core", "data", "training", "use"},

@@ -265,7 +265,7 @@ def test_a_network_of_ones_own_and_pixels_of_large_images():
     assert [r.measure for r in frechet(c)] == ["FD-mine"]
     big = torch.full((2, 1, 64, 64), 51, dtype=torch.uint8)
     torch.testing.assert_close(pixel_points(big), torch.full((2, 1024), 0.2))
-    slow = replace(c, net=replace(net, dims=2048), train=toy(30, "train", 4, (1, 16, 16)))
+    slow = replace(c, net=replace(net, photographs=True), train=toy(30, "train", 4, (1, 16, 16)))
     with pytest.raises(UserError, match="pixels can only be compared at one size"):
         replace(slow, test=toy(30, shape=(1, 8, 8))).train_points  # noqa: B018
 

@@ -118,6 +118,7 @@ def test_unknown_and_missing_extractors_say_what_to_do(monkeypatch, tmp_path):
         "lenet-mnist-v1": True,
         "inception": False,
         "efficientnet-lite0": False,
+        "vgg16": False,
         "random": True,
     }
     with pytest.raises(UserError, match=r"inception-fid.pt"):

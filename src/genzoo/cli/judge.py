@@ -35,7 +35,7 @@ def evaluate(
             copying, diversity, swd; those that apply and are cheap when not given.
         n: Samples to draw and examples to score; at most 10,000, and what is affordable in minutes, when not given.
         n_real: Real images to compare with; at most 10,000 of the test part when not given.
-        extractor: Feature network: lenet-mnist-v1, lenet-fashion-v1, inception, efficientnet-lite0, random, or a file of weights;
+        extractor: Feature network: lenet-mnist-v1, lenet-fashion-v1, inception, efficientnet-lite0, vgg16, random, or a file of weights;
             what suits the data when not given.
         k: Neighbours in precision, recall, density and coverage.
         seed: Seed of samples, choices and estimates.

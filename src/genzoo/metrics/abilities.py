@@ -13,12 +13,14 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Batches, to_float
+from genzoo.losses.perceptual import lpips
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.likelihood import evaluate_density
 from genzoo.metrics.measures import Measure
 from genzoo.metrics.ppl import path_length
 from genzoo.metrics.records import Record, content_digest
 from genzoo.metrics.similarity import psnr, ssim
+from genzoo.nn.perceptual import FeatureNet
 
 RECONSTRUCTED = 1000
 IWAE_SAMPLES = 5000
@@ -109,15 +111,18 @@ def reconstruction(c: Comparison) -> list[Record]:
 
 
 def paths(c: Comparison) -> list[Record]:
-    """Perceptual path length of the decoder, by squared distances of features."""
+    """Perceptual path length of the decoder: LPIPS where the network is VGG-16, else squared distances of features."""
     start, system, net = time.time(), _system(c), c.net
     if net is None:
         raise UserError("path length needs a feature network; give extractor=")
+    learned = FeatureNet("vgg16") if net.name.startswith("vgg16") else None
 
     @torch.no_grad()
     def distance(a: Tensor, b: Tensor) -> Tensor:
-        levels = [(x.float().cpu().clamp(-1, 1) + 1) * 127.5 for x in (a, b)]  # not rounded: the steps are tiny
-        fa, fb = (net.features(x) for x in levels)
+        x, y = (v.float().cpu().clamp(-1, 1) for v in (a, b))
+        if learned is not None:
+            return lpips(learned, x, y)
+        fa, fb = (net.features((v + 1) * 127.5) for v in (x, y))  # not rounded: the steps are tiny
         return (fa.double() - fb.double()).square().sum(1)
 
     n = min(c.n, PATHS)
@@ -131,13 +136,18 @@ def paths(c: Comparison) -> list[Record]:
         )  # fmt: skip
     finally:
         system.train(was_training)
+    what = (
+        "LPIPS (VGG-16) of images at their size"
+        if learned is not None
+        else f"squared distance of {net.name} features (not LPIPS)"
+    )
     return [
         Record(
-            measure=f"PPL on {net.name}", value=got["value"], se=got["se"], better="lower", n=n,
-            protocol=f"perceptual path length: mean of |f(x) − f(x')|² / ε² over {n:,} steps of ε = {STEP} on great circles between latents, "
-            f"f the {net.name} features (not LPIPS), values outside the 1 and 99 per cent quantiles left out; {net.resize}; seed {c.seed}",
-            extractor=net.name, digest=net.digest, resize=net.resize, seed=c.seed, seconds=round(time.time() - start, 1),
-            more={"epsilon": STEP},
+            measure="PPL (LPIPS)" if learned is not None else f"PPL on {net.name}", value=got["value"], se=got["se"], better="lower", n=n,
+            protocol=f"perceptual path length: mean of d / ε² over {n:,} steps of ε = {STEP} on great circles between latents, d the {what}, "
+            f"values outside the 1 and 99 per cent quantiles left out; seed {c.seed}",
+            extractor=net.name, digest=net.digest, resize="none" if learned is not None else net.resize, seed=c.seed,
+            seconds=round(time.time() - start, 1), more={"epsilon": STEP},
         )
     ]  # fmt: skip
 

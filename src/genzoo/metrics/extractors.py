@@ -46,6 +46,7 @@ class Extractor:
         features: uint8 [N, C, H, W] on the CPU to float32 [N, D].
         batch: Images at a time.
         logits: uint8 [N, C, H, W] to float32 [N, classes], where the network is a classifier whose classes are the data's.
+        photographs: True for networks of photographs, which take a good part of a second for an image on a CPU.
         sanity: True where the features are random: a check that code runs, not a measure of quality.
     """
 
@@ -57,6 +58,7 @@ class Extractor:
     features: Callable[[Tensor], Tensor]
     batch: int = 500
     logits: Callable[[Tensor], Tensor] | None = None
+    photographs: bool = False
     sanity: bool = False
 
     @torch.no_grad()
@@ -98,8 +100,8 @@ class Extractor:
 
     @property
     def slow(self) -> bool:
-        """True for networks of photographs, which take a good part of a second for an image on a CPU."""
-        return self.dims > 1000
+        """True where the features of a whole training set are out of the question."""
+        return self.photographs
 
     @property
     def card(self) -> dict[str, str]:

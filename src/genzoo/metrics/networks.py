@@ -19,14 +19,17 @@ from genzoo.metrics.extractors import Extractor, state_digest
 from genzoo.metrics.lenet import bundled, load_lenet
 from genzoo.metrics.resizers import bicubic, bilinear, tf1_bilinear
 from genzoo.nn.efficientnet import FEATURES, SIDE, EfficientNetLite0, normalise
+from genzoo.nn.perceptual import FeatureNet
 
 INCEPTION, INCEPTION_FILE, INCEPTION_SIDE = "inception", "inception-fid.pt", 299
 EFFICIENTNET, EFFICIENTNET_FILE = "efficientnet-lite0", "efficientnet-lite0.safetensors"
+VGG, VGG_FILE = "vgg16", "vgg16.safetensors"
 RANDOM = "random"
 
 KNOWN = {
     "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34": INCEPTION,
     "f46ec1c3cb680f7b6e592fd971a28f301ca2deef2db22f51ce7d8e69c6b5d28e": EFFICIENTNET,
+    "afbc540ca85adcde673707d51a368228a5f21406b5858cce7954fc4dfa5bdbad": VGG,
 }
 """SHA-256 of the files of weights that a published number can stand on, and whose they are."""
 
@@ -39,6 +42,7 @@ HOW = {
         f"EfficientNet-Lite0 needs its weights: {EFFICIENTNET_FILE} (the release with tensors named _conv_stem.weight, _blocks.0. ...) "
         "in the folder that GENZOO_WEIGHTS names"
     ),
+    VGG: f"VGG-16 needs its weights: {VGG_FILE} in the folder that GENZOO_WEIGHTS names (docs/autoencoding.md says where they come from)",
 }
 """What to do where weights are missing."""
 
@@ -53,6 +57,7 @@ def BUILDERS() -> dict[str, Builder]:
         lambda: _efficientnet(_weights(EFFICIENTNET, EFFICIENTNET_FILE)),
         lambda: _there(EFFICIENTNET_FILE),
     )
+    found[VGG] = (lambda: _vgg(_weights(VGG, VGG_FILE)), lambda: _there(VGG_FILE))
     found[RANDOM] = (_random, lambda: True)
     return found
 
@@ -68,7 +73,7 @@ def from_file(path: Path) -> Extractor:
     name = KNOWN.get(_sha256(path))
     if name is None:
         raise _unknown(path)
-    return _inception(path) if name == INCEPTION else _efficientnet(path)
+    return {INCEPTION: _inception, EFFICIENTNET: _efficientnet, VGG: _vgg}[name](path)
 
 
 def _unknown(path: Path) -> UserError:
@@ -148,6 +153,7 @@ def _inception(path: Path) -> Extractor:
         resize="TF1 bilinear (no half-pixel centres, no antialias) to 299x299, (x − 128) / 128; gray repeated to RGB; no rounding",
         features=lambda images: net((tf1_bilinear(_rgb(images), INCEPTION_SIDE) - 128) / 128),
         batch=50,
+        photographs=True,
     )
 
 
@@ -164,6 +170,22 @@ def _efficientnet(path: Path) -> Extractor:
         resize=f"antialiased bicubic to {SIDE}x{SIDE}, (x − 127) / 128; gray repeated to RGB; no rounding",
         features=lambda images: net.features(normalise(bicubic(_rgb(images), SIDE) / 127.5 - 1)),
         batch=50,
+        photographs=True,
+    )
+
+
+def _vgg(path: Path) -> Extractor:
+    """VGG-16's last maps, averaged over positions: its weights go round without the dense layers that the published P&R takes."""
+    net = FeatureNet("vgg16", ("relu5_3",), weights=path).load()
+    return Extractor(
+        name="vgg16-relu5_3-mean",
+        digest=_sha256(path),
+        dims=512,
+        measure="FD-VGG16",
+        resize=f"antialiased bilinear to {SIDE}x{SIDE}, ImageNet's mean and deviation; gray repeated to RGB; no rounding",
+        features=lambda images: net(bilinear(_rgb(images), SIDE) / 127.5 - 1)[0].mean((2, 3)),
+        batch=25,
+        photographs=True,
     )
 
 
@@ -175,7 +197,11 @@ def _random() -> Extractor:
     )  # fmt: skip
     with torch.no_grad():
         for p in net.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator) * (2 / p[0].numel()) ** 0.5 if p.ndim > 1 else torch.zeros_like(p))
+            p.copy_(
+                torch.randn(p.shape, generator=generator) * (2 / p[0].numel()) ** 0.5
+                if p.ndim > 1
+                else torch.zeros_like(p)
+            )
     net.eval().requires_grad_(False)
     return Extractor(
         name="random-64",
