@@ -44,8 +44,8 @@ class Entry:
 
     Args:
         name: Its name, unique.
-        system: The system or preset that it is about.
-        family: The system's family: the page that it is written to.
+        system: The system or preset that it is about, or another word where it is about none: measures.
+        family: The page that it is written to: the system's family, or measures.
         minutes: About how long it takes on two CPU cores.
         claim: What it shows: the first line of the function's docstring.
         run: The function.

@@ -26,6 +26,12 @@ def features(n, d, seed, scale=1.0, dtype=torch.float32):
 # ---- torch-fidelity
 
 
+def _any_name(attribute):
+    if attribute.startswith("__"):
+        raise AttributeError(attribute)
+    return object
+
+
 @pytest.fixture(scope="module")
 def fidelity():
     """torch-fidelity, with a stand-in for an image library that it imports and that these functions do not call."""
@@ -36,12 +42,11 @@ def fidelity():
     for part in ("transforms", "transforms.functional", "datasets", "models", "utils"):
         parts[f"{name}.{part}"] = module = types.ModuleType(f"{name}.{part}")
         module.__spec__ = importlib.machinery.ModuleSpec(f"{name}.{part}", None)
-        module.__getattr__ = lambda attribute: object
+        module.__getattr__ = _any_name
         setattr(stub, part.split(".")[0], parts[f"{name}.{part.split('.')[0]}"])
     missing = {k: v for k, v in {name: stub, **parts}.items() if k not in sys.modules}
     sys.modules.update(missing)
     try:
-        import torch_fidelity  # noqa: F401
         from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 
         yield types.SimpleNamespace(fid=metric_fid, isc=metric_isc, kid=metric_kid, prc=metric_prc)
