@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genzoo.api import (
+        compare,
         complete,
         compress,
         create,
@@ -48,6 +49,7 @@ __all__ = [
     "compress",
     "decompress",
     "evaluate",
+    "compare",
     "export",
     "study",
     "theory",

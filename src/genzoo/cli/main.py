@@ -91,9 +91,9 @@ def find(word: str) -> Command:
 
 def load(command: Command) -> Callable[..., None]:
     """Import a command's function."""
-    verbs = importlib.import_module(
-        "genzoo.cli.info" if command.name in ("list", "show", "data", "version", "help") else "genzoo.cli.verbs"
-    )
+    quick, judging = ("list", "show", "data", "version", "help"), ("evaluate", "compare")
+    home = "info" if command.name in quick else "judge" if command.name in judging else "verbs"
+    verbs = importlib.import_module(f"genzoo.cli.{home}")
     return getattr(verbs, command.function or command.name)
 
 

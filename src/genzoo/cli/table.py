@@ -13,7 +13,7 @@ class Command:
         name: The word.
         line: What it does, in one line.
         usage: What may follow, most used first.
-        function: Its function in `genzoo.cli.verbs`, whose signature and `Args:` are the options; the name when not given.
+        function: Its function in `genzoo.cli`, whose signature and `Args:` are the options; the name when not given.
         needs: Capabilities that a system must have.
         own: Method of the system whose further arguments are options as well.
         open: True where keys beyond the signature are passed on (settings of a system, of data).
@@ -72,7 +72,18 @@ COMMANDS: dict[str, Command] = {
             many="images",
         ),
         Command("decompress", "the images of such a file, bit for bit", "FILE [RUN] [out=FOLDER]"),
-        Command("evaluate", "sample grid and measures, each with its protocol", "RUN [data=DATA n=1000 seed=0]"),
+        Command(
+            "evaluate",
+            "measures of a run or of samples, each with its protocol, and a page of them",
+            "RUN_OR_SAMPLES [data=DATA measures=frechet,prdc n=1000 seed=0]",
+            open=True,
+        ),
+        Command(
+            "compare",
+            "runs side by side: what compares is ranked, what does not says why",
+            "RUN RUN ... [out=FOLDER]",
+            many="runs",
+        ),
         Command(
             "study",
             "compare systems over data, settings and seeds; start it again to go on, or several times to share the work",
@@ -97,4 +108,5 @@ EXAMPLES = """\
   genzoo train wgan-gp data=fashion-mnist lr=1e-4 name=try-2
   genzoo resume runs/dcgan                           after Ctrl-C, a crash or kill -9
   genzoo sample runs/dcgan n=64 seed=1
-  genzoo evaluate runs/dcgan"""
+  genzoo evaluate runs/dcgan
+  genzoo compare runs/dcgan runs/wgan-gp"""

@@ -16,7 +16,7 @@ import genzoo
 from genzoo.cli.packing import compress as compress
 from genzoo.cli.packing import decompress as decompress
 from genzoo.cli.table import COMMANDS
-from genzoo.cli.text import columns, number
+from genzoo.cli.text import columns
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import check
@@ -245,32 +245,6 @@ def complete(
         _wrote(save(path, torch.cat([x, hidden, filled]), columns=len(x)), asked=out)
 
 
-def evaluate(
-    run: str, data: str = "", n: Annotated[int, Field(ge=2)] | None = None, seed: Seed = 0, json: bool = False
-) -> None:
-    """Draw a sample grid and take the measures that the system allows; they are kept in the run's metrics.json.
-
-    Args:
-        run: A run or an exported folder.
-        data: What to score: a name, a folder, an archive; the test part of the run's own data when not given.
-        n: Examples and samples to use; all of the test part, at most 10,000, when not given.
-        seed: Seed of samples and estimates.
-        json: Print JSON.
-    """
-    found = genzoo.evaluate(run, data or None, n=n, seed=seed)
-    if json:
-        print(jsonlib.dumps(found, indent=2))
-        return
-    rows = [(name, _measured(m), m["protocol"]) for name, m in found["measures"].items()]
-    print(columns(rows) if rows else "  no measure applies to this system and this data")
-    for name, why in found["not_measured"].items():
-        print(f"{name}: not measured: {why}")
-    for name, file in found.get("pictures", {}).items():
-        print(f"{name}: {file}")
-    if found.get("written"):
-        print(f"wrote {found['written']}")
-
-
 def study(file: str, out: str = "", limit: Annotated[int, Field(ge=1)] | None = None, quiet: bool = False) -> None:
     """Work on a study until nothing is left to do, and write its page.
 
@@ -357,12 +331,6 @@ def _kind(spec: str) -> str:
     if "," in spec or {"traina", "trainb"} <= inside:
         return "unpaired"
     return "paired" if {"a", "b"} <= inside else "image"
-
-
-def _measured(m: dict[str, Any]) -> str:
-    spread = f" ± {number(m['se'])}" if m.get("se") is not None else ""
-    floor = f" (real data {number(m['floor'])})" if m.get("floor") is not None else ""
-    return f"{number(m['value'])}{spread} {m['unit']}{floor}".strip()
 
 
 def _flat(value: Any) -> str:

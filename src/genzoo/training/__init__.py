@@ -22,6 +22,7 @@ from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.training.folder import Run, held, new_run, open_run, toml
 from genzoo.training.loop import Trainer
+from genzoo.training.measuring import Measuring
 from genzoo.training.prepare import prepared
 from genzoo.training.runtime import Runtime, start
 from genzoo.training.settings import FALLBACKS, TrainSettings
@@ -69,6 +70,8 @@ def train(
     arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
     torch.manual_seed(settings.seed)
     built = cls(**arguments)  # before the folder is made: a shape that the system cannot take leaves nothing behind
+    if settings.measure and runtime.main:
+        Measuring(built, dataset, settings)  # says what is wrong with a measure before the folder is made
     made = new_run(settings.runs, settings.name, preset or entry.name).path if runtime.main else ""
     run = Run(Path(runtime.agree(str(made))))
     meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings, runtime)

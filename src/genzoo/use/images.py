@@ -79,10 +79,12 @@ def data_settings(system: System, data: str | None, **changes: Any) -> DataSetti
     return DataSettings(**check(DataSettings, {**trained, "flip": False, **changes}, label="data"))
 
 
-def open_for(system: System, data: str | None = None, *, split: str = "test", quiet: bool = True) -> Dataset:
+def open_for(
+    system: System, data: str | None = None, *, split: str = "test", quiet: bool = True, **changes: Any
+) -> Dataset:
     """Open a split of the run's own data, or of other data in the same form."""
     seed = int(getattr(system, "trained", {}).get("training", {}).get("seed", 0))
-    return open_data(data_settings(system, data), kind=system.data, split=split, seed=seed, quiet=quiet)
+    return open_data(data_settings(system, data, **changes), kind=system.data, split=split, seed=seed, quiet=quiet)
 
 
 def first_batch(system: System, dataset: Dataset, n: int, *, seed: int = 0) -> Batch:
