@@ -359,12 +359,8 @@ def test_a_broken_pipe_is_quiet(capsys, monkeypatch):
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "genzoo", "smaple"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-<<<<<<< HEAD
     said = f"there is no command 'smaple' — did you mean 'sample'? 'genzoo' alone shows all {len(COMMANDS)}."
     assert done.stderr == f"genzoo: {said}\n"
-=======
-    assert done.stderr == "genzoo: there is no command 'smaple' — did you mean 'sample'? 'genzoo' alone shows all 15.\n"
->>>>>>> evaluate
 
 
 # ---- commands on runs ------------------------------------------------------------------------------------------------------------

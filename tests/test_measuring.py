@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from genzoo.core.errors import TrainingStopped, UserError
+from genzoo.core.loading import read_model
 from genzoo.data import DataSettings
 from genzoo.metrics.stopping import advice, collapse, trend, winning
 from genzoo.training import Trainer, TrainSettings, load, open_run, resume, train
-from genzoo.training.folder import newest_state, read_model
+from genzoo.training.folder import newest_state
 from genzoo.training.measuring import Measuring
 
 TINY = {"width": 8, "latent": 8}

@@ -296,8 +296,7 @@ def test_the_first_batch_leaves_every_convolution_with_mean_zero_and_the_stated_
     system = PixelCNNpp((3, 8, 8), width=8, dropout=0.0).train()
     found, hooks = {}, []
     convs = [m for m in system.net.modules() if isinstance(m, ShiftedConv2d)]
-    for conv in convs:
-        hooks.append(conv.register_forward_hook(lambda m, _, y: found.__setitem__(m, y.detach())))
+    hooks.extend(conv.register_forward_hook(lambda m, _, y: found.__setitem__(m, y.detach())) for conv in convs)
     system.loss({"image": images(system, 16)})
     assert system.net.initialised
     for conv in convs:
@@ -338,7 +337,7 @@ def _start_on_one_of_two_ranks(rank: int, folder: str) -> None:
     system = PixelCNNpp((1, 6, 6), width=4, mixtures=2, dropout=0.0).train()
     x = torch.randint(0, 256, (8, 1, 6, 6), generator=seeded(1)) / 127.5 - 1
     system.loss({"image": x[4 * rank : 4 * rank + 4]})
-    torch.save({k: v for k, v in system.state_dict().items()}, f"{folder}/{rank}.pt")
+    torch.save(dict(system.state_dict()), f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
