@@ -235,6 +235,9 @@ def grey_ladders(p: Proof, data: str, net_name: str) -> None:
         errors.setdefault("KID", k["se"])  # of the clean images
         errors.setdefault("classifier score", score["se"])
         errors.update(coverage=0.5 / len(x) ** 0.5, recall=0.5 / len(x) ** 0.5)
+        errors["JSD of bins"] = (
+            (2 * 99) ** 0.5 * (1 / len(x) + 1e-4) / 8
+        )  # of equal distributions, where 8 JSD nm / (n + m) is χ²(99)
         errors["1-NN accuracy"] = 0.5 / (2 * len(x)) ** 0.5
         return {
             "FLD": frechet_to_reference(f, kept), "KID": k["value"], "precision": q["precision"], "recall": q["recall"],
