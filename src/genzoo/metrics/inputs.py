@@ -59,7 +59,8 @@ def centred_pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return squared distances [N, M] of rows by one matrix product; never negative, with round-off of |x|² + |y|²."""
-    return torch.addmm(a.square().sum(1, keepdim=True) + b.square().sum(1), a, b.T, alpha=-2).clamp_(min=0)
+    d = a @ b.T  # then in place: a matrix of |a|² + |b|² beside it would double the memory
+    return d.mul_(-2).add_(a.square().sum(1, keepdim=True)).add_(b.square().sum(1)).clamp_(min=0)
 
 
 def round_off(x: Tensor) -> Tensor:
