@@ -305,3 +305,34 @@ def sngan_cifar10(p: Proof) -> None:
         published="21.7 (arXiv:1802.05957, table 2; 5,000 samples, 8 times the width, 100,000 steps)",
     )
     p.picture("samples", genzoo.sample(run, n=100, seed=0), "Samples, seed 0, not chosen")
+
+
+@proof("lapgan-cifar10", system="lapgan", family="adversarial", minutes=8)
+def lapgan_cifar10(p: Proof) -> None:
+    """From 8 to 16 to 32 pixels, a GAN for the detail of each doubling."""
+    run = p.train("lapgan", "cifar10", width=32, batch=32, steps=4_000, seed=0, precision="bf16", flip=True)
+    score(p, run, "cifar10", n=500, n_real=500)
+    p.picture("samples", genzoo.sample(run, n=100, seed=0), "Samples, seed 0, not chosen")
+    parts = genzoo.load(run.path).chain(10, generator=torch.Generator().manual_seed(0))
+    size = parts[-1].shape[-1]
+    rows = torch.cat(
+        [x.repeat_interleave(size // x.shape[-1], 2).repeat_interleave(size // x.shape[-1], 3) for x in parts]
+    )
+    p.picture("chain", grid(rows, columns=10), "Ten samples on their way: 8, 16 and 32 pixels")
+
+
+@proof("progan-mnist", system="progan", family="adversarial", minutes=10)
+def progan_mnist(p: Proof) -> None:
+    """Growing against training all levels from the start, at equal numbers of steps."""
+    for name in ("progan", "progan-at-once"):
+        run = p.train(
+            name, "mnist", name=name, latent=64, width=32, most=64, batch=16, steps=4_000, seed=0, precision="bf16"
+        )
+        score(p, run, "mnist", name=f"FLD, {name}")
+        p.picture(name, genzoo.sample(run, n=60, seed=0), f"{name}: samples, seed 0, not chosen")
+        if name == "progan":
+            shown = sorted((run.path / "samples").glob("step_*.png"))
+            for i in (0, len(shown) // 2):
+                p.picture(f"growing-{i + 1}", shown[i], f"The same noise after {int(shown[i].stem[5:]):,} steps")
+    seconds = [r["seconds"] for r in p.record["runs"]]
+    p.measure("time of training, progan", seconds[0], unit="s", baseline={"progan-at-once": seconds[1]}, better="lower")

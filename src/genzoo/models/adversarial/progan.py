@@ -1,0 +1,224 @@
+"""Progressively grown GAN: both nets start at a few pixels, and each doubling is faded in while they train."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System, Update
+from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.losses.penalties import gradient_penalty
+from genzoo.nn.dcgan import stages
+from genzoo.nn.equalised import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
+
+
+def growth(progress: float, levels: int, share: float) -> tuple[int, float]:
+    """Return the level (doublings so far) and the weight of its images, from 0 to 1, at `progress` of the run.
+
+    The first `share` of the run is cut into 2 · levels equal parts: train at a level, fade in the next, and so on; what is left is
+    trained at the last level. A pure function, so that a resumed run grows like one that never stopped.
+
+    >>> [growth(p, 2, 0.8) for p in (0.0, 0.1, 0.25, 0.3, 0.5, 0.7, 0.8, 0.99)]
+    [(0, 1.0), (0, 1.0), (1, 0.25), (1, 0.5), (1, 1.0), (2, 0.5), (2, 1.0), (2, 1.0)]
+    """
+    if levels == 0 or progress >= share:
+        return levels, 1.0
+    at = progress / share * 2 * levels
+    part = int(at)
+    return ((part + 1) // 2, round(at - part, 12)) if part % 2 else (part // 2, 1.0)
+
+
+def enlarge(x: Tensor, factor: int = 2) -> Tensor:
+    """Nearest-neighbour enlargement."""
+    return F.interpolate(x, scale_factor=factor) if factor > 1 else x
+
+
+class Synthesis(nn.Module):
+    """Dense to the smallest map, then for every doubling two 3x3 convolutions; a 1x1 convolution to pixels for each level.
+
+    Args:
+        channels: Channels of the image.
+        start: Height and width of the smallest map.
+        latent: Dimensions of z.
+        widths: Channels of every level, smallest map first.
+    """
+
+    def __init__(self, channels: int, start: tuple[int, int], latent: int, widths: list[int]) -> None:
+        super().__init__()
+        self.start = (widths[0], *start)
+        self.dense = EqualLinear(latent, widths[0] * start[0] * start[1], gain=2**0.5 / 4)
+        self.first = EqualConv2d(widths[0], widths[0], 3, 1)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([EqualConv2d(a, b, 3, 1), EqualConv2d(b, b, 3, 1)]) for a, b in itertools.pairwise(widths)
+        )
+        self.pixels = nn.ModuleList(EqualConv2d(w, channels, 1, gain=1.0) for w in widths)
+
+    def forward(self, z: Tensor, level: int, fade: float) -> Tensor:
+        """Return images of `level` [B, C, h, w] from z [B, latent], `fade` of them and the rest the level below enlarged."""
+        x = self.dense(pixel_norm(z)).view(len(z), *self.start)
+        x = pixel_norm(F.leaky_relu(x, 0.2))
+        x = below = pixel_norm(F.leaky_relu(self.first(x), 0.2))
+        for block in self.blocks[:level]:
+            below, x = x, enlarge(x)
+            for conv in block:
+                x = pixel_norm(F.leaky_relu(conv(x), 0.2))
+        image = self.pixels[level](x).float()
+        if fade < 1:
+            image = torch.lerp(enlarge(self.pixels[level - 1](below).float()), image, fade)
+        return image
+
+
+class Discriminator(nn.Module):
+    """The generator's mirror image; the standard deviation over the batch is a map before the last convolution.
+
+    Args:
+        channels: Channels of the image.
+        start: Height and width of the smallest map.
+        widths: Channels of every level, smallest map first.
+    """
+
+    def __init__(self, channels: int, start: tuple[int, int], widths: list[int]) -> None:
+        super().__init__()
+        self.pixels = nn.ModuleList(EqualConv2d(channels, w, 1) for w in widths)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([EqualConv2d(b, b, 3, 1), EqualConv2d(b, a, 3, 1)]) for a, b in itertools.pairwise(widths)
+        )
+        self.last = EqualConv2d(widths[0] + 1, widths[0], 3, 1)
+        self.dense = EqualLinear(widths[0] * start[0] * start[1], widths[0])
+        self.score = EqualLinear(widths[0], 1, gain=1.0)
+
+    def forward(self, x: Tensor, level: int, fade: float) -> Tensor:
+        """Return scores [B] of images of `level` [B, C, h, w]; `fade` as in the generator."""
+        image, x = x, F.leaky_relu(self.pixels[level](x), 0.2)
+        for k in range(level - 1, -1, -1):
+            for conv in self.blocks[k]:
+                x = F.leaky_relu(conv(x), 0.2)
+            x = F.avg_pool2d(x, 2)
+            if k == level - 1 and fade < 1:
+                small = F.leaky_relu(self.pixels[k](F.avg_pool2d(image, 2)), 0.2)
+                x = torch.lerp(small, x, fade)
+        x = F.leaky_relu(self.last(minibatch_std(x)), 0.2).flatten(1)
+        return self.score(F.leaky_relu(self.dense(x), 0.2)).squeeze(1).float()
+
+
+class ProGAN(System):
+    """Progressive growing of GANs of Karras, Aila, Laine & Lehtinen (2018).
+
+    Both nets start at 4 to 7 pixels. A new level's images enter as a weighted sum with the enlarged images of the level below, the weight
+    going from 0 to 1 (figure 2); real images are faded in the same way. Weights have an equalised rate (section 4.1), the generator
+    normalises every pixel's features (4.2), the discriminator sees how much a batch varies (3). The loss is WGAN-GP's with a
+    small pull of real scores to 0 (appendix A). Level and fade are functions of progress alone (`growth`); until the last level is
+    reached, samples are enlarged.
+
+    Deviations: the batch stays the same at all levels; the optimisers keep their averages from level to level; D's smallest
+    map ends in two dense layers at any size, the paper's 4x4 convolution among them. `grow=0` trains the last level from the start.
+
+    Args:
+        shape: Channels, height and width of an image; sides from 8 to 1024, multiples of the number of doublings' power of two.
+        latent: Dimensions of the noise z, normal, scaled to the unit sphere.
+        width: Channels next to the image; they double with every level down, up to `most`.
+        most: Most channels of a layer.
+        grow: Share of the run in which the nets grow; 0 for never.
+        penalty_weight: Weight of the gradient penalty.
+        drift: Weight of the mean squared score of real images.
+        lr: Learning rate of both players.
+        beta1: Adam's decay of the mean gradient.
+        beta2: Adam's decay of the squared gradient.
+    """
+
+    paper: ClassVar[str] = "arXiv:1710.10196"
+    data: ClassVar[str] = "image"
+    presets: ClassVar[dict] = {"progan-at-once": {"grow": 0.0}}
+    tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4, "most": 8}
+    defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema": 0.999}
+    progress: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 64, 64),
+        *,
+        latent: Annotated[int, Field(ge=1, le=4096)] = 512,
+        width: Annotated[int, Field(ge=4, le=1024)] = 32,
+        most: Annotated[int, Field(ge=4, le=1024)] = 512,
+        grow: Annotated[float, Field(ge=0, le=1)] = 0.6,
+        penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
+        drift: Annotated[float, Field(ge=0, le=10)] = 0.001,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+    ) -> None:
+        super().__init__()
+        c, h, w = shape
+        fits = min(h, w) >= 8 and max(h, w) <= 1024
+        self.levels = stages(h, w) if fits else 0
+        unit = 2**self.levels
+        if not fits or h % unit or w % unit:
+            hint = (
+                f"multiples of {unit}, such as {-(-h // unit) * unit}x{-(-w // unit) * unit}" if fits else "8 to 1024"
+            )
+            raise UserError(
+                f"shape {'x'.join(map(str, shape))} is not possible; progan needs sides of {hint}; give size="
+            )
+        self.latent_size, self.grow = latent, grow
+        self.penalty_weight, self.drift, self.lr, self.betas = penalty_weight, drift, lr, (beta1, beta2)
+        widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
+        start = (h // unit, w // unit)
+        self.G = Synthesis(c, start, latent, widths)
+        self.D = Discriminator(c, start, widths)
+        self.register_buffer("progress", torch.zeros(()))
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for each player."""
+        return {
+            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
+            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
+        }
+
+    def real_at(self, x: Tensor, level: int, fade: float) -> Tensor:
+        """Return real images as `level` sees them: averaged down, and faded like generated ones."""
+        x = F.avg_pool2d(x, 2 ** (self.levels - level))
+        return x if fade == 1 else torch.lerp(enlarge(F.avg_pool2d(x, 2)), x, fade)
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """One step of each player at the level and fade of this moment."""
+        self.progress.fill_(update.progress)
+        level, fade = growth(update.progress, self.levels, self.grow)
+        real = self.real_at(batch["image"], level, fade)
+        fake = self.G(self._draw(len(real)), level, fade)
+        on_real, on_fake = self.D(real, level, fade), self.D(fake.detach(), level, fade)
+        d_loss = discriminator_loss("wasserstein", on_real, on_fake) + self.drift * on_real.square().mean()
+        if self.penalty_weight:
+            penalty = gradient_penalty(lambda x: self.D(x, level, fade), real, fake)
+            d_loss = d_loss + self.penalty_weight * penalty
+        update("d", d_loss)
+        g_loss = generator_loss("wasserstein", self.D(fake, level, fade))
+        update("g", g_loss)
+        logs = {"d_loss": d_loss, "g_loss": g_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
+        logs["level"] = torch.tensor(level - 1 + fade if level else 0.0)
+        return {k: v.detach() for k, v in logs.items()}
+
+    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
+        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw z [n, latent]; only its direction counts."""
+        return self._draw(n, generator)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images [n, C, H, W] in [-1, 1] of latents, as far as the nets have grown, enlarged to the full size."""
+        level, fade = growth(float(self.progress), self.levels, self.grow)
+        return enlarge(self.G(z, level, fade), 2 ** (self.levels - level)).clamp(-1, 1).contiguous()
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator) -> Tensor:
+        """Return `n` images [n, C, H, W] in [-1, 1]."""
+        return self.decode(self.latent(n, generator=generator))

@@ -1,0 +1,68 @@
+"""Blocks of progressively grown GANs (arXiv:1710.10196): equalised learning rate, pixel norm, standard deviation over a batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class EqualConv2d(nn.Module):
+    """Convolution whose weights are N(0, 1) and scaled at use by gain / √fan-in, so that Adam moves all layers alike (section 4.1).
+
+    Args:
+        inputs: Input channels.
+        outputs: Output channels.
+        kernel: Side of the filters.
+        padding: Border of zeros.
+        gain: √2 before a rectifier, 1 at an output.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, padding: int = 0, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.scale, self.padding = gain / math.sqrt(inputs * kernel * kernel), padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H', W']."""
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class EqualLinear(nn.Module):
+    """Dense layer with equalised learning rate.
+
+    Args:
+        inputs: Input size.
+        outputs: Output size.
+        gain: √2 before a rectifier, 1 at an output.
+    """
+
+    def __init__(self, inputs: int, outputs: int, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.scale = gain / math.sqrt(inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs] to [B, outputs]."""
+        return F.linear(x, self.weight * self.scale, self.bias)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Scale every pixel's features (dimension 1) to mean square 1 (section 4.2)."""
+    return x * (x.float().square().mean(1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
+
+
+def minibatch_std(x: Tensor, group: int = 4) -> Tensor:
+    """Append to [B, C, H, W] one map: the standard deviation over a group of examples, averaged over features and places (section 3).
+
+    Groups are as large as divide the batch, at most `group`; an example shares its group with those B / group places away.
+    """
+    b, _, h, w = x.shape
+    size = next(g for g in range(min(group, b), 0, -1) if b % g == 0)
+    y = x.float().unflatten(0, (size, -1))
+    spread = ((y - y.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
+    return torch.cat([x, spread.repeat(size).view(b, 1, 1, 1).expand(b, 1, h, w).to(x.dtype)], 1)
