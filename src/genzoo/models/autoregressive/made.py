@@ -157,7 +157,7 @@ class MADE(System):
         return every.logsumexp(0) - math.log(self.masks)
 
     def forward(self, x: Tensor, masks: list[Tensor]) -> Tensor:
-        """Map inputs [B, D], values in [0, 1] or coordinates, to the outputs of every conditional, [B, D, K]."""
+        """Map inputs [B, D], values in [-1, 1] or coordinates, to the outputs of every conditional, [B, D, K]."""
         h = x
         for layer, mask in zip(self.hidden, masks, strict=False):
             h = torch.relu(layer(h, mask))
@@ -196,7 +196,7 @@ class MADE(System):
             z = (x[..., None] - mean) * torch.exp(-log_std)
             each = log_weight - log_std - 0.5 * z.square() - 0.5 * math.log(2 * math.pi)
             return each.logsumexp(-1).sum(1)
-        return self.grid.select(out, self.grid.tokens(2 * x - 1)).sum(1)
+        return self.grid.select(out, self.grid.tokens(x)).sum(1)
 
     def _gaussians(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means, log standard deviations and log-weights, each [..., components], in float32 under any autocast."""
@@ -204,11 +204,10 @@ class MADE(System):
         return mean, log_std.clamp(min=NARROWEST), weight.log_softmax(-1)
 
     def _inputs(self, x: Tensor) -> Tensor:
-        """What the network reads, [B, D]: the levels of an image as values in [0, 1], or the coordinates."""
+        """What the network reads, [B, D]: the values of an image's levels, or the coordinates."""
         if self.is_image:
             check_images(x, self.shape)
-            # black is 0, as in the paper: with -1, the many black pixels of a digit would act as one large bias
-            x = (self.grid.values(self.grid.tokens(x)) + 1) / 2
+            x = self.grid.values(self.grid.tokens(x))
         elif x.ndim != 2 or x.shape[1] != self.dims:
             raise UserError(f"points of shape {tuple(x.shape)} were given; this model takes [B, {self.dims}]")
         return x.flatten(1).to(self._first.weight.dtype)
@@ -243,7 +242,7 @@ class MADE(System):
             rows = which == m
             orders = self.ranks[m], self.degrees[m]
             x[rows] = self._ancestral(x[rows], known[rows], *orders, generator, temperature, cached)
-        return self._outside(x)
+        return x.view(n, *self.shape).float()
 
     @torch.no_grad()
     def complete(
@@ -285,11 +284,7 @@ class MADE(System):
                 ranks = (tie + ~kinds[k]).argsort().argsort() + 1
             orders = ranks, self.degrees[m]
             filled[rows] = self._ancestral(filled[rows], keep[rows], *orders, generator, temperature, cached)
-        return torch.where(known, x.float(), self._outside(filled))
-
-    def _outside(self, x: Tensor) -> Tensor:
-        """Examples, float32, from what the network reads, [B, D]."""
-        return (2 * x - 1 if self.is_image else x).view(len(x), *self.shape).float()
+        return torch.where(known, x.float(), filled.view(x.shape).float())
 
     def _ancestral(
         self,
@@ -321,7 +316,7 @@ class MADE(System):
     def _choose(self, out: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         """A draw, [B], from conditionals with outputs [B, K], by uniform numbers [B, 2]."""
         if self.is_image:
-            return (self.grid.values(self.grid.pick(self.grid.normalise(out), uniform[:, 0], temperature)) + 1) / 2
+            return self.grid.values(self.grid.pick(self.grid.normalise(out), uniform[:, 0], temperature))
         mean, log_std, log_weight = self._gaussians(out)
         cumulative = log_weight.softmax(-1).cumsum(-1)
         one = (uniform[:, :1] >= cumulative / cumulative[:, -1:]).sum(-1, keepdim=True)
