@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 from proof_autoregressive import completions, histogram_bits, test_images
 from proofs import Proof, proof

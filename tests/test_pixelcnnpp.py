@@ -338,7 +338,7 @@ def _start_on_one_of_two_ranks(rank: int, folder: str) -> None:
     system = PixelCNNpp((1, 6, 6), width=4, mixtures=2, dropout=0.0).train()
     x = torch.randint(0, 256, (8, 1, 6, 6), generator=seeded(1)) / 127.5 - 1
     system.loss({"image": x[4 * rank : 4 * rank + 4]})
-    torch.save({k: v for k, v in system.state_dict().items()}, f"{folder}/{rank}.pt")
+    torch.save(dict(system.state_dict().items()), f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 

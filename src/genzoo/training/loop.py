@@ -228,9 +228,9 @@ class Trainer:
         batch = to_float(self.batches.in_order(0), self.runtime.device)
         if self.fits and not self.system.converged and self.step < self.batches.pass_length():
             return  # nothing has been fitted before the first pass is over
-        pixels = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
-        if pixels is not None:
-            save_preview(self.run.path / "samples", self.step, pixels)
+        shown = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
+        if shown is not None:
+            save_preview(self.run.path / "samples", self.step, shown, self.system.hparams.get("rate"))
 
     def _tensorboard(self) -> Any:
         if not (self.settings.tensorboard and self.runtime.main):

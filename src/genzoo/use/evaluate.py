@@ -64,7 +64,7 @@ def evaluate(source: Source, data: str | None = None, *, n: int | None = None, s
     if data is not None or getattr(system, "trained", None):
         dataset = open_for(system, data)
         found |= {"data": dataset.name, "split": dataset.split, "examples": len(dataset)}
-        if "density" in able and {"image", "points"} & set(dataset.fields):
+        if "density" in able and {"image", "points", "audio"} & set(dataset.fields):
             try:
                 found["measures"] |= _likelihood(system, dataset, n, seed)
             except UserError as reason:  # a system may learn from data that it gives no likelihood of, and says why
@@ -82,6 +82,13 @@ def _likelihood(system: System, dataset: Dataset, n: int | None, seed: int) -> d
     record = evaluate_density(system, dataset, n=n or min(MOST, len(dataset)), seed=seed)
     rest = {k: record[k] for k in ("n", "data", "split", "likelihood", "levels", "seed", "library", "protocol")}
     found = {"NLL": {"value": record["nll"], "se": record["se"], "unit": "nats", **rest}}
+    if "bits_per_sample" in record:
+        found["bits/sample"] = {
+            "value": record["bits_per_sample"],
+            "se": record["bits_per_sample_se"],
+            "unit": "bits/sample",
+            **rest,
+        }
     if "bits_per_dim" in record:
         found["bits/dim"] = {
             "value": record["bits_per_dim"],

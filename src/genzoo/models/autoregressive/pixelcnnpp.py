@@ -104,7 +104,13 @@ class Stream(nn.Module):
         return x
 
     def _block(
-        self, block: GatedBlock, x: Tensor, kept: Tensor | None, shared: dict[int, Tensor], past: Past | None, level: int
+        self,
+        block: GatedBlock,
+        x: Tensor,
+        kept: Tensor | None,
+        shared: dict[int, Tensor],
+        past: Past | None,
+        level: int,
     ) -> Tensor:
         if not self.reads:
             x = block(x, kept, past, level)
