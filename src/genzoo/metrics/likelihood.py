@@ -30,7 +30,8 @@ def evaluate_density(
         seed: Seed of the estimator's noise, where it has any, and of dynamic binarisation.
 
     Returns:
-        A record: nats (mean log p per example), nll (= −nats), se (nats), bits_per_dim and its se (images; of sounds: bits_per_sample), n, split, data,
+        A record: nats (mean log p per example), nll (= −nats), se (nats), bits_per_dim and its se (images; of sounds: bits_per_sample), n,
+        split, data,
         likelihood (exact, or which bound), seed, seconds, library, protocol in words.
 
     Raises:
