@@ -294,9 +294,10 @@ def test_complete_keeps_known_pixels_and_draws_the_others_given_them(shape, cach
 def test_the_first_batch_leaves_every_convolution_with_mean_zero_and_the_stated_deviation():
     torch.manual_seed(0)
     system = PixelCNNpp((3, 8, 8), width=8, dropout=0.0).train()
-    found, hooks = {}, []
+    found = {}
     convs = [m for m in system.net.modules() if isinstance(m, ShiftedConv2d)]
-    hooks.extend(conv.register_forward_hook(lambda m, _, y: found.__setitem__(m, y.detach())) for conv in convs)
+    for conv in convs:
+        conv.register_forward_hook(lambda m, _, y: found.__setitem__(m, y.detach()))
     system.loss({"image": images(system, 16)})
     assert system.net.initialised
     for conv in convs:

@@ -20,18 +20,21 @@ from genzoo.cli.text import columns
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import check
+from genzoo.core.sound import save_wav
 from genzoo.core.system import System, capabilities
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
 from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
 from genzoo.use import theory as theories
 from genzoo.use import walk as walking
-from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image
+from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image, read_sound
 from genzoo.use.outputs import folder_for, free, save, target
 from genzoo.use.sample import Count, Seed, columns_of
 from genzoo.use.source import open_system, require
 
 PICTURES = (".png", ".npy")
+HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
+SOUNDS = (".wav", ".png", ".npy")
 Few = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -72,12 +75,15 @@ def sample(
         run: A run or an exported folder.
         n: How many; when not given 64, or of a system that takes a label and is given none, 8 of each class, a row each.
         seed: Which; the same seed gives the same samples.
-        out: File: .png for a picture, .npy for the values in [-1, 1]; with a / at its end a folder, one picture each;
-            RUN/outputs/sample.png when not given.
+        out: File: .png for a picture, .wav for sounds, .npy for the values in [-1, 1]; with a / at its end a folder, one
+            picture (or WAV) each; RUN/outputs/sample.png (and sample.wav) when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own sampling.
     """
     system = open_system(run)
+    if system.data == "audio":
+        _sample_sounds(system, run, n, seed, out, overwrite, own or {})
+        return
     one_each = out.endswith(("/", os.sep))
     path = (
         free(out)
@@ -93,6 +99,27 @@ def sample(
         _wrote(path, asked=out)
     else:
         _wrote(save(path, drawn, columns=columns_of(system, n, own or {})), asked=out)
+
+
+def _sample_sounds(system: System, run: str, n: int, seed: int, out: str, overwrite: bool, own: dict[str, Any]) -> None:
+    """Write WAV and a picture of spectrograms, or with a folder a WAV each."""
+    rate = system.hparams["rate"]
+    if out.endswith(("/", os.sep)):
+        folder = Path(out) if overwrite else free(out)
+        for i, x in enumerate(genzoo.sample(system, n=n, seed=seed, **own)):
+            save_wav(folder / f"{i:0{len(str(n - 1))}d}.wav", x, rate)
+        _wrote(folder, asked=out)
+        return
+    paths = _sound_files(run, out, "sample", overwrite)
+    drawn = genzoo.sample(system, n=n, seed=seed, **own)
+    for path in paths:
+        _wrote(save(path, drawn, rate=rate), asked=out)
+
+
+def _sound_files(run: str, out: str, name: str, overwrite: bool) -> list[Path]:
+    """The file that is asked for, or a WAV and a picture."""
+    names = [out] if out else [str(folder_for(run) / f"{name}{suffix}") for suffix in SOUNDS[:2]]
+    return [target(run, each, f"{name}.wav", suffixes=SOUNDS, overwrite=overwrite) for each in names]
 
 
 def walk(
@@ -200,21 +227,23 @@ def complete(
     box: tuple[int, int, int, int] | None = None,
     mask: str = "",
     n: Annotated[int, Field(ge=1, le=256)] = 8,
+    after: Annotated[float, Field(ge=0)] | None = None,
     seed: Seed = 0,
     out: str = "",
     overwrite: bool = False,
     own: dict[str, Any] | None = None,
 ) -> None:
-    """Fill in what is missing of images; what is kept stays unchanged to the last bit.
+    """Fill in what is missing of images, or go on with a sound; what is kept stays unchanged to the last bit.
 
     Args:
         run: A run or an exported folder.
-        image: An image to complete; the test part of the run's own data when not given.
+        image: An image (or a sound) to complete; the test part of the run's own data when not given.
         box: What to draw anew: x,y,width,height in pixels of the image as the system takes it; the lower half when neither box nor mask is given.
         mask: An image of the same size: white is drawn anew, black is kept.
         n: How many completions of the image, or how many images of the data.
+        after: Of a sound: seconds from its start that are kept; what follows is drawn. Half a window when not given.
         seed: Which.
-        out: File, .png or .npy; RUN/outputs/complete.png when not given.
+        out: File, .png or .npy (sounds: also .wav); RUN/outputs/complete.png (and complete.wav) when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own completion.
     """
@@ -222,6 +251,13 @@ def complete(
         raise UserError("complete: give box= or mask=, not both")
     system = open_system(run)
     require(system, "completes", verb="complete")
+    if system.data == "audio":
+        if box or mask:
+            raise UserError("complete: box= and mask= are for images; of a sound give after=SECONDS")
+        _go_on(system, run, image, after, n, seed, out, overwrite, own or {})
+        return
+    if after is not None:
+        raise UserError("complete: after= is for sounds; of an image give box= or mask=")
     path = target(run, out, "complete.png", suffixes=PICTURES, overwrite=overwrite)
     shape = system.hparams.get("shape", ())
     fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
@@ -243,6 +279,41 @@ def complete(
         _wrote(save(path, torch.cat([x[:1], hidden[:1], filled])), asked=out)
     else:
         _wrote(save(path, torch.cat([x, hidden, filled]), columns=len(x)), asked=out)
+
+
+def _go_on(
+    system: System,
+    run: str,
+    file: str,
+    after: float | None,
+    n: int,
+    seed: int,
+    out: str,
+    overwrite: bool,
+    own: dict[str, Any],
+) -> None:
+    """Keep the start of a sound and draw what follows; files hold the sounds as they were and as they go on."""
+    rate, length = system.hparams["rate"], system.hparams["shape"][1]
+    kept = length // 2 if after is None else round(after * rate)
+    if not 0 < kept < length:
+        raise UserError(
+            f"after={after} is not allowed; give more than 0 and less than {length / rate:g}, the window's length"
+        )
+    paths = _sound_files(run, out, "complete", overwrite)
+    if file:
+        whole = read_sound(file, rate)
+        if whole.shape[1] < kept:
+            raise UserError(f"'{file}' is {whole.shape[1] / rate:g} s long; after={kept / rate:g} asks for more")
+        start = torch.zeros(1, length)
+        start[:, : min(length, whole.shape[1])] = whole[:, :length]
+        x = start.expand(n, 1, length)
+    else:
+        x = _from_data(system, "", n)
+    known = torch.arange(length) < kept
+    filled = genzoo.complete(system, x, known, seed=seed, **own)
+    shown = torch.cat([x[:1], filled]) if file else torch.stack([x, filled], 1).flatten(0, 1)
+    for path in paths:
+        _wrote(save(path, filled if path.suffix.lower() == ".npy" else shown, rate=rate), asked=out)
 
 
 def study(file: str, out: str = "", limit: Annotated[int, Field(ge=1)] | None = None, quiet: bool = False) -> None:
@@ -325,8 +396,13 @@ def show_data(spec: str, own: dict[str, Any], *, out: str, overwrite: bool, json
 
 
 def _kind(spec: str) -> str:
-    """What a folder's own subfolders, or two sources, say of the kind of data."""
+    """What a folder's own subfolders, two sources, or the names of its files say of the kind of data."""
     folder = Path(spec).expanduser()
+    if not folder.exists() and os.environ.get("GENZOO_DATA"):
+        folder = Path(os.environ["GENZOO_DATA"]).expanduser() / spec
+    names = [folder.name] if folder.is_file() else [p.name for p in folder.rglob("*")] if folder.is_dir() else []
+    if any(n.lower().endswith(HEARD) for n in names) and not any(n.lower().endswith(SEEN) for n in names):
+        return "audio"
     inside = {p.name.lower() for p in folder.iterdir()} if folder.is_dir() else set()
     if "," in spec or {"traina", "trainb"} <= inside:
         return "unpaired"
@@ -355,7 +431,7 @@ def _lines(value: Any) -> str:
 
 def _from_data(system: System, data: str, n: int) -> Tensor:
     batch = first_batch(system, open_for(system, data or None), n)
-    return next(batch[k] for k in ("image", "points", "a") if k in batch)
+    return next(batch[k] for k in ("image", "points", "a", "audio") if k in batch)
 
 
 def _images(system: System, folder: str, most: int) -> Tensor:

@@ -44,6 +44,13 @@ def _density_records(got: dict[str, Any], name: str = "") -> list[Record]:
     found = [
         Record(measure=f"NLL{name}", value=got["nll"], se=got["se"], unit="nats", better="lower", more=more, **same)
     ]
+    if "bits_per_sample" in got:
+        found.append(
+            Record(
+                measure=f"bits/sample{name}", value=got["bits_per_sample"], se=got["bits_per_sample_se"], unit="bits/sample",
+                better="lower", more=more, **same,
+            )
+        )  # fmt: skip
     if "bits_per_dim" in got:
         more |= {"dims": got["dims"]}
         found.append(
@@ -184,17 +191,18 @@ def _system(c: Comparison) -> System:
     return c.system
 
 
+EVERY = ("image", "points", "audio")
 MEASURES = (
-    Measure("nll", "negative log-likelihood, bits per dimension", likelihood, needs=("density",), images=False, features=False),
+    Measure("nll", "negative log-likelihood, bits per dimension", likelihood, needs=("density",), fields=EVERY, images=False, features=False),
     Measure(
-        "iwae", "importance-weighted bound with 5,000 draws, 100 examples", importance, needs=("density",), images=False,
+        "iwae", "importance-weighted bound with 5,000 draws, 100 examples", importance, needs=("density",), fields=EVERY, images=False,
         features=False, default=False,
     ),
     Measure(
         "reconstruction", "PSNR and SSIM of decode(encode(x))", reconstruction, needs=("encodes", "decodes"), features=False
     ),
     Measure(
-        "condition", "condition of the Jacobian of an invertible map", conditioning, needs=("inverts",), images=False, features=False
+        "condition", "condition of the Jacobian of an invertible map", conditioning, needs=("inverts",), fields=("image", "points"), images=False, features=False
     ),
     Measure("ppl", "perceptual path length of the decoder", paths, needs=("decodes",), images=False),
 )  # fmt: skip

@@ -47,9 +47,7 @@ def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> 
     """
     if not set(m.needs) <= set(able):
         return ""
-    if m.name in ("nll", "iwae"):
-        return None if c.test is not None and {"image", "points"} & set(c.test.fields) else ""
-    if c.test is None or "image" not in c.test.fields:
+    if c.test is None or not set(m.fields) & set(c.test.fields):
         return ""
     if c.test.settings.binarize == "dynamic" and m.images:
         return "dynamically binarised images differ in every pass; give binarize=static"

@@ -37,7 +37,7 @@ def evaluate_density(
         samples: Draws for each example, of a system whose `log_prob` takes their number; its own default when not given.
 
     Returns:
-        A record: nats (mean log p per example), nll (= −nats), se (nats), bits_per_dim and its se (images only), n, split, data,
+        A record: nats (mean log p per example), nll (= −nats), se (nats), bits_per_dim and its se (images; of sounds: bits_per_sample), n, split, data,
         data_digest, binarize, likelihood (exact, or which bound), levels, seed, seconds, library, protocol in words.
 
     Raises:
@@ -45,10 +45,10 @@ def evaluate_density(
     """
     if "density" not in capabilities(system):
         raise UserError(f"{type(system).__name__} gives no likelihood; it can be judged by its samples only")
-    field = next((f for f in ("image", "points") if f in dataset.fields), None)
+    field = next((f for f in ("image", "points", "audio") if f in dataset.fields), None)
     if field is None:
         raise UserError(
-            f"{dataset.name} has neither images nor points to score; its fields are {', '.join(dataset.fields)}"
+            f"{dataset.name} has neither images nor points nor sounds to score; its fields are {', '.join(dataset.fields)}"
         )
     start = time.time()
     total = min(n or len(dataset), len(dataset))
@@ -78,11 +78,12 @@ def evaluate_density(
     nats = float(scores.sum() / total)
     se = float(scores.std() / math.sqrt(total)) if total > 1 else math.nan
     record: dict[str, Any] = {"measure": "log-likelihood", "nats": nats, "nll": -nats, "se": se}
-    if field == "image":
+    if field != "points":
+        unit = "bits_per_dim" if field == "image" else "bits_per_sample"
         dims = math.prod(dataset.facts()["shape"])
         record |= {
-            "bits_per_dim": -nats / (dims * math.log(2)),
-            "bits_per_dim_se": se / (dims * math.log(2)),
+            unit: -nats / (dims * math.log(2)),
+            f"{unit}_se": se / (dims * math.log(2)),
             "dims": dims,
         }
     levels = int(system.hparams.get("levels", 256)) if field == "image" else 0

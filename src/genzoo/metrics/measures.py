@@ -43,6 +43,7 @@ class Measure:
         line: What it is, in one line.
         take: From a comparison to records.
         needs: Capabilities that a system must have; "samples" is met by given samples as well.
+        fields: Kinds of examples that it is defined on.
         images: Whether it needs real images to compare with.
         features: Whether it needs a feature network.
         classifier: Whether that network must be a classifier of the data's classes.
@@ -54,6 +55,7 @@ class Measure:
     line: str
     take: Callable[[Comparison], list[Record]]
     needs: tuple[str, ...] = ("samples",)
+    fields: tuple[str, ...] = ("image",)
     images: bool = True
     features: bool = True
     classifier: bool = False

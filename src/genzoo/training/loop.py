@@ -268,9 +268,9 @@ class Trainer:
         batch = to_float(self.batches.in_order(0), self.runtime.device)
         if self._nothing_fitted:
             return
-        pixels = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
-        if pixels is not None:
-            save_preview(self.run.path / "samples", self.step, pixels)
+        shown = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
+        if shown is not None:
+            save_preview(self.run.path / "samples", self.step, shown, self.system.hparams.get("rate"))
 
     def _tensorboard(self) -> Any:
         if not (self.settings.tensorboard and self.runtime.main):

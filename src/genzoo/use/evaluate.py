@@ -12,7 +12,7 @@ import torch
 
 from genzoo.core.errors import UserError
 from genzoo.core.errors import nearest as nearest_word
-from genzoo.core.pictures import grid, save_png, to_uint8
+from genzoo.core.pictures import grid, picture, save_png, to_uint8
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings
@@ -36,7 +36,7 @@ from genzoo.use.pace import (
     seconds_per_score,
     words,
 )
-from genzoo.use.sample import sample
+from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
 
 MOST, SHOWN = 10_000, 64
@@ -224,10 +224,12 @@ def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str,
     where = folder / "outputs"
     if "samples" not in able:
         return
-    shown = c.given[:SHOWN] if c.given is not None else sample(c.system, n=SHOWN, seed=c.seed)
     if c.given is not None:
-        shown = shown.float() / 127.5 - 1
-    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", shown))
+        shown, columns = c.given[:SHOWN].float() / 127.5 - 1, None
+    else:
+        assert c.system is not None
+        shown, columns = sample(c.system, seed=c.seed), columns_of(c.system, None, {})
+    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", picture(shown, columns=columns)))
     if c.train is None or len(c.train) < 2 or "image" not in c.train.fields or c.train.settings.binarize == "dynamic":
         return
     fake = (c.given if c.given is not None else to_uint8(shown))[:LOOKED_AT]
