@@ -22,7 +22,7 @@ from genzoo.nn.perceptual import FeatureNet
 from genzoo.use.reconstruct import psnr, side_by_side
 
 CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
-VQGAN = {"width": 32, "blocks": 1, "halvings": 2, "codes": 512, "dim": 32, "batch": 32, "seed": 0}
+VQGAN = {"width": 32, "blocks": 1, "halvings": 2, "codes": 512, "dim": 32, "batch": 16, "seed": 0}
 
 
 def cifar10(split: str = "test") -> Dataset:
@@ -171,7 +171,7 @@ def vqvae_cifar10(p: Proof) -> None:
 def vqvae2_cifar10(p: Proof) -> None:
     """CIFAR-10 in 4x4 and 8x8 codes with one class-conditional prior over both: validation bits of both levels, samples class by class."""
     run = p.train(
-        "vqvae2", "cifar10", name="vqvae2", steps=1200, batch=64, dim=32, width=64, codes=256, lr=2e-3, seed=0
+        "vqvae2", "cifar10", name="vqvae2", steps=2500, batch=64, dim=32, width=64, codes=256, lr=2e-3, seed=0
     )
     system = genzoo.load(run.path)
     codes_and_reconstructions(p, system, 10_000)
@@ -187,15 +187,15 @@ def trained_vqgan(p: Proof) -> Path:
     """The tokenizer of the vqgan proof; trained here where that has not been run."""
     path = WORK / "vqgan-cifar10" / "vqgan"
     if not (path / "README.md").exists():
-        path = p.train("vqgan", "cifar10", name="vqgan", steps=1100, perceptual="alexnet", **VQGAN).path
+        path = p.train("vqgan", "cifar10", name="vqgan", steps=1000, perceptual="alexnet", **VQGAN).path
     return path
 
 
 @proof("vqgan-cifar10", system="vqgan", family="autoencoding", minutes=14)
 def vqgan_cifar10(p: Proof) -> None:
     """Reconstructions of CIFAR-10 with perceptual and adversarial loss against the same autoencoder trained on squared error alone."""
-    run = p.train("vqgan", "cifar10", name="vqgan", steps=1100, perceptual="alexnet", **VQGAN)
-    plain = p.train("vqgan-l2", "cifar10", name="l2", steps=1100, **VQGAN)
+    run = p.train("vqgan", "cifar10", name="vqgan", steps=1000, perceptual="alexnet", **VQGAN)
+    plain = p.train("vqgan-l2", "cifar10", name="l2", steps=1000, **VQGAN)
     systems = {"vqgan": genzoo.load(run.path), "L2 only": genzoo.load(plain.path)}
     codes_and_reconstructions(p, systems["vqgan"], 10_000)
     n, judge = 1000, FeatureNet("vgg16")

@@ -40,7 +40,8 @@ class Block(nn.Module):
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         p = self.dropout if self.training else 0.0
-        a = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=past is None)
+        # no dropout inside: it would keep the fast kernels from being used
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
         x = x + F.dropout(self.join(a.transpose(1, 2).flatten(2)), p)
         return x + F.dropout(self.mlp(self.norm_2(x)), p), (k, v)
 
