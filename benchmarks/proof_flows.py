@@ -153,7 +153,7 @@ def linear_flow(p: Proof) -> None:
         ("moons", {"steps": 1500}),
         ("spiral", {"steps": 1500}),
         ("mnist", {"size": 8, "steps": 4000, "batch": 500}),
-        ("cifar10", {"size": 8, "channels": 3, "steps": 6000, "batch": 500}),
+        ("cifar10", {"size": 8, "channels": 3, "steps": 4000, "batch": 500}),
     ):
         run = p.train("linear-flow", data, name=data, seed=0, **keys)
         system = genzoo.load(run.path)
