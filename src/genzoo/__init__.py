@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genzoo.api import (
+        arithmetic,
         complete,
         create,
         evaluate,
@@ -39,6 +40,7 @@ __all__ = [
     "sample",
     "walk",
     "reconstruct",
+    "arithmetic",
     "translate",
     "complete",
     "evaluate",

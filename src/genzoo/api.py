@@ -16,6 +16,7 @@ from genzoo.data import DataSettings
 from genzoo.training import Run, TrainSettings, load
 from genzoo.training import resume as _resume
 from genzoo.training import train as _train
+from genzoo.use.arithmetic import arithmetic
 from genzoo.use.complete import complete
 from genzoo.use.evaluate import evaluate
 from genzoo.use.export import export
@@ -26,6 +27,7 @@ from genzoo.use.translate import translate
 from genzoo.use.walk import walk
 
 __all__ = [
+    "arithmetic",
     "complete",
     "create",
     "evaluate",
