@@ -414,6 +414,7 @@ def test_every_command_that_a_system_allows_works_and_the_others_say_why(name, r
         "complete": ["n=2"],
         "compress": ["n=2"],
         "reconstruct": ["n=3"],
+        "arithmetic": ["plus=1", "n=2"],
     }
     for command in (c for c in COMMANDS.values() if c.needs):
         words = [command.name, str(run.path), *extra[command.name]]
@@ -471,3 +472,32 @@ def test_complete_takes_a_box_or_a_mask(name, runs, capsys, tmp_path):
     assert "not both" in mistake(capsys, *words, "box=1,1,2,3", f"mask={tmp_path / 'mask.png'}")
     assert "does not lie inside" in mistake(capsys, *words, "box=1,1,99,3")
     assert "4 integers" in mistake(capsys, *words, "box=1,1,99")
+
+
+def test_a_walk_takes_files_or_data_and_arithmetic_any_class(runs, capsys, tmp_path):
+    name = next(n for n in able("encodes") if n in able("decodes"))
+    run = str(runs(name).path)
+    c, h, w = genzoo.load(run).hparams["shape"]
+    files = []
+    (tmp_path / "in").mkdir()
+    for level in (20, 120, 220):
+        files.append(str(tmp_path / "in" / f"{level}.png"))
+        Image.new("L", (w, h), level).save(files[-1])
+    out = tmp_path / "walk.npy"
+    assert main(["walk", run, f"images={files[0]},{files[2]}", "steps=4", f"out={out}"]) == 0
+    assert np.load(out).shape == (1, 4, c, h, w)
+    data = genzoo.load(run).trained["data"]["data"]
+    assert main(["walk", run, f"data={data}", "rows=1", "steps=3", f"out={out}", "overwrite=true"]) == 0
+    assert np.load(out).shape == (1, 3, c, h, w)
+    assert "not both" in mistake(capsys, "walk", run, f"images={files[0]}", "data=digits")
+    assert "two ends" in mistake(capsys, "walk", run, f"images={files[0]}")
+    moved = tmp_path / "moved.npy"
+    words = ["arithmetic", run, "plus=1", "amounts=0,1", f"out={moved}", "overwrite=true"]
+    assert main([*words, "n=1"]) == 0
+    assert np.load(moved).shape == (1, 2, c, h, w)
+    assert main([*words, "minus=0", f"images={tmp_path / 'in'}"]) == 0
+    assert np.load(moved).shape == (3, 2, c, h, w)
+    assert main([*words, f"images={files[1]}"]) == 0
+    assert np.load(moved).shape == (1, 2, c, h, w)
+    assert "plus= is missing; the classes" in mistake(capsys, "arithmetic", run)
+    assert "no class '9'" in mistake(capsys, "arithmetic", run, "plus=9")

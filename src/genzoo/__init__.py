@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genzoo.api import (
+        arithmetic,
         compare,
         complete,
         compress,
@@ -44,6 +45,7 @@ __all__ = [
     "sample",
     "walk",
     "reconstruct",
+    "arithmetic",
     "translate",
     "complete",
     "compress",

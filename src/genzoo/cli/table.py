@@ -47,10 +47,16 @@ COMMANDS: dict[str, Command] = {
         Command(
             "walk",
             "walk through latent space: a picture and a GIF",
-            "RUN [rows=8 steps=10 seed=0 out=walk.gif]",
+            "RUN [images=A.png,B.png rows=8 steps=10 seed=0 out=walk.gif]",
             needs=("decodes",),
         ),
         Command("reconstruct", "encode and decode images", "RUN [data=DATA n=32]", needs=("encodes", "decodes")),
+        Command(
+            "arithmetic",
+            "add to images what one class has and another has not",
+            "RUN plus=CLASS [minus=CLASS of=CLASS images=FILES amounts=0,0.5,1 data=DATA]",
+            needs=("encodes", "decodes"),
+        ),
         Command(
             "translate",
             "map images of one domain to another",

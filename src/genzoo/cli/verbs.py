@@ -23,6 +23,7 @@ from genzoo.core.schema import check
 from genzoo.core.sound import save_wav
 from genzoo.core.system import System, capabilities
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
+from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
 from genzoo.use import theory as theories
@@ -129,6 +130,7 @@ def walk(
     seed: Seed = 0,
     path: Literal["spherical", "linear"] = "spherical",
     images: str = "",
+    data: str = "",
     out: str = "",
     overwrite: bool = False,
 ) -> None:
@@ -140,12 +142,20 @@ def walk(
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn.
         path: spherical follows the arc between two latents, linear the straight line.
-        images: A folder of images to walk between, in the order of their names, in place of draws.
+        images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
+        data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
         out: File: .png for the rows, .gif for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
         overwrite: Replace the file if it is there.
     """
+    if images and data:
+        raise UserError("walk: give images= or data=, not both")
     system = open_system(run)
-    ends = _images(system, images, rows + 1) if images else None
+    ends = None
+    if images or data:
+        require(system, "encodes", "decodes", verb="walk")
+        ends = _images(system, images, rows + 1) if images else _from_data(system, data, rows + 1)
+        if len(ends) < 2:
+            raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
     names = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
     paths = [target(run, name, "walk.png", suffixes=(*PICTURES, ".gif"), overwrite=overwrite) for name in names]
     walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends)
@@ -180,6 +190,52 @@ def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite:
         + (f", PSNR {reconstructing.psnr(images, back).mean():.2f} dB" if images.ndim == 4 else "")
         + f" on {len(images)}"
     )
+
+
+def arithmetic(
+    run: str,
+    plus: str = "",
+    minus: str = "",
+    of: str = "",
+    images: str = "",
+    amounts: tuple[arithmetics.Amount, ...] = (0.0, 0.5, 1.0, 1.5),
+    data: str = "",
+    n: Few = 8,
+    out: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Add to images what one class has and another has not: each row is an image and its code, moved by every amount.
+
+    Args:
+        run: A run or an exported folder.
+        plus: Class whose mean code is added, by name or number.
+        minus: Class whose mean code is taken away; the mean of all other classes when not given.
+        of: Class of the images that are changed; minus, or any, when not given.
+        images: Images to change in place of the data's: files separated by commas, or a folder.
+        amounts: How far the code is moved; 0 is the reconstruction, 1 the whole difference.
+        data: Labelled images: a name, a folder, an archive; the run's own data when not given. Means are of its training
+            part, images to change of its test part.
+        n: How many images.
+        out: File, .png or .npy; RUN/outputs/arithmetic.png when not given.
+        overwrite: Replace the file if it is there.
+    """
+    system = open_system(run)
+    require(system, "encodes", "decodes", verb="arithmetic")
+    train = arithmetics.labelled(system, data or None)
+    if not plus:
+        raise UserError(f"arithmetic: plus= is missing; the classes of {train.name} are {', '.join(train.class_names)}")
+    path = target(run, out, "arithmetic.png", suffixes=PICTURES, overwrite=overwrite)
+    step = arithmetics.direction(system, train, plus, minus or None)
+    if images:
+        x = _images(system, images, n)
+    else:
+        test = arithmetics.labelled(system, data or None, split="test")
+        x = arithmetics.images_of(test, *([of or minus] if of or minus else test.class_names), n=n)
+    moved = [arithmetics.shifted(system, x, step, amount) for amount in amounts]
+    if path.suffix.lower() == ".npy":
+        _wrote(save(path, torch.stack(moved, 1)), asked=out)
+    else:
+        _wrote(save(path, torch.stack([x, *moved], 1).flatten(0, 1), columns=1 + len(moved)), asked=out)
 
 
 def translate(run: str, images: str, direction: str = "", out: str = "", overwrite: bool = False) -> None:
@@ -434,12 +490,14 @@ def _from_data(system: System, data: str, n: int) -> Tensor:
     return next(batch[k] for k in ("image", "points", "a", "audio") if k in batch)
 
 
-def _images(system: System, folder: str, most: int) -> Tensor:
-    shape = system.hparams.get("shape", ())
-    files = [file for file, _ in image_files(folder)][:most]
-    if len(files) < 2:
-        raise UserError(f"images={folder} holds fewer than two images; a walk needs two ends")
-    return torch.stack([read_image(f, channels_of(system), size=tuple(shape[1:])) for f in files])
+def _images(system: System, images: str, most: int) -> Tensor:
+    """Images of a folder, or files separated by commas, in the size that the system takes."""
+    whole = Path(images).expanduser().exists()  # a name may have a comma
+    files = [file for part in ([images] if whole else images.split(",")) for file, _ in image_files(part)][:most]
+    if not files:
+        raise UserError(f"images={images} holds no image")
+    size = tuple(system.hparams.get("shape", ())[1:])
+    return torch.stack([read_image(f, channels_of(system), size=size) for f in files])
 
 
 def _pixels(x: Tensor) -> Any:

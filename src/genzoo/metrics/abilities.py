@@ -202,7 +202,8 @@ MEASURES = (
         "reconstruction", "PSNR and SSIM of decode(encode(x))", reconstruction, needs=("encodes", "decodes"), features=False
     ),
     Measure(
-        "condition", "condition of the Jacobian of an invertible map", conditioning, needs=("inverts",), fields=("image", "points"), images=False, features=False
+        "condition", "condition of the Jacobian of an invertible map", conditioning, needs=("inverts",), fields=("image", "points"), images=False,
+        features=False,
     ),
     Measure("ppl", "perceptual path length of the decoder", paths, needs=("decodes",), images=False),
 )  # fmt: skip

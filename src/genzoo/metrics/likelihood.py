@@ -37,8 +37,8 @@ def evaluate_density(
         samples: Draws for each example, of a system whose `log_prob` takes their number; its own default when not given.
 
     Returns:
-        A record: nats (mean log p per example), nll (= −nats), se (nats), bits_per_dim and its se (images; of sounds: bits_per_sample), n, split, data,
-        data_digest, binarize, likelihood (exact, or which bound), levels, seed, seconds, library, protocol in words.
+        A record: nats (mean log p per example), nll (= −nats), se (nats), bits_per_dim and its se (images; of sounds: bits_per_sample), n, split,
+        data, data_digest, binarize, likelihood (exact, or which bound), levels, seed, seconds, library, protocol in words.
 
     Raises:
         UserError: The system has no likelihood, or the data have no examples of its kind.

@@ -72,6 +72,7 @@ def train(
     built = cls(**arguments)  # before the folder is made: a shape that the system cannot take leaves nothing behind
     if settings.measure and runtime.main:
         Measuring(built, dataset, settings)  # says what is wrong with a measure before the folder is made
+    built.optimizers()  # nor do weights that it learns with and that are not on this machine
     made = new_run(settings.runs, settings.name, preset or entry.name).path if runtime.main else ""
     run = Run(Path(runtime.agree(str(made))))
     meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings, runtime)
