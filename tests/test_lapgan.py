@@ -39,7 +39,7 @@ def test_detail_is_what_the_smaller_image_lacks():
      ((64, 48), 1, [(64, 48), (32, 24)]), ((31, 45), 2, [(31, 45), (16, 23), (8, 12)])],
 )  # fmt: skip
 def test_sizes_of_the_levels(size, levels, sizes):
-    system = LAPGAN(shape=(1, *size), latent=4, width=4, levels=levels)
+    system = LAPGAN(shape=(1, *size), latent=4, width=4, octaves=levels)
     assert system.sizes == sizes
     assert [tuple(x.shape) for x in system.chain(2, generator=gen())] == [(2, 1, *s) for s in sizes[::-1]]
 

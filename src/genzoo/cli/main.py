@@ -91,10 +91,7 @@ def find(word: str) -> Command:
 
 def load(command: Command) -> Callable[..., None]:
     """Import a command's function."""
-    quick, judging = ("list", "show", "data", "version", "help"), ("evaluate", "compare")
-    home = "info" if command.name in quick else "judge" if command.name in judging else "verbs"
-    verbs = importlib.import_module(f"genzoo.cli.{home}")
-    return getattr(verbs, command.function or command.name)
+    return getattr(importlib.import_module(f"genzoo.cli.{command.home}"), command.function or command.name)
 
 
 def arguments(
