@@ -17,8 +17,9 @@ def test_the_pyramid_reconstructs_exactly(shape, levels):
     parts = pyramid(x, levels)
     assert len(parts) == levels + 1
     assert torch.allclose(rebuild(parts), x, atol=1e-15, rtol=0)
-    whole = torch.randint(-8, 8, (2, *shape)).double() / 8  # eighths: nothing is rounded in halving and doubling
-    assert torch.equal(rebuild(pyramid(whole, levels)), whole)
+    if shape[1] == 32:  # halving and doubling of eighths are exact where every size is even
+        whole = torch.randint(-8, 8, (2, *shape)).double() / 8
+        assert torch.equal(rebuild(pyramid(whole, levels)), whole)
 
 
 def test_detail_is_what_the_smaller_image_lacks():
@@ -39,7 +40,7 @@ def test_detail_is_what_the_smaller_image_lacks():
      ((64, 48), 1, [(64, 48), (32, 24)]), ((31, 45), 2, [(31, 45), (16, 23), (8, 12)])],
 )  # fmt: skip
 def test_sizes_of_the_levels(size, levels, sizes):
-    system = LAPGAN(shape=(1, *size), latent=4, width=4, octaves=levels)
+    system = LAPGAN(shape=(1, *size), latent=4, width=4, doublings=levels)
     assert system.sizes == sizes
     assert [tuple(x.shape) for x in system.chain(2, generator=gen())] == [(2, 1, *s) for s in sizes[::-1]]
 

@@ -83,7 +83,7 @@ class LAPGAN(System):
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.
         latent: Dimensions of the smallest level's noise, normal(0, 1).
-        octaves: Most levels of detail; fewer where the smallest side would be under 8.
+        doublings: Most levels of detail, each of which doubles the size; fewer where the smallest side would be under 8.
         width: Channels of the layers next to the image in the discriminators, and of the generators of detail.
         r1: Weight of the gradient penalty on real images; 0 for none.
         lr: Learning rate of all players.
@@ -101,7 +101,7 @@ class LAPGAN(System):
         shape: tuple[int, int, int] = (3, 32, 32),
         *,
         latent: Annotated[int, Field(ge=1, le=4096)] = 100,
-        octaves: Annotated[int, Field(ge=0, le=8)] = 3,
+        doublings: Annotated[int, Field(ge=0, le=8)] = 3,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         r1: Annotated[float, Field(ge=0, le=1000)] = 1.0,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
@@ -114,7 +114,7 @@ class LAPGAN(System):
             raise UserError(f"shape {size} is not possible; lapgan makes images with sides from {SMALLEST} to 1024")
         c, h, w = shape
         self.sizes = [(h, w)]
-        while len(self.sizes) <= octaves and min(-(-s // 2) for s in self.sizes[-1]) >= SMALLEST:
+        while len(self.sizes) <= doublings and min(-(-s // 2) for s in self.sizes[-1]) >= SMALLEST:
             self.sizes.append((-(-self.sizes[-1][0] // 2), -(-self.sizes[-1][1] // 2)))
         self.latent_size, self.r1, self.lr, self.betas = latent, r1, lr, (beta1, beta2)
         smallest = Synthesis((c, *self.sizes[-1]), latent, width, 4)
