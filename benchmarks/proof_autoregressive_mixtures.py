@@ -225,8 +225,7 @@ def wavenet_speech(p: Proof) -> None:
     )
     path = save_wav(p.work / "samples.wav", drawn, rate)
     p.note(
-        f"The samples to listen to: '{path.name}' in the proof's run folder, or 'genzoo sample' of the trained run. The paper's "
-        "networks saw 0.3 s and trained for days on 24 hours of speech; this one sees "
-        f"{system.net.view} samples ({1000 * system.net.view / rate:.0f} ms) of 25 minutes, for minutes on one CPU thread: it "
-        "babbles; no words are to be expected."
+        f"To listen to: '{path.name}' in the proof's work folder, or 'genzoo sample' of the trained run. The network sees "
+        f"{system.net.view} samples ({1000 * system.net.view / rate:.0f} ms), and was trained on 25 minutes of speech for minutes on "
+        "one CPU thread; the paper's saw about 300 ms and 24 hours."
     )

@@ -29,7 +29,7 @@ def to_int16(x: Tensor) -> np.ndarray:
 
 def wav(x: Tensor, rate: int, *, pause: float = 0.25) -> bytes:
     """The bytes of a mono 16-bit WAV file of sounds [N, 1, T] (or one, [1, T]), `pause` seconds of silence between them."""
-    sounds = x.reshape(-1, x.shape[-1])
+    sounds = x.flatten(0, -2)
     silence = np.zeros(round(pause * rate), np.int16)
     parts = [part for one in to_int16(sounds) for part in (one, silence)][:-1]
     buffer = io.BytesIO()
