@@ -115,7 +115,7 @@ def dcgan_fashion(p: Proof) -> None:
 @proof("dcgan-cifar10", system="dcgan", family="adversarial", minutes=20)
 def dcgan_cifar10(p: Proof) -> None:
     """A DCGAN learns coloured photographs in minutes on a CPU: FID beside the same number for real images and simple densities."""
-    run = p.train("dcgan", "cifar10", width=48, steps=7_000, flip=True, **STABLE)
+    run = p.train("dcgan", "cifar10", width=32, steps=6_000, flip=True, **STABLE)
     score(
         p,
         run,
