@@ -61,7 +61,10 @@ def pixels(batch: int, size: int, naive: int, **settings: int) -> None:
     uniform = torch.rand(batch, size, size, 4, generator=started()).double()
     again = draw_coupled(uniform, *system._mixture(system.net(whole)), 256).movedim(-1, 1)
     equal = float(((again - whole).abs() < 1e-5).float().mean())
-    compare(f"pixelcnnpp {settings or 'defaults'}", f"images {size}x{size}", batch, cached, passed, size * size, equal)
+    name, what = f"pixelcnnpp {settings or 'defaults'}", f"images {size}x{size}"
+    compare(name, what, batch, cached, passed, size * size, equal)
+    single = seconds(lambda: system.net(x), naive)
+    compare(f"{name}, naive in float32", what, batch, cached, single, size * size, equal)
 
 
 @torch.no_grad()
