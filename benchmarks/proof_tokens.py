@@ -161,7 +161,7 @@ def vqvae_cifar10(p: Proof) -> None:
     )
     codes_and_reconstructions(p, genzoo.load(run.path), 10_000)
     reconstructions(p, genzoo.load(run.path))
-    keys = {"steps": 400, "batch": 16, "width": 128, "depth": 3, "dropout": 0.0, "classes": 0, "lr": 2e-3, "seed": 0}
+    keys = {"steps": 300, "batch": 16, "width": 128, "depth": 3, "dropout": 0.0, "classes": 0, "lr": 2e-3, "seed": 0}
     second = p.train("token-prior", "cifar10", name="prior", tokenizer=str(run.path), **keys)
     bits_of(p, genzoo.load(second.path), 500)
     p.note("The paper's networks are four times as wide and were trained for 250,000 steps.")
@@ -176,7 +176,7 @@ def vqvae2_cifar10(p: Proof) -> None:
     system = genzoo.load(run.path)
     codes_and_reconstructions(p, system, 10_000)
     reconstructions(p, system)
-    keys = {"steps": 1500, "batch": 64, "width": 128, "depth": 4, "lr": 2e-3, "seed": 0}
+    keys = {"steps": 800, "batch": 64, "width": 128, "depth": 4, "lr": 2e-3, "seed": 0}
     second = p.train("token-prior", "cifar10", name="prior", tokenizer=str(run.path), **keys)
     bits_of_codes(p, genzoo.load(second.path), 2000)
     class_by_class(p, second)
@@ -187,15 +187,15 @@ def trained_vqgan(p: Proof) -> Path:
     """The tokenizer of the vqgan proof; trained here where that has not been run."""
     path = WORK / "vqgan-cifar10" / "vqgan"
     if not (path / "README.md").exists():
-        path = p.train("vqgan", "cifar10", name="vqgan", steps=1000, perceptual="alexnet", **VQGAN).path
+        path = p.train("vqgan", "cifar10", name="vqgan", steps=800, perceptual="alexnet", **VQGAN).path
     return path
 
 
 @proof("vqgan-cifar10", system="vqgan", family="autoencoding", minutes=14)
 def vqgan_cifar10(p: Proof) -> None:
     """Reconstructions of CIFAR-10 with perceptual and adversarial loss against the same autoencoder trained on squared error alone."""
-    run = p.train("vqgan", "cifar10", name="vqgan", steps=1000, perceptual="alexnet", **VQGAN)
-    plain = p.train("vqgan-l2", "cifar10", name="l2", steps=1000, **VQGAN)
+    run = p.train("vqgan", "cifar10", name="vqgan", steps=800, perceptual="alexnet", **VQGAN)
+    plain = p.train("vqgan-l2", "cifar10", name="l2", steps=800, **VQGAN)
     systems = {"vqgan": genzoo.load(run.path), "L2 only": genzoo.load(plain.path)}
     codes_and_reconstructions(p, systems["vqgan"], 10_000)
     n, judge = 1000, FeatureNet("vgg16")
@@ -226,7 +226,7 @@ def vqgan_cifar10(p: Proof) -> None:
 @proof("token-prior-cifar10", system="token-prior", family="autoregressive", minutes=6)
 def token_prior_cifar10(p: Proof) -> None:
     """A class-conditional prior over the codes of a VQGAN of CIFAR-10: validation bits of a code, and samples."""
-    keys = {"steps": 1500, "batch": 64, "width": 128, "depth": 4, "lr": 2e-3, "seed": 0}
+    keys = {"steps": 800, "batch": 64, "width": 128, "depth": 4, "lr": 2e-3, "seed": 0}
     run = p.train("token-prior", "cifar10", name="prior", tokenizer=str(trained_vqgan(p)), **keys)
     prior = genzoo.load(run.path)
     bits_of_codes(p, prior, 2000)

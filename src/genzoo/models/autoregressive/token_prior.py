@@ -61,6 +61,7 @@ class Transformer(nn.Module):
     def __init__(self, levels: Tensor, size: int, width: int, depth: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.register_buffer("levels", levels, persistent=False)
+        self.level_of: list[int] = levels.tolist()
         self.size, self.dropout = size, dropout
         self.code = nn.Embedding((int(levels.max()) + 1) * size, width)  # every level has its own codes
         self.place = nn.Parameter(torch.zeros(len(levels), width))
@@ -92,9 +93,10 @@ class Transformer(nn.Module):
             if past is not None:
                 past[i : i + 1] = [kept]
         x = self.norm(x)
-        levels, counts = self.levels[here].unique_consecutive(return_counts=True)
-        parts = x.split(counts.tolist(), 1)
-        return torch.cat([self.heads[i](part) for i, part in zip(levels.tolist(), parts, strict=True)], 1)
+        counts = [self.level_of[here].count(i) for i in range(len(self.heads))]
+        return torch.cat(
+            [head(part) for head, part in zip(self.heads, x.split(counts, 1), strict=True) if part.numel()], 1
+        )
 
 
 class TokenPrior(System):
@@ -386,6 +388,8 @@ class TokenPrior(System):
 def choices(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Tensor:
     """Probabilities [B, K] of logits [B, K]: those of the top k alone, and of these the fewest likeliest whose sum reaches top_p."""
     p = logits.float().softmax(-1)
+    if top_k is None and top_p == 1:
+        return p
     ranked, order = torch.sort(p, dim=-1, descending=True, stable=True)
     if top_k is not None:
         ranked[:, top_k:] = 0
