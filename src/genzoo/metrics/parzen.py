@@ -2,7 +2,7 @@
 
 Protocol of Goodfellow et al. (arXiv:1406.2661) and Breuleux et al. (2011): pixels in [0, 1], 10,000 samples, the bandwidth from ten
 values between 0.1 and 1 by the log-likelihood of 1,000 validation images, the mean over 10,000 test images in nats with its standard
-error. Cluster centres of the training images beat the real images on it (324 against 243 on MNIST), so it is a check against
+error. Cluster centres of the training images beat the real images on it (335 against 243 nats on MNIST), so it is a check against
 the papers of its day and not a measure of quality (Theis et al., arXiv:1511.01844).
 """
 
