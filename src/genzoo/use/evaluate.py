@@ -196,7 +196,7 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
     if sampled and c.given is None and c.system is not None and (n is None or n > 256):
         each = seconds_per_sample(c.system)
         drawn = n or affordable(each, BUDGET)
-        say(f"drawing {drawn:,} samples: at most about {words(each * drawn)}")
+        say(f"drawing {drawn:,} samples: at most {words(each * drawn)}")
     if sampled and c.given is not None:
         drawn = len(c.given)
     if c.net is not None and any(m.features for m in taken) and c.test is not None:
@@ -206,7 +206,7 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
         real = c.n_real or (drawn if c.net.slow else min(len(c.test), MOST))
         say(
             f"{c.net.name} features of {drawn:,} samples, {real:,} real images and {drawn:,} training images: "
-            f"at most about {words(each * (2 * drawn + real))}"
+            f"at most {words(each * (2 * drawn + real))}"
         )
     if any(m.name == "nll" for m in taken) and c.system is not None and c.test is not None:
         try:
