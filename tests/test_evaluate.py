@@ -293,7 +293,7 @@ def test_the_command_says_how_long_and_names_the_protocol_once(digits, tmp_path,
     words = ["evaluate", str(digits.path), "n=300", "measures=frechet,prdc", f"out={tmp_path / 'c'}"]
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "drawing 300 samples: at most about" in said.err
+    assert "drawing 300 samples: at most " in said.err
     assert "FLD" in said.out
     assert said.out.count("samples to grey levels") <= 2
     assert "evaluation.html" in said.out
