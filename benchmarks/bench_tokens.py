@@ -1,6 +1,6 @@
 """What the cache of keys and values saves token-prior when it draws.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_tokens.py [--side 16] [--width 128] [--depth 4] [--batch 4]
+    OMP_NUM_THREADS=1 python benchmarks/bench_tokens.py [--side 16] [--width 128] [--depth 4] [--batch 8]
 
 Without the cache every code costs the whole sequence so far. Both ways are run in the same process with the same weights and the same
 seed, and must draw the same codes.
@@ -19,7 +19,7 @@ import genzoo
 def main() -> None:
     """Read the command line, draw both ways, print times, ratio and whether the codes are equal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("side", 16), ("width", 128), ("depth", 4), ("heads", 4), ("codes", 512), ("batch", 4)):
+    for name, default in (("side", 16), ("width", 128), ("depth", 4), ("heads", 4), ("codes", 512), ("batch", 8)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
     torch.manual_seed(0)

@@ -10,6 +10,7 @@ import torch
 from proofs import Proof
 from torch import Tensor
 
+from genzoo.core.pictures import grid
 from genzoo.core.system import System
 
 STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -55,10 +56,14 @@ def directions(p: Proof, system: System, train: Tensor, test: Tensor) -> None:
             "attribute measured on the decoded images",
             baseline={"random order": 1 / 120},
         )  # fmt: skip
-        means = ", ".join(f"{m:.3f}" for m in after.mean(0).tolist())
-        p.note(
-            f"{name} along its direction, mean over {len(test)} test images at {', '.join(map(str, STEPS))}: {means}"
-        )
+        span = float(values[order[-tenth:]].mean() - values[order[:tenth]].mean())
+        p.measure(
+            f"change of {name} along its direction", float((after[:, -1] - after[:, 0]).mean()) / (2 * span), n=len(test), split="test",
+            better="higher", protocol="mean change from end to end, over twice the difference between the two tenths: 1 is all that they differ by",
+        )  # fmt: skip
+        rows = grid(moved[:8].flatten(0, 1), columns=len(STEPS))
         p.picture(
-            f"{name}", moved[:8].flatten(0, 1), f"Eight test images, a row each, moved along the direction of {name}"
+            name,
+            rows,
+            f"Eight test images, a row each, moved along the direction of {name}; they themselves in the middle",
         )

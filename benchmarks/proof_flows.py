@@ -14,7 +14,7 @@ from proofs import Proof, proof
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import scatter, to_uint8
+from genzoo.core.pictures import grid, scatter, to_uint8
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.metrics.extractors import default_extractor
@@ -52,7 +52,9 @@ def bits(p: Proof, run: Any, data: str, *, published: str, walk_path: str = "sph
     p.picture("cool", genzoo.sample(run, n=64, seed=0, temperature=0.7), "The same draws at temperature 0.7")
     walks = genzoo.walk(run, rows=6, steps=10, images=x[:7], path=walk_path)
     p.picture(
-        "walk", walks.flatten(0, 1), "Walks between the latents of test images; both ends are the images themselves"
+        "walk",
+        grid(walks.flatten(0, 1), columns=10),
+        "Walks between the latents of test images; both ends are the images themselves",
     )
     return system, test
 
@@ -151,7 +153,7 @@ def linear_flow(p: Proof) -> None:
         ("moons", {"steps": 1500}),
         ("spiral", {"steps": 1500}),
         ("mnist", {"size": 8, "steps": 4000, "batch": 500}),
-        ("cifar10", {"size": 8, "channels": 3, "steps": 6000, "batch": 500}),
+        ("cifar10", {"size": 8, "channels": 3, "steps": 4000, "batch": 500}),
     ):
         run = p.train("linear-flow", data, name=data, seed=0, **keys)
         system = genzoo.load(run.path)
@@ -229,17 +231,17 @@ def _entropy(train: Tensor, test: Tensor) -> float:
 @proof("nice-mnist", system="nice", family="flows", minutes=8)
 def nice_mnist(p: Proof) -> None:
     """Bits per dimension of MNIST by additive couplings, against the published 4.34."""
-    run = p.train("nice", "mnist", steps=4_000, batch=200, ema=0.995, precision="bf16", seed=0)
+    run = p.train("nice", "mnist", steps=2_500, batch=200, ema=0.995, precision="bf16", seed=0)
     bits(p, run, "mnist", published="4.34 (arXiv:1410.8516)", walk_path="linear")
     p.note(
-        "The paper's nets have 5 hidden layers of 1000 units and train for 1500 passes; here 3 of 512, and 13 passes."
+        "The paper's nets have 5 hidden layers of 1000 units and train for 1500 passes; here 3 of 512, and 8 passes."
     )
 
 
 @proof("nice-cifar10", system="nice", family="flows", minutes=8)
 def nice_cifar10(p: Proof) -> None:
     """Bits per dimension of CIFAR-10 by additive couplings, against the published 4.48."""
-    run = p.train("nice", "cifar10", steps=1_000, batch=200, ema=0.99, precision="bf16", width=1000, depth=2, seed=0)
+    run = p.train("nice", "cifar10", steps=800, batch=200, ema=0.99, precision="bf16", width=1000, depth=2, seed=0)
     bits(p, run, "cifar10", published="4.48 (arXiv:1410.8516)", walk_path="linear")
     p.note(
         "The paper whitens the images first, and its nets have 4 hidden layers of 2000 units; here 2 of 1000, without whitening."
@@ -249,7 +251,7 @@ def nice_cifar10(p: Proof) -> None:
 @proof("glow-mnist", system="glow", family="flows", minutes=12)
 def glow_mnist(p: Proof) -> None:
     """Bits per dimension of MNIST by a small Glow, against the published 1.05; its codes mixed and moved."""
-    run = p.train("glow", "mnist", steps=2_200, batch=16, ema=0.99, precision="bf16", seed=0)
+    run = p.train("glow", "mnist", steps=1_600, batch=16, ema=0.99, precision="bf16", seed=0)
     system, test = bits(
         p, run, "mnist", published="1.05 (quoted in arXiv:1810.01367; of 32x32 images, by the code's padding)"
     )
@@ -265,7 +267,7 @@ def glow_mnist(p: Proof) -> None:
 @proof("glow-cifar10", system="glow", family="flows", minutes=12)
 def glow_cifar10(p: Proof) -> None:
     """Bits per dimension of CIFAR-10 by a small Glow, against the published 3.35."""
-    run = p.train("glow", "cifar10", steps=1_600, batch=16, ema=0.99, precision="bf16", seed=0)
+    run = p.train("glow", "cifar10", steps=1_200, batch=16, ema=0.99, precision="bf16", seed=0)
     bits(p, run, "cifar10", published="3.35 (arXiv:1807.03039)")
     p.note(
         "The paper's model has 3 scales of 32 steps with nets of 512 feature maps (preset glow-paper); here 2 of 8 with 64."
@@ -275,12 +277,14 @@ def glow_cifar10(p: Proof) -> None:
 @proof("vae-directions", system="vae", family="autoencoding", minutes=4)
 def vae_directions(p: Proof) -> None:
     """A VAE's codes of real digits can be mixed and moved like a flow's: interpolation, and the directions of ink and slant."""
-    run = p.train("vae", "mnist", steps=4_000, seed=0)
+    run = p.train("vae", "mnist", steps=3_000, seed=0)
     system = genzoo.load(run.path)
     train, test = (open_data(DataSettings("mnist"), split=s, quiet=True) for s in ("train", "test"))
     x = first_images(test, 100)
     walks = genzoo.walk(run, rows=6, steps=10, images=x[:7], path="linear")
     p.picture(
-        "walk", walks.flatten(0, 1), "Walks between the codes of test images (their reconstructions stand at the ends)"
+        "walk",
+        grid(walks.flatten(0, 1), columns=10),
+        "Walks between the codes of test images (their reconstructions stand at the ends)",
     )
     directions(p, system, first_images(train, 10_000), x)

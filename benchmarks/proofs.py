@@ -4,6 +4,7 @@
     GENZOO_DATA=... python benchmarks/proofs.py NAME ...           run some
     GENZOO_DATA=... python benchmarks/proofs.py --family density   run a family
     GENZOO_DATA=... python benchmarks/proofs.py --all              run everything
+    GENZOO_DATA=... python benchmarks/proofs.py NAME --resume      go on with a proof that was stopped
     python benchmarks/proofs.py --pages                            write the pages again from the records
 
 A proof is a function in `benchmarks/proof_*.py` under `@proof`. Its record is docs/results/records/NAME.json; the pages are made of the
@@ -44,8 +45,8 @@ class Entry:
 
     Args:
         name: Its name, unique.
-        system: The system or preset that it is about.
-        family: The system's family: the page that it is written to.
+        system: The system or preset that it is about, or another word where it is about none: measures.
+        family: The page that it is written to: the system's family, or measures.
         minutes: About how long it takes on two CPU cores.
         claim: What it shows: the first line of the function's docstring.
         run: The function.
@@ -84,9 +85,10 @@ class Proof:
         entry: The proof.
         results: Folder of records, pictures and pages.
         work: Folder of the runs of all proofs; this proof's part of it is removed first.
+        resume: Keep it, and go on with its runs: for a proof that was stopped.
     """
 
-    def __init__(self, entry: Entry, results: Path = RESULTS, work: Path = WORK) -> None:
+    def __init__(self, entry: Entry, results: Path = RESULTS, work: Path = WORK, *, resume: bool = False) -> None:
         self.entry = entry
         self.results = results
         self.work = work / entry.name
@@ -96,7 +98,8 @@ class Proof:
             "name": entry.name, "system": entry.system, "family": entry.family, "claim": entry.claim,
             "measures": [], "pictures": [], "notes": [], "runs": [],
         }  # fmt: skip
-        shutil.rmtree(self.work, ignore_errors=True)
+        if not resume:
+            shutil.rmtree(self.work, ignore_errors=True)
 
     def train(self, system: str, data: str, *, name: str | None = None, **keys: Any) -> Any:
         """Train into this proof's work folder and record the settings; returns the Run of `genzoo.train`.
@@ -112,8 +115,14 @@ class Proof:
         label = name or f"{system}-{len(self.record['runs']) + 1}"
         print(f"[{self.entry.name}] training {system} on {data}: {keys or 'defaults'}", flush=True)
         start = time.time()
-        run = genzoo.train(system, data, runs=str(self.work), name=label, **keys)
-        seconds = round(time.time() - start, 1)
+        begun = self.work / label
+        if (begun / "config.toml").exists():  # only where a stopped proof goes on
+            run = genzoo.resume(begun)
+            seconds = round(run.log()[-1]["seconds"], 1)
+        else:
+            shutil.rmtree(begun, ignore_errors=True)
+            run = genzoo.train(system, data, runs=str(self.work), name=label, **keys)
+            seconds = round(time.time() - start, 1)
         self.record["runs"].append({"system": system, **_plain({"data": data, **keys}), "seconds": seconds})
         print(f"[{self.entry.name}] trained in {seconds} s", flush=True)
         return run
@@ -410,9 +419,9 @@ def collect() -> dict[str, Entry]:
     return dict(sorted(REGISTRY.items(), key=lambda item: (item[1].family, item[0])))
 
 
-def run_proof(entry: Entry, results: Path = RESULTS, work: Path = WORK) -> Path:
+def run_proof(entry: Entry, results: Path = RESULTS, work: Path = WORK, *, resume: bool = False) -> Path:
     """Run one proof and write its record. A proof that raises leaves the record as it was."""
-    p = Proof(entry, results, work)
+    p = Proof(entry, results, work, resume=resume)
     entry.run(p)
     return p.finish()
 
@@ -426,6 +435,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="run every proof")
     parser.add_argument("--family", help="run the proofs of a family")
     parser.add_argument("--pages", action="store_true", help="write the pages again from the records")
+    parser.add_argument("--resume", action="store_true", help="go on with the runs of a proof that was stopped")
     given = parser.parse_args(argv)
     entries = collect()
     unknown = [n for n in given.names if n not in entries]
@@ -461,7 +471,7 @@ def main(argv: list[str] | None = None) -> int:
     failed = 0
     for entry in chosen:
         try:
-            run_proof(entry)
+            run_proof(entry, resume=given.resume)
         except UserError as error:
             print(f"[{entry.name}] refused: {error}", file=sys.stderr)
             failed += 1

@@ -13,6 +13,7 @@ from PIL import Image
 
 import genzoo
 from genzoo.core import registry, schema
+from genzoo.core.sound import save_wav
 from genzoo.core.system import Batch, System
 from genzoo.data import DataSettings
 
@@ -68,6 +69,9 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
     shape = tuple(system.hparams["shape"])
     if len(shape) == 1:
         return {"points": torch.randn(n, *shape, generator=g)}
+    if system.data == "audio":
+        pcm = torch.randint(-32768, 32768, (n, *shape), generator=g)
+        return {"audio": pcm / 32768, "label": torch.randint(0, 3, (n,), generator=g)}
     levels = system.hparams.get("levels", 256)
     if system.hparams.get("likelihood") == "bernoulli":
         levels = 2
@@ -87,6 +91,8 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
     if len(shape) == 1:
         return DataSettings(data="moons")
     rng = np.random.default_rng(0)
+    if cls.data == "audio":
+        return sounds_for(cls, folder, n, rng)
     c, h, w = shape
     binarize = (
         "threshold"
@@ -109,6 +115,16 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
         return DataSettings(data=str(folder), size=(h, w))
     np.savez(folder / "data.npz", images=images(), labels=rng.integers(0, 3, n))
     return DataSettings(data=str(folder / "data.npz"), size=(h, w), binarize=binarize)
+
+
+def sounds_for(cls: type[System], folder: Path, n: int, rng: np.random.Generator) -> DataSettings:
+    """Write short noises in three subfolders, one window or a little more each."""
+    length, rate = cls.tiny["shape"][1], cls.tiny["rate"]
+    for i in range(n):
+        (folder / f"speaker-{i % 3}").mkdir(exist_ok=True)
+        noise = torch.from_numpy(rng.uniform(-1, 1, (1, length + i))).float()
+        save_wav(folder / f"speaker-{i % 3}" / f"{i}.wav", noise, rate)
+    return DataSettings(data=str(folder), seconds=length / rate)
 
 
 @pytest.fixture(scope="module")

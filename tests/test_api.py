@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 import genzoo
+import genzoo.core.system
 from genzoo import UserError
 from genzoo.api import read_config, sort_keys
-from genzoo.core import registry
+from genzoo.core import loading, registry
 from genzoo.core.system import capabilities
 from genzoo.use import outputs
 from genzoo.use.complete import box_mask
@@ -188,6 +189,61 @@ def test_a_walk_between_images():
         genzoo.walk(system, images=images[:1])
 
 
+# ---- arithmetic ------------------------------------------------------------------------------------------------------------------
+
+
+class Shifter(genzoo.core.system.System):
+    """Codes are pixels, so that arithmetic can be worked out by hand."""
+
+    def __init__(self, shape: tuple[int, int, int] = (1, 2, 2)) -> None:
+        super().__init__()
+
+    def encode(self, x):
+        return x.flatten(1)
+
+    def decode(self, z):
+        return z.view(-1, 1, 2, 2).clamp(-1, 1)
+
+    def latent(self, n, *, generator):
+        return torch.randn(n, 4, generator=generator)
+
+
+def write_classes(folder, names=("day", "night", "dusk"), levels=(255, 51, 102)):
+    """Three classes of images of one grey level each, in [-1, 1]: 1, -0.6, -0.2."""
+    for name, level in zip(names, levels, strict=True):
+        (folder / name).mkdir(parents=True)
+        for i in range(6):
+            Image.fromarray(np.full((2, 2), level, np.uint8)).save(folder / name / f"{i}.png")
+
+
+def test_arithmetic_by_hand(tmp_path):
+    write_classes(tmp_path / "sky")
+    x = torch.full((3, 1, 2, 2), -0.6)
+    go = lambda **kw: float(genzoo.arithmetic(Shifter(), x, data=str(tmp_path / "sky"), **kw).mean())  # noqa: E731
+    assert go(plus="day", minus="night", amount=0.5) == pytest.approx(-0.6 + 0.5 * 1.6)
+    assert go(plus="dusk", minus="night") == pytest.approx(-0.2)
+    assert go(plus="dusk", minus="night", amount=-0.5) == pytest.approx(-0.8)
+    assert go(plus="Dusk", amount=1.0) == pytest.approx(-0.6 + (-0.2 - (1 - 0.6) / 2), abs=1e-5), (
+        "all others, by name in any case"
+    )
+    assert go(plus="2", minus="dusk", amount=0.0) == pytest.approx(-0.6), "amount 0 is the reconstruction"
+    with pytest.raises(UserError, match=r"no class 'nite'.*did you mean 'night'.*day, dusk, night"):
+        go(plus="nite")
+    with pytest.raises(UserError, match="one class"):
+        go(plus="day", minus="Day")
+
+
+def test_arithmetic_wants_labels_and_an_encoder(tmp_path):
+    (tmp_path / "plain").mkdir()
+    for i in range(4):
+        Image.fromarray(np.full((2, 2), 40 * i, np.uint8)).save(tmp_path / "plain" / f"{i}.png")
+    x = torch.zeros(1, 1, 2, 2)
+    with pytest.raises(UserError, match="label"):
+        genzoo.arithmetic(Shifter(), x, "day", data=str(tmp_path / "plain"))
+    with pytest.raises(UserError, match=r"arithmetic: .* cannot .*encode"):
+        genzoo.arithmetic(build(without("encodes")), x, "day")
+
+
 # ---- reconstruct, complete, translate --------------------------------------------------------------------------------------------
 
 
@@ -288,7 +344,7 @@ def test_every_system_is_evaluated_exported_and_loaded_again(name, runs, tmp_pat
     folder = genzoo.export(run, tmp_path / "exported")
     assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     copy, system = genzoo.load(folder), genzoo.load(run.path)
-    assert copy.hparams == system.hparams
+    assert loading.plain(copy.hparams) == loading.plain(system.hparams)
     for (key, a), b in zip(system.state_dict().items(), copy.state_dict().values(), strict=True):
         assert torch.equal(a, b), key
     if "samples" in able:

@@ -29,7 +29,7 @@ ALLOWED = {
     "core": {"core"},
     "models": {"core", "losses", "nn"},
     "data": {"core", "data"},
-    "metrics": {"core", "data", "metrics"},
+    "metrics": {"core", "data", "losses", "metrics", "nn"},
     "training": {"core", "data", "metrics", "training"},
     "use": {"core", "data", "losses", "metrics", "training", "use"},
     "studies": {"api", "core", "data", "training", "use", "studies"},

@@ -282,7 +282,7 @@ def test_crop_larger_than_the_image(folder):
 def test_unknown_split_and_kind():
     with pytest.raises(UserError, match="train or test"):
         read("digits", split="middle")
-    with pytest.raises(UserError, match="audio"):
+    with pytest.raises(UserError, match="no sound"):
         read("digits", kind="audio")
 
 

@@ -1,10 +1,12 @@
 """What every flow owes, held against autograd and against sums over grids: inverse, log-determinant, mass, exact codes."""
 
+import importlib
 import math
 
 import pytest
 import torch
 
+import genzoo
 from genzoo.core import registry
 from genzoo.core.errors import UserError
 from genzoo.core.system import capabilities
@@ -176,3 +178,16 @@ def test_the_jacobian_of_a_known_map_is_known_beyond_one_pass():
 @every_flow
 def test_every_flow_samples_scores_encodes_and_decodes(name, kw):
     assert set(capabilities(build(name, **kw))) >= {"samples", "density", "decodes", "encodes", "inverts"}
+
+
+def test_an_evaluation_reports_the_condition_or_says_why_not(runs, monkeypatch):
+    run = runs("linear-flow")
+    name = "condition of the Jacobian"
+    found = genzoo.evaluate(run, n=4)
+    largest, smallest = genzoo.load(run.path).jacobian_condition(images(1))[0].tolist()
+    assert found["measures"][name]["value"] == pytest.approx(math.log10(largest / smallest))
+    assert found["measures"][name]["unit"] == "log10"
+    monkeypatch.setattr(importlib.import_module("genzoo.metrics.abilities"), "LARGEST_CONDITION", 10)
+    found = genzoo.evaluate(run, n=4)
+    assert "64 dimensions" in found["not_measured"]["condition"]
+    assert name not in found["measures"]

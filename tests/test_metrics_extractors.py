@@ -5,19 +5,22 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from genzoo.core.errors import DamagedFile, UserError
-from genzoo.metrics import lenet
+from genzoo.metrics import lenet, networks
 from genzoo.metrics.extractors import (
     Extractor,
     available,
     cached_features,
     default_extractor,
     extractor,
+    module_extractor,
     tf1_bilinear,
 )
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.lenet import LeNet, bundled, classify, load_lenet, to_lenet_input
+from genzoo.metrics.resizers import RESIZERS
 
 
 def uint8(*shape, seed=0):
@@ -110,10 +113,26 @@ def test_unknown_and_missing_extractors_say_what_to_do(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"GENZOO_WEIGHTS.*lenet-mnist-v1"):
         extractor("inception")
     monkeypatch.setenv("GENZOO_WEIGHTS", str(tmp_path))
-    assert available() == {"lenet-fashion-v1": True, "lenet-mnist-v1": True, "inception": False}
+    assert available() == {
+        "lenet-fashion-v1": True,
+        "lenet-mnist-v1": True,
+        "inception": False,
+        "efficientnet-lite0": False,
+        "vgg16": False,
+        "random": True,
+    }
     with pytest.raises(UserError, match=r"inception-fid.pt"):
         default_extractor("cifar10", (3, 32, 32))
+    with pytest.raises(UserError, match=r"efficientnet-lite0.safetensors"):
+        extractor("efficientnet-lite0")
+    with pytest.raises(UserError, match="no such file"):
+        extractor(str(tmp_path / "none.pt"))
     (tmp_path / "inception-fid.pt").write_bytes(b"not a network")
+    found = hashlib.sha256(b"not a network").hexdigest()
+    for name in ("inception", str(tmp_path / "inception-fid.pt")):
+        with pytest.raises(UserError, match=rf"digest {found[:12]}….*7ff4a85c3a63… inception"):
+            extractor(name)
+    monkeypatch.setitem(networks.KNOWN, found, "inception")
     with pytest.raises(UserError, match="not a TorchScript"):
         extractor("inception")
     assert default_extractor("fashion-mnist", (1, 28, 28)).name == "lenet-fashion-v1"
@@ -129,10 +148,12 @@ def test_inception_file_is_used_as_stated(monkeypatch, tmp_path):
     with pytest.warns(DeprecationWarning, match="torch.jit"):  # torch's advice against the published format
         torch.jit.script(Stub()).save(str(tmp_path / "inception-fid.pt"))
     monkeypatch.setenv("GENZOO_WEIGHTS", str(tmp_path))
+    digest = hashlib.sha256((tmp_path / "inception-fid.pt").read_bytes()).hexdigest()
+    monkeypatch.setitem(networks.KNOWN, digest, "inception")
     net = extractor("inception")
-    extractor.cache_clear()
     assert net.measure == "FID"
-    assert net.digest == hashlib.sha256((tmp_path / "inception-fid.pt").read_bytes()).hexdigest()
+    assert net.digest == digest
+    assert extractor(str(tmp_path / "inception-fid.pt")).digest == digest
     x = torch.full((2, 1, 10, 10), 64, dtype=torch.uint8)
     torch.testing.assert_close(net(x), torch.full((2, 2048), -0.5))
 
@@ -189,3 +210,69 @@ def test_damaged_weights_are_refused(monkeypatch, tmp_path):
             load_lenet("lenet-mnist-v1")
     finally:
         load_lenet.cache_clear()
+
+
+# ---- networks of one's own, random ones, broken ones -----------------------------------------------------------------------------
+
+
+def flat(seed=0):
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+
+
+def test_any_module_is_an_extractor_with_the_digest_of_its_state():
+    a, again, other = (module_extractor(flat(seed), name="mine", side=16) for seed in (0, 0, 1))
+    assert a.digest == again.digest != other.digest
+    assert (a.dims, a.measure) == (16, "FD-mine")
+    assert "antialiased bilinear to 16x16" in a.resize
+    x = uint8(3, 3, 16, 16)
+    torch.testing.assert_close(a(x), flat()(x.float() / 127.5 - 1).detach())
+    assert a(uint8(2, 3, 40, 30)).shape == (2, 16)
+    with pytest.raises(UserError, match="did you mean 'bicubic'"):
+        module_extractor(flat(), name="mine", resize="bicubics")
+    with pytest.raises(UserError, match=r"gives \(2, 4, 14, 14\)"):
+        module_extractor(torch.nn.Conv2d(3, 4, 3), name="maps", side=16)
+
+
+def test_random_features_say_that_they_are_no_measure():
+    net = extractor("random")
+    assert net.sanity
+    assert "sanity only" in net.measure
+    x = uint8(4, 3, 20, 20)
+    torch.testing.assert_close(net(x), extractor("random")(x))
+    assert net(uint8(2, 1, 9, 7)).shape == (2, 64)
+    networks_digest = net.digest
+    torch.manual_seed(99)
+    assert networks._random().digest == networks_digest, "the weights do not depend on torch's generator"
+
+
+def test_features_that_are_no_numbers_are_named():
+    def broken(x):
+        out = torch.ones(len(x), 3)
+        out[x.flatten(1)[:, 0] == 7] = float("nan")
+        return out
+
+    net = Extractor("b", "d", 3, "FLD", "none", broken, batch=2)
+    x = torch.zeros(5, 1, 4, 4, dtype=torch.uint8)
+    assert net(x).shape == (5, 3)
+    x[3, 0, 0, 0] = 7
+    with pytest.raises(UserError, match="features of image 3 are not finite"):
+        net(x)
+    with pytest.raises(UserError, match=r"it has to be \[N, 2\]"):
+        Extractor("w", "d", 2, "FLD", "none", broken)(x[:2])
+
+
+def test_resizers_are_what_their_names_say():
+    x = uint8(2, 3, 12, 12)
+    for name, (function, words) in RESIZERS.items():
+        same = function(x, 12)
+        assert same.shape == (2, 3, 12, 12), name
+        assert words
+        torch.testing.assert_close(same, x.float(), atol=1e-3, rtol=0)
+        flat_gray = torch.full((1, 1, 8, 8), 77, dtype=torch.uint8)
+        torch.testing.assert_close(function(flat_gray, 20), torch.full((1, 1, 20, 20), 77.0), atol=1e-3, rtol=0)
+    gap = (RESIZERS["tf1-bilinear"][0](x, 31) - RESIZERS["bilinear"][0](x, 31)).abs().mean()
+    assert gap > 5, "the half-pixel shift is worth many grey levels"
+    with Image.fromarray(x[0, 0].float().numpy()) as image:
+        expected = np.asarray(image.resize((31, 31), Image.Resampling.BICUBIC)).clip(0, 255)
+    np.testing.assert_array_equal(RESIZERS["pillow-bicubic"][0](x, 31)[0, 0].numpy(), expected)

@@ -1,12 +1,15 @@
 """Measures of pairs of images, of paths between them, and features without a network, against closed forms."""
 
 import math
+import os
+from pathlib import Path
 
 import pytest
 import torch
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.frechet import frechet_distance
+from genzoo.metrics.lpips import lpips_score
 from genzoo.metrics.ppl import lerp, path_length, slerp
 from genzoo.metrics.similarity import SCALES, l1_percent, l2_percent, ms_ssim, ms_ssim_diversity, psnr, ssim
 from genzoo.metrics.simple_features import RandomFeatures, log_mel, log_mel_statistics, mel_filters, voxel_statistics
@@ -248,3 +251,50 @@ def test_random_features_run_on_any_shape_and_see_noise(shape):
         net(x[:, :, None])
     with pytest.raises(UserError, match="NaN"):
         net(x * math.nan)
+
+
+# ---- LPIPS as a measure
+
+
+class Pixels:
+    """A network whose only map is the image: LPIPS by hand."""
+
+    heads = [torch.tensor([1.0, 2.0, 3.0])]
+    card = {"name": "pixels", "digest": "none", "layers": "x"}
+
+    def __call__(self, x):
+        return [x]
+
+
+def test_lpips_score_by_hand():
+    x, y = torch.zeros(3, 3, 4, 4), torch.zeros(3, 3, 4, 4)
+    x[:, 0], y[0, 0], y[1:, 1] = 1, 0.5, 0.7  # one pair points the same way, two at a right angle
+    got = lpips_score(x, y, net=Pixels(), batch=2)
+    assert got["value"] == pytest.approx((0 + 3 + 3) / 3, abs=1e-6)
+    assert got["se"] == pytest.approx(1, abs=1e-6)
+    assert (got["n"], got["network"], got["digest"]) == (3, "pixels", "none")
+    u = images(2, 3, 16)
+    assert lpips_score(u, images(2, 3, 16, seed=1), net=Pixels())["value"] == pytest.approx(
+        lpips_score(u / 127.5 - 1, images(2, 3, 16, seed=1) / 127.5 - 1, net=Pixels())["value"], rel=1e-6
+    )
+    with pytest.raises(UserError, match="one shape and dtype"):
+        lpips_score(x, y.double(), net=Pixels())
+    for bad in (x + 1, x * math.nan):
+        with pytest.raises(UserError, match="outside"):
+            lpips_score(bad, y, net=Pixels())
+
+
+def test_lpips_score_without_weights_says_what_is_missing(monkeypatch):
+    monkeypatch.delenv("GENZOO_WEIGHTS", raising=False)
+    with pytest.raises(UserError, match="weights of alexnet are missing"):
+        lpips_score(images(1, 3, 64), images(1, 3, 64))
+
+
+def test_lpips_score_of_the_real_network():
+    if not (Path(os.environ.get("GENZOO_WEIGHTS", "")) / "alexnet.safetensors").is_file():
+        pytest.skip("the weights of AlexNet are not here")
+    x = images(2, 3, 64)
+    assert lpips_score(x, x)["value"] == 0
+    got = lpips_score(x, images(2, 3, 64, seed=1))
+    assert got["value"] > 0.05
+    assert len(got["digest"]) == 64

@@ -75,7 +75,7 @@ def test_resumed_without_the_tokenizers_run_equals_uninterrupted(tmp_path, data,
     genzoo.resume(cut, quiet=True)
     a, b = newest_state(whole, 1)[1][0][0], newest_state(cut, 1)[1][0][0]
     assert a.keys() == b.keys()
-    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert all(torch.equal(a[k], b[k]) for k in a), [k for k in a if not torch.equal(a[k], b[k])]
 
 
 def test_an_object_a_run_a_path_and_a_name_below_runs_are_the_same(tmp_path, data, first, monkeypatch):

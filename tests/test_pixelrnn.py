@@ -7,8 +7,9 @@ import torch
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import capabilities
-from genzoo.models.autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM, cell, skew, unskew
+from genzoo.models.autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
 from genzoo.nn.masked import Past
+from genzoo.nn.recurrence import Lines, Scan, cell
 
 both = pytest.mark.parametrize("lstm", ["row", "diagonal"])
 
@@ -48,17 +49,28 @@ def test_cell_is_the_lstm_of_torch():
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize(("taps", "diagonal"), [((-1, 0), True), ((-1, 0, 1), False)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (2, 4)])
+def test_gradients_of_the_scan_are_those_of_finite_differences(taps, diagonal, size):
+    torch.manual_seed(0)
+    gates = torch.randn(2, 2, 8, *size).double().requires_grad_()
+    weight = torch.randn(2, len(taps) * 2, 8).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: Scan.apply(a, b, taps, diagonal), (gates, weight))
+
+
 def test_skewing_shifts_each_row_by_one_more_and_back():
     x = torch.arange(1, 13.0).view(1, 1, 1, 3, 4)
-    columns = skew(x)
-    assert columns.shape == (6, 1, 1, 3, 1)
-    assert columns[:, 0, 0, :, 0].T.tolist() == [
+    columns = Lines(x.shape, True).lay(x)
+    assert columns.shape == (6, 1, 1, 1, 3)
+    assert columns[:, 0, 0, 0].T.tolist() == [
         [1, 2, 3, 4, 0, 0],
         [0, 5, 6, 7, 8, 0],
         [0, 0, 9, 10, 11, 12],
     ]
     y = torch.randn(2, 3, 4, 5, 6)
-    assert torch.equal(unskew(skew(y), 6), y)
+    for diagonal in (True, False):
+        lines = Lines(y.shape, diagonal)
+        assert torch.equal(lines.lift(lines.lay(y)), y)
 
 
 def test_diagonal_layer_is_the_recursion_over_pixels():

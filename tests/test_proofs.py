@@ -176,3 +176,15 @@ def test_command_line_refuses_clearly(proofs, tmp_path, monkeypatch, capsys):
     assert proofs.main([]) == 0
     out = capsys.readouterr().out
     assert out.count("not run") == 3
+
+
+def test_a_stopped_proof_goes_on_with_its_finished_runs(proofs, tmp_path):
+    entry = proofs.Entry("four", "gaussian", "density", 1, "it resumes", lambda p: None)
+    first = proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
+    run = first.train("vae", "digits", steps=2, batch=4, quiet=True)
+    weights = run.model.read_bytes()
+    again = proofs.Proof(entry, tmp_path / "results", tmp_path / "work", resume=True)
+    assert again.train("vae", "digits", steps=2, batch=4).model.read_bytes() == weights
+    assert again.record["runs"][0]["seconds"] > 0
+    proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
+    assert not run.path.exists(), "without resume a proof begins anew"

@@ -127,7 +127,7 @@ def test_the_start_is_k_means_of_the_first_training_batch_and_only_of_that(learn
     torch.manual_seed(0)
     centres = 20 * torch.randn(8, 3, generator=gen())
     x = (centres.repeat(32, 1) + 0.01 * torch.randn(256, 3, generator=gen(1))).T[None]
-    q = VectorQuantiser(32, 3, learn=learn, decay=0.999, restart=0)
+    q = VectorQuantiser(64, 3, learn=learn, decay=0.999, restart=0)
     q.eval()(x)
     assert not q.started
     q.train()(x)
@@ -135,7 +135,8 @@ def test_the_start_is_k_means_of_the_first_training_batch_and_only_of_that(learn
     assert torch.cdist(centres, q.codebook.detach()).min(1).values.max() < 0.1  # every centre has a code
     before = q.codebook.detach().clone()
     q(x + 100)
-    assert (q.codebook - before).abs().max() < 1 if learn == "ema" else torch.equal(q.codebook, before)
+    moved = ((q.codebook.detach() - before).abs().amax(1) > 1e-4).sum()
+    assert moved <= 8 if learn == "ema" else moved == 0  # only codes that were chosen follow, none starts anew
 
 
 def test_eval_changes_nothing_and_draws_nothing():

@@ -116,7 +116,7 @@ def test_bits_of_levels_average_to_the_bits_of_all():
     assert torch.allclose(logs["loss"] / math.log(2), logs["bits_per_code"])
 
 
-@pytest.mark.parametrize("keys", [{}, {"label": 1, "guidance": 2.5}, {"top_k": 3, "top_p": 0.8, "temperature": 0.7}])
+@pytest.mark.parametrize("keys", [{}, {"label": 1, "guidance": 2.5}, {"top_k": 5, "top_p": 0.95, "temperature": 3.0}])
 @pytest.mark.parametrize("inner", [tokenizer, levels])
 def test_cached_drawing_is_uncached_drawing_code_for_code(keys, inner):
     model = prior(inner(), classes=3)
@@ -245,11 +245,12 @@ def test_the_tokenizer_is_frozen_and_never_trains():
 
 
 def test_it_learns_a_pattern_of_codes():
-    model = prior(dropout=0.0)
+    torch.manual_seed(0)
+    model = TokenPrior((1, 8, 8), tokenizer=tokenizer(), width=32, depth=2, heads=2, dropout=0.0, lr=1e-2)
     optimizer = model.optimizers()["model"]
     codes = torch.arange(model.length).remainder(8).repeat(8, 1)
     codes = (codes + torch.arange(8)[:, None]) % 8  # the first code decides all others
-    for _ in range(60):
+    for _ in range(80):
         loss = model.train().loss({"codes": codes})["loss"]
         optimizer.zero_grad()
         loss.backward()

@@ -48,7 +48,7 @@ def test_codes_survive_being_looked_up_and_found_again(cls):
         for q, z in zip(quantisers, [vectors] if cls is VQVAE else vectors, strict=True)
     ]
     assert torch.equal(torch.cat(again, 1), codes)
-    assert torch.equal(model.detokenize(codes), model.decode(model.encode(images())))
+    assert torch.allclose(model.detokenize(codes), model.decode(model.encode(images())), atol=1e-5)
 
 
 @pytest.mark.parametrize("cls", [VQVAE, VQVAE2])

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genzoo.api import (
+        arithmetic,
+        compare,
         complete,
         compress,
         create,
@@ -43,11 +45,13 @@ __all__ = [
     "sample",
     "walk",
     "reconstruct",
+    "arithmetic",
     "translate",
     "complete",
     "compress",
     "decompress",
     "evaluate",
+    "compare",
     "export",
     "study",
     "theory",

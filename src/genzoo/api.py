@@ -16,6 +16,8 @@ from genzoo.data import DataSettings
 from genzoo.training import Run, TrainSettings, load
 from genzoo.training import resume as _resume
 from genzoo.training import train as _train
+from genzoo.use.arithmetic import arithmetic
+from genzoo.use.compare import compare
 from genzoo.use.complete import complete
 from genzoo.use.compress import compress, decompress
 from genzoo.use.evaluate import evaluate
@@ -28,6 +30,8 @@ from genzoo.use.translate import translate
 from genzoo.use.walk import walk
 
 __all__ = [
+    "compare",
+    "arithmetic",
     "complete",
     "compress",
     "create",

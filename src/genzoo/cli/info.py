@@ -77,7 +77,7 @@ def show(name: str, json: bool = False) -> None:
         name: System or preset.
         json: Print JSON.
     """
-    from genzoo.core.schema import json_schema, settings, table
+    from genzoo.core.schema import capability_of, json_schema, settings, table
     from genzoo.core.system import capabilities
     from genzoo.training.settings import FALLBACKS, TrainSettings
     from genzoo.use.source import own_options
@@ -113,7 +113,8 @@ def show(name: str, json: bool = False) -> None:
         if c.needs and set(c.needs) <= set(able):
             more = own_options(cls, c.own) if c.own else []
             uses.append((f"genzoo {c.name} RUN", c.line + (f"; its own options: {', '.join(more)}" if more else "")))
-    print(f"\nTry:\n  genzoo train {name} data={_example(entry.data)}")
+    inner = "".join(f" {k}=RUN" for k, s in settings(cls).items() if capability_of(s.annotation))
+    print(f"\nTry:\n  genzoo train {name} data={_example(entry.data)}{inner}")
     if uses:
         print("then:\n" + columns(uses))
     options = [

@@ -91,10 +91,7 @@ def find(word: str) -> Command:
 
 def load(command: Command) -> Callable[..., None]:
     """Import a command's function."""
-    verbs = importlib.import_module(
-        "genzoo.cli.info" if command.name in ("list", "show", "data", "version", "help") else "genzoo.cli.verbs"
-    )
-    return getattr(verbs, command.function or command.name)
+    return getattr(importlib.import_module(f"genzoo.cli.{command.home}"), command.function or command.name)
 
 
 def arguments(

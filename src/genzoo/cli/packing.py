@@ -60,8 +60,8 @@ def compress(
     moved = f" ({out} was there already; overwrite=true replaces it)" if out and done.path != path else ""
     print(f"wrote {done.path}{moved}")
     print(
-        f"{done.count} images in {done.size:,} bytes: {done.bits_per_dim:.4f} bits/dim; the model's probabilities say "
-        f"{math.ceil(done.bits / 8):,} bytes, {100 * (8 * done.size / done.bits - 1):.2f} % less"
+        f"{done.count} images in {done.size:,} bytes, {done.bits_per_dim:.4f} bits/dim; the model's probabilities say "
+        f"{math.ceil(done.bits / 8):,} bytes ({8 * done.size / max(done.bits, 1) - 1:+.2%})"
     )
 
 

@@ -13,7 +13,8 @@ class Command:
         name: The word.
         line: What it does, in one line.
         usage: What may follow, most used first.
-        function: Its function in `genzoo.cli.verbs`, whose signature and `Args:` are the options; the name when not given.
+        home: Module in `genzoo.cli` of its function.
+        function: That function, whose signature and `Args:` are the options; the name when not given.
         needs: Capabilities that a system must have.
         own: Method of the system whose further arguments are options as well.
         open: True where keys beyond the signature are passed on (settings of a system, of data).
@@ -23,6 +24,7 @@ class Command:
     name: str
     line: str
     usage: str
+    home: str = "verbs"
     function: str = ""
     needs: tuple[str, ...] = ()
     own: str = ""
@@ -33,9 +35,15 @@ class Command:
 COMMANDS: dict[str, Command] = {
     c.name: c
     for c in (
-        Command("list", "the systems, family by family", "[FAMILY]", function="list_"),
-        Command("show", "one system: idea, paper, settings with bounds, presets, what it can do", "NAME"),
-        Command("data", "the data sets that are known; what is in one", "[show] [DATA] [size=64 ...]", open=True),
+        Command("list", "the systems, family by family", "[FAMILY]", function="list_", home="info"),
+        Command("show", "one system: idea, paper, settings with bounds, presets, what it can do", "NAME", home="info"),
+        Command(
+            "data",
+            "the data sets that are known; what is in one",
+            "[show] [DATA] [size=64 ...]",
+            open=True,
+            home="info",
+        ),
         Command(
             "train",
             "train a system on data",
@@ -47,10 +55,16 @@ COMMANDS: dict[str, Command] = {
         Command(
             "walk",
             "walk through latent space: a picture and a GIF",
-            "RUN [rows=8 steps=10 seed=0 out=walk.gif]",
+            "RUN [images=A.png,B.png rows=8 steps=10 seed=0 out=walk.gif]",
             needs=("decodes",),
         ),
         Command("reconstruct", "encode and decode images", "RUN [data=DATA n=32]", needs=("encodes", "decodes")),
+        Command(
+            "arithmetic",
+            "add to images what one class has and another has not",
+            "RUN plus=CLASS [minus=CLASS of=CLASS images=FILES amounts=0,0.5,1 data=DATA]",
+            needs=("encodes", "decodes"),
+        ),
         Command(
             "translate",
             "map images of one domain to another",
@@ -69,23 +83,39 @@ COMMANDS: dict[str, Command] = {
             "images into one file as small as the model's likelihood says",
             "RUN [IMAGE_OR_FOLDER ...] [out=FILE]",
             needs=("codes",),
+            home="packing",
             many="images",
         ),
-        Command("decompress", "the images of such a file, bit for bit", "FILE [RUN] [out=FOLDER]"),
-        Command("evaluate", "sample grid and measures, each with its protocol", "RUN [data=DATA n=1000 seed=0]"),
+        Command("decompress", "the images of such a file, bit for bit", "FILE [RUN] [out=FOLDER]", home="packing"),
+        Command(
+            "evaluate",
+            "measures of a run or of samples, each with its protocol, and a page of them",
+            "RUN_OR_SAMPLES [data=DATA measures=frechet,prdc n=1000 seed=0]",
+            open=True,
+            home="judge",
+        ),
+        Command(
+            "compare",
+            "runs side by side: what compares is ranked, what does not says why",
+            "RUN RUN ... [out=FOLDER]",
+            many="runs",
+            home="judge",
+        ),
         Command(
             "study",
             "compare systems over data, settings and seeds; start it again to go on, or several times to share the work",
             "FILE.toml [out=FOLDER limit=5]",
+            home="studying",
         ),
         Command(
             "theory",
             "what the lectures claim, checked numerically and drawn",
             "[parts=discriminator,fits,gradients out=theory]",
+            home="studying",
         ),
         Command("export", "the model in a plain folder", "RUN to=FOLDER"),
-        Command("version", "versions of genzoo and of what it stands on", ""),
-        Command("help", "this page, or the options of one command", "[COMMAND]", function="help_"),
+        Command("version", "versions of genzoo and of what it stands on", "", home="info"),
+        Command("help", "this page, or the options of one command", "[COMMAND]", function="help_", home="info"),
     )
 }
 
@@ -97,4 +127,5 @@ EXAMPLES = """\
   genzoo train wgan-gp data=fashion-mnist lr=1e-4 name=try-2
   genzoo resume runs/dcgan                           after Ctrl-C, a crash or kill -9
   genzoo sample runs/dcgan n=64 seed=1
-  genzoo evaluate runs/dcgan"""
+  genzoo evaluate runs/dcgan
+  genzoo compare runs/dcgan runs/wgan-gp"""

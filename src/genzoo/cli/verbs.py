@@ -13,25 +13,26 @@ from pydantic import Field
 from torch import Tensor
 
 import genzoo
-from genzoo.cli.packing import compress as compress
-from genzoo.cli.packing import decompress as decompress
 from genzoo.cli.table import COMMANDS
-from genzoo.cli.text import columns, number
+from genzoo.cli.text import columns
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import check
+from genzoo.core.sound import save_wav
 from genzoo.core.system import System, capabilities
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
+from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
-from genzoo.use import theory as theories
 from genzoo.use import walk as walking
-from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image
+from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image, read_sound
 from genzoo.use.outputs import folder_for, free, save, target
 from genzoo.use.sample import Count, Seed, columns_of
 from genzoo.use.source import open_system, require
 
 PICTURES = (".png", ".npy")
+HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
+SOUNDS = (".wav", ".png", ".npy")
 Few = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -72,12 +73,15 @@ def sample(
         run: A run or an exported folder.
         n: How many; when not given 64, or of a system that takes a label and is given none, 8 of each class, a row each.
         seed: Which; the same seed gives the same samples.
-        out: File: .png for a picture, .npy for the values in [-1, 1]; with a / at its end a folder, one picture each;
-            RUN/outputs/sample.png when not given.
+        out: File: .png for a picture, .wav for sounds, .npy for the values in [-1, 1]; with a / at its end a folder, one
+            picture (or WAV) each; RUN/outputs/sample.png (and sample.wav) when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own sampling.
     """
     system = open_system(run)
+    if system.data == "audio":
+        _sample_sounds(system, run, n, seed, out, overwrite, own or {})
+        return
     one_each = out.endswith(("/", os.sep))
     path = (
         free(out)
@@ -95,6 +99,27 @@ def sample(
         _wrote(save(path, drawn, columns=columns_of(system, n, own or {})), asked=out)
 
 
+def _sample_sounds(system: System, run: str, n: int, seed: int, out: str, overwrite: bool, own: dict[str, Any]) -> None:
+    """Write WAV and a picture of spectrograms, or with a folder a WAV each."""
+    rate = system.hparams["rate"]
+    if out.endswith(("/", os.sep)):
+        folder = Path(out) if overwrite else free(out)
+        for i, x in enumerate(genzoo.sample(system, n=n, seed=seed, **own)):
+            save_wav(folder / f"{i:0{len(str(n - 1))}d}.wav", x, rate)
+        _wrote(folder, asked=out)
+        return
+    paths = _sound_files(run, out, "sample", overwrite)
+    drawn = genzoo.sample(system, n=n, seed=seed, **own)
+    for path in paths:
+        _wrote(save(path, drawn, rate=rate), asked=out)
+
+
+def _sound_files(run: str, out: str, name: str, overwrite: bool) -> list[Path]:
+    """The file that is asked for, or a WAV and a picture."""
+    names = [out] if out else [str(folder_for(run) / f"{name}{suffix}") for suffix in SOUNDS[:2]]
+    return [target(run, each, f"{name}.wav", suffixes=SOUNDS, overwrite=overwrite) for each in names]
+
+
 def walk(
     run: str,
     rows: walking.Rows = 8,
@@ -102,6 +127,7 @@ def walk(
     seed: Seed = 0,
     path: Literal["spherical", "linear"] = "spherical",
     images: str = "",
+    data: str = "",
     out: str = "",
     overwrite: bool = False,
 ) -> None:
@@ -113,12 +139,20 @@ def walk(
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn.
         path: spherical follows the arc between two latents, linear the straight line.
-        images: A folder of images to walk between, in the order of their names, in place of draws.
+        images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
+        data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
         out: File: .png for the rows, .gif for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
         overwrite: Replace the file if it is there.
     """
+    if images and data:
+        raise UserError("walk: give images= or data=, not both")
     system = open_system(run)
-    ends = _images(system, images, rows + 1) if images else None
+    ends = None
+    if images or data:
+        require(system, "encodes", "decodes", verb="walk")
+        ends = _images(system, images, rows + 1) if images else _from_data(system, data, rows + 1)
+        if len(ends) < 2:
+            raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
     names = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
     paths = [target(run, name, "walk.png", suffixes=(*PICTURES, ".gif"), overwrite=overwrite) for name in names]
     walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends)
@@ -153,6 +187,52 @@ def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite:
         + (f", PSNR {reconstructing.psnr(images, back).mean():.2f} dB" if images.ndim == 4 else "")
         + f" on {len(images)}"
     )
+
+
+def arithmetic(
+    run: str,
+    plus: str = "",
+    minus: str = "",
+    of: str = "",
+    images: str = "",
+    amounts: tuple[arithmetics.Amount, ...] = (0.0, 0.5, 1.0, 1.5),
+    data: str = "",
+    n: Few = 8,
+    out: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Add to images what one class has and another has not: each row is an image and its code, moved by every amount.
+
+    Args:
+        run: A run or an exported folder.
+        plus: Class whose mean code is added, by name or number.
+        minus: Class whose mean code is taken away; the mean of all other classes when not given.
+        of: Class of the images that are changed; minus, or any, when not given.
+        images: Images to change in place of the data's: files separated by commas, or a folder.
+        amounts: How far the code is moved; 0 is the reconstruction, 1 the whole difference.
+        data: Labelled images: a name, a folder, an archive; the run's own data when not given. Means are of its training
+            part, images to change of its test part.
+        n: How many images.
+        out: File, .png or .npy; RUN/outputs/arithmetic.png when not given.
+        overwrite: Replace the file if it is there.
+    """
+    system = open_system(run)
+    require(system, "encodes", "decodes", verb="arithmetic")
+    train = arithmetics.labelled(system, data or None)
+    if not plus:
+        raise UserError(f"arithmetic: plus= is missing; the classes of {train.name} are {', '.join(train.class_names)}")
+    path = target(run, out, "arithmetic.png", suffixes=PICTURES, overwrite=overwrite)
+    step = arithmetics.direction(system, train, plus, minus or None)
+    if images:
+        x = _images(system, images, n)
+    else:
+        test = arithmetics.labelled(system, data or None, split="test")
+        x = arithmetics.images_of(test, *([of or minus] if of or minus else test.class_names), n=n)
+    moved = [arithmetics.shifted(system, x, step, amount) for amount in amounts]
+    if path.suffix.lower() == ".npy":
+        _wrote(save(path, torch.stack(moved, 1)), asked=out)
+    else:
+        _wrote(save(path, torch.stack([x, *moved], 1).flatten(0, 1), columns=1 + len(moved)), asked=out)
 
 
 def translate(run: str, images: str, direction: str = "", out: str = "", overwrite: bool = False) -> None:
@@ -200,21 +280,23 @@ def complete(
     box: tuple[int, int, int, int] | None = None,
     mask: str = "",
     n: Annotated[int, Field(ge=1, le=256)] = 8,
+    after: Annotated[float, Field(ge=0)] | None = None,
     seed: Seed = 0,
     out: str = "",
     overwrite: bool = False,
     own: dict[str, Any] | None = None,
 ) -> None:
-    """Fill in what is missing of images; what is kept stays unchanged to the last bit.
+    """Fill in what is missing of images, or go on with a sound; what is kept stays unchanged to the last bit.
 
     Args:
         run: A run or an exported folder.
-        image: An image to complete; the test part of the run's own data when not given.
+        image: An image (or a sound) to complete; the test part of the run's own data when not given.
         box: What to draw anew: x,y,width,height in pixels of the image as the system takes it; the lower half when neither box nor mask is given.
         mask: An image of the same size: white is drawn anew, black is kept.
         n: How many completions of the image, or how many images of the data.
+        after: Of a sound: seconds from its start that are kept; what follows is drawn. Half a window when not given.
         seed: Which.
-        out: File, .png or .npy; RUN/outputs/complete.png when not given.
+        out: File, .png or .npy (sounds: also .wav); RUN/outputs/complete.png (and complete.wav) when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own completion.
     """
@@ -222,6 +304,13 @@ def complete(
         raise UserError("complete: give box= or mask=, not both")
     system = open_system(run)
     require(system, "completes", verb="complete")
+    if system.data == "audio":
+        if box or mask:
+            raise UserError("complete: box= and mask= are for images; of a sound give after=SECONDS")
+        _go_on(system, run, image, after, n, seed, out, overwrite, own or {})
+        return
+    if after is not None:
+        raise UserError("complete: after= is for sounds; of an image give box= or mask=")
     path = target(run, out, "complete.png", suffixes=PICTURES, overwrite=overwrite)
     shape = system.hparams.get("shape", ())
     fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
@@ -245,74 +334,39 @@ def complete(
         _wrote(save(path, torch.cat([x, hidden, filled]), columns=len(x)), asked=out)
 
 
-def evaluate(
-    run: str, data: str = "", n: Annotated[int, Field(ge=2)] | None = None, seed: Seed = 0, json: bool = False
+def _go_on(
+    system: System,
+    run: str,
+    file: str,
+    after: float | None,
+    n: int,
+    seed: int,
+    out: str,
+    overwrite: bool,
+    own: dict[str, Any],
 ) -> None:
-    """Draw a sample grid and take the measures that the system allows; they are kept in the run's metrics.json.
-
-    Args:
-        run: A run or an exported folder.
-        data: What to score: a name, a folder, an archive; the test part of the run's own data when not given.
-        n: Examples and samples to use; all of the test part, at most 10,000, when not given.
-        seed: Seed of samples and estimates.
-        json: Print JSON.
-    """
-    found = genzoo.evaluate(run, data or None, n=n, seed=seed)
-    if json:
-        print(jsonlib.dumps(found, indent=2))
-        return
-    rows = [(name, _measured(m), m["protocol"]) for name, m in found["measures"].items()]
-    print(columns(rows) if rows else "  no measure applies to this system and this data")
-    for name, why in found["not_measured"].items():
-        print(f"{name}: not measured: {why}")
-    for name, file in found.get("pictures", {}).items():
-        print(f"{name}: {file}")
-    if found.get("written"):
-        print(f"wrote {found['written']}")
-
-
-def study(file: str, out: str = "", limit: Annotated[int, Field(ge=1)] | None = None, quiet: bool = False) -> None:
-    """Work on a study until nothing is left to do, and write its page.
-
-    Args:
-        file: The study's TOML file, or the folder of a study that was begun.
-        out: Folder of the study; studies/NAME when not given.
-        limit: Trials that this worker finishes at most.
-        quiet: Show no progress.
-    """
-    found = genzoo.study(file, out=out or None, limit=limit, quiet=quiet)
-    states = [row["state"] for row in found.rows]
-    print(f"{states.count('complete')} of {len(states)} trials finished, {states.count('failed')} failed")
-    if "complete" in states:
-        print((found.path / "table.csv").read_text(encoding="utf-8").rstrip())
-        print(f"wrote {found.path / 'index.html'}")
-
-
-def theory(
-    parts: tuple[theories.Part, ...] = tuple(theories.PARTS), out: str = "theory", seed: Seed = 0, json: bool = False
-) -> None:
-    """Check what the lectures claim, numerically, and draw it.
-
-    Args:
-        parts: discriminator, fits, gradients, or several with commas.
-        out: Folder of the pictures; those of an earlier call are replaced.
-        seed: Seed of what is drawn at random.
-        json: Print JSON.
-    """
-    found = genzoo.theory(out, parts=parts, seed=seed)
-    if json:
-        told = {part: [{**vars(c), "holds": c.holds} for c in checks] for part, checks in found["checks"].items()}
-        print(jsonlib.dumps({"checks": told, "pictures": found["pictures"]}, indent=2))
-    for part, checks in () if json else found["checks"].items():
-        print(f"{part}: {found['pictures'][part]}")
-        print(
-            columns(
-                ("holds" if c.holds else "FAILS", c.claim, f"{c.formula:.6g}", f"{c.found:.6g}", c.how) for c in checks
-            )
+    """Keep the start of a sound and draw what follows; files hold the sounds as they were and as they go on."""
+    rate, length = system.hparams["rate"], system.hparams["shape"][1]
+    kept = length // 2 if after is None else round(after * rate)
+    if not 0 < kept < length:
+        raise UserError(
+            f"after={after} is not allowed; give more than 0 and less than {length / rate:g}, the window's length"
         )
-    failed = [c.claim for checks in found["checks"].values() for c in checks if not c.holds]
-    if failed:
-        raise UserError(f"{len(failed)} of the checks failed: {'; '.join(failed)}")
+    paths = _sound_files(run, out, "complete", overwrite)
+    if file:
+        whole = read_sound(file, rate)
+        if whole.shape[1] < kept:
+            raise UserError(f"'{file}' is {whole.shape[1] / rate:g} s long; after={kept / rate:g} asks for more")
+        start = torch.zeros(1, length)
+        start[:, : min(length, whole.shape[1])] = whole[:, :length]
+        x = start.expand(n, 1, length)
+    else:
+        x = _from_data(system, "", n)
+    known = torch.arange(length) < kept
+    filled = genzoo.complete(system, x, known, seed=seed, **own)
+    shown = torch.cat([x[:1], filled]) if file else torch.stack([x, filled], 1).flatten(0, 1)
+    for path in paths:
+        _wrote(save(path, filled if path.suffix.lower() == ".npy" else shown, rate=rate), asked=out)
 
 
 def export(run: str, to: str, overwrite: bool = False) -> None:
@@ -351,18 +405,17 @@ def show_data(spec: str, own: dict[str, Any], *, out: str, overwrite: bool, json
 
 
 def _kind(spec: str) -> str:
-    """What a folder's own subfolders, or two sources, say of the kind of data."""
+    """What a folder's own subfolders, two sources, or the names of its files say of the kind of data."""
     folder = Path(spec).expanduser()
+    if not folder.exists() and os.environ.get("GENZOO_DATA"):
+        folder = Path(os.environ["GENZOO_DATA"]).expanduser() / spec
+    names = [folder.name] if folder.is_file() else [p.name for p in folder.rglob("*")] if folder.is_dir() else []
+    if any(n.lower().endswith(HEARD) for n in names) and not any(n.lower().endswith(SEEN) for n in names):
+        return "audio"
     inside = {p.name.lower() for p in folder.iterdir()} if folder.is_dir() else set()
     if "," in spec or {"traina", "trainb"} <= inside:
         return "unpaired"
     return "paired" if {"a", "b"} <= inside else "image"
-
-
-def _measured(m: dict[str, Any]) -> str:
-    spread = f" ± {number(m['se'])}" if m.get("se") is not None else ""
-    floor = f" (real data {number(m['floor'])})" if m.get("floor") is not None else ""
-    return f"{number(m['value'])}{spread} {m['unit']}{floor}".strip()
 
 
 def _flat(value: Any) -> str:
@@ -387,15 +440,17 @@ def _lines(value: Any) -> str:
 
 def _from_data(system: System, data: str, n: int) -> Tensor:
     batch = first_batch(system, open_for(system, data or None), n)
-    return next(batch[k] for k in ("image", "points", "a") if k in batch)
+    return next(batch[k] for k in ("image", "points", "a", "audio") if k in batch)
 
 
-def _images(system: System, folder: str, most: int) -> Tensor:
-    shape = system.hparams.get("shape", ())
-    files = [file for file, _ in image_files(folder)][:most]
-    if len(files) < 2:
-        raise UserError(f"images={folder} holds fewer than two images; a walk needs two ends")
-    return torch.stack([read_image(f, channels_of(system), size=tuple(shape[1:])) for f in files])
+def _images(system: System, images: str, most: int) -> Tensor:
+    """Images of a folder, or files separated by commas, in the size that the system takes."""
+    whole = Path(images).expanduser().exists()  # a name may have a comma
+    files = [file for part in ([images] if whole else images.split(",")) for file, _ in image_files(part)][:most]
+    if not files:
+        raise UserError(f"images={images} holds no image")
+    size = tuple(system.hparams.get("shape", ())[1:])
+    return torch.stack([read_image(f, channels_of(system), size=size) for f in files])
 
 
 def _pixels(x: Tensor) -> Any:

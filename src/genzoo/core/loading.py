@@ -2,7 +2,8 @@
 
 A constructor argument whose annotation is a capability (`tokenizer: Tokenizes`) takes a system. In Python that is an object; on the
 command line it is the path of a run, which `config.toml` keeps. The checkpoint of the outer system needs neither: its tensors hold the
-inner one's, because the inner one is a part of it, and its arguments hold a description from which an equal one is built.
+inner one's, because the inner one is a part of it under the argument's name, and its arguments hold a description from which an equal one
+is built.
 """
 
 from __future__ import annotations

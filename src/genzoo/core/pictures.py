@@ -62,7 +62,11 @@ def scatter(
 
 
 def picture(samples: Tensor, *, columns: int | None = None) -> np.ndarray:
-    """The picture of any kind of sample: a grid of images, or a scatter of two-dimensional points."""
+    """The picture of any kind of sample: a grid of images, spectrograms of sounds, a scatter of two-dimensional points."""
+    if samples.ndim == 3:
+        from genzoo.core.sound import panels
+
+        return panels(samples, columns=columns)
     return grid(samples, columns=columns) if samples.ndim == 4 else scatter(samples)
 
 

@@ -22,7 +22,8 @@ from genzoo.core.errors import UserError
 
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
-classes are int64 [B] under "label"; two-dimensional points are float32 [B, D] under "points"."""
+classes are int64 [B] under "label"; two-dimensional points are float32 [B, D] under "points";
+sounds are float32 [B, 1, T] in [-1, 1] under "audio"."""
 
 Logs = dict[str, Tensor]
 """Named scalars of one step, detached, still on the device (the trainer reads them only when it logs)."""
@@ -48,7 +49,7 @@ class System(nn.Module):
     Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the
     configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
     ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
-    pixel: 256, or 2 when binarised).
+    pixel: 256, or 2 when binarised); for sound `shape` ((1, T)), `classes` and `rate` (samples per second).
     """
 
     paper: ClassVar[str] = ""
@@ -123,7 +124,7 @@ class Samples(Protocol):
     """Draws new data."""
 
     def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` samples, float32 [n, C, H, W] in [-1, 1] (points: [n, D]), all randomness from `generator`.
+        """Return `n` samples, float32 [n, C, H, W] in [-1, 1] (points: [n, D]; sounds: [n, 1, T]), all randomness from `generator`.
 
         Further keyword arguments of a system's `sample` (temperature, label ...) become options of `genzoo sample`.
         """
@@ -203,7 +204,7 @@ class Translates(Protocol):
 
 @runtime_checkable
 class Completes(Protocol):
-    """Fills in what is missing of an image."""
+    """Fills in what is missing of an image (or of a sound: [B, 1, T], with `known` of the same shape)."""
 
     def complete(self, x: Tensor, known: Tensor, *, generator: Generator) -> Tensor:
         """Return `x` with the pixels where `known` ([B, 1, H, W] bool) is False drawn anew; known pixels are unchanged."""

@@ -47,7 +47,7 @@ class Batches:
         return -(-len(self.dataset) // self.batch)
 
     def at(self, step: int) -> dict[str, Tensor]:
-        """This rank's share of the batch of `step`: uint8 images, int64 labels, float32 points; with captions, their int64 index."""
+        """This rank's share of the batch of `step`: uint8 images, int16 sounds, int64 labels, float32 points; with captions, their int64 index."""
         rng = None if self._plain else np.random.default_rng([self.seed, step, 1])
         chosen = {g: self._indices(g, n, step) for g, n in self.dataset.groups.items()}
         out = {}
@@ -116,12 +116,17 @@ class Batches:
 def to_float(
     batch: dict[str, Tensor], device: torch.device | str, memory_format: torch.memory_format | None = None
 ) -> dict[str, Tensor]:
-    """Move a batch to a device; images become float32 in [-1, 1]: level / 127.5 - 1, whose end points are exact."""
+    """Move a batch to a device; images become float32 in [-1, 1]: level / 127.5 - 1, whose end points are exact.
+
+    Sounds, int16, are divided by 32768.
+    """
     out = {}
     for name, value in batch.items():
         moved = value.to(device, non_blocking=True)
         if moved.dtype == torch.uint8:
             layout = memory_format if memory_format is not None and moved.ndim == 4 else torch.preserve_format
             moved = moved.to(torch.float32, memory_format=layout).div_(127.5).sub_(1)
+        elif moved.dtype == torch.int16:
+            moved = moved.to(torch.float32).div_(32768)
         out[name] = moved
     return out

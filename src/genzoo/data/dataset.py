@@ -18,7 +18,8 @@ class Dataset:
     """One split of a data set.
 
     Args:
-        fields: "image" (or "a" and "b") uint8 [N, C, H, W]; "label" int64 [N]; "points" float32 [N, D].
+        fields: "image" (or "a" and "b") uint8 [N, C, H, W]; "label" int64 [N]; "points" float32 [N, D]; "audio" int16
+            [N, 1, T].
         name: What it is called.
         split: train or test.
         digest: Hex digest of content and settings.
@@ -29,6 +30,8 @@ class Dataset:
         notes: What was chosen for the person, in sentences.
         sizes: Number of examples of every split and field.
         folder: The cache entry; None for points.
+        paired: True where the i-th of "a" belongs to the i-th of "b".
+        rate: Samples per second of sound.
     """
 
     fields: dict[str, np.ndarray]
@@ -43,6 +46,7 @@ class Dataset:
     sizes: dict[str, dict[str, int]] = field(default_factory=dict)
     folder: Path | None = None
     paired: bool = False
+    rate: int | None = None
 
     def __len__(self) -> int:
         """Examples of the largest group."""
@@ -58,9 +62,11 @@ class Dataset:
         return {self.group_of(f): len(a) for f, a in self.fields.items()}
 
     def facts(self) -> dict[str, Any]:
-        """What a system's constructor asks of the data: shape, classes, levels."""
-        main = next(self.fields[f] for f in ("image", "a", "points") if f in self.fields)
+        """What a system's constructor asks of the data: shape, classes, levels; of sound shape, classes, rate."""
+        main = next(self.fields[f] for f in ("image", "a", "points", "audio") if f in self.fields)
         shape = tuple(main.shape[1:])
+        if self.rate is not None:
+            return {"shape": shape, "classes": len(self.class_names), "rate": self.rate}
         if self.settings.crop and len(shape) == 3:
             shape = (shape[0], self.settings.crop, self.settings.crop)
         return {
@@ -80,7 +86,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "split": dataset.split,
         "examples": dataset.sizes,
         "shape": list(facts["shape"]),
-        "levels": facts["levels"],
+        **{k: facts[k] for k in ("levels", "rate") if k in facts},
         "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
         "captions": len(dataset.captions),
         "left_out": [list(item) for item in dataset.report],
@@ -91,7 +97,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def contact_sheet(dataset: Dataset, n: int = 32) -> Tensor:
-    """The first `n` examples, float32 in [-1, 1] [n, C, H, W]; sides A and B alternate; points as they are [n, D]."""
+    """The first `n` examples, float32 in [-1, 1] [n, C, H, W]; sides A and B alternate; points [n, D], sounds [n, 1, T]."""
+    if "audio" in dataset.fields:
+        return torch.from_numpy(np.array(dataset.fields["audio"][:n])).float().div_(32768)
     if "points" in dataset.fields:
         return torch.from_numpy(np.array(dataset.fields["points"][:n]))
     sides = [dataset.fields[f] for f in ("image", "a", "b") if f in dataset.fields]

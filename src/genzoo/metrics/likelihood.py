@@ -8,15 +8,21 @@ from typing import Any
 
 import torch
 
-from genzoo import __version__
 from genzoo.core.errors import UserError
 from genzoo.core.system import System, capabilities
 from genzoo.data import Batches, Dataset, to_float
+from genzoo.metrics.records import content_digest, library
 
 
 @torch.no_grad()
 def evaluate_density(
-    system: System, dataset: Dataset, *, n: int | None = None, batch: int = 200, seed: int = 0
+    system: System,
+    dataset: Dataset,
+    *,
+    n: int | None = None,
+    batch: int = 200,
+    seed: int = 0,
+    samples: int | None = None,
 ) -> dict[str, Any]:
     """Score a data set, every example once, the last partial batch included, without augmentation.
 
@@ -28,20 +34,21 @@ def evaluate_density(
         n: Score only the first `n` examples; all of them by default. Stored order is shuffled once, so they are a fair sample.
         batch: Examples at a time.
         seed: Seed of the estimator's noise, where it has any, and of dynamic binarisation.
+        samples: Draws for each example, of a system whose `log_prob` takes their number; its own default when not given.
 
     Returns:
-        A record: nats (mean log p per example), nll (= −nats), se (nats), bits_per_dim and its se (images only), n, split, data,
-        likelihood (exact, or which bound), seed, seconds, library, protocol in words.
+        A record: nats (mean log p per example), nll (= −nats), se (nats), bits_per_dim and its se (images; of sounds: bits_per_sample), n, split,
+        data, data_digest, binarize, likelihood (exact, or which bound), levels, seed, seconds, library, protocol in words.
 
     Raises:
         UserError: The system has no likelihood, or the data have no examples of its kind.
     """
     if "density" not in capabilities(system):
         raise UserError(f"{type(system).__name__} gives no likelihood; it can be judged by its samples only")
-    field = next((f for f in ("image", "points") if f in dataset.fields), None)
+    field = next((f for f in ("image", "points", "audio") if f in dataset.fields), None)
     if field is None:
         raise UserError(
-            f"{dataset.name} has neither images nor points to score; its fields are {', '.join(dataset.fields)}"
+            f"{dataset.name} has neither images nor points nor sounds to score; its fields are {', '.join(dataset.fields)}"
         )
     start = time.time()
     total = min(n or len(dataset), len(dataset))
@@ -49,12 +56,15 @@ def evaluate_density(
     batches = Batches(dataset, min(batch, total), seed)
     was_training = system.training
     system.eval()
-    values = []
+    own = {} if samples is None else {"samples": samples}
+    values, scored = [], []
     seen = step = 0
     try:
         while seen < total:
-            x = to_float(batches.in_order(step), system.device)[field][: total - seen]
-            values.append(system.log_prob(x, generator=generator).cpu().double())
+            raw = batches.in_order(step)[field][: total - seen]
+            scored.append(raw)
+            x = to_float({field: raw}, system.device)[field]
+            values.append(system.log_prob(x, generator=generator, **own).cpu().double())  # type: ignore[operator]
             seen, step = seen + len(x), step + 1
     finally:
         system.train(was_training)
@@ -68,11 +78,12 @@ def evaluate_density(
     nats = float(scores.sum() / total)
     se = float(scores.std() / math.sqrt(total)) if total > 1 else math.nan
     record: dict[str, Any] = {"measure": "log-likelihood", "nats": nats, "nll": -nats, "se": se}
-    if field == "image":
+    if field != "points":
+        unit = "bits_per_dim" if field == "image" else "bits_per_sample"
         dims = math.prod(dataset.facts()["shape"])
         record |= {
-            "bits_per_dim": -nats / (dims * math.log(2)),
-            "bits_per_dim_se": se / (dims * math.log(2)),
+            unit: -nats / (dims * math.log(2)),
+            f"{unit}_se": se / (dims * math.log(2)),
             "dims": dims,
         }
     levels = int(system.hparams.get("levels", 256)) if field == "image" else 0
@@ -81,15 +92,19 @@ def evaluate_density(
         "n": total,
         "data": dataset.name,
         "split": dataset.split,
-        "likelihood": system.likelihood,
+        "data_digest": content_digest(*scored),
+        "binarize": dataset.settings.binarize,
+        "likelihood": system.likelihood
+        if samples is None
+        else f"lower bound: importance-weighted, {samples} samples per example",
         "levels": levels or None,
         "seed": seed,
         "seconds": round(time.time() - start, 1),
-        "library": f"genzoo {__version__}, torch {torch.__version__}",
+        "library": library(),
     }
     grey = f"; {levels} grey levels" if levels else ""
     record["protocol"] = (
-        f"{system.likelihood}{grey}; mean over {total:,} examples of {dataset.name} {dataset.split}{binarised}, every one once, "
+        f"{record['likelihood']}{grey}; mean over {total:,} examples of {dataset.name} {dataset.split}{binarised}, every one once, "
         f"no augmentation; ± is the standard error over examples; seed {seed}"
     )
     return record

@@ -15,7 +15,7 @@ from genzoo.metrics.inputs import centred_pair, checked_pair, round_off, squared
 
 
 @torch.no_grad()
-def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 2000) -> dict[str, float]:
+def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 1000) -> dict[str, float]:
     """Return precision, recall, density and coverage of features.
 
     * precision: share of fakes inside any real neighbourhood; recall: share of reals inside any fake neighbourhood;
@@ -64,7 +64,7 @@ def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 2000) -> dict[s
 
 
 @torch.no_grad()
-def radii(x: Tensor, k: int, chunk: int = 2000) -> Tensor:
+def radii(x: Tensor, k: int, chunk: int = 1000) -> Tensor:
     """Return the squared distance of every row to its k-th nearest other row, [N], in the dtype of `x`."""
     best = torch.full((len(x), k), torch.inf, dtype=x.dtype, device=x.device)
 

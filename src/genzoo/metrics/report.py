@@ -6,21 +6,20 @@ one without its floor, what real training images score against the same real tes
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo import __version__
+from genzoo.core.drawing import finite
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import to_uint8
 from genzoo.data import Dataset
 from genzoo.metrics.extractors import Extractor, cached_features
-from genzoo.metrics.frechet import frechet_distance
+from genzoo.metrics.records import QUANTISATION
 
-QUANTISATION = "samples to grey levels by round((x + 1) · 127.5), clamped"
+__all__ = ["QUANTISATION", "as_levels", "image_report", "real_features", "real_images", "rows_of"]
 
 
 def rows_of(dataset: Dataset, n: int | None, seed: int) -> np.ndarray:
@@ -31,12 +30,8 @@ def rows_of(dataset: Dataset, n: int | None, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(total)[:n])
 
 
-def real_features(dataset: Dataset, net: Extractor, *, n: int | None = None, seed: int = 0) -> Tensor:
-    """Return the features of `n` images of a data set (all by default), kept in the cache.
-
-    Raises:
-        UserError: The data are not plain images.
-    """
+def _plain_images(dataset: Dataset) -> np.ndarray:
+    """All images of a data set in the size that its batches have: the middle stands for random crops."""
     if "image" not in dataset.fields:
         raise UserError(
             f"{dataset.name} has no plain images to compare samples with; its fields are {', '.join(dataset.fields)}"
@@ -46,12 +41,34 @@ def real_features(dataset: Dataset, net: Extractor, *, n: int | None = None, see
             "features of dynamically binarised data are not defined: the images differ in every pass; give binarize=static"
         )
     images = dataset.fields["image"]
-    _, height, width = dataset.facts()[
-        "shape"
-    ]  # less than the stored size where batches are crops: the middle stands for them
+    _, height, width = dataset.facts()["shape"]
     top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
-    images = images[:, :, top : top + height, left : left + width]
+    return images[:, :, top : top + height, left : left + width]
+
+
+def real_images(dataset: Dataset, *, n: int | None = None, seed: int = 0) -> Tensor:
+    """Return `n` images of a data set (all by default), uint8 [n, C, H, W]: those that `real_features` describes."""
+    return torch.from_numpy(np.ascontiguousarray(_plain_images(dataset)[rows_of(dataset, n, seed)]))
+
+
+def real_features(dataset: Dataset, net: Extractor, *, n: int | None = None, seed: int = 0) -> Tensor:
+    """Return the features of `n` images of a data set (all by default), kept in the cache.
+
+    Raises:
+        UserError: The data are not plain images.
+    """
+    images = _plain_images(dataset)
+    height, width = images.shape[2:]
     return cached_features(images, rows_of(dataset, n, seed), f"{dataset.digest} {dataset.split} {height}x{width}", net)
+
+
+def as_levels(samples: Tensor) -> Tensor:
+    """Return samples as uint8 [N, C, H, W]; floats in [-1, 1] are brought to grey levels.
+
+    Raises:
+        UserError: They hold NaN or infinite values.
+    """
+    return samples if samples.dtype == torch.uint8 else to_uint8(finite(samples))
 
 
 def image_report(
@@ -74,39 +91,10 @@ def image_report(
         seed: Seed of that choice (and of the floor's).
 
     Returns:
-        A record: measure (FLD or FID), value, floor (None without `train`), n_fake, n_real, n_floor, split, data, extractor, digest,
-        resize, quantisation, seed, library, seconds, and the same in words under protocol.
+        A record (see `genzoo.metrics.records.Record`): measure (FLD or FID), value, se, floor (None without `train`), n_fake, n_real,
+        n_floor, split, data, data_digest, extractor, digest, resize, quantisation, seed, library, seconds, protocol in words.
     """
-    start = time.time()
-    if samples.dtype != torch.uint8:
-        samples = to_uint8(samples)
-    real = real_features(test, net, n=n_real, seed=seed)
-    value = frechet_distance(net(samples, progress=net.dims > 1000), real)
-    floor = n_floor = None
-    if train is not None:
-        floor_features = real_features(train, net, n=len(samples), seed=seed)
-        floor, n_floor = frechet_distance(floor_features, real), len(floor_features)
-    record: dict[str, Any] = {
-        "measure": net.measure,
-        "value": value,
-        "floor": floor,
-        "n_fake": len(samples),
-        "n_real": len(real),
-        "n_floor": n_floor,
-        "data": test.name,
-        "split": test.split,
-        "extractor": net.name,
-        "digest": net.digest,
-        "resize": net.resize,
-        "quantisation": QUANTISATION,
-        "seed": seed,
-        "library": f"genzoo {__version__}, torch {torch.__version__}",
-        "seconds": round(time.time() - start, 1),
-    }
-    record["protocol"] = (
-        f"squared Fréchet distance of {net.name} features (weights {net.digest[:12]}); {record['n_fake']:,} samples against "
-        f"{record['n_real']:,} images of {test.name} {test.split}"
-        + (f", floor: {n_floor:,} training images against the same" if train is not None else "")
-        + f"; {QUANTISATION}; {net.resize}; float64, unbiased covariances; seed {seed}"
-    )
-    return record
+    from genzoo.metrics.measures import Comparison, frechet
+
+    compared = Comparison(test=test, train=train, net=net, given=as_levels(samples), n_real=n_real, seed=seed)
+    return frechet(compared)[0].to_json()

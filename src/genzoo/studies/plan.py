@@ -20,7 +20,15 @@ from genzoo.data.settings import DataSettings
 from genzoo.training.settings import TrainSettings
 
 RESERVED = ("data", "name", "runs", "seed", "tensorboard")
-LOWER, HIGHER = ("FLD", "FID", "KID", "NLL", "bits/dim", "LPIPS"), ("reconstruction PSNR", "precision", "recall")
+WORDS = {
+    "FLD": "frechet", "FID": "frechet", "KID": "kid", "precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc",
+    "NLL": "nll", "bits/dim": "nll", "reconstruction PSNR": "reconstruction",
+}  # fmt: skip
+"""Values by name -> the word that `genzoo evaluate measures=` takes them by."""
+LOWER, HIGHER = (
+    ("FLD", "FID", "KID", "NLL", "bits/dim"),
+    ("reconstruction PSNR", "precision", "recall", "density", "coverage"),
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,11 @@ class Plan:
     def direction(self) -> str:
         """Lower or higher."""
         return self.better or ("higher" if self.measure in HIGHER else "lower")
+
+    @property
+    def words(self) -> str | None:
+        """What `genzoo evaluate` is asked for to have the measure; everything where that is not known."""
+        return WORDS.get(self.measure)
 
     @property
     def seed_list(self) -> tuple[int, ...]:

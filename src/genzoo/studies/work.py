@@ -72,7 +72,7 @@ def _run(path: Path, plan: Plan, trial: Trial, *, quiet: bool) -> tuple[float | 
                 trial.system, trial.data, seed=trial.seed, name=trial.name, runs=str(path / "runs"), quiet=quiet, **trial.settings
             )  # fmt: skip
         trained.touch()
-        found = genzoo.evaluate(run, n=plan.samples, seed=0)
+        found = genzoo.evaluate(run, n=plan.samples, measures=plan.words, seed=0)
     except DiskFull:
         raise
     except TrainingStopped as stopped:

@@ -14,13 +14,15 @@ from typing import Any
 import torch
 
 from genzoo.core import registry, schema
+from genzoo.core.checkpoint import unpack
 from genzoo.core.errors import UserError
-from genzoo.core.loading import load, plain, read_model
+from genzoo.core.loading import build, load, plain, read_model
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.training.folder import Run, held, new_run, open_run, toml
 from genzoo.training.loop import Trainer
+from genzoo.training.measuring import Measuring
 from genzoo.training.prepare import prepared
 from genzoo.training.runtime import Runtime, start
 from genzoo.training.settings import FALLBACKS, TrainSettings
@@ -64,9 +66,13 @@ def train(
     if runtime.world > 1:
         _refuse_ranks(cls, settings, runtime)
     dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
+    torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
     torch.manual_seed(settings.seed)
     built = cls(**arguments)  # before the folder is made: a shape that the system cannot take leaves nothing behind
+    if settings.measure and runtime.main:
+        Measuring(built, dataset, settings)  # says what is wrong with a measure before the folder is made
+    built.optimizers()  # nor do weights that it learns with and that are not on this machine
     made = new_run(settings.runs, settings.name, preset or entry.name).path if runtime.main else ""
     run = Run(Path(runtime.agree(str(made))))
     meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings, runtime)
@@ -123,16 +129,16 @@ def facts(cls: type[System], dataset: Dataset) -> dict[str, Any]:
     return {k: v for k, v in dataset.facts().items() if k in schema.settings(cls)}
 
 
-def _nested(cls: type[System], run: Run) -> dict[str, Any]:
-    """Arguments of a run that are systems, as its own checkpoint describes them: where they came from need not be there any more.
-
-    Their weights are among those that the trainer restores.
-    """
+def _nested(cls: type[System], run: Run) -> dict[str, System]:
+    """Arguments of a run that are systems, from its own checkpoint: where they came from need not be there any more."""
     keys = [k for k, s in schema.settings(cls).items() if schema.capability_of(s.annotation)]
     if not keys or not run.model.exists():
         return {}
-    hparams = read_model(run.path)[1]["hparams"]
-    return {k: hparams[k] for k in keys}
+    tensors, meta = read_model(run.path)
+    found = {k: build(meta["hparams"][k]) for k in keys if meta["hparams"][k] is not None}
+    for key, system in found.items():
+        system.load_state_dict(unpack(key, tensors))  # the part of the outer system that has the argument's name
+    return found
 
 
 def _open(data: DataSettings, cls: type[System], seed: int, quiet: bool) -> Dataset:

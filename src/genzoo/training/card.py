@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from genzoo.core.loading import in_words
+from genzoo.metrics.stopping import advice
 from genzoo.training.folder import Run, now
 from genzoo.training.meters import clock
 
 
-def model_card(run: Run, meta: dict[str, Any], step: int, seconds: float, skipped: dict[str, int]) -> str:
+def model_card(
+    run: Run,
+    meta: dict[str, Any],
+    step: int,
+    seconds: float,
+    skipped: dict[str, int],
+    history: list[dict[str, Any]] | None = None,
+) -> str:
     """README.md of a run: what it is, what it was trained on, how it is used, what has been measured."""
     arguments = "\n".join(f"| {k} | {in_words(v)} |" for k, v in meta["hparams"].items())
     data = "\n".join(f"| {k} | {v} |" for k, v in meta["data"].items() if v is not None)
@@ -40,7 +48,33 @@ system = genzoo.load("{run.path}")
 
 ## Measured
 {figures}
+{_stopping(run, history) if history else ""}"""
+
+
+def _stopping(run: Run, history: list[dict[str, Any]]) -> str:
+    """The measurements of the training, and what they say of going on."""
+    names = list(dict.fromkeys(k for h in history for k in h["values"]))
+    lines = [f"| step | {' | '.join(names)} |", "|" + "---|" * (len(names) + 1)]
+    for h in history:
+        cells = [_cell(h["values"].get(name)) for name in names]
+        lines.append(f"| {h['step']:,} | {' | '.join(cells)} |")
+    words = "\n".join(f"* {sentence}" for sentence in advice(history, run.log()))
+    kept = f"\nThe best weights by {names[0]} are in `{run.path / 'best'}`.\n" if run.best.exists() else ""
+    table = "\n".join(lines)
+    return f"""
+## When to stop
+{words}
+{kept}
+Measured while training, with few examples: good for comparing steps of this run, not runs.
+
+{table}
 """
+
+
+def _cell(value: dict[str, Any] | None) -> str:
+    if value is None or value["value"] is None:
+        return "-"
+    return f"{value['value']:.4g}" + (f" ± {value['se']:.2g}" if value.get("se") is not None else "")
 
 
 def _figure(name: str, record: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ class Run:
     """A run folder.
 
     Args:
-        path: The folder: config.toml, log.jsonl, samples/, metrics.json, model/, state/, README.md.
+        path: The folder: config.toml, log.jsonl, samples/, metrics.json, model/, best/, state/, README.md.
     """
 
     path: Path
@@ -39,6 +39,11 @@ class Run:
     def model(self) -> Path:
         """The file that `genzoo.load` reads."""
         return self.path / "model" / "model.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights that measured best while training, where `measure=` was given."""
+        return self.path / "best" / "model.safetensors"
 
     def log(self) -> list[dict[str, Any]]:
         """The lines of its log."""
@@ -111,6 +116,7 @@ def held(run: Run) -> Iterator[None]:
         lock.flush()
         checkpoint.sweep(state)
         checkpoint.sweep(run.path / "model")
+        checkpoint.sweep(run.path / "best")
         yield
 
 
@@ -156,6 +162,12 @@ def write_model(run: Run, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
     """Write model/: the weights with their settings in one file, and the settings again for people and other tools."""
     checkpoint.write(run.model, tensors, meta)
     write_atomic(run.path / "model" / "config.json", json.dumps(dict(meta), indent=2).encode() + b"\n")
+
+
+def write_best(run: Run, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write best/, in the form of model/: the weights that measured best, with the step and the value; 'genzoo sample RUN/best' reads it."""
+    checkpoint.write(run.best, tensors, meta)
+    write_atomic(run.best.with_name("config.json"), json.dumps(dict(meta), indent=2).encode() + b"\n")
 
 
 def toml(sections: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]], header: str) -> str:

@@ -18,9 +18,11 @@ from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import Batch, Fits, System
 from genzoo.data import Batches, Dataset, to_float
+from genzoo.metrics.stopping import advice
 from genzoo.training.card import model_card
 from genzoo.training.feed import Feed
-from genzoo.training.folder import Run, newest_state, prune, state_path, write_model
+from genzoo.training.folder import Run, newest_state, prune, state_path, write_best, write_model
+from genzoo.training.measuring import Measuring
 from genzoo.training.meters import LogFile, Meter, Progress
 from genzoo.training.preview import preview, save_preview, training_gif
 from genzoo.training.runtime import Runtime, random_state, set_random_state
@@ -73,6 +75,7 @@ class Trainer:
             system, runtime, clip=settings.clip, warmup=settings.warmup or 0.0, decay=settings.decay or "none"
         )
         self.average = Average(system, settings.ema) if settings.ema and self.update.optimizers else None
+        self.measuring = Measuring(system, dataset, settings) if settings.measure else None
         self.step, self.seconds, self.stop = 0, 0.0, 0
         if settings.compile:
             for child in system.children():
@@ -125,13 +128,14 @@ class Trainer:
                     if (self.step % every["sample"] == 0 or finished) and self.runtime.main:
                         self.draw()
                         drawn = self.step
+                    improved = self._measure(log, board, progress, finished) if self.measuring else False
                     late = s.minutes is not None and time.monotonic() - begun > 60 * s.minutes
                     due = (
                         self.step % s.save_every == 0
                         if s.save_every
                         else time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
                     )
-                    self._end_early(late, due, progress, finished)
+                    self._end_early(late, due or improved, progress, finished)
                     if finished or self.want_save:
                         self.save()
                         saved_at = time.monotonic()
@@ -150,7 +154,14 @@ class Trainer:
             training_gif(self.run.path / "samples", self.run.path / "training.gif")
             write_atomic(
                 self.run.path / "README.md",
-                model_card(self.run, self.meta, self.step, self.seconds, self.update.counts()).encode(),
+                model_card(
+                    self.run,
+                    self.meta,
+                    self.step,
+                    self.seconds,
+                    self.update.counts(),
+                    self.measuring and self.measuring.history,
+                ).encode(),
             )
 
     def _pass_batch(self, step: int) -> Batch:
@@ -223,14 +234,43 @@ class Trainer:
             for key, value in means.items():
                 board.add_scalar(key, value, self.step)
 
+    def _measure(self, log: LogFile | None, board: Any, progress: Progress, finished: bool) -> bool:
+        """Take the measures where they are due, on the first rank. Returns True where these weights are the best so far."""
+        assert self.measuring is not None
+        if not log or (self.step % self.measuring.every and not finished) or self._nothing_fitted:
+            return False
+        values, seconds = self.measuring.take(self.shown, self.step, self.runtime)
+        log.write({"step": self.step, "seconds": round(self.seconds, 3), **values, "measured_in": round(seconds, 2)})
+        if board:
+            for key, value in values.items():
+                board.add_scalar(key, value, self.step)
+        text = ", ".join(f"{k} {v:.4g}" for k, v in values.items()) or "nothing that is a number"
+        progress.say(f"measured at step {self.step} in {seconds:.1f} s: {text}")
+        for sentence in advice(self.measuring.history, self.run.log()):
+            progress.say(f"  {sentence}")
+        best = self.measuring.best
+        return best is not None and best.step == self.step
+
+    @property
+    def _nothing_fitted(self) -> bool:
+        """True before the first pass of a fit is over."""
+        return self.fits and not self.system.converged and self.step < self.batches.pass_length()
+
+    def _keep_best(self) -> None:
+        """Write best/ where the weights of this step measured best, after the state that says so is on the disk."""
+        best = self.measuring.best if self.measuring else None
+        if best is not None and best.step == self.step:
+            told = {"measure": best.measure, "value": best.value, "se": best.se}
+            write_best(self.run, self.shown.state_dict(), {**self.meta, "step": self.step, "best": told})
+
     def draw(self) -> None:
         """Write the sample picture of this step."""
         batch = to_float(self.batches.in_order(0), self.runtime.device)
-        if self.fits and not self.system.converged and self.step < self.batches.pass_length():
-            return  # nothing has been fitted before the first pass is over
-        pixels = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
-        if pixels is not None:
-            save_preview(self.run.path / "samples", self.step, pixels)
+        if self._nothing_fitted:
+            return
+        shown = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
+        if shown is not None:
+            save_preview(self.run.path / "samples", self.step, shown, self.system.hparams.get("rate"))
 
     def _tensorboard(self) -> Any:
         if not (self.settings.tensorboard and self.runtime.main):
@@ -264,9 +304,12 @@ class Trainer:
             **self.meta, "step": self.step, "seconds": self.seconds, "optim": optim, "world": self.runtime.world,
             "scalers": {k: v.state_dict() for k, v in self.update.scalers.items()}, "data_digest": self.dataset.digest,
         }  # fmt: skip
+        if self.measuring:
+            meta["measured"] = self.measuring.history
         self.runtime.barrier()  # every rank's part is on the disk before the file that makes the checkpoint count
         checkpoint.write(state_path(self.run, self.step), tensors, meta)
         write_model(self.run, self.shown.state_dict(), {**self.meta, "step": self.step})
+        self._keep_best()
         prune(self.run)
         self.runtime.barrier()
 
@@ -300,6 +343,10 @@ class Trainer:
             self.update.blame[name].copy_(tensors[f"skipped.{name}"])
         self.update.in_a_row.copy_(tensors["in_a_row"])
         self.seconds = meta["seconds"]
+        if self.measuring:
+            self.measuring.history = list(meta.get("measured", []))
+            if self.runtime.main:
+                self._keep_best()  # a run that was killed between the state and best/
         set_random_state(checkpoint.unpack("rng", own), self.runtime.device)
         return True
 

@@ -11,12 +11,13 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from genzoo.core.pictures import grid, picture, save_gif, save_png
+from genzoo.core.sound import save_wav
 from genzoo.core.system import Batch, Completes, Conditioned, Decodes, Encodes, Samples, System, Translates
 from genzoo.training.runtime import Runtime, untouched_randomness
 
 COUNT = 36
 FEW = 4
-"""Samples in a picture where each is grown pixel by pixel from an exemplar."""
+"""Samples in a picture where each takes long: grown pixel by pixel from an exemplar, or sounds."""
 FRAMES = 60
 EACH = 8
 """Samples of one class, in a row."""
@@ -37,8 +38,11 @@ def rows_by_label(system: System, generator: Generator, **options: Any) -> Tenso
 
 
 @torch.no_grad()
-def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) -> np.ndarray | None:
-    """The picture that tells most of a system: samples, or inputs over their translations. None where it can show nothing yet."""
+def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) -> np.ndarray | Tensor | None:
+    """The picture that tells most of a system: samples, or inputs over their translations. None where it can show nothing yet.
+
+    Of a system for sound, the sounds themselves, [n, 1, T].
+    """
     was_training = system.training
     system.eval()
     try:
@@ -48,8 +52,9 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
             if takes_labels(system):
                 return picture(rows_by_label(system, generator), columns=EACH)
             if isinstance(system, Samples):
-                count = FEW if system.data == "exemplar" else COUNT
-                return picture(system.sample(count, generator=generator).float())
+                count = FEW if system.data in ("exemplar", "audio") else COUNT
+                drawn = system.sample(count, generator=generator).float()
+                return drawn.cpu() if system.data == "audio" else picture(drawn)
             if isinstance(system, Encodes) and isinstance(system, Decodes) and "image" in batch:
                 x = batch["image"][:16]
                 return grid(torch.cat([x, system.decode(system.encode(x)).float()]), columns=8)
@@ -74,9 +79,11 @@ def _translations(system: Translates, batch: Batch) -> list[Tensor]:
     return [r.expand(-1, channels, -1, -1) if r.shape[1] == 1 else r for r in rows]
 
 
-def save_preview(folder: Path, step: int, pixels: np.ndarray) -> Path:
-    """Write samples/step_*.png."""
-    return save_png(folder / f"step_{step:09d}.png", pixels)
+def save_preview(folder: Path, step: int, shown: np.ndarray | Tensor, rate: int | None = None) -> Path:
+    """Write samples/step_*.png; of sounds [n, 1, T] with a `rate` also step_*.wav."""
+    if isinstance(shown, Tensor) and rate:
+        save_wav(folder / f"step_{step:09d}.wav", shown, rate)
+    return save_png(folder / f"step_{step:09d}.png", shown)
 
 
 def training_gif(folder: Path, to: Path) -> Path | None:

@@ -28,6 +28,11 @@ class TrainSettings:
         sample_every: Steps between sample pictures; a tenth of the run when not given.
         save_every: Steps between checkpoints; once a minute when not given.
         log_every: Steps between log lines; a two-hundredth of the run when not given.
+        measure: Measures to take while training, separated by commas: frechet, kid, prdc, nll ... ('genzoo help evaluate' lists them);
+            the first decides which weights are kept as best.
+        measure_every: Steps between measurements; a tenth of the run when not given.
+        measure_n: Samples to draw and examples to score for one measurement.
+        measure_with: Feature network of the measures: a name or a file of weights; the one that suits the data when not given.
         clip: Greatest gradient norm of each optimiser's parameters; larger gradients are scaled down to it.
         warmup: Share of the run in which the learning rate rises from 0.
         decay: How the learning rate falls after warm-up, on top of the system's own schedule.
@@ -49,6 +54,10 @@ class TrainSettings:
     sample_every: Steps | None = None
     save_every: Steps | None = None
     log_every: Steps | None = None
+    measure: str | None = None
+    measure_every: Steps | None = None
+    measure_n: Annotated[int, Field(ge=10, le=50_000)] = 1000
+    measure_with: str | None = None
     clip: Annotated[float, Field(gt=0)] | None = None
     warmup: Annotated[float, Field(ge=0, lt=1)] | None = None
     decay: Literal["none", "linear", "cosine"] | None = None

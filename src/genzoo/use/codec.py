@@ -169,7 +169,7 @@ def encode(system: System, images: Tensor, names: tuple[str, ...] = ()) -> tuple
     if images.ndim != 4 or tuple(images.shape[1:]) != shape or not len(images):
         raise UserError(f"compress: images of shape {tuple(images.shape)} were given; this model takes [N, {shape}]")
     coder, bits, told = stream.queue.RangeEncoder(), 0.0, []
-    for part in images.split(CHUNK):
+    for start, part in zip(range(0, len(images), CHUNK), images.split(CHUNK), strict=True):
         symbols = system.symbols(part.to(system.device)).cpu()  # type: ignore[operator]
         told.append(symbols)
 
@@ -182,7 +182,7 @@ def encode(system: System, images: Tensor, names: tuple[str, ...] = ()) -> tuple
 
         back = _walk(system, len(part), choose)
         if not torch.equal(_grey(back), _grey(part)):
-            wrong = int((_grey(back) != _grey(part)).flatten(1).any(1).nonzero()[0])
+            wrong = start + int((_grey(back) != _grey(part)).flatten(1).any(1).nonzero()[0])
             raise UserError(
                 f"compress: {names[wrong] if names else f'image {wrong}'} has grey levels that this model does not know "
                 f"(levels={_levels(system)}), so it would not come back exactly; use a model of 256 levels"

@@ -1,4 +1,4 @@
-"""Fill in what is missing of an image."""
+"""Fill in what is missing of an image or of a sound."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def complete(source: Source, images: Tensor, known: Tensor, /, seed: Seed = 0, *
 
     Args:
         source: A run, its path, or a system.
-        images: What to complete, [N, C, H, W] in [-1, 1].
-        known: True where a pixel is kept: [H, W], [1, 1, H, W] or [N, 1, H, W].
+        images: What to complete, [N, C, H, W] in [-1, 1], or sounds [N, 1, T].
+        known: True where a pixel is kept: [H, W], [1, 1, H, W] or [N, 1, H, W]; of sounds [T], [1, 1, T] or [N, 1, T].
         seed: Which completion.
         own: Options of the system's own `complete`.
 
@@ -29,9 +29,10 @@ def complete(source: Source, images: Tensor, known: Tensor, /, seed: Seed = 0, *
     system = open_system(source)
     require(system, "completes", verb="complete")
     given = options(system, "complete", own, verb="complete")
-    if known.shape[-2:] != images.shape[-2:]:
+    size = images.shape[2:]
+    if known.shape[-len(size) :] != size:
         raise UserError(f"the mask is {_size(known)} and the image {_size(images)}; they have to be of one size")
-    known = known.bool().expand(len(images), 1, *images.shape[-2:])
+    known = known.bool().expand(len(images), 1, *size)
     if known.all():
         raise UserError("complete: the mask keeps every pixel; nothing is left to draw")
     generator, device = generator_for(system, seed), system.device
@@ -64,4 +65,4 @@ def box_mask(box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
 
 
 def _size(x: Tensor) -> str:
-    return f"{x.shape[-1]}x{x.shape[-2]}"
+    return f"{x.shape[-1]}x{x.shape[-2]}" if x.ndim != 3 else f"{x.shape[-1]} long"

@@ -1,152 +1,268 @@
-"""Score a system by every measure that it and the data allow, each with its protocol beside it."""
+"""Score a run, a system, or samples from elsewhere, by every measure that they and the data allow; each with its protocol beside it."""
 
 from __future__ import annotations
 
 import json
-import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import picture, save_png
+from genzoo.core.errors import nearest as nearest_word
+from genzoo.core.pictures import grid, picture, save_png, to_uint8
+from genzoo.core.schema import check, settings
 from genzoo.core.system import System, capabilities
-from genzoo.data import Dataset
-from genzoo.metrics.extractors import available, default_extractor
-from genzoo.metrics.likelihood import evaluate_density
-from genzoo.metrics.report import image_report
-from genzoo.use.images import first_batch, open_for
-from genzoo.use.outputs import folder_for, free, save_json
-from genzoo.use.reconstruct import psnr, reconstruct
+from genzoo.data import Dataset, DataSettings
+from genzoo.metrics.choice import applies, lacks, network_for
+from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.extractors import Extractor
+from genzoo.metrics.measures import Measure, choose, table
+from genzoo.metrics.neighbours import nearest
+from genzoo.metrics.records import Record
+from genzoo.metrics.report import real_images
+from genzoo.use import page
+from genzoo.use.given import Given, is_given, open_given, real_for
+from genzoo.use.images import open_for
+from genzoo.use.outputs import save_json
+from genzoo.use.pace import (
+    BUDGET,
+    SLOW_BUDGET,
+    affordable,
+    seconds_per_feature,
+    seconds_per_sample,
+    seconds_per_score,
+    words,
+)
 from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
 
-MOST, SAMPLES = 10_000, 2_000
-CONDITION, LARGEST_CONDITION = "condition of the Jacobian", 1024
-"""A Jacobian costs as much as one training example per dimension; beyond this, an evaluation would be mostly that."""
-DIGIT_LIKE = ("mnist", "digits", "garments")
-"""Data that the bundled feature networks were made for; on other images their distance would mean nothing."""
+MOST, SHOWN = 10_000, 64
+NEIGHBOURS, SUSPECTS, LOOKED_AT = 5, 8, 500
+"""The picture of neighbours: columns, rows, and samples of which the rows are the nearest to the training images."""
 
 
 @torch.no_grad()
-def evaluate(source: Source, data: str | None = None, *, n: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """Draw a sample grid and take measures: log-likelihood, reconstruction error, FLD; those that apply.
+def evaluate(
+    source: Source,
+    data: str | None = None,
+    *,
+    measures: str | Sequence[str] | None = None,
+    n: int | None = None,
+    n_real: int | None = None,
+    extractor: str | Extractor | None = None,
+    k: int = 5,
+    seed: int = 0,
+    out: str | Path | None = None,
+    quiet: bool = True,
+    **about_data: Any,
+) -> dict[str, Any]:
+    """Take measures and pictures of a system or of samples, and keep them with a page that shows them.
 
     Args:
-        source: A run, its path, or a system.
-        data: What to score; the test part of the run's own data when not given.
-        n: Examples and samples to use; when not given the test part up to 10,000 examples, and 2,000 samples.
-        seed: Seed of samples and of estimates.
+        source: A run, its path, a system; or samples: a folder of images, an .npz or .npy file.
+        data: What to compare with and to score; the test part of the run's own data when not given. Samples need it.
+        measures: Names, as a list or separated by commas; those that apply and need no further wish when not given.
+        n: Samples to draw and examples to score. When not given, as many as are affordable: at most 10,000.
+        n_real: Real images, chosen by seed; at most 10,000 when not given, and all of them where there are fewer.
+        extractor: Feature network: a name, a file of weights, or an `Extractor`; the one that suits the data when not given.
+        k: Neighbours in precision, recall, density and coverage.
+        seed: Seed of samples, of choices and of estimates.
+        out: Folder of metrics.json and page; the run's own, or SAMPLES-evaluation beside the samples, when not given.
+        quiet: Say nothing of how long it will take.
+        about_data: Other settings of the data: size, channels, binarize, limit ...
 
     Returns:
-        system, data, n and seed; measures: name -> value, unit, se, n, protocol (and more that the measure says); not_measured:
-        name -> why;
-        pictures: name -> file; written: the metrics.json that also keeps them. Without a run nothing is written.
+        system, data, n and seed; measures: name -> record (see `genzoo.metrics.records.Record`); not_measured: name -> why;
+        pictures: name -> file; written: the metrics.json that keeps them; page. A system in memory is only measured, unless `out` is
+        given.
 
     Raises:
-        UserError: There is no such run or data, or `n` is less than 2.
+        UserError: There is no such run, data, measure or extractor; `n` is less than 2; or a measure that was asked for does not apply.
     """
     if n is not None and n < 2:
         raise UserError(f"n={n} is not allowed; give at least 2")
-    system = open_system(source)
-    folder = run_path(source)
-    able = capabilities(system)
+    known = (*settings(DataSettings), "measures", "n", "n_real", "extractor", "k", "seed", "out")
+    for key in about_data:
+        if key not in settings(DataSettings) or key == "data":
+            raise UserError(
+                f"evaluate has no setting '{key}'{nearest_word(key, known) or '.'} 'genzoo help evaluate' lists all of them."
+            )
+    wanted = choose(list(measures) if not isinstance(measures, str) else measures) if measures else None
+    say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
+    given = open_given(getattr(source, "path", source)) if is_given(source) else None
+    system = None if given else open_system(source)
+    able = capabilities(system) if system is not None else ("samples",)
+    folder = _folder(source, given, out)
     found: dict[str, Any] = {
-        "system": name_of(system),
+        "system": name_of(system) if system is not None else given.path.name,  # type: ignore[union-attr]
         "seed": seed,
         "measures": {},
         "not_measured": {},
         "pictures": {},
+        "notes": list(given.notes) if given else [],
         "written": None,
+        "page": None,
     }
-    if "samples" in able and folder:
-        drawn = picture(sample(system, seed=seed), columns=columns_of(system, None, {}))
-        found["pictures"]["samples"] = str(save_png(free(folder_for(source) / "evaluate.png", overwrite=True), drawn))
-    if data is not None or getattr(system, "trained", None):
-        dataset = open_for(system, data)
-        found |= {"data": dataset.name, "split": dataset.split, "examples": len(dataset)}
-        if "density" in able and {"image", "points"} & set(dataset.fields):
-            try:
-                found["measures"] |= _likelihood(system, dataset, n, seed)
-            except UserError as reason:  # a system may learn from data that it gives no likelihood of, and says why
-                found["not_measured"]["NLL"] = str(reason)
-        if {"encodes", "decodes"} <= set(able) and "image" in dataset.fields:
-            found["measures"] |= _reconstruction(system, dataset, n)
-        if "inverts" in able and {"image", "points"} & set(dataset.fields):
-            try:
-                found["measures"] |= _conditioning(system, dataset, n)
-            except UserError as reason:
-                found["not_measured"][CONDITION] = str(reason)
-        if "samples" in able and _has_features(dataset):
-            found["measures"] |= _distance(system, dataset, open_for(system, data, split="train"), n, seed)
-    if folder and found["measures"]:
-        found["written"] = str(_keep(folder, found))
+    if given and data is None:
+        raise UserError("samples are measured against real images; give data=")
+    if data is None and not getattr(system, "trained", None):
+        if wanted:
+            raise UserError("this system does not know what it was trained on; give data=")
+        test = train = None
+    else:
+        test, train = _open(system, given, data, about_data, found["notes"])
+        found |= {"data": test.name, "split": test.split, "examples": len(test)}
+    net, why_no_net = network_for(extractor, test)
+    compared = Comparison(test=test, train=train, net=net, system=system, k=k, n_real=n_real, seed=seed)
+    if given is not None:
+        compared.given = given.images if n is None else given.images[:n]
+    _measure(compared, wanted, able, why_no_net, n, found, say)
+    if folder is not None:
+        _pictures(compared, able, folder, found)
+        _write(folder, found)
     return found
 
 
-def _likelihood(system: System, dataset: Dataset, n: int | None, seed: int) -> dict[str, Any]:
-    record = evaluate_density(system, dataset, n=n or min(MOST, len(dataset)), seed=seed)
-    rest = {k: record[k] for k in ("n", "data", "split", "likelihood", "levels", "seed", "library", "protocol")}
-    found = {"NLL": {"value": record["nll"], "se": record["se"], "unit": "nats", **rest}}
-    if "bits_per_dim" in record:
-        found["bits/dim"] = {
-            "value": record["bits_per_dim"],
-            "se": record["bits_per_dim_se"],
-            "unit": "bits/dim",
-            **rest,
-        }
-    return found
+def _folder(source: Source, given: Given | None, out: str | Path | None) -> Path | None:
+    if out is not None:
+        return Path(out).expanduser()
+    return given.folder if given is not None else run_path(source)
 
 
-def _reconstruction(system: System, dataset: Dataset, n: int | None) -> dict[str, Any]:
-    images = first_batch(system, dataset, n or min(1000, len(dataset)))["image"]
-    values = psnr(images, reconstruct(system, images)).double()
-    protocol = f"mean over {len(images):,} examples of {dataset.name} {dataset.split} of the PSNR of decode(encode(x)), range 2"
-    se = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
-    record = {"value": float(values.mean()), "se": se, "unit": "dB", "n": len(images), "protocol": protocol}
-    return {"reconstruction PSNR": {**record, "data": dataset.name, "split": dataset.split}}
+def _open(
+    system: System | None, given: Given | None, data: str | None, about: dict[str, Any], notes: list[str]
+) -> tuple[Dataset, Dataset | None]:
+    """The test and the training part; no training part where the data have only one example."""
+    if given is not None:
+        wished = DataSettings(**check(DataSettings, {"data": data, **about}, label="evaluate"))
+        test, note = real_for(given, wished, "test")
+        notes += [note] if note else []
+        return test, real_for(given, wished, "train")[0]
+    assert system is not None
+    test = open_for(system, data, **about)
+    try:
+        train = open_for(system, data, split="train", **about)
+    except UserError:
+        return test, None
+    return test, train
 
 
-def _conditioning(system: System, dataset: Dataset, n: int | None) -> dict[str, Any]:
-    field = "image" if "image" in dataset.fields else "points"
-    dims = math.prod(dataset.fields[field].shape[1:])
-    if dims > LARGEST_CONDITION:
-        raise UserError(
-            f"{dims} dimensions; evaluate takes it up to {LARGEST_CONDITION}, system.jacobian_condition(images) further"
+def _measure(
+    c: Comparison,
+    wanted: list[Measure] | None,
+    able: Sequence[str],
+    why_no_net: str,
+    n: int | None,
+    found: dict[str, Any],
+    say: Any,
+) -> None:
+    """Choose, estimate, take."""
+    taken = []
+    for m in wanted or [m for m in table().values() if m.default]:
+        reason = applies(m, c, able, why_no_net)
+        if reason is None:
+            taken.append(m)
+        elif wanted:
+            raise UserError(f"{m.name}: not for {found['system']}: {reason or lacks(m, able)}")
+        elif reason:
+            found["not_measured"][m.name] = reason
+    c.n, c.n_scored = _numbers(c, taken, n, say)
+    if c.net is not None and c.net.slow and c.n_real is None:
+        c.n_real = max(c.n_fake, 2)
+    for m in taken:
+        try:
+            records = m.take(c)
+        except UserError as reason:  # a system may learn from data that a measure of it is not defined on, and says why
+            if wanted and len(wanted) == 1:
+                raise
+            found["not_measured"][m.name] = str(reason)
+            continue
+        for r in records:
+            found["measures"][r.measure] = r.to_json()
+        say(f"{m.name}: {', '.join(_word(r) for r in records)} ({words(max(r.seconds or 0.0 for r in records))})")
+
+
+def _word(r: Record) -> str:
+    return f"{r.measure} {r.value:.5g}" + (f" ± {r.se:.2g}" if r.se is not None else "")
+
+
+def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tuple[int, int]:
+    """Samples to draw and examples to score, with an estimate of the time that is said before it is spent."""
+    sampled = any("samples" in m.needs for m in taken)
+    drawn = scored = n or MOST
+    if sampled and c.given is None and c.system is not None and (n is None or n > 256):
+        each = seconds_per_sample(c.system)
+        drawn = n or affordable(each, BUDGET)
+        say(f"drawing {drawn:,} samples: at most {words(each * drawn)}")
+    if sampled and c.given is not None:
+        drawn = len(c.given)
+    if c.net is not None and any(m.features for m in taken) and c.test is not None:
+        each = seconds_per_feature(c.net, tuple(c.test.facts()["shape"]))
+        if n is None and c.net.slow and c.given is None:
+            drawn = min(drawn, affordable(3 * each, SLOW_BUDGET))
+        real = c.n_real or (drawn if c.net.slow else min(len(c.test), MOST))
+        say(
+            f"{c.net.name} features of {drawn:,} samples, {real:,} real images and {drawn:,} training images: "
+            f"at most {words(each * (2 * drawn + real))}"
         )
-    x = first_batch(system, dataset, min(n or 200, 2 if field == "image" else 200))[field]
-    largest, smallest = system.jacobian_condition(x.to(system.device)).T  # type: ignore[operator]
-    values = (largest / smallest).log10()
-    protocol = (
-        f"median over {len(x)} examples of {dataset.name} {dataset.split} of log10 of the ratio of the largest ({largest.max():.3g} at "
-        f"most) to the smallest ({smallest.min():.3g} at least) singular value of the Jacobian, by autograd"
-    )
-    record = {"value": float(values.median()), "se": None, "unit": "log10", "n": len(x), "protocol": protocol}
-    return {CONDITION: {**record, "data": dataset.name, "split": dataset.split}}
+    if any(m.name == "nll" for m in taken) and c.system is not None and c.test is not None:
+        try:
+            each = seconds_per_score(c.system, c.test) if n is None or n > 256 else 0.0
+        except UserError:  # the measure itself will say so
+            each = 0.0
+        scored = min(n or affordable(each, BUDGET), len(c.test))
+        if each:
+            say(f"scoring {scored:,} examples: about {words(each * scored)}")
+    return drawn, scored
 
 
-def _has_features(dataset: Dataset) -> bool:
-    if "image" not in dataset.fields or dataset.settings.binarize == "dynamic" or len(dataset) < 2:
-        return False
-    shape = dataset.fields["image"].shape[1:]
-    known = shape[0] == 1 and max(shape[1:]) <= 40 and any(word in dataset.name for word in DIGIT_LIKE)
-    return known and any(there for name, there in available().items() if name.startswith("lenet"))
+def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str, Any]) -> None:
+    """A grid of samples, and the samples nearest to training images beside them."""
+    where = folder / "outputs"
+    if "samples" not in able:
+        return
+    if c.given is not None:
+        shown, columns = c.given[:SHOWN].float() / 127.5 - 1, None
+    else:
+        assert c.system is not None
+        shown, columns = sample(c.system, seed=c.seed), columns_of(c.system, None, {})
+    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", picture(shown, columns=columns)))
+    if c.train is None or len(c.train) < 2 or "image" not in c.train.fields or c.train.settings.binarize == "dynamic":
+        return
+    fake = (c.given if c.given is not None else to_uint8(shown))[:LOOKED_AT]
+    if c.given is None and "fake" in vars(c):
+        fake = c.fake[:LOOKED_AT]
+    train = real_images(c.train)
+    if fake.shape[1:] != train.shape[1:]:
+        return
+    columns = min(NEIGHBOURS, len(train))
+    distance, where_found = nearest(fake, train, k=columns, chunk=max(100, 20_000_000 // train[0].numel()))
+    rows = distance[:, 0].argsort(stable=True)[:SUSPECTS]
+    laid = torch.cat([torch.cat([fake[i : i + 1], train[where_found[i]]]) for i in rows.tolist()])
+    pixels = grid(laid.float() / 127.5 - 1, columns=columns + 1)
+    found["pictures"]["neighbours"] = str(save_png(where / "neighbours.png", pixels))
+    found["captions"] = {
+        "samples": f"{len(shown)} samples, seed {c.seed}" if c.given is None else f"the first {len(shown)} samples",
+        "neighbours": f"left: the {len(rows)} of {len(fake)} samples nearest to a training image in pixels; right of each: its {columns} "
+        f"nearest of {len(train):,} training images; least root mean squared difference {distance[rows[0], 0]:.1f} grey levels",
+    }
 
 
-def _distance(system: System, test: Dataset, train: Dataset, n: int | None, seed: int) -> dict[str, Any]:
-    net = default_extractor(test.name, tuple(test.fields["image"].shape[1:]))
-    record = image_report(sample(system, n=n or SAMPLES, seed=seed), test, net, train=train, n_real=n, seed=seed)
-    return {record["measure"]: {**record, "unit": "", "se": None, "n": record["n_fake"]}}
-
-
-def _keep(folder: Path, found: dict[str, Any]) -> Path:
-    """Add to what earlier evaluations found; the same measure on the same data is replaced."""
+def _write(folder: Path, found: dict[str, Any]) -> None:
+    """Add to what earlier evaluations found (the same measure on the same data is replaced), and draw the page."""
+    if not found["measures"] and not found["pictures"]:
+        return
     path = folder / "metrics.json"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         kept = {}
     for name, record in found["measures"].items():
-        kept[f"{name} on {record['data']} {record['split']}"] = record
-    return save_json(path, kept)
+        on = f" on {record['data']} {record['split']}" if record["data"] else ""
+        kept[f"{name}{on}"] = record
+    if kept:
+        found["written"] = str(save_json(path, kept))
+    found["page"] = str(page.write_evaluation(folder, kept, found))

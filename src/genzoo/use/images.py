@@ -13,7 +13,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check
 from genzoo.core.system import Batch, System
-from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data import Batches, Dataset, DataSettings, open_data, sound, to_float
 from genzoo.data.decode import Form, Refused, pixels, probe
 
 
@@ -41,6 +41,28 @@ def read_image(path: str | os.PathLike[str], channels: int, *, size: tuple[int, 
     except Refused as reason:
         raise UserError(f"'{path}' is no usable image: {reason}") from None
     return torch.from_numpy(array.copy()).float().div(127.5).sub(1)
+
+
+def read_sound(path: str | os.PathLike[str], rate: int) -> Tensor:
+    """Read a sound as [1, T] in [-1, 1], mono: several channels are averaged.
+
+    Raises:
+        UserError: There is no such file, it is no sound, or it has another rate.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
+    try:
+        with open(path, "rb") as file:
+            said = sound.probe(file)
+            file.seek(0)
+            values = sound.mono(sound.samples(file))
+    except Refused as reason:
+        raise UserError(f"'{path}' is no usable sound: {reason}") from None
+    if said.rate != rate:
+        raise UserError(f"'{path}' has {said.rate} samples per second, the model {rate}; convert it first")
+    return torch.from_numpy(values.copy()).float().div(32768)[None]
 
 
 def image_files(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
@@ -76,13 +98,21 @@ def data_settings(system: System, data: str | None, **changes: Any) -> DataSetti
         trained |= {"data": data, "limit": None}
         if len(shape) == 3 and not trained.get("crop"):
             trained |= {"size": tuple(shape[1:]), "channels": shape[0]}
+        if system.data == "audio":
+            trained |= {"seconds": shape[1] / system.hparams["rate"]}
     return DataSettings(**check(DataSettings, {**trained, "flip": False, **changes}, label="data"))
 
 
-def open_for(system: System, data: str | None = None, *, split: str = "test", quiet: bool = True) -> Dataset:
+def open_for(
+    system: System, data: str | None = None, *, split: str = "test", quiet: bool = True, **changes: Any
+) -> Dataset:
     """Open a split of the run's own data, or of other data in the same form."""
     seed = int(getattr(system, "trained", {}).get("training", {}).get("seed", 0))
-    return open_data(data_settings(system, data), kind=system.data, split=split, seed=seed, quiet=quiet)
+    dataset = open_data(data_settings(system, data, **changes), kind=system.data, split=split, seed=seed, quiet=quiet)
+    if dataset.rate is not None and dataset.rate != system.hparams["rate"]:
+        wanted = system.hparams["rate"]
+        raise UserError(f"{dataset.name} has {dataset.rate} samples per second, this model {wanted}; convert it first")
+    return dataset
 
 
 def first_batch(system: System, dataset: Dataset, n: int, *, seed: int = 0) -> Batch:

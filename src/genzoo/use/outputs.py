@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_gif, save_png, write_atomic
+from genzoo.core.sound import save_wav
 from genzoo.use.source import Source, run_path
 
 
@@ -46,8 +47,13 @@ def target(source: Source, out: str | Path | None, name: str, *, suffixes: tuple
     return free(path, overwrite=overwrite)
 
 
-def save(path: Path, samples: Tensor, *, columns: int | None = None, frames: Any = None) -> Path:
-    """Write samples as the suffix says: .png a picture, .gif an animation of `frames`, .npy the float values."""
+def save(
+    path: Path, samples: Tensor, *, columns: int | None = None, frames: Any = None, rate: int | None = None
+) -> Path:
+    """Write samples as the suffix says: .png a picture, .gif an animation of `frames`, .wav sounds, .npy the float values."""
+    if path.suffix.lower() == ".wav":
+        assert rate, "a sound has a rate"
+        return save_wav(path, samples, rate)
     if path.suffix.lower() == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, samples.cpu().numpy())

@@ -8,17 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
+from genzoo.core.drawing import CHUNK, draw
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
 from genzoo.core.system import CAPABILITIES, System, capabilities
 
+__all__ = [
+    "CHUNK",
+    "Source",
+    "draw",
+    "generator_for",
+    "name_of",
+    "open_system",
+    "options",
+    "own_options",
+    "require",
+    "run_path",
+]
+
 Source = Any
 """A run (anything with a `path`), the path of a run or of an exported folder, or a `System`."""
-
-CHUNK = 256
-"""Images drawn at once. Fixed, so that a seed names the same samples on every machine with the same arithmetic."""
 
 WORDS = {
     "samples": "draw samples",
@@ -113,10 +124,3 @@ def options(system: System, method: str, given: dict[str, Any], *, verb: str) ->
             raise UserError(f"{verb}: {name_of(system)} has no option '{key}'{nearest(key, own)}; {has}")
     checked = check(function, given, label=verb, skip=skip)
     return {k: checked[k] for k in given}
-
-
-def draw(system: System, n: int, generator: Generator, given: dict[str, Any]) -> Tensor:
-    """Sample in chunks of a fixed size, so that memory does not grow with `n`; [n, ...] on the CPU."""
-    sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
-    parts = [system.sample(size, generator=generator, **given).float().cpu() for size in sizes]  # type: ignore[operator]
-    return torch.cat(parts)

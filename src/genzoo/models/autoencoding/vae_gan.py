@@ -13,7 +13,6 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.nn.utils import parametrizations
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
@@ -39,8 +38,8 @@ class VAEGAN(System):
 
     Deviations: G's adversarial loss is the non-saturating one; L_llike is divided by the number of features F for G, so that γ
     does not depend on sizes; the two kinds of fakes share the weight of the real images; Adam in place of RMSprop; filters are
-    4 x 4; D has spectral norm instead of batch norm, whose statistics would differ between x and x̃ when their features are
-    compared. Sides are halved and doubled as often as they allow.
+    4 x 4; D has layer norm in place of batch norm, so that the features of one image do not depend on its neighbours in the
+    batch, and keeps the unit scale that L_llike assumes. Sides are halved and doubled as often as they allow.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.
@@ -69,7 +68,7 @@ class VAEGAN(System):
         latent: Annotated[int, Field(ge=1, le=4096)] = 128,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         adversarial: bool = True,
-        gamma: Annotated[float, Field(ge=0, le=1000)] = 1.0,
+        gamma: Annotated[float, Field(ge=0, le=1000)] = 10.0,
         beta: Annotated[float, Field(ge=0, le=1000)] = 1.0,
         feature_layer: Annotated[int, Field(ge=1, le=8)] = 2,
         lr: Annotated[float, Field(gt=0, le=1)] = 3e-4,
@@ -100,12 +99,12 @@ class VAEGAN(System):
             nn.ReLU(inplace=True),
             *(_up(widths[i + 1], widths[i], sizes[i], last=i == 0) for i in reversed(range(len(sizes) - 1))),
         )
-        self.D = nn.ModuleList([_down(a, b) for a, b in pairwise(widths)] + [_head(widths[-1], sizes[-1], 1)])
+        self.D = nn.ModuleList(
+            [_down(a, b, *([nn.GroupNorm(1, b)] if i else [])) for i, (a, b) in enumerate(pairwise(widths))]
+            + [_head(widths[-1], sizes[-1], 1)]
+        )
         for net in (self.E, self.G, self.D):
             normal_init(net)
-        for layer in [m for m in self.D.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]:
-            nn.init.xavier_uniform_(layer.weight)
-            parametrizations.spectral_norm(layer)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam for each of the three."""

@@ -101,7 +101,7 @@ class VQVAE2(System):
             VectorQuantiser(codes, dim, decay=code_decay, commitment=commitment, restart=restart) for _ in range(scales)
         )
         self.hints = nn.ModuleList(decoder(dim, width, blocks, 1, dim) for _ in range(scales - 1))
-        self.raise_ = nn.ModuleList(
+        self.ups = nn.ModuleList(
             nn.Sequential(*(nn.ConvTranspose2d(dim, dim, 4, 2, 1) for _ in range(i))) for i in range(scales)
         )
         self.decoder = decoder(scales * dim, width, blocks, halvings, channels)
@@ -152,7 +152,7 @@ class VQVAE2(System):
 
     def _decoded(self, vectors: list[Tensor]) -> Tensor:
         """The mean of p(x | codes) from the vectors of every grid, coarse to fine."""
-        raised = [up(z) for up, z in zip(self.raise_, reversed(vectors), strict=True)]
+        raised = [up(z) for up, z in zip(self.ups, reversed(vectors), strict=True)]
         return self.decoder(torch.cat(raised, 1)).float()
 
     def _log_pixels(self, x: Tensor, mean: Tensor) -> Tensor:

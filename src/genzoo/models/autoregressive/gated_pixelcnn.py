@@ -143,6 +143,9 @@ class Network(nn.Module):
                 features = layer.vertical(v)
                 v = gate(features + spread(over))
                 h = layer.across(h, layer.link(features), spread(beside))
+                if layer.first:
+                    # a gray image fits either layout, and the first layer may pick the one that is half as fast
+                    v, h = (t.contiguous(memory_format=torch.channels_last) for t in (v, h))
             else:
                 h = layer.across(h, links[i][:, :, past.at[1]], beside, past)
         h = self.head(torch.relu(h), past)

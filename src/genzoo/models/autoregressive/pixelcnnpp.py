@@ -20,7 +20,7 @@ from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, per_example
+from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
 from genzoo.nn.shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
 
 LEAST_LOG_SCALE = -7.0
@@ -104,7 +104,13 @@ class Stream(nn.Module):
         return x
 
     def _block(
-        self, block: GatedBlock, x: Tensor, kept: Tensor | None, shared: dict[int, Tensor], past: Past | None, level: int
+        self,
+        block: GatedBlock,
+        x: Tensor,
+        kept: Tensor | None,
+        shared: dict[int, Tensor],
+        past: Past | None,
+        level: int,
     ) -> Tensor:
         if not self.reads:
             x = block(x, kept, past, level)
@@ -367,7 +373,7 @@ class PixelCNNpp(System):
         with torch.autocast(self.device.type, enabled=False):
             parts = zip(x.split(chunk), known.split(chunk), uniform.to(precise).split(chunk), strict=True)
             drawn = [self._raster(*part, temperature, cached) for part in parts]
-        return torch.cat(drawn).float()
+        return on_grid(torch.cat(drawn).float(), self.levels)  # the grid's values as float32 has them
 
     def _raster(self, x: Tensor, known: Tensor, uniform: Tensor, temperature: float, cached: bool) -> Tensor:
         _, height, width = self.shape

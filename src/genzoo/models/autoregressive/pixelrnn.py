@@ -22,13 +22,7 @@ from genzoo.core.inputs import check_images, check_known, check_levels, check_te
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.masked import MaskedConv2d, Past
 from genzoo.nn.raster import Levels, draw_in_chunks, fill_in_raster_order
-
-
-def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of eq. 3: gates [..., 4h] before their nonlinearities and cells [..., h] to (hidden states, cells)."""
-    o, f, i, g = gates.chunk(4, -1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
+from genzoo.nn.recurrence import Scan, cell
 
 
 class RowLSTM(nn.Module):
@@ -57,14 +51,7 @@ class RowLSTM(nn.Module):
         if past is not None:
             return self._column(gates, past)
         with torch.autocast(x.device.type, enabled=False):  # states add up over all rows: in full precision
-            rows = gates.to(self.state.dtype).permute(2, 0, 3, 1)
-            h = c = rows.new_zeros(*rows.shape[1:3], self.width)
-            states = []
-            for row in rows:
-                above = F.pad(h, (0, 0, 1, 1)).unfold(1, 3, 1).transpose(2, 3).flatten(2)
-                h, c = cell(row + above @ self.state, c)
-                states.append(h)
-            return torch.stack(states, 2).permute(0, 3, 2, 1)
+            return Scan.apply(gates.to(self.state.dtype)[None], self.state[None], (-1, 0, 1), False)[0]
 
     def _column(self, gates: Tensor, past: Past) -> Tensor:
         kept, (row, col) = past.memory(self), past.at
@@ -108,20 +95,8 @@ class DiagonalBiLSTM(nn.Module):
             return self._column(gates, past)
         with torch.autocast(x.device.type, enabled=False):  # states add up over all pixels: in full precision
             left, right = gates.to(self.state.dtype).chunk(2, 1)
-            h = self._run(skew(torch.stack([left, right.flip(3)])))
-            left, right = unskew(h, x.shape[3])
+            left, right = Scan.apply(torch.stack([left, right.flip(3)]), self.state, (-1, 0), True)
             return left + F.pad(right.flip(3), (0, 0, 1, 0))[:, :, :-1]
-
-    def _run(self, gates: Tensor) -> Tensor:
-        """Run over skewed columns: gates [T, 2, B, H, 4h] to states [T, 2, B, H, h]."""
-        _, two, batch, height, _ = gates.shape
-        h = c = gates.new_zeros(two, batch, height, self.width)
-        states = []
-        for column in gates:
-            before = torch.cat([F.pad(h, (0, 0, 1, 0))[:, :, :-1], h], -1).view(two, batch * height, -1)
-            h, c = cell(column + torch.bmm(before, self.state).view(column.shape), c)
-            states.append(h)
-        return torch.stack(states)
 
     def _column(self, gates: Tensor, past: Past) -> Tensor:
         kept, (row, col) = past.memory(self), past.at
@@ -148,25 +123,6 @@ class DiagonalBiLSTM(nn.Module):
             h, c = cell(torch.addmm(gates[:, col], torch.cat([above[:, col], h], 1), self.state[1]), c)
             states[:, col] = h
         return states
-
-
-def skew(x: Tensor) -> Tensor:
-    """Shift row i of [N, B, F, H, W] by i pixels to the right and put the columns first: [W + H - 1, N, B, H, F].
-
-    What is outside the image is zero, which leaves the states there at zero until the row begins.
-    """
-    n, b, f, height, width = x.shape
-    # rows padded to W + H and laid end to end, then cut to rows of W + H - 1: each begins one pixel later
-    flat = F.pad(x, (0, height)).flatten(3)[..., : height * (width + height - 1)]
-    return flat.view(n, b, f, height, width + height - 1).permute(4, 0, 1, 3, 2).contiguous()
-
-
-def unskew(x: Tensor, width: int) -> Tensor:
-    """The inverse of `skew`: [W + H - 1, N, B, H, F] to [N, B, F, H, W]."""
-    x = x.permute(1, 2, 4, 3, 0)
-    height = x.shape[3]
-    flat = F.pad(x.flatten(3), (0, height))
-    return flat.unflatten(3, (height, width + height))[..., :width]
 
 
 class Block(nn.Module):

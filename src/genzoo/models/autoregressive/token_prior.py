@@ -40,7 +40,8 @@ class Block(nn.Module):
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         p = self.dropout if self.training else 0.0
-        a = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=past is None)
+        # no dropout inside: it would keep the fast kernels from being used
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
         x = x + F.dropout(self.join(a.transpose(1, 2).flatten(2)), p)
         return x + F.dropout(self.mlp(self.norm_2(x)), p), (k, v)
 
@@ -60,6 +61,7 @@ class Transformer(nn.Module):
     def __init__(self, levels: Tensor, size: int, width: int, depth: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.register_buffer("levels", levels, persistent=False)
+        self.level_of: list[int] = levels.tolist()
         self.size, self.dropout = size, dropout
         self.code = nn.Embedding((int(levels.max()) + 1) * size, width)  # every level has its own codes
         self.place = nn.Parameter(torch.zeros(len(levels), width))
@@ -91,9 +93,10 @@ class Transformer(nn.Module):
             if past is not None:
                 past[i : i + 1] = [kept]
         x = self.norm(x)
-        levels, counts = self.levels[here].unique_consecutive(return_counts=True)
-        parts = x.split(counts.tolist(), 1)
-        return torch.cat([self.heads[i](part) for i, part in zip(levels.tolist(), parts, strict=True)], 1)
+        counts = [self.level_of[here].count(i) for i in range(len(self.heads))]
+        return torch.cat(
+            [head(part) for head, part in zip(self.heads, x.split(counts, 1), strict=True) if part.numel()], 1
+        )
 
 
 class TokenPrior(System):
@@ -385,6 +388,8 @@ class TokenPrior(System):
 def choices(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Tensor:
     """Probabilities [B, K] of logits [B, K]: those of the top k alone, and of these the fewest likeliest whose sum reaches top_p."""
     p = logits.float().softmax(-1)
+    if top_k is None and top_p == 1:
+        return p
     ranked, order = torch.sort(p, dim=-1, descending=True, stable=True)
     if top_k is not None:
         ranked[:, top_k:] = 0

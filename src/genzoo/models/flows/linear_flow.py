@@ -19,7 +19,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
 from genzoo.nn.bijections import ActNorm, Chain, LULinear
-from genzoo.nn.dequantise import cell_centre, dequantise, discrete_log_prob, quantise
+from genzoo.nn.dequantise import dequantise, discrete_log_prob, level_index, quantise
 from genzoo.nn.jacobian import LARGEST_JACOBIAN
 
 
@@ -99,7 +99,7 @@ class LinearFlow(System):
         return dequantise(x, self.levels, generator) if self.is_image else x
 
     def _middle(self, x: Tensor) -> Tensor:
-        return cell_centre(x, self.levels).to(x.dtype) if self.is_image else x
+        return (level_index(x, self.levels) + 0.5) / self.levels if self.is_image else x
 
     def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
         density = per_example(standard_normal(z)) + log_det

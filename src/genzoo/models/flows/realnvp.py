@@ -30,7 +30,7 @@ from genzoo.nn.bijections import (
     unlogit,
     unsqueeze,
 )
-from genzoo.nn.dequantise import cell_centre, dequantise, discrete_log_prob, quantise
+from genzoo.nn.dequantise import dequantise, discrete_log_prob, level_index, quantise
 from genzoo.nn.jacobian import LARGEST_JACOBIAN, extreme_singular_values
 from genzoo.nn.residual import DenseNet, ResidualNet
 
@@ -143,7 +143,7 @@ class RealNVP(System):
         return dequantise(x, self.levels, generator) if self.is_image else x
 
     def _middle(self, x: Tensor) -> Tensor:
-        return cell_centre(x, self.levels).to(x.dtype) if self.is_image else x
+        return (level_index(x, self.levels) + 0.5) / self.levels if self.is_image else x
 
     def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
         density = per_example(standard_normal(z)) + log_det

@@ -1,0 +1,50 @@
+"""Drawing many samples in chunks of one fixed size: what a seed names does not depend on how many are wanted at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import System
+
+CHUNK = 256
+"""Images drawn at once. Fixed, so that a seed names the same samples on every machine with the same arithmetic."""
+
+
+def draw(
+    system: System,
+    n: int,
+    generator: Generator,
+    given: dict[str, Any] | None = None,
+    *,
+    keep: Callable[[Tensor], Tensor] = lambda x: x,
+) -> Tensor:
+    """Sample in chunks, so that memory does not grow with `n`; [n, ...] on the CPU.
+
+    Args:
+        system: A system that samples.
+        n: How many.
+        generator: Source of all randomness, on the system's device.
+        given: Options of the system's own `sample`.
+        keep: What is kept of a chunk (grey levels take a quarter of the room).
+    """
+    sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
+    return torch.cat(
+        [keep(system.sample(size, generator=generator, **(given or {})).float().cpu()) for size in sizes]  # type: ignore[operator]
+    )
+
+
+def finite(x: Tensor) -> Tensor:
+    """Return samples [n, ...] unchanged, after a look for what is no number.
+
+    Raises:
+        UserError: Says how many samples hold NaN or infinite values.
+    """
+    bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
+    if bad:
+        raise UserError(f"{bad} of {len(x)} samples hold NaN or infinite values; a measure of them would mean nothing")
+    return x

@@ -1,0 +1,166 @@
+"""Sound as training data: every file is cut into windows of equal length; whole files are held out, not windows.
+
+The cache entry holds "audio" int16 [N, 1, T], the windows of one file after another, files in one fixed random order;
+"file" int64 [N], the number of the file; and "label" int64 [N] where subfolders are classes. What is left at the end of a
+file, less than a window, is not used: every sample of a sound counts at most once, and nothing is padded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from genzoo.core.errors import UserError
+from genzoo.data import sound
+from genzoo.data.build import ORDER_SEED, _bar
+from genzoo.data.cache import Draft, digest_of, entry
+from genzoo.data.dataset import Dataset
+from genzoo.data.decode import Refused
+from genzoo.data.layout import no_images, printable
+from genzoo.data.settings import DataSettings
+from genzoo.data.stock import FilePictures, Source, Stock
+
+CODE = 1
+"""Raised when the same source would be cut to something else."""
+SECONDS = 1.0
+"""Length of a window where none is set."""
+FOR_IMAGES = ("size", "crop", "flip", "binarize", "resize")
+
+
+def open_audio(source: Source, settings: DataSettings, split: str, *, quiet: bool) -> Dataset:
+    """Open one split of a set of sounds.
+
+    Raises:
+        UserError: It holds no usable sound, or a key is given that is for images.
+    """
+    plain = DataSettings(settings.data)
+    for key in FOR_IMAGES:
+        if getattr(settings, key) != getattr(plain, key):
+            raise UserError(
+                f"{key}= is for images; sound takes seconds= (length of a window) and channels=1 (mix to mono)"
+            )
+    if settings.channels not in (None, 1):
+        raise UserError(f"channels={settings.channels} is not allowed; sound is mono: channels=1 mixes stereo to it")
+    seconds = settings.seconds or SECONDS
+    key = digest_of([CODE, "audio", source.identity(), seconds, settings.channels])[:32]
+
+    def make(draft: Draft) -> dict[str, Any]:
+        return _build(source.stock("audio"), seconds, settings.channels == 1, source.name, draft, quiet=quiet)
+
+    info, arrays, folder = entry(key, make, quiet=quiet)
+    report = [(str(n), str(r)) for n, r in info["left"]]
+    dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
+    dataset.rate = info["rate"]
+    rows = _rows(info["sections"]["audio"], arrays["file"], settings, dataset.notes)
+    other = "test" if split == "train" else "train"
+    if not len(rows[split]):
+        raise UserError(f"{settings.data} has no {split} part; give holdout=0.1")
+    dataset.sizes["audio"] = {split: len(rows[split]), other: len(rows[other])}
+    chosen = rows[split]
+    index = slice(chosen.start, chosen.stop) if isinstance(chosen, range) else chosen
+    dataset.fields["audio"] = arrays["audio"][index]
+    if info["class_names"]:
+        dataset.fields["label"] = np.array(arrays["label"][index])
+        dataset.class_names = list(info["class_names"])
+    dataset.digest = digest_of([info["digest"], split, settings.limit, settings.holdout])
+    return dataset
+
+
+def _build(stock: Stock, seconds: float, mix: bool, name: str, draft: Draft, *, quiet: bool) -> dict[str, Any]:
+    left, notes = list(stock.left), list(stock.notes)
+    parts = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
+    found: dict[tuple[str, int], sound.Sound] = {}
+    for split, files in parts.items():
+        for i, file in enumerate(files.names):
+            try:
+                with files.tree.open(file) as opened:
+                    found[split, i] = sound.probe(opened)
+            except Refused as reason:
+                left.append((file, str(reason)))
+    if not found:
+        raise UserError(no_images(name, left, what="sound"))
+    rates = Counter(s.rate for s in found.values())
+    rate = min(r for r, n in rates.items() if n == max(rates.values()))
+    window = round(seconds * rate)
+    if window < 2:
+        raise UserError(f"seconds={seconds} is less than two samples at {rate} Hz")
+    rows = {"audio": draft.rows("audio", (1, window), np.int16), "file": draft.rows("file", (), np.int64)}
+    if stock.labels:
+        rows["label"] = draft.rows("label", (), np.int64)
+    draft.reserve(2 * sum(s.frames for s in found.values()))
+    sections: dict[str, int] = {}
+    number = unused = 0
+    with _bar(len(found), f"reading {name}", quiet) as advance:
+        for split, files in sorted(parts.items(), key=lambda p: ("train", "test", "").index(p[0])):
+            order = np.random.default_rng([ORDER_SEED, 2, len(files.names)]).permutation(len(files.names))
+            sections[split] = 0
+            for i in (int(k) for k in order if (split, int(k)) in found):
+                try:
+                    windows, rest = _windows(files, i, found[split, i], rate, window, mix)
+                except Refused as reason:
+                    left.append((files.names[i], str(reason)))
+                    continue
+                finally:
+                    advance(1)
+                for values in windows:
+                    rows["audio"].append(values[None])
+                    rows["file"].append(np.asarray(number, dtype=np.int64))
+                    if stock.labels:
+                        rows["label"].append(np.asarray(stock.labels[split][i], dtype=np.int64))
+                sections[split] += len(windows)
+                number, unused = number + 1, unused + rest
+    if not number:
+        raise UserError(no_images(name, left, what="sound"))
+    notes.append(
+        f"{number} files at {rate} Hz in windows of {window} samples ({window / rate:g} s); {unused / rate:.1f} s at the ends of "
+        "files, less than a window each, are not used"
+    )
+    return {
+        "sections": {"audio": sections}, "class_names": stock.class_names if stock.labels else [], "captions": [],
+        "left": [(printable(n), printable(r)) for n, r in left], "notes": notes, "rate": rate,
+    }  # fmt: skip
+
+
+def _windows(
+    files: FilePictures, i: int, said: sound.Sound, rate: int, window: int, mix: bool
+) -> tuple[np.ndarray, int]:
+    """Windows of a file, int16 [n, T], and the number of samples after the last."""
+    if said.rate != rate:
+        raise Refused(f"{said.rate} Hz, and most files have {rate}; nothing is resampled here: convert it first")
+    if said.channels > 1 and not mix:
+        raise Refused(f"{said.channels} channels; channels=1 mixes them to one")
+    with files.tree.open(files.names[i]) as opened:
+        values = sound.mono(sound.samples(opened))
+    count = len(values) // window
+    if not count:
+        few = "1 sample" if len(values) == 1 else f"{len(values):,} samples"
+        raise Refused(f"{few}: shorter than a window of {window:,} (seconds= sets its length)")
+    return values[: count * window].reshape(count, window), len(values) - count * window
+
+
+def _rows(
+    sections: dict[str, int], file: np.ndarray, settings: DataSettings, notes: list[str]
+) -> dict[str, range | np.ndarray]:
+    """The stored rows of both splits; no file is in both.
+
+    Training rows are a slice; test rows are in a random order, so that the first few are a fair sample.
+    """
+    n, files = len(file), int(file[-1]) + 1
+    if n == 1:
+        notes.append("there is one window: it is both the training and the test part")
+        return {"train": range(1), "test": range(1)}
+    if sections.get("train") and sections.get("test"):
+        cut = sections["train"]
+    elif not settings.holdout:
+        cut = n
+    elif files == 1:
+        cut = n - min(max(round(n * settings.holdout), 1), n - 1)
+        notes.append("there is one file: its end is the test part")
+    else:
+        held = min(max(round(files * settings.holdout), 1), files - 1)
+        cut = int(np.searchsorted(file, files - held))
+    test = cut + np.random.default_rng([ORDER_SEED, 3, n - cut]).permutation(n - cut)
+    limit = settings.limit or n
+    return {"train": range(min(cut, limit)), "test": test[:limit]}

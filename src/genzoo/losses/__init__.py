@@ -1,0 +1,1 @@
+"""Pure functions of tensors that systems minimise or score with."""

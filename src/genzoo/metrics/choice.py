@@ -1,0 +1,70 @@
+"""Which network suits which images, and which measures apply to a system and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from genzoo.data import Dataset
+from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.extractors import Extractor, available, default_extractor, extractor
+from genzoo.metrics.measures import Measure
+
+DIGIT_LIKE = ("mnist", "digits", "garments")
+"""Data that the bundled feature networks were made for; on other images their distance would mean nothing."""
+
+
+def network_for(wanted: str | Extractor | None, test: Dataset | None) -> tuple[Extractor | None, str]:
+    """The feature network that a person asks for or that suits the images, or None and why there is none.
+
+    Raises:
+        UserError: What was asked for is not there.
+    """
+    if isinstance(wanted, Extractor):
+        return wanted, ""
+    if wanted:
+        return extractor(wanted), ""
+    if test is None or "image" not in test.fields:
+        return None, "there are no plain images to compare with"
+    shape = tuple(test.facts()["shape"])
+    gray = shape[0] == 1 and max(shape[1:]) <= 40
+    if gray and any(word in test.name for word in DIGIT_LIKE):
+        return default_extractor(test.name, shape), ""
+    if available()["inception"]:
+        return extractor("inception"), ""
+    return None, (
+        "no feature network suits these images: put the Inception weights where GENZOO_WEIGHTS says (docs/evaluate.md), or name another"
+    )
+
+
+def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> str | None:
+    """None where a measure can be taken; "" where it is beside the point; else why it cannot.
+
+    Args:
+        m: The measure.
+        c: The data, and the network that was found.
+        able: Capabilities of the system; ("samples",) where there are samples alone.
+        why_no_net: Why no network was found.
+    """
+    if not set(m.needs) <= set(able):
+        return ""
+    if c.test is None or not set(m.fields) & set(c.test.fields):
+        return ""
+    if c.test.settings.binarize == "dynamic" and m.images:
+        return "dynamically binarised images differ in every pass; give binarize=static"
+    if m.images and len(c.test) < 2:
+        return ""
+    if (m.features or m.name == "ppl") and c.net is None:
+        return why_no_net
+    if m.classifier and (c.net is None or c.net.logits is None):
+        return ""
+    return "" if m.train and c.train is None else None
+
+
+def lacks(m: Measure, able: Sequence[str]) -> str:
+    """What is missing where a measure is beside the point, in words."""
+    missing = [cap for cap in m.needs if cap not in able]
+    if missing:
+        return f"it has no capability '{missing[0]}'"
+    if m.classifier:
+        return "the feature network is no classifier of these classes"
+    return "the data have no examples of the kind it takes"

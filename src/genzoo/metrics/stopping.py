@@ -1,0 +1,106 @@
+"""When to stop, in words: a plateau with its interval, a loss of variety, a discriminator that has won.
+
+It reads a history of measurements and the lines of a log, and knows names of numbers only. By convention a training step with a
+discriminator logs `d_loss`, its loss, and where they mean something `d_real` and `d_fake`, its mean outputs (larger is "real").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+BACK = 3
+"""Measurements that a plateau is judged over."""
+LOST = 0.5
+"""Recall, coverage or variety below this share of what it was is a collapse."""
+WON = 0.1
+"""A discriminator's loss below this share of its greatest value."""
+LINES = 5
+"""Log lines that "now" is the mean of."""
+VARIETY = ("recall", "coverage", "variety")
+
+Point = tuple[int, float, float | None]
+
+
+def advice(history: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]] = (), *, lead: str = "") -> list[str]:
+    """Return sentences on whether to go on.
+
+    Args:
+        history: Measurements: step, and values: name -> {value, se, better}.
+        log: Lines of the run's log.
+        lead: The measure that decides; the first that has a better end when not given.
+    """
+    found = []
+    lead = lead or next((k for h in history for k, v in h["values"].items() if v.get("better")), "")
+    if lead:
+        found.append(trend(lead, points(history, lead), _better(history, lead)))
+    found += [c for name in VARIETY if (c := collapse(name, points(history, name)))]
+    return found + [w for w in [winning(log)] if w]
+
+
+def points(history: Sequence[Mapping[str, Any]], name: str) -> list[Point]:
+    """The values of one measure: step, value, standard error."""
+    taken = [(h["step"], h["values"][name]) for h in history if name in h["values"]]
+    return [(s, v["value"], v.get("se")) for s, v in taken if v.get("value") is not None]
+
+
+def _better(history: Sequence[Mapping[str, Any]], name: str) -> str:
+    return next(h["values"][name]["better"] for h in history if name in h["values"])
+
+
+def trend(name: str, found: Sequence[Point], better: str) -> str:
+    """Say whether a measure still improves, by more than its interval of 95 per cent, over the last measurements."""
+    if len(found) <= BACK:
+        return f"{name}: {len(found)} measurement{'s' * (len(found) != 1)}, too few to tell a plateau ({BACK + 1} are needed)."
+    sign = 1 if better == "lower" else -1
+    best = min(found[:-BACK], key=lambda p: sign * p[1])
+    recent = min(found[-BACK:], key=lambda p: sign * p[1])
+    gain = sign * (best[1] - recent[1])
+    interval = None if best[2] is None or recent[2] is None else 1.96 * math.hypot(best[2], recent[2])
+    spread = "" if interval is None else f" ± {interval:.2g}"
+    since = f"the best of the last {BACK} measurements is {recent[1]:.4g} (step {recent[0]:,}), before them {best[1]:.4g} (step {best[0]:,})"
+    if gain > (interval or 0.0):
+        return f"{name} still improves, by {gain:.3g}{spread}: {since}. Go on."
+    if interval is not None and gain < -interval:
+        return f"{name} has become worse, by {-gain:.3g}{spread}: {since}. Stop, and use the best weights."
+    within = "" if interval is None else f", within an interval of ± {interval:.2g}"
+    return f"{name} is on a plateau{within}: {since}. More steps of this kind will not help."
+
+
+def collapse(name: str, found: Sequence[Point]) -> str:
+    """Say so where a measure of variety has fallen to less than half of what it was."""
+    if len(found) < 2:
+        return ""
+    top = max(found[:-1], key=lambda p: p[1])
+    step, value, _ = found[-1]
+    if top[1] < 0.05 or value >= LOST * top[1]:
+        return ""
+    return (
+        f"Collapse: {name} has fallen from {top[1]:.3g} (step {top[0]:,}) to {value:.3g} (step {step:,}): samples lose their variety. "
+        "The best weights are from before; try a lower learning rate or another regularisation."
+    )
+
+
+def winning(log: Sequence[Mapping[str, Any]]) -> str:
+    """Say so where the loss of a discriminator has all but vanished, so that the generator learns nothing from it."""
+    losses = [line["d_loss"] for line in log if line.get("d_loss") is not None]
+    if len(losses) < 3 * LINES or min(losses) < 0:  # a Wasserstein critic's loss is negative and says no such thing
+        return ""
+    now, top = sum(losses[-LINES:]) / LINES, max(losses)
+    if top <= 0 or now >= WON * top:
+        return ""
+    outputs = [
+        sum(values) / len(values)
+        for key in ("d_real", "d_fake")
+        if (values := [line[key] for line in log[-LINES:] if line.get(key) is not None])
+    ]
+    told = (
+        f" (its outputs are {outputs[0]:.3g} on real and {outputs[1]:.3g} on generated images)"
+        if len(outputs) == 2
+        else ""
+    )
+    return (
+        f"The discriminator wins: d_loss is {now:.2g}, {100 * now / top:.0f} % of its greatest value{told}. The generator gets little to learn "
+        "from: try a penalty, augmentation, or a lower learning rate of the discriminator."
+    )

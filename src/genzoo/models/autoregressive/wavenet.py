@@ -1,0 +1,343 @@
+"""Predicts each sample of a sound from those before it, through dilated convolutions that see thousands of them.
+
+WaveNet (van den Oord et al. 2016): p(x) = Π_t p(x_t | x_1, ..., x_{t-1}), each factor a categorical distribution over
+mu-law codes, or a mixture of discretised logistics over 16-bit amplitudes. Doubling the dilation from layer to layer
+doubles the view. Training sees all times at once; drawing keeps each layer's last inputs and computes one time only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System
+from genzoo.losses.likelihoods import draw_coupled, log_mean_exp, logistic_mixture, per_example, pick
+from genzoo.nn.causal import CausalConv1d, Tape
+from genzoo.nn.companding import decode, encode
+
+PCM = 65536
+"""Levels of a 16-bit sample."""
+LEAST_LOG_SCALE = -12.0
+"""Narrower logistics than half a step of 16 bits change no probability, but would let gradients grow without bound."""
+
+
+class Layer(nn.Module):
+    """A gated dilated convolution with a residual and a skip output (figure 4).
+
+    z = tanh(W_f * x + V_f h) ⊙ σ(W_g * x + V_g h), equation 2, and equation 3 where there is a label h.
+
+    Args:
+        width: Features between layers.
+        skip: Features to the output.
+        kernel: Taps.
+        dilation: Times between taps.
+        labels: Number of classes; 0 for none.
+    """
+
+    def __init__(self, width: int, skip: int, kernel: int, dilation: int, labels: int) -> None:
+        super().__init__()
+        self.width = width
+        self.look = CausalConv1d(width, 2 * width, kernel, dilation)
+        self.out = CausalConv1d(width, width + skip)
+        self.label = nn.Embedding(labels, 2 * width) if labels else None
+        if self.label is not None:
+            nn.init.normal_(self.label.weight, std=0.05)
+
+    def forward(self, x: Tensor, label: Tensor | None, tape: Tape | None) -> tuple[Tensor, Tensor]:
+        """Map [B, T, width] to the next layer's input and to the skip output, [B, T, skip]; with `tape`, one time."""
+        h = self.look(x, tape)
+        if self.label is not None:
+            shift = self.label(label).to(h.dtype)
+            h = h + (shift[:, None] if tape is None else shift)
+        a, b = h.chunk(2, -1)
+        y = self.out(torch.tanh(a) * torch.sigmoid(b), tape)
+        return x + y[..., : self.width], y[..., self.width :]
+
+
+class Network(nn.Module):
+    """Input embedding, stacks of layers, and two 1x1 layers over the sum of the skip outputs (figure 4).
+
+    Args:
+        codes: Codes that the input is one of; 0 for an amplitude.
+        outputs: Numbers that describe the next sample's distribution.
+        width: Features between layers.
+        skip: Features of the skip outputs.
+        layers: Layers in a stack: dilations 1, 2, 4, ...
+        stacks: Stacks.
+        kernel: Taps of each layer.
+        labels: Number of classes; 0 for none.
+    """
+
+    def __init__(
+        self, codes: int, outputs: int, width: int, skip: int, layers: int, stacks: int, kernel: int, labels: int
+    ) -> None:
+        super().__init__()
+        self.codes = codes
+        self.embed: nn.Module = nn.Embedding(codes, width) if codes else CausalConv1d(1, width)
+        self.layers = nn.ModuleList(
+            Layer(width, skip, kernel, 2**k, labels) for _ in range(stacks) for k in range(layers)
+        )
+        self.head = CausalConv1d(skip, skip)
+        self.out = CausalConv1d(skip, outputs)
+        with torch.no_grad():
+            self.out.weight.mul_(0.1)
+
+    @property
+    def view(self) -> int:
+        """How many samples before its own an output sees."""
+        return 1 + sum(layer.look.reach for layer in self.layers)
+
+    def start(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Features [..., width] of codes [...] or amplitudes [...]; in `dtype`, where it is given."""
+        if self.codes:
+            return self.embed(x) if dtype is None else self.embed(x).to(dtype)
+        return self.embed(x.unsqueeze(-1).to(dtype or x.dtype))
+
+    def forward(self, x: Tensor, label: Tensor | None = None, *, dtype: torch.dtype | None = None) -> Tensor:
+        """Map codes or amplitudes [B, T] to outputs [B, T, outputs]; each knows only the times before its own."""
+        # the features of time t - 1 stand at time t; before the first sample there is nothing
+        return self.step(F.pad(self.start(x, dtype)[:, :-1], (0, 0, 1, 0)), label)
+
+    def step(self, x: Tensor, label: Tensor | None, tape: Tape | None = None) -> Tensor:
+        """Map features of the sample before, [B, T, width], to outputs; with `tape`, one time [B, width]."""
+        total = torch.zeros((), dtype=x.dtype, device=x.device)
+        for layer in self.layers:
+            x, skip = layer(x, label, tape)
+            total = total + skip
+        return self.out(torch.relu(self.head(torch.relu(total), tape)), tape)
+
+
+class WaveNet(System):
+    """An exact likelihood of digital sound, as a product of one distribution per sample.
+
+    Trained by maximum likelihood: the loss is nats per window, the mean over the batch. With `output="mu-law"` it is the
+    likelihood of the mu-law codes of the sound (256 of them: 8 bits); with `output="mixture"` that of its 16-bit samples.
+    The two are likelihoods of different things and must not be compared.
+
+    With `conditional=true` every layer also sees the class (the speaker: the name of the subfolder). `log_prob` is then
+    that of the mixture over all classes in equal shares.
+
+    Args:
+        shape: 1 and the number of samples in a window, T.
+        classes: Number of classes (speakers).
+        rate: Samples per second.
+        output: What is predicted: a probability for each mu-law code, or a mixture of logistics over 16-bit amplitudes.
+        levels: Mu-law codes.
+        mixtures: Logistics in the mixture.
+        width: Features between layers.
+        skip: Features of the skip outputs.
+        layers: Layers in a stack, with dilations 1, 2, 4, ...
+        stacks: Stacks, one after another.
+        kernel: Taps of each dilated convolution.
+        conditional: See the class of a sound.
+        lr: Learning rate of Adam, at the start; it falls to zero along a half cosine.
+    """
+
+    paper: ClassVar[str] = "arXiv:1609.03499"
+    data: ClassVar[str] = "audio"
+    likelihood: ClassVar[str] = "exact, of the coded samples"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "wavenet-mixture": {"output": "mixture"},
+        "wavenet-paper": {"width": 256, "skip": 256, "layers": 10, "stacks": 3, "lr": 1e-3},
+    }
+    tiny: ClassVar[dict[str, Any]] = {
+        "shape": (1, 48), "rate": 8000, "width": 6, "skip": 6, "layers": 3, "stacks": 1, "levels": 16, "mixtures": 2,
+    }  # fmt: skip
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 8, "ema": 0.999, "clip": 10.0}
+
+    def __init__(
+        self,
+        shape: tuple[int, int] = (1, 8000),
+        *,
+        classes: Annotated[int, Field(ge=0)] = 0,
+        rate: Annotated[int, Field(ge=1, le=768000)] = 8000,
+        output: Literal["mu-law", "mixture"] = "mu-law",
+        levels: Annotated[int, Field(ge=2, le=65536)] = 256,
+        mixtures: Annotated[int, Field(ge=1, le=100)] = 10,
+        width: Annotated[int, Field(ge=1, le=1024)] = 32,
+        skip: Annotated[int, Field(ge=1, le=4096)] = 64,
+        layers: Annotated[int, Field(ge=1, le=20)] = 9,
+        stacks: Annotated[int, Field(ge=1, le=16)] = 2,
+        kernel: Annotated[int, Field(ge=2, le=8)] = 2,
+        conditional: bool = False,
+        lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
+    ) -> None:
+        super().__init__()
+        if shape[0] != 1 or shape[1] < 2:
+            raise UserError(f"shape={shape} is not allowed; give 1 (mono) and the samples of a window, at least 2")
+        if conditional and classes < 2:
+            raise UserError(
+                "conditional=true needs classes: put the files of each speaker into a subfolder of its name (two or more)"
+            )
+        self.shape, self.classes, self.levels, self.output, self.lr = tuple(shape), classes, levels, output, lr
+        self.conditional = conditional
+        if output == "mu-law":
+            self.likelihood = f"exact, of {levels}-level mu-law codes"
+        else:
+            self.likelihood = "exact, of 16-bit samples"
+        codes, outputs = (levels, levels) if output == "mu-law" else (0, 3 * mixtures)
+        self.net = Network(codes, outputs, width, skip, layers, stacks, kernel, classes if conditional else 0)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One Adam."""
+        return {"model": Adam(self.parameters(), lr=self.lr)}
+
+    def lr_scale(self, progress: float) -> float:
+        """Half a cosine, from 1 to 0."""
+        return 0.5 + 0.5 * math.cos(math.pi * progress)
+
+    # ---- the density -----------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> Logs:
+        """Return nats per window and, as a log, bits per sample."""
+        nats = -self._log_mass(batch["audio"], batch["label"] if self.conditional else None).mean()
+        return {"loss": nats, "bits_per_sample": nats.detach() / (self.shape[1] * math.log(2))}
+
+    @torch.no_grad()
+    def log_prob(
+        self, x: Tensor, *, generator: Generator | None = None, label: Annotated[int, Field(ge=0)] | None = None
+    ) -> Tensor:
+        """Return log p(x) in nats, exact, [B], of windows [B, 1, T] in [-1, 1]; `generator` is not used.
+
+        A conditional model without `label` gives the log of the mean of p(x | label) over all labels.
+        """
+        if not self.conditional:
+            return self._log_mass(x, None)
+        chosen = range(self.classes) if label is None else [self._checked(label)]
+        each = [self._log_mass(x, torch.full((len(x),), k, device=x.device)) for k in chosen]
+        return log_mean_exp(torch.stack(each), 0)
+
+    def _log_mass(self, x: Tensor, label: Tensor | None) -> Tensor:
+        """Nats per window, [B]."""
+        self._refuse_other_shapes(x)
+        read, target = self._read(x[:, 0])
+        out = self.net(read, label)
+        out = out if out.dtype == torch.float64 else out.float()
+        if self.output == "mu-law":
+            return per_example(out.log_softmax(-1).gather(-1, target.unsqueeze(-1)))
+        return per_example(logistic_mixture(target, *self._mixture(out), PCM))
+
+    def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network reads and what it is scored on, each [B, T]: codes, or amplitudes on the grid of 16 bits."""
+        if self.output == "mu-law":
+            codes = encode(x, self.levels)
+            return codes, codes
+        whole = (x.double() * 32768).round().clamp(-32768, 32767)
+        return (whole / 32768).to(self.net.out.bias.dtype), ((whole + 32768) * (2 / (PCM - 1)) - 1).float()
+
+    def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, means and log-scales, each [..., K], of outputs [..., 3K]."""
+        logits, mean, log_scale = out.chunk(3, -1)
+        # an untrained mixture is about as wide as speech is loud
+        return logits, mean, (log_scale - 4).clamp(min=LEAST_LOG_SCALE)
+
+    def _checked(self, label: int) -> int:
+        if not self.conditional:
+            raise UserError(f"label={label}: this model was trained without labels; train with conditional=true")
+        if label >= self.classes:
+            raise UserError(f"label={label} is not allowed; give 0 to {self.classes - 1}")
+        return label
+
+    def _refuse_other_shapes(self, x: Tensor) -> None:
+        if x.ndim != 3 or tuple(x.shape[1:]) != self.shape:
+            raise UserError(f"sounds of shape {tuple(x.shape)} were given; this model takes [B, 1, {self.shape[1]}]")
+
+    # ---- drawing ---------------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: Generator,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        label: Annotated[int, Field(ge=0)] | None = None,
+        cached: bool = True,
+    ) -> Tensor:
+        """Draw `n` windows sample by sample, float32 [n, 1, T] in [-1, 1].
+
+        Args:
+            n: Number of windows.
+            generator: All the randomness: uniform numbers by their place, whatever `cached` is.
+            temperature: Divides the logits and multiplies the scales of a mixture; below 1 likelier samples.
+            label: Class of all windows; drawn for each window when not given (conditional models only).
+            cached: Compute only what each sample adds; false: a whole pass per sample (equal, and slow).
+        """
+        x = torch.zeros(n, *self.shape, device=self.device)
+        return self._draw(x, torch.zeros_like(x, dtype=torch.bool), generator, temperature, label, cached)
+
+    def complete(
+        self,
+        x: Tensor,
+        known: Tensor,
+        *,
+        generator: Generator,
+        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        label: Annotated[int, Field(ge=0)] | None = None,
+        cached: bool = True,
+    ) -> Tensor:
+        """Draw the samples where `known` is False, each given all before it; known ones stay.
+
+        A drawn sample does not look ahead: what follows the known part follows the model's conditional exactly.
+
+        Args:
+            x: Windows [B, 1, T] in [-1, 1]; what stands at unknown times is not read.
+            known: Which samples to keep, bool [B, 1, T].
+            generator: All the randomness.
+            temperature: As in `sample`.
+            label: As in `sample`.
+            cached: As in `sample`.
+        """
+        self._refuse_other_shapes(x)
+        if known.dtype != torch.bool or known.shape != x.shape:
+            raise UserError(f"known is {known.dtype} {tuple(known.shape)}; give bool {tuple(x.shape)}: True keeps")
+        x, known = x.to(self.device), known.to(self.device)
+        drawn = self._draw(torch.where(known, x.float(), 0), known, generator, temperature, label, cached)
+        return torch.where(known, x.float(), drawn)
+
+    @torch.no_grad()
+    def _draw(
+        self, x: Tensor, known: Tensor, generator: Generator, temperature: float, label: int | None, cached: bool
+    ) -> Tensor:
+        if temperature <= 0:
+            raise UserError(f"temperature={temperature} is not allowed; give a number more than 0")
+        n, times = len(x), self.shape[1]
+        if label is not None:
+            self._checked(label)
+        uniform = torch.rand(n, times, 2, generator=generator, device=self.device)
+        labels = None
+        if self.conditional:
+            drawn = torch.randint(self.classes, (n,), generator=generator, device=self.device)
+            labels = drawn if label is None else torch.full_like(drawn, label)
+        # float32 would now and then put a sample on the other side of a rounding, as the batch and the cache go
+        precise = torch.float32 if self.device.type == "mps" else torch.float64
+        x, known, uniform = x[:, 0].clone(), known[:, 0], uniform.to(precise)
+        tape, before = Tape(), torch.zeros(n, self.net.layers[0].width, dtype=precise, device=self.device)
+        keep = known.any(0).tolist()
+        with torch.autocast(self.device.type, enabled=False):
+            for t in range(times):
+                tape.time = t
+                if cached:
+                    out = self.net.step(before, labels, tape)
+                else:
+                    out = self.net(self._read(x)[0], labels, dtype=precise)[:, t]
+                drawn = self._pick(out, uniform[:, t], temperature)
+                x[:, t] = torch.where(known[:, t], x[:, t], drawn) if keep[t] else drawn
+                if cached:
+                    before = self.net.start(self._read(x[:, t])[0], precise)
+        return x[:, None]
+
+    def _pick(self, out: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+        """The amplitude, float32 [B], that uniform numbers [B, 2] choose."""
+        if self.output == "mu-law":
+            return decode(pick(uniform[:, 0], out, temperature), self.levels)
+        logits, mean, log_scale = self._mixture(out)
+        none = out.new_zeros(len(out), 0, logits.shape[-1])
+        grid = draw_coupled(uniform, logits, mean[:, None], log_scale[:, None], none, PCM, temperature)[:, 0]
+        return (((grid + 1) * ((PCM - 1) / 2)).round() / 32768 - 1).float()

@@ -1,0 +1,126 @@
+"""Measures while training: few examples, no trace in the training's randomness, and a history that is part of the state."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import System, capabilities
+from genzoo.data import Dataset, open_data
+from genzoo.metrics.choice import applies, lacks, network_for
+from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.extractors import Extractor
+from genzoo.metrics.measures import Measure, choose
+from genzoo.training.runtime import Runtime, untouched_randomness
+from genzoo.training.settings import TrainSettings
+
+History = list[dict[str, Any]]
+"""One entry for each measurement: step, and values: name -> {value, se, better, floor}. No times: it is compared bit for bit."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best measurement so far.
+
+    Args:
+        step: When.
+        measure: By what.
+        value: Its value.
+        se: Its standard error, where there is one.
+    """
+
+    step: int
+    measure: str
+    value: float
+    se: float | None
+
+
+class Measuring:
+    """Takes the measures of `measure=` of a system in training.
+
+    Args:
+        system: What is trained: says what applies.
+        dataset: Its training split; the test split is opened beside it.
+        settings: Which measures, how often, of how many.
+
+    Raises:
+        UserError: A measure that does not exist or does not apply, or no test split.
+    """
+
+    def __init__(self, system: System, dataset: Dataset, settings: TrainSettings) -> None:
+        self.every = settings.measure_every or max(1, (settings.steps or 10**9) // 10)
+        self.n, self.seed = settings.measure_n, settings.seed
+        self.train = dataset
+        try:
+            self.test = open_data(dataset.settings, kind=system.data, split="test", seed=settings.seed, quiet=True)
+        except UserError as reason:
+            raise UserError(f"measure={settings.measure} needs data that are held out: {reason}") from None
+        self.net: Extractor | None
+        self.net, why = network_for(settings.measure_with, self.test)
+        self.measures = self._chosen(system, settings.measure or "", why)
+        self.history: History = []
+
+    def _chosen(self, system: System, names: str, why: str) -> list[Measure]:
+        able, compared = capabilities(system), self._comparison(system)
+        chosen = choose(names)
+        for m in chosen:
+            reason = applies(m, compared, able, why)
+            if reason is not None:
+                raise UserError(f"measure={m.name} does not apply here: {reason or lacks(m, able)}")
+        watch = choose("variety")
+        if any(m.features and "samples" in m.needs for m in chosen):  # costs nothing more, and shows a collapse
+            chosen += [m for m in watch if m not in chosen]
+        return chosen
+
+    def _comparison(self, system: System) -> Comparison:
+        return Comparison(
+            test=self.test, train=self.train, net=self.net, system=system, n=self.n, n_scored=self.n,
+            n_real=None if self.net is None or not self.net.slow else self.n, seed=self.seed, floors=False,
+        )  # fmt: skip
+
+    @property
+    def best(self) -> Best | None:
+        """The earliest of the best values of the first measure that has a better end."""
+        lead = next((k for h in self.history for k, v in h["values"].items() if v["better"]), None)
+        points = [(h["step"], h["values"][lead]) for h in self.history if lead in h["values"]] if lead else []
+        points = [(s, v) for s, v in points if v["value"] is not None]
+        if not points or lead is None:
+            return None
+        sign = 1 if points[0][1]["better"] == "lower" else -1
+        step, v = min(points, key=lambda p: (sign * p[1]["value"], p[0]))
+        return Best(step, lead, v["value"], v["se"])
+
+    @torch.no_grad()
+    def take(self, system: System, step: int, runtime: Runtime) -> tuple[dict[str, float], float]:
+        """Measure `system` and add to the history.
+
+        Args:
+            system: The one that is shown: the averaged one where there is one. Its mode is put back.
+            step: Steps done.
+            runtime: Device.
+
+        Returns:
+            Values by name, and the seconds it took.
+        """
+        start, was_training = time.monotonic(), system.training
+        system.eval()
+        values: dict[str, dict[str, Any]] = {}
+        try:
+            with untouched_randomness(runtime.device, self.seed):
+                compared = self._comparison(system)
+                for m in self.measures:
+                    try:
+                        records = m.take(compared)
+                    except UserError:  # samples that are no numbers yet, too few of a kind: nothing to say at this step
+                        continue
+                    for r in records:
+                        j = r.to_json()
+                        values[r.measure] = {k: j[k] for k in ("value", "se", "better")}
+        finally:
+            system.train(was_training)
+        self.history.append({"step": step, "values": values})
+        return {k: v["value"] for k, v in values.items() if v["value"] is not None}, time.monotonic() - start

@@ -1,0 +1,271 @@
+"""Runs side by side: measures that compare are ranked with their intervals, others are told apart with the reason."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genzoo.core.errors import UserError
+from genzoo.core.pictures import write_atomic
+from genzoo.metrics.records import span
+from genzoo.use import page
+from genzoo.use.given import Given, is_given
+from genzoo.use.outputs import free
+from genzoo.use.source import Source, run_path
+
+PROTOCOL = {
+    "data": "data",
+    "split": "split",
+    "data_digest": "images of the data",
+    "binarize": "binarisation",
+    "levels": "grey levels",
+    "dims": "dimensions",
+    "likelihood": "kind of likelihood",
+    "n_fake": "number of samples",
+    "n_real": "number of real images",
+    "n": "number of examples",
+    "n_train": "number of training images",
+    "extractor": "feature network",
+    "digest": "weights of the feature network",
+    "resize": "resizer",
+    "quantisation": "quantisation",
+    "points": "space of distances",
+    "k": "k",
+    "bins": "bins",
+    "scales": "scales",
+    "epsilon": "step",
+}
+"""What two records must share to be ranked, and how each is called."""
+
+
+@dataclass
+class Row:
+    """Values of one measure under one protocol.
+
+    Args:
+        measure: Its name.
+        records: By run.
+        best: Runs that are best, or not told from the best; empty where nothing is ranked.
+        tie: Whether they are told apart by nothing but chance.
+        reason: Why it does not compare with other rows of this measure; empty where there is no other.
+        note: What else is to be known of the ranking.
+    """
+
+    measure: str
+    records: dict[str, dict[str, Any]]
+    best: list[str] = field(default_factory=list)
+    tie: bool = False
+    reason: str = ""
+    note: str = ""
+
+
+def compare(*sources: Source, out: str | Path | None = None, overwrite: bool = False) -> dict[str, Any]:
+    """Lay the measures and sample pictures of runs side by side, and write them as one static page.
+
+    Args:
+        sources: Runs, their paths, exports, or samples (folders, array files) that have been evaluated; two or more.
+        out: Folder of the page; compare, compare-2 ... in the working folder when not given.
+        overwrite: Write into that folder if it is there.
+
+    Returns:
+        runs: names; rows: measure, values by run (value, se, n), best, tie, reason, note; warnings: sentences; page.
+
+    Raises:
+        UserError: Fewer than two sources, or one that is neither a run nor evaluated samples.
+    """
+    if len(sources) < 2:
+        raise UserError("compare takes two or more runs: genzoo compare runs/a runs/b")
+    folders = _folders(sources)
+    kept = {name: _metrics(path) for name, path in folders.items()}
+    measures = list(dict.fromkeys(r["measure"] for records in kept.values() for r in records))
+    table = [
+        row for m in measures for row in rank(m, {n: [r for r in rs if r["measure"] == m] for n, rs in kept.items()})
+    ]
+    warnings = [
+        f"{name} has no measures yet: genzoo evaluate {folders[name]}" for name, records in kept.items() if not records
+    ]
+    reasons = {
+        row.reason: list(dict.fromkeys(r.measure for r in table if r.reason == row.reason))
+        for row in table
+        if row.reason
+    }
+    warnings += [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    folder = free(Path(out or "compare").expanduser(), overwrite=overwrite)
+    written = _write(folder, folders, table, warnings)
+    return {
+        "runs": list(folders),
+        "rows": [
+            {
+                "measure": row.measure,
+                "values": {n: {k: r.get(k) for k in ("value", "se", "unit", "n")} for n, r in row.records.items()},
+                "best": row.best, "tie": row.tie, "reason": row.reason, "note": row.note,
+            }
+            for row in table
+        ],
+        "warnings": warnings,
+        "page": str(written),
+    }  # fmt: skip
+
+
+def rank(measure: str, records: Mapping[str, Sequence[dict[str, Any]]]) -> list[Row]:
+    """Group the records of one measure by protocol, and mark the best of each group of two or more.
+
+    Args:
+        measure: Its name.
+        records: By run; a run may hold the measure on several data.
+
+    Returns:
+        One row for each protocol.
+    """
+    groups: list[tuple[dict[str, Any], dict[str, dict[str, Any]]]] = []
+    for run, found in records.items():
+        for record in found:
+            protocol = {k: _plain(record.get(k)) for k in PROTOCOL}
+            home = next((g for p, g in groups if p == protocol and run not in g), None)
+            if home is None:
+                groups.append((protocol, {run: record}))
+            else:
+                home[run] = record
+    reason = _difference([p for p, _ in groups]) if len(groups) > 1 else ""
+    return [_ranked(measure, group, reason) for _, group in groups]
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value, sort_keys=True) if isinstance(value, (list, dict)) else value
+
+
+def _difference(protocols: Sequence[Mapping[str, Any]]) -> str:
+    """What keeps groups apart, in words: the first two things that differ."""
+    told = []
+    for key, name in PROTOCOL.items():
+        values = list(dict.fromkeys(p[key] for p in protocols))
+        if len(values) > 1 and not (key == "n" and {p["n_fake"] for p in protocols} != {None} and told):
+            told.append(f"different {name} ({' / '.join(_short(v, key) for v in values[:4])})")
+    return "not comparable: " + ", ".join(told[:3])
+
+
+def _short(value: Any, key: str) -> str:
+    if value is None:
+        return "not said"
+    if key in ("data_digest", "digest"):
+        return f"{str(value)[:8]}…"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _ranked(measure: str, group: dict[str, dict[str, Any]], reason: str) -> Row:
+    row = Row(measure, group, reason=reason)
+    directions = {r.get("better") for r in group.values()}
+    values = {name: r["value"] for name, r in group.items() if r.get("value") is not None}
+    if len(values) < 2:
+        return row
+    if directions - {"lower", "higher"} or len(directions) != 1:
+        row.note = "not ranked: neither end is best"
+        return row
+    sign = 1 if directions == {"lower"} else -1
+    first = min(values, key=lambda name: sign * values[name])
+    row.best = [first]
+    leader = span(group[first])
+    spans = {name: span(group[name]) for name in values}
+    if leader is None or any(s is None for s in spans.values()):
+        row.note = "without intervals: differences may be chance"
+        row.best += [name for name in values if name != first and values[name] == values[first]]
+    else:
+        row.best += [
+            n for n, s in spans.items() if n != first and s is not None and s[0] <= leader[1] and leader[0] <= s[1]
+        ]
+    row.tie = len(row.best) > 1
+    return row
+
+
+# ---- where things are ----------------------------------------------------------------------------------------------------------------
+
+
+def _folders(sources: Sequence[Source]) -> dict[str, Path]:
+    """Folder of every source by a name that no other has."""
+    found: dict[str, Path] = {}
+    for source in sources:
+        path = Path(getattr(source, "path", source)).expanduser() if not hasattr(source, "hparams") else None
+        if path is None:
+            raise UserError("compare reads what is kept of runs; a system in memory keeps nothing")
+        if is_given(path):
+            place = Given(None, path).folder  # type: ignore[arg-type]
+            if not (place / "metrics.json").exists():
+                raise UserError(f"'{path}' has not been evaluated: genzoo evaluate {path} data=...")
+        elif (path / "metrics.json").exists():
+            place = path
+        else:
+            place = run_path(source) or path
+        # best/ and model/ of a run go by the run's name as well.
+        plain_name = f"{path.parent.name}/{path.name}" if path.name in ("best", "model") else path.name
+        name, k = plain_name, 2
+        while name in found:
+            name, k = f"{path.parent.name}/{plain_name}" if k == 2 else f"{plain_name} ({k})", k + 1
+        found[name] = place
+    return found
+
+
+def _metrics(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "metrics.json"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}); remove it and evaluate again") from None
+    # Records of the first version had their measure in the key alone: "NLL on mnist test".
+    return [{"measure": key.split(" on ")[0], **record} for key, record in kept.items() if isinstance(record, dict)]
+
+
+# ---- the page ------------------------------------------------------------------------------------------------------------------------
+
+
+def _write(folder: Path, folders: Mapping[str, Path], table: Sequence[Row], warnings: Sequence[str]) -> Path:
+    names = list(folders)
+    body = []
+    for row in table:
+        cells: list[object] = [row.measure]
+        for name in names:
+            r = row.records.get(name)
+            if r is None:
+                cells.append(page.tag("span", "–", class_="small"))
+                continue
+            mark = " (tie)" if row.tie and name in row.best else ""
+            floor = f"real {page.number(r['floor'])}" if r.get("floor") is not None else ""
+            shown = page.tag("span", page.value_words(r) + mark, class_="best" if name in row.best else "")
+            cells.append(page.join([shown, page.tag("div", f"N {page.number(r.get('n'))} {floor}", class_="small")]))
+        note = page.join([page.tag("div", row.reason, class_="no"), page.tag("div", row.note, class_="small")])
+        protocols = dict.fromkeys(str(r.get("protocol", "")) for r in row.records.values())
+        cells.append(page.join([note, *(page.tag("div", p, class_="small") for p in list(protocols)[:1])]))
+        body.append(cells)
+    parts: list[object] = [page.tag("p", w, class_="no") for w in warnings]
+    parts.append(page.rows(["measure", *names, "protocol"], body))
+    parts.append(
+        page.tag(
+            "p",
+            "Bold: best of its row, with all that its interval of 95 per cent does not tell from it. "
+            "One row, one protocol.",
+            class_="small",
+        )
+    )
+    parts.append(page.tag("h2", "Samples"))
+    for i, (name, path) in enumerate(folders.items()):
+        picture = _picture(path)
+        if picture is None:
+            parts.append(page.tag("p", f"{name}: no picture"))
+            continue
+        copy = folder / f"{i:02d}.png"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, copy)
+        parts.append(page.figure(copy, folder, name))
+    return write_atomic(folder / "index.html", page.document("Comparison of " + ", ".join(names), *parts))
+
+
+def _picture(folder: Path) -> Path | None:
+    drawn = folder / "outputs" / "evaluate.png"
+    if drawn.exists():
+        return drawn
+    return max((folder / "samples").glob("step_*.png"), default=None)
