@@ -56,8 +56,10 @@ class Layer(nn.Module):
         if self.label is not None:
             shift = self.label(label).to(h.dtype)
             h = h + (shift[:, None] if tape is None else shift)
-        a, b = h.chunk(2, -1)
-        y = self.out(torch.tanh(a) * torch.sigmoid(b), tape)
+        # σ(2b) = (1 + tanh b) / 2: one tanh over both halves, with the factor 2 left to the weights; a CPU has no fast one
+        # in half precision
+        a, b = torch.tanh(h if h.dtype == torch.float64 else h.float()).chunk(2, -1)
+        y = self.out(a * (0.5 + 0.5 * b), tape)
         return x + y[..., : self.width], y[..., self.width :]
 
 
