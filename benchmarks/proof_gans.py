@@ -94,7 +94,7 @@ def chart(
 ) -> np.ndarray:
     """Draw positive values over steps on a logarithmic scale; uint8 [H, W, 3]."""
     width, height = size
-    left, top, bottom = 60, 30, 30
+    left, top, bottom = 60, 44, 30
     canvas = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(canvas)
     every = [v for _, values in curves.values() for v in values]
@@ -108,10 +108,10 @@ def chart(
         _, y = place(0, 2, 10.0**power)
         pen.line([(left, y), (width - 10, y)], fill=(220, 220, 220))
         pen.text((8, y - 6), f"1e{power}", fill=(60, 60, 60))
-    pen.text((left, 8), title, fill=(0, 0, 0))
+    pen.text((left, 6), title, fill=(0, 0, 0))
     for k, (name, (colour, values)) in enumerate(curves.items()):
         pen.line([place(i, len(values), v) for i, v in enumerate(values)], fill=colour, width=2)
-        pen.text((left + 10, top + 150 + 14 * k), name, fill=colour)
+        pen.text((left + 190 * k, 22), name, fill=colour)
     pen.text((left, height - 20), span, fill=(60, 60, 60))
     return np.asarray(canvas)
 
@@ -119,9 +119,9 @@ def chart(
 @proof("gan-gradient", system="gan", family="adversarial", minutes=2)
 def gan_gradient(p: Proof) -> None:
     """Why the generator maximises log D: when D wins, the gradient of log(1 - D) vanishes and that of -log D does not."""
-    steps = 150
+    steps = 400
     torch.manual_seed(0)
-    system = genzoo.create("gan", shape=(1, 28, 28)).train()
+    system = genzoo.create("gan", shape=(1, 28, 28), d_lr=1e-3).train()
     real = images("mnist", "train") * 2 - 1
     optimizer = system.optimizers()["d"]
     norms: dict[str, list[float]] = {"minimax": [], "non-saturating": []}
@@ -134,7 +134,7 @@ def gan_gradient(p: Proof) -> None:
             loss = generator_loss(objective, logits)
             grads = torch.autograd.grad(loss, list(system.G.parameters()), retain_graph=True)
             found.append(float(torch.cat([g.flatten() for g in grads]).norm()))
-        chance.append(float(logits.sigmoid().mean()))
+        chance.append(float(logits.detach().sigmoid().mean()))
         system.D.train()
         batch = real[torch.randint(len(real), (100,))]
         fake = system.G(system._draw(100)).detach()
@@ -227,7 +227,7 @@ def purity(codes: Tensor, classes: Tensor) -> float:
 
 @proof("infogan-mnist", system="infogan", family="adversarial", minutes=5)
 def infogan_mnist(p: Proof) -> None:
-    """Without a label, InfoGAN's categorical code becomes the digit and its continuous codes slant and width."""
+    """Without a label, InfoGAN's categorical code becomes the digit; the continuous codes become ways of writing it."""
     run = p.train("infogan", "mnist", **LABELLED)
     system = genzoo.load(run.path)
     test = open_data(DataSettings("mnist"), kind="labelled", split="test", quiet=True)
