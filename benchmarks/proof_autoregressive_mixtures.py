@@ -188,7 +188,7 @@ def best_predictor_bits(train: Tensor, test: Tensor, factors: tuple[float, ...])
 @proof("wavenet-speech", system="wavenet", family="autoregressive", minutes=12)
 def wavenet_speech(p: Proof) -> None:
     """Bits/sample of held-out speech below the entropy of its 8-bit codes and below an order-16 linear predictor's."""
-    keys = {"steps": 1400, "batch": 8, "precision": "bf16", "seed": 0, "ema": 0.99, "sample_every": 100_000, "lr": 4e-3}
+    keys = {"steps": 700, "batch": 8, "precision": "bf16", "seed": 0, "ema": 0.99, "sample_every": 100_000, "lr": 4e-3}
     size = {"width": 32, "skip": 64, "layers": 9, "stacks": 2}
     run = p.train("wavenet", "speech", seconds=0.5, **keys, **size)
     system = genzoo.load(run.path)
