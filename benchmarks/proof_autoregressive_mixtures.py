@@ -31,6 +31,8 @@ def curves(
     width, height = size
     left, right, up, down = 60, 20, 20, 45
     points = [p for line in lines.values() for p in line if p[1] <= top]
+    if not points:
+        raise ValueError(f"no curve comes below {top}")
     x_max, y_min = max(p[0] for p in points), math.floor(min(p[1] for p in points) * 2) / 2
     image = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(image)
@@ -129,7 +131,7 @@ ORDER = 16
 
 def windows(data: Dataset) -> Tensor:
     """All windows of a set of sounds, float64 [N, T] in [-1, 1]."""
-    return torch.from_numpy(np.asarray(data.fields["audio"][:, 0])).double() / 32768
+    return torch.from_numpy(np.array(data.fields["audio"][:, 0])).double() / 32768
 
 
 def code_entropy(x: Tensor) -> float:

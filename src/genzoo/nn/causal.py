@@ -64,6 +64,7 @@ class CausalConv1d(nn.Module):
         weight, bias = self.weight.to(dtype), self.bias.to(dtype)
         if self.kernel > 1:
             ago = range(self.reach, 0, -self.dilation)
+            ago = [min(back, x.shape[1]) for back in ago]  # a tap before the beginning sees zeros only
             x = torch.cat([*(F.pad(x, (0, 0, back, -back)) for back in ago), x], 2)
         return F.linear(x, weight.flatten(0, 1).T, bias)
 
