@@ -11,6 +11,7 @@ from proofs import Proof, proof
 from torch import Tensor
 
 import genzoo
+from genzoo.core.pictures import picture
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.metrics.lenet import classify
@@ -164,7 +165,7 @@ def show_completions(p: Proof, system: System) -> None:
     """Keep the picture of lower halves drawn anew."""
     images = test_images(open_data(DataSettings("mnist", binarize="dynamic"), split="test", quiet=True), 16)
     caption = "Test image, its upper half, and three completions of the lower half, in groups of five."
-    p.picture("completions", completions(system, images), caption)
+    p.picture("completions", picture(completions(system, images), columns=10), caption)
 
 
 @proof("fvsbn-mnist", system="fvsbn", family="autoregressive", minutes=4)

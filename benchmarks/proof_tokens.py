@@ -22,7 +22,17 @@ from genzoo.nn.perceptual import FeatureNet
 from genzoo.use.reconstruct import psnr, side_by_side
 
 CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
-VQGAN = {"width": 32, "blocks": 1, "halvings": 2, "codes": 512, "dim": 32, "batch": 16, "seed": 0}
+VQGAN = {
+    "width": 24,
+    "blocks": 1,
+    "halvings": 2,
+    "codes": 512,
+    "dim": 32,
+    "batch": 16,
+    "lr": 1e-3,
+    "adversarial_from": 0.4,
+    "seed": 0,
+}
 
 
 def cifar10(split: str = "test") -> Dataset:
@@ -162,12 +172,12 @@ def vqvae_cifar10(p: Proof) -> None:
 def vqvae2_cifar10(p: Proof) -> None:
     """CIFAR-10 in 4x4 and 8x8 codes with one class-conditional prior over both: validation bits of both levels, samples class by class."""
     run = p.train(
-        "vqvae2", "cifar10", name="vqvae2", steps=2500, batch=64, dim=32, width=64, codes=256, lr=2e-3, seed=0
+        "vqvae2", "cifar10", name="vqvae2", steps=1200, batch=64, dim=32, width=64, codes=256, lr=2e-3, seed=0
     )
     system = genzoo.load(run.path)
     codes_and_reconstructions(p, system, 10_000)
     reconstructions(p, system)
-    keys = {"steps": 800, "batch": 64, "width": 128, "depth": 4, "lr": 2e-3, "seed": 0}
+    keys = {"steps": 600, "batch": 64, "width": 128, "depth": 4, "lr": 2e-3, "seed": 0}
     second = p.train("token-prior", "cifar10", name="prior", tokenizer=str(run.path), **keys)
     bits_of_codes(p, genzoo.load(second.path), 2000)
     class_by_class(p, second)
@@ -178,15 +188,15 @@ def trained_vqgan(p: Proof) -> Path:
     """The tokenizer of the vqgan proof; trained here where that has not been run."""
     path = WORK / "vqgan-cifar10" / "vqgan"
     if not (path / "README.md").exists():
-        path = p.train("vqgan", "cifar10", name="vqgan", steps=800, perceptual="alexnet", **VQGAN).path
+        path = p.train("vqgan", "cifar10", name="vqgan", steps=600, perceptual="alexnet", **VQGAN).path
     return path
 
 
 @proof("vqgan-cifar10", system="vqgan", family="autoencoding", minutes=14)
 def vqgan_cifar10(p: Proof) -> None:
     """Reconstructions of CIFAR-10 with perceptual and adversarial loss against the same autoencoder trained on squared error alone."""
-    run = p.train("vqgan", "cifar10", name="vqgan", steps=800, perceptual="alexnet", **VQGAN)
-    plain = p.train("vqgan-l2", "cifar10", name="l2", steps=800, **VQGAN)
+    run = p.train("vqgan", "cifar10", name="vqgan", steps=600, perceptual="alexnet", **VQGAN)
+    plain = p.train("vqgan-l2", "cifar10", name="l2", steps=600, **VQGAN)
     systems = {"vqgan": genzoo.load(run.path), "L2 only": genzoo.load(plain.path)}
     codes_and_reconstructions(p, systems["vqgan"], 10_000)
     n, judge = 1000, FeatureNet("vgg16")
@@ -205,7 +215,7 @@ def vqgan_cifar10(p: Proof) -> None:
     value, error = mean_and_error(psnr(x, again["L2 only"]))
     protocol = "what squared error is best at"
     p.measure("reconstruction PSNR, L2 only", value, unit="dB", se=error, n=n, split="test", protocol=protocol)
-    net, m = extractor("inception"), 500
+    net, m = extractor("inception"), 400
     real = net(to_uint8(x[:m]))
     found = {k: frechet_distance(net(to_uint8(y[:m])), real) for k, y in again.items()}
     p.measure("reconstruction FID", found["vqgan"], n=m, split="test", better="lower", goal=found["L2 only"], baseline={"L2 only": found["L2 only"]},
@@ -217,7 +227,7 @@ def vqgan_cifar10(p: Proof) -> None:
 @proof("token-prior-cifar10", system="token-prior", family="autoregressive", minutes=6)
 def token_prior_cifar10(p: Proof) -> None:
     """A class-conditional prior over the codes of a VQGAN of CIFAR-10: validation bits of a code, and samples."""
-    keys = {"steps": 800, "batch": 64, "width": 128, "depth": 4, "lr": 2e-3, "seed": 0}
+    keys = {"steps": 600, "batch": 64, "width": 128, "depth": 4, "lr": 2e-3, "seed": 0}
     run = p.train("token-prior", "cifar10", name="prior", tokenizer=str(trained_vqgan(p)), **keys)
     prior = genzoo.load(run.path)
     bits_of_codes(p, prior, 2000)

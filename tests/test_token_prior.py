@@ -82,7 +82,7 @@ def test_probabilities_of_all_sequences_sum_to_one(label):
 def test_log_prob_of_codes_is_the_product_of_conditionals_read_one_by_one():
     model = prior(classes=3)
     codes, label = codes_of(model, 2), torch.tensor([2, 0])
-    total, x, past = torch.zeros(2), model.start(label)[:, None], []
+    total, x, past = torch.zeros(2), model.start(label)[:, None], model.net.past(2)
     with torch.no_grad():
         for t in range(model.length):
             total += model.net(x, past)[:, 0].log_softmax(-1).gather(1, codes[:, t : t + 1])[:, 0]

@@ -10,6 +10,7 @@ from pydantic import Field
 
 import genzoo
 from genzoo.cli.text import columns, number, paragraph
+from genzoo.metrics.fetch import fetch_weights
 from genzoo.use.sample import Seed
 
 
@@ -114,3 +115,12 @@ def _measured(m: dict[str, Any]) -> str:
     spread = f" ± {number(m['se'])}" if m.get("se") is not None else ""
     floor = f" (real data {number(m['floor'])})" if m.get("floor") is not None else ""
     return f"{number(m['value'])}{spread} {m['unit']}{floor}".strip()
+
+
+def weights(name: str = "inception") -> None:
+    """Fetch the weights of a published feature network into $GENZOO_WEIGHTS, or the cache folder where that is not set.
+
+    Args:
+        name: inception, which FID stands on.
+    """
+    print(f"wrote {fetch_weights(name)}")

@@ -102,6 +102,12 @@ COMMANDS: dict[str, Command] = {
             home="judge",
         ),
         Command(
+            "weights",
+            "fetch the weights of a published feature network, once, with a digest check",
+            "inception",
+            home="judge",
+        ),
+        Command(
             "study",
             "compare systems over data, settings and seeds; start it again to go on, or several times to share the work",
             "FILE.toml [out=FOLDER limit=5]",

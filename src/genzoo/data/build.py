@@ -157,7 +157,7 @@ def _form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form
 
 
 @contextmanager
-def _bar(total: int, text: str, quiet: bool) -> Iterator[Callable[[int], None]]:
+def _bar(total: int, text: str, quiet: bool, things: str = "images") -> Iterator[Callable[[int], None]]:
     """A progress bar with the time left on a terminal, else one line at the end of what took long."""
     if quiet or total < 2:
         yield lambda n: None
@@ -172,7 +172,7 @@ def _bar(total: int, text: str, quiet: bool) -> Iterator[Callable[[int], None]]:
             task = progress.add_task(text, total=total)
             yield lambda n: progress.advance(task, n)
     else:
-        print(f"{text}: {total} images", file=sys.stderr, flush=True)
+        print(f"{text}: {total} {things}", file=sys.stderr, flush=True)
         done, said = 0, start
 
         def advance(n: int) -> None:

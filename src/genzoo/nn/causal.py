@@ -63,8 +63,9 @@ class CausalConv1d(nn.Module):
         dtype = x.dtype if x.dtype == torch.float64 else self.weight.dtype
         weight, bias = self.weight.to(dtype), self.bias.to(dtype)
         if self.kernel > 1:
-            times, before = x.shape[1], F.pad(x, (0, 0, self.reach, 0))
-            x = torch.cat([before[:, k * self.dilation :][:, :times] for k in range(self.kernel)], 2)
+            ago = range(self.reach, 0, -self.dilation)
+            ago = [min(back, x.shape[1]) for back in ago]  # a tap before the beginning sees zeros only
+            x = torch.cat([*(F.pad(x, (0, 0, back, -back)) for back in ago), x], 2)
         return F.linear(x, weight.flatten(0, 1).T, bias)
 
     def extra_repr(self) -> str:

@@ -20,8 +20,20 @@ from genzoo.core.errors import UserError
 from genzoo.core.loading import digest
 from genzoo.core.system import Batch, Logs, System, Tokenizes
 
-Past = list[tuple[Tensor, Tensor]]
-"""Keys and values of what has been read, one pair [B, heads, t, d] for each block; empty before the first position."""
+
+class Past:
+    """Keys and values of what has been read, in a place for the whole sequence.
+
+    Args:
+        shape: Blocks, batch, heads, positions, features of a head.
+        device: Where.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int, int], device: torch.device) -> None:
+        blocks, *each = shape
+        self.kept = [torch.zeros(2, *each, device=device) for _ in range(blocks)]
+        self.at = 0
+        """Positions read so far."""
 
 
 class Block(nn.Module):
@@ -34,16 +46,17 @@ class Block(nn.Module):
         self.qkv, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """[B, T, width] to its like, and keys and values; with `past`, x is the one position after it."""
-        q, k, v = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if past is not None:
-            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+    def forward(self, x: Tensor, kept: Tensor | None = None, at: int = 0) -> Tensor:
+        """[B, T, width] to its like; with `kept` (keys and values of positions before `at`), x is the position `at` alone."""
+        q, k, v = qkv = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if kept is not None:
+            kept[:, :, :, at : at + 1] = qkv[1:]
+            k, v = kept[:, :, :, : at + 1]
         p = self.dropout if self.training else 0.0
         # no dropout inside: it would keep the fast kernels from being used
-        a = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=kept is None)
         x = x + F.dropout(self.join(a.transpose(1, 2).flatten(2)), p)
-        return x + F.dropout(self.mlp(self.norm_2(x)), p), (k, v)
+        return x + F.dropout(self.mlp(self.norm_2(x)), p)
 
 
 class Transformer(nn.Module):
@@ -76,6 +89,11 @@ class Transformer(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(p)
 
+    def past(self, batch: int) -> Past:
+        """An empty past of `batch` sequences."""
+        heads, width = self.blocks[0].heads, self.place.shape[1]
+        return Past((len(self.blocks), batch, heads, len(self.place), width // heads), self.place.device)
+
     def embed(self, codes: Tensor, first: int = 0) -> Tensor:
         """Embed codes [B, t] that stand at positions `first`, `first` + 1, ...: [B, t, width]."""
         return self.code(codes + self.size * self.levels[first : first + codes.shape[1]])
@@ -83,15 +101,15 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
         """Logits [B, T, size] of the codes at all positions, from the start and the codes before each, [B, T, width].
 
-        With `past`, x [B, 1, width] is the next position only, and `past` grows by it.
+        With `past`, x [B, 1, width] is the next position only, and `past` takes it in.
         """
-        at = past[0][0].shape[2] if past else 0
+        at = past.at if past else 0
         here = slice(at, at + x.shape[1])
         x = F.dropout(x + self.place[here], self.dropout, self.training)
         for i, block in enumerate(self.blocks):
-            x, kept = block(x, past[i] if past and at else None)
-            if past is not None:
-                past[i : i + 1] = [kept]
+            x = block(x, past.kept[i], at) if past else block(x)
+        if past:
+            past.at += 1
         x = self.norm(x)
         counts = [self.level_of[here].count(i) for i in range(len(self.heads))]
         return torch.cat(
@@ -371,9 +389,9 @@ class TokenPrior(System):
         starts = torch.cat([label, torch.full_like(label, self.classes)]) if guided else label
         with torch.autocast(self.device.type, enabled=False):
             start = self.start(starts)[:, None]
-            x, past = start, Past()
+            x, past = start, self.net.past(len(start)) if cached else None
             for t in range(self.length):
-                logits = self.net(x, past if cached else None)[:, -1]
+                logits = self.net(x, past)[:, -1]
                 if guided:
                     with_class, without = logits.chunk(2)
                     logits = without + guidance * (with_class - without)

