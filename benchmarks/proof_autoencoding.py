@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from baselines import baselines, independent_pixels
 from proofs import Proof, proof
@@ -40,9 +41,10 @@ def gradient_energy(x: Tensor) -> float:
     return float((x.diff(dim=2).square().mean() + x.diff(dim=3).square().mean()) / 2)
 
 
-def side_by_side(*rows: Tensor, columns: int) -> Tensor:
-    """Images interleaved for a grid: row one of each set, then row two of each."""
-    return torch.cat([part for parts in zip(*(r.split(columns) for r in rows), strict=True) for part in parts])
+def side_by_side(*rows: Tensor, columns: int) -> np.ndarray:
+    """A picture of sets of images, interleaved: row one of each set, then row two of each, `columns` images in a row."""
+    parts = [part for parts in zip(*(r.split(columns) for r in rows), strict=True) for part in parts]
+    return grid(torch.cat(parts), columns=columns)
 
 
 def some(dataset: Dataset, n: int) -> Tensor:
