@@ -119,7 +119,7 @@ def vae_mnist(p: Proof) -> None:
     caption = "Two latents on a grid of equal prior mass"
     p.picture("manifold", grid(genzoo.load(plane.path).manifold(20), columns=20, gap=0, scale=1), caption)
     p.note(
-        "The paper trains 2x200 tanh units for 3280 epochs with batches of 20 (preset vae-burda); here 183 epochs of 2x400 ELU units."
+        "The paper trains 2x200 tanh units for 3280 epochs with batches of 20 (preset vae-burda); here 217 epochs of 2x400 ELU units."
     )
 
 
