@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -61,3 +62,47 @@ def discrete_log_prob(log_density: Tensor, dims: int, levels: int) -> Tensor:
     (Theis, van den Oord and Bethge 2016); with one draw of u the value is an unbiased estimate of that bound.
     """
     return log_density - dims * math.log(levels)
+
+
+def training_noise(x: Tensor) -> Generator:
+    """Return a generator on the device of `x`, seeded from torch's global state, which a checkpoint keeps: for noise in training."""
+    return Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Data as a continuous density speaks of them: images [B, C, H, W] by the cells of their grey levels, points [B, D] as they are.
+
+    Args:
+        shape: (C, H, W) of an image or (D,) of a point.
+        levels: Grey levels of an image.
+    """
+
+    shape: tuple[int, ...]
+    levels: int
+
+    @property
+    def images(self) -> bool:
+        """True for images, False for points."""
+        return len(self.shape) == 3
+
+    @property
+    def dims(self) -> int:
+        """Values of one example."""
+        return math.prod(self.shape)
+
+    def spread(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """Dequantise an image (see `dequantise`)."""
+        return dequantise(x, self.levels, generator) if self.images else x
+
+    def middle(self, x: Tensor) -> Tensor:
+        """The middle of each grey level of an image."""
+        return (level_index(x, self.levels) + 0.5) / self.levels if self.images else x
+
+    def gather(self, u: Tensor) -> Tensor:
+        """The data that continuous values stand for (see `quantise`)."""
+        return quantise(u, self.levels) if self.images else u
+
+    def log_prob(self, log_density: Tensor) -> Tensor:
+        """Nats of a discrete image (see `discrete_log_prob`), or the log-density of a point."""
+        return discrete_log_prob(log_density, self.dims, self.levels) if self.images else log_density

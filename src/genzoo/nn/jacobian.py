@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from genzoo.core.errors import UserError
+
 LARGEST_JACOBIAN = 4096
 """Dimensions of the largest Jacobian that a system computes: in float64 it takes 128 MB."""
 COPIES = 128
@@ -32,6 +34,15 @@ def jacobian(f: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
 
 
 def extreme_singular_values(f: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
-    """Return the largest and the smallest singular value of df/du at each point of `u` [B, ...]: [B, 2], float64."""
+    """Return the largest and the smallest singular value of df/du at each point of `u` [B, ...]: [B, 2], float64.
+
+    Raises:
+        UserError: More than 4096 dimensions.
+    """
+    dims = u[0].numel()
+    if dims > LARGEST_JACOBIAN:
+        raise UserError(
+            f"the Jacobian of {dims} dimensions is too large; at most {LARGEST_JACOBIAN}: give a smaller size."
+        )
     values = [torch.linalg.svdvals(jacobian(f, point).double()) for point in u.split(1)]
     return torch.stack([torch.stack([v[0], v[-1]]) for v in values])

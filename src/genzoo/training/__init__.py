@@ -222,6 +222,7 @@ def _go(
         settings.seed + 1_000_003 * (runtime.rank + 1)
     )  # after the weights: each rank draws its own noise
     with held(run) if runtime.main else contextlib.nullcontext():
+        runtime.barrier()  # what a killed process left is swept away before any rank begins to write
         trainer = Trainer(system, dataset, runtime, settings, run, meta, quiet=quiet)
         if trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr)) and trainer.finished:
             if not quiet:

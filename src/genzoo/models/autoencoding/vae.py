@@ -29,7 +29,7 @@ from genzoo.losses.likelihoods import (
 )
 from genzoo.losses.perceptual import feature_distance
 from genzoo.nn.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
-from genzoo.nn.dequantise import dequantise, discrete_log_prob, quantise
+from genzoo.nn.dequantise import dequantise, discrete_log_prob, quantise, training_noise
 from genzoo.nn.perceptual import TRUNKS, FeatureNet
 
 
@@ -175,8 +175,7 @@ class VAE(System):
         """The negative bound, in nats per image."""
         x = batch["image"]
         mean, log_std = self.posterior(x)
-        # Dequantisation wants a generator of its own; its seed comes from the global state that the checkpoint keeps.
-        noise = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
+        noise = training_noise(x)
         target = self._target(x, noise)
         active = (mean.detach().var(0, correction=0) > 0.01).float().sum()
         if self.importance_samples == 1:

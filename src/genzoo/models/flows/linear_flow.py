@@ -19,7 +19,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
 from genzoo.nn.bijections import ActNorm, Chain, LULinear
-from genzoo.nn.dequantise import dequantise, discrete_log_prob, level_index, quantise
+from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import LARGEST_JACOBIAN
 
 
@@ -57,7 +57,8 @@ class LinearFlow(System):
         if len(shape) not in (1, 3):
             raise UserError(f"linear-flow takes images (C, H, W) or points (D,), not shape {tuple(shape)}.")
         self.shape, self.levels, self.lr = tuple(shape), levels, lr
-        self.is_image, self.dims = len(shape) == 3, math.prod(shape)
+        self.cells = Cells(tuple(shape), levels)
+        self.is_image, self.dims = self.cells.images, self.cells.dims
         if self.dims > LARGEST_JACOBIAN:
             raise UserError(
                 f"linear-flow has a matrix of {self.dims} x {self.dims} for shape {self.shape}; "
@@ -78,9 +79,7 @@ class LinearFlow(System):
     def loss(self, batch: Batch) -> Logs:
         """Bits per dimension of images, nats per point; `latent_power` is mean z², 1 for a flow that fits."""
         x = batch["image" if self.is_image else "points"]
-        # Dequantisation wants a generator of its own; its seed comes from the global state that the checkpoint keeps.
-        generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
-        z, log_det = self(self._continuous(x, generator))
+        z, log_det = self(self.cells.spread(x, training_noise(x)))
         log_prob = self._log_prob(z, log_det)
         loss = bits_per_dim(log_prob, self.dims) if self.is_image else -log_prob
         return {"loss": loss.mean(), "latent_power": z.detach().square().mean()}
@@ -95,33 +94,25 @@ class LinearFlow(System):
         """Map z [B, D] back to continuous data; images may leave [0, 1]."""
         return self.flow.inverse(z).view(len(z), *self.shape)
 
-    def _continuous(self, x: Tensor, generator: Generator | None) -> Tensor:
-        return dequantise(x, self.levels, generator) if self.is_image else x
-
-    def _middle(self, x: Tensor) -> Tensor:
-        return (level_index(x, self.levels) + 0.5) / self.levels if self.is_image else x
-
     def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
-        density = per_example(standard_normal(z)) + log_det
-        return discrete_log_prob(density, self.dims, self.levels) if self.is_image else density
+        return self.cells.log_prob(per_example(standard_normal(z)) + log_det)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """Log p(x) in nats, [B]; of a discrete image by one draw of dequantisation noise, with a fixed seed without a generator."""
-        return self._log_prob(*self(self._continuous(x, generator)))
+        return self._log_prob(*self(self.cells.spread(x, generator)))
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The latents of the middle of each grey level, [B, D]; `decode` gives the image back exactly."""
-        return self(self._middle(x))[0]
+        return self(self.cells.middle(x))[0]
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """The image (on its grey levels, in [-1, 1]) or point that latents [B, D] stand for."""
-        u = self.inverse(z)
-        return quantise(u, self.levels) if self.is_image else u
+        return self.cells.gather(self.inverse(z))
 
     @torch.no_grad()
     def latent(self, n: int, *, generator: Generator) -> Tensor:

@@ -30,8 +30,8 @@ from genzoo.nn.bijections import (
     unlogit,
     unsqueeze,
 )
-from genzoo.nn.dequantise import dequantise, discrete_log_prob, level_index, quantise
-from genzoo.nn.jacobian import LARGEST_JACOBIAN, extreme_singular_values
+from genzoo.nn.dequantise import Cells, training_noise
+from genzoo.nn.jacobian import extreme_singular_values
 from genzoo.nn.residual import DenseNet, ResidualNet
 
 
@@ -89,8 +89,8 @@ class RealNVP(System):
         super().__init__()
         self.shape, self.levels, self.alpha = tuple(shape), levels, alpha
         self.lr, self.weight_decay = lr, weight_decay
-        self.dims = math.prod(shape)
-        self.is_image = len(shape) == 3
+        self.cells = Cells(self.shape, levels)
+        self.is_image, self.dims = self.cells.images, self.cells.dims
         if self.is_image:
             _check_size(self.shape, scales)
             self.flow: nn.Module = MultiScale(self.shape, scales, couplings, width, blocks, fold=fold, widen=widen)
@@ -117,9 +117,7 @@ class RealNVP(System):
     def loss(self, batch: Batch) -> Logs:
         """Bits per dimension of images, nats per point; `latent_power` is mean z², 1 for a flow that fits."""
         x = batch["image" if self.is_image else "points"]
-        # Dequantisation wants a generator of its own; its seed comes from the global state that the checkpoint keeps.
-        generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
-        z, log_det = self(self._continuous(x, generator))
+        z, log_det = self(self.cells.spread(x, training_noise(x)))
         log_prob = self._log_prob(z, log_det)
         loss = bits_per_dim(log_prob, self.dims) if self.is_image else -log_prob
         return {"loss": loss.mean(), "latent_power": z.detach().square().mean()}
@@ -139,15 +137,8 @@ class RealNVP(System):
         y = self.flow.inverse(z)
         return unlogit(y, self.alpha) if self.is_image else y
 
-    def _continuous(self, x: Tensor, generator: Generator | None) -> Tensor:
-        return dequantise(x, self.levels, generator) if self.is_image else x
-
-    def _middle(self, x: Tensor) -> Tensor:
-        return (level_index(x, self.levels) + 0.5) / self.levels if self.is_image else x
-
     def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
-        density = per_example(standard_normal(z)) + log_det
-        return discrete_log_prob(density, self.dims, self.levels) if self.is_image else density
+        return self.cells.log_prob(per_example(standard_normal(z)) + log_det)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
@@ -157,19 +148,17 @@ class RealNVP(System):
 
         Without a generator the noise is drawn with a fixed seed.
         """
-        generator = generator or torch.Generator(x.device).manual_seed(0)
-        return self._log_prob(*self(self._continuous(x, generator)))
+        return self._log_prob(*self(self.cells.spread(x, generator)))
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The latents of the middle of each grey level, [B, D]; `decode` gives the image back exactly."""
-        return self(self._middle(x))[0]
+        return self(self.cells.middle(x))[0]
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """The image (on its grey levels, in [-1, 1]) or point that latents [B, D] stand for."""
-        u = self.inverse(z)
-        return quantise(u, self.levels) if self.is_image else u
+        return self.cells.gather(self.inverse(z))
 
     @torch.no_grad()
     def latent(self, n: int, *, generator: Generator) -> Tensor:
@@ -196,11 +185,7 @@ class RealNVP(System):
         Raises:
             UserError: More than 4096 dimensions.
         """
-        if self.dims > LARGEST_JACOBIAN:
-            raise UserError(
-                f"the Jacobian of {self.dims} dimensions is too large; at most {LARGEST_JACOBIAN}: give a smaller size."
-            )
-        return extreme_singular_values(lambda u: self(u)[0], self._middle(x))
+        return extreme_singular_values(lambda u: self(u)[0], self.cells.middle(x))
 
 
 class MultiScale(nn.Module):
