@@ -18,8 +18,9 @@ from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.extractors import extractor
 from genzoo.metrics.frechet import frechet_distance
+from genzoo.metrics.similarity import psnr
 from genzoo.nn.perceptual import FeatureNet
-from genzoo.use.reconstruct import psnr, side_by_side
+from genzoo.use.reconstruct import side_by_side
 
 CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
 VQGAN = {
@@ -58,7 +59,7 @@ def codes_and_reconstructions(p: Proof, system: System, n: int) -> None:
     for batch in batches(cifar10(), n):
         codes = system.tokenize(batch["image"])
         found.append(codes)
-        quality.append(psnr(batch["image"], system.detokenize(codes)))
+        quality.append(psnr(batch["image"], system.detokenize(codes), data_range=2))
     codes, size, tested = torch.cat(found), system.codebook_size, {"n": n, "split": "test"}
     sizes = [math.prod(grid) for grid in system.code_grids]
     for level, part in enumerate(codes.split(sizes, 1), 1):
@@ -212,7 +213,7 @@ def vqgan_cifar10(p: Proof) -> None:
               baseline={"L2 only": float(distance["L2 only"].mean())},
               protocol=f"LPIPS 0.1 with VGG-16 (weights {judge.digest[:12]}; trained against AlexNet), images at 32x32, the first {n:,} test images; "
               "goal: the same autoencoder, steps and data with squared error alone")  # fmt: skip
-    value, error = mean_and_error(psnr(x, again["L2 only"]))
+    value, error = mean_and_error(psnr(x, again["L2 only"], data_range=2))
     protocol = "what squared error is best at"
     p.measure("reconstruction PSNR, L2 only", value, unit="dB", se=error, n=n, split="test", protocol=protocol)
     net, m = extractor("inception"), 400

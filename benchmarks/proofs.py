@@ -203,6 +203,42 @@ class Proof:
         self.record["pictures"].append({"file": file, "caption": caption or name})
         return self.results / "pictures" / file
 
+    def chart(
+        self,
+        name: str,
+        lines: dict[str, list[tuple[float, float]]],
+        caption: str,
+        *,
+        x: str,
+        y: str,
+        log: bool = False,
+        top: float | None = None,
+    ) -> Path:
+        """Keep a chart of curves, drawn by matplotlib.
+
+        Args:
+            name: As in `picture`.
+            lines: Points (x, y) by the name of the curve.
+            caption: What is to be seen on it.
+            x: Name of the horizontal axis.
+            y: Name of the vertical axis.
+            log: Whether the vertical axis is logarithmic.
+            top: Where the vertical axis ends; at the highest point when not given.
+        """
+        from genzoo.use.figures import new_figure, save_figure
+
+        figure, axes = new_figure(1)
+        for label, points in lines.items():
+            axes.plot(*zip(*points, strict=True), label=label)
+        axes.set(xlabel=x, ylabel=y, yscale="log" if log else "linear")
+        axes.set_ylim(top=top)
+        axes.grid(alpha=0.3)
+        axes.legend()
+        figure.set_size_inches(7, 4)
+        file = self.work / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return self.picture(name, save_figure(figure, file), caption)
+
     def note(self, text: str) -> None:
         """Record a sentence: what separates this from the published number, what was seen on the picture."""
         self.record["notes"].append(_plain(" ".join(text.split())))

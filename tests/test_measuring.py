@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -110,9 +111,26 @@ def test_a_run_that_was_killed_before_best_was_written_writes_it_when_it_resumes
             train("dcgan", data, settings, TINY, quiet=True)
     run = open_run(tmp_path / "k")
     assert not run.best.exists()
-    monkeypatch.setattr(Measuring, "take", lambda *a: pytest.fail("nothing is due") if a[2] == 3 else ({}, 0.0))
+    monkeypatch.setattr(Measuring, "take", lambda *a: pytest.fail("nothing is due") if a[2] == 3 else ({}, {}, 0.0))
     resume(run.path, quiet=True)
     assert read_model(run.path / "best")[1]["step"] == 3
+
+
+def test_a_measure_that_cannot_be_taken_at_a_step_says_why(tmp_path, data, monkeypatch, capsys):
+    def no(compared):
+        raise UserError("these samples are no numbers")
+
+    chosen = Measuring._chosen
+    monkeypatch.setattr(
+        Measuring,
+        "_chosen",
+        lambda *a: [dataclasses.replace(m, take=no) if m.name == "prdc" else m for m in chosen(*a)],
+    )
+    settings = TrainSettings(name="why", runs=str(tmp_path), **{**QUICK, **MEASURED, "steps": 2})
+    run = train("dcgan", data, settings, TINY)
+    assert "not measured: prdc: these samples are no numbers" in capsys.readouterr().err
+    assert "FLD" in run.log()[-1]
+    assert "recall" not in run.log()[-1]
 
 
 @pytest.mark.parametrize(

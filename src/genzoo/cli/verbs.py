@@ -21,6 +21,7 @@ from genzoo.core.schema import check
 from genzoo.core.sound import save_wav
 from genzoo.core.system import System, capabilities
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
+from genzoo.metrics.similarity import psnr
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
@@ -184,7 +185,7 @@ def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite:
     error = (images - back).square().mean().item()
     print(
         f"mean squared error {error:.5f}"
-        + (f", PSNR {reconstructing.psnr(images, back).mean():.2f} dB" if images.ndim == 4 else "")
+        + (f", PSNR {psnr(images, back, data_range=2).mean():.2f} dB" if images.ndim == 4 else "")
         + f" on {len(images)}"
     )
 

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_label
 
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
@@ -150,9 +151,7 @@ def draw_labels(system: Conditioned, n: int, label: int | None, generator: Gener
     device = generator.device
     if label is None:
         return torch.randint(system.labels, (n,), generator=generator, device=device)
-    if not 0 <= label < system.labels:
-        classes = f"its classes are 0 to {system.labels - 1}" if system.labels else "it was trained without classes"
-        raise UserError(f"label={label} is not possible; {classes}")
+    check_label(label, system.labels)
     return torch.full((n,), label, device=device)
 
 
