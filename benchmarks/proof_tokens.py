@@ -31,7 +31,9 @@ VQGAN = {
     "dim": 32,
     "batch": 16,
     "lr": 1e-3,
-    "adversarial_from": 0.4,
+    "adversarial_from": 0.5,
+    "adversarial_weight": 0.3,
+    "steps": 2000,
     "seed": 0,
 }
 
@@ -146,9 +148,8 @@ def reconstructions(p: Proof, *systems: System) -> None:
     x = next(batches(cifar10(), 250))["image"][:20]
     rows = [x, *(s.detokenize(s.tokenize(x)) for s in systems)]
     if len(rows) == 2:
-        p.picture(
-            "reconstructions", side_by_side(*rows, columns=10), "Test images (odd rows), reconstructions (even rows)"
-        )
+        shown = genzoo.core.pictures.grid(side_by_side(*rows, columns=10), columns=10)
+        p.picture("reconstructions", shown, "Test images (odd rows), reconstructions (even rows)")
         return
     mixed = torch.cat([part for parts in zip(*(r.split(10) for r in rows), strict=True) for part in parts])
     p.picture("reconstructions", genzoo.core.pictures.grid(mixed, columns=10), "In turn: test images, vqgan, vqgan-l2")
@@ -189,15 +190,15 @@ def trained_vqgan(p: Proof) -> Path:
     """The tokenizer of the vqgan proof; trained here where that has not been run."""
     path = WORK / "vqgan-cifar10" / "vqgan"
     if not (path / "README.md").exists():
-        path = p.train("vqgan", "cifar10", name="vqgan", steps=600, perceptual="alexnet", **VQGAN).path
+        path = p.train("vqgan", "cifar10", name="vqgan", perceptual="alexnet", **VQGAN).path
     return path
 
 
 @proof("vqgan-cifar10", system="vqgan", family="autoencoding", minutes=14)
 def vqgan_cifar10(p: Proof) -> None:
     """Reconstructions of CIFAR-10 with perceptual and adversarial loss against the same autoencoder trained on squared error alone."""
-    run = p.train("vqgan", "cifar10", name="vqgan", steps=600, perceptual="alexnet", **VQGAN)
-    plain = p.train("vqgan-l2", "cifar10", name="l2", steps=600, **VQGAN)
+    run = p.train("vqgan", "cifar10", name="vqgan", perceptual="alexnet", **VQGAN)
+    plain = p.train("vqgan-l2", "cifar10", name="l2", **VQGAN)
     systems = {"vqgan": genzoo.load(run.path), "L2 only": genzoo.load(plain.path)}
     codes_and_reconstructions(p, systems["vqgan"], 10_000)
     n, judge = 1000, FeatureNet("vgg16")
