@@ -183,7 +183,7 @@ def test_a_stopped_proof_goes_on_with_its_finished_runs(proofs, tmp_path):
     first = proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
     run = first.train("vae", "digits", steps=2, batch=4, quiet=True)
     weights = run.model.read_bytes()
-    with pytest.raises(SystemExit, match="another process runs the proof one"):
+    with pytest.raises(SystemExit, match="another process runs the proof four"):
         proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
     del first
     again = proofs.Proof(entry, tmp_path / "results", tmp_path / "work", resume=True)
