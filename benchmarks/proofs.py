@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import fcntl
 import importlib
 import io
 import json
@@ -25,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -98,6 +100,13 @@ class Proof:
             "name": entry.name, "system": entry.system, "family": entry.family, "claim": entry.claim,
             "measures": [], "pictures": [], "notes": [], "runs": [],
         }  # fmt: skip
+        work.mkdir(parents=True, exist_ok=True)
+        lock = os.open(work / f".{entry.name}.lock", os.O_CREAT | os.O_RDWR)
+        weakref.finalize(self, os.close, lock)  # which also gives the folder free
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another process runs the proof {entry.name} in {work}") from None
         if not resume:
             shutil.rmtree(self.work, ignore_errors=True)
 
