@@ -126,7 +126,7 @@ def walk(
     rows: walking.Rows = 8,
     steps: walking.Steps = 10,
     seed: Seed = 0,
-    path: Literal["spherical", "linear"] = "spherical",
+    path: Literal["spherical", "linear"] | None = None,
     images: str = "",
     data: str = "",
     out: str = "",
@@ -139,7 +139,7 @@ def walk(
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn.
-        path: spherical follows the arc between two latents, linear the straight line.
+        path: spherical follows the arc between two latents, linear the straight line; what suits the system when not given.
         images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
         data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
         out: File: .png for the rows, .gif for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.

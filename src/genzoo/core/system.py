@@ -64,6 +64,8 @@ class System(nn.Module):
     """Overrides that make the contract tests fast. It may set `shape`."""
     defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of training keys (steps, batch, ema, clip ...) that suit this system."""
+    latent_path: ClassVar[str] = "spherical"
+    """How one goes from one latent of `decode` to another: spherical (a Gaussian prior keeps its norm) or linear."""
 
     hparams: dict[str, Any]
     """The bound constructor arguments: plain values, and systems where an argument's annotation is a capability."""

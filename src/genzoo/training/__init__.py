@@ -121,6 +121,16 @@ def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
     chosen = {k: v for k, v in {**general, **cls.defaults}.items() if getattr(settings, k) is None}
     if fits:
         chosen.pop("steps", None)
+    if settings.ema is not None and settings.ema_images is None:
+        chosen["ema_images"] = None  # what the person says of ema comes before the system's half-life
+    half_life = chosen.get("ema_images", settings.ema_images)
+    if half_life is not None:
+        decay = 0.5 ** (chosen.get("batch", settings.batch) / half_life)
+        if settings.ema not in (None, decay):
+            raise UserError(
+                f"ema_images={half_life} at this batch is ema={decay:.6g}, not {settings.ema}; give one of the two"
+            )
+        chosen["ema"] = decay
     return TrainSettings(**schema.check(TrainSettings, {**dataclasses.asdict(settings), **chosen}, label="training"))
 
 

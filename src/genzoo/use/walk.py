@@ -42,7 +42,7 @@ def walk(
     rows: Rows = 8,
     steps: Steps = 10,
     seed: Seed = 0,
-    path: Literal["spherical", "linear"] = "spherical",
+    path: Literal["spherical", "linear"] | None = None,
     images: Tensor | None = None,
 ) -> Tensor:
     """Decode `steps` latents on the way between pairs: [rows, steps, C, H, W] in [-1, 1].
@@ -52,7 +52,7 @@ def walk(
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn from the prior.
-        path: spherical follows the arc, linear the straight line.
+        path: spherical follows the arc, linear the straight line; what suits the system's latents when not given.
         images: Ends to encode in place of draws, [M, C, H, W] in [-1, 1]: M - 1 walks, from each to the next.
 
     Raises:
@@ -69,7 +69,8 @@ def walk(
         # The last walk leads back to the first draw, so that all of them together are one ring.
         starts = system.latent(max(rows, 2), generator=generator_for(system, seed))  # type: ignore[operator]
         starts, stops = starts[:rows], starts.roll(-1, 0)[:rows]
-    z = between(starts, stops, torch.linspace(0, 1, steps), spherical=path == "spherical").flatten(0, 1)
+    curved = (path or system.latent_path) == "spherical"
+    z = between(starts, stops, torch.linspace(0, 1, steps), spherical=curved).flatten(0, 1)
     out = torch.cat([system.decode(part).float().cpu() for part in z.split(CHUNK)])  # type: ignore[operator]
     return out.view(len(starts), steps, *out.shape[1:])
 
