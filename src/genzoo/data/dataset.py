@@ -80,7 +80,7 @@ class Dataset:
             "shape": shape,
             "classes": len(self.class_names),
             "levels": 256 if self.settings.binarize == "none" else 2,
-            "words": self.words,
+            **({"words": self.words} if self.words else {}),
         }
 
 
