@@ -81,7 +81,11 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
 
     if system.data == "unpaired":
         return {"a": images(), "b": images()}
-    return {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
+    batch = {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
+    if words := system.hparams.get("words"):
+        batch["caption"] = torch.randint(0, len(words) + 2, (n, 5), generator=g)
+        batch["caption"][:, 0] = torch.arange(n) % len(words) + 2
+    return batch
 
 
 def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
@@ -113,6 +117,13 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
             for i, image in enumerate(images()):
                 Image.fromarray(image).save(folder / f"train{side}" / f"{i}.png")
         return DataSettings(data=str(folder), size=(h, w))
+    if cls.data == "captioned":
+        lines, words = ["file,caption"], cls.tiny["words"]
+        for i, image in enumerate(images()):
+            Image.fromarray(image).save(folder / f"{i}.png")
+            lines += [f"{i}.png,{words[i % len(words)]} {words[(i + k) % len(words)]}" for k in (1, 2)]
+        (folder / "captions.csv").write_text("\n".join(lines))
+        return DataSettings(data=str(folder), size=(h, w))
     np.savez(folder / "data.npz", images=images(), labels=rng.integers(0, 3, n))
     return DataSettings(data=str(folder / "data.npz"), size=(h, w), binarize=binarize)
 
@@ -137,7 +148,7 @@ def runs(tmp_path_factory):
         if name not in made:
             cls = registry.system_class(name)
             data = dataclasses.asdict(data_for(name, root / f"data-{name}"))
-            own = {k: v for k, v in cls.tiny.items() if k != "shape"}
+            own = {k: v for k, v in cls.tiny.items() if k not in ("shape", "words")}
             made[name] = genzoo.train(name, **data, **own, steps=2, batch=4, runs=str(root / "runs"), quiet=True)
         return made[name]
 

@@ -21,6 +21,7 @@ from genzoo.core.system import (
     Encodes,
     Fits,
     Prepares,
+    Prompted,
     Samples,
     System,
     Tokenizes,
@@ -29,7 +30,7 @@ from genzoo.core.system import (
 )
 from genzoo.training import Trainer, TrainSettings, load, resume, train
 from genzoo.training.folder import newest_state
-from genzoo.training.preview import EACH, rows_by_label, takes_labels
+from genzoo.training.preview import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.conftest import batch_for, build, data_for
@@ -241,6 +242,26 @@ def test_a_label_is_obeyed_or_refused_in_words(name):
     rows = rows_by_label(system, gen())
     assert rows.shape == (system.labels * EACH, *system.hparams["shape"])
     assert torch.equal(rows[:EACH], system.sample(EACH, generator=gen(), label=0).float())
+
+
+@every_name
+def test_a_prompt_is_obeyed_or_refused_in_words(name):
+    """One generator, another sentence: another image; without one, captions of the training are drawn; unknown words are told."""
+    system = ready(name)
+    needs(system, Prompted)
+    if not system.words:
+        pytest.skip("was built without captions")
+    first, second = (system.sample(4, generator=gen(), prompt=word) for word in system.words[1:3])
+    assert first.shape == second.shape == (4, *system.hparams["shape"])
+    assert not torch.equal(first, second)
+    assert not torch.equal(system.sample(4, generator=gen()), first)
+    assert system.unread(f"{system.words[1]} qqq") == ["qqq"]
+    for prompt, said in (("  ", "empty"), ("qqq", "qqq")):
+        with pytest.raises(UserError, match=said):
+            system.sample(1, generator=gen(), prompt=prompt)
+    assert takes_prompts(system)
+    rows = rows_by_prompt(system, list(system.words[1:3]), gen, n=4)
+    assert torch.equal(rows, torch.cat([first, second]).float())
 
 
 @every_name

@@ -23,7 +23,8 @@ from genzoo.core.inputs import check_label
 
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
-classes are int64 [B] under "label"; two-dimensional points are float32 [B, D] under "points";
+classes are int64 [B] under "label"; captions are int64 [B, L] under "caption", numbers of words (`genzoo.core.words`);
+two-dimensional points are float32 [B, D] under "points";
 sounds are float32 [B, 1, T] in [-1, 1] under "audio"."""
 
 Logs = dict[str, Tensor]
@@ -50,7 +51,8 @@ class System(nn.Module):
     Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the
     configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
     ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
-    pixel: 256, or 2 when binarised); for sound `shape` ((1, T)), `classes` and `rate` (samples per second).
+    pixel: 256, or 2 when binarised), `words` (vocabulary of the captions, empty without them);
+    for sound `shape` ((1, T)), `classes` and `rate` (samples per second).
     """
 
     paper: ClassVar[str] = ""
@@ -155,6 +157,20 @@ def draw_labels(system: Conditioned, n: int, label: int | None, generator: Gener
         return torch.randint(system.labels, (n,), generator=generator, device=device)
     check_label(label, system.labels)
     return torch.full((n,), label, device=device)
+
+
+@runtime_checkable
+class Prompted(Protocol):
+    """Draws new data that a sentence describes."""
+
+    words: tuple[str, ...]
+    """Words of the captions that it learned from; empty for a system that was built without captions, which takes no prompt."""
+
+    def unread(self, prompt: str) -> list[str]:
+        """Return the words of a sentence that say nothing to it."""
+
+    def sample(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
+        """Return `n` samples of what `prompt` says; None draws captions that it has seen, from `generator`."""
 
 
 @runtime_checkable
@@ -288,6 +304,7 @@ class Fits(Protocol):
 CAPABILITIES: dict[str, type] = {
     "samples": Samples,
     "conditioned": Conditioned,
+    "prompted": Prompted,
     "density": Density,
     "decodes": Decodes,
     "encodes": Encodes,

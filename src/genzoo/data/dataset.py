@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.data.captions import Sentences
 from genzoo.data.settings import DataSettings
 
 
@@ -25,13 +26,16 @@ class Dataset:
         digest: Hex digest of content and settings.
         settings: How it was opened.
         class_names: Names of the classes; empty without labels.
-        captions: Text of every image; empty without captions.
+        captions: The first caption of every image; empty without captions.
         report: What was left out: (name, reason).
         notes: What was chosen for the person, in sentences.
         sizes: Number of examples of every split and field.
         folder: The cache entry; None for points.
         paired: True where the i-th of "a" belongs to the i-th of "b".
         rate: Samples per second of sound.
+        texts: All captions of every image; empty without captions.
+        words: Words of the training captions, the commonest first.
+        sentences: The captions as numbers of these words.
     """
 
     fields: dict[str, np.ndarray]
@@ -47,6 +51,9 @@ class Dataset:
     folder: Path | None = None
     paired: bool = False
     rate: int | None = None
+    texts: list[list[str]] = field(default_factory=list)
+    words: tuple[str, ...] = ()
+    sentences: Sentences | None = None
 
     def __len__(self) -> int:
         """Examples of the largest group."""
@@ -62,7 +69,7 @@ class Dataset:
         return {self.group_of(f): len(a) for f, a in self.fields.items()}
 
     def facts(self) -> dict[str, Any]:
-        """What a system's constructor asks of the data: shape, classes, levels; of sound shape, classes, rate."""
+        """What a system's constructor asks of the data: shape, classes, levels, words; of sound shape, classes, rate."""
         main = next(self.fields[f] for f in ("image", "a", "points", "audio") if f in self.fields)
         shape = tuple(main.shape[1:])
         if self.rate is not None:
@@ -73,6 +80,7 @@ class Dataset:
             "shape": shape,
             "classes": len(self.class_names),
             "levels": 256 if self.settings.binarize == "none" else 2,
+            **({"words": self.words} if self.words else {}),
         }
 
 
@@ -88,7 +96,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "shape": list(facts["shape"]),
         **{k: facts[k] for k in ("levels", "rate") if k in facts},
         "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
-        "captions": len(dataset.captions),
+        "captions": sum(map(len, dataset.texts)),
+        "words": len(dataset.words),
+        **({"first_captions": [t[0] for t in dataset.texts[:5] if t]} if dataset.texts else {}),
         "left_out": [list(item) for item in dataset.report],
         "notes": list(dataset.notes),
         "digest": dataset.digest,

@@ -8,6 +8,11 @@ EMBEDDED: dict[str, str] = {
 }
 """Sets inside the package."""
 
+DRAWN: dict[str, str] = {
+    "shapes": "2,200 drawings of coloured shapes, RGB 64x64, two captions each; the test part's captions are new combinations",
+}
+"""Sets drawn from their definition, images with captions."""
+
 STANDARD: dict[str, str] = {
     "mnist": "70,000 handwritten digits, gray 28x28, 10 classes",
     "fashion-mnist": "70,000 photographs of clothing, gray 28x28, 10 classes",
@@ -40,4 +45,4 @@ def available() -> dict[str, str]:
     >>> "digits" in available()
     True
     """
-    return {**EMBEDDED, **STANDARD, **POINTS}
+    return {**EMBEDDED, **DRAWN, **STANDARD, **POINTS}

@@ -12,17 +12,20 @@ import numpy as np
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check
+from genzoo.core.words import vocabulary
 from genzoo.data import layout, points
 from genzoo.data.arrays import ArrayFile
 from genzoo.data.audio import open_audio
 from genzoo.data.build import build
 from genzoo.data.cache import Draft, cache_root, digest_of, entry
+from genzoo.data.captions import TABLES, Sentences, Table
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
 from genzoo.data.embedded import Embedded
 from genzoo.data.hub import Hub
-from genzoo.data.names import EMBEDDED, POINTS, STANDARD, available
+from genzoo.data.names import DRAWN, EMBEDDED, POINTS, STANDARD, available
 from genzoo.data.settings import DataSettings
+from genzoo.data.shapes import Shapes
 from genzoo.data.standard import Standard
 from genzoo.data.stock import FilePictures, Source, Stock
 from genzoo.data.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
@@ -60,6 +63,10 @@ def open_data(
     if settings.data in POINTS:
         return _toy(settings, kind, split, seed)
     source = find(settings.data, kind, quiet=quiet)
+    if settings.captions is not None:
+        if not isinstance(source, Files):
+            raise UserError(f"captions= goes with a folder or an archive of images; {settings.data} is neither")
+        source.table = Table(settings.captions)
     try:
         if kind == "audio":
             if not isinstance(source, (Files, OneImage)):
@@ -87,6 +94,8 @@ class Files:
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, path.resolve().name or str(path)
+        self.table: Table | None = None
+        """Captions from elsewhere."""
         self._tree: Tree | None = None
 
     def _open(self) -> Tree:
@@ -101,11 +110,17 @@ class Files:
 
     def identity(self) -> list[object]:
         """Names, sizes and times for a folder; size and time of an archive."""
-        return self._open().identity() if self.path.is_dir() else stamp(self.path)
+        if not self.path.is_dir():
+            own = stamp(self.path)
+        else:
+            tree = self._open()
+            told = any(n.rsplit("/", 1)[-1].lower() in TABLES for n in tree.names)
+            own = [*tree.identity(), *(["captions 2"] if told else [])]  # how tables of captions are read
+        return [*own, *stamp(self.table.path)] if self.table else own
 
     def stock(self, structure: str) -> Stock:
         """Read the structure from the names."""
-        return layout.arrange(self._open(), structure, str(self.path))
+        return layout.arrange(self._open(), structure, str(self.path), self.table)
 
     def close(self) -> None:
         """Close the archive."""
@@ -197,6 +212,8 @@ def find(text: str, kind: str, *, quiet: bool = False) -> Source:
     key = text.lower().replace("_", "-")
     if key in EMBEDDED:
         return Embedded(key)
+    if key in DRAWN:
+        return Shapes()
     if key in STANDARD:
         return Standard(key, cache_root(), quiet=quiet)
     if not path.exists() and os.environ.get("GENZOO_DATA"):
@@ -256,8 +273,9 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
         if name == "image" and info["class_names"]:
             dataset.fields["label"] = np.array(_take(arrays["label"], rows))
             dataset.class_names = list(info["class_names"])
-        if name == "image" and info["captions"]:
-            dataset.captions = [info["captions"][i] for i in rows]
+        if name == "image" and any(info["captions"]):
+            training = _rows(name, sections, settings, kind, "train", [])[0]
+            _speak(dataset, info["captions"], rows, training)
     height, width = next(iter(dataset.fields.values())).shape[2:]
     if settings.crop and settings.crop > min(height, width):
         raise UserError(
@@ -266,6 +284,14 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
     used = [split, settings.limit, settings.holdout, settings.crop, settings.flip, settings.binarize]
     dataset.digest = digest_of([info["digest"], kind == "exemplar", used])
     return _said(dataset, split, quiet)
+
+
+def _speak(dataset: Dataset, captions: list[str], rows: range | np.ndarray, training: range | np.ndarray) -> None:
+    """Give a split its captions, numbered by the words of the training part, whichever part this is."""
+    dataset.texts = [captions[i].split("\n") if captions[i] else [] for i in rows]
+    dataset.captions = [t[0] if t else "" for t in dataset.texts]
+    dataset.words = vocabulary(line for i in training for line in captions[i].split("\n"))
+    dataset.sentences = Sentences.of(dataset.texts, dataset.words)
 
 
 def _take(array: np.ndarray, rows: range | np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ class DataSettings:
     """Which data, and in what form it reaches a system.
 
     Args:
-        data: Name of a set (digits, garments, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral), path of a folder
+        data: Name of a set (digits, garments, shapes, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral), path of a folder
             (also its name below $GENZOO_DATA), archive, array file or image, or hf:NAME.
         size: Height and width in pixels (64 is 64x64; 48,64 is height 48, width 64); the images' own size where all
             share one of at most 256, else 64.
@@ -25,6 +25,8 @@ class DataSettings:
         flip: Mirror each image left-right with probability one half.
         binarize: Pixels to black and white: at the threshold 127.5, once at random by their gray level (static), or at
             random anew for every batch (dynamic).
+        captions: Table of captions (CSV with columns file,caption) for the images of a folder or archive; captions.csv or
+            metadata.csv among them when not given.
         seconds: Length of the windows that sounds are cut into; 1 when not given.
         limit: Keep this many examples, chosen once at random.
         holdout: Share that is kept for testing where the data names no test part.
@@ -37,6 +39,7 @@ class DataSettings:
     crop: Side | None = None
     flip: bool = False
     binarize: Literal["none", "threshold", "static", "dynamic"] = "none"
+    captions: str | None = None
     seconds: Annotated[float, Field(gt=0, le=600)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1

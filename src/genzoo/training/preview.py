@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
-from genzoo.core.pictures import grid, picture, save_gif, save_png
+from genzoo.core.pictures import grid, picture, save_gif, save_png, titled
 from genzoo.core.sound import save_wav
-from genzoo.core.system import Batch, Completes, Conditioned, Decodes, Encodes, Samples, System, Translates
+from genzoo.core.system import Batch, Completes, Conditioned, Decodes, Encodes, Prompted, Samples, System, Translates
+from genzoo.core.words import to_text
 from genzoo.training.runtime import Runtime, untouched_randomness
 
 COUNT = 36
@@ -21,6 +23,8 @@ FEW = 4
 FRAMES = 60
 EACH = 8
 """Samples of one class, in a row."""
+ROWS = 6
+"""Captions in a picture."""
 MOST_ROWS = 20
 """Classes in a picture."""
 
@@ -37,6 +41,20 @@ def rows_by_label(system: System, generator: Generator, **options: Any) -> Tenso
     return torch.cat([system.sample(EACH, generator=generator, **options, label=k).float() for k in rows])  # type: ignore[operator]
 
 
+def takes_prompts(system: System) -> bool:
+    """True for a system that was built with captions."""
+    return isinstance(system, Prompted) and len(system.words) > 0
+
+
+@torch.no_grad()
+def rows_by_prompt(
+    system: System, prompts: Sequence[str], generator: Callable[[], Generator], *, n: int = EACH, **options: Any
+) -> Tensor:
+    """Draw `n` samples of each prompt, every time with a generator of its own: [prompts · n, ...]. Equal generators make rows comparable."""
+    drawn = [system.sample(n, generator=generator(), **options, prompt=p).float() for p in prompts]  # type: ignore[operator]
+    return torch.cat(drawn)
+
+
 @torch.no_grad()
 def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) -> np.ndarray | Tensor | None:
     """The picture that tells most of a system: samples, or inputs over their translations. None where it can show nothing yet.
@@ -51,6 +69,8 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
                 return grid(torch.cat(_translations(system, batch)), columns=8)
             if takes_labels(system):
                 return picture(rows_by_label(system, generator), columns=EACH)
+            if takes_prompts(system) and "caption" in batch:
+                return _told(system, batch, seed)
             if isinstance(system, Samples):
                 count = FEW if system.data in ("exemplar", "audio") else COUNT
                 drawn = system.sample(count, generator=generator).float()
@@ -66,6 +86,15 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
     finally:
         system.train(was_training)
     return None
+
+
+def _told(system: System, batch: Batch, seed: int) -> np.ndarray:
+    """Samples of the first captions of the data, under the captions."""
+    words, device = system.words, batch["caption"].device  # type: ignore[attr-defined]
+    rows = [to_text(row.tolist(), words) for row in batch["caption"]]  # type: ignore[arg-type]
+    captions = [c for c in dict.fromkeys(rows) if c.strip("? ")][:ROWS]
+    drawn = rows_by_prompt(system, captions, lambda: torch.Generator(device).manual_seed(seed))
+    return titled(drawn, captions)
 
 
 def _translations(system: Translates, batch: Batch) -> list[Tensor]:
