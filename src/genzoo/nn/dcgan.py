@@ -41,15 +41,18 @@ class Synthesis(nn.Module):
         latent: Dimensions of z.
         width: Channels before the last layer; they double towards the start, up to 8 times this.
         kernel: Side of the filters, 4 or 5.
+        dense: Units of a dense layer after z, with at most two doublings, as in InfoGAN; 0 for none.
     """
 
-    def __init__(self, shape: tuple[int, int, int], latent: int, width: int, kernel: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], latent: int, width: int, kernel: int, dense: int = 0) -> None:
         super().__init__()
         c, self.h, self.w = shape
-        k = stages(self.h, self.w)
+        k = min(stages(self.h, self.w), 2) if dense else stages(self.h, self.w)
         channels = [width * min(2**i, 8) for i in reversed(range(k))]
         self.start = (math.ceil(self.h / 2**k), math.ceil(self.w / 2**k), channels[0])
-        self.project = nn.Linear(latent, math.prod(self.start), bias=False)
+        hidden = [nn.Linear(latent, dense, bias=False), nn.BatchNorm1d(dense), nn.ReLU(inplace=True)] if dense else []
+        self.hidden = nn.Sequential(*hidden)
+        self.project = nn.Linear(dense or latent, math.prod(self.start), bias=False)
         parts: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU(inplace=True)]
         up = {"kernel_size": kernel, "stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
         for a, b in itertools.pairwise(channels):
@@ -59,7 +62,9 @@ class Synthesis(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return images [B, C, H, W] in [-1, 1] from z [B, latent]."""
-        x = self.project(z).view(len(z), *self.start).permute(0, 3, 1, 2)  # laid out channels-last without a copy
+        x = (
+            self.project(self.hidden(z)).view(len(z), *self.start).permute(0, 3, 1, 2)
+        )  # laid out channels-last without a copy
         x = self.net(x)
         top, left = (x.shape[2] - self.h) // 2, (x.shape[3] - self.w) // 2
         return x[:, :, top : top + self.h, left : left + self.w]
@@ -75,22 +80,38 @@ class Discriminator(nn.Module):
         norm: batch, instance, layer or none.
         spectral_norm: Divide every weight by its largest singular value.
         outputs: Logits for each image.
+        dense: Units of a dense layer before the logits, with at most two halvings, as in InfoGAN; 0 for none.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], width: int, kernel: int, norm: str, spectral_norm: bool, outputs: int = 1
+        self,
+        shape: tuple[int, int, int],
+        width: int,
+        kernel: int,
+        norm: str,
+        spectral_norm: bool,
+        outputs: int = 1,
+        dense: int = 0,
     ) -> None:
         super().__init__()
         c, h, w = shape
         blocks = []
-        for i in range(stages(h, w)):
+        for i in range(min(stages(h, w), 2) if dense else stages(h, w)):
             out = width * min(2**i, 8)
             between = _norm(norm, out) if i else []
             conv = nn.Conv2d(c, out, kernel, 2, (kernel - 1) // 2, bias=not between)
             blocks.append(nn.Sequential(conv, *between, nn.LeakyReLU(0.2, inplace=True)))
             c, h, w = out, (h + kernel % 2) // 2, (w + kernel % 2) // 2
         self.blocks = nn.ModuleList(blocks)
-        self.score = nn.Linear(c * h * w, outputs)
+        vector: dict[str, list[nn.Module]] = (
+            {"batch": [nn.BatchNorm1d(dense)], "layer": [nn.LayerNorm(dense)]} if dense else {}
+        )
+        between = vector.get(norm, [])
+        first = (
+            [nn.Linear(c * h * w, dense, bias=not between), *between, nn.LeakyReLU(0.2, inplace=True)] if dense else []
+        )
+        self.dense = nn.Sequential(*first)
+        self.score = nn.Linear(dense or c * h * w, outputs)
         normal_init(self)
         if spectral_norm:
             for m in [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]:
@@ -104,4 +125,4 @@ class Discriminator(nn.Module):
         """Return what the logits are read from, [B, F]."""
         for block in self.blocks:
             x = block(x)
-        return x.flatten(1)
+        return self.dense(x.flatten(1))

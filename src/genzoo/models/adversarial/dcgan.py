@@ -41,6 +41,8 @@ class DCGAN(System):
         latent: Dimensions of the latent z.
         width: Channels of the layers next to the image; deeper layers have up to 8 times as many.
         kernel: Side of the convolution filters.
+        dense: Units of a dense hidden layer in both networks, which then halve and double twice at most; 0 for none. With 1024
+            and width=64 they are the networks of InfoGAN, on which arXiv:1711.10337 compared the objectives.
         prior: Law of each latent dimension, normal(0, 1) or uniform(-1, 1).
         objective: What the two players minimise.
         critic_steps: Discriminator steps for each generator step.
@@ -96,6 +98,7 @@ class DCGAN(System):
         latent: Annotated[int, Field(ge=1, le=4096)] = 100,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         kernel: Literal[4, 5] = 4,
+        dense: Annotated[int, Field(ge=0, le=16384)] = 0,
         prior: Literal["normal", "uniform"] = "normal",
         objective: Objective = "non-saturating",
         critic_steps: Annotated[int, Field(ge=1, le=100)] = 1,
@@ -128,8 +131,8 @@ class DCGAN(System):
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self.instance_noise, self.augment = instance_noise, augment
         self.lr, self.d_lr, self.optimizer, self.betas = lr, d_lr or lr, optimizer, (beta1, beta2)
-        self.G = Synthesis(shape, latent, width, kernel)
-        self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm)
+        self.G = Synthesis(shape, latent, width, kernel, dense)
+        self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm, dense=dense)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One optimiser for each player."""
