@@ -147,6 +147,20 @@ def test_several_logits_come_from_one_body():
     assert torch.equal(net(x), net.score(net.features(x)))
 
 
+def test_dense_nets_are_infogans():
+    """Chen et al. (arXiv:1606.03657), appendix C.1, without their biases: two convolutions, 1024 units, and the way back."""
+    d = [(1 * 16 + 1) * 64, 64 * 16 * 128 + 256, 128 * 49 * 1024 + 2048, 1024 + 1]
+    g = [64 * 1024 + 2048, 1024 * 128 * 49 + 256, 128 * 16 * 64 + 128, 64 * 16 + 1]
+    system = DCGAN(shape=(1, 28, 28), latent=64, width=64, dense=1024)
+    assert [sum(p.numel() for p in net.parameters()) for net in (system.D, system.G)] == [sum(d), sum(g)]
+    rgb = DCGAN(shape=(3, 32, 32), latent=4, width=4, dense=8)
+    assert rgb.G.start == (8, 8, 8), "two doublings, whatever the size"
+    assert rgb.D.features(torch.zeros(2, 3, 32, 32)).shape == (2, 8)
+    for norm in ("batch", "layer", "instance", "none"):
+        run(DCGAN(shape=(1, 9, 11), latent=4, width=4, dense=8, d_norm=norm), 2)
+    run(DCGAN(shape=(1, 9, 11), latent=4, width=4, dense=8, d_norm="none", penalty="wgan-gp", spectral_norm=True), 2)
+
+
 def test_each_loss_moves_only_its_player():
     system = DCGAN(**TINY)
     real = torch.rand(4, 1, 8, 8)

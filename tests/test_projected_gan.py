@@ -100,7 +100,9 @@ def test_the_generators_gradient_comes_through_the_frozen_network():
 
 def test_the_loss_is_the_sum_of_hinge_losses_over_scales():
     torch.manual_seed(0)
-    system = ProjectedGAN(**TINY | {"augment": ()}).eval()  # eval: no power iteration, so that scores can be taken again
+    system = ProjectedGAN(
+        **TINY | {"augment": ()}
+    ).eval()  # eval: no power iteration, so that scores can be taken again
     real, seen = torch.rand(4, 1, 16, 16) * 2 - 1, {}
     torch.manual_seed(1)
     fake = system.G(system._draw(4)).detach()
@@ -162,7 +164,9 @@ def test_the_table_of_networks_is_true():
 
 def test_missing_and_wrong_weights_are_said_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.delenv("GENZOO_WEIGHTS", raising=False)
-    system = ProjectedGAN(shape=(3, 32, 32), width=8)  # what a person gets by name; building and sampling it needs no file
+    system = ProjectedGAN(
+        shape=(3, 32, 32), width=8
+    )  # what a person gets by name; building and sampling it needs no file
     assert system.eval().sample(2, generator=gen()).shape == (2, 3, 32, 32)
     with pytest.raises(UserError, match=r"weights of efficientnet-lite0 are missing.*lenet-mnist.*vgg16-random"):
         system.optimizers()

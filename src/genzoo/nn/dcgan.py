@@ -48,6 +48,18 @@ def _norm(kind: str, channels: int) -> list[nn.Module]:
     return []
 
 
+def _dense(inputs: int, outputs: int, norm: str, activation: str) -> nn.Sequential:
+    """A fully connected layer with its norm, where that exists for vectors, and its activation."""
+    match norm:
+        case "batch":
+            between: list[nn.Module] = [nn.BatchNorm1d(outputs)]
+        case "layer":
+            between = [nn.LayerNorm(outputs)]
+        case _:
+            between = []
+    return nn.Sequential(nn.Linear(inputs, outputs, bias=not between), *between, _act(activation))
+
+
 class Synthesis(nn.Module):
     """Project and reshape, then double with fractionally-strided convolutions; batch norm and ReLU between, tanh last.
 
@@ -61,7 +73,7 @@ class Synthesis(nn.Module):
         norm: batch or none.
         activation: relu, leaky-relu or tanh between the layers.
         pooling: Enlarge by repeating pixels before a convolution of stride 1, in place of fractional strides.
-        dense: Units of a hidden fully connected layer behind z; 0 for none.
+        dense: Units of a fully connected layer after z, with at most two doublings, as in InfoGAN; 0 for none.
     """
 
     def __init__(
@@ -70,10 +82,10 @@ class Synthesis(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         c, self.h, self.w = shape
-        k = stages(self.h, self.w)
+        k = min(stages(self.h, self.w), 2) if dense else stages(self.h, self.w)
         channels = [width * min(2**i, 8) for i in reversed(range(k))]
         self.start = (math.ceil(self.h / 2**k), math.ceil(self.w / 2**k), channels[0])
-        self.hidden = nn.Sequential(nn.Linear(latent, dense), _act(activation)) if dense else None
+        self.hidden = _dense(latent, dense, norm, activation) if dense else None
         self.project = nn.Linear(dense or latent, math.prod(self.start), bias=norm == "none")
         up = {"kernel_size": kernel, "stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
 
@@ -111,7 +123,7 @@ class Discriminator(nn.Module):
         outputs: Logits for each image.
         activation: relu, leaky-relu or tanh.
         pooling: Convolutions of stride 1 and max pooling in place of strides.
-        dense: Units of a hidden fully connected layer before the logits; 0 for none.
+        dense: Units of a fully connected layer before the logits, with at most two halvings, as in InfoGAN; 0 for none.
     """
 
     def __init__(
@@ -121,7 +133,7 @@ class Discriminator(nn.Module):
         super().__init__()
         c, h, w = shape
         blocks = []
-        for i in range(stages(h, w)):
+        for i in range(min(stages(h, w), 2) if dense else stages(h, w)):
             out = width * min(2**i, 8)
             between = _norm(norm, out) if i else []
             if pooling:
@@ -132,7 +144,7 @@ class Discriminator(nn.Module):
             blocks.append(nn.Sequential(conv, *between, _act(activation), *smaller))
             c, h, w = out, (h + kernel % 2) // 2, (w + kernel % 2) // 2
         self.blocks = nn.ModuleList(blocks)
-        self.hidden = nn.Sequential(nn.Linear(c * h * w, dense), _act(activation)) if dense else None
+        self.hidden = _dense(c * h * w, dense, norm, activation) if dense else None
         self.score = nn.Linear(dense or c * h * w, outputs)
         normal_init(self)
         if spectral_norm:

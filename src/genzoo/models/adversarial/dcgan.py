@@ -42,6 +42,8 @@ class DCGAN(System):
         latent: Dimensions of the latent z.
         width: Channels of the layers next to the image; deeper layers have up to 8 times as many.
         kernel: Side of the convolution filters.
+        dense: Units of a dense hidden layer in both networks, which then halve and double twice at most; 0 for none. With 1024
+            and width=64 they are the networks of InfoGAN, on which arXiv:1711.10337 compared the objectives.
         prior: Law of each latent dimension, normal(0, 1) or uniform(-1, 1).
         objective: What the two players minimise.
         critic_steps: Discriminator steps for each generator step.
@@ -52,7 +54,6 @@ class DCGAN(System):
         d_norm: Normalisation in the discriminator.
         resampling: strides in the convolutions of both nets (rule 1), or pooling: repeated pixels before and maxima after
             convolutions of stride 1, whose filters are 3 x 3 for kernel=4.
-        dense: Units of a hidden fully connected layer in both nets; 0 for none (rule 3).
         g_activation: Between the generator's layers (rule 4: relu).
         d_activation: Between the discriminator's layers (rule 5: leaky-relu, slope 0.2).
         spectral_norm: Divide every discriminator weight by its largest singular value.
@@ -103,6 +104,7 @@ class DCGAN(System):
         latent: Annotated[int, Field(ge=1, le=4096)] = 100,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         kernel: Literal[4, 5] = 4,
+        dense: Annotated[int, Field(ge=0, le=16384)] = 0,
         prior: Literal["normal", "uniform"] = "normal",
         objective: Objective = "non-saturating",
         critic_steps: Annotated[int, Field(ge=1, le=100)] = 1,
@@ -112,7 +114,6 @@ class DCGAN(System):
         g_norm: Literal["batch", "none"] = "batch",
         d_norm: Literal["batch", "instance", "layer", "none"] = "batch",
         resampling: Literal["strides", "pooling"] = "strides",
-        dense: Annotated[int, Field(ge=0, le=8192)] = 0,
         g_activation: Literal["relu", "leaky-relu", "tanh"] = "relu",
         d_activation: Literal["leaky-relu", "relu", "tanh"] = "leaky-relu",
         spectral_norm: bool = False,

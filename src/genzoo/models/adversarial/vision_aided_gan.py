@@ -38,7 +38,10 @@ def probe_accuracy(real: Tensor, fake: Tensor, decay: float = 1e-2) -> Tensor:
         fake: As many.
         decay: Weight of the penalty.
     """
-    x, y = torch.stack([real, fake], 1).detach().double().cpu(), torch.tensor([1.0, 0.0], dtype=torch.float64)  # [N, 2, D]
+    x, y = (
+        torch.stack([real, fake], 1).detach().double().cpu(),
+        torch.tensor([1.0, 0.0], dtype=torch.float64),
+    )  # [N, 2, D]
     fit, held = x[0::2], x[1::2]
     mean, std = fit.mean((0, 1)), fit.std((0, 1)).clamp(min=1e-6)
     fit, held = (fit - mean) / std, (held - mean) / std
@@ -200,7 +203,9 @@ class VisionAidedGAN(System):
         needed = math.ceil(self.probe / per_step)
         due = 0
         for turn in range(len(self.chosen)):
-            due = max(round((self.start + turn * self.interval) * update.steps), due + needed)  # after the last one's images
+            due = max(
+                round((self.start + turn * self.interval) * update.steps), due + needed
+            )  # after the last one's images
             left = due - update.step
             if left == 0:
                 self._add(turn)
