@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,11 +24,13 @@ from genzoo.metrics.similarity import psnr
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
+from genzoo.use import translate as translating
 from genzoo.use import walk as walking
 from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image, read_sound
 from genzoo.use.outputs import folder_for, free, save, target
 from genzoo.use.sample import Count, Seed, columns_of, sheet
 from genzoo.use.source import open_system, require
+from genzoo.use.tiles import OVERLAP, TILE, Overlap, Tile
 
 PICTURES = (".png", ".npy")
 HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
@@ -241,7 +242,15 @@ def arithmetic(
         _wrote(save(path, torch.stack([x, *moved], 1).flatten(0, 1), columns=1 + len(moved)), asked=out)
 
 
-def translate(run: str, images: str, direction: str = "", out: str = "", overwrite: bool = False) -> None:
+def translate(
+    run: str,
+    images: str,
+    direction: str = "",
+    out: str = "",
+    overwrite: bool = False,
+    tile: Tile = TILE,
+    overlap: Overlap = OVERLAP,
+) -> None:
     """Map images of one domain to another, each at its own size. Originals are never touched.
 
     Args:
@@ -250,34 +259,16 @@ def translate(run: str, images: str, direction: str = "", out: str = "", overwri
         direction: One of the system's directions, such as a2b; its first when not given.
         out: Folder of the results; RUN/outputs/translate-DIRECTION when not given.
         overwrite: Replace results of an earlier call; an original is not replaced even then.
+        tile: Side in pixels of the largest piece that is translated at once; larger images go tile by tile.
+        overlap: Pixels that neighbouring tiles share, over which one fades into the next.
     """
-    system = open_system(run)
-    require(system, "translates", verb="translate")
-    direction = direction or system.directions[0]  # type: ignore[index]
-    folder = Path(out).expanduser() if out else folder_for(run) / f"translate-{direction}"
-    if folder.is_file():
-        raise UserError(f"out={folder} is a file; give a folder")
-    channels, written = channels_of(system), 0
-    files = list(image_files(images))
-    originals = {file.resolve() for file, _ in files}
-    for file, name in files:
-        try:
-            x = read_image(file, channels)
-        except UserError as reason:
-            if len(files) == 1:
-                raise
-            print(f"left out: {reason}", file=sys.stderr)
-            continue
-        (y,) = genzoo.translate(system, [x], direction)
-        path = folder / name.with_suffix(".png")
-        path = save_png(free(path, overwrite=overwrite and path.resolve() not in originals), _pixels(y))
-        written += 1
-        if len(files) == 1:
-            _wrote(path, asked="")
-    if not written:
-        raise UserError(f"'{images}' holds no image that can be read")
-    if len(files) > 1:
-        print(f"wrote {written} images to {folder}")
+    written = translating.translate_files(
+        run, images, direction or None, out=out or None, overwrite=overwrite, tile=tile, overlap=overlap, quiet=False
+    )
+    if Path(images).expanduser().is_file():
+        _wrote(written[0], asked="")
+    else:
+        print(f"wrote {len(written)} images to {os.path.commonpath([p.parent for p in written])}")
 
 
 def complete(

@@ -35,7 +35,7 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quie
     with (
         ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool,
         quiet_decoding(),
-        _bar(total, f"reading {name}", quiet) as advance,
+        bar(total, f"reading {name}", quiet) as advance,
     ):
         shapes = {part: p.probe(pool) for part, p in stock.pictures.items()}
         good = [s for found in shapes.values() for s in found if not isinstance(s, Refused)]
@@ -157,7 +157,7 @@ def _form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form
 
 
 @contextmanager
-def _bar(total: int, text: str, quiet: bool, things: str = "images") -> Iterator[Callable[[int], None]]:
+def bar(total: int, text: str, quiet: bool, things: str = "images") -> Iterator[Callable[[int], None]]:
     """A progress bar with the time left on a terminal, else one line at the end of what took long."""
     if quiet or total < 2:
         yield lambda n: None

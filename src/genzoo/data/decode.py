@@ -100,6 +100,37 @@ def pixels(file: BinaryIO, form: Form) -> np.ndarray:
         return to_form(image, form)
 
 
+def apart(file: BinaryIO, channels: int, *, deep: bool = False) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
+    """Decode the first frame at its own size, colours and transparency apart.
+
+    Args:
+        file: The image.
+        channels: 1 gray, 3 RGB; with 2 (gray) and 4 (RGB) transparency stays among the channels.
+        deep: Keep 16 bits per gray pixel where `channels` is 1.
+
+    Returns:
+        uint8 [H, W, C], or uint16 where the file has 16 bits and they are kept; transparency uint8 [H, W] or None; the colour profile
+        or None.
+
+    Raises:
+        Refused: This is no usable image.
+    """
+    with _reasons(file), Image.open(file, formats=formats()) as image:
+        _checked_size(image)
+        image.load()
+        profile = image.info.get("icc_profile")
+        turn = _TURN.get(_orientation(image))
+        upright = image.transpose(turn) if turn is not None else image
+        if deep and channels == 1 and (upright.mode == "I" or upright.mode.startswith("I;16")):
+            return _sixteen_bits(upright).astype(np.uint16)[..., None], None, profile
+        plain, alpha = _eight_bits(upright), None
+        if channels in (1, 3) and plain.mode in ("LA", "RGBA"):
+            alpha = np.asarray(plain.getchannel("A")).copy()
+            plain = plain.convert("L" if plain.mode == "LA" else "RGB")
+        array = np.asarray(_channels(plain, channels))
+        return (array[..., None] if array.ndim == 2 else array).copy(), alpha, profile
+
+
 def to_form(image: Image.Image, form: Form) -> np.ndarray:
     """Bring a decoded image to uint8 [C, H, W]."""
     turn = _TURN.get(_orientation(image))
@@ -187,16 +218,21 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if mode == "F":
         raise Refused("32-bit float pixels have no stated range; save with 8 or 16 bits")
     if mode == "I" or mode.startswith("I;16"):
-        deep = np.asarray(image).astype(np.int64)
-        if deep.min() < 0 or deep.max() > 65535:
-            raise Refused("32-bit integer pixels outside 0..65535; save with 8 or 16 bits")
-        return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+        return Image.fromarray(((_sixteen_bits(image) + 128) // 257).astype(np.uint8))
     if mode in ("LA", "RGBA"):
         return image
     see_through = image.has_transparency_data
     if mode in ("1", "L"):
         return image.convert("LA" if see_through else "L")
     return image.convert("RGBA" if see_through else "RGB")
+
+
+def _sixteen_bits(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of 16 bits per gray pixel, int64 [H, W] in 0..65535."""
+    deep = np.asarray(image).astype(np.int64)
+    if deep.min() < 0 or deep.max() > 65535:
+        raise Refused("32-bit integer pixels outside 0..65535; save with 8 or 16 bits")
+    return deep
 
 
 def _channels(image: Image.Image, channels: int) -> Image.Image:

@@ -2,56 +2,121 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
+from genzoo.use.files import Photo, change_files, change_photo, read_photo
+from genzoo.use.images import channels_in
+from genzoo.use.outputs import folder_for
 from genzoo.use.source import Source, name_of, open_system, require
+from genzoo.use.tiles import OVERLAP, TILE, tiled
 
 Images = TypeVar("Images", Tensor, list[Tensor])
 
 
 @torch.no_grad()
-def translate(source: Source, images: Images, direction: str | None = None) -> Images:
+def translate(
+    source: Source, images: Images, direction: str | None = None, *, tile: int = TILE, overlap: int = OVERLAP
+) -> Images:
     """Return the translations of images in [-1, 1], of any height and width, each in the size it came in.
 
     Args:
         source: A run, its path, or a system.
         images: What to translate: [N, C, H, W], or a list of [C, H, W] of different sizes.
         direction: One of the system's directions; its first when not given.
+        tile: Side of the largest piece that is translated at once; larger images go tile by tile (see `genzoo.use.tiles`).
+        overlap: Pixels that neighbouring tiles share.
 
     Raises:
         UserError: The system does not translate, or not in this direction.
     """
     system = open_system(source)
+    direction = _direction(system, direction)
+    if not len(images):
+        return images
+    fit = fitting_size(system, images[0].shape[0], direction)
+    out = []
+    for x in images:
+        pixels = np.ascontiguousarray(x.float().cpu().permute(1, 2, 0).numpy())
+        y = _translated(system, pixels, direction, fit, tile, overlap)
+        out.append(torch.from_numpy(np.ascontiguousarray(y.transpose(2, 0, 1))))
+    return torch.stack(out) if isinstance(images, Tensor) else out
+
+
+def translate_files(
+    source: Source,
+    images: str | os.PathLike[str] | Sequence[str],
+    direction: str | None = None,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    quiet: bool = True,
+) -> list[Path]:
+    """Translate image files, each at its own size, with its transparency and depth (see `genzoo.use.files`); originals stay.
+
+    Args:
+        source: A run, its path, or a system.
+        images: A file, a folder, or several.
+        direction: One of the system's directions; its first when not given.
+        out: Folder of the results; RUN/outputs/translate-DIRECTION when not given.
+        overwrite: Replace results of an earlier call.
+        tile: Side of the largest piece that is translated at once.
+        overlap: Pixels that neighbouring tiles share.
+        quiet: Show no progress.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UserError: The system does not translate, or no file can be used.
+    """
+    system = open_system(source)
+    direction = _direction(system, direction)
+    channels = channels_in(system, direction)
+    fit = fitting_size(system, channels, direction)
+
+    def change(file: Path) -> Photo:
+        return change_photo(
+            read_photo(file, channels), lambda pixels: _translated(system, pixels, direction, fit, tile, overlap)
+        )
+
+    folder = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
+    return change_files(images, folder, change, overwrite=overwrite, word="translating", quiet=quiet)
+
+
+def _direction(system: System, direction: str | None) -> str:
+    """The direction that is meant.
+
+    Raises:
+        UserError: The system does not translate, or not in this direction.
+    """
     require(system, "translates", verb="translate")
     known = tuple(system.directions)  # type: ignore[arg-type]
     direction = direction or known[0]
     if direction not in known:
-        raise UserError(
-            f"direction={direction} is not known{nearest(direction, known) or '.'} There are {' and '.join(known)}"
-        )
-    if not len(images):
-        return images
-    fit = fitting_size(system, images[0].shape[0], direction)
-    out = [_padded(system, x[None].to(system.device), direction, *fit)[0].float().cpu() for x in images]
-    return torch.stack(out) if isinstance(images, Tensor) else out
+        there = f"There are {' and '.join(known)}" if len(known) > 1 else f"There is {known[0]}"
+        raise UserError(f"direction={direction} is not known{nearest(direction, known) or '.'} {there}")
+    return direction
 
 
-def _padded(system: System, x: Tensor, direction: str, least: int, multiple: int) -> Tensor:
-    """Translate one image, enlarged by its own border to a size that the networks give back, and cut to its size again."""
-    h, w = x.shape[-2:]
-    height, width = (max(least, -(-side // multiple) * multiple) for side in (h, w))
-    top, left = (height - h) // 2, (width - w) // 2
-    # Reflection continues the texture, but reaches only as far as the image does.
-    mode = "reflect" if height - h - top < h and width - w - left < w else "replicate"
-    padded = F.pad(x, (left, width - w - left, top, height - h - top), mode=mode)
-    y = system.translate(padded, direction=direction)  # type: ignore[operator]
-    return y[..., top : top + h, left : left + w]
+def _translated(
+    system: System, pixels: np.ndarray, direction: str, fit: tuple[int, int], tile: int, overlap: int
+) -> np.ndarray:
+    """Translate one image [H, W, C], enlarged by its own border to a size that the networks give back, and cut to its size again."""
+    return tiled(
+        lambda x: system.translate(x, direction=direction),  # type: ignore[operator]
+        pixels, least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
+    )  # fmt: skip
 
 
 def fitting_size(system: System, channels: int, direction: str) -> tuple[int, int]:
