@@ -63,7 +63,8 @@ def _dense(inputs: int, outputs: int, norm: str, activation: str) -> nn.Sequenti
 class Synthesis(nn.Module):
     """Project and reshape, then double with fractionally-strided convolutions; batch norm and ReLU between, tanh last.
 
-    `norm`, `activation`, `pooling` and `dense` break the paper's rules one by one, for ablations. A size that is no multiple of the doublings is made a little larger and cropped.
+    `norm`, `activation`, `pooling` and `dense` break the paper's rules one by one, for ablations. A size that is no multiple of the
+    doublings is made a little larger and cropped.
 
     Args:
         shape: (C, H, W) of the image.
