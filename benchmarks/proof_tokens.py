@@ -190,18 +190,18 @@ def trained_vqgan(p: Proof) -> Path:
     """The tokenizer of the vqgan proof; trained here where that has not been run."""
     path = WORK / "vqgan-cifar10" / "vqgan"
     if not (path / "README.md").exists():
-        path = p.train("vqgan", "cifar10", name="vqgan", perceptual="alexnet", **VQGAN).path
+        path = p.train("vqgan", "cifar10", name="vqgan", perceptual="vgg16", **VQGAN).path
     return path
 
 
 @proof("vqgan-cifar10", system="vqgan", family="autoencoding", minutes=14)
 def vqgan_cifar10(p: Proof) -> None:
     """Reconstructions of CIFAR-10 with perceptual and adversarial loss against the same autoencoder trained on squared error alone."""
-    run = p.train("vqgan", "cifar10", name="vqgan", perceptual="alexnet", **VQGAN)
+    run = p.train("vqgan", "cifar10", name="vqgan", perceptual="vgg16", **VQGAN)
     plain = p.train("vqgan-l2", "cifar10", name="l2", **VQGAN)
     systems = {"vqgan": genzoo.load(run.path), "L2 only": genzoo.load(plain.path)}
     codes_and_reconstructions(p, systems["vqgan"], 10_000)
-    n, judge = 1000, FeatureNet("vgg16")
+    n, judge = 1000, FeatureNet("alexnet")
     x = torch.cat([b["image"] for b in batches(cifar10(), n)])
     again = {k: torch.cat([s.detokenize(s.tokenize(part)) for part in x.split(250)]) for k, s in systems.items()}
     with torch.no_grad():
@@ -210,9 +210,9 @@ def vqgan_cifar10(p: Proof) -> None:
             for k, y in again.items()
         }
     value, error = mean_and_error(distance["vqgan"])
-    p.measure("reconstruction LPIPS (VGG-16)", value, se=error, n=n, split="test", better="lower", goal=float(distance["L2 only"].mean()),
+    p.measure("reconstruction LPIPS (AlexNet)", value, se=error, n=n, split="test", better="lower", goal=float(distance["L2 only"].mean()),
               baseline={"L2 only": float(distance["L2 only"].mean())},
-              protocol=f"LPIPS 0.1 with VGG-16 (weights {judge.digest[:12]}; trained against AlexNet), images at 32x32, the first {n:,} test images; "
+              protocol=f"LPIPS 0.1 with AlexNet (weights {judge.digest[:12]}; trained against VGG-16), images at 32x32, the first {n:,} test images; "
               "goal: the same autoencoder, steps and data with squared error alone")  # fmt: skip
     value, error = mean_and_error(psnr(x, again["L2 only"], data_range=2))
     protocol = "what squared error is best at"
