@@ -14,6 +14,7 @@ from proofs import Proof, proof
 from torch import Tensor
 
 import genzoo
+from genzoo.core.pictures import picture
 from genzoo.core.sound import save_wav
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.metrics.likelihood import evaluate_density
@@ -81,7 +82,7 @@ def pixelcnnpp_cifar10(p: Proof) -> None:
     p.picture("samples", genzoo.sample(run, n=36, seed=0), "Samples, temperature 1, not chosen.")
     p.picture(
         "completions",
-        completions(genzoo.load(run.path), test_images(test, 6)),
+        picture(completions(genzoo.load(run.path), test_images(test, 6)), columns=10),
         "Test image, its upper half, and three completions of the lower half, in groups of five.",
     )
     p.note(
