@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import genzoo
 from genzoo.core.errors import UserError
 from genzoo.core.registry import system_class
 from genzoo.losses.penalties import path_lengths, r1_penalty
@@ -251,6 +252,16 @@ def test_decoding_is_deterministic_and_samples_have_noise_of_their_own():
     w = system.latent(2, generator=gen())
     assert torch.equal(system.decode(w), system.decode(w))
     assert not torch.allclose(system.sample(2, generator=gen()), system.decode(w))
+
+
+def test_one_walks_straight_in_w_and_on_arcs_elsewhere():
+    system = StyleGAN(**TWO).eval()
+    straight = genzoo.walk(system, rows=2, steps=3)
+    assert torch.equal(straight, genzoo.walk(system, rows=2, steps=3, path="linear"))
+    w = system.latent(2, generator=gen())
+    assert torch.allclose(straight[0, 1], system.decode((w[:1] + w[1:]) / 2)[0], atol=1e-5)
+    other = build("dcgan").eval()
+    assert torch.equal(genzoo.walk(other, rows=2, steps=3), genzoo.walk(other, rows=2, steps=3, path="spherical"))
 
 
 # ---- penalties and optimisers -----------------------------------------------------------------------------------------------------------

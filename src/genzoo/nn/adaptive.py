@@ -35,8 +35,7 @@ def bilinear(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         index = ((top.long() + down) * w + left.long() + right).flatten(1)[:, None].expand(-1, x.shape[1], -1)
         return flat.gather(2, index).unflatten(2, rows.shape[1:])
 
-    upper = at(0, 0) + (at(0, beside) - at(0, 0)) * z
-    lower = at(below, 0) + (at(below, beside) - at(below, 0)) * z
+    upper, lower = (one + (other - one) * z for one, other in ((at(d, 0), at(d, beside)) for d in (0, below)))
     return upper + (lower - upper) * y
 
 

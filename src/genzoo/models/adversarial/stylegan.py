@@ -20,6 +20,7 @@ from genzoo.nn.adaptive import AdaptiveAugment
 from genzoo.nn.dcgan import stages
 from genzoo.nn.equalised import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
 from genzoo.nn.growing import enlarge, growth, real_at
+from genzoo.nn.layout import channels_last
 from genzoo.nn.modulated import ModulatedConv2d, Noise, StyledLayer
 from genzoo.nn.upfirdn import double
 
@@ -141,6 +142,7 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, level: int, fade: float = 1.0, y: Tensor | None = None) -> Tensor:
         """Return scores [B] of images of `level` [B, C, h, w], with one-hot classes y [B, classes] where there are any."""
+        x = channels_last(x)
         image, x = x, F.leaky_relu(self.pixels[-1 if self.residual else level](x), 0.2)
         for k in range(level - 1, -1, -1):
             h = x
@@ -149,7 +151,7 @@ class Discriminator(nn.Module):
             x = (self.skips[k](x) + h) * math.sqrt(0.5) if self.residual else h
             if k == level - 1 and fade < 1:
                 x = torch.lerp(F.leaky_relu(self.pixels[k](F.avg_pool2d(image, 2)), 0.2), x, fade)
-        x = F.leaky_relu(self.last(minibatch_std(x)), 0.2).flatten(1)
+        x = F.leaky_relu(self.last(channels_last(minibatch_std(x))), 0.2).flatten(1)
         x = self.score(F.leaky_relu(self.dense(x), 0.2)).float()
         if not self.classes:
             return x.squeeze(1)
