@@ -18,7 +18,9 @@ TINY = VisionAidedGAN.tiny
 def test_the_probe_knows_what_can_be_told_apart():
     g = torch.Generator().manual_seed(0)
     noise = lambda n=2000, d=3: torch.randn(n, d, generator=g)  # noqa: E731
-    assert float(probe_accuracy(noise(), noise())) == pytest.approx(0.5, abs=0.04)  # held out: it cannot learn noise by heart
+    assert float(probe_accuracy(noise(), noise())) == pytest.approx(
+        0.5, abs=0.04
+    )  # held out: it cannot learn noise by heart
     wide = float(probe_accuracy(noise(60, 400), noise(60, 400)))
     assert wide == pytest.approx(0.5, abs=0.2), "more features than rows: fitted rows would be told apart perfectly"
     shift = torch.tensor([2.0, 0.0, 0.0])
@@ -88,7 +90,12 @@ def test_the_one_whose_features_tell_best_is_chosen(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(type(system.F[0]), "pooled", pooled)
             bright = torch.ones(32, 1, 16, 16) * 0.9
-            play(system, steps=4, total=100, data=lambda bright=bright: {"image": bright + 0.05 * torch.randn_like(bright)})
+            play(
+                system,
+                steps=4,
+                total=100,
+                data=lambda bright=bright: {"image": bright + 0.05 * torch.randn_like(bright)},
+            )
         assert system.chosen.tolist() == [1 - blind]
         assert float(system.accuracies[0, 1 - blind]) == 1.0
         assert float(system.accuracies[0, blind]) == pytest.approx(0.5)

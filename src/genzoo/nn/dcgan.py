@@ -51,7 +51,8 @@ def _norm(kind: str, channels: int) -> list[nn.Module]:
 class Synthesis(nn.Module):
     """Project and reshape, then double with fractionally-strided convolutions; batch norm and ReLU between, tanh last.
 
-    `norm`, `activation`, `pooling` and `dense` break the paper's rules one by one, for ablations. A size that is no multiple of the doublings is made a little larger and cropped.
+    `norm`, `activation`, `pooling` and `dense` break the paper's rules one by one, for ablations.
+    A size that is no multiple of the doublings is made a little larger and cropped.
 
     Args:
         shape: (C, H, W) of the image.
