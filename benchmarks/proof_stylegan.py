@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from proof_adversarial import score
-from proof_gans import chart, logged
+from proof_gans import logged
 from proofs import Proof, proof
 from torch import Tensor
 
@@ -108,13 +108,13 @@ def stylegan2_ada(p: Proof) -> None:
     Path(p.work).mkdir(parents=True, exist_ok=True)
     np.savez(file, images=few)
     curves = {}
-    for name, colour in (("stylegan2", (190, 40, 40)), ("stylegan2-ada", (20, 110, 60))):
+    for name in ("stylegan2", "stylegan2-ada"):
         own = {"ada_images": 20_000} if name == "stylegan2-ada" else {}
         run = p.train(name, str(file), name=name, steps=1_200, r1=0.1, **SMALL, **own)
         score(p, run, "mnist", name=f"FLD from {FEW} images, {name}")
         p.picture(name, genzoo.sample(run, n=60, seed=0), f"{name} from {FEW} images: samples, seed 0, not chosen")
-        gap = [max(a - b, 1e-3) for a, b in zip(logged(run, "d_real"), logged(run, "d_fake"), strict=True)]
-        curves[name] = (colour, gap)
+        scores = zip(logged(run, "step"), logged(run, "d_real"), logged(run, "d_fake"), strict=False)
+        curves[name] = [(step, a - b) for step, a, b in scores]
         if own:
             chances, r = logged(run, "ada_p"), logged(run, "ada_r")
             tenth = max(1, len(r) // 10)
@@ -122,8 +122,10 @@ def stylegan2_ada(p: Proof) -> None:
                 "probability of each change at the end", chances[-1], protocol="ADA's p; target mean sign of D on training images 0.6",
                 baseline={"mean sign of D, last tenth": sum(r[-tenth:]) / tenth, "largest p": max(chances)},
             )  # fmt: skip
-    p.picture(
+    p.chart(
         "gap",
-        chart(curves, "Mean score of training images less that of samples", "training"),
+        curves,
         "How far D's mean scores of training images and of samples are apart, over the run",
+        x="steps",
+        y="mean score of training images less that of samples",
     )

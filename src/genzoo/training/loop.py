@@ -130,6 +130,8 @@ class Trainer:
                     if (self.step % every["sample"] == 0 or finished) and self.runtime.main:
                         self.draw()
                         drawn = self.step
+                        for sentence in advice([], self.run.log()) if not self.measuring else []:
+                            progress.say(f"  {sentence}")
                     improved = self._measure(log, board, progress, finished) if self.measuring else False
                     late = s.minutes is not None and time.monotonic() - begun > 60 * s.minutes
                     due = (

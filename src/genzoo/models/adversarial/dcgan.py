@@ -29,9 +29,8 @@ class DCGAN(System):
 
     The five rules of section 3: strided and fractionally-strided convolutions instead of pooling; batch norm in both
     networks (not at the generator's output, not at the discriminator's input); no hidden fully connected layers; ReLU
-    in the generator with tanh at the end; LeakyReLU in the discriminator. `resampling`, `g_norm`, `d_norm`, `dense`, `g_activation` and
-    `d_activation` break them one by one. Images of any height and width from 8 to
-    1024 and any channels.
+    in the generator with tanh at the end; LeakyReLU in the discriminator. `resampling`, `g_norm`, `d_norm`, `dense`,
+    `g_activation` and `d_activation` break them one by one. Images of any height and width from 8 to 1024 and any channels.
 
     Deviations: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`) and z is normal (the paper: uniform); `dcgan-paper`
     has the paper's. Real and generated images go through the discriminator in separate batches, and the generator steps on the

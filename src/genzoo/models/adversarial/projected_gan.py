@@ -25,8 +25,8 @@ class ProjectedGAN(System):
     D_l is a small spectrally normalised discriminator of the l-th map. F and the mixing are never trained. Both players see images
     through differentiable augmentation, and images smaller than `resolution` enlarged.
 
-    Deviations: the generator is DCGAN's (the paper's: FastGAN's, or StyleGAN2's); the D_l have no batch norm and 3x3 logits;
-    G steps on the images that the D_l have just been trained on. A Fréchet distance on features of F's own kind
+    Deviations: the generator is DCGAN's (the paper's: FastGAN's, or StyleGAN2's); the D_l end at maps of about 4 pixels whatever the image's size;
+    G steps on the images that the D_l have just been trained on, through the same augmentation. A Fréchet distance on features of F's own kind
     flatters such a system: measure with another network.
 
     Args:
@@ -37,6 +37,7 @@ class ProjectedGAN(System):
         mixing: Random mixing of the maps: across channels and scales, across channels only, or none.
         mix_width: Channels of the finest mixed map.
         d_width: Channels inside each discriminator.
+        d_norm: Normalisation in the discriminators, beside spectral norm.
         latent: Dimensions of the latent z, normal(0, 1).
         width: Channels of the generator next to the image.
         kernel: Side of the generator's filters.
@@ -63,6 +64,7 @@ class ProjectedGAN(System):
         mixing: Literal["scales", "channels", "none"] = "scales",
         mix_width: Annotated[int, Field(ge=1, le=1024)] = 64,
         d_width: Annotated[int, Field(ge=1, le=1024)] = 64,
+        d_norm: Literal["batch", "none"] = "batch",
         latent: Annotated[int, Field(ge=1, le=4096)] = 100,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         kernel: Literal[4, 5] = 4,
@@ -84,7 +86,8 @@ class ProjectedGAN(System):
         self.P = RandomMixing(channels, mix_width, scales=mixing == "scales") if mixing != "none" else None
         channels = self.P.channels if self.P else channels
         self.D = nn.ModuleList(
-            MapDiscriminator(c, d_width, n) for c, n in zip(channels, self.F.halvings(shape), strict=True)
+            MapDiscriminator(c, d_width, n, batch_norm=d_norm == "batch")
+            for c, n in zip(channels, self.F.halvings(shape), strict=True)
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -99,19 +102,26 @@ class ProjectedGAN(System):
         """One step of every discriminator, one of the generator on the same z."""
         real = batch["image"]
         fake = self.G(self._draw(len(real)))
-        on_real, on_fake = self.scores(real), self.scores(fake.detach())
+        seen = self.maps(
+            fake
+        )  # with the graph back to G; nothing between G and the discriminators changes in this step
+        on_real, on_fake = self.judge(self.maps(real)), self.judge([m.detach() for m in seen])
         d_loss = sum(discriminator_loss("hinge", r, f) for r, f in zip(on_real, on_fake, strict=True))
         update("d", d_loss)
-        g_loss = sum(generator_loss("hinge", f) for f in self.scores(fake))
+        g_loss = sum(generator_loss("hinge", f) for f in self.judge(seen))
         update("g", g_loss)
         logs = {"d_loss": d_loss, "g_loss": g_loss}
         logs |= {"d_real": _mean(on_real), "d_fake": _mean(on_fake)}
         return {k: v.detach() for k, v in logs.items()}
 
-    def scores(self, x: Tensor) -> list[Tensor]:
-        """Return the logits of every scale, [B, 1, h, w] each, of images [B, C, H, W] in [-1, 1], augmented anew."""
-        maps = self.F(augment(x, self.augment))
-        return [d(m) for d, m in zip(self.D, self.P(maps) if self.P else maps, strict=True)]
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Return P_l(x), [B, channels, h, w] fine to coarse, of images [B, C, H, W] in [-1, 1], augmented anew."""
+        found = self.F(augment(x, self.augment))
+        return self.P(found) if self.P else found
+
+    def judge(self, maps: list[Tensor]) -> list[Tensor]:
+        """Return the logits of every scale, [B, 1, h, w] each, of mixed maps."""
+        return [d(m) for d, m in zip(self.D, maps, strict=True)]
 
     def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
         return torch.randn(n, self.latent_size, device=self.device, generator=generator)

@@ -149,7 +149,7 @@ class VisionAidedGAN(System):
         for expert in self.F:
             expert.check(shape, "vision-aided-gan")
             heads = zip(expert.channels, expert.halvings(shape), strict=True)
-            self.C.append(nn.ModuleList(MapDiscriminator(c, d_width, n) for c, n in heads))
+            self.C.append(nn.ModuleList(MapDiscriminator(c, d_width, n, batch_norm=False) for c, n in heads))
         self.register_buffer("chosen", torch.full((added,), -1))
         self.register_buffer("accuracies", torch.zeros(added, len(experts)))
         for k, expert in enumerate(self.F):  # what a resumed run needs and a sampled model does not
@@ -177,8 +177,9 @@ class VisionAidedGAN(System):
         logs = {"d_loss": d_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
         if self.penalty_weight:
             d_loss = d_loss + r1_penalty(self.D, real, gamma=self.penalty_weight)
+        seen = {k: self.maps(k, fake) for k in team}  # with the graph back to G
         for k in team:
-            scores = zip(self.scores(k, real), self.scores(k, fake.detach()), strict=True)
+            scores = zip(self.judge(k, self.maps(k, real)), self.judge(k, [m.detach() for m in seen[k]]), strict=True)
             c_loss = torch.stack([smoothed_loss(r, f, self.real_target) for r, f in scores]).mean()
             logs[f"{self.names[k]}_loss"] = c_loss
             d_loss = d_loss + self.expert_weight * c_loss
@@ -186,15 +187,19 @@ class VisionAidedGAN(System):
 
         g_loss = generator_loss("non-saturating", self.D(augment(fake, self.d_augment)))
         for k in team:
-            losses = [generator_loss("non-saturating", f) for f in self.scores(k, fake)]
+            losses = [generator_loss("non-saturating", f) for f in self.judge(k, seen[k])]
             g_loss = g_loss + self.expert_weight * torch.stack(losses).mean()
         update("g", g_loss)
         logs["g_loss"] = g_loss
         return {k: v.detach() for k, v in logs.items()}
 
-    def scores(self, k: int, x: Tensor) -> list[Tensor]:
-        """Return what the heads of the k-th expert say, logits [B, 1, h, w] for each of its maps, of images augmented anew."""
-        return [c(m) for c, m in zip(self.C[k], self.F[k](augment(x, self.augment)), strict=True)]
+    def maps(self, k: int, x: Tensor) -> list[Tensor]:
+        """Return what the k-th expert sees of images [B, C, H, W] in [-1, 1], augmented anew: [B, channels, h, w], fine to coarse."""
+        return self.F[k](augment(x, self.augment))
+
+    def judge(self, k: int, maps: list[Tensor]) -> list[Tensor]:
+        """Return what the heads of the k-th expert say of its maps, logits [B, 1, h, w] each."""
+        return [c(m) for c, m in zip(self.C[k], maps, strict=True)]
 
     @torch.no_grad()
     def _choose(self, real: Tensor, fake: Tensor, update: Update) -> None:
