@@ -23,7 +23,8 @@ from genzoo.core.errors import UserError
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
 classes are int64 [B] under "label"; two-dimensional points are float32 [B, D] under "points";
-sounds are float32 [B, 1, T] in [-1, 1] under "audio"."""
+sounds are float32 [B, 1, T] in [-1, 1] under "audio"; clips are float32 [B, C, T, H, W] in [-1, 1] under "video";
+shapes are float32 [B, 1, D, H, W] under "voxels", 1 where occupied and -1 where empty (H points upwards)."""
 
 Logs = dict[str, Tensor]
 """Named scalars of one step, detached, still on the device (the trainer reads them only when it logs)."""
@@ -49,7 +50,8 @@ class System(nn.Module):
     Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the
     configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
     ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
-    pixel: 256, or 2 when binarised); for sound `shape` ((1, T)), `classes` and `rate` (samples per second).
+    pixel: 256, or 2 when binarised); for sound `shape` ((1, T)), `classes` and `rate` (samples per second); for clips `shape`
+    is (C, T, H, W), for voxels (1, D, H, W).
     """
 
     paper: ClassVar[str] = ""
@@ -126,7 +128,8 @@ class Samples(Protocol):
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Return `n` samples, float32 [n, C, H, W] in [-1, 1] (points: [n, D]; sounds: [n, 1, T]), all randomness from `generator`.
 
-        Further keyword arguments of a system's `sample` (temperature, label ...) become options of `genzoo sample`.
+        Clips are [n, C, T, H, W], voxels [n, 1, D, H, W] from -1, empty, to 1, occupied. Further keyword arguments of a system's
+        `sample` (temperature, label ...) become options of `genzoo sample`.
         """
 
 
@@ -211,6 +214,18 @@ class Completes(Protocol):
 
 
 @runtime_checkable
+class Animates(Protocol):
+    """Goes on from a still image: the clip that begins with it."""
+
+    def animate(self, first: Tensor) -> Tensor:
+        """Return clips [B, C, T, H, W] in [-1, 1] that begin with the images `first` [B, C, H, W], deterministically.
+
+        Raises:
+            UserError: The system was trained without first frames.
+        """
+
+
+@runtime_checkable
 class Inverts(Protocol):
     """Is an invertible map of the data, whose conditioning can be told."""
 
@@ -292,6 +307,7 @@ CAPABILITIES: dict[str, type] = {
     "encodes": Encodes,
     "translates": Translates,
     "completes": Completes,
+    "animates": Animates,
     "inverts": Inverts,
     "codes": Codes,
     "tokenizes": Tokenizes,

@@ -20,6 +20,8 @@ HOW_UNPAIRED = "unpaired data is subfolders trainA and trainB (and testA, testB)
 HOW_CAPTIONED = "captions stand in captions.csv or metadata.csv with columns file,caption"
 HOW = {"paired": HOW_PAIRED, "unpaired": HOW_UNPAIRED, "captioned": HOW_CAPTIONED}
 """How each structure is laid out, for the message to somebody whose data have another."""
+THINGS = {"audio": "sound", "video": "clip", "voxels": "shape"}
+"""What an example is called where it is no image."""
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _TABLES = ("captions.csv", "metadata.csv")
 
@@ -40,13 +42,13 @@ class Item:
 
 
 def arrange(tree: Tree, structure: str, where: str) -> Stock:
-    """Read the structure of `tree` ("image", "captioned", "paired", "unpaired" or "audio")."""
+    """Read the structure of `tree` ("image", "captioned", "paired", "unpaired", "audio", "video" or "voxels")."""
     stock = Stock({}, left=list(tree.left))
     tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in _TABLES]
     captions = _captions(tree, tables, stock)
     items = _split(_strip([n for n in tree.names if n not in tables]), stock)
     if not items:
-        raise UserError(no_images(where, stock.left, what="sound" if structure == "audio" else "image"))
+        raise UserError(no_images(where, stock.left, what=THINGS.get(structure, "image")))
     if structure in ("paired", "unpaired"):
         return _sides(tree, items, structure, where, stock)
     for split in dict.fromkeys(i.split for i in items):

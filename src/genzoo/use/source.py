@@ -38,6 +38,7 @@ WORDS = {
     "encodes": "encode images",
     "translates": "translate images",
     "completes": "complete images",
+    "animates": "animate images",
     "codes": "compress images",
     "tokenizes": "turn images into codes",
 }
