@@ -200,10 +200,8 @@ def test_arrays_of_the_usual_orders_hold_clips(folder, shape, key, wanted):
     dataset = clips(folder / "a.npz", frames=6, holdout=0)
     assert dataset.fields["video"].shape == wanted
     assert sorted(dataset.fields["video"].ravel()) == sorted(values.ravel())
-    order = {5: None, 4: None}
     if key == "samples":
         assert {c.tobytes() for c in values} == {np.ascontiguousarray(c).tobytes() for c in dataset.fields["video"]}
-    assert order is not None
 
 
 def test_arrays_that_are_no_clips_are_refused(folder):
@@ -463,7 +461,7 @@ def test_meshes_of_every_format_give_the_same_ball(folder, kind):
     trimesh = pytest.importorskip("trimesh")
     mesh = trimesh.creation.icosphere(subdivisions=3)
     (folder / f"a.{kind}").write_bytes(_exported(mesh, kind))
-    grid = solids.read(open(folder / f"a.{kind}", "rb"), f"a.{kind}", 32)[0]  # noqa: SIM115
+    grid = solids.read(io.BytesIO((folder / f"a.{kind}").read_bytes()), f"a.{kind}", 32)[0]
     at = (np.arange(32) + 0.5) - 16
     distance = np.sqrt(sum(a**2 for a in np.meshgrid(at, at, at, indexing="ij")))
     assert grid[distance < 13.5].all(), "no hole inside"
@@ -544,9 +542,6 @@ def test_no_usable_shape_says_what_was_seen(folder, monkeypatch):
     np.save(folder / "b.npy", np.full((3, 8, 8, 8), 9.5))
     with pytest.raises(UserError, match=r"give bool"):
         clips(folder / "b.npy", kind="voxels")
-    np.savez(folder / "c.npz", train=np.ones((2, 8, 8, 8)), test=ball(8)[None])
-    with pytest.raises(UserError, match="no train"):
-        clips(folder / "c.npz", kind="voxels")
 
 
 def test_grids_of_two_sizes_need_a_size(folder):
@@ -566,9 +561,7 @@ def test_a_ball_looks_the_same_from_everywhere_and_a_rod_does_not():
     seen = [int((v < 0.99).any(1).sum()) for v in views]
     # The silhouette of a ball of radius r is a disc; the view shows the cube's diagonal.
     wanted = np.pi * (0.4 * 16 * 48 / (16 * np.sqrt(3))) ** 2
-    assert all(s == pytest.approx(wanted, rel=0.12) for s in seen)
-    rod = -torch.ones(1, 1, 16, 16, 16)
-    rod[..., 4:12, :, 8:10][..., 8:10, :] = 1
+    assert max(abs(s / wanted - 1) for s in seen) < 0.12, (seen, wanted)
     rod = -torch.ones(1, 1, 16, 16, 16)
     rod[0, 0, 7:9, :, 7:9] = 1
     side, top = (int((turntable.render(rod, azimuth=0, elevation=e, pixels=48) < 0.99).any(1).sum()) for e in (0, 90))
@@ -705,7 +698,7 @@ def test_clips_are_trained_on_sampled_and_animated_by_the_command_line(tmp_path,
 
 def test_shapes_are_trained_on_and_turned_by_the_command_line(tmp_path, folder, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    np.savez(folder / "balls.npz", voxels=np.stack([ball(8, r) for r in np.linspace(0.2, 0.5, 12)]))
+    np.savez(folder / "balls.npz", voxels=np.stack([ball(8, r) for r in np.linspace(0.2, 0.5, 40)]))
     small = ["latent=4", "width=4", "steps=2", "batch=2"]
     assert main(["train", "gan-3d", f"data={folder / 'balls.npz'}", *small]) in (0, None)
     run = tmp_path / "runs" / "gan-3d"
@@ -714,8 +707,9 @@ def test_shapes_are_trained_on_and_turned_by_the_command_line(tmp_path, folder, 
     with Image.open(run / "outputs" / "sample.gif") as gif:
         assert gif.n_frames >= 1
     main(["sample", "runs/gan-3d", "n=2", "threshold=0.4", "out=x.npz"])
-    again = clips(tmp_path / "x.npz", kind="voxels", holdout=0) if _some(tmp_path / "x.npz") else None
-    assert again is None or again.facts()["shape"] == (1, 8, 8, 8)
+    with np.load(tmp_path / "x.npz") as found:
+        assert found["samples"].shape == (2, 1, 8, 8, 8)
+        assert set(np.unique(found["samples"])) <= {-1.0, 1.0}
     main(["walk", "runs/gan-3d", "path=linear", "rows=2", "steps=3"])
     assert (run / "outputs" / "walk.png").exists()
     assert "Fréchet distance of voxel statistics" in genzoo.evaluate(run, n=8)["measures"]
@@ -724,8 +718,3 @@ def test_shapes_are_trained_on_and_turned_by_the_command_line(tmp_path, folder, 
     capsys.readouterr()
     assert main(["animate", "runs/gan-3d", "page.png"])
     assert "cannot animate" in capsys.readouterr().err
-
-
-def _some(path):
-    with np.load(path) as found:
-        return bool(((found["samples"] > 0).reshape(2, -1).mean(1) % 1 > 0).any())

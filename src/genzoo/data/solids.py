@@ -185,6 +185,7 @@ def _array_file(file: BinaryIO, name: str) -> list[np.ndarray]:
         if zipfile.is_zipfile(data):
             found = arrays._load_npz(data, name)
         else:
+            data.seek(0)
             arrays._check_header(data, len(data.getvalue()), name)
             data.seek(0)
             found = {name: np.lib.format.read_array(data, allow_pickle=False)}
