@@ -466,7 +466,9 @@ def test_meshes_of_every_format_give_the_same_ball(folder, kind):
     distance = np.sqrt(sum(a**2 for a in np.meshgrid(at, at, at, indexing="ij")))
     assert grid[distance < 13.5].all(), "no hole inside"
     assert not grid[distance > 16].any()
-    assert grid.sum() == pytest.approx(4 / 3 * np.pi * 15.2**3, rel=0.06)
+    assert grid.sum() == pytest.approx(4 / 3 * np.pi * 15.5**3, rel=0.05), (
+        "cells that the surface touches count as well"
+    )
 
 
 def _exported(mesh, kind):
@@ -559,9 +561,9 @@ def test_a_ball_looks_the_same_from_everywhere_and_a_rod_does_not():
     grid = torch.from_numpy(ball(16))[None, None] * 2.0 - 1
     views = [turntable.render(grid, azimuth=a, elevation=e, pixels=48) for a, e in ((0, 0), (90, 0), (40, 30), (0, 90))]
     seen = [int((v < 0.99).any(1).sum()) for v in views]
-    # The silhouette of a ball of radius r is a disc; the view shows the cube's diagonal.
-    wanted = np.pi * (0.4 * 16 * 48 / (16 * np.sqrt(3))) ** 2
-    assert max(abs(s / wanted - 1) for s in seen) < 0.12, (seen, wanted)
+    # The silhouette is a disc of 6.4 cells but for what corners of cells stick out; the view shows the cube's diagonal.
+    smallest, largest = (np.pi * ((6.4 + more) * 48 / (16 * np.sqrt(3))) ** 2 for more in (-0.5, 0.87))
+    assert all(smallest < s < largest for s in seen), (smallest, seen, largest)
     rod = -torch.ones(1, 1, 16, 16, 16)
     rod[0, 0, 7:9, :, 7:9] = 1
     side, top = (int((turntable.render(rod, azimuth=0, elevation=e, pixels=48) < 0.99).any(1).sum()) for e in (0, 90))
@@ -665,7 +667,9 @@ def test_clips_are_trained_on_sampled_and_animated_by_the_command_line(tmp_path,
     assert len(list((run / "samples").glob("*.gif"))) == len(list((run / "samples").glob("*.png"))) > 0
     main(["sample", "runs/video-gan", "n=3"])
     with Image.open(run / "outputs" / "sample.gif") as gif:
-        assert gif.n_frames == 4
+        assert sum(_duration(gif, i) for i in range(gif.n_frames)) == 4 * 125, (
+            "frames that are equal are stored as one that stays"
+        )
     assert (run / "outputs" / "sample.png").exists()
     main(["sample", "runs/video-gan", "n=2", "out=each/"])
     assert sorted(p.name for p in (tmp_path / "each").iterdir()) == ["0.gif", "1.gif"]
@@ -694,6 +698,11 @@ def test_clips_are_trained_on_sampled_and_animated_by_the_command_line(tmp_path,
     ):
         assert main(words)
         assert message in capsys.readouterr().err
+
+
+def _duration(gif, i):
+    gif.seek(i)
+    return gif.info["duration"]
 
 
 def test_shapes_are_trained_on_and_turned_by_the_command_line(tmp_path, folder, capsys, monkeypatch):
