@@ -72,6 +72,10 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
     if system.data == "audio":
         pcm = torch.randint(-32768, 32768, (n, *shape), generator=g)
         return {"audio": pcm / 32768, "label": torch.randint(0, 3, (n,), generator=g)}
+    if system.data == "video":
+        return {"video": torch.randint(0, 256, (n, *shape), generator=g) / 127.5 - 1}
+    if system.data == "voxels":
+        return {"voxels": torch.randint(0, 2, (n, *shape), generator=g) * 2.0 - 1}
     levels = system.hparams.get("levels", 256)
     if system.hparams.get("likelihood") == "bernoulli":
         levels = 2
@@ -97,6 +101,8 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
     rng = np.random.default_rng(0)
     if cls.data == "audio":
         return sounds_for(cls, folder, n, rng)
+    if cls.data in ("video", "voxels"):
+        return solids_for(cls.data, shape, folder, n, rng)
     c, h, w = shape
     binarize = (
         "threshold"
@@ -136,6 +142,13 @@ def sounds_for(cls: type[System], folder: Path, n: int, rng: np.random.Generator
         noise = torch.from_numpy(rng.uniform(-1, 1, (1, length + i))).float()
         save_wav(folder / f"speaker-{i % 3}" / f"{i}.wav", noise, rate)
     return DataSettings(data=str(folder), seconds=length / rate)
+
+
+def solids_for(kind: str, shape: tuple[int, ...], folder: Path, n: int, rng: np.random.Generator) -> DataSettings:
+    """Write noise as clips or voxels into an array file."""
+    values = rng.integers(0, 256 if kind == "video" else 2, (n, *shape), dtype=np.uint8)
+    np.savez(folder / "data.npz", **{kind: values})
+    return DataSettings(data=str(folder / "data.npz"), **({"frames": shape[1]} if kind == "video" else {}))
 
 
 @pytest.fixture(scope="module")

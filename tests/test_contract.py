@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import os
@@ -14,6 +15,7 @@ from genzoo.core import loading, registry, schema
 from genzoo.core.errors import UserError
 from genzoo.core.system import (
     CAPABILITIES,
+    Animates,
     Completes,
     Conditioned,
     Decodes,
@@ -79,7 +81,7 @@ def gen(seed: int = 0) -> torch.Generator:
 
 def data_batch(system: System) -> torch.Tensor:
     batch = batch_for(system)
-    return next(batch[k] for k in ("image", "a", "points", "audio") if k in batch)
+    return next(batch[k] for k in ("image", "a", "points", "audio", "video", "voxels") if k in batch)
 
 
 # ---- learning ----------------------------------------------------------------------------------------------------------------------
@@ -205,7 +207,7 @@ def test_same_seed_same_samples_of_the_stated_form(name):
     assert not torch.equal(a, c)
     assert a.dtype == torch.float32
     assert not a.requires_grad
-    if a.ndim == 4:
+    if a.ndim >= 4:
         assert a.shape == (3, *system.hparams["shape"])
         assert a.min() >= -1
         assert a.max() <= 1
@@ -293,6 +295,10 @@ def outputs(system: System):
         yield lambda s: s.tokenize(x)
         codes = system.tokenize(x)
         yield lambda s: s.detokenize(codes)
+    if isinstance(system, Animates):
+        with contextlib.suppress(UserError):  # it may have been trained without first frames, and says so
+            system.animate(x[:, :, 0])
+            yield lambda s: s.animate(x[:, :, 0])
     if isinstance(system, Completes):
         known = torch.ones_like(x[:, :1], dtype=torch.bool)
         known[..., 3:6] = False
@@ -407,6 +413,21 @@ def build_again(system: System) -> System:
 
 
 @every_name
+def test_a_clip_goes_on_from_every_first_frame_or_says_why_not(name):
+    system = ready(name)
+    needs(system, Animates)
+    x = data_batch(system)
+    try:
+        y = system.animate(x[:, :, 0])
+    except UserError as error:
+        assert "conditional" in str(error)
+        return
+    assert y.shape == x.shape
+    assert y.abs().max() <= 1
+    assert not torch.equal(y, system.animate(x[:, :, 1]))
+
+
+@every_name
 def test_translation_keeps_height_and_width(name):
     system = ready(name)
     needs(system, Translates)
@@ -423,10 +444,12 @@ def test_translation_keeps_height_and_width(name):
 @pytest.mark.parametrize("kind", ["gray", "colour", "wide"])
 def test_gray_colour_and_wide_data_are_taken_or_refused_with_the_sizes_that_work(name, kind):
     shape = build(name).hparams["shape"]
-    if len(shape) != 3:
-        pytest.skip("is not for images")
-    _, h, w = shape
-    wanted = {"gray": (1, h, w), "colour": (3, h, w), "wide": (1, h, 2 * w)}[kind]
+    if len(shape) not in (3, 4):
+        pytest.skip("is not for images or clips")
+    if kind == "colour" and build(name).data == "voxels":
+        pytest.skip("voxels have one channel")
+    *between, h, w = shape[1:]
+    wanted = {"gray": (1, *between, h, w), "colour": (3, *between, h, w), "wide": (1, *between, h, 2 * w)}[kind]
     try:
         system = ready(name, shape=wanted)
     except UserError as error:
@@ -439,7 +462,11 @@ def test_gray_colour_and_wide_data_are_taken_or_refused_with_the_sizes_that_work
 
 @every_system
 def test_an_impossible_shape_is_refused_in_words(name):
-    own = {"audio": ((2, 64), (1, 0), (1, 8, 8))}
+    own = {
+        "audio": ((2, 64), (1, 0), (1, 8, 8)),
+        "video": ((1, 0, 8, 8), (1, 1, 8, 8), (1, 8, 8)),
+        "voxels": ((1, 0, 8, 8), (2, 8, 8, 8), (1, 8, 8), (1, 12, 12, 12)),
+    }
     for shape in own.get(registry.system_class(name).data, ((3, 0, 8), (0, 8, 8), (1, 3))):
         with pytest.raises(UserError):
             build(name, shape=shape)

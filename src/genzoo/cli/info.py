@@ -127,6 +127,7 @@ def show(name: str, json: bool = False) -> None:
 def data(
     action: str = "",
     spec: str = "",
+    kind: str = "",
     out: str = "",
     overwrite: bool = False,
     json: bool = False,
@@ -137,6 +138,7 @@ def data(
     Args:
         action: list or show; a data set alone is shown.
         spec: What `data=` takes: a name, a folder, an archive, an array file.
+        kind: What it is read as: image, audio, video, voxels, paired ...; judged by its files when not given.
         out: File of the contact sheet; NAME.png in the working folder when not given.
         overwrite: Replace the file if it is there.
         json: Print JSON.
@@ -160,7 +162,7 @@ def data(
         raise UserError("data show: DATA is missing. Usage: genzoo data show DATA [size=64 ...]")
     from genzoo.cli.verbs import show_data
 
-    show_data(spec, own, out=out, overwrite=overwrite, json=json)
+    show_data(spec, own, kind=kind, out=out, overwrite=overwrite, json=json)
 
 
 def version(json: bool = False) -> None:

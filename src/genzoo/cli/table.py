@@ -79,6 +79,13 @@ COMMANDS: dict[str, Command] = {
             own="complete",
         ),
         Command(
+            "animate",
+            "clips that begin with still images",
+            "RUN IMAGE_OR_FOLDER [out=x.gif]",
+            needs=("animates",),
+            home="moving",
+        ),
+        Command(
             "compress",
             "images into one file as small as the model's likelihood says",
             "RUN [IMAGE_OR_FOLDER ...] [out=FILE]",

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 import genzoo
+from genzoo.cli.moving import sample_moving
 from genzoo.cli.table import COMMANDS
 from genzoo.cli.text import columns
 from genzoo.core.errors import UserError
@@ -20,6 +21,7 @@ from genzoo.core.schema import check
 from genzoo.core.sound import save_wav
 from genzoo.core.system import System, capabilities
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
+from genzoo.data.names import MOVING
 from genzoo.metrics.similarity import psnr
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
@@ -34,6 +36,7 @@ from genzoo.use.tiles import OVERLAP, TILE, Overlap, Tile
 
 PICTURES = (".png", ".npy")
 HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
+FILMS, SHAPES = (".mp4", ".mov", ".mkv", ".webm", ".avi"), (".binvox", ".obj", ".stl", ".ply", ".off")
 SOUNDS = (".wav", ".png", ".npy")
 Few = Annotated[int, Field(ge=1, le=4096)]
 
@@ -73,17 +76,20 @@ def sample(
 
     Args:
         run: A run or an exported folder.
-        n: How many; when not given 64, or of a system that takes a label and is given none, 8 of each class, a row each. With
-            prompt="a red heart; a blue square" how many of each; 8 when not given.
+        n: How many; when not given 64 (clips and shapes: 16), or of a system that takes a label and is given none, 8 of each class, a row each.
+            With prompt="a red heart; a blue square" how many of each; 8 when not given.
         seed: Which; the same seed gives the same samples.
-        out: File: .png for a picture, .wav for sounds, .npy for the values in [-1, 1]; with a / at its end a folder, one
-            picture (or WAV) each; RUN/outputs/sample.png (and sample.wav) when not given.
+        out: File: .png for a picture, .wav for sounds, .gif or .mp4 for clips and turns around shapes, .npy (or .npz) for the values in
+            [-1, 1]; with a / at its end a folder, one file each; RUN/outputs/sample.png (and sample.wav or .gif) when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own sampling.
     """
     system = open_system(run)
     if system.data == "audio":
         _sample_sounds(system, run, n, seed, out, overwrite, own or {})
+        return
+    if system.data in ("video", "voxels"):
+        sample_moving(system, run, n, seed, out, overwrite, own or {})
         return
     one_each = out.endswith(("/", os.sep))
     path = (
@@ -166,7 +172,8 @@ def walk(
     for file, name in zip(paths, names, strict=True):
         gif = file.suffix.lower() == ".gif"
         values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
-        _wrote(save(file, values, columns=steps, frames=walking.frames(walked) if gif else None), asked=name)
+        frames = walking.frames(walked, system.data) if gif else None
+        _wrote(save(file, values, columns=steps, frames=frames, kind=system.data), asked=name)
 
 
 def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite: bool = False) -> None:
@@ -377,10 +384,11 @@ def export(run: str, to: str, overwrite: bool = False) -> None:
     print(f"wrote {genzoo.export(run, to, overwrite=overwrite)}")
 
 
-def show_data(spec: str, own: dict[str, Any], *, out: str, overwrite: bool, json: bool) -> None:
+def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite: bool, json: bool) -> None:
     """Say what is in a data set and draw a page of it: what `genzoo data show` does."""
     wanted = DataSettings(**check(DataSettings, {"data": spec, **own}, label="data"))
-    dataset = open_data(wanted, kind=_kind(spec))
+    kind = kind or _kind(spec)
+    dataset = open_data(wanted, kind=kind)
     told = describe(dataset)
     if json:
         print(jsonlib.dumps(told, indent=2, default=str))
@@ -398,7 +406,8 @@ def show_data(spec: str, own: dict[str, Any], *, out: str, overwrite: bool, json
         if out
         else free(f"{name}.png", overwrite=overwrite)
     )
-    _wrote(save_png(path, contact_sheet(dataset)), asked=out)
+    page = contact_sheet(dataset, 16 if kind in ("video", "voxels") else 32)
+    _wrote(save_png(path, picture(page, kind=kind)), asked=out)
 
 
 def _kind(spec: str) -> str:
@@ -409,6 +418,10 @@ def _kind(spec: str) -> str:
     names = [folder.name] if folder.is_file() else [p.name for p in folder.rglob("*")] if folder.is_dir() else []
     if any(n.lower().endswith(HEARD) for n in names) and not any(n.lower().endswith(SEEN) for n in names):
         return "audio"
+    if spec.lower().replace("_", "-") in MOVING or any(n.lower().endswith(FILMS) for n in names):
+        return "video"
+    if any(n.lower().endswith(SHAPES) for n in names):
+        return "voxels"
     inside = {p.name.lower() for p in folder.iterdir()} if folder.is_dir() else set()
     if "," in spec or {"traina", "trainb"} <= inside:
         return "unpaired"

@@ -91,8 +91,18 @@ def scatter(
     return canvas
 
 
-def picture(samples: Tensor, *, columns: int | None = None) -> np.ndarray:
-    """The picture of any kind of sample: a grid of images, spectrograms of sounds, a scatter of two-dimensional points."""
+def picture(samples: Tensor, *, columns: int | None = None, kind: str = "image") -> np.ndarray:
+    """The picture of any kind of sample: images, spectrograms of sounds, a scatter of points, frames of clips, views of voxels.
+
+    Args:
+        samples: Examples in [-1, 1], [N, ...].
+        columns: Examples in a row.
+        kind: The kind of data that a system declares; gray clips and voxels look alike without it.
+    """
+    if samples.ndim == 5:
+        from genzoo.core import motion, turntable
+
+        return (turntable.views if kind == "voxels" else motion.strips)(samples, columns=columns)
     if samples.ndim == 3:
         from genzoo.core.sound import panels
 
@@ -122,14 +132,16 @@ def save_png(path: str | os.PathLike[str], pixels: np.ndarray | Tensor) -> Path:
     return write_atomic(path, buffer.getvalue())
 
 
-def save_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray | Path], *, milliseconds: int = 150) -> Path:
-    """Save pictures (arrays or PNG paths) of one size as an endless GIF; the last frame stays longer."""
+def save_gif(
+    path: str | os.PathLike[str], frames: Sequence[np.ndarray | Path], *, milliseconds: int = 150, rest: int = 8
+) -> Path:
+    """Save pictures (arrays or PNG paths) of one size as an endless GIF; the last frame stays `rest` times as long."""
     images = [
         Image.open(f).convert("RGB") if isinstance(f, Path) else Image.fromarray(f).convert("RGB") for f in frames
     ]
     if not images:
         raise ValueError("a GIF needs at least one frame")
-    durations = [milliseconds] * (len(images) - 1) + [milliseconds * 8]
+    durations = [milliseconds] * (len(images) - 1) + [milliseconds * rest]
     buffer = io.BytesIO()
     images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)
     return write_atomic(path, buffer.getvalue())

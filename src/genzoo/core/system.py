@@ -24,8 +24,9 @@ from genzoo.core.inputs import check_label
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
 classes are int64 [B] under "label"; captions are int64 [B, L] under "caption", numbers of words (`genzoo.core.words`);
-two-dimensional points are float32 [B, D] under "points";
-sounds are float32 [B, 1, T] in [-1, 1] under "audio"."""
+two-dimensional points are float32 [B, D] under "points"; sounds are float32 [B, 1, T] in [-1, 1] under "audio";
+clips are float32 [B, C, T, H, W] in [-1, 1] under "video";
+shapes are float32 [B, 1, D, H, W] under "voxels", 1 where occupied and -1 where empty (H points upwards)."""
 
 Logs = dict[str, Tensor]
 """Named scalars of one step, detached, still on the device (the trainer reads them only when it logs)."""
@@ -52,7 +53,7 @@ class System(nn.Module):
     configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
     ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
     pixel: 256, or 2 when binarised), `words` (vocabulary of the captions, empty without them);
-    for sound `shape` ((1, T)), `classes` and `rate` (samples per second).
+    for sound `shape` ((1, T)), `classes` and `rate` (samples per second); for clips `shape` is (C, T, H, W), for voxels (1, D, H, W).
     """
 
     paper: ClassVar[str] = ""
@@ -131,7 +132,8 @@ class Samples(Protocol):
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Return `n` samples, float32 [n, C, H, W] in [-1, 1] (points: [n, D]; sounds: [n, 1, T]), all randomness from `generator`.
 
-        Further keyword arguments of a system's `sample` (temperature, label ...) become options of `genzoo sample`.
+        Clips are [n, C, T, H, W], voxels [n, 1, D, H, W] from -1, empty, to 1, occupied. Further keyword arguments of a system's
+        `sample` (temperature, label ...) become options of `genzoo sample`.
         """
 
 
@@ -228,6 +230,18 @@ class Completes(Protocol):
 
 
 @runtime_checkable
+class Animates(Protocol):
+    """Goes on from a still image: the clip that begins with it."""
+
+    def animate(self, first: Tensor) -> Tensor:
+        """Return clips [B, C, T, H, W] in [-1, 1] that begin with the images `first` [B, C, H, W], deterministically.
+
+        Raises:
+            UserError: The system was trained without first frames.
+        """
+
+
+@runtime_checkable
 class Inverts(Protocol):
     """Is an invertible map of the data, whose conditioning can be told."""
 
@@ -310,6 +324,7 @@ CAPABILITIES: dict[str, type] = {
     "encodes": Encodes,
     "translates": Translates,
     "completes": Completes,
+    "animates": Animates,
     "inverts": Inverts,
     "codes": Codes,
     "tokenizes": Tokenizes,

@@ -12,7 +12,7 @@ from genzoo.core.errors import UserError
 from genzoo.data.build import bernoulli
 from genzoo.data.dataset import Dataset
 
-_IMAGES = ("image", "a", "b")
+_IMAGES = ("image", "a", "b", "video", "voxels")
 
 
 class Batches:
@@ -47,7 +47,7 @@ class Batches:
         return -(-len(self.dataset) // self.batch)
 
     def at(self, step: int) -> dict[str, Tensor]:
-        """This rank's share of the batch of `step`: uint8 images, int16 sounds, int64 labels, float32 points.
+        """This rank's share of the batch of `step`: uint8 images (clips, voxels), int16 sounds, int64 labels, float32 points.
 
         With captions, "index" int64 is the number of the example, and "caption" int64 [b, L] one of its captions in numbers of words,
         drawn anew every time.
@@ -127,7 +127,7 @@ class Batches:
 def to_float(
     batch: dict[str, Tensor], device: torch.device | str, memory_format: torch.memory_format | None = None
 ) -> dict[str, Tensor]:
-    """Move a batch to a device; images become float32 in [-1, 1]: level / 127.5 - 1, whose end points are exact.
+    """Move a batch to a device; images, clips and voxels become float32 in [-1, 1]: level / 127.5 - 1, whose end points are exact.
 
     Sounds, int16, are divided by 32768.
     """

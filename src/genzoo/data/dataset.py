@@ -20,7 +20,7 @@ class Dataset:
 
     Args:
         fields: "image" (or "a" and "b") uint8 [N, C, H, W]; "label" int64 [N]; "points" float32 [N, D]; "audio" int16
-            [N, 1, T].
+            [N, 1, T]; "video" uint8 [N, C, T, H, W]; "voxels" uint8 [N, 1, D, H, W], 0 and 255.
         name: What it is called.
         split: train or test.
         digest: Hex digest of content and settings.
@@ -70,7 +70,7 @@ class Dataset:
 
     def facts(self) -> dict[str, Any]:
         """What a system's constructor asks of the data: shape, classes, levels, words; of sound shape, classes, rate."""
-        main = next(self.fields[f] for f in ("image", "a", "points", "audio") if f in self.fields)
+        main = next(self.fields[f] for f in ("image", "a", "points", "audio", "video", "voxels") if f in self.fields)
         shape = tuple(main.shape[1:])
         if self.rate is not None:
             return {"shape": shape, "classes": len(self.class_names), "rate": self.rate}
@@ -79,7 +79,7 @@ class Dataset:
         return {
             "shape": shape,
             "classes": len(self.class_names),
-            "levels": 256 if self.settings.binarize == "none" else 2,
+            "levels": 256 if self.settings.binarize == "none" and "voxels" not in self.fields else 2,
             **({"words": self.words} if self.words else {}),
         }
 
@@ -107,12 +107,15 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def contact_sheet(dataset: Dataset, n: int = 32) -> Tensor:
-    """The first `n` examples, float32 in [-1, 1] [n, C, H, W]; sides A and B alternate; points [n, D], sounds [n, 1, T]."""
+    """The first `n` examples, float32 in [-1, 1] [n, C, H, W]; sides A and B alternate; points [n, D], sounds [n, 1, T].
+
+    Clips are [n, C, T, H, W], voxels [n, 1, D, H, W].
+    """
     if "audio" in dataset.fields:
         return torch.from_numpy(np.array(dataset.fields["audio"][:n])).float().div_(32768)
     if "points" in dataset.fields:
         return torch.from_numpy(np.array(dataset.fields["points"][:n]))
-    sides = [dataset.fields[f] for f in ("image", "a", "b") if f in dataset.fields]
+    sides = [dataset.fields[f] for f in ("image", "a", "b", "video", "voxels") if f in dataset.fields]
     each = [np.array(a[: -(-n // len(sides))]) for a in sides]
     shortest = min(len(a) for a in each)
     mixed = np.stack([a[:shortest] for a in each], 1).reshape(-1, *each[0].shape[1:])[:n]

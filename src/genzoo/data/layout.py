@@ -20,6 +20,8 @@ HOW_CAPTIONED = (
 )
 HOW = {"paired": HOW_PAIRED, "unpaired": HOW_UNPAIRED, "captioned": HOW_CAPTIONED}
 """How each structure is laid out, for the message to somebody whose data have another."""
+THINGS = {"audio": "sound", "video": "clip", "voxels": "shape"}
+"""What an example is called where it is no image."""
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 
 
@@ -39,13 +41,13 @@ class Item:
 
 
 def arrange(tree: Tree, structure: str, where: str, table: Table | None = None) -> Stock:
-    """Read the structure of `tree` ("image", "captioned", "paired", "unpaired" or "audio"); `table` has captions from elsewhere."""
+    """Read the structure of `tree` ("image", "captioned", "paired", "unpaired", "audio", "video" or "voxels"); `table`: captions from elsewhere."""
     stock = Stock({}, left=list(tree.left))
     tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in TABLES]
     captions = read_captions(tree, tables, table, stock.left)
     items = _split(_strip([n for n in tree.names if n not in tables]), stock)
     if not items:
-        raise UserError(no_images(where, stock.left, what="sound" if structure == "audio" else "image"))
+        raise UserError(no_images(where, stock.left, what=THINGS.get(structure, "image")))
     if structure in ("paired", "unpaired"):
         return _sides(tree, items, structure, where, stock)
     for split in dict.fromkeys(i.split for i in items):

@@ -23,14 +23,17 @@ from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
 from genzoo.data.embedded import Embedded
 from genzoo.data.hub import Hub
-from genzoo.data.names import DRAWN, EMBEDDED, POINTS, STANDARD, available
+from genzoo.data.moving import Moving
+from genzoo.data.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD, available
 from genzoo.data.settings import DataSettings
 from genzoo.data.shapes import Shapes
 from genzoo.data.standard import Standard
 from genzoo.data.stock import FilePictures, Source, Stock
 from genzoo.data.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
+from genzoo.data.video import open_video
+from genzoo.data.voxels import voxel_entry
 
-KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio")
+KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}
 CODE = 1
 """Raised when the same source would be decoded to something else."""
@@ -43,8 +46,8 @@ def open_data(
 
     Args:
         settings: Which data, in what form.
-        kind: What a system trains on: image | labelled | captioned | paired | unpaired | points | exemplar | audio. Points are
-            also taken for image.
+        kind: What a system trains on: image | labelled | captioned | paired | unpaired | points | exemplar | audio |
+            video | voxels. Points are also taken for image.
         split: train or test.
         seed: Seed that point sets are drawn from. Splits and `limit` do not depend on it.
         quiet: Say nothing on stderr.
@@ -60,6 +63,8 @@ def open_data(
         raise UserError(f"split={split} is not known; give train or test")
     if settings.seconds is not None and kind != "audio":
         raise UserError(f"seconds= is the length of a window of sound; this system takes {kind} data")
+    if kind != "video" and (settings.frames, settings.stride, settings.hop) != (None, 1, None):
+        raise UserError(f"frames=, stride= and hop= are for video; this system takes {kind} data")
     if settings.data in POINTS:
         return _toy(settings, kind, split, seed)
     source = find(settings.data, kind, quiet=quiet)
@@ -72,6 +77,10 @@ def open_data(
             if not isinstance(source, (Files, OneImage)):
                 raise UserError(f"{settings.data} holds no sound; give a folder, an archive or a file of WAV or FLAC")
             return _said(open_audio(source, settings, split, quiet=quiet), split, quiet)
+        if kind == "video":
+            return _said(open_video(source, settings, split, quiet=quiet), split, quiet)
+        if kind == "voxels":
+            return _voxels(source, settings, split, quiet)
         if isinstance(source, ArrayFile) and kind in ("points", "image"):
             found = source.points()
             if found is not None:
@@ -107,6 +116,10 @@ class Files:
             else:
                 self._tree = TarTree(self.path, cache_root() / "data")
         return self._tree
+
+    def open_tree(self) -> Tree:
+        """The files below it."""
+        return self._open()
 
     def identity(self) -> list[object]:
         """Names, sizes and times for a folder; size and time of an archive."""
@@ -144,10 +157,13 @@ class OneImage:
         return stamp(self.path)
 
     def stock(self, structure: str) -> Stock:
-        """One picture, or one sound."""
+        """One picture, sound, clip or shape."""
         if structure not in ("image", "audio"):
             raise UserError(f"{self.path} is one file, not {structure} data; {layout.HOW[structure]}")
         return Stock({("image", ""): FilePictures(self, [self.name])})
+
+    def open_tree(self) -> None:
+        """It has none."""
 
     def open(self, name: str) -> BinaryIO:
         """Open it."""
@@ -214,6 +230,9 @@ def find(text: str, kind: str, *, quiet: bool = False) -> Source:
         return Embedded(key)
     if key in DRAWN:
         return Shapes()
+    if key in MOVING:
+        digits = Embedded("digits") if key == "moving-digits" else Standard("mnist", cache_root(), quiet=quiet)
+        return Moving(key, digits)
     if key in STANDARD:
         return Standard(key, cache_root(), quiet=quiet)
     if not path.exists() and os.environ.get("GENZOO_DATA"):
@@ -292,6 +311,20 @@ def _speak(dataset: Dataset, captions: list[str], rows: range | np.ndarray, trai
     dataset.captions = [t[0] if t else "" for t in dataset.texts]
     dataset.words = vocabulary(line for i in training for line in captions[i].split("\n"))
     dataset.sentences = Sentences.of(dataset.texts, dataset.words)
+
+
+def _voxels(source: Source, settings: DataSettings, split: str, quiet: bool) -> Dataset:
+    info, arrays, folder = voxel_entry(source, settings, quiet=quiet)
+    report = [(str(n), str(r)) for n, r in info["left"]]
+    dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
+    rows, other = _rows("voxels", info["sections"]["voxels"], settings, "voxels", split, dataset.notes)
+    dataset.sizes["voxels"] = {split: len(rows), "test" if split == "train" else "train": other}
+    dataset.fields["voxels"] = _take(arrays["voxels"], rows)
+    if info["class_names"]:
+        dataset.fields["label"] = np.array(_take(arrays["label"], rows))
+        dataset.class_names = list(info["class_names"])
+    dataset.digest = digest_of([info["digest"], split, settings.limit, settings.holdout, settings.flip])
+    return _said(dataset, split, quiet)
 
 
 def _take(array: np.ndarray, rows: range | np.ndarray) -> np.ndarray:

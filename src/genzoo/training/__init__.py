@@ -230,7 +230,8 @@ def _go(
     quiet: bool,
 ) -> Run:
     system = system.to(runtime.device)
-    if any(p.ndim == 4 for p in system.parameters()):
+    sides = {p.ndim for p in system.parameters()}
+    if 4 in sides and 5 not in sides:  # of three-dimensional filters the format has no meaning
         system = system.to(memory_format=torch.channels_last)
     runtime.same(system)
     dataset = prepared(system, dataset, runtime, quiet=quiet)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
+from genzoo.core.motion import PER_SECOND, frames
 from genzoo.core.pictures import grid, picture, save_gif, save_png, titled
 from genzoo.core.sound import save_wav
 from genzoo.core.system import Batch, Completes, Conditioned, Decodes, Encodes, Prompted, Samples, System, Translates
@@ -20,6 +21,9 @@ from genzoo.training.runtime import Runtime, untouched_randomness
 COUNT = 36
 FEW = 4
 """Samples in a picture where each takes long: grown pixel by pixel from an exemplar, or sounds."""
+SOME = 16
+"""Clips or shapes in a picture."""
+FEWER = {"exemplar": FEW, "audio": FEW, "video": SOME, "voxels": SOME}
 FRAMES = 60
 EACH = 8
 """Samples of one class, in a row."""
@@ -59,7 +63,7 @@ def rows_by_prompt(
 def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) -> np.ndarray | Tensor | None:
     """The picture that tells most of a system: samples, or inputs over their translations. None where it can show nothing yet.
 
-    Of a system for sound, the sounds themselves, [n, 1, T].
+    Of a system for sound or video, the sounds [n, 1, T] or clips [n, C, T, H, W] themselves.
     """
     was_training = system.training
     system.eval()
@@ -72,9 +76,9 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
             if takes_prompts(system) and "caption" in batch:
                 return _told(system, batch, seed)
             if isinstance(system, Samples):
-                count = FEW if system.data in ("exemplar", "audio") else COUNT
+                count = FEWER.get(system.data, COUNT)
                 drawn = system.sample(count, generator=generator).float()
-                return drawn.cpu() if system.data == "audio" else picture(drawn)
+                return drawn.cpu() if system.data in ("audio", "video") else picture(drawn, kind=system.data)
             if isinstance(system, Encodes) and isinstance(system, Decodes) and "image" in batch:
                 x = batch["image"][:16]
                 return grid(torch.cat([x, system.decode(system.encode(x)).float()]), columns=8)
@@ -109,7 +113,9 @@ def _translations(system: Translates, batch: Batch) -> list[Tensor]:
 
 
 def save_preview(folder: Path, step: int, shown: np.ndarray | Tensor, rate: int | None = None) -> Path:
-    """Write samples/step_*.png; of sounds [n, 1, T] with a `rate` also step_*.wav."""
+    """Write samples/step_*.png; of sounds [n, 1, T] with a `rate` also step_*.wav, of clips [n, C, T, H, W] also step_*.gif."""
+    if isinstance(shown, Tensor) and shown.ndim == 5:
+        save_gif(folder / f"step_{step:09d}.gif", frames(shown), milliseconds=1000 // PER_SECOND, rest=1)
     if isinstance(shown, Tensor) and rate:
         save_wav(folder / f"step_{step:09d}.wav", shown, rate)
     return save_png(folder / f"step_{step:09d}.png", shown)
@@ -123,11 +129,11 @@ def training_gif(folder: Path, to: Path) -> Path | None:
     chosen = [
         paths[round(i * (len(paths) - 1) / (min(len(paths), FRAMES) - 1))] for i in range(min(len(paths), FRAMES))
     ]
-    frames = []
+    shown = []
     for path in chosen:
         with Image.open(path) as image:
             small = image.convert("RGB")
             small.thumbnail((480, 480))
-            frames.append(np.asarray(small))
-    same = [f for f in frames if f.shape == frames[-1].shape]
+            shown.append(np.asarray(small))
+    same = [f for f in shown if f.shape == shown[-1].shape]
     return save_gif(to, same)

@@ -39,6 +39,7 @@ WORDS = {
     "prompted": "take prompts",
     "translates": "translate images",
     "completes": "complete images",
+    "animates": "animate images",
     "codes": "compress images",
     "tokenizes": "turn images into codes",
 }

@@ -91,7 +91,7 @@ def _decoded(system: System, starts: Tensor, stops: Tensor, steps: int, path: st
     return out.view(len(starts), steps, *out.shape[1:])
 
 
-def frames(rows: Tensor) -> list[np.ndarray]:
+def frames(rows: Tensor, kind: str = "image") -> list[np.ndarray]:
     """The pictures of a GIF: all rows walk at once and then go back, so that the GIF has no jump."""
     times = [*range(rows.shape[1]), *range(rows.shape[1] - 2, 0, -1)]
-    return [picture(rows[:, t]) for t in times]
+    return [picture(rows[:, t], kind=kind) for t in times]
