@@ -86,7 +86,7 @@ def translate_files(
     channels = channels_in(system, direction)
     fit = fitting_size(system, channels, direction)
 
-    window = getattr(system, "trained", {}).get("data", {}).get("window")
+    window = getattr(system, "trained", {}).get("data", {}).get("gray_window")
 
     def change(file: Path) -> Photo:
         photo = read_photo(file, channels)
