@@ -213,6 +213,36 @@ def test_sides_that_are_no_pairs_are_not_compared(runs):
     assert "results" not in found
 
 
+def test_the_command_takes_the_variant(runs, capsys, tmp_path):
+    from PIL import Image
+
+    from genzoo.cli.main import main
+
+    run = runs("pix2pix")
+    Image.new("L", (20, 17), 90).save(tmp_path / "a.png")
+    found = []
+    for words in ((), ("variant=1",), ("variant=1",), ("variant=2",)):
+        assert (
+            main(
+                [
+                    "translate",
+                    str(run.path),
+                    str(tmp_path / "a.png"),
+                    f"out={tmp_path / 'out'}",
+                    "overwrite=true",
+                    *words,
+                ]
+            )
+            == 0
+        )
+        found.append((tmp_path / "out" / "a.png").read_bytes())
+    assert found[1] == found[2]
+    assert len(set(found)) == 3
+    capsys.readouterr()
+    assert main(["translate", str(runs("cyclegan").path), str(tmp_path / "a.png"), "variant=1"]) == 2
+    assert "cyclegan has no option 'variant'" in capsys.readouterr().err
+
+
 def test_a_checkpoint_of_another_task_is_refused_by_name(runs, capsys, tmp_path):
     from genzoo.cli.main import main
 
