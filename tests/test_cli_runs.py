@@ -101,9 +101,9 @@ def test_translate_keeps_sizes_and_originals(name, runs, capsys, tmp_path):
     assert (folder / "a.png").read_bytes() == before, "an original is not replaced, whatever is asked"
     assert (folder / "a-2.png").exists()
     assert "no file or folder" in mistake(capsys, "translate", str(run.path), str(tmp_path / "phoots"))
-    assert "There are a2b and b2a" in mistake(
-        capsys, "translate", str(run.path), str(folder / "a.png"), "direction=ab2"
-    )
+    ways = genzoo.load(run.path).directions
+    there = "There are a2b and b2a" if len(ways) == 2 else "There is a2b"
+    assert there in mistake(capsys, "translate", str(run.path), str(folder / "a.png"), "direction=ab2")
     assert "is no usable image" in mistake(capsys, "translate", str(run.path), str(folder / "notes.txt"))
 
 

@@ -68,8 +68,9 @@ COMMANDS: dict[str, Command] = {
         Command(
             "translate",
             "map images of one domain to another",
-            "RUN IMAGE_OR_FOLDER [direction=a2b out=FOLDER]",
+            "RUN IMAGE_OR_FOLDER [direction=a2b out=FOLDER tile=512]",
             needs=("translates",),
+            own="translate",
         ),
         Command(
             "complete",

@@ -53,7 +53,8 @@ class System(nn.Module):
     configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
     ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
     pixel: 256, or 2 when binarised), `words` (vocabulary of the captions, empty without them);
-    for sound `shape` ((1, T)), `classes` and `rate` (samples per second); for clips `shape` is (C, T, H, W), for voxels (1, D, H, W).
+    for sound `shape` ((1, T)), `classes` and `rate` (samples per second); for clips `shape` is (C, T, H, W), for voxels (1, D, H, W);
+    for pairs `shape` (of side B), `inputs` (channels of side A) and `instances` (True where the last of them numbers objects).
     """
 
     paper: ClassVar[str] = ""
@@ -218,7 +219,10 @@ class Translates(Protocol):
     """Names of the maps: ("a2b", "b2a")."""
 
     def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
-        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width."""
+        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width.
+
+        Further keyword arguments (`variant`: which of several answers) become options of `genzoo translate`.
+        """
 
 
 @runtime_checkable

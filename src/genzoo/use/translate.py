@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,15 +16,22 @@ from genzoo.core.system import System
 from genzoo.use.files import Photo, change_files, change_photo, read_photo
 from genzoo.use.images import channels_in
 from genzoo.use.outputs import folder_for
-from genzoo.use.source import Source, name_of, open_system, require
+from genzoo.use.source import Source, name_of, open_system, options, require
 from genzoo.use.tiles import OVERLAP, TILE, tiled
+from genzoo.use.tiles import pixels as as_pixels
 
 Images = TypeVar("Images", Tensor, list[Tensor])
 
 
 @torch.no_grad()
 def translate(
-    source: Source, images: Images, direction: str | None = None, *, tile: int = TILE, overlap: int = OVERLAP
+    source: Source,
+    images: Images,
+    direction: str | None = None,
+    *,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    **own: Any,
 ) -> Images:
     """Return the translations of images in [-1, 1], of any height and width, each in the size it came in.
 
@@ -34,19 +41,21 @@ def translate(
         direction: One of the system's directions; its first when not given.
         tile: Side of the largest piece that is translated at once; larger images go tile by tile (see `genzoo.use.tiles`).
         overlap: Pixels that neighbouring tiles share.
+        own: Options of the system's own `translate`: variant ...
 
     Raises:
-        UserError: The system does not translate, or not in this direction.
+        UserError: The system does not translate, or not in this direction, or has no such option.
     """
     system = open_system(source)
     direction = _direction(system, direction)
+    given = options(system, "translate", own, verb="translate")
     if not len(images):
         return images
     fit = fitting_size(system, images[0].shape[0], direction)
     out = []
     for x in images:
         pixels = np.ascontiguousarray(x.float().cpu().permute(1, 2, 0).numpy())
-        y = _translated(system, pixels, direction, fit, tile, overlap)
+        y = _translated(system, pixels, direction, fit, tile, overlap, given)
         out.append(torch.from_numpy(np.ascontiguousarray(y.transpose(2, 0, 1))))
     return torch.stack(out) if isinstance(images, Tensor) else out
 
@@ -61,6 +70,7 @@ def translate_files(
     tile: int = TILE,
     overlap: int = OVERLAP,
     quiet: bool = True,
+    **own: Any,
 ) -> list[Path]:
     """Translate image files, each at its own size, with its transparency and depth (see `genzoo.use.files`); originals stay.
 
@@ -73,6 +83,7 @@ def translate_files(
         tile: Side of the largest piece that is translated at once.
         overlap: Pixels that neighbouring tiles share.
         quiet: Show no progress.
+        own: Options of the system's own `translate`.
 
     Returns:
         The files that were written.
@@ -82,16 +93,43 @@ def translate_files(
     """
     system = open_system(source)
     direction = _direction(system, direction)
+    given = options(system, "translate", own, verb="translate")
     channels = channels_in(system, direction)
     fit = fitting_size(system, channels, direction)
 
+    window = getattr(system, "trained", {}).get("data", {}).get("gray_window")
+
     def change(file: Path) -> Photo:
+        photo = read_photo(file, channels)
         return change_photo(
-            read_photo(file, channels), lambda pixels: _translated(system, pixels, direction, fit, tile, overlap)
+            photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given), window)
         )
 
     folder = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
     return change_files(images, folder, change, overwrite=overwrite, word="translating", quiet=quiet)
+
+
+def in_window(
+    change: Callable[[np.ndarray], np.ndarray], window: Sequence[float] | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What a system that was trained on a window of gray values makes of pixels: gray comes back in the values of the file.
+
+    Args:
+        change: From pixels [H, W, C] to pixels.
+        window: Gray values that are black and white to the system; None for the whole range.
+    """
+    if window is None:
+        return change
+    low, high = window
+
+    def changed(pixels: np.ndarray) -> np.ndarray:
+        y = change(((pixels.astype(np.float32) - low) / (high - low)).clip(0, 1) * 2 - 1)
+        if y.shape[2] != pixels.shape[2]:
+            return as_pixels(y, np.uint8)
+        top = np.iinfo(pixels.dtype).max
+        return np.rint(low + (y.astype(np.float64) + 1) / 2 * (high - low)).clip(0, top).astype(pixels.dtype)
+
+    return changed
 
 
 def _direction(system: System, direction: str | None) -> str:
@@ -110,11 +148,17 @@ def _direction(system: System, direction: str | None) -> str:
 
 
 def _translated(
-    system: System, pixels: np.ndarray, direction: str, fit: tuple[int, int], tile: int, overlap: int
+    system: System,
+    pixels: np.ndarray,
+    direction: str,
+    fit: tuple[int, int],
+    tile: int,
+    overlap: int,
+    own: dict[str, Any],
 ) -> np.ndarray:
     """Translate one image [H, W, C], enlarged by its own border to a size that the networks give back, and cut to its size again."""
     return tiled(
-        lambda x: system.translate(x, direction=direction),  # type: ignore[operator]
+        lambda x: system.translate(x, direction=direction, **own),  # type: ignore[operator]
         pixels, least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
     )  # fmt: skip
 
