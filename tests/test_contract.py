@@ -21,6 +21,7 @@ from genzoo.core.system import (
     Encodes,
     Fits,
     Prepares,
+    Restores,
     Samples,
     System,
     Tokenizes,
@@ -389,12 +390,16 @@ def build_again(system: System) -> System:
 def test_translation_keeps_height_and_width(name):
     system = ready(name)
     needs(system, Translates)
-    x = data_batch(system)
+    x, scale = data_batch(system), 1
+    if isinstance(system, Restores):
+        x, scale = system.degrade(x), system.scale
+        assert x.abs().max() <= 1
+        assert system.translate(x, direction=system.directions[0]).shape == data_batch(system).shape
     for direction in system.directions:
         y = system.translate(x, direction=direction)
-        assert y.shape[-2:] == x.shape[-2:]
+        assert y.shape[-2:] == (scale * x.shape[-2], scale * x.shape[-1])
         assert y.abs().max() <= 1
-    with pytest.raises(UserError, match="a2b"):
+    with pytest.raises(UserError, match=system.directions[0]):
         system.translate(x, direction="sideways")
 
 
@@ -409,7 +414,7 @@ def test_gray_colour_and_wide_data_are_taken_or_refused_with_the_sizes_that_work
     try:
         system = ready(name, shape=wanted)
     except UserError as error:
-        assert kind == "wide"
+        assert kind == "wide" or (kind == "gray" and "channels" in str(error))
         assert any(character.isdigit() for character in str(error)), "the message names sizes that work"
         return
     for output in outputs(system):

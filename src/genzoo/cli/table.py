@@ -71,6 +71,8 @@ COMMANDS: dict[str, Command] = {
             "RUN IMAGE_OR_FOLDER [direction=a2b out=FOLDER]",
             needs=("translates",),
         ),
+        Command("upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
+        Command("colorize", "colour gray photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
         Command(
             "complete",
             "fill in what is missing",

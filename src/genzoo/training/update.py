@@ -122,9 +122,8 @@ class Updater:
 
 
 def shared_buffers(system: nn.Module) -> list[Tensor]:
-    """Running statistics of batch normalisation: they average over ranks. Other buffers (pools) are each rank's own."""
-    norms = [m for m in system.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    return [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
+    """Running statistics (of batch normalisation, of colours): they average over ranks. Other buffers (pools) are each rank's own."""
+    return [b for name, b in system.named_buffers() if name.rpartition(".")[2].startswith("running_")]
 
 
 class Average:
