@@ -81,6 +81,10 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
 
     if system.data == "unpaired":
         return {"a": images(), "b": images()}
+    if system.data == "paired":
+        inputs = system.hparams.get("inputs") or shape[0]
+        a = torch.randint(0, 256, (n, inputs, *shape[1:]), generator=g).float() / 127.5 - 1
+        return {"a": a, "b": images()}
     return {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
 
 
@@ -107,6 +111,14 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
     if cls.data == "exemplar":
         Image.fromarray(images()[0]).save(folder / "exemplar.png")
         return DataSettings(data=str(folder / "exemplar.png"), size=(h, w))
+    if cls.data == "paired":
+        inputs = cls.tiny.get("inputs", c)
+        for side, channels in (("A", inputs), ("B", c)):
+            (folder / side).mkdir(exist_ok=True)
+            for i in range(n):
+                image = rng.integers(0, 256, (h, w, channels), dtype=np.uint8)
+                Image.fromarray(image[..., 0] if channels == 1 else image).save(folder / side / f"{i}.png")
+        return DataSettings(data=str(folder), size=(h, w))
     if cls.data == "unpaired":
         for side in ("A", "B"):
             (folder / f"train{side}").mkdir(exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,13 +12,10 @@ from torch import Tensor
 
 import genzoo
 from genzoo.cli.table import COMMANDS
-from genzoo.cli.text import columns
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_png
-from genzoo.core.schema import check
 from genzoo.core.sound import save_wav
 from genzoo.core.system import System, capabilities
-from genzoo.data import DataSettings, contact_sheet, describe, open_data
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
@@ -32,7 +28,6 @@ from genzoo.use.source import open_system, require
 from genzoo.use.tiles import OVERLAP, TILE, Overlap, Tile
 
 PICTURES = (".png", ".npy")
-HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
 SOUNDS = (".wav", ".png", ".npy")
 Few = Annotated[int, Field(ge=1, le=4096)]
 
@@ -369,64 +364,6 @@ def export(run: str, to: str, overwrite: bool = False) -> None:
         overwrite: Write into a folder that is not empty.
     """
     print(f"wrote {genzoo.export(run, to, overwrite=overwrite)}")
-
-
-def show_data(spec: str, own: dict[str, Any], *, out: str, overwrite: bool, json: bool) -> None:
-    """Say what is in a data set and draw a page of it: what `genzoo data show` does."""
-    wanted = DataSettings(**check(DataSettings, {"data": spec, **own}, label="data"))
-    dataset = open_data(wanted, kind=_kind(spec))
-    told = describe(dataset)
-    if json:
-        print(jsonlib.dumps(told, indent=2, default=str))
-        return
-    left = told.pop("left_out")
-    told["left_out"] = len(left)
-    print(columns((k.replace("_", " "), _flat(v)) for k, v in told.items() if v not in ([], {}, None)))
-    if left:
-        print(
-            "left out, and why:\n" + columns(left[:50]) + (f"\n  and {len(left) - 50} more" if len(left) > 50 else "")
-        )
-    name = Path(spec.split(",")[0].rstrip("/")).stem or "data"
-    path = (
-        target(Path(), out, f"{name}.png", suffixes=(".png",), overwrite=overwrite)
-        if out
-        else free(f"{name}.png", overwrite=overwrite)
-    )
-    _wrote(save_png(path, contact_sheet(dataset)), asked=out)
-
-
-def _kind(spec: str) -> str:
-    """What a folder's own subfolders, two sources, or the names of its files say of the kind of data."""
-    folder = Path(spec).expanduser()
-    if not folder.exists() and os.environ.get("GENZOO_DATA"):
-        folder = Path(os.environ["GENZOO_DATA"]).expanduser() / spec
-    names = [folder.name] if folder.is_file() else [p.name for p in folder.rglob("*")] if folder.is_dir() else []
-    if any(n.lower().endswith(HEARD) for n in names) and not any(n.lower().endswith(SEEN) for n in names):
-        return "audio"
-    inside = {p.name.lower() for p in folder.iterdir()} if folder.is_dir() else set()
-    if "," in spec or {"traina", "trainb"} <= inside:
-        return "unpaired"
-    return "paired" if {"a", "b"} <= inside else "image"
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{k} {_flat(v)}" if isinstance(v, dict) else f"{k}: {v:,}" for k, v in value.items())
-    return (
-        "x".join(map(str, value))
-        if isinstance(value, list) and all(isinstance(v, int) for v in value)
-        else _lines(value)
-    )
-
-
-def _lines(value: Any) -> str:
-    return (
-        "; ".join(map(str, value))
-        if isinstance(value, list)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
 
 
 def _from_data(system: System, data: str, n: int) -> Tensor:

@@ -49,7 +49,8 @@ class System(nn.Module):
     Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the
     configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
     ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
-    pixel: 256, or 2 when binarised); for sound `shape` ((1, T)), `classes` and `rate` (samples per second).
+    pixel: 256, or 2 when binarised); for sound `shape` ((1, T)), `classes` and `rate` (samples per second); for pairs
+    `shape` (of side B), `inputs` (channels of side A) and `instances` (True where the last of them numbers objects).
     """
 
     paper: ClassVar[str] = ""
@@ -199,7 +200,10 @@ class Translates(Protocol):
     """Names of the maps: ("a2b", "b2a")."""
 
     def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
-        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width (of `Restores` `scale` times as large)."""
+        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width (of `Restores` `scale` times as large).
+
+        Further keyword arguments (`variant`: which of several answers) become options of `genzoo translate`.
+        """
 
 
 @runtime_checkable

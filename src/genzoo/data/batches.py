@@ -118,7 +118,7 @@ def to_float(
 ) -> dict[str, Tensor]:
     """Move a batch to a device; images become float32 in [-1, 1]: level / 127.5 - 1, whose end points are exact.
 
-    Sounds, int16, are divided by 32768.
+    Images of 16 bits likewise; sounds, int16, are divided by 32768.
     """
     out = {}
     for name, value in batch.items():
@@ -126,6 +126,8 @@ def to_float(
         if moved.dtype == torch.uint8:
             layout = memory_format if memory_format is not None and moved.ndim == 4 else torch.preserve_format
             moved = moved.to(torch.float32, memory_format=layout).div_(127.5).sub_(1)
+        elif moved.dtype == torch.uint16:
+            moved = moved.to(torch.float32).div_(32767.5).sub_(1)
         elif moved.dtype == torch.int16:
             moved = moved.to(torch.float32).div_(32768)
         out[name] = moved

@@ -32,6 +32,7 @@ class Dataset:
         folder: The cache entry; None for points.
         paired: True where the i-th of "a" belongs to the i-th of "b".
         rate: Samples per second of sound.
+        instances: True where the last channel of "a" numbers instances.
     """
 
     fields: dict[str, np.ndarray]
@@ -47,6 +48,7 @@ class Dataset:
     folder: Path | None = None
     paired: bool = False
     rate: int | None = None
+    instances: bool = False
 
     def __len__(self) -> int:
         """Examples of the largest group."""
@@ -63,14 +65,17 @@ class Dataset:
 
     def facts(self) -> dict[str, Any]:
         """What a system's constructor asks of the data: shape, classes, levels; of sound shape, classes, rate."""
-        main = next(self.fields[f] for f in ("image", "a", "points", "audio") if f in self.fields)
+        order = ("b",) if self.paired else ("image", "a", "points", "audio")
+        main = next(self.fields[f] for f in order if f in self.fields)
         shape = tuple(main.shape[1:])
         if self.rate is not None:
             return {"shape": shape, "classes": len(self.class_names), "rate": self.rate}
         if self.settings.crop and len(shape) == 3:
             shape = (shape[0], self.settings.crop, self.settings.crop)
+        pairs = {"inputs": int(self.fields["a"].shape[1]), "instances": self.instances} if self.paired else {}
         return {
             "shape": shape,
+            **pairs,
             "classes": len(self.class_names),
             "levels": 256 if self.settings.binarize == "none" else 2,
         }
@@ -86,7 +91,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "split": dataset.split,
         "examples": dataset.sizes,
         "shape": list(facts["shape"]),
-        **{k: facts[k] for k in ("levels", "rate") if k in facts},
+        **{k: facts[k] for k in ("levels", "rate", "inputs", "instances") if k in facts},
         "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
         "captions": len(dataset.captions),
         "left_out": [list(item) for item in dataset.report],
@@ -102,8 +107,23 @@ def contact_sheet(dataset: Dataset, n: int = 32) -> Tensor:
         return torch.from_numpy(np.array(dataset.fields["audio"][:n])).float().div_(32768)
     if "points" in dataset.fields:
         return torch.from_numpy(np.array(dataset.fields["points"][:n]))
-    sides = [dataset.fields[f] for f in ("image", "a", "b") if f in dataset.fields]
+    sides = [shown(dataset, f) for f in ("image", "a", "b") if f in dataset.fields]
     each = [np.array(a[: -(-n // len(sides))]) for a in sides]
-    shortest = min(len(a) for a in each)
-    mixed = np.stack([a[:shortest] for a in each], 1).reshape(-1, *each[0].shape[1:])[:n]
-    return torch.from_numpy(mixed).float().div_(127.5).sub_(1)
+    shortest, channels = min(len(a) for a in each), max(a.shape[1] for a in each)
+    floats = [torch.from_numpy(a[:shortest]) for a in each]
+    floats = [(x if len(x) == 0 or x.shape[1] == channels else x.expand(-1, channels, -1, -1)) for x in floats]
+    return torch.stack(floats, 1).reshape(-1, channels, *each[0].shape[2:])[:n]
+
+
+def shown(dataset: Dataset, name: str, n: int = 32) -> np.ndarray:
+    """The first `n` images of a field as people see them, float32 [n, 1, 3 or 4, H, W] in [-1, 1].
+
+    Maps of numbers are spread over the gray values, and the channel of instances is left out; other numbers of channels show the first.
+    """
+    rows = np.array(dataset.fields[name][:n])
+    rows = rows[:, :-1] if dataset.instances and name == "a" else rows
+    top = 65535.0 if rows.dtype == np.uint16 else 255.0
+    if dataset.settings.label_maps and name == "a":
+        top = max(float(rows.max(initial=0)), 1.0)
+    rows = rows if rows.shape[1] in (1, 3, 4) else rows[:, :1]
+    return (rows.astype(np.float32) / top * 2 - 1).astype(np.float32)

@@ -22,6 +22,13 @@ class DataSettings:
         resize: How another shape is brought to size: cover scales and cuts the middle out, fit scales and pads with white,
             stretch ignores proportions.
         crop: Side of a square cut out at a random place for every batch (the middle one for evaluation).
+        layout: How pairs are stored: in folders A and B with equal names, or side by side in one image, A left (ab) or right (ba).
+        sides: Names of the folders that are sides A and B, below train/ and test/ where there are splits.
+        derive: Pairs from plain images, which become side B: A is their gray picture, their edges, the picture with its middle
+            masked, or a quarter of its resolution (low).
+        label_maps: Side A of pairs holds numbers of classes: one channel, palettes are not looked up, nothing is interpolated.
+        window: Gray values of the files that become black and white, such as 0,4095; what lies outside is cut off.
+        bits: 16 keeps 16 bits per gray pixel; for translation of gray images.
         flip: Mirror each image left-right with probability one half.
         binarize: Pixels to black and white: at the threshold 127.5, once at random by their gray level (static), or at
             random anew for every batch (dynamic).
@@ -35,6 +42,12 @@ class DataSettings:
     channels: Annotated[int, Field(ge=1, le=4)] | None = None
     resize: Literal["cover", "fit", "stretch"] = "cover"
     crop: Side | None = None
+    layout: Literal["folders", "ab", "ba"] = "folders"
+    sides: tuple[str, str] = ("A", "B")
+    derive: Literal["none", "gray", "edges", "masked", "low"] = "none"
+    label_maps: bool = False
+    window: tuple[float, float] | None = None
+    bits: Literal[8, 16] = 8
     flip: bool = False
     binarize: Literal["none", "threshold", "static", "dynamic"] = "none"
     seconds: Annotated[float, Field(gt=0, le=600)] | None = None

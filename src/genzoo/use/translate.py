@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from genzoo.use.images import channels_in
 from genzoo.use.outputs import folder_for
 from genzoo.use.source import Source, name_of, open_system, require
 from genzoo.use.tiles import OVERLAP, TILE, tiled
+from genzoo.use.tiles import pixels as as_pixels
 
 Images = TypeVar("Images", Tensor, list[Tensor])
 
@@ -96,9 +97,34 @@ def translated_photo(
     system: System, file: Path, channels: int, direction: str, fit: tuple[int, int], tile: int, overlap: int
 ) -> Photo:
     """Read an image file and translate it; arguments are as in `translate_files`, `fit` as from `fitting_size`."""
+    window = getattr(system, "trained", {}).get("data", {}).get("window")
+    photo = read_photo(file, channels)
     return change_photo(
-        read_photo(file, channels), lambda pixels: _translated(system, pixels, direction, fit, tile, overlap)
+        photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap), window)
     )
+
+
+def in_window(
+    change: Callable[[np.ndarray], np.ndarray], window: Sequence[float] | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What a system that was trained on a window of gray values makes of pixels: gray comes back in the values of the file.
+
+    Args:
+        change: From pixels [H, W, C] to pixels.
+        window: Gray values that are black and white to the system; None for the whole range.
+    """
+    if window is None:
+        return change
+    low, high = window
+
+    def changed(pixels: np.ndarray) -> np.ndarray:
+        y = change(((pixels.astype(np.float32) - low) / (high - low)).clip(0, 1) * 2 - 1)
+        if y.shape[2] != pixels.shape[2]:
+            return as_pixels(y, np.uint8)
+        top = np.iinfo(pixels.dtype).max
+        return np.rint(low + (y.astype(np.float64) + 1) / 2 * (high - low)).clip(0, top).astype(pixels.dtype)
+
+    return changed
 
 
 def _direction(system: System, direction: str | None) -> str:
