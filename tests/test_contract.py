@@ -24,6 +24,7 @@ from genzoo.core.system import (
     Fits,
     Prepares,
     Prompted,
+    Restores,
     Samples,
     System,
     Tokenizes,
@@ -431,12 +432,16 @@ def test_a_clip_goes_on_from_every_first_frame_or_says_why_not(name):
 def test_translation_keeps_height_and_width(name):
     system = ready(name)
     needs(system, Translates)
-    x = data_batch(system)
+    x, scale = data_batch(system), 1
+    if isinstance(system, Restores):
+        x, scale = system.degrade(x), system.scale
+        assert x.abs().max() <= 1
+        assert system.translate(x, direction=system.directions[0]).shape == data_batch(system).shape
     for direction in system.directions:
         y = system.translate(x, direction=direction)
-        assert y.shape[-2:] == x.shape[-2:]
+        assert y.shape[-2:] == (scale * x.shape[-2], scale * x.shape[-1])
         assert y.abs().max() <= 1
-    with pytest.raises(UserError, match="a2b"):
+    with pytest.raises(UserError, match=system.directions[0]):
         system.translate(x, direction="sideways")
 
 
@@ -453,7 +458,7 @@ def test_gray_colour_and_wide_data_are_taken_or_refused_with_the_sizes_that_work
     try:
         system = ready(name, shape=wanted)
     except UserError as error:
-        assert kind == "wide"
+        assert kind == "wide" or (kind == "gray" and "channels" in str(error))
         assert any(character.isdigit() for character in str(error)), "the message names sizes that work"
         return
     for output in outputs(system):

@@ -72,6 +72,8 @@ COMMANDS: dict[str, Command] = {
             needs=("translates",),
             own="translate",
         ),
+        Command("upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
+        Command("colorize", "colour gray photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
         Command(
             "complete",
             "fill in what is missing",

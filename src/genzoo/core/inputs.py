@@ -70,3 +70,16 @@ def check_words(words: Sequence[str], name: str) -> None:
         raise UserError(
             f"{name} needs captions: give images with captions.csv (columns file,caption) beside them, captions=FILE, or data=shapes"
         )
+
+
+def check_direction(direction: str, directions: tuple[str, ...]) -> None:
+    """Refuse a direction that a system does not translate in."""
+    if direction not in directions:
+        there = f"give {' or '.join(directions)}" if directions else "this model was trained on gray images"
+        raise UserError(f"direction={direction} is not possible; {there}")
+
+
+def check_something_known(known: Tensor) -> None:
+    """Refuse a mask that leaves nothing of an image to go by."""
+    if not bool(known.flatten(1).any(1).all()):
+        raise UserError("the mask covers the whole image; leave some of it, or take a system that draws samples")

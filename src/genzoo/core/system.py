@@ -219,10 +219,23 @@ class Translates(Protocol):
     """Names of the maps: ("a2b", "b2a")."""
 
     def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
-        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width.
+        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width (of `Restores` `scale` times as large).
 
         Further keyword arguments (`variant`: which of several answers) become options of `genzoo translate`.
         """
+
+
+@runtime_checkable
+class Restores(Protocol):
+    """Translates back what it has degraded itself: it learns from plain images."""
+
+    scale: int
+    """How many times as high and wide the restored image is."""
+    local: bool
+    """True where it is enough to see a neighbourhood: large images may then go tile by tile."""
+
+    def degrade(self, x: Tensor) -> Tensor:
+        """Return what `translate` would be given of images [B, C, H, W], without randomness: [B, C', H / scale, W / scale]."""
 
 
 @runtime_checkable
@@ -327,6 +340,7 @@ CAPABILITIES: dict[str, type] = {
     "decodes": Decodes,
     "encodes": Encodes,
     "translates": Translates,
+    "restores": Restores,
     "completes": Completes,
     "animates": Animates,
     "inverts": Inverts,

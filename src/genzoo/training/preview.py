@@ -14,7 +14,18 @@ from torch import Generator, Tensor
 from genzoo.core.motion import PER_SECOND, frames
 from genzoo.core.pictures import grid, picture, save_gif, save_png, titled
 from genzoo.core.sound import save_wav
-from genzoo.core.system import Batch, Completes, Conditioned, Decodes, Encodes, Prompted, Samples, System, Translates
+from genzoo.core.system import (
+    Batch,
+    Completes,
+    Conditioned,
+    Decodes,
+    Encodes,
+    Prompted,
+    Restores,
+    Samples,
+    System,
+    Translates,
+)
 from genzoo.core.words import to_text
 from genzoo.training.runtime import Runtime, untouched_randomness
 
@@ -69,6 +80,11 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
     system.eval()
     try:
         with untouched_randomness(runtime.device, seed) as generator, runtime.autocast():
+            if isinstance(system, Restores) and isinstance(system, Translates) and "image" in batch:
+                rows = _restorations(system, batch["image"][:8])
+                if isinstance(system, Completes):
+                    rows += _completion(system, batch["image"][:8], generator)[1:]
+                return grid(torch.cat(rows), columns=8)
             if isinstance(system, Translates):
                 return grid(torch.cat(_translations(system, batch)), columns=8)
             if takes_labels(system):
@@ -83,10 +99,7 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
                 x = batch["image"][:16]
                 return grid(torch.cat([x, system.decode(system.encode(x)).float()]), columns=8)
             if isinstance(system, Completes) and "image" in batch:
-                x = batch["image"][:8]
-                known = torch.ones_like(x[:, :1], dtype=torch.bool)
-                known[..., x.shape[-2] // 2 :, :] = False
-                return grid(torch.cat([x, system.complete(x, known, generator=generator).float()]), columns=8)
+                return grid(torch.cat(_completion(system, batch["image"][:8], generator)), columns=8)
     finally:
         system.train(was_training)
     return None
@@ -99,6 +112,25 @@ def _told(system: System, batch: Batch, seed: int) -> np.ndarray:
     captions = [c for c in dict.fromkeys(rows) if c.strip("? ")][:ROWS]
     drawn = rows_by_prompt(system, captions, lambda: torch.Generator(device).manual_seed(seed))
     return titled(drawn, captions)
+
+
+def _completion(system: Completes, x: Tensor, generator: Generator) -> list[Tensor]:
+    """Images, and the same with a central hole of half the sides filled in."""
+    known = torch.ones_like(x[:, :1], dtype=torch.bool)
+    h, w = x.shape[-2:]
+    known[..., h // 4 : h // 4 + h // 2, w // 4 : w // 4 + w // 2] = False
+    return [x, system.complete(x, known, generator=generator).float()]
+
+
+def _restorations(system: System, x: Tensor) -> list[Tensor]:
+    """Images, what they were degraded to (small ones with large pixels), and what the system makes of that."""
+    assert isinstance(system, Restores)
+    assert isinstance(system, Translates)
+    low = system.degrade(x)
+    large = low.repeat_interleave(system.scale, 2).repeat_interleave(system.scale, 3)
+    rows = [x, large.expand_as(x)] + [system.translate(low, direction=d).float() for d in system.directions]
+    missing = -len(x) % 8
+    return [torch.cat([r, torch.ones_like(r[:1]).expand(missing, -1, -1, -1)]) for r in rows] if missing else rows
 
 
 def _translations(system: Translates, batch: Batch) -> list[Tensor]:
