@@ -155,6 +155,13 @@ def _chunks(order: Sequence[int]) -> Iterator[Sequence[int]]:
         yield order[start : start + _CHUNK]
 
 
+def common_form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form:
+    """The form of all images of these shapes: as set, or what they have in common."""
+    height, width = _size(shapes, settings, notes)
+    channels = _channels(shapes, settings, notes)
+    return Form(height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window)
+
+
 def _forms(
     shapes: dict[tuple[str, str], list[Shape | Refused]], settings: DataSettings, stock: Stock, notes: list[str]
 ) -> dict[str, Form]:
