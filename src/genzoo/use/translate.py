@@ -97,10 +97,11 @@ def translate_files(
     channels = channels_in(system, direction)
     fit = fitting_size(system, channels, direction)
 
-    window = getattr(system, "trained", {}).get("data", {}).get("gray_window")
+    data = getattr(system, "trained", {}).get("data", {})
+    window, numbers = data.get("gray_window"), bool(data.get("label_maps")) and channels == 1
 
     def change(file: Path) -> Photo:
-        photo = read_photo(file, channels)
+        photo = read_photo(file, channels, numbers=numbers)
         return change_photo(
             photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given), window)
         )
@@ -175,7 +176,10 @@ def fitting_size(system: System, channels: int, direction: str) -> tuple[int, in
         # An odd number of multiples, so that no larger power of two passes for this one.
         side = multiple * (-(-16 // multiple) | 1)
         try:
-            y = system.translate(torch.zeros(1, channels, side, side, device=system.device), direction=direction)  # type: ignore[operator]
+            black = torch.full(
+                (1, channels, side, side), -1.0, device=system.device
+            )  # class 0, where numbers are taken
+            y = system.translate(black, direction=direction)  # type: ignore[operator]
         except (RuntimeError, ValueError):
             continue
         if y.shape[-2:] == (side, side):
