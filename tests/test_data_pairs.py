@@ -10,6 +10,7 @@ from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, contact_sheet, describe, to_float
 from genzoo.data.derive import derived
+from genzoo.use.translate import translate_files
 from tests.data_help import picture, read
 
 
@@ -46,7 +47,7 @@ def test_sides_may_have_other_names(folder):
     pairs(folder, 3, ("night",), "train", modes=("RGB",))
     train, test = (read(folder, kind="paired", sides=("sat", "map"), split=s) for s in ("train", "test"))
     assert (len(train), len(test)) == (4, 2)
-    assert any("not below SAT or MAP" in reason for _, reason in train.report)
+    assert any("not below sat or map" in reason for _, reason in train.report)
     assert len(read(folder, kind="unpaired", sides=("sat", "map"))) == 4
     with pytest.raises(UserError, match="no two sides: sat has images, roads has none"):
         read(folder, kind="paired", sides=("sat", "roads"))
@@ -203,6 +204,33 @@ def test_pix2pixhd_trains_on_labels_and_instances(folder, tmp_path):
     assert system.hparams["inputs"] == 2
 
 
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+def test_a_file_of_classes_is_translated_by_its_numbers_and_not_by_its_colours(folder, tmp_path):
+    maps(folder, 6)
+    for path in (folder / "instance").iterdir():
+        path.unlink()
+    keys = {"width": 8, "halvings": 1, "blocks": 1, "enhancer_blocks": 1, "layers": 1, "scales": 1, "coarse": 0.0}
+    run = genzoo.train(
+        "pix2pixhd",
+        str(folder),
+        size=16,
+        label_maps=True,
+        labels=4,
+        **keys,
+        steps=2,
+        batch=2,
+        runs=str(tmp_path),
+        quiet=True,
+    )
+    gray = Image.fromarray(np.asarray(Image.open(folder / "A" / "1.png")))
+    gray.save(tmp_path / "gray.png")
+    found = []
+    for file in (folder / "A" / "1.png", tmp_path / "gray.png"):
+        (path,) = translate_files(run.path, file, out=tmp_path / "out", overwrite=True)
+        found.append(array(path))
+    assert np.array_equal(*found), "a palette is a way to show classes, not what they are"
+
+
 # ---- sixteen bits ------------------------------------------------------------------------------------------------------------------
 
 
@@ -220,15 +248,15 @@ def test_sixteen_bits_keep_their_range_and_a_window_chooses_from_it(folder):
     assert floats["a"].dtype == torch.float32
     assert len(floats["a"].unique()) == len(np.unique(np.stack(everything)))
     assert floats["a"].abs().max() <= 1
-    windowed = read(folder, kind="paired", holdout=0, bits=16, window=(1000, 2000)).fields["a"]
+    windowed = read(folder, kind="paired", holdout=0, bits=16, gray_window=(1000, 2000)).fields["a"]
     for x in windowed:
         expected = [np.rint(((y.astype(float) - 1000) / 1000).clip(0, 1) * 65535) for y in everything]
         assert any(np.abs(x[0].astype(float) - e).max() <= 1 for e in expected)
-    eight = read(folder, kind="paired", holdout=0, window=(1000, 2000)).fields["a"]
+    eight = read(folder, kind="paired", holdout=0, gray_window=(1000, 2000)).fields["a"]
     assert eight.dtype == np.uint8
     assert contact_sheet(dataset).abs().max() <= 1
     with pytest.raises(UserError, match="darker value first"):
-        read(folder, kind="paired", window=(5, 5))
+        read(folder, kind="paired", gray_window=(5, 5))
     with pytest.raises(UserError, match="bits= is for paired and unpaired"):
         read(folder, kind="image", bits=16)
 
@@ -243,7 +271,7 @@ def test_a_model_of_sixteen_bits_gives_sixteen_bits_back(folder, tmp_path, capsy
         "pix2pix",
         str(folder),
         bits=16,
-        window=(500, 3000),
+        gray_window=(500, 3000),
         width=4,
         depth=3,
         layers=1,
@@ -308,7 +336,7 @@ def test_a_crop_larger_than_the_images_is_refused(folder):
         ({"derive": "gray"}, "unpaired", "derive= is for paired data"),
         ({"layout": "ab"}, "image", "layout= is for paired data"),
         ({"derive": "gray", "layout": "ab"}, "paired", "leave out layout="),
-        ({"window": (0, 10), "channels": 3}, "paired", "channels=1 makes all gray"),
+        ({"gray_window": (0, 10), "channels": 3}, "paired", "channels=1 makes all gray"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(folder, keys, kind, words):

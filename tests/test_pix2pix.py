@@ -173,3 +173,80 @@ def test_images_of_any_size_and_other_channels_are_translated():
     assert genzoo.translate(system, x).shape == (4, 3, 16, 16)
     with pytest.raises(UserError, match="3 channels"):
         genzoo.translate(system, [torch.zeros(3, 20, 20)])
+
+
+# ---- results -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_evaluation_measures_pairs_and_writes_a_page_that_sorts(runs):
+    import re
+
+    from genzoo.metrics.similarity import psnr
+    from genzoo.use.images import first_batch, open_for
+
+    run = runs("pix2pix")
+    found = genzoo.evaluate(run)
+    system = genzoo.load(run.path)
+    data = open_for(system)
+    batch = first_batch(system, data, len(data))
+    values = psnr(system.translate(batch["a"]), batch["b"], data_range=2)
+    record = found["measures"]["translation PSNR"]
+    assert record["value"] == pytest.approx(values.mean().item(), rel=1e-5)
+    assert record["n"] == len(data)
+    assert set(found["measures"]) == {f"translation {m}" for m in ("PSNR", "SSIM", "L1")}
+    assert "LPIPS needs 31 pixels; these images are 16x16" in found["not_measured"]["lpips"]
+    page = (run.path / "results.html").read_text()
+    assert "script" not in page
+    assert page.count("<figure>") == 3 * len(data)
+    for file in re.findall(r'src="([^"]+)"', page):
+        assert (run.path / file).is_file()
+    places = [int(v) for v in re.findall(r"--psnr:(\d+);", page)]
+    best = sorted(range(len(data)), key=lambda i: -values[i])
+    assert [best.index(i) for i in range(len(data))] == places
+    assert "order: var(--psnr-worst)" in page
+    assert "LPIPS is not measured" in page
+
+
+def test_sides_that_are_no_pairs_are_not_compared(runs):
+    found = genzoo.evaluate(runs("cyclegan"))
+    assert "no pairs" in found["not_measured"]["pairs"]
+    assert "results" not in found
+
+
+def test_the_command_takes_the_variant(runs, capsys, tmp_path):
+    from PIL import Image
+
+    from genzoo.cli.main import main
+
+    run = runs("pix2pix")
+    Image.new("L", (20, 17), 90).save(tmp_path / "a.png")
+    found = []
+    for words in ((), ("variant=1",), ("variant=1",), ("variant=2",)):
+        assert (
+            main(
+                [
+                    "translate",
+                    str(run.path),
+                    str(tmp_path / "a.png"),
+                    f"out={tmp_path / 'out'}",
+                    "overwrite=true",
+                    *words,
+                ]
+            )
+            == 0
+        )
+        found.append((tmp_path / "out" / "a.png").read_bytes())
+    assert found[1] == found[2]
+    assert len(set(found)) == 3
+    capsys.readouterr()
+    assert main(["translate", str(runs("cyclegan").path), str(tmp_path / "a.png"), "variant=1"]) == 2
+    assert "cyclegan has no option 'variant'" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_task_is_refused_by_name(runs, capsys, tmp_path):
+    from genzoo.cli.main import main
+
+    assert main(["translate", str(runs("gaussian").path), str(tmp_path)]) == 2
+    assert "gaussian cannot translate images; it can" in capsys.readouterr().err
+    assert main(["complete", str(runs("pix2pix").path)]) == 2
+    assert "pix2pix cannot complete images; it can translate images" in capsys.readouterr().err

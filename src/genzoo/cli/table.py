@@ -68,8 +68,9 @@ COMMANDS: dict[str, Command] = {
         Command(
             "translate",
             "map images of one domain to another",
-            "RUN IMAGE_OR_FOLDER [direction=a2b out=FOLDER]",
+            "RUN IMAGE_OR_FOLDER [direction=a2b out=FOLDER tile=512]",
             needs=("translates",),
+            own="translate",
         ),
         Command("upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
         Command("colorize", "colour gray photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),

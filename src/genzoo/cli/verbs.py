@@ -240,6 +240,7 @@ def translate(
     overwrite: bool = False,
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
+    own: dict[str, Any] | None = None,
 ) -> None:
     """Map images of one domain to another, each at its own size. Originals are never touched.
 
@@ -251,10 +252,12 @@ def translate(
         overwrite: Replace results of an earlier call; an original is not replaced even then.
         tile: Side in pixels of the largest piece that is translated at once; larger images go tile by tile.
         overlap: Pixels that neighbouring tiles share, over which one fades into the next.
+        own: Options of the system's own translation.
     """
     written = translating.translate_files(
-        run, images, direction or None, out=out or None, overwrite=overwrite, tile=tile, overlap=overlap, quiet=False
-    )
+        run, images, direction or None, out=out or None, overwrite=overwrite, tile=tile, overlap=overlap, quiet=False,
+        **(own or {}),
+    )  # fmt: skip
     if Path(images).expanduser().is_file():
         _wrote(written[0], asked="")
     else:

@@ -171,12 +171,16 @@ def _forms(
             forms[name] = Form(height, width, 1, settings.resize, kind)
         elif stock.paired:
             channels = _channels(found, settings, notes, f"side {name.upper()}: ")
-            forms[name] = Form(height, width, channels, settings.resize, bits=settings.bits, window=settings.window)
+            forms[name] = Form(
+                height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window
+            )
         elif forms:
             forms[name] = next(iter(forms.values()))
         else:
             channels = _channels(everything, settings, notes)
-            forms[name] = Form(height, width, channels, settings.resize, bits=settings.bits, window=settings.window)
+            forms[name] = Form(
+                height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window
+            )
     return forms
 
 
@@ -214,8 +218,8 @@ def _channels(shapes: list[Shape], settings: DataSettings, notes: list[str], whe
     channels = settings.channels or (1 if gray == len(shapes) else 3)
     if settings.channels is None and 0 < gray < len(shapes):
         notes.append(f"{where}3 channels chosen ({gray} of {len(shapes)} images are gray); channels=1 makes all gray")
-    if (settings.bits == 16 or settings.window) and channels != 1:
-        raise UserError("bits=16 and window= are for gray images; these have colours: channels=1 makes all gray")
+    if (settings.bits == 16 or settings.gray_window) and channels != 1:
+        raise UserError("bits=16 and gray_window= are for gray images; these have colours: channels=1 makes all gray")
     return channels
 
 

@@ -196,7 +196,7 @@ def _numbers(image: Image.Image, form: Form) -> np.ndarray:
 def _windowed(image: Image.Image, form: Form) -> np.ndarray:
     """Gray values between the ends of the window as uint8 or uint16 [1, H, W]."""
     if image.mode == "F" and form.window is None:
-        raise Refused("32-bit float pixels have no stated range; give window=")
+        raise Refused("32-bit float pixels have no stated range; give gray_window=")
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         values, whole = np.asarray(image).astype(np.float32), (0.0, 65535.0)
     else:

@@ -53,7 +53,7 @@ def arrange(tree: Tree, structure: str, where: str, sides: tuple[str, str] = ("A
     if not items:
         raise UserError(no_images(where, stock.left, what="sound" if structure == "audio" else "image"))
     if structure in ("paired", "unpaired"):
-        return _sides(tree, items, structure, where, stock, names)
+        return _sides(tree, items, structure, where, stock, sides)
     for split in dict.fromkeys(i.split for i in items):
         chosen = [i for i in items if i.split == split]
         if structure == "captioned":
@@ -137,16 +137,22 @@ def _classes(items: list[Item], stock: Stock) -> None:
 
 def _sides(tree: Tree, items: list[Item], structure: str, where: str, stock: Stock, names: tuple[str, str]) -> Stock:
     """Two domains: subfolders A and B, and for pairs perhaps one of instance maps."""
-    fields = dict(zip(names, "ab", strict=True)) | (
+    fields = dict(zip((n.lower() for n in names), "ab", strict=True)) | (
         dict.fromkeys(_INSTANCES, "instance") if structure == "paired" else {}
     )
     sides: dict[tuple[str, str], list[Item]] = {}
+    other = Counter[str]()
     for i in items:
         side = fields.get(i.parts[0].lower()) if len(i.parts) > 1 else None
         if side:
             sides.setdefault((side, i.split), []).append(i)
+        elif len(i.parts) > 1:
+            other[i.name[: -len("/".join(i.parts[1:]))]] += 1
         else:
-            stock.left.append((i.name, f"not below {names[0].upper()} or {names[1].upper()}"))
+            stock.left.append((i.name, f"not below {names[0]} or {names[1]}"))
+    stock.left += [
+        (folder, f"{n} file{'s' * (n > 1)} not below {names[0]} or {names[1]}") for folder, n in other.items()
+    ]
     splits = [s for s in ("train", "test", "") if ("a", s) in sides and ("b", s) in sides]
     if not splits or (len(splits) == 1 and splits[0] == "test"):
         there = {side for side, _ in sides if side != "instance"}
@@ -161,7 +167,7 @@ def _sides(tree: Tree, items: list[Item], structure: str, where: str, stock: Sto
             stock.pictures[side, split] = FilePictures(tree, [i.name for i in members])
         return stock
     stock.paired = True
-    told = {"a": names[0].upper(), "b": names[1].upper(), "instance": "the folder of instances"}
+    told = {"a": names[0], "b": names[1], "instance": "the folder of instances"}
     known = [f for f in ("a", "b", "instance") if any(side == f for side, _ in sides)]
     for split in splits:
         files = {f: {_stem(i): i.name for i in sides.get((f, split), [])} for f in known}

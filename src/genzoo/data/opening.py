@@ -216,7 +216,7 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
         "layout": halves,
         "sides": settings.sides,
         "label_maps": settings.label_maps,
-        "window": settings.window,
+        "gray_window": settings.gray_window,
         "bits": settings.bits,
     }
     baked |= {k: v for k, v in told.items() if v != getattr(plain, k)}

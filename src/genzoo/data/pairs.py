@@ -126,7 +126,9 @@ def check_sides(settings: DataSettings, kind: str) -> None:
         raise UserError(
             f"derive={settings.derive} makes pairs of plain images; leave out layout=, label_maps= and bits="
         )
-    if settings.window is not None and settings.window[0] >= settings.window[1]:
-        raise UserError(f"window={settings.window[0]:g},{settings.window[1]:g} is empty; give the darker value first")
+    if settings.gray_window is not None and settings.gray_window[0] >= settings.gray_window[1]:
+        raise UserError(
+            f"gray_window={settings.gray_window[0]:g},{settings.gray_window[1]:g} is empty; give the darker value first"
+        )
     if settings.bits == 16 and settings.binarize != "none":
         raise UserError("bits=16 and binarize= contradict each other")

@@ -27,7 +27,7 @@ class DataSettings:
         derive: Pairs from plain images, which become side B: A is their gray picture, their edges, the picture with its middle
             masked, or a quarter of its resolution (low).
         label_maps: Side A of pairs holds numbers of classes: one channel, palettes are not looked up, nothing is interpolated.
-        window: Gray values of the files that become black and white, such as 0,4095; what lies outside is cut off.
+        gray_window: Gray values of the files that become black and white, such as 0,4095; what lies outside is cut off.
         bits: 16 keeps 16 bits per gray pixel; for translation of gray images.
         flip: Mirror each image left-right with probability one half.
         binarize: Pixels to black and white: at the threshold 127.5, once at random by their gray level (static), or at
@@ -46,7 +46,7 @@ class DataSettings:
     sides: tuple[str, str] = ("A", "B")
     derive: Literal["none", "gray", "edges", "masked", "low"] = "none"
     label_maps: bool = False
-    window: tuple[float, float] | None = None
+    gray_window: tuple[float, float] | None = None
     bits: Literal[8, 16] = 8
     flip: bool = False
     binarize: Literal["none", "threshold", "static", "dynamic"] = "none"

@@ -93,7 +93,8 @@ def _translations(system: Translates, batch: Batch) -> list[Tensor]:
     rows: list[Tensor] = []
     for direction in system.directions:
         x = batch[direction.split("2")[0]][:8]
-        rows += [x, system.translate(x, direction=direction).float()]
+        # Of maps of numbers, and of more channels than a picture has, the first channel is shown.
+        rows += [x if x.shape[1] in (1, 3, 4) else x[:, :1], system.translate(x, direction=direction).float()]
         if len(x) < 8:
             rows[-2:] = [torch.cat([r, torch.ones_like(r[:1]).expand(8 - len(r), *r.shape[1:])]) for r in rows[-2:]]
     channels = max(r.shape[1] for r in rows)

@@ -36,6 +36,7 @@ from genzoo.use.pace import (
     seconds_per_score,
     words,
 )
+from genzoo.use.results import write_results
 from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
 
@@ -76,8 +77,8 @@ def evaluate(
 
     Returns:
         system, data, n and seed; measures: name -> record (see `genzoo.metrics.records.Record`); not_measured: name -> why;
-        pictures: name -> file; written: the metrics.json that keeps them; page. A system in memory is only measured, unless `out` is
-        given.
+        pictures: name -> file; results: the page of pairs, for a translator; written: the metrics.json that keeps them; page. A system
+        in memory is only measured, unless `out` is given.
 
     Raises:
         UserError: There is no such run, data, measure or extractor; `n` is less than 2; or a measure that was asked for does not apply.
@@ -222,6 +223,11 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
 def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str, Any]) -> None:
     """A grid of samples, and the samples nearest to training images beside them."""
     where = folder / "outputs"
+    if "translates" in able and c.test is not None and c.test.paired:
+        page, rows = write_results(folder, c, str(found["system"]))
+        found["results"] = str(page)
+        found["pictures"]["pairs"] = str(save_png(where / "pairs.png", grid(rows, columns=min(8, len(rows) // 3))))
+        found["captions"] = {"pairs": "rows of inputs, outputs and targets; all of them, sortable, are in results.html"}
     if "samples" not in able:
         return
     if c.given is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from genzoo.core.system import Restores, System
 from genzoo.use.files import Photo, change_files, change_photo, read_photo
 from genzoo.use.images import channels_in
 from genzoo.use.outputs import folder_for
-from genzoo.use.source import Source, name_of, open_system, require
+from genzoo.use.source import Source, name_of, open_system, options, require
 from genzoo.use.tiles import OVERLAP, TILE, tiled
 from genzoo.use.tiles import pixels as as_pixels
 
@@ -25,7 +25,13 @@ Images = TypeVar("Images", Tensor, list[Tensor])
 
 @torch.no_grad()
 def translate(
-    source: Source, images: Images, direction: str | None = None, *, tile: int = TILE, overlap: int = OVERLAP
+    source: Source,
+    images: Images,
+    direction: str | None = None,
+    *,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    **own: Any,
 ) -> Images:
     """Return the translations of images in [-1, 1], of any height and width, each in the size it came in (or `scale` times that).
 
@@ -35,19 +41,21 @@ def translate(
         direction: One of the system's directions; its first when not given.
         tile: Side of the largest piece that is translated at once; larger images go tile by tile (see `genzoo.use.tiles`).
         overlap: Pixels that neighbouring tiles share.
+        own: Options of the system's own `translate`: variant ...
 
     Raises:
-        UserError: The system does not translate, or not in this direction.
+        UserError: The system does not translate, or not in this direction, or has no such option.
     """
     system = open_system(source)
     direction = _direction(system, direction)
+    given = options(system, "translate", own, verb="translate")
     if not len(images):
         return images
     fit = fitting_size(system, images[0].shape[0], direction)
     out = []
     for x in images:
         pixels = np.ascontiguousarray(x.float().cpu().permute(1, 2, 0).numpy())
-        y = _translated(system, pixels, direction, fit, tile, overlap)
+        y = _translated(system, pixels, direction, fit, tile, overlap, given)
         out.append(torch.from_numpy(np.ascontiguousarray(y.transpose(2, 0, 1))))
     return torch.stack(out) if isinstance(images, Tensor) else out
 
@@ -62,6 +70,7 @@ def translate_files(
     tile: int = TILE,
     overlap: int = OVERLAP,
     quiet: bool = True,
+    **own: Any,
 ) -> list[Path]:
     """Translate image files, each at its own size, with its transparency and depth (see `genzoo.use.files`); originals stay.
 
@@ -74,6 +83,7 @@ def translate_files(
         tile: Side of the largest piece that is translated at once.
         overlap: Pixels that neighbouring tiles share.
         quiet: Show no progress.
+        own: Options of the system's own `translate`.
 
     Returns:
         The files that were written.
@@ -83,25 +93,21 @@ def translate_files(
     """
     system = open_system(source)
     direction = _direction(system, direction)
+    given = options(system, "translate", own, verb="translate")
     channels = channels_in(system, direction)
     fit = fitting_size(system, channels, direction)
 
+    data = getattr(system, "trained", {}).get("data", {})
+    window, numbers = data.get("gray_window"), bool(data.get("label_maps")) and channels == 1
+
     def change(file: Path) -> Photo:
-        return translated_photo(system, file, channels, direction, fit, tile, overlap)
+        photo = read_photo(file, channels, numbers=numbers)
+        return change_photo(
+            photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given), window)
+        )
 
     folder = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
     return change_files(images, folder, change, overwrite=overwrite, word="translating", quiet=quiet)
-
-
-def translated_photo(
-    system: System, file: Path, channels: int, direction: str, fit: tuple[int, int], tile: int, overlap: int
-) -> Photo:
-    """Read an image file and translate it; arguments are as in `translate_files`, `fit` as from `fitting_size`."""
-    window = getattr(system, "trained", {}).get("data", {}).get("window")
-    photo = read_photo(file, channels)
-    return change_photo(
-        photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap), window)
-    )
 
 
 def in_window(
@@ -145,13 +151,19 @@ def _direction(system: System, direction: str | None) -> str:
 
 
 def _translated(
-    system: System, pixels: np.ndarray, direction: str, fit: tuple[int, int], tile: int, overlap: int
+    system: System,
+    pixels: np.ndarray,
+    direction: str,
+    fit: tuple[int, int],
+    tile: int,
+    overlap: int,
+    own: dict[str, Any],
 ) -> np.ndarray:
     """Translate one image [H, W, C], enlarged by its own border to a size that the networks give back, and cut to its size again."""
     if isinstance(system, Restores) and not system.local:
         tile = max(pixels.shape[:2])  # what is far away matters: the image is one piece
     return tiled(
-        lambda x: system.translate(x, direction=direction),  # type: ignore[operator]
+        lambda x: system.translate(x, direction=direction, **own),  # type: ignore[operator]
         pixels, scale=scale_of(system), least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
     )  # fmt: skip
 
@@ -173,7 +185,10 @@ def fitting_size(system: System, channels: int, direction: str) -> tuple[int, in
         # An odd number of multiples, so that no larger power of two passes for this one.
         side = multiple * (-(-16 // multiple) | 1)
         try:
-            y = system.translate(torch.zeros(1, channels, side, side, device=system.device), direction=direction)  # type: ignore[operator]
+            black = torch.full(
+                (1, channels, side, side), -1.0, device=system.device
+            )  # class 0, where numbers are taken
+            y = system.translate(black, direction=direction)  # type: ignore[operator]
         except (RuntimeError, ValueError):
             continue
         if y.shape[-2:] == (side * scale_of(system), side * scale_of(system)):
