@@ -13,7 +13,9 @@ from genzoo.cli import main
 from genzoo.core import loading
 from genzoo.core.errors import UserError
 from genzoo.core.registry import create
+from genzoo.data import DataSettings, open_data
 from genzoo.losses.perceptual import feature_distance
+from genzoo.metrics import similarity
 from genzoo.models.translation.srgan import SRGAN, PhotoDiscriminator, SRResNet
 from genzoo.nn.perceptual import FeatureNet
 from genzoo.nn.resampling import bicubic, grey_levels
@@ -251,3 +253,19 @@ def test_upscale_command(tmp_path, capsys, monkeypatch):
     assert main.main(["upscale", "model", "absent.png"]) == 2
     assert "no file" in capsys.readouterr().err
     assert math.isfinite(float(system.translate(photo()).sum()))
+
+
+def test_evaluation_measures_restored_images_and_lays_them_out(runs):
+    run = runs("srgan")
+    found = genzoo.evaluate(run)
+    psnr = found["measures"]["translation PSNR"]
+    system = genzoo.load(run.path)
+    test = open_data(DataSettings(**{**system.trained["data"]}), split="test", quiet=True)
+    x = torch.from_numpy(np.array(test.fields["image"])).float() / 127.5 - 1
+    wanted = [similarity.psnr(system.translate(system.degrade(i[None])), i[None], data_range=2) for i in x]
+    assert psnr["value"] == pytest.approx(float(torch.cat(wanted).mean()), rel=1e-4)
+    assert "degraded by the system itself, of" in psnr["protocol"]
+    assert "upscale" in psnr["protocol"]
+    assert (run.path / "results.html").is_file()
+    with Image.open(run.path / "outputs" / "results" / "0000-input.png") as image:
+        assert image.size == (16, 16), "shown as large as the output"
