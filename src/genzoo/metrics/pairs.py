@@ -135,12 +135,15 @@ def _record(c: Comparison, name: str, start: float) -> Record:
         se=float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None, unit=unit, better=better, n=len(values),
         data=test.name, split=test.split, data_digest=content_digest(((b + 1) * 127.5).round().to(torch.uint8)), seed=c.seed,
         extractor=net.get("name"), digest=net.get("digest"), seconds=round(time.time() - start, 1),
-        protocol=f"{words}; {len(values):,} {_pairs(c.system)} of {test.name} {test.split}, {direction_of(c.system)}, floats in [-1, 1]", more={"words": words},
+        protocol=f"{words}; {len(values):,} {_pairs(c.system)} of {test.name} {test.split}, floats in [-1, 1]", more={"words": words},
     )  # fmt: skip
 
 
 def _pairs(system: System | None) -> str:
-    return "images, degraded by the system itself," if isinstance(system, Restores) else "pairs"
+    """What was translated, in words."""
+    if isinstance(system, Restores):
+        return f"images, degraded by the system itself (direction {direction_of(system)}),"
+    return "a2b pairs"
 
 
 MEASURES = (
