@@ -37,8 +37,7 @@ def test_random_blocks_are_up_to_a_quarter_and_everywhere():
     assert share.max() == 0.25
     assert share.min() >= 1 / 16
     assert (hole.float().mean(0) > 0).all(), "every pixel is missing at some time"
-    one = hole[share == 1 / 16][:5] if (share == 1 / 16).any() else hole[:0]
-    assert all(h[0].any(1).sum() == h[0].any(0).sum() == 4 for h in one)
+    assert len(share.unique()) > 20
 
 
 def test_random_shapes_cover_a_quarter_in_blobs():
@@ -47,7 +46,7 @@ def test_random_shapes_cover_a_quarter_in_blobs():
     share = hole.flatten(1).float().mean(1)
     assert ((share > 0.24) & (share <= 0.25)).all()
     edges = (hole[..., 1:] != hole[..., :-1]).float().mean()
-    assert edges < 0.1, "scattered pixels would have 0.375"
+    assert edges < 0.15, "scattered pixels would have 0.375"
     assert not torch.equal(hole[0], hole[1])
 
 

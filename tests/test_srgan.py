@@ -13,12 +13,12 @@ from genzoo.cli import main
 from genzoo.core import loading
 from genzoo.core.errors import UserError
 from genzoo.core.registry import create
-from genzoo.data import DataSettings, open_data
 from genzoo.losses.perceptual import feature_distance
 from genzoo.metrics import similarity
 from genzoo.models.translation.srgan import SRGAN, PhotoDiscriminator, SRResNet
 from genzoo.nn.perceptual import FeatureNet
 from genzoo.nn.resampling import bicubic, grey_levels
+from genzoo.use.images import open_for
 
 TINY = {"shape": (3, 16, 16), "scale": 2, "width": 4, "blocks": 1, "d_width": 4, "content": "mse"}
 
@@ -260,7 +260,7 @@ def test_evaluation_measures_restored_images_and_lays_them_out(runs):
     found = genzoo.evaluate(run)
     psnr = found["measures"]["translation PSNR"]
     system = genzoo.load(run.path)
-    test = open_data(DataSettings(**{**system.trained["data"]}), split="test", quiet=True)
+    test = open_for(system, None)
     x = torch.from_numpy(np.array(test.fields["image"])).float() / 127.5 - 1
     wanted = [similarity.psnr(system.translate(system.degrade(i[None])), i[None], data_range=2) for i in x]
     assert psnr["value"] == pytest.approx(float(torch.cat(wanted).mean()), rel=1e-4)
