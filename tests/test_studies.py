@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import signal
@@ -16,7 +17,8 @@ from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.studies.plan import read_plan
 from genzoo.studies.report import best_of, summary
-from genzoo.studies.work import Journal, claimed
+from genzoo.studies.work import Journal, claimed, work
+from genzoo.training.meters import read_log
 
 pytest.importorskip("optuna", reason="the study extra is not installed")
 
@@ -89,6 +91,13 @@ def test_a_mistake_is_answered_before_anything_is_made(change, said, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_mistake_about_one_data_set_is_answered(tmp_path):
+    with pytest.raises(UserError, match="did you mean 'digits'"):
+        read_plan(write(tmp_path, FIRST + "[settings_on.digit]\nsize = 16\n"), tmp_path / "out")
+    with pytest.raises(UserError, match="size"):
+        read_plan(write(tmp_path, FIRST + "[settings_on.digits]\nsize = -1\n"), tmp_path / "out")
+
+
 def test_the_command_line_answers_in_a_line(tmp_path, capsys):
     assert main(["study", str(tmp_path / "none.toml")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
@@ -108,6 +117,36 @@ def test_draws_are_the_same_everywhere_and_differ_from_each_other(tmp_path):
         assert all(1e-5 <= v <= 1e-2 for v in drawn.values())
         assert all(("kernel" in t.settings) == (t.system == "dcgan") for t in trials)
         assert {t.seed for t in trials} == {3, 5}
+
+
+def test_settings_of_a_data_set_stand_between_those_of_all_and_those_of_a_system(tmp_path):
+    text = 'systems=["vae","dcgan"]\ndata=["digits","garments"]\n[settings]\nsteps=5\nbatch=8\n'
+    text += "[settings_on.garments]\nsteps=7\nbatch=9\n[settings_for.dcgan]\nsteps=11\n"
+    _, plan = read_plan(write(tmp_path, text), tmp_path / "out")
+    found = {(t.system, t.data): (t.settings["steps"], t.settings["batch"]) for t in plan.trials()}
+    assert found == {
+        ("vae", "digits"): (5, 8), ("vae", "garments"): (7, 9), ("dcgan", "digits"): (11, 8), ("dcgan", "garments"): (11, 9),
+    }  # fmt: skip
+
+
+def test_curves_over_time_and_images_and_measures_beside_the_first(tmp_path):
+    text = 'systems=["dcgan","vae"]\ndata=["digits"]\nsamples=50\nmeasure="FLD"\nalso=["precision","FID"]\n'
+    text += '[settings]\nsteps=4\nbatch=8\nmeasure="frechet"\nmeasure_every=2\nmeasure_n=40\n[settings_for.dcgan]\nwidth=4\n'
+    found = genzoo.study(write(tmp_path, text), out=tmp_path / "out", quiet=True)
+    for row in found.rows:
+        lines = [line for line in read_log(found.path / row["run"] / "log.jsonl") if "FLD" in line]
+        assert [line["step"] for line in lines] == [2, 4]
+        assert row["images"] == 4 * 8
+        assert 0 <= row["also"]["precision"] <= 1
+        assert row["also"]["FID"] is None, "there are no weights of Inception here"
+    assert (found.path / "curves.png").stat().st_size > 0
+    page = (found.path / "index.html").read_text()
+    assert "curves.png" in page
+    assert "precision:" in page, "every measure with its protocol"
+    with open(found.path / "table.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["precision of best draw"]) for r in rows] == [r["also"]["precision"] for r in found.rows]
+    assert [r["FID of best draw"] for r in rows] == ["", ""]
 
 
 def test_another_study_in_the_same_folder_is_refused(tmp_path):
@@ -132,6 +171,24 @@ def test_two_workers_never_hold_one_trial(tmp_path):
     with claimed(path, first) as mine:
         assert mine
     assert Journal(path, plan).states() == ["waiting", "waiting"] == Journal(path, plan).states()
+
+
+def test_a_trial_whose_worker_dies_later_is_taken_up_by_one_that_had_passed_it(tmp_path, monkeypatch):
+    path, plan = read_plan(write(tmp_path, FIRST), tmp_path / "out")
+    first, second = plan.trials()
+    other = contextlib.ExitStack()
+    assert other.enter_context(claimed(path, first))
+    done = []
+
+    def run(path, plan, trial, *, quiet):
+        done.append(trial)
+        other.close()  # the other worker dies while this one is busy with the second trial
+        return 1.0, ""
+
+    monkeypatch.setitem(work.__globals__, "_run", run)
+    work(path, plan, quiet=True)
+    assert done == [second, first]
+    assert Journal(path, plan).states() == ["complete", "complete"]
 
 
 def test_killed_and_shared_by_two_workers_it_ends_with_the_same_table(tmp_path):

@@ -128,7 +128,9 @@ def data(
     action: str = "",
     spec: str = "",
     other: str = "",
-    kind: Literal["", "image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio"] = "",
+    kind: Literal[
+        "", "image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels"
+    ] = "",
     out: str = "",
     overwrite: bool = False,
     json: bool = False,

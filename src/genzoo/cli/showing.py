@@ -12,15 +12,18 @@ from genzoo.cli.verbs import _wrote
 from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import check
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
+from genzoo.data.names import MOVING
 from genzoo.use.outputs import free, target
 
 HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
+FILMS, SHAPES = (".mp4", ".mov", ".mkv", ".webm", ".avi"), (".binvox", ".obj", ".stl", ".ply", ".off")
 
 
 def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite: bool, json: bool) -> None:
     """Say what is in a data set and draw a page of it: what `genzoo data show` does."""
     wanted = DataSettings(**check(DataSettings, {"data": spec, **own}, label="data"))
-    dataset = open_data(wanted, kind=kind or _kind(spec, wanted))
+    kind = kind or _kind(spec, wanted)
+    dataset = open_data(wanted, kind=kind)
     told = describe(dataset)
     if json:
         print(jsonlib.dumps(told, indent=2, default=str))
@@ -38,11 +41,10 @@ def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite:
         if out
         else free(f"{name}.png", overwrite=overwrite)
     )
-    sheet = contact_sheet(dataset)
-    two = {"a", "b"} <= set(dataset.fields)
-    _wrote(
-        save_png(path, picture(sheet, columns=8) if two else sheet), asked=out
-    )  # an even number: pairs stay side by side
+    sheet = contact_sheet(dataset, 16 if kind in ("video", "voxels") else 32)
+    two = {"a", "b"} <= set(dataset.fields)  # an even number of columns: pairs stay side by side
+    page = picture(sheet, columns=8) if two else picture(sheet, kind=kind)
+    _wrote(save_png(path, page), asked=out)
 
 
 def _kind(spec: str, wanted: DataSettings) -> str:
@@ -61,6 +63,10 @@ def _kind(spec: str, wanted: DataSettings) -> str:
     names_here = [folder.name] if folder.is_file() else [p.name for p in folder.rglob("*")] if folder.is_dir() else []
     if any(n.lower().endswith(HEARD) for n in names_here) and not any(n.lower().endswith(SEEN) for n in names_here):
         return "audio"
+    if spec.lower().replace("_", "-") in MOVING or any(n.lower().endswith(FILMS) for n in names_here):
+        return "video"
+    if any(n.lower().endswith(SHAPES) for n in names_here):
+        return "voxels"
     a, b = (side.lower() for side in wanted.sides)
     inside = {p.name.lower() for p in folder.iterdir()} if folder.is_dir() else set()
     if {f"train{a}", f"train{b}"} <= inside:

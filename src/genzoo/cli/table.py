@@ -72,12 +72,21 @@ COMMANDS: dict[str, Command] = {
             needs=("translates",),
             own="translate",
         ),
+        Command("upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
+        Command("colorize", "colour gray photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
         Command(
             "complete",
             "fill in what is missing",
             "RUN [IMAGE] [box=x,y,w,h | mask=mask.png]",
             needs=("completes",),
             own="complete",
+        ),
+        Command(
+            "animate",
+            "clips that begin with still images",
+            "RUN IMAGE_OR_FOLDER [out=x.gif]",
+            needs=("animates",),
+            home="moving",
         ),
         Command(
             "compress",

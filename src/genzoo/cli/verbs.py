@@ -11,11 +11,13 @@ from pydantic import Field
 from torch import Tensor
 
 import genzoo
+from genzoo.cli.moving import sample_moving
 from genzoo.cli.table import COMMANDS
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_png
 from genzoo.core.sound import save_wav
 from genzoo.core.system import System, capabilities
+from genzoo.metrics.similarity import psnr
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
@@ -23,7 +25,7 @@ from genzoo.use import translate as translating
 from genzoo.use import walk as walking
 from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image, read_sound
 from genzoo.use.outputs import folder_for, free, save, target
-from genzoo.use.sample import Count, Seed, columns_of
+from genzoo.use.sample import Count, Seed, columns_of, sheet
 from genzoo.use.source import open_system, require
 from genzoo.use.tiles import OVERLAP, TILE, Overlap, Tile
 
@@ -67,16 +69,20 @@ def sample(
 
     Args:
         run: A run or an exported folder.
-        n: How many; when not given 64, or of a system that takes a label and is given none, 8 of each class, a row each.
+        n: How many; when not given 64 (clips and shapes: 16), or of a system that takes a label and is given none, 8 of each class, a row each.
+            With prompt="a red heart; a blue square" how many of each; 8 when not given.
         seed: Which; the same seed gives the same samples.
-        out: File: .png for a picture, .wav for sounds, .npy for the values in [-1, 1]; with a / at its end a folder, one
-            picture (or WAV) each; RUN/outputs/sample.png (and sample.wav) when not given.
+        out: File: .png for a picture, .wav for sounds, .gif or .mp4 for clips and turns around shapes, .npy (or .npz) for the values in
+            [-1, 1]; with a / at its end a folder, one file each; RUN/outputs/sample.png (and sample.wav or .gif) when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own sampling.
     """
     system = open_system(run)
     if system.data == "audio":
         _sample_sounds(system, run, n, seed, out, overwrite, own or {})
+        return
+    if system.data in ("video", "voxels"):
+        sample_moving(system, run, n, seed, out, overwrite, own or {})
         return
     one_each = out.endswith(("/", os.sep))
     path = (
@@ -92,7 +98,9 @@ def sample(
             save_png(path / f"{i:0{len(str(len(drawn) - 1))}d}.png", picture(x[None]) if x.ndim == 1 else _pixels(x))
         _wrote(path, asked=out)
     else:
-        _wrote(save(path, drawn, columns=columns_of(system, n, own or {})), asked=out)
+        told = sheet(system, drawn, (own or {}).get("prompt")) if path.suffix.lower() == ".png" else None
+        laid = columns_of(system, n, own or {})
+        _wrote(save(path, drawn, columns=laid) if told is None else save_png(path, told), asked=out)
 
 
 def _sample_sounds(system: System, run: str, n: int, seed: int, out: str, overwrite: bool, own: dict[str, Any]) -> None:
@@ -121,9 +129,10 @@ def walk(
     rows: walking.Rows = 8,
     steps: walking.Steps = 10,
     seed: Seed = 0,
-    path: Literal["spherical", "linear"] = "spherical",
+    path: Literal["spherical", "linear"] | None = None,
     images: str = "",
     data: str = "",
+    prompts: str = "",
     out: str = "",
     overwrite: bool = False,
 ) -> None:
@@ -134,14 +143,15 @@ def walk(
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn.
-        path: spherical follows the arc between two latents, linear the straight line.
+        path: spherical follows the arc between two latents, linear the straight line; what suits the system when not given.
         images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
         data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
+        prompts: Sentences to walk between, with semicolons between them; a row has the same noise at all its ends.
         out: File: .png for the rows, .gif for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
         overwrite: Replace the file if it is there.
     """
-    if images and data:
-        raise UserError("walk: give images= or data=, not both")
+    if sum(map(bool, (images, data, prompts))) > 1:
+        raise UserError("walk: give one of images=, data= and prompts=")
     system = open_system(run)
     ends = None
     if images or data:
@@ -151,11 +161,12 @@ def walk(
             raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
     names = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
     paths = [target(run, name, "walk.png", suffixes=(*PICTURES, ".gif"), overwrite=overwrite) for name in names]
-    walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends)
+    walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None)
     for file, name in zip(paths, names, strict=True):
         gif = file.suffix.lower() == ".gif"
         values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
-        _wrote(save(file, values, columns=steps, frames=walking.frames(walked) if gif else None), asked=name)
+        frames = walking.frames(walked, system.data) if gif else None
+        _wrote(save(file, values, columns=steps, frames=frames, kind=system.data), asked=name)
 
 
 def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite: bool = False) -> None:
@@ -180,7 +191,7 @@ def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite:
     error = (images - back).square().mean().item()
     print(
         f"mean squared error {error:.5f}"
-        + (f", PSNR {reconstructing.psnr(images, back).mean():.2f} dB" if images.ndim == 4 else "")
+        + (f", PSNR {psnr(images, back, data_range=2).mean():.2f} dB" if images.ndim == 4 else "")
         + f" on {len(images)}"
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.data.captions import Sentences
 from genzoo.data.settings import DataSettings
 
 
@@ -19,19 +20,22 @@ class Dataset:
 
     Args:
         fields: "image" (or "a" and "b") uint8 [N, C, H, W]; "label" int64 [N]; "points" float32 [N, D]; "audio" int16
-            [N, 1, T].
+            [N, 1, T]; "video" uint8 [N, C, T, H, W]; "voxels" uint8 [N, 1, D, H, W], 0 and 255.
         name: What it is called.
         split: train or test.
         digest: Hex digest of content and settings.
         settings: How it was opened.
         class_names: Names of the classes; empty without labels.
-        captions: Text of every image; empty without captions.
+        captions: The first caption of every image; empty without captions.
         report: What was left out: (name, reason).
         notes: What was chosen for the person, in sentences.
         sizes: Number of examples of every split and field.
         folder: The cache entry; None for points.
         paired: True where the i-th of "a" belongs to the i-th of "b".
         rate: Samples per second of sound.
+        texts: All captions of every image; empty without captions.
+        words: Words of the training captions, the commonest first.
+        sentences: The captions as numbers of these words.
         instances: True where the last channel of "a" numbers instances.
     """
 
@@ -48,6 +52,9 @@ class Dataset:
     folder: Path | None = None
     paired: bool = False
     rate: int | None = None
+    texts: list[list[str]] = field(default_factory=list)
+    words: tuple[str, ...] = ()
+    sentences: Sentences | None = None
     instances: bool = False
 
     def __len__(self) -> int:
@@ -64,8 +71,8 @@ class Dataset:
         return {self.group_of(f): len(a) for f, a in self.fields.items()}
 
     def facts(self) -> dict[str, Any]:
-        """What a system's constructor asks of the data: shape, classes, levels; of sound shape, classes, rate."""
-        order = ("b",) if self.paired else ("image", "a", "points", "audio")
+        """What a system's constructor asks of the data: shape, classes, levels, words; of sound shape, classes, rate."""
+        order = ("b",) if self.paired else ("image", "a", "points", "audio", "video", "voxels")
         main = next(self.fields[f] for f in order if f in self.fields)
         shape = tuple(main.shape[1:])
         if self.rate is not None:
@@ -77,7 +84,8 @@ class Dataset:
             "shape": shape,
             **pairs,
             "classes": len(self.class_names),
-            "levels": 256 if self.settings.binarize == "none" else 2,
+            "levels": 256 if self.settings.binarize == "none" and "voxels" not in self.fields else 2,
+            **({"words": self.words} if self.words else {}),
         }
 
 
@@ -93,7 +101,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "shape": list(facts["shape"]),
         **{k: facts[k] for k in ("levels", "rate", "inputs", "instances") if k in facts},
         "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
-        "captions": len(dataset.captions),
+        "captions": sum(map(len, dataset.texts)),
+        "words": len(dataset.words),
+        **({"first_captions": [t[0] for t in dataset.texts[:5] if t]} if dataset.texts else {}),
         "left_out": [list(item) for item in dataset.report],
         "notes": list(dataset.notes),
         "digest": dataset.digest,
@@ -102,11 +112,17 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def contact_sheet(dataset: Dataset, n: int = 32) -> Tensor:
-    """The first `n` examples, float32 in [-1, 1] [n, C, H, W]; sides A and B alternate; points [n, D], sounds [n, 1, T]."""
+    """The first `n` examples, float32 in [-1, 1] [n, C, H, W]; sides A and B alternate; points [n, D], sounds [n, 1, T].
+
+    Clips are [n, C, T, H, W], voxels [n, 1, D, H, W].
+    """
     if "audio" in dataset.fields:
         return torch.from_numpy(np.array(dataset.fields["audio"][:n])).float().div_(32768)
     if "points" in dataset.fields:
         return torch.from_numpy(np.array(dataset.fields["points"][:n]))
+    moving = next((f for f in ("video", "voxels") if f in dataset.fields), None)
+    if moving:
+        return torch.from_numpy(np.array(dataset.fields[moving][:n])).float().div_(127.5).sub_(1)
     sides = [shown(dataset, f) for f in ("image", "a", "b") if f in dataset.fields]
     each = [np.array(a[: -(-n // len(sides))]) for a in sides]
     shortest, channels = min(len(a) for a in each), max(a.shape[1] for a in each)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.decode import Refused
+from genzoo.data.captions import TABLES, Table, read_captions, why_none
 from genzoo.data.stock import FilePictures, Stock
 from genzoo.data.trees import Tree
 
@@ -20,12 +18,15 @@ HOW_PAIRED = (
     "data=FOLDER_A,FOLDER_B, one image with both side by side (layout=ab), or plain images and derive=gray, edges, masked or low"
 )
 HOW_UNPAIRED = "unpaired data is subfolders trainA and trainB (and testA, testB), or A and B, or data=FOLDER_A,FOLDER_B"
-HOW_CAPTIONED = "captions stand in captions.csv or metadata.csv with columns file,caption"
+HOW_CAPTIONED = (
+    "captions stand in captions.csv or metadata.csv with columns file,caption, or in the table captions=FILE"
+)
 HOW = {"paired": HOW_PAIRED, "unpaired": HOW_UNPAIRED, "captioned": HOW_CAPTIONED}
 """How each structure is laid out, for the message to somebody whose data have another."""
+THINGS = {"audio": "sound", "video": "clip", "voxels": "shape"}
+"""What an example is called where it is no image."""
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _INSTANCES = ("instance", "instances", "inst")
-_TABLES = ("captions.csv", "metadata.csv")
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,20 @@ class Item:
     parts: tuple[str, ...]
 
 
-def arrange(tree: Tree, structure: str, where: str, sides: tuple[str, str] = ("A", "B")) -> Stock:
-    """Read the structure of `tree` ("image", "captioned", "paired", "unpaired" or "audio"); `sides` are the folders of two domains."""
+def arrange(
+    tree: Tree, structure: str, where: str, table: Table | None = None, sides: tuple[str, str] = ("A", "B")
+) -> Stock:
+    """Read the structure of `tree` ("image", "captioned", "paired", "unpaired", "audio", "video" or "voxels").
+
+    `table` has captions from elsewhere; `sides` are the folders of two domains.
+    """
     stock = Stock({}, left=list(tree.left))
-    tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in _TABLES]
-    captions = _captions(tree, tables, stock)
+    tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in TABLES]
+    captions = read_captions(tree, tables, table, stock.left)
     names = (sides[0].lower(), sides[1].lower())
     items = _split(_strip([n for n in tree.names if n not in tables], names), stock, names)
     if not items:
-        raise UserError(no_images(where, stock.left, what="sound" if structure == "audio" else "image"))
+        raise UserError(no_images(where, stock.left, what=THINGS.get(structure, "image")))
     if structure in ("paired", "unpaired"):
         return _sides(tree, items, structure, where, stock, sides)
     for split in dict.fromkeys(i.split for i in items):
@@ -60,10 +66,10 @@ def arrange(tree: Tree, structure: str, where: str, sides: tuple[str, str] = ("A
             stock.left += [(i.name, "no caption") for i in chosen if i.name not in captions]
             chosen = [i for i in chosen if i.name in captions]
         if captions:
-            stock.captions[split] = [captions.get(i.name, "") for i in chosen]
+            stock.captions[split] = ["\n".join(captions.get(i.name, [])) for i in chosen]
         stock.pictures["image", split] = FilePictures(tree, [i.name for i in chosen])
     if structure == "captioned" and not any(len(p.names) for p in stock.pictures.values()):
-        raise UserError(f"{where} has no captions for its images: {HOW_CAPTIONED}")
+        raise UserError(why_none(where, [*tables, *([table.path.name] if table else [])], stock.left, HOW_CAPTIONED))
     _classes(items, stock)
     return stock
 
@@ -194,29 +200,3 @@ def no_common(where: str, a: list[str], b: list[str]) -> str:
 
 def _stem(item: Item) -> str:
     return str(PurePosixPath(*item.parts[1:]).with_suffix(""))
-
-
-def _captions(tree: Tree, tables: list[str], stock: Stock) -> dict[str, str]:
-    """Read caption tables; the first caption of a file counts."""
-    found: dict[str, str] = {}
-    for table in tables:
-        folder = table.rpartition("/")[0]
-        try:
-            with tree.open(table) as file:
-                text = file.read().decode("utf-8-sig")
-            rows = csv.DictReader(io.StringIO(text, newline=""))
-            columns = {str(c).strip().lower(): c for c in rows.fieldnames or []}
-            file_column = next((columns[c] for c in ("file", "file_name", "filename", "image") if c in columns), None)
-            text_column = next((columns[c] for c in ("caption", "text") if c in columns), None)
-            if file_column is None or text_column is None:
-                stock.left.append((table, "no columns file (or file_name) and caption (or text)"))
-                continue
-            for row in rows:
-                name, caption = (row[file_column] or "").strip(), (row[text_column] or "").strip()
-                if name and caption:
-                    found.setdefault(f"{folder}/{name}" if folder else name, caption)
-        except (Refused, UnicodeDecodeError, csv.Error) as error:
-            stock.left.append((table, f"not a table of captions: {error}"))
-    known = set(tree.names)
-    stock.left += [(name, "has a caption, but there is no such file") for name in found if name not in known]
-    return {k: v for k, v in found.items() if k in known}

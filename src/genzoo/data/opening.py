@@ -12,24 +12,30 @@ import numpy as np
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check
+from genzoo.core.words import vocabulary
 from genzoo.data import layout, points
 from genzoo.data.arrays import ArrayFile
 from genzoo.data.audio import open_audio
 from genzoo.data.build import build
 from genzoo.data.cache import Draft, cache_root, digest_of, entry
+from genzoo.data.captions import TABLES, Sentences, Table
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
 from genzoo.data.derive import Derived
 from genzoo.data.embedded import Embedded
 from genzoo.data.hub import Hub
-from genzoo.data.names import EMBEDDED, POINTS, STANDARD, available
+from genzoo.data.moving import Moving
+from genzoo.data.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD, available
 from genzoo.data.pairs import TwoSides, check_sides, side_by_side
 from genzoo.data.settings import DataSettings
+from genzoo.data.shapes import Shapes
 from genzoo.data.standard import Standard
 from genzoo.data.stock import FilePictures, Source, Stock
 from genzoo.data.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
+from genzoo.data.video import open_video
+from genzoo.data.voxels import voxel_entry
 
-KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio")
+KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}
 CODE = 1
 """Raised when the same source would be decoded to something else."""
@@ -42,8 +48,8 @@ def open_data(
 
     Args:
         settings: Which data, in what form.
-        kind: What a system trains on: image | labelled | captioned | paired | unpaired | points | exemplar | audio. Points are
-            also taken for image.
+        kind: What a system trains on: image | labelled | captioned | paired | unpaired | points | exemplar | audio |
+            video | voxels. Points are also taken for image.
         split: train or test.
         seed: Seed that point sets are drawn from. Splits and `limit` do not depend on it.
         quiet: Say nothing on stderr.
@@ -59,15 +65,25 @@ def open_data(
         raise UserError(f"split={split} is not known; give train or test")
     if settings.seconds is not None and kind != "audio":
         raise UserError(f"seconds= is the length of a window of sound; this system takes {kind} data")
+    if kind != "video" and (settings.frames, settings.stride, settings.hop) != (None, 1, None):
+        raise UserError(f"frames=, stride= and hop= are for video; this system takes {kind} data")
     if settings.data in POINTS:
         return _toy(settings, kind, split, seed)
     check_sides(settings, kind)
     source = find(settings.data, kind, quiet=quiet, sides=settings.sides)
+    if settings.captions is not None:
+        if not isinstance(source, Files):
+            raise UserError(f"captions= goes with a folder or an archive of images; {settings.data} is neither")
+        source.table = Table(settings.captions)
     try:
         if kind == "audio":
             if not isinstance(source, (Files, OneImage)):
                 raise UserError(f"{settings.data} holds no sound; give a folder, an archive or a file of WAV or FLAC")
             return _said(open_audio(source, settings, split, quiet=quiet), split, quiet)
+        if kind == "video":
+            return _said(open_video(source, settings, split, quiet=quiet), split, quiet)
+        if kind == "voxels":
+            return _voxels(source, settings, split, quiet)
         if isinstance(source, ArrayFile) and kind in ("points", "image"):
             found = source.points()
             if found is not None:
@@ -91,6 +107,8 @@ class Files:
 
     def __init__(self, path: Path, sides: tuple[str, str] = ("A", "B")) -> None:
         self.path, self.name, self.sides = path, path.resolve().name or str(path), sides
+        self.table: Table | None = None
+        """Captions from elsewhere."""
         self._tree: Tree | None = None
 
     def _open(self) -> Tree:
@@ -103,13 +121,23 @@ class Files:
                 self._tree = TarTree(self.path, cache_root() / "data")
         return self._tree
 
+    def open_tree(self) -> Tree:
+        """The files below it."""
+        return self._open()
+
     def identity(self) -> list[object]:
         """Names, sizes and times for a folder; size and time of an archive."""
-        return self._open().identity() if self.path.is_dir() else stamp(self.path)
+        if not self.path.is_dir():
+            own = stamp(self.path)
+        else:
+            tree = self._open()
+            told = any(n.rsplit("/", 1)[-1].lower() in TABLES for n in tree.names)
+            own = [*tree.identity(), *(["captions 2"] if told else [])]  # how tables of captions are read
+        return [*own, *stamp(self.table.path)] if self.table else own
 
     def stock(self, structure: str) -> Stock:
         """Read the structure from the names."""
-        return layout.arrange(self._open(), structure, str(self.path), self.sides)
+        return layout.arrange(self._open(), structure, str(self.path), self.table, self.sides)
 
     def close(self) -> None:
         """Close the archive."""
@@ -133,10 +161,13 @@ class OneImage:
         return stamp(self.path)
 
     def stock(self, structure: str) -> Stock:
-        """One picture, or one sound."""
+        """One picture, sound, clip or shape."""
         if structure not in ("image", "audio"):
             raise UserError(f"{self.path} is one file, not {structure} data; {layout.HOW[structure]}")
         return Stock({("image", ""): FilePictures(self, [self.name])})
+
+    def open_tree(self) -> None:
+        """It has none."""
 
     def open(self, name: str) -> BinaryIO:
         """Open it."""
@@ -167,6 +198,11 @@ def find(text: str, kind: str, *, quiet: bool = False, sides: tuple[str, str] = 
     key = text.lower().replace("_", "-")
     if key in EMBEDDED:
         return Embedded(key)
+    if key in DRAWN:
+        return Shapes()
+    if key in MOVING:
+        digits = Embedded("digits") if key == "moving-digits" else Standard("mnist", cache_root(), quiet=quiet)
+        return Moving(key, digits)
     if key in STANDARD:
         return Standard(key, cache_root(), quiet=quiet)
     if not path.exists() and os.environ.get("GENZOO_DATA"):
@@ -245,8 +281,9 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
         if name == "image" and info["class_names"]:
             dataset.fields["label"] = np.array(_take(arrays["label"], rows))
             dataset.class_names = list(info["class_names"])
-        if name == "image" and info["captions"]:
-            dataset.captions = [info["captions"][i] for i in rows]
+        if name == "image" and any(info["captions"]):
+            training = _rows(name, sections, settings, kind, "train", [])[0]
+            _speak(dataset, info["captions"], rows, training)
     height, width = next(iter(dataset.fields.values())).shape[2:]
     if settings.crop and settings.crop > min(height, width):
         raise UserError(
@@ -255,6 +292,28 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
     used = [split, settings.limit, settings.holdout, settings.crop, settings.flip, settings.binarize]
     used += [derived] if derived != "none" else []
     dataset.digest = digest_of([info["digest"], kind == "exemplar", used])
+    return _said(dataset, split, quiet)
+
+
+def _speak(dataset: Dataset, captions: list[str], rows: range | np.ndarray, training: range | np.ndarray) -> None:
+    """Give a split its captions, numbered by the words of the training part, whichever part this is."""
+    dataset.texts = [captions[i].split("\n") if captions[i] else [] for i in rows]
+    dataset.captions = [t[0] if t else "" for t in dataset.texts]
+    dataset.words = vocabulary(line for i in training for line in captions[i].split("\n"))
+    dataset.sentences = Sentences.of(dataset.texts, dataset.words)
+
+
+def _voxels(source: Source, settings: DataSettings, split: str, quiet: bool) -> Dataset:
+    info, arrays, folder = voxel_entry(source, settings, quiet=quiet)
+    report = [(str(n), str(r)) for n, r in info["left"]]
+    dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
+    rows, other = _rows("voxels", info["sections"]["voxels"], settings, "voxels", split, dataset.notes)
+    dataset.sizes["voxels"] = {split: len(rows), "test" if split == "train" else "train": other}
+    dataset.fields["voxels"] = _take(arrays["voxels"], rows)
+    if info["class_names"]:
+        dataset.fields["label"] = np.array(_take(arrays["label"], rows))
+        dataset.class_names = list(info["class_names"])
+    dataset.digest = digest_of([info["digest"], split, settings.limit, settings.holdout, settings.flip])
     return _said(dataset, split, quiet)
 
 

@@ -110,7 +110,7 @@ class Stock:
     Args:
         pictures: By field ("image", "a", "b", "instance") and split ("train", "test", or "" where there is one part).
         labels: Class of every image by split, where there are classes.
-        captions: Text of every image by split, where there are texts.
+        captions: Text of every image by split, where there are texts; several captions of one image stand on lines of their own.
         class_names: Names of the classes.
         left: Names of what was refused so far, with reasons.
         notes: What was chosen.

@@ -41,6 +41,8 @@ from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
 
 MOST, SHOWN = 10_000, 64
+SHOWN_MOVING = 16
+"""Clips and shapes in a picture."""
 NEIGHBOURS, SUSPECTS, LOOKED_AT = 5, 8, 500
 """The picture of neighbours: columns, rows, and samples of which the rows are the nearest to the training images."""
 
@@ -231,11 +233,12 @@ def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str,
     if "samples" not in able:
         return
     if c.given is not None:
-        shown, columns = c.given[:SHOWN].float() / 127.5 - 1, None
+        shown, columns, kind = c.given[:SHOWN].float() / 127.5 - 1, None, "image"
     else:
         assert c.system is not None
-        shown, columns = sample(c.system, seed=c.seed), columns_of(c.system, None, {})
-    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", picture(shown, columns=columns)))
+        n = SHOWN_MOVING if c.system.data in ("video", "voxels") else None
+        shown, columns, kind = sample(c.system, n=n, seed=c.seed), columns_of(c.system, n, {}), c.system.data
+    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", picture(shown, columns=columns, kind=kind)))
     if c.train is None or len(c.train) < 2 or "image" not in c.train.fields or c.train.settings.binarize == "dynamic":
         return
     fake = (c.given if c.given is not None else to_uint8(shown))[:LOOKED_AT]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.system import System
+from genzoo.core.system import Restores, System
 from genzoo.use.files import Photo, change_files, change_photo, read_photo
 from genzoo.use.images import channels_in
 from genzoo.use.outputs import folder_for
@@ -33,7 +33,7 @@ def translate(
     overlap: int = OVERLAP,
     **own: Any,
 ) -> Images:
-    """Return the translations of images in [-1, 1], of any height and width, each in the size it came in.
+    """Return the translations of images in [-1, 1], of any height and width, each in the size it came in (or `scale` times that).
 
     Args:
         source: A run, its path, or a system.
@@ -97,17 +97,30 @@ def translate_files(
     channels = channels_in(system, direction)
     fit = fitting_size(system, channels, direction)
 
-    data = getattr(system, "trained", {}).get("data", {})
-    window, numbers = data.get("gray_window"), bool(data.get("label_maps")) and channels == 1
-
     def change(file: Path) -> Photo:
-        photo = read_photo(file, channels, numbers=numbers)
-        return change_photo(
-            photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given), window)
-        )
+        return translated_photo(system, file, channels, direction, fit, tile, overlap, given)
 
     folder = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
     return change_files(images, folder, change, overwrite=overwrite, word="translating", quiet=quiet)
+
+
+def translated_photo(
+    system: System,
+    file: Path,
+    channels: int,
+    direction: str,
+    fit: tuple[int, int],
+    tile: int,
+    overlap: int,
+    own: dict[str, Any],
+) -> Photo:
+    """Read an image file and translate it; arguments are as in `translate_files`, `fit` as from `fitting_size`."""
+    data = getattr(system, "trained", {}).get("data", {})
+    window, numbers = data.get("gray_window"), bool(data.get("label_maps")) and channels == 1
+    photo = read_photo(file, channels, numbers=numbers)
+    return change_photo(
+        photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, own), window)
+    )
 
 
 def in_window(
@@ -141,6 +154,8 @@ def _direction(system: System, direction: str | None) -> str:
     """
     require(system, "translates", verb="translate")
     known = tuple(system.directions)  # type: ignore[arg-type]
+    if not known:
+        raise UserError(f"{name_of(system)} was trained on gray images, and can colour none")
     direction = direction or known[0]
     if direction not in known:
         there = f"There are {' and '.join(known)}" if len(known) > 1 else f"There is {known[0]}"
@@ -158,14 +173,21 @@ def _translated(
     own: dict[str, Any],
 ) -> np.ndarray:
     """Translate one image [H, W, C], enlarged by its own border to a size that the networks give back, and cut to its size again."""
+    if isinstance(system, Restores) and not system.local:
+        tile = max(pixels.shape[:2])  # what is far away matters: the image is one piece
     return tiled(
         lambda x: system.translate(x, direction=direction, **own),  # type: ignore[operator]
-        pixels, least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
+        pixels, scale=scale_of(system), least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
     )  # fmt: skip
 
 
+def scale_of(system: System) -> int:
+    """How many times larger translations are."""
+    return system.scale if isinstance(system, Restores) else 1
+
+
 def fitting_size(system: System, channels: int, direction: str) -> tuple[int, int]:
-    """The least side and the multiple of pixels that a system's networks give back at the same size.
+    """The least side and the multiple of pixels that a system's networks give back at the size that they should.
 
     Found by trying: nets that halve the image k times take multiples of 2^k, and no list of names has to say so.
 
@@ -182,7 +204,7 @@ def fitting_size(system: System, channels: int, direction: str) -> tuple[int, in
             y = system.translate(black, direction=direction)  # type: ignore[operator]
         except (RuntimeError, ValueError):
             continue
-        if y.shape[-2:] == (side, side):
+        if y.shape[-2:] == (side * scale_of(system), side * scale_of(system)):
             return side, multiple
     shape = system.hparams.get("shape")
     raise UserError(
