@@ -184,6 +184,12 @@ def _forms(
     return forms
 
 
+def form_of(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form:
+    """The one form of images or frames that have one, whatever field they are for."""
+    height, width = _size(shapes, settings, notes)
+    return Form(height, width, _channels(shapes, settings, notes), settings.resize)
+
+
 def _unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) -> list[str]:
     """A note on pairs whose sides differ in size."""
     found = []
