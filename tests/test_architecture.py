@@ -159,6 +159,11 @@ def test_the_kind_follows_from_what_a_system_can_do():
     assert {name: kinds[name] for name in known} == known
 
 
+def test_every_family_says_what_it_is_strong_at_and_fails_by():
+    assert set(registry.families()) == {e.family for e in registry.entries().values()}
+    assert all(strong and fails for strong, fails in registry.families().values())
+
+
 def test_every_key_has_a_line_of_its_own():
     for target in (DataSettings, TrainSettings):
         assert dataclasses.is_dataclass(target)

@@ -156,6 +156,19 @@ def entries() -> dict[str, Entry]:
 
 
 @functools.cache
+def families() -> dict[str, tuple[str, str]]:
+    """What each family is strong at and what it fails by, from the docstrings of its folder."""
+    found = {}
+    for family in dict.fromkeys(e.family for e in entries().values()):
+        text = ast.get_docstring(ast.parse((MODELS / family / "__init__.py").read_text(encoding="utf-8"))) or ""
+        parts = dict(
+            " ".join(p.split()).split(": ", 1) for p in text.split("\n\n") if p.startswith(("Strong at:", "Fails by:"))
+        )
+        found[family] = (parts.get("Strong at", "").rstrip("."), parts.get("Fails by", "").rstrip("."))
+    return found
+
+
+@functools.cache
 def names() -> dict[str, tuple[str, str | None]]:
     """Every name that can be created: {name: (system, preset or None)}."""
     table: dict[str, tuple[str, str | None]] = {e.name: (e.name, None) for e in entries().values()}
