@@ -261,7 +261,8 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
         )
         steps = f" minutes={seconds / 60:g}"
     else:
-        steps = "" if share == 1 else f" steps={max(1, float(f'{pace["steps"] * share:.2g}')):.0f}"
+        fewer = float(f"{pace['steps'] * share:.2g}")
+        steps = "" if share == 1 else f" steps={max(1, fewer):.0f}"
         part = "all of" if share == 1 else f"{100 * share:.2g} per cent of"
         where = "" if e.data == "audio" else f" at {size}x{size}"
         why.append(f"the budget is {part} its own {pace['steps']:,} steps, {_time(cost)}{where} on one CPU thread")
