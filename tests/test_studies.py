@@ -31,11 +31,12 @@ GANS = """
 name = "gans"
 systems = ["vae", "dcgan"]
 data = ["digits"]
+seeds = 2
 samples = 50
 [settings]
-steps = 12
+steps = 6
 batch = 8
-sample_every = 12
+sample_every = 6
 save_every = 2
 [settings_for.dcgan]
 width = 4
@@ -211,6 +212,7 @@ def test_killed_and_shared_by_two_workers_it_ends_with_the_same_table(tmp_path):
     assert [w.wait(180) for w in both] == [0, 0]
     shared = genzoo.study(file, out=tmp_path / "shared", limit=1, quiet=True)
     assert shared.done
+    assert "index.html" in {p.name for p in shared.path.iterdir()}
     assert (shared.path / "table.csv").read_bytes() == (alone.path / "table.csv").read_bytes()
 
 

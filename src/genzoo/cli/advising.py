@@ -230,8 +230,14 @@ def _share(e: Entry, kind: str, seconds: float, size: int) -> float | None:
 
 
 def _reached(e: Entry, wanted: Task, kind: str) -> float | None:
-    known = facts("reached.json").get(wanted.measure, {}) if kind in ("image", "labelled") else {}
-    return known.get(e.name)
+    """What ranks it by what it reached: the task's measure on MNIST, or nats on the moons for points."""
+    return facts("reached.json").get(_ranked_by(wanted, kind), {}).get(e.name)
+
+
+def _ranked_by(wanted: Task, kind: str) -> str:
+    if not wanted.measure or kind not in ("image", "labelled", "points"):
+        return ""
+    return "NLL, moons" if kind == "points" else f"{wanted.measure}, mnist"
 
 
 def _time(seconds: float) -> str:
@@ -251,7 +257,9 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
     why = [STAND[e.kind] + (f" ({e.likelihood})" if e.likelihood else ""), f"the family is strong at {strong}"]
     reached = _reached(e, wanted, kind)
     if reached is not None:
-        why.append(f"{wanted.measure} {reached:.4g} on MNIST, lower is better; protocol in docs/results")
+        why.append(
+            f"its proof reached {reached:.4g} ({_ranked_by(wanted, kind)}; lower is better; protocol in docs/results)"
+        )
     share, cost, pace, steps = _share(e, kind, seconds, size), _cost(e, kind, size), _pace(e), ""
     if "fit" in pace:
         why.append("fitted without gradients, in seconds or minutes")
