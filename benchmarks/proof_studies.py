@@ -79,7 +79,8 @@ def study_first(p: Proof) -> None:
     first.send_signal(signal.SIGKILL)
     first.wait()
     both = [start(p.work / "shared") for _ in range(2)]
-    if any([worker.wait() for worker in both]):
+    codes = [worker.wait() for worker in both]
+    if any(codes):
         raise RuntimeError("a worker failed")
     tables = [(p.work / name / "table.csv").read_bytes() for name in ("alone", "shared")]
     p.measure(
