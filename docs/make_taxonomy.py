@@ -27,6 +27,12 @@ VERBS = {
     "translates": "translate", "codes": "compress", "inverts": "invert", "tokenizes": "tokens",
 }  # fmt: skip
 """Capability -> what it lets one do; a capability that is not here goes by its own name, and those of training are left out."""
+ADVICE = f"""
+An answer names systems that have the capabilities of the task and learn from the data, from different families where there are. First go
+those of which the budget pays at least {ENOUGH:.0%} of their own default training; then those whose stand to the probability of the data suits
+the task (for likelihoods and completion exact before bounded, for pictures implicit before explicit); then those that their proof measured
+best on MNIST, or on the moons for points; what has not been measured goes behind. It knows the times below and nothing of a GPU.
+"""
 TRAINING = ("prepares", "fits")
 QUALITY, LIKELIHOOD = ("FLD", "FID"), ("bits/dim", "NLL")
 
@@ -135,10 +141,7 @@ def taxonomy() -> str:
         "genzoo advise likelihood moons 1min json=true                for programs",
         "```",
         "",
-        "An answer names systems that have the capabilities of the task and learn from the data, from different families where there are. First go those "
-        f"of which the budget pays at least {ENOUGH:.0%} of their own default training; then those whose stand to the probability of the data suits the "
-        "task (for likelihoods and completion exact before bounded, for pictures implicit before explicit); then those that their proof measured best on "
-        "MNIST, or on the moons for points; what has not been measured goes behind. It knows the times below and nothing of a GPU.",
+        " ".join(ADVICE.split()),
         "",
         "## How a system stands to the probability of the data",
         "",
