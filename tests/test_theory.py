@@ -13,11 +13,11 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.losses.divergences import jensen_shannon, kl_discrete
-from genzoo.use.theory import discriminator, fits, game, gradients
+from genzoo.use.theory import discriminator, fits, gradients
 from genzoo.use.theory.check import Check
 
 
-@pytest.mark.parametrize("study", [fits.study, gradients.study, game.study], ids=["fits", "gradients", "game"])
+@pytest.mark.parametrize("study", [fits.study, gradients.study], ids=["fits", "gradients"])
 def test_every_check_holds(study):
     checks, _ = study(0)
     assert [c.claim for c in checks if not c.holds] == []
@@ -41,18 +41,6 @@ def test_a_wrong_formula_would_be_found():
     assert value != pytest.approx(2 * float(kl_discrete(p, q)) - 2 * math.log(2), abs=1e-2)
     assert float(discriminator.value(best + 0.1, p, q)) < value
     assert not Check("c", 1.0, 1.1, 0.05, "h").holds
-
-
-def test_the_players_circle_and_the_remedies_bring_them_home():
-    def distance(objective, *remedy):
-        return float(game.path(objective, *remedy)[-1].norm())
-
-    assert distance("minimax") > 1, "alone they leave the circle that they began on"
-    assert distance("non-saturating") > 0.3, "or come to rest on a smaller one"
-    assert distance("non-saturating", 1.0) < 0.1
-    assert distance("non-saturating", 0.0, 0.5) < 0.1
-    assert game.eigenvalue("wasserstein").imag == pytest.approx(1.0), "the linear game turns twice as fast"
-    assert game.eigenvalue("minimax") == pytest.approx(game.eigenvalue("non-saturating"))
 
 
 def test_divergences_of_known_distributions():

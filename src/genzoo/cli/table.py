@@ -123,7 +123,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "theory",
             "what the lectures claim, checked numerically and drawn",
-            "[parts=discriminator,fits,gradients,game out=theory]",
+            "[parts=discriminator,fits,gradients out=theory]",
             home="studying",
         ),
         Command("export", "the model in a plain folder", "RUN to=FOLDER"),

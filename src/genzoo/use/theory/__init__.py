@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from genzoo.use.figures import save_figure
-from genzoo.use.theory import discriminator, fits, game, gradients
+from genzoo.use.theory import discriminator, fits, gradients
 from genzoo.use.theory.check import Check
 
 __all__ = ["PARTS", "Check", "Part", "theory"]
 
-Part = Literal["discriminator", "fits", "gradients", "game"]
+Part = Literal["discriminator", "fits", "gradients"]
 
 PARTS: dict[str, Callable[[int], tuple[list[Check], Any]]] = {
     "discriminator": discriminator.study,
     "fits": fits.study,
     "gradients": gradients.study,
-    "game": game.study,
 }
 assert tuple(PARTS) == get_args(Part)
 
@@ -33,7 +32,7 @@ def theory(out: str | Path = "theory", parts: tuple[Part, ...] = get_args(Part),
     Args:
         out: Folder of the pictures, one PNG for each part.
         parts: discriminator (the best D and the value that it reaches), fits (what KL, reverse KL and JSD make of two modes),
-            gradients (what the two generator losses send back when D wins), game (why the players circle, and two remedies).
+            gradients (what the two generator losses send back when D wins).
         seed: Seed of all that is drawn at random.
 
     Returns:
