@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import fcntl
 import importlib
 import io
 import json
@@ -25,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +104,13 @@ class Proof:
             "name": entry.name, "system": entry.system, "family": entry.family, "claim": entry.claim,
             "measures": [], "pictures": [], "notes": [], "runs": [],
         }  # fmt: skip
+        work.mkdir(parents=True, exist_ok=True)
+        lock = os.open(work / f".{entry.name}.lock", os.O_CREAT | os.O_RDWR)
+        weakref.finalize(self, os.close, lock)  # which also gives the folder free
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another process runs the proof {entry.name} in {work}") from None
         if not resume:
             shutil.rmtree(self.work, ignore_errors=True)
 
@@ -206,6 +215,42 @@ class Proof:
         write_atomic(self.results / "pictures" / file, small_png(image))
         self.record["pictures"].append({"file": file, "caption": caption or name})
         return self.results / "pictures" / file
+
+    def chart(
+        self,
+        name: str,
+        lines: dict[str, list[tuple[float, float]]],
+        caption: str,
+        *,
+        x: str,
+        y: str,
+        log: bool = False,
+        top: float | None = None,
+    ) -> Path:
+        """Keep a chart of curves, drawn by matplotlib.
+
+        Args:
+            name: As in `picture`.
+            lines: Points (x, y) by the name of the curve.
+            caption: What is to be seen on it.
+            x: Name of the horizontal axis.
+            y: Name of the vertical axis.
+            log: Whether the vertical axis is logarithmic.
+            top: Where the vertical axis ends; at the highest point when not given.
+        """
+        from genzoo.use.figures import new_figure, save_figure
+
+        figure, axes = new_figure(1)
+        for label, points in lines.items():
+            axes.plot(*zip(*points, strict=True), label=label)
+        axes.set(xlabel=x, ylabel=y, yscale="log" if log else "linear")
+        axes.set_ylim(top=top)
+        axes.grid(alpha=0.3)
+        axes.legend()
+        figure.set_size_inches(7, 4)
+        file = self.work / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return self.picture(name, save_figure(figure, file), caption)
 
     def note(self, text: str) -> None:
         """Record a sentence: what separates this from the published number, what was seen on the picture."""

@@ -72,6 +72,10 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
     if system.data == "audio":
         pcm = torch.randint(-32768, 32768, (n, *shape), generator=g)
         return {"audio": pcm / 32768, "label": torch.randint(0, 3, (n,), generator=g)}
+    if system.data == "video":
+        return {"video": torch.randint(0, 256, (n, *shape), generator=g) / 127.5 - 1}
+    if system.data == "voxels":
+        return {"voxels": torch.randint(0, 2, (n, *shape), generator=g) * 2.0 - 1}
     levels = system.hparams.get("levels", 256)
     if system.hparams.get("likelihood") == "bernoulli":
         levels = 2
@@ -81,7 +85,15 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
 
     if system.data == "unpaired":
         return {"a": images(), "b": images()}
-    return {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
+    if system.data == "paired":
+        inputs = system.hparams.get("inputs") or shape[0]
+        a = torch.randint(0, 256, (n, inputs, *shape[1:]), generator=g).float() / 127.5 - 1
+        return {"a": a, "b": images()}
+    batch = {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
+    if words := system.hparams.get("words"):
+        batch["caption"] = torch.randint(0, len(words) + 2, (n, 5), generator=g)
+        batch["caption"][:, 0] = torch.arange(n) % len(words) + 2
+    return batch
 
 
 def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
@@ -93,6 +105,8 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
     rng = np.random.default_rng(0)
     if cls.data == "audio":
         return sounds_for(cls, folder, n, rng)
+    if cls.data in ("video", "voxels"):
+        return solids_for(cls.data, shape, folder, n, rng)
     c, h, w = shape
     binarize = (
         "threshold"
@@ -107,11 +121,26 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
     if cls.data == "exemplar":
         Image.fromarray(images()[0]).save(folder / "exemplar.png")
         return DataSettings(data=str(folder / "exemplar.png"), size=(h, w))
+    if cls.data == "paired":
+        inputs = cls.tiny.get("inputs", c)
+        for side, channels in (("A", inputs), ("B", c)):
+            (folder / side).mkdir(exist_ok=True)
+            for i in range(n):
+                image = rng.integers(0, 256, (h, w, channels), dtype=np.uint8)
+                Image.fromarray(image[..., 0] if channels == 1 else image).save(folder / side / f"{i}.png")
+        return DataSettings(data=str(folder), size=(h, w))
     if cls.data == "unpaired":
         for side in ("A", "B"):
             (folder / f"train{side}").mkdir(exist_ok=True)
             for i, image in enumerate(images()):
                 Image.fromarray(image).save(folder / f"train{side}" / f"{i}.png")
+        return DataSettings(data=str(folder), size=(h, w))
+    if cls.data == "captioned":
+        lines, words = ["file,caption"], cls.tiny["words"]
+        for i, image in enumerate(images()):
+            Image.fromarray(image).save(folder / f"{i}.png")
+            lines += [f"{i}.png,{words[i % len(words)]} {words[(i + k) % len(words)]}" for k in (1, 2)]
+        (folder / "captions.csv").write_text("\n".join(lines))
         return DataSettings(data=str(folder), size=(h, w))
     np.savez(folder / "data.npz", images=images(), labels=rng.integers(0, 3, n))
     return DataSettings(data=str(folder / "data.npz"), size=(h, w), binarize=binarize)
@@ -127,6 +156,13 @@ def sounds_for(cls: type[System], folder: Path, n: int, rng: np.random.Generator
     return DataSettings(data=str(folder), seconds=length / rate)
 
 
+def solids_for(kind: str, shape: tuple[int, ...], folder: Path, n: int, rng: np.random.Generator) -> DataSettings:
+    """Write noise as clips or voxels into an array file."""
+    values = rng.integers(0, 256 if kind == "video" else 2, (n, *shape), dtype=np.uint8)
+    np.savez(folder / "data.npz", **{kind: values})
+    return DataSettings(data=str(folder / "data.npz"), **({"frames": shape[1]} if kind == "video" else {}))
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """One tiny finished run for every system that is asked for."""
@@ -137,7 +173,7 @@ def runs(tmp_path_factory):
         if name not in made:
             cls = registry.system_class(name)
             data = dataclasses.asdict(data_for(name, root / f"data-{name}"))
-            own = {k: v for k, v in cls.tiny.items() if k != "shape"}
+            own = {k: v for k, v in cls.tiny.items() if k not in ("shape", "words")}
             made[name] = genzoo.train(name, **data, **own, steps=2, batch=4, runs=str(root / "runs"), quiet=True)
         return made[name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import os
@@ -14,6 +15,7 @@ from genzoo.core import loading, registry, schema
 from genzoo.core.errors import UserError
 from genzoo.core.system import (
     CAPABILITIES,
+    Animates,
     Completes,
     Conditioned,
     Decodes,
@@ -21,6 +23,8 @@ from genzoo.core.system import (
     Encodes,
     Fits,
     Prepares,
+    Prompted,
+    Restores,
     Samples,
     System,
     Tokenizes,
@@ -29,7 +33,7 @@ from genzoo.core.system import (
 )
 from genzoo.training import Trainer, TrainSettings, load, resume, train
 from genzoo.training.folder import newest_state
-from genzoo.training.preview import EACH, rows_by_label, takes_labels
+from genzoo.training.preview import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.conftest import batch_for, build, data_for
@@ -78,7 +82,7 @@ def gen(seed: int = 0) -> torch.Generator:
 
 def data_batch(system: System) -> torch.Tensor:
     batch = batch_for(system)
-    return next(batch[k] for k in ("image", "a", "points", "audio") if k in batch)
+    return next(batch[k] for k in ("image", "a", "points", "audio", "video", "voxels") if k in batch)
 
 
 # ---- learning ----------------------------------------------------------------------------------------------------------------------
@@ -204,7 +208,7 @@ def test_same_seed_same_samples_of_the_stated_form(name):
     assert not torch.equal(a, c)
     assert a.dtype == torch.float32
     assert not a.requires_grad
-    if a.ndim == 4:
+    if a.ndim >= 4:
         assert a.shape == (3, *system.hparams["shape"])
         assert a.min() >= -1
         assert a.max() <= 1
@@ -244,6 +248,26 @@ def test_a_label_is_obeyed_or_refused_in_words(name):
 
 
 @every_name
+def test_a_prompt_is_obeyed_or_refused_in_words(name):
+    """One generator, another sentence: another image; without one, captions of the training are drawn; unknown words are told."""
+    system = ready(name)
+    needs(system, Prompted)
+    if not system.words:
+        pytest.skip("was built without captions")
+    first, second = (system.sample(4, generator=gen(), prompt=word) for word in system.words[1:3])
+    assert first.shape == second.shape == (4, *system.hparams["shape"])
+    assert not torch.equal(first, second)
+    assert not torch.equal(system.sample(4, generator=gen()), first)
+    assert system.unread(f"{system.words[1]} qqq") == ["qqq"]
+    for prompt, said in (("  ", "empty"), ("qqq", "qqq")):
+        with pytest.raises(UserError, match=said):
+            system.sample(1, generator=gen(), prompt=prompt)
+    assert takes_prompts(system)
+    rows = rows_by_prompt(system, list(system.words[1:3]), gen, n=4)
+    assert torch.equal(rows, torch.cat([first, second]).float())
+
+
+@every_name
 def test_save_and_load_give_the_same_outputs(name):
     system = ready(name)
     other = build(name).eval()
@@ -272,6 +296,10 @@ def outputs(system: System):
         yield lambda s: s.tokenize(x)
         codes = system.tokenize(x)
         yield lambda s: s.detokenize(codes)
+    if isinstance(system, Animates):
+        with contextlib.suppress(UserError):  # it may have been trained without first frames, and says so
+            system.animate(x[:, :, 0])
+            yield lambda s: s.animate(x[:, :, 0])
     if isinstance(system, Completes):
         known = torch.ones_like(x[:, :1], dtype=torch.bool)
         known[..., 3:6] = False
@@ -386,15 +414,34 @@ def build_again(system: System) -> System:
 
 
 @every_name
+def test_a_clip_goes_on_from_every_first_frame_or_says_why_not(name):
+    system = ready(name)
+    needs(system, Animates)
+    x = data_batch(system)
+    try:
+        y = system.animate(x[:, :, 0])
+    except UserError as error:
+        assert "conditional" in str(error)
+        return
+    assert y.shape == x.shape
+    assert y.abs().max() <= 1
+    assert not torch.equal(y, system.animate(x[:, :, 1]))
+
+
+@every_name
 def test_translation_keeps_height_and_width(name):
     system = ready(name)
     needs(system, Translates)
-    x = data_batch(system)
+    x, scale = data_batch(system), 1
+    if isinstance(system, Restores):
+        x, scale = system.degrade(x), system.scale
+        assert x.abs().max() <= 1
+        assert system.translate(x, direction=system.directions[0]).shape == data_batch(system).shape
     for direction in system.directions:
         y = system.translate(x, direction=direction)
-        assert y.shape[-2:] == x.shape[-2:]
+        assert y.shape[-2:] == (scale * x.shape[-2], scale * x.shape[-1])
         assert y.abs().max() <= 1
-    with pytest.raises(UserError, match="a2b"):
+    with pytest.raises(UserError, match=system.directions[0]):
         system.translate(x, direction="sideways")
 
 
@@ -402,14 +449,16 @@ def test_translation_keeps_height_and_width(name):
 @pytest.mark.parametrize("kind", ["gray", "colour", "wide"])
 def test_gray_colour_and_wide_data_are_taken_or_refused_with_the_sizes_that_work(name, kind):
     shape = build(name).hparams["shape"]
-    if len(shape) != 3:
-        pytest.skip("is not for images")
-    _, h, w = shape
-    wanted = {"gray": (1, h, w), "colour": (3, h, w), "wide": (1, h, 2 * w)}[kind]
+    if len(shape) not in (3, 4):
+        pytest.skip("is not for images or clips")
+    if kind == "colour" and build(name).data == "voxels":
+        pytest.skip("voxels have one channel")
+    *between, h, w = shape[1:]
+    wanted = {"gray": (1, *between, h, w), "colour": (3, *between, h, w), "wide": (1, *between, h, 2 * w)}[kind]
     try:
         system = ready(name, shape=wanted)
     except UserError as error:
-        assert kind == "wide"
+        assert kind == "wide" or (kind == "gray" and "channels" in str(error))
         assert any(character.isdigit() for character in str(error)), "the message names sizes that work"
         return
     for output in outputs(system):
@@ -418,7 +467,11 @@ def test_gray_colour_and_wide_data_are_taken_or_refused_with_the_sizes_that_work
 
 @every_system
 def test_an_impossible_shape_is_refused_in_words(name):
-    own = {"audio": ((2, 64), (1, 0), (1, 8, 8))}
+    own = {
+        "audio": ((2, 64), (1, 0), (1, 8, 8)),
+        "video": ((1, 0, 8, 8), (1, 1, 8, 8), (1, 8, 8)),
+        "voxels": ((1, 0, 8, 8), (2, 8, 8, 8), (1, 8, 8), (1, 12, 12, 12)),
+    }
     for shape in own.get(registry.system_class(name).data, ((3, 0, 8), (0, 8, 8), (1, 3))):
         with pytest.raises(UserError):
             build(name, shape=shape)

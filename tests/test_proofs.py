@@ -193,8 +193,12 @@ def test_a_stopped_proof_goes_on_with_its_finished_runs(proofs, tmp_path):
     first = proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
     run = first.train("vae", "digits", steps=2, batch=4, quiet=True)
     weights = run.model.read_bytes()
+    with pytest.raises(SystemExit, match="another process runs the proof four"):
+        proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
+    del first
     again = proofs.Proof(entry, tmp_path / "results", tmp_path / "work", resume=True)
     assert again.train("vae", "digits", steps=2, batch=4).model.read_bytes() == weights
     assert again.record["runs"][0]["seconds"] > 0
+    del again
     proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
     assert not run.path.exists(), "without resume a proof begins anew"

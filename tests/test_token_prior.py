@@ -269,7 +269,7 @@ def test_mistakes_are_told():
         TokenPrior(shape=(3, 8, 8), tokenizer=tokenizer())
     with pytest.raises(UserError, match="multiple of heads"):
         prior(width=10, heads=4)
-    with pytest.raises(UserError, match="no classes"):
+    with pytest.raises(UserError, match="without labels"):
         prior().sample(1, generator=gen(), label=0)
     with pytest.raises(UserError, match="0 to 2"):
         prior(classes=3).sample(1, generator=gen(), label=3)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genzoo.api import (
+        animate,
         arithmetic,
         compare,
         complete,
@@ -48,6 +49,7 @@ __all__ = [
     "arithmetic",
     "translate",
     "complete",
+    "animate",
     "compress",
     "decompress",
     "evaluate",

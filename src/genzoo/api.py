@@ -16,6 +16,7 @@ from genzoo.data import DataSettings
 from genzoo.training import Run, TrainSettings, load
 from genzoo.training import resume as _resume
 from genzoo.training import train as _train
+from genzoo.use.animate import animate
 from genzoo.use.arithmetic import arithmetic
 from genzoo.use.compare import compare
 from genzoo.use.complete import complete
@@ -33,6 +34,7 @@ __all__ = [
     "compare",
     "arithmetic",
     "complete",
+    "animate",
     "compress",
     "create",
     "decompress",

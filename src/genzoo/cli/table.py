@@ -75,15 +75,25 @@ COMMANDS: dict[str, Command] = {
         Command(
             "translate",
             "map images of one domain to another",
-            "RUN IMAGE_OR_FOLDER [direction=a2b out=FOLDER]",
+            "RUN IMAGE_OR_FOLDER [direction=a2b out=FOLDER tile=512]",
             needs=("translates",),
+            own="translate",
         ),
+        Command("upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
+        Command("colorize", "colour gray photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
         Command(
             "complete",
             "fill in what is missing",
             "RUN [IMAGE] [box=x,y,w,h | mask=mask.png]",
             needs=("completes",),
             own="complete",
+        ),
+        Command(
+            "animate",
+            "clips that begin with still images",
+            "RUN IMAGE_OR_FOLDER [out=x.gif]",
+            needs=("animates",),
+            home="moving",
         ),
         Command(
             "compress",

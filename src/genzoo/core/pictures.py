@@ -7,10 +7,11 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 
@@ -48,6 +49,35 @@ def grid(images: Tensor, *, columns: int | None = None, gap: int = 2, scale: int
     return canvas
 
 
+def titled(images: Tensor, titles: Sequence[str], *, columns: int | None = None) -> np.ndarray:
+    """Lay out images [N, C, H, W] in as many equal parts as there are titles, each part under its title; uint8 [H', W', 3 or 4].
+
+    Args:
+        images: See `grid`.
+        titles: One line for each part; one that is too long for the picture is cut.
+        columns: Images in a row; a part in one row by default.
+    """
+    parts = [grid(part, columns=columns or len(part)) for part in images.chunk(len(titles))]
+    font, height = ImageFont.load_default(), 16
+    bands: list[np.ndarray] = []
+    for title, part in zip(titles, parts, strict=True):
+        strip = Image.new("RGB", (part.shape[1], height), "white")
+        ImageDraw.Draw(strip).text((2, 2), _cut(title, font, strip.width - 4), fill=(40, 40, 40), font=font)
+        line = np.asarray(strip)
+        opaque = np.full((*line.shape[:2], part.shape[2] - 3), 255, np.uint8)
+        bands += [np.concatenate([line, opaque], 2), part]
+    return np.concatenate(bands)
+
+
+def _cut(text: str, font: Any, width: int) -> str:
+    text = text.encode("latin-1", "replace").decode("latin-1")  # what the built-in font has
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
 def scatter(
     points: Tensor, *, size: int = 384, extent: float = 4.0, colour: tuple[int, int, int] = (30, 90, 200)
 ) -> np.ndarray:
@@ -61,8 +91,18 @@ def scatter(
     return canvas
 
 
-def picture(samples: Tensor, *, columns: int | None = None) -> np.ndarray:
-    """The picture of any kind of sample: a grid of images, spectrograms of sounds, a scatter of two-dimensional points."""
+def picture(samples: Tensor, *, columns: int | None = None, kind: str = "image") -> np.ndarray:
+    """The picture of any kind of sample: images, spectrograms of sounds, a scatter of points, frames of clips, views of voxels.
+
+    Args:
+        samples: Examples in [-1, 1], [N, ...].
+        columns: Examples in a row.
+        kind: The kind of data that a system declares; gray clips and voxels look alike without it.
+    """
+    if samples.ndim == 5:
+        from genzoo.core import motion, turntable
+
+        return (turntable.views if kind == "voxels" else motion.strips)(samples, columns=columns)
     if samples.ndim == 3:
         from genzoo.core.sound import panels
 
@@ -92,14 +132,16 @@ def save_png(path: str | os.PathLike[str], pixels: np.ndarray | Tensor) -> Path:
     return write_atomic(path, buffer.getvalue())
 
 
-def save_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray | Path], *, milliseconds: int = 150) -> Path:
-    """Save pictures (arrays or PNG paths) of one size as an endless GIF; the last frame stays longer."""
+def save_gif(
+    path: str | os.PathLike[str], frames: Sequence[np.ndarray | Path], *, milliseconds: int = 150, rest: int = 8
+) -> Path:
+    """Save pictures (arrays or PNG paths) of one size as an endless GIF; the last frame stays `rest` times as long."""
     images = [
         Image.open(f).convert("RGB") if isinstance(f, Path) else Image.fromarray(f).convert("RGB") for f in frames
     ]
     if not images:
         raise ValueError("a GIF needs at least one frame")
-    durations = [milliseconds] * (len(images) - 1) + [milliseconds * 8]
+    durations = [milliseconds] * (len(images) - 1) + [milliseconds * rest]
     buffer = io.BytesIO()
     images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)
     return write_atomic(path, buffer.getvalue())

@@ -1,9 +1,10 @@
-"""Arrays in .npy and .npz files: images with optional labels and splits, or points. Pickled objects are never loaded."""
+"""Arrays in .npy and .npz files: images (clips, voxels) with optional labels and splits, or points. Pickled objects are never loaded."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +20,8 @@ MAX_ARRAY = 16 * 2**30
 FREE_ARRAY = 2**28
 """Below this size the expansion of an .npz member is not looked at: blank and binary images compress very well."""
 
-_IMAGES = ("images", "image", "x", "data", "imgs", "arr_0")
+IMAGES = "images [N,H,W], [N,H,W,C] or [N,C,H,W]"
+_IMAGES = ("images", "image", "x", "data", "imgs", "arr_0", "video", "videos", "clips", "voxels", "samples")
 _LABELS = ("labels", "label", "y", "targets", "target", "arr_1")
 _SPLITS = {"train": "train", "test": "test", "val": "test", "valid": "test"}
 
@@ -63,17 +65,12 @@ class ArrayFile:
             raise UserError(f"{self.path} holds one array of images, not {structure} data; {HOW[structure]}")
         arrays = _load(self.path)
         stock = Stock({})
-        for split, (key, images) in _images(arrays, self.path, self.single).items():
+        for split, (key, images) in _examples(arrays, self.path, (3, 4), IMAGES).items():
             stock.pictures["image", split] = ArrayPictures(self._as_bytes(key, images, stock), key)
             labels = _labels(arrays, key, split, len(images))
             if labels is not None:
                 stock.labels[split] = labels
-        if len(stock.labels) == len(stock.pictures):
-            known = sorted({int(v) for labels in stock.labels.values() for v in np.unique(labels)})
-            stock.class_names = [str(v) for v in known]
-            stock.labels = {s: np.searchsorted(known, labels).astype(np.int64) for s, labels in stock.labels.items()}
-        else:
-            stock.labels = {}
+        _number(stock, stock.pictures)
         return stock
 
     def _as_bytes(self, key: str, array: np.ndarray, stock: Stock) -> np.ndarray:
@@ -123,11 +120,24 @@ def _words(key: str) -> list[str]:
     return key.lower().replace("-", "_").split("_")
 
 
-def _images(arrays: dict[str, np.ndarray], path: Path, single: bool) -> dict[str, tuple[str, np.ndarray]]:
-    found = {k: a for k, a in arrays.items() if a.ndim in (3, 4) and a.dtype.kind in "uifb" and len(a)}
+def _number(stock: Stock, parts: Collection[Any]) -> None:
+    """Turn labels of all parts into 0, 1, 2 ... with their names; without labels for every part there are none."""
+    if len(stock.labels) != len(parts):
+        stock.labels = {}
+        return
+    known = sorted({int(v) for labels in stock.labels.values() for v in np.unique(labels)})
+    stock.class_names = [str(v) for v in known]
+    stock.labels = {s: np.searchsorted(known, labels).astype(np.int64) for s, labels in stock.labels.items()}
+
+
+def _examples(
+    arrays: dict[str, np.ndarray], path: Path | str, dims: tuple[int, ...], what: str
+) -> dict[str, tuple[str, np.ndarray]]:
+    """The arrays of examples by split, each with its name."""
+    found = {k: a for k, a in arrays.items() if a.ndim in dims and a.dtype.kind in "uifb" and len(a)}
     if not found:
         seen = ", ".join(f"{k} {a.dtype} {list(a.shape)}" for k, a in list(arrays.items())[:4]) or "nothing"
-        raise UserError(f"{path} has no array of images [N,H,W], [N,H,W,C] or [N,C,H,W] (it holds {seen})")
+        raise UserError(f"{path} has no array of {what} (it holds {seen})")
     by_split: dict[str, tuple[str, np.ndarray]] = {}
     for key, array in found.items():
         for split in (_SPLITS[w] for w in _words(key) if w in _SPLITS):
@@ -156,7 +166,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     """All arrays of the file that may be loaded without running code; an .npy stays on disk."""
     try:
         if zipfile.is_zipfile(path):
-            return _load_npz(path)
+            return _load_npz(path, str(path))
         with open(path, "rb") as f:
             _check_header(f, path.stat().st_size, str(path))
         return {path.name: np.load(path, mmap_mode="r", allow_pickle=False)}
@@ -168,13 +178,13 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _load_npz(path: Path) -> dict[str, np.ndarray]:
+def _load_npz(file: Path | IO[bytes], name: str) -> dict[str, np.ndarray]:
     arrays = {}
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             if not info.filename.endswith(".npy"):
                 continue
-            where = f"{path} '{info.filename}'"
+            where = f"{name} '{info.filename}'"
             if info.file_size > MAX_ARRAY:
                 raise UserError(f"{where} is larger than {MAX_ARRAY // 2**30} GiB")
             if info.file_size > FREE_ARRAY and info.file_size > MAX_RATIO * max(info.compress_size, 1):

@@ -8,6 +8,11 @@ EMBEDDED: dict[str, str] = {
 }
 """Sets inside the package."""
 
+DRAWN: dict[str, str] = {
+    "shapes": "2,200 drawings of coloured shapes, RGB 64x64, two captions each; the test part's captions are new combinations",
+}
+"""Sets drawn from their definition, images with captions."""
+
 STANDARD: dict[str, str] = {
     "mnist": "70,000 handwritten digits, gray 28x28, 10 classes",
     "fashion-mnist": "70,000 photographs of clothing, gray 28x28, 10 classes",
@@ -23,10 +28,18 @@ POINTS: dict[str, str] = {
 }
 """Toy sets drawn from their definition."""
 
+MOVING: dict[str, str] = {
+    "moving-digits": "clips: two of the embedded digits fly over a black square and bounce off its sides (frames=16 size=64)",
+    "moving-mnist": "clips: the same with digits of mnist, whose training and test digits stay apart",
+}
+"""Clips drawn from their definition."""
+
 FORMS: dict[str, str] = {
     "FOLDER": "images, searched recursively; class subfolders become labels; A/ and B/, trainA/ and trainB/, captions.csv",
     "FILE.zip, FILE.tar, FILE.tar.gz": "the same inside an archive, read without unpacking",
     "FILE.npz, FILE.npy": "arrays of images ([N,H,W], [N,H,W,C] or [N,C,H,W]) with optional labels, or [N,D] points",
+    "FOLDER of clips": "for video: GIF, animated WebP or PNG, MP4 and the like (extra genzoo[video]), folders of numbered frames",
+    "FOLDER of shapes": "for voxels: .npy, .npz, .binvox, and meshes OBJ, STL, PLY, OFF (extra genzoo[voxels])",
     "FILE.png": "one image, as an exemplar",
     "hf:NAME": "a set of the Hugging Face hub, through the extra genzoo[hub]",
     "DATA,DATA": "two of the above as the two sides of unpaired data",
@@ -40,4 +53,4 @@ def available() -> dict[str, str]:
     >>> "digits" in available()
     True
     """
-    return {**EMBEDDED, **STANDARD, **POINTS}
+    return {**EMBEDDED, **DRAWN, **STANDARD, **POINTS, **MOVING}

@@ -316,12 +316,14 @@ def _on(name: str, net: Extractor) -> str:
 
 def table() -> dict[str, Measure]:
     """All measures by name, in the order in which they are taken."""
-    from genzoo.metrics import abilities
+    from genzoo.metrics import abilities, moving, pairs
 
     return {
         m.name: m
         for m in (
             *abilities.MEASURES,
+            *moving.MEASURES,
+            *pairs.MEASURES,
             Measure("frechet", "Fréchet distance of features: FLD or FID", frechet),
             Measure("kid", "kernel distance of features, unbiased", kernel),
             Measure("prdc", "precision, recall, density, coverage", neighbourhoods),

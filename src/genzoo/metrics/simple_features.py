@@ -84,6 +84,38 @@ def voxel_statistics(voxels: Tensor, *, threshold: float = 0.5, rings: int = 8) 
     return torch.where(volume[:, None] > 0, out, 0.0).float().view(n, -1)
 
 
+@torch.no_grad()
+def video_statistics(video: Tensor, *, cells: int = 4) -> Tensor:
+    """Return statistics of clips, float32 [N, 3 · C · cells² + 6], of values in [-1, 1].
+
+    In cells x cells parts of the picture and for every channel: the mean; the mean over pixels of the standard deviation over time;
+    the mean absolute change from frame to frame. Then of the whole clip: the mean absolute change over 1, 2 and 4 frames (0 where a clip
+    is not that long), the mean absolute difference of neighbouring pixels across and down, and the share of pixels that change
+    by more than 0.1 from one frame to the next.
+
+    Args:
+        video: Clips [N, C, T, H, W] of two or more frames.
+        cells: Parts along each side.
+
+    Raises:
+        UserError: Another shape, sides smaller than `cells`, NaN or infinite values.
+    """
+    if video.ndim != 5 or not len(video) or video.shape[2] < 2 or min(video.shape[3:]) < max(cells, 2) or cells < 1:
+        raise UserError(
+            f"video must be [N, C, T, H, W] of two or more frames with sides of at least {max(cells, 2)}, not {tuple(video.shape)}"
+        )
+    x = _finite(video.float(), "clips")
+    change = x.diff(dim=2).abs()
+    maps = torch.cat([x.mean(2), x.std(2, correction=0), change.mean(2)], 1)
+    whole = [
+        (x[:, :, lag:] - x[:, :, :-lag]).abs().flatten(1).mean(1) if x.shape[2] > lag else x.new_zeros(len(x))
+        for lag in (1, 2, 4)
+    ]
+    whole += [x.diff(dim=d).abs().flatten(1).mean(1) for d in (4, 3)]
+    whole += [(change > 0.1).float().flatten(1).mean(1)]
+    return torch.cat([F.adaptive_avg_pool2d(maps, cells).flatten(1), torch.stack(whole, 1)], 1)
+
+
 def mel_filters(bands: int, frequencies: int, rate: float, low: float, high: float) -> Tensor:
     """Return triangular filters, evenly spread on the mel scale 2595 log₁₀(1 + f / 700), float64 [bands, frequencies].
 

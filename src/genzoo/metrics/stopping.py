@@ -1,4 +1,4 @@
-"""When to stop, in words: a plateau with its interval, a loss of variety, a discriminator that has won.
+"""When to stop, in words: a plateau with its interval, and what goes wrong: loss of variety, copies, oscillation, a discriminator that has won.
 
 It reads a history of measurements and the lines of a log, and knows names of numbers only. By convention a training step with a
 discriminator logs `d_loss`, its loss, and where they mean something `d_real` and `d_fake`, its mean outputs (larger is "real").
@@ -6,6 +6,7 @@ discriminator logs `d_loss`, its loss, and where they mean something `d_real` an
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,13 @@ WON = 0.1
 LINES = 5
 """Log lines that "now" is the mean of."""
 VARIETY = ("recall", "coverage", "variety")
+
+ALIKE = 0.1
+"""A variety below this share of that of real images is nearly one and the same sample, over and over."""
+COPIES = 10.0
+"""Per cent of samples that are no copies (AuthPct); held-out images are near 50."""
+SWINGS, WINDOW, SWING = 3, 8, 0.25
+"""So many turns within so many measurements are an oscillation, each by more than its interval and than this share of the value."""
 
 Point = tuple[int, float, float | None]
 
@@ -35,8 +43,10 @@ def advice(history: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]
     lead = lead or next((k for h in history for k, v in h["values"].items() if v.get("better")), "")
     if lead:
         found.append(trend(lead, points(history, lead), _better(history, lead)))
-    found += [c for name in VARIETY if (c := collapse(name, points(history, name)))]
-    return found + [w for w in [winning(log)] if w]
+        found.append(oscillation(lead, points(history, lead)))
+    found += [collapse(name, points(history, name)) for name in VARIETY]
+    found += [sameness(points(history, "variety")), copying(points(history, "AuthPct")), winning(log)]
+    return [sentence for sentence in found if sentence]
 
 
 def points(history: Sequence[Mapping[str, Any]], name: str) -> list[Point]:
@@ -79,6 +89,46 @@ def collapse(name: str, found: Sequence[Point]) -> str:
     return (
         f"Collapse: {name} has fallen from {top[1]:.3g} (step {top[0]:,}) to {value:.3g} (step {step:,}): samples lose their variety. "
         "The best weights are from before; try a lower learning rate or another regularisation."
+    )
+
+
+def sameness(found: Sequence[Point]) -> str:
+    """Say so where samples have next to no variety although training has gone on for a while."""
+    if len(found) <= BACK or any(value >= ALIKE for _, value, _ in found[-2:]):
+        return ""
+    step, value, _ = found[-1]
+    return (
+        f"Samples are nearly all alike: their variety is {value:.2g} of that of real images (step {step:,}). If it does not rise soon, start anew "
+        "with a lower learning rate, a penalty (penalty=r1) or another objective."
+    )
+
+
+def oscillation(name: str, found: Sequence[Point]) -> str:
+    """Say so where a measure goes up and down by more than chance and a quarter of itself, again and again."""
+    recent = list(found[-WINDOW:])
+    moves = []
+    for (_, a, a_se), (_, b, b_se) in itertools.pairwise(recent):
+        interval = 0.0 if a_se is None or b_se is None else 1.96 * math.hypot(a_se, b_se)
+        if abs(b - a) > max(interval, SWING * min(abs(a), abs(b))):
+            moves.append(b - a)
+    turns = sum(a * b < 0 for a, b in itertools.pairwise(moves))
+    if turns < SWINGS:
+        return ""
+    low, high = (f(p[1] for p in recent) for f in (min, max))
+    return (
+        f"Oscillation: {name} has turned {turns} times over the last {len(recent)} measurements, between {low:.4g} and {high:.4g}: the players chase "
+        "each other. Try a lower learning rate, averaged weights (ema=0.999), instance_noise=0.1 or penalty=r1; the best weights are kept."
+    )
+
+
+def copying(found: Sequence[Point]) -> str:
+    """Say so where hardly a sample is not suspiciously near to a training example."""
+    if not found or found[-1][1] >= COPIES:
+        return ""
+    step, value, _ = found[-1]
+    return (
+        f"Memorisation: only {value:.2g} % of samples are no copies of training images (AuthPct, step {step:,}; held-out images are near 50 %). "
+        "There is too little data for this many steps: stop earlier, or try more data, augment and flip=true."
     )
 
 

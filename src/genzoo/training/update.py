@@ -122,9 +122,10 @@ class Updater:
 
 
 def shared_buffers(system: nn.Module) -> list[Tensor]:
-    """Running statistics of batch normalisation: they average over ranks. Other buffers (pools) are each rank's own."""
+    """Running statistics of batch normalisation and what a module names in `averaged`: the mean over ranks. Others (pools) are each rank's own."""
+    named = [getattr(m, name) for m in system.modules() for name in getattr(m, "averaged", ())]
     norms = [m for m in system.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    return [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
+    return named + [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
 
 
 class Average:

@@ -36,10 +36,13 @@ from genzoo.use.pace import (
     seconds_per_score,
     words,
 )
+from genzoo.use.results import write_results
 from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
 
 MOST, SHOWN = 10_000, 64
+SHOWN_MOVING = 16
+"""Clips and shapes in a picture."""
 NEIGHBOURS, SUSPECTS, LOOKED_AT = 5, 8, 500
 """The picture of neighbours: columns, rows, and samples of which the rows are the nearest to the training images."""
 
@@ -76,8 +79,8 @@ def evaluate(
 
     Returns:
         system, data, n and seed; measures: name -> record (see `genzoo.metrics.records.Record`); not_measured: name -> why;
-        pictures: name -> file; written: the metrics.json that keeps them; page. A system in memory is only measured, unless `out` is
-        given.
+        pictures: name -> file; results: the page of pairs, for a translator; written: the metrics.json that keeps them; page. A system
+        in memory is only measured, unless `out` is given.
 
     Raises:
         UserError: There is no such run, data, measure or extractor; `n` is less than 2; or a measure that was asked for does not apply.
@@ -222,14 +225,20 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
 def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str, Any]) -> None:
     """A grid of samples, and the samples nearest to training images beside them."""
     where = folder / "outputs"
+    if "translates" in able and c.test is not None and c.test.paired:
+        page, rows = write_results(folder, c, str(found["system"]))
+        found["results"] = str(page)
+        found["pictures"]["pairs"] = str(save_png(where / "pairs.png", grid(rows, columns=min(8, len(rows) // 3))))
+        found["captions"] = {"pairs": "rows of inputs, outputs and targets; all of them, sortable, are in results.html"}
     if "samples" not in able:
         return
     if c.given is not None:
-        shown, columns = c.given[:SHOWN].float() / 127.5 - 1, None
+        shown, columns, kind = c.given[:SHOWN].float() / 127.5 - 1, None, "image"
     else:
         assert c.system is not None
-        shown, columns = sample(c.system, seed=c.seed), columns_of(c.system, None, {})
-    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", picture(shown, columns=columns)))
+        n = SHOWN_MOVING if c.system.data in ("video", "voxels") else None
+        shown, columns, kind = sample(c.system, n=n, seed=c.seed), columns_of(c.system, n, {}), c.system.data
+    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", picture(shown, columns=columns, kind=kind)))
     if c.train is None or len(c.train) < 2 or "image" not in c.train.fields or c.train.settings.binarize == "dynamic":
         return
     fake = (c.given if c.given is not None else to_uint8(shown))[:LOOKED_AT]

@@ -20,7 +20,13 @@ from genzoo.data.decode import Form, Refused, pixels, probe
 def channels_of(system: System) -> int:
     """Channels of the images that a system takes; 3 where it does not say."""
     shape = system.hparams.get("shape", ())
-    return int(shape[0]) if len(shape) == 3 else 3
+    return int(shape[0]) if len(shape) in (3, 4) else 3
+
+
+def channels_in(system: System, direction: str) -> int:
+    """Channels of the images that a translator takes in a direction: side A may have others than side B."""
+    inputs = system.hparams.get("inputs")
+    return int(inputs) if inputs and direction.startswith("a") else channels_of(system)
 
 
 def read_image(path: str | os.PathLike[str], channels: int, *, size: tuple[int, int] | None = None) -> Tensor:
@@ -98,6 +104,10 @@ def data_settings(system: System, data: str | None, **changes: Any) -> DataSetti
         trained |= {"data": data, "limit": None}
         if len(shape) == 3 and not trained.get("crop"):
             trained |= {"size": tuple(shape[1:]), "channels": shape[0]}
+        if system.data == "video":
+            trained |= {"frames": shape[1], "size": tuple(shape[2:]), "channels": shape[0]}
+        if system.data == "voxels":
+            trained |= {"size": shape[1]}
         if system.data == "audio":
             trained |= {"seconds": shape[1] / system.hparams["rate"]}
     return DataSettings(**check(DataSettings, {**trained, "flip": False, **changes}, label="data"))

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.core.motion import PER_SECOND, save_mp4
 from genzoo.core.pictures import picture, save_gif, save_png, write_atomic
 from genzoo.core.sound import save_wav
 from genzoo.use.source import Source, run_path
@@ -48,9 +49,15 @@ def target(source: Source, out: str | Path | None, name: str, *, suffixes: tuple
 
 
 def save(
-    path: Path, samples: Tensor, *, columns: int | None = None, frames: Any = None, rate: int | None = None
+    path: Path,
+    samples: Tensor,
+    *,
+    columns: int | None = None,
+    frames: Any = None,
+    rate: int | None = None,
+    kind: str = "image",
 ) -> Path:
-    """Write samples as the suffix says: .png a picture, .gif an animation of `frames`, .wav sounds, .npy the float values."""
+    """Write samples as the suffix says: .png a picture, .gif or .mp4 an animation of `frames`, .wav sounds, .npy or .npz the float values."""
     if path.suffix.lower() == ".wav":
         assert rate, "a sound has a rate"
         return save_wav(path, samples, rate)
@@ -58,9 +65,15 @@ def save(
         buffer = io.BytesIO()
         np.save(buffer, samples.cpu().numpy())
         return write_atomic(path, buffer.getvalue())
+    if path.suffix.lower() == ".npz":
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, samples=samples.cpu().numpy())
+        return write_atomic(path, buffer.getvalue())
+    if path.suffix.lower() == ".mp4":
+        return save_mp4(path, frames)
     if path.suffix.lower() == ".gif":
-        return save_gif(path, frames)
-    return save_png(path, picture(samples, columns=columns))
+        return save_gif(path, frames, **({"milliseconds": 1000 // PER_SECOND, "rest": 1} if samples.ndim == 5 else {}))
+    return save_png(path, picture(samples, columns=columns, kind=kind))
 
 
 def save_json(path: Path, values: dict[str, Any]) -> Path:

@@ -36,8 +36,10 @@ WORDS = {
     "density": "give a likelihood",
     "decodes": "decode latents",
     "encodes": "encode images",
+    "prompted": "take prompts",
     "translates": "translate images",
     "completes": "complete images",
+    "animates": "animate images",
     "codes": "compress images",
     "tokenizes": "turn images into codes",
 }

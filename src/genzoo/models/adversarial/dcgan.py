@@ -29,8 +29,8 @@ class DCGAN(System):
 
     The five rules of section 3: strided and fractionally-strided convolutions instead of pooling; batch norm in both
     networks (not at the generator's output, not at the discriminator's input); no hidden fully connected layers; ReLU
-    in the generator with tanh at the end; LeakyReLU in the discriminator. Images of any height and width from 8 to
-    1024 and any channels.
+    in the generator with tanh at the end; LeakyReLU in the discriminator. `resampling`, `g_norm`, `d_norm`, `dense`,
+    `g_activation` and `d_activation` break them one by one. Images of any height and width from 8 to 1024 and any channels.
 
     Deviations: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`) and z is normal (the paper: uniform); `dcgan-paper`
     has the paper's. Real and generated images go through the discriminator in separate batches, and the generator steps on the
@@ -49,7 +49,12 @@ class DCGAN(System):
         weight_clip: Bound on every discriminator weight after its step (WGAN); none for no bound.
         penalty: Gradient penalty on the discriminator; needs d_norm other than batch.
         penalty_weight: Weight of the penalty (lambda of wgan-gp and dragan, gamma of r1).
+        g_norm: Normalisation in the generator.
         d_norm: Normalisation in the discriminator.
+        resampling: strides in the convolutions of both nets (rule 1), or pooling: repeated pixels before and maxima after
+            convolutions of stride 1, whose filters are 3 x 3 for kernel=4.
+        g_activation: Between the generator's layers (rule 4: relu).
+        d_activation: Between the discriminator's layers (rule 5: leaky-relu, slope 0.2).
         spectral_norm: Divide every discriminator weight by its largest singular value.
         instance_noise: Standard deviation of normal noise on what the discriminator sees, falling linearly to 0 over
             the run.
@@ -105,7 +110,11 @@ class DCGAN(System):
         weight_clip: Annotated[float, Field(gt=0, le=10)] | None = None,
         penalty: Literal["none", "wgan-gp", "dragan", "r1"] = "none",
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
+        g_norm: Literal["batch", "none"] = "batch",
         d_norm: Literal["batch", "instance", "layer", "none"] = "batch",
+        resampling: Literal["strides", "pooling"] = "strides",
+        g_activation: Literal["relu", "leaky-relu", "tanh"] = "relu",
+        d_activation: Literal["leaky-relu", "relu", "tanh"] = "leaky-relu",
         spectral_norm: bool = False,
         instance_noise: Annotated[float, Field(ge=0, le=2)] = 0.0,
         augment: tuple[Augmentation, ...] = (),
@@ -131,8 +140,9 @@ class DCGAN(System):
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self.instance_noise, self.augment = instance_noise, augment
         self.lr, self.d_lr, self.optimizer, self.betas = lr, d_lr or lr, optimizer, (beta1, beta2)
-        self.G = Synthesis(shape, latent, width, kernel, dense)
-        self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm, dense=dense)
+        rules = {"pooling": resampling == "pooling", "dense": dense}
+        self.G = Synthesis(shape, latent, width, kernel, norm=g_norm, activation=g_activation, **rules)
+        self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm, activation=d_activation, **rules)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One optimiser for each player."""

@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_label
 from genzoo.core.loading import digest
 from genzoo.core.system import Batch, Logs, System, Tokenizes
 
@@ -188,7 +189,7 @@ class TokenPrior(System):
             )
         if width % heads:
             raise UserError(f"width={width} is not a multiple of heads={heads}; every head has an equal part of it")
-        self.shape, self.classes, self.class_dropout = shape, classes, class_dropout
+        self.shape, self.classes, self.labels, self.class_dropout = shape, classes, classes, class_dropout
         self.lr, self.weight_decay = lr, weight_decay
         self.tokenizer = tokenizer.requires_grad_(False).eval()
         sizes = [math.prod(grid) for grid in tokenizer.code_grids]
@@ -277,13 +278,9 @@ class TokenPrior(System):
         return self.code_log_prob(codes) + self.tokenizer.log_likelihood(x, codes)
 
     def _refuse_labels(self, label: Tensor | int | None, guidance: float = 1.0) -> None:
-        if label is not None and not self.classes:
-            raise UserError("this model has no classes: it was trained on data without labels")
-        if (
-            label is not None
-            and not 0 <= int(torch.as_tensor(label).min()) <= int(torch.as_tensor(label).max()) < self.classes
-        ):
-            raise UserError(f"label={label} is not a class; give 0 to {self.classes - 1}")
+        if label is not None:
+            for extreme in torch.as_tensor(label).aminmax():
+                check_label(int(extreme), self.classes)
         if self.classes and not self.class_dropout and (label is None or guidance != 1):
             raise UserError("this model was trained with class_dropout=0 and knows no image without its class")
 

@@ -1,0 +1,141 @@
+"""3D-GAN: volumetric convolutions draw shapes as voxels; the discriminator rests while it is right too often."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System, Update
+from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn.volumetric import Discriminator3d, Synthesis3d
+
+SIDES = (8, 16, 32, 64, 128)
+
+
+class GAN3D(System):
+    """3D-GAN of Wu, Zhang, Xue, Freeman & Tenenbaum (2016).
+
+    The generator maps z, uniform in [0, 1], through volumetric fractionally-strided convolutions (4 x 4 x 4, stride 2, batch norm, ReLU) to
+    a probability of being occupied for each voxel; the discriminator is its mirror with LeakyReLU(0.2). The discriminator's rate is far
+    below the generator's, and it is updated only while its accuracy on the last batch, half real and half generated, was at most
+    `gate` (section 3.2 of the paper: 80 %).
+
+    Deviations: cubes of 8, 16, 32, 64 or 128 (the paper: 64), one halving less for each; the generator's loss is the non-saturating
+    one, as in the code of the time (the paper writes the minimax objective).
+
+    Args:
+        shape: One channel and the three sides of the cube: 8, 16, 32, 64 or 128.
+        latent: Dimensions of the latent z.
+        width: Channels of the layers next to the voxels; deeper layers have up to 8 times as many.
+        gate: The discriminator rests after a batch that it judged more accurately than this; 1 for no rest.
+        lr: Learning rate of the generator.
+        d_lr: Learning rate of the discriminator.
+        beta1: Adam's decay of the mean gradient.
+    """
+
+    paper: ClassVar[str] = "arXiv:1610.07584"
+    data: ClassVar[str] = "voxels"
+    presets: ClassVar[dict] = {}
+    tiny: ClassVar[dict] = {"shape": (1, 8, 8, 8), "latent": 4, "width": 4, "d_lr": 1e-3}
+    defaults: ClassVar[dict] = {"steps": 20000, "batch": 100, "ema": 0.999}
+    averaged: ClassVar[tuple[str, ...]] = ("accuracy",)
+    accuracy: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int] = (1, 64, 64, 64),
+        *,
+        latent: Annotated[int, Field(ge=1, le=4096)] = 200,
+        width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        gate: Annotated[float, Field(ge=0.5, le=1)] = 0.8,
+        lr: Annotated[float, Field(gt=0, le=1)] = 2.5e-3,
+        d_lr: Annotated[float, Field(gt=0, le=1)] = 1e-5,
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+    ) -> None:
+        super().__init__()
+        size = shape[1:]
+        if shape[0] != 1 or len(set(size)) > 1 or size[0] not in SIDES:
+            raise UserError(
+                f"shape {'x'.join(map(str, shape))} is not possible; gan-3d makes one channel of cubes with sides "
+                f"{', '.join(map(str, SIDES[:-1]))} or {SIDES[-1]}: set size= to one of these"
+            )
+        self.latent_size, self.gate, self.lr, self.d_lr, self.betas = latent, gate, lr, d_lr, (beta1, 0.999)
+        self.G = Synthesis3d(size, latent, width, 1)
+        self.D = Discriminator3d(size, 1, width)
+        self.register_buffer("accuracy", torch.zeros(()))
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for each player, the discriminator's far slower."""
+        return {
+            "d": Adam(self.D.parameters(), lr=self.d_lr, betas=self.betas),
+            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
+        }
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """One generator step; before it one of the discriminator, unless it was right too often on the last batch."""
+        real = batch["voxels"]
+        fake = self._grow(self._draw(len(real)))
+
+        learns = bool(self.accuracy <= self.gate)
+        with torch.set_grad_enabled(learns):
+            on_real, on_fake = self.D(real), self.D(fake.detach())
+            d_loss = discriminator_loss("non-saturating", on_real, on_fake)
+        if learns:
+            update("d", d_loss)
+        self.accuracy.copy_(((on_real > 0).float().mean() + (on_fake < 0).float().mean()) / 2)
+
+        g_loss = generator_loss("non-saturating", self.D(fake))
+        update("g", g_loss)
+        return {
+            "d_loss": d_loss.detach(),
+            "g_loss": g_loss.detach(),
+            "accuracy": self.accuracy.clone(),
+            "d_learns": torch.tensor(float(learns), device=real.device),
+            "occupied": (fake.detach() > 0).float().mean(),
+        }
+
+    def _grow(self, z: Tensor) -> Tensor:
+        """Voxels in [-1, 1], twice the probability of being occupied less one: 2 sigmoid(y) - 1 = tanh(y / 2)."""
+        return torch.tanh(self.G(z).float() / 2)
+
+    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
+        return torch.rand(n, self.latent_size, device=self.device, generator=generator)
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw z [n, latent], uniform in [0, 1]: walk between them on straight lines, which stay inside."""
+        return self._draw(n, generator)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the voxels [n, 1, D, H, W] of latents [n, latent], from -1 (empty for certain) to 1 (occupied for certain)."""
+        return self._grow(z).contiguous()
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, generator: Generator, threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ) -> Tensor:
+        """Return `n` grids of voxels [n, 1, D, H, W] in [-1, 1].
+
+        Args:
+            n: How many.
+            generator: All the randomness.
+            threshold: Probability from which on a voxel is occupied: grids of -1 and 1; none gives 2p - 1.
+        """
+        soft = self.decode(self.latent(n, generator=generator))
+        return soft if threshold is None else torch.where(soft >= 2 * threshold - 1, 1.0, -1.0)
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the discriminator sees of voxels, [B, F]: its last three layers max-pooled to 2 x 2 x 2 and flattened (section 4.2)."""
+        found = []
+        for block in self.D.blocks:
+            x = block(x)
+            found.append(F.adaptive_max_pool3d(x, 2).flatten(1))
+        return torch.cat(found[-3:], 1)

@@ -1,0 +1,190 @@
+"""3D-GAN: the gate of the discriminator, probabilities and thresholds, sizes, straight walks."""
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.core.errors import UserError
+from genzoo.core.system import capabilities
+from genzoo.models.adversarial.gan_3d import GAN3D
+from genzoo.training.runtime import Runtime
+from genzoo.training.update import Updater, shared_buffers
+
+TINY = {"shape": (1, 8, 8, 8), "latent": 4, "width": 4}
+
+
+def gen(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def built(**more):
+    torch.manual_seed(0)
+    return GAN3D(**{**TINY, **more})
+
+
+class Counted(Updater):
+    """An update that counts."""
+
+    def __init__(self, system):
+        super().__init__(system, Runtime(torch.device("cpu"), "fp32"))
+        self.calls = []
+
+    def __call__(self, name, loss):
+        self.calls.append(name)
+        super().__call__(name, loss)
+
+
+def step(system, update, x):
+    update.begin(0, 10)
+    update.calls.clear()
+    logs = system.train().training_step({"voxels": x}, update)
+    update.end()
+    return logs
+
+
+def rigged(system, real, fake):
+    """Replace D's verdict: `real` and `fake` of four are judged real."""
+    verdicts = [real, fake, fake]
+
+    class Judge(torch.nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net, self.turn = net, 0
+
+        def forward(self, x):
+            share = verdicts[self.turn % 3]
+            self.turn += 1
+            sign = torch.where(torch.arange(len(x)) < share, 1.0, -1.0)
+            return self.net(x) * 1e-6 + sign
+
+    system.D = Judge(system.D)
+    return system
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "accuracy", "learns"),
+    [(4, 0, 1.0, False), (4, 1, 0.875, False), (3, 1, 0.75, True), (4, 4, 0.5, True), (0, 4, 0.0, True)],
+)
+def test_the_discriminator_rests_after_a_batch_that_it_judged_too_well(real, fake, accuracy, learns):
+    x = torch.ones(4, 1, 8, 8, 8)
+    system = rigged(built(), real, fake)
+    update = Counted(system)
+    logs = step(system, update, x)
+    assert update.calls == ["d", "g"], "nothing has been judged before the first batch"
+    assert logs["d_learns"] == 1
+    assert logs["accuracy"] == system.accuracy == pytest.approx(accuracy)
+    before = [p.clone() for p in system.D.parameters()]
+    logs = step(system, update, x)
+    assert update.calls == (["d", "g"] if learns else ["g"])
+    assert logs["d_learns"] == learns
+    moved = any(not torch.equal(a, b) for a, b in zip(before, system.D.parameters(), strict=True))
+    assert moved == learns
+
+
+def test_exactly_eighty_per_cent_still_learns_and_a_gate_of_one_never_rests():
+    for gate, accuracy, learns in ((0.8, 0.8, True), (0.8, 0.81, False), (1.0, 1.0, True)):
+        system = built(gate=gate)
+        update = Counted(system)
+        system.accuracy.fill_(accuracy)
+        assert step(system, update, torch.ones(4, 1, 8, 8, 8))["d_learns"] == learns
+
+
+def test_the_generator_learns_also_while_the_discriminator_rests():
+    system = built()
+    update = Counted(system)
+    system.accuracy.fill_(1.0)
+    before = [p.clone() for p in system.G.parameters()]
+    step(system, update, torch.ones(4, 1, 8, 8, 8))
+    assert update.calls == ["g"]
+    assert all(not torch.equal(a, b) for a, b in zip(before, system.G.parameters(), strict=True))
+
+
+def test_ranks_decide_together():
+    """The accuracy is averaged over ranks with the running statistics: else one rank would wait for another's update."""
+    system = built()
+    assert any(b is system.accuracy for b in shared_buffers(system))
+
+
+def test_values_are_probabilities_on_the_scale_of_the_data_and_a_threshold_cuts_them():
+    system = built().eval()
+    with torch.no_grad():
+        for p in system.G.parameters():
+            if p.ndim > 1:
+                p.mul_(20)
+    soft = system.sample(6, generator=gen())
+    z = system.latent(6, generator=gen())
+    assert z.min() >= 0
+    assert z.max() <= 1
+    with torch.no_grad():
+        p = system.G(z).sigmoid()
+    assert torch.allclose(soft, 2 * p - 1, atol=1e-6)
+    for t in (0.3, 0.5, 0.7):
+        hard = system.sample(6, generator=gen(), threshold=t)
+        assert set(hard.unique().tolist()) <= {-1.0, 1.0}
+        sure = (p - t).abs() > 1e-5
+        assert torch.equal((hard > 0)[sure], (p >= t)[sure])
+    counts = [(system.sample(6, generator=gen(), threshold=t) > 0).sum() for t in (0.3, 0.5, 0.7)]
+    assert counts[0] > counts[2]
+    for wrong in (0.0, 1.0, 7):
+        with pytest.raises(UserError, match="threshold"):
+            genzoo.sample(system, n=1, threshold=wrong)
+
+
+@pytest.mark.parametrize("side", [8, 16, 32, 64])
+def test_powers_of_two_are_made_and_judged(side):
+    system = built(shape=(1, side, side, side))
+    assert system.G.start[1:] == (4, 4, 4)
+    x = system.eval().sample(1, generator=gen())
+    assert x.shape == (1, 1, side, side, side)
+    assert system.D(x).shape == (1,)
+    assert system.features(x).shape[0] == 1
+
+
+def test_other_sizes_are_refused_with_those_that_work():
+    for shape in ((1, 24, 24, 24), (1, 32, 32, 16), (3, 32, 32, 32), (1, 4, 4, 4)):
+        with pytest.raises(UserError, match="8, 16, 32, 64 or 128"):
+            GAN3D(shape=shape)
+
+
+def test_the_papers_nets_and_rates():
+    """Five layers of each net with the projection and the verdict; the discriminator's rate is 250 times smaller."""
+    system = GAN3D()
+    channels = [m.out_channels for m in system.G.modules() if isinstance(m, torch.nn.ConvTranspose3d)]
+    assert (system.G.start, channels) == ((512, 4, 4, 4), [256, 128, 64, 1])
+    assert [b[0].out_channels for b in system.D.blocks] == [64, 128, 256, 512]
+    assert system.latent_size == 200
+    rates = {k: o.param_groups[0]["lr"] for k, o in system.optimizers().items()}
+    assert rates == {"d": 1e-5, "g": 2.5e-3}
+
+
+def test_a_straight_walk_goes_from_one_shape_to_the_other_inside_the_prior():
+    system = built().eval()
+    rows = genzoo.walk(system, rows=2, steps=5, path="linear")
+    assert rows.shape == (2, 5, 1, 8, 8, 8)
+    ends = system.latent(2, generator=gen())
+    assert torch.allclose(rows[:, 0], system.decode(ends), atol=1e-6)
+    middle = system.decode((ends[:1] + ends[1:]) / 2)
+    assert torch.allclose(rows[0, 2], middle[0], atol=1e-5)
+
+
+def test_the_gradient_reaches_every_part():
+    system = built().train()
+    losses = {}
+
+    class Recorded:
+        step, steps, progress = 0, 1, 0.0
+
+        def __call__(self, name, loss):
+            losses[name] = loss
+
+    system.training_step({"voxels": torch.ones(4, 1, 8, 8, 8)}, Recorded())
+    for name, net in (("d", system.D), ("g", system.G)):
+        grads = torch.autograd.grad(losses[name], [*net.parameters()], retain_graph=True)
+        assert all(torch.isfinite(g).all() for g in grads)
+        assert sum(float(g.abs().sum() > 0) for g in grads) >= len(grads) - 1
+    others = torch.autograd.grad(losses["d"], [*system.G.parameters()], allow_unused=True)
+    assert all(g is None for g in others)
+
+
+def test_what_it_can_do():
+    assert capabilities(GAN3D) == ("samples", "decodes")
