@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/bench_taxonomy.py             every system
     OMP_NUM_THREADS=1 python benchmarks/bench_taxonomy.py dcgan vae   these again; the others stay as they are
 
-Each system as `genzoo train NAME data=digits size=28` builds it, all settings at their defaults (32x32 where 28 is not possible, and without
-a network that needs a file of weights; the record says where), steps of 16 digits through the trainer's own update, then 4 samples. CPU
-seconds of one thread; the machine may be shared. docs/taxonomy.md and `genzoo advise` read the record.
+Each system as `genzoo train NAME data=digits size=28` builds it, all settings at their defaults; where that is not possible, at 32x32 or 64x64,
+in colour, or without a network that needs a file of weights, and the record says so. Steps of 16 digits through the trainer's own update, then
+4 samples. CPU seconds of one thread; the machine may be shared. docs/taxonomy.md and `genzoo advise` read the record.
 """
 
 from __future__ import annotations
@@ -73,9 +73,8 @@ def built(cls: type[System]) -> tuple[System, dict[str, Any]]:
     inner = {k: v for k, v in cls.tiny.items() if isinstance(v, dict) and "system" in v}
     words = {k: v for k, v in cls.tiny.items() if isinstance(v, str)}
     reason: UserError | None = None
-    for side in (28, 32):
+    for shape in ((1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64)):
         for more in ({}, words):
-            shape = (1, side, side)
             given: dict[str, Any] = {"shape": shape, "classes": 10, **more}
             given |= {k: {**v, "hparams": {"shape": shape}} for k, v in inner.items()}
             try:
@@ -84,7 +83,7 @@ def built(cls: type[System]) -> tuple[System, dict[str, Any]]:
             except UserError as error:
                 reason = error
                 continue
-            changed = {k: v for k, v in given.items() if k in more or (k == "shape" and side != 28)}
+            changed = {k: v for k, v in given.items() if k in more or (k == "shape" and v != (1, 28, 28))}
             return system, changed
     raise UserError(f"{cls.__name__}: {reason}")
 
@@ -94,14 +93,14 @@ def batch_for(system: System) -> Batch:
     shape = tuple(system.hparams["shape"])
     if system.data == "audio":
         return {"audio": 2 * torch.rand(BATCH, *shape) - 1, "label": torch.randint(0, 10, (BATCH,))}
-    data = open_data(DataSettings("digits", size=shape[1:]), split="train", quiet=True)
+    if len(shape) != 3 or system.data not in ("image", "labelled", "exemplar", "paired", "unpaired"):
+        raise UserError(f"this benchmark has no {system.data} data")
+    data = open_data(DataSettings("digits", size=shape[1:], channels=shape[0]), split="train", quiet=True)
     batch = to_float(Batches(data, BATCH, 0).at(0), "cpu")
-    if system.data == "unpaired":
+    if system.data in ("paired", "unpaired"):
         return {"a": batch["image"], "b": -batch["image"]}
     if system.data == "exemplar":
         return {k: v[:1] for k, v in batch.items()}
-    if system.data not in ("image", "labelled"):
-        raise UserError(f"this benchmark has no {system.data} data")
     return batch
 
 

@@ -81,6 +81,7 @@ ALIASES = {
     "inpaint": "complete", "inpainting": "complete", "fill": "complete", "generate": "sample", "draw": "sample", "edit": "arithmetic",
     "interpolate": "walk", "outliers": "likelihood", "density": "likelihood", "score": "likelihood", "encode": "reconstruct",
     "conditional": "class", "codes": "tokens",
+    "upscale": "restore", "enlarge": "restore", "super-resolution": "restore", "colorize": "restore", "colourise": "restore", "caption": "text",
 }  # fmt: skip
 KINDS = {
     "images": "image", "photos": "image", "labels": "labelled", "classes": "labelled", "pairs": "paired", "sound": "audio", "sounds": "audio",
@@ -104,6 +105,8 @@ def tasks() -> dict[str, Task]:
         "likelihood": Task(
             "tell how probable data are: outliers, models compared in bits", ("density",), "evaluate RUN measures=nll", PROBABLE, "bits/dim"
         ),
+        "text": Task("draw what a sentence says", ("samples", "prompted"), 'sample RUN prompt="..."'),
+        "restore": Task("undo a degradation: enlarge, colour, fill in", ("restores", "translates"), "translate RUN IMAGE_OR_FOLDER"),
         "tokens": Task("turn data into codes for a second model", ("tokenizes",), "reconstruct RUN", PROBABLE, ""),
     }  # fmt: skip
 
@@ -277,7 +280,7 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
         if share < ENOUGH:
             why.append("that is little: do not expect much, or take a smaller net, smaller images or a longer budget")
     why.append(f"it fails by {fails}")
-    inner = f" {'tokenizer' if e.inner == 'tokenizes' else e.inner}=RUN" if e.inner else ""
+    inner = f" {e.inner}=RUN" if e.inner else ""
     sized = f" size={size}" if size != SIDE and e.data != "audio" and kind != "points" else ""
     train = f"genzoo train {e.name} data={example}{sized}{steps}{inner}"
     use = "genzoo " + wanted.then.replace("RUN", f"runs/{e.name}", 1)

@@ -32,7 +32,7 @@ class Entry:
         presets: Names of its presets.
         abilities: Its capabilities, as `core.system.capabilities` finds them.
         likelihood: What its `log_prob` is, in words; empty without one.
-        inner: Capability of the system that it is built on, where it needs one.
+        inner: Argument that takes another system, where there is one.
         points: Whether it also takes points in the plane.
     """
 
