@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 import tomllib
+from pathlib import Path
 
 import torch
 from proofs import ROOT, Proof, proof
@@ -50,3 +56,58 @@ def study_lucic(p: Proof) -> None:
     p.note(
         f"FID at {FID_SAMPLES} samples is mostly bias: real training images in the samples' place have the value under 'real'. The study took 10,000."
     )
+
+
+def start(out: Path) -> subprocess.Popen[bytes]:
+    """One worker of the small study of examples/, as a person starts it."""
+    file = FRAGMENT.with_name("first.toml")
+    words = [sys.executable, "-m", "genzoo", "study", str(file), f"out={out}", "quiet=true"]
+    return subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+@proof("study-first", system="study", family="studies", minutes=6)
+def study_first(p: Proof) -> None:
+    """Two systems, two seeds, embedded data: minutes; killed in the middle and begun again by two workers it ends with the same table."""
+    begun = time.time()
+    if start(p.work / "alone").wait():
+        raise RuntimeError("the study failed")
+    protocol = "genzoo study examples/studies/first.toml: vae and dcgan on digits, two seeds each, one worker, one thread; with reports and page"
+    p.measure("one worker", time.time() - begun, unit="s", protocol=protocol, better="lower", goal=300)
+    first = start(p.work / "shared")
+    while not list((p.work / "shared").glob("runs/0002-*/log.jsonl")) and first.poll() is None:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    both = [start(p.work / "shared") for _ in range(2)]
+    codes = [worker.wait() for worker in both]
+    if any(codes):
+        raise RuntimeError("a worker failed")
+    tables = [(p.work / name / "table.csv").read_bytes() for name in ("alone", "shared")]
+    p.measure(
+        "tables equal, byte for byte", float(tables[0] == tables[1]), better="higher", goal=1,
+        protocol="the same study, its worker killed (SIGKILL) in its third trial, then two workers on the folder",
+    )  # fmt: skip
+    p.picture("boxes", p.work / "alone" / "boxes.png", "FLD of the four trials")
+    p.note(tables[0].decode().strip().replace("\n", " / "))
+
+
+@proof("lectures", system="study", family="studies", minutes=12)
+def lectures(p: Proof) -> None:
+    """The script of every lecture in its full form: under five minutes each."""
+    for script in sorted((ROOT / "examples").glob("lecture_*.py")):
+        begun, out = time.time(), p.work / script.stem
+        done = subprocess.run(
+            [sys.executable, str(script), "--out", str(out)], capture_output=True, text=True, check=True
+        )
+        print(done.stdout, flush=True)
+        p.measure(
+            script.stem,
+            time.time() - begun,
+            unit="s",
+            better="lower",
+            goal=300,
+            protocol=f"python examples/{script.name}",
+        )
+        last = sorted(out.glob("*.png"), key=lambda file: file.stat().st_mtime)[-1]
+        p.picture(script.stem, last, f"{script.stem}: {last.stem}")
+        p.note(done.stdout)

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -31,11 +33,12 @@ GANS = """
 name = "gans"
 systems = ["vae", "dcgan"]
 data = ["digits"]
+seeds = 2
 samples = 50
 [settings]
-steps = 12
+steps = 6
 batch = 8
-sample_every = 12
+sample_every = 6
 save_every = 2
 [settings_for.dcgan]
 width = 4
@@ -163,6 +166,21 @@ def test_a_trial_that_fails_is_told_and_the_rest_goes_on(tmp_path):
     assert summary(found.plan, found.rows)[0]["failed"] == 1
 
 
+def test_the_studies_of_the_repository_are_in_order(tmp_path):
+    folder = Path(__file__).parents[1] / "examples" / "studies"
+    published = tomllib.loads((folder / "lucic-published.toml").read_text())
+    for name, trials in {"first": 4, "lucic-fragment": 8, "lucic-two-cores": 8 * 3 * 10}.items():
+        _, plan = read_plan(folder / f"{name}.toml", tmp_path / name)
+        assert len(plan.trials()) == trials
+    _, full = read_plan(folder / "lucic-full.toml", tmp_path / "full")
+    assert (full.draws, len(full.systems), full.measure, full.samples) == (100, 8, "FID", 10_000)
+    assert [full.fixed("ns-gan", data)["steps"] * 64 // 60_000 for data in full.data[:2]] == [20, 20]
+    assert full.fixed("ns-gan", "cifar10")["steps"] * 64 // 50_000 == 100
+    assert set(full.search_for) | {"vae"} == set(full.systems) == set(plan.systems)
+    assert set(published) == set(full.data)
+    assert all(set(table) == set(full.systems) for table in published.values())
+
+
 def test_two_workers_never_hold_one_trial(tmp_path):
     path, plan = read_plan(write(tmp_path, FIRST), tmp_path / "out")
     first, second = plan.trials()
@@ -211,6 +229,7 @@ def test_killed_and_shared_by_two_workers_it_ends_with_the_same_table(tmp_path):
     assert [w.wait(180) for w in both] == [0, 0]
     shared = genzoo.study(file, out=tmp_path / "shared", limit=1, quiet=True)
     assert shared.done
+    assert "index.html" in {p.name for p in shared.path.iterdir()}
     assert (shared.path / "table.csv").read_bytes() == (alone.path / "table.csv").read_bytes()
 
 

@@ -38,6 +38,13 @@ COMMANDS: dict[str, Command] = {
         Command("list", "the systems, family by family", "[FAMILY]", function="list_", home="info"),
         Command("show", "one system: idea, paper, settings with bounds, presets, what it can do", "NAME", home="info"),
         Command(
+            "advise",
+            "which systems suit a task, some data and a budget, and what to type",
+            "[task=complete data=images budget=10min size=64]",
+            home="advising",
+            function="command",
+        ),
+        Command(
             "data",
             "the data sets that are known; what is in one",
             "[show] [DATA] [size=64 ...]",

@@ -32,7 +32,7 @@ class Entry:
         presets: Names of its presets.
         abilities: Its capabilities, as `core.system.capabilities` finds them.
         likelihood: What its `log_prob` is, in words; empty without one.
-        inner: Capability of the system that it is built on, where it needs one.
+        inner: Argument that takes another system, where there is one.
         points: Whether it also takes points in the plane.
     """
 
@@ -153,6 +153,19 @@ def entries() -> dict[str, Entry]:
     """Every system by name, family by family."""
     found = [_read(p) for p in sorted(MODELS.glob("*/*.py")) if not p.name.startswith("_")]
     return {e.name: e for e in found if e}
+
+
+@functools.cache
+def families() -> dict[str, tuple[str, str]]:
+    """What each family is strong at and what it fails by, from the docstrings of its folder."""
+    found = {}
+    for family in dict.fromkeys(e.family for e in entries().values()):
+        text = ast.get_docstring(ast.parse((MODELS / family / "__init__.py").read_text(encoding="utf-8"))) or ""
+        parts = dict(
+            " ".join(p.split()).split(": ", 1) for p in text.split("\n\n") if p.startswith(("Strong at:", "Fails by:"))
+        )
+        found[family] = (parts.get("Strong at", "").rstrip("."), parts.get("Fails by", "").rstrip("."))
+    return found
 
 
 @functools.cache
