@@ -110,7 +110,7 @@ def stylegan2_ada(p: Proof) -> None:
     curves = {}
     for name in ("stylegan2", "stylegan2-ada"):
         own = {"ada_images": 20_000} if name == "stylegan2-ada" else {}
-        run = p.train(name, str(file), name=name, steps=1_200, r1=0.1, **SMALL, **own)
+        run = p.train(name, str(file), name=name, holdout=0.0, steps=1_200, r1=0.1, **SMALL, **own)
         score(p, run, "mnist", name=f"FLD from {FEW} images, {name}")
         p.picture(name, genzoo.sample(run, n=60, seed=0), f"{name} from {FEW} images: samples, seed 0, not chosen")
         scores = zip(logged(run, "step"), logged(run, "d_real"), logged(run, "d_fake"), strict=False)
