@@ -55,7 +55,9 @@ def on_the_ring(keys: dict[str, Any], seed: int) -> tuple[list[int], list[float]
     return modes, near, most, points
 
 
-def kept(p: Proof, name: str, keys: dict[str, Any], seed: int) -> tuple[list[int], list[float], list[int], torch.Tensor]:
+def kept(
+    p: Proof, name: str, keys: dict[str, Any], seed: int
+) -> tuple[list[int], list[float], list[int], torch.Tensor]:
     """What `on_the_ring` found, kept in the proof's work folder, so that a proof that was stopped goes on (--resume)."""
     path = Path(p.work) / f"{name}.json"
     if not path.exists():
@@ -73,8 +75,8 @@ def ring(p: Proof) -> None:
     figure.set_size_inches(2.3 * len(REMEDIES), 5)
     steps = [RING_STEPS * (i + 1) // LOOKS for i in range(LOOKS)]
     protocol = (
-        f"dense GAN of points, minimax loss, Adam at 2e-3 with momentum 0.9, {RING_STEPS:,} generator steps of 128, means of {RING_SEEDS} seeds; 2,500 samples "
-        f"at each of {LOOKS} looks; a mode is covered by 1 % of the samples within {NEAR} of it"
+        f"dense GAN of points, minimax loss, Adam at 2e-3 with momentum 0.9, {RING_STEPS:,} generator steps of 128, means of {RING_SEEDS} seeds; "
+        f"2,500 samples at each of {LOOKS} looks; a mode is covered by 1 % of the samples within {NEAR} of it"
     )
     for column, (label, keys) in enumerate(REMEDIES.items()):
         runs = [kept(p, f"{column}-{seed}", keys, seed) for seed in range(RING_SEEDS)]
