@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import torch
 from proofs import Proof, proof
 
 import genzoo
+from genzoo.core.pictures import write_atomic
 from genzoo.metrics.modes import RING_SIGMA, mode_counts, ring_modes, sample_mixture
+from genzoo.metrics.stopping import advice
+from genzoo.training.folder import newest_state
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from genzoo.use.figures import new_figure, save_figure
@@ -24,15 +28,17 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "R1, gamma 1": {"penalty": "r1", "penalty_weight": 1.0},
     "WGAN-GP's penalty": {"penalty": "wgan-gp", "penalty_weight": 1.0},
 }
-RING_STEPS, LOOKS, RING_SEEDS = 1_500, 15, 2
+RING_STEPS, LOOKS, RING_SEEDS = 1_000, 20, 2
+HARD: dict[str, Any] = {"objective": "minimax", "lr": 2e-3, "beta1": 0.9}
+"""Momentum and a rate twice that of gan-points: the game that circles. At 1e-3 and 0.5 the same nets hold all eight modes without any remedy."""
 NEAR = 0.1
 """A sample within this distance of a mode belongs to it: ten standard deviations of the mode, an eighth of the way to the next."""
 
 
 def on_the_ring(keys: dict[str, Any], seed: int) -> tuple[list[int], list[float], list[int], torch.Tensor]:
-    """Train the plain GAN of points on the ring; modes covered, share of samples near one, and the most visited mode at every look."""
+    """Train the dense GAN of points on the ring; modes covered, share of samples near one, and the most visited mode at every look."""
     torch.manual_seed(seed)
-    system = genzoo.create("gan-points", shape=(2,), **{"objective": "minimax", **keys})
+    system = genzoo.create("gan-points", shape=(2,), **{**HARD, **keys})
     update, generator = Updater(system, Runtime(torch.device("cpu"), "fp32")), torch.Generator().manual_seed(seed)
     steps = RING_STEPS * keys.get("critic_steps", 1)
     modes, near, most, points = [], [], [], torch.zeros(0, 2)
@@ -51,6 +57,19 @@ def on_the_ring(keys: dict[str, Any], seed: int) -> tuple[list[int], list[float]
     return modes, near, most, points
 
 
+def kept(
+    p: Proof, name: str, keys: dict[str, Any], seed: int
+) -> tuple[list[int], list[float], list[int], torch.Tensor]:
+    """What `on_the_ring` found, kept in the proof's work folder, so that a proof that was stopped goes on (--resume)."""
+    path = Path(p.work) / f"{name}.json"
+    if not path.exists():
+        modes, near, most, points = on_the_ring(keys, seed)
+        write_atomic(path, json.dumps([modes, near, most, points.tolist()]).encode())
+        print(f"[{p.entry.name}] {keys}, seed {seed}: modes {modes}", flush=True)
+    modes, near, most, points = json.loads(path.read_text(encoding="utf-8"))
+    return modes, near, most, torch.tensor(points)
+
+
 @proof("gan-ring", system="gan-points", family="adversarial", minutes=6)
 def ring(p: Proof) -> None:
     """Collapse and oscillation on the ring of eight modes, and what k steps, instance noise, spectral norm and penalties change."""
@@ -58,11 +77,11 @@ def ring(p: Proof) -> None:
     figure.set_size_inches(2.3 * len(REMEDIES), 5)
     steps = [RING_STEPS * (i + 1) // LOOKS for i in range(LOOKS)]
     protocol = (
-        f"plain dense GAN of points, minimax loss, Adam at 1e-3, {RING_STEPS:,} generator steps of 128, means of {RING_SEEDS} seeds; 2,500 samples "
-        f"at each of {LOOKS} looks; a mode is covered by 1 % of the samples within {NEAR} of it"
+        f"dense GAN of points, minimax loss, Adam at 2e-3 with momentum 0.9, {RING_STEPS:,} generator steps of 128, means of {RING_SEEDS} seeds; "
+        f"2,500 samples at each of {LOOKS} looks; a mode is covered by 1 % of the samples within {NEAR} of it"
     )
     for column, (label, keys) in enumerate(REMEDIES.items()):
-        runs = [on_the_ring(keys, seed) for seed in range(RING_SEEDS)]
+        runs = [kept(p, f"{column}-{seed}", keys, seed) for seed in range(RING_SEEDS)]
         top, bottom = axes[0][column], axes[1][column]
         for modes, _, _, _ in runs:
             top.plot(steps, modes)
@@ -72,7 +91,7 @@ def ring(p: Proof) -> None:
         bottom.plot(*ring_modes().T, "k+", markersize=6)
         bottom.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal")
         last = [sum(modes[-5:]) / 5 for modes, _, _, _ in runs]
-        switches = [sum(a != b for a, b in itertools.pairwise(most[4:])) for _, _, most, _ in runs]
+        switches = [sum(a != b for a, b in itertools.pairwise(most[LOOKS // 2 :])) for _, _, most, _ in runs]
         fine = [mode_counts(points, ring_modes(), RING_SIGMA)["high_quality"] for _, _, _, points in runs]
         p.measure(
             f"modes, {label}", sum(last) / RING_SEEDS, unit="of 8", n=2_500, better="higher",
@@ -80,8 +99,8 @@ def ring(p: Proof) -> None:
             baseline={
                 "near a mode at the end, %": 100 * sum(near[-1] for _, near, _, _ in runs) / RING_SEEDS,
                 "within 3 sigma, %": 100 * sum(fine) / RING_SEEDS,
-                f"changes of the most visited mode in {LOOKS - 5} looks": sum(switches) / RING_SEEDS,
-                "fewest modes at a late look": min(min(modes[5:]) for modes, _, _, _ in runs),
+                f"changes of the most visited mode in {LOOKS // 2 - 1} looks": sum(switches) / RING_SEEDS,
+                "fewest modes at a late look": min(min(modes[LOOKS // 2 :]) for modes, _, _, _ in runs),
             },
         )  # fmt: skip
     axes[0][0].set_ylabel("modes covered, by seed")
@@ -104,11 +123,25 @@ SOUND: dict[str, Any] = {
 FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "a sound run": (SOUND, ""),
     "D ten times too strong": ({"d_norm": "none", "lr": 2e-4, "d_lr": 2e-3}, "The discriminator wins"),
-    "learning rate ten times too high": ({**SOUND, "lr": 2e-2}, "alike|Collapse|Oscillation|worse"),
+    "learning rate ten times too high": ({**SOUND, "lr": 2e-2}, "Collapse|Oscillation|worse"),
     "ten images": ({**SOUND, "limit": 10}, "Memorisation"),
 }
 HEALTH_STEPS = 800
-ALARMS = ("Collapse", "Samples are nearly", "Oscillation", "Memorisation", "The discriminator wins")
+LOOK_TIMES = 8
+ALARMS = ("has become worse", "Collapse", "Samples are nearly", "Oscillation", "Memorisation", "The discriminator wins")
+
+
+def words(run: Any) -> list[str]:
+    """Every warning of a run, with the first step at which it was given: what `advice` said at each of its measurements."""
+    _, parts = newest_state(run, 1)
+    history, first = parts[0][1]["measured"], {}
+    for k, now in enumerate(history):
+        log = [line for line in run.log() if line["step"] <= now["step"]]
+        for sentence in advice(history[: k + 1], log):
+            kind = next((a for a in ALARMS if a in sentence), None)
+            if kind:
+                first.setdefault(kind, f"[step {now['step']}] {sentence}")
+    return list(first.values())
 
 
 @proof("gan-health", system="dcgan", family="adversarial", minutes=6)
@@ -117,17 +150,16 @@ def health(p: Proof) -> None:
     for label, (keys, expected) in FAILURES.items():
         run = p.train(
             "dcgan", "mnist", name=label.replace(" ", "-"), width=16, latent=24, batch=32, steps=HEALTH_STEPS, ema=0.0, seed=0, precision="bf16",
-            measure="frechet,prdc,memorisation", measure_every=HEALTH_STEPS // 8, measure_n=500, log_every=10, **{"limit": 2_000, **keys},
+            measure="frechet,prdc,memorisation", measure_every=HEALTH_STEPS // LOOK_TIMES, measure_n=500, log_every=10, **{"limit": 2_000, **keys},
         )  # fmt: skip
-        card = (run.path / "README.md").read_text(encoding="utf-8")
-        said = [line[2:] for line in card.partition("## When to stop")[2].splitlines() if line.startswith("* ")]
-        alarms = [s for s in said if s.startswith(ALARMS)]
-        told = any(word in s for s in said for word in expected.split("|")) if expected else not alarms
+        said = words(run)
+        told = any(word in s for s in said for word in expected.split("|")) if expected else not said
         last = [line for line in run.log() if "variety" in line][-1]
         p.measure(
             f"told as it should be, {label}", float(told), better="higher", goal=1.0,
-            protocol=f"1 where one of the sentences has '{expected}'" if expected else "1 where no sentence is an alarm",
+            protocol=f"1 where one of the warnings at {LOOK_TIMES} measurements has '{expected}'" if expected
+            else f"1 where there is no warning at any of {LOOK_TIMES} measurements",
             baseline={k: last[k] for k in ("FLD", "recall", "variety", "AuthPct") if k in last},
         )  # fmt: skip
-        p.note(f"{label} ({HEALTH_STEPS} steps), in the run's own words: " + (" ".join(said) or "nothing."))
+        p.note(f"{label} ({HEALTH_STEPS} steps), in its own words: " + (" ".join(said) or "nothing that is an alarm."))
         p.picture(label.replace(" ", "-"), genzoo.sample(run, n=40, seed=0), f"{label}: samples, seed 0")

@@ -194,6 +194,12 @@ def test_collapse_and_a_winning_discriminator_are_named():
     assert winning([{"d_loss": -v["d_loss"]} for v in losses]) == "", (
         "a critic's loss is negative and says no such thing"
     )
+    blown_up = [{"d_loss": v, "d_real": -0.9, "d_fake": -0.6} for v in (*[1.4] * 10, 9e5, *[4.8] * 8)]
+    assert winning(blown_up) == "", "a loss that has exploded makes any other one small; this D does not win"
+    spike = [{"d_loss": v, "d_real": 1.0, "d_fake": -1.0} for v in (*[1.4] * 10, 9e5, *[1.0] * 8)]
+    assert winning(spike) == ""
+    after = winning([*spike, *({"d_loss": 0.01, "d_real": 5.0, "d_fake": -5.0} for _ in range(5))])
+    assert "d_loss is 0.01, 0 % of 2 " in after
     both = advice(line(5, 4, 3, 2), losses)
     assert any("discriminator wins" in s for s in both)
 
@@ -221,6 +227,10 @@ def test_samples_without_variety_and_copies_are_named():
     assert sameness([*alike, (9, 0.5, None)]) == ""
     assert "only 3 % of samples are no copies" in copying([(1, 90.0, 1.0), (2, 3.0, 1.0)])
     assert copying([(1, 3.0, 1.0), (2, 48.0, 1.0)]) == copying([]) == ""
+    assert copying([(1, 3.0, 1.0)], [(1, 0.006, None)]) == "", (
+        "one and the same sample near one example is no memory of many"
+    )
+    assert copying([(1, 3.0, 1.0)], [(1, 0.6, None)])
     both = advice([{"step": 1, "values": {"AuthPct": {"value": 0.0, "se": 0.0, "better": None}}}])
     assert len(both) == 1
     assert "Memorisation" in both[0]

@@ -16,7 +16,9 @@ BACK = 3
 LOST = 0.5
 """Recall, coverage or variety below this share of what it was is a collapse."""
 WON = 0.1
-"""A discriminator's loss below this share of its greatest value."""
+"""A discriminator's loss below this share of its greatest value, or of `UNDECIDED` where that is less."""
+UNDECIDED = 2.0
+"""What no classic loss exceeds where D cannot tell (hinge: 2, logistic: 2 ln 2, squares: 1/4): more is a game that has blown up."""
 LINES = 5
 """Log lines that "now" is the mean of."""
 VARIETY = ("recall", "coverage", "variety")
@@ -45,7 +47,11 @@ def advice(history: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]
         found.append(trend(lead, points(history, lead), _better(history, lead)))
         found.append(oscillation(lead, points(history, lead)))
     found += [collapse(name, points(history, name)) for name in VARIETY]
-    found += [sameness(points(history, "variety")), copying(points(history, "AuthPct")), winning(log)]
+    found += [
+        sameness(points(history, "variety")),
+        copying(points(history, "AuthPct"), points(history, "variety")),
+        winning(log),
+    ]
     return [sentence for sentence in found if sentence]
 
 
@@ -121,9 +127,12 @@ def oscillation(name: str, found: Sequence[Point]) -> str:
     )
 
 
-def copying(found: Sequence[Point]) -> str:
-    """Say so where hardly a sample is not suspiciously near to a training example."""
-    if not found or found[-1][1] >= COPIES:
+def copying(found: Sequence[Point], variety: Sequence[Point] = ()) -> str:
+    """Say so where hardly a sample is not suspiciously near to a training example.
+
+    Samples that are all alike stand near one example or another by chance: where `variety` says that they are, nothing is said here.
+    """
+    if not found or found[-1][1] >= COPIES or (variety and variety[-1][1] < ALIKE):
         return ""
     step, value, _ = found[-1]
     return (
@@ -137,7 +146,7 @@ def winning(log: Sequence[Mapping[str, Any]]) -> str:
     losses = [line["d_loss"] for line in log if line.get("d_loss") is not None]
     if len(losses) < 3 * LINES or min(losses) < 0:  # a Wasserstein critic's loss is negative and says no such thing
         return ""
-    now, top = sum(losses[-LINES:]) / LINES, max(losses)
+    now, top = sum(losses[-LINES:]) / LINES, min(max(losses), UNDECIDED)
     if top <= 0 or now >= WON * top:
         return ""
     outputs = [
@@ -145,12 +154,15 @@ def winning(log: Sequence[Mapping[str, Any]]) -> str:
         for key in ("d_real", "d_fake")
         if (values := [line[key] for line in log[-LINES:] if line.get(key) is not None])
     ]
+    if len(outputs) == 2 and outputs[0] <= outputs[1]:
+        return ""  # it does not even rank real images above generated ones
+    of = "its greatest value" if max(losses) <= UNDECIDED else f"{UNDECIDED:g}"
     told = (
         f" (its outputs are {outputs[0]:.3g} on real and {outputs[1]:.3g} on generated images)"
         if len(outputs) == 2
         else ""
     )
     return (
-        f"The discriminator wins: d_loss is {now:.2g}, {100 * now / top:.0f} % of its greatest value{told}. The generator gets little to learn "
+        f"The discriminator wins: d_loss is {now:.2g}, {100 * now / top:.0f} % of {of}{told}. The generator gets little to learn "
         "from: try a penalty, augmentation, or a lower learning rate of the discriminator."
     )
