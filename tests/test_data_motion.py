@@ -127,6 +127,14 @@ def test_two_clips_may_share_a_folder_and_folders_of_clips_are_classes(folder):
         assert seeds[0] // 10 == label
 
 
+def test_frames_right_below_train_and_test_are_the_parts(folder):
+    for part, seed in (("train", 1), ("test", 2)):
+        numbered(folder / part, film(seed=seed))
+    for part, seed in (("train", 1), ("test", 2)):
+        (clip,) = clips(folder, split=part, frames=6).fields["video"]
+        assert np.array_equal(clip, film(seed=seed).transpose(3, 0, 1, 2))
+
+
 def damaged(folder):
     """Bad clips by the words that their reason has to hold."""
     folder.mkdir(parents=True, exist_ok=True)
