@@ -93,14 +93,14 @@ def film_proof(p: Proof, data: str, n: int, keys: dict[str, Any], clips: dict[st
 
 
 @proof("video-gan-digits", system="video-gan", family="adversarial", minutes=7)
-def video_digits(p: Proof, steps: int = 1400, n: int = 1000) -> None:
+def video_digits(p: Proof, steps: int = 3000, n: int = 1000) -> None:
     """Two streams learn that digits move over a background that does not."""
     keys = {"width": 16, "latent": 64, "batch": 16, "steps": steps, "lr": 5e-4, "decay": "linear"}
     film_proof(p, "moving-mnist", n, keys, {"frames": 16, "size": 32})
 
 
 @proof("video-gan-street", system="video-gan", family="adversarial", minutes=7)
-def video_street(p: Proof, steps: int = 1200, n: int = 1000) -> None:
+def video_street(p: Proof, steps: int = 3000, n: int = 1000) -> None:
     """A street with walkers, one camera: the background stream holds the street."""
     keys = {"width": 16, "latent": 32, "batch": 16, "steps": steps, "lr": 5e-4, "decay": "linear"}
     clips = {"frames": 16, "stride": 2, "hop": 1, "size": (32, 40), "channels": 1, "resize": "stretch", "holdout": 0.2}
@@ -108,7 +108,7 @@ def video_street(p: Proof, steps: int = 1200, n: int = 1000) -> None:
 
 
 @proof("gan-3d-furniture", system="gan-3d", family="adversarial", minutes=7)
-def furniture(p: Proof, steps: int = 1000, n: int = 240) -> None:
+def furniture(p: Proof, steps: int = 1300, n: int = 240) -> None:
     """Furniture from 574 examples: the statistics of its shapes are nearer to those of held-out pieces than a Gaussian's of voxels."""
     about = {"size": 32, "holdout": 0.3}
     keys = {"width": 16, "latent": 64, "batch": 24, "steps": steps, "lr": 2e-3, "d_lr": 2e-4, "decay": "linear"}

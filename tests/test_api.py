@@ -133,6 +133,7 @@ def test_a_system_has_its_own_options_and_no_others():
         ("walk", "decodes", lambda s: genzoo.walk(s)),
         ("reconstruct", "encodes", lambda s: genzoo.reconstruct(s, torch.zeros(1, 1, 8, 8))),
         ("translate", "translates", lambda s: genzoo.translate(s, torch.zeros(1, 3, 8, 8))),
+        ("animate", "animates", lambda s: genzoo.animate(s, torch.zeros(1, 1, 8, 8))),
         ("complete", "completes", lambda s: genzoo.complete(s, torch.zeros(1, 1, 8, 8), torch.zeros(8, 8))),
     ],
 )

@@ -69,9 +69,13 @@ def test_every_command_that_a_system_allows_works_and_the_others_say_why(name, r
         "compress": ["n=2"],
         "reconstruct": ["n=3"],
         "arithmetic": ["plus=1", "n=2"],
+        "animate": [str(image)],
     }
     for command in (c for c in COMMANDS.values() if c.needs):
         words = [command.name, str(run.path), *extra[command.name]]
+        if command.name == "animate" and system.hparams.get("conditional") is False:
+            assert "without first frames" in mistake(capsys, *words)
+            continue
         if set(command.needs) <= set(capabilities(system)) and not (command.name == "complete" and len(shape) == 1):
             capsys.readouterr()
             assert main(words) == 0, command.name

@@ -24,6 +24,7 @@ from PIL import Image
 
 from genzoo.data import decode
 from genzoo.data.decode import Form, Refused, _checked_size, _is_gray, _is_text, _reasons, array_to_form, to_form
+from genzoo.data.layout import _TEST, _TRAIN
 from genzoo.data.stock import Shape
 from genzoo.data.trees import Tree
 
@@ -187,7 +188,12 @@ class ClipTree:
             if len(files) < 2 or self._animated(files[0][1]):
                 single += [name for _, name in files]
                 continue
-            alone = folder in in_folder and not any(n.startswith(f"{folder}/") for n in single)
+            # A folder that is a part of the data keeps its place in the path.
+            alone = (
+                folder in in_folder
+                and PurePosixPath(folder).name.lower() not in (*_TRAIN, *_TEST)
+                and not any(n.startswith(f"{folder}/") for n in single)
+            )
             self.members[folder if folder and alone else f"{folder}/{pattern}".lstrip("/")] = files
         self.names = sorted([*single, *self.members])
 
