@@ -23,7 +23,7 @@ from genzoo.nn.minilm import PIECES, MiniLM, bert, word_pieces
 from genzoo.nn.sentences import BagOfWords, Frozen, Recurrent, Sentences
 from tests.data_help import read
 
-WORDS = ("a", "red", "blue", "circle", "heart")
+WORDS = ("a", "red", "blue", "circle", "heart", "star")
 
 
 def table(path, rows, header=("file", "caption")):
@@ -232,8 +232,10 @@ def test_long_captions_are_cut_and_the_memory_is_of_one_size():
     memory = Sentences(WORDS, "words", 3, 2)
     long = torch.tensor([[2, 3, 4, 5]])
     assert torch.equal(memory(long), memory(long[:, :2]))
-    memory.remember(long, 0)
-    assert memory.heard[0].tolist() == [2, 3]
+    memory.remember(torch.cat([long, 0 * long, long + 1]))
+    assert memory.heard[:2].tolist() == [[2, 3], [3, 4]], "an image without a caption leaves nothing"
+    memory.remember(long + 2)
+    assert memory.heard[:3].tolist() == [[2, 3], [3, 4], [4, 5]]
     assert memory.recall(5, torch.Generator().manual_seed(0)).shape == (5, 3)
 
 

@@ -102,8 +102,11 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         **{k: facts[k] for k in ("levels", "rate", "inputs", "instances") if k in facts},
         "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
         "captions": sum(map(len, dataset.texts)),
-        "words": len(dataset.words),
-        **({"first_captions": [t[0] for t in dataset.texts[:5] if t]} if dataset.texts else {}),
+        **(
+            {"words": len(dataset.words), "first_captions": [t[0] for t in dataset.texts[:5] if t]}
+            if dataset.texts
+            else {}
+        ),
         "left_out": [list(item) for item in dataset.report],
         "notes": list(dataset.notes),
         "digest": dataset.digest,

@@ -139,6 +139,7 @@ class Sentences(nn.Module):
     """
 
     heard: Tensor
+    count: Tensor
 
     def __init__(self, words: Sequence[str], encoder: Encoder, dim: int, length: int) -> None:
         super().__init__()
@@ -147,6 +148,7 @@ class Sentences(nn.Module):
         heard = torch.zeros(MEMORY, length, dtype=torch.int32)
         heard[:, 0] = FIRST + torch.arange(MEMORY) % max(len(words), 1)  # before there are captions: one word each
         self.register_buffer("heard", heard)
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Captions [B, L] as vectors [B, dim]."""
@@ -161,13 +163,14 @@ class Sentences(nn.Module):
         """The vector of one sentence, a list of words, `n` times: [n, dim]."""
         return self.encoder.read([sentence[: self.length]]).expand(n, -1)
 
-    def remember(self, ids: Tensor, step: int) -> None:
-        """Keep the captions [B, L] of a step in place of the oldest ones."""
-        rows = ids[-MEMORY:, : self.length].to(self.heard.dtype)
-        place = (step * len(ids) + torch.arange(len(rows), device=ids.device)) % MEMORY
+    def remember(self, ids: Tensor) -> None:
+        """Keep the captions [B, L] of a step in place of the oldest ones; images without a caption leave nothing."""
+        rows = ids[(ids >= FIRST).any(1)][-MEMORY:, : self.length].to(self.heard.dtype)
+        place = (self.count + torch.arange(len(rows), device=ids.device)) % MEMORY
         kept = torch.zeros(len(rows), self.length, dtype=self.heard.dtype, device=ids.device)
         kept[:, : rows.shape[1]] = rows
         self.heard[place] = kept
+        self.count += len(rows)
 
     def recall(self, n: int, generator: Generator) -> Tensor:
         """Vectors of `n` captions drawn from the memory, [n, dim]."""

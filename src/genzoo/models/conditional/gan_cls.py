@@ -104,7 +104,7 @@ class GANCLS(System):
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Algorithm 1: right, wrong and generated pairs for D; then G, and G on sentences between sentences."""
         real, caption = batch["image"], batch["caption"]
-        self.text.remember(caption, update.step)
+        self.text.remember(caption)
         h = self.text(caption)
         fake = self.G(self._noise(len(real)), h.detach())
 
