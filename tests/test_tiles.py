@@ -10,7 +10,7 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.nn.resnet_generator import ResnetGenerator
-from genzoo.use.files import Photo, change_files, change_photo, read_photo, save_photo
+from genzoo.use.files import change_files, change_photo, read_photo, save_photo
 from genzoo.use.tiles import cuts, shared_statistics, tiled
 from genzoo.use.translate import translate
 from tests.conftest import build
@@ -225,8 +225,3 @@ def test_the_command_takes_tiles_and_keeps_transparency(runs, tmp_path, capsys):
     with Image.open(tmp_path / "out" / "a.png") as image:
         assert image.size == (70, 40)
         assert np.array_equal(np.asarray(image)[..., 3], noise(40, 70, 4)[..., 3])
-
-
-def test_photo_says_what_it_holds():
-    photo = Photo(noise(2, 3))
-    assert photo.alpha is photo.profile is None

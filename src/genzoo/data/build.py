@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -155,6 +156,13 @@ def _chunks(order: Sequence[int]) -> Iterator[Sequence[int]]:
         yield order[start : start + _CHUNK]
 
 
+def common_form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form:
+    """The form of all images of these shapes: as set, or what they have in common."""
+    height, width = _size(shapes, settings, notes)
+    channels = _channels(shapes, settings, notes)
+    return Form(height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window)
+
+
 def _forms(
     shapes: dict[tuple[str, str], list[Shape | Refused]], settings: DataSettings, stock: Stock, notes: list[str]
 ) -> dict[str, Form]:
@@ -171,17 +179,12 @@ def _forms(
             forms[name] = Form(height, width, 1, settings.resize, kind)
         elif forms and not stock.paired:
             forms[name] = next(iter(forms.values()))
+        elif not stock.paired:
+            forms[name] = common_form(everything, replace(settings, size=(height, width)), notes)
         else:
-            which, where = (found, f"side {name.upper()}: ") if stock.paired else (everything, "")
-            channels, window = _channels(which, settings, notes, where), settings.gray_window
+            channels, window = _channels(found, settings, notes, f"side {name.upper()}: "), settings.gray_window
             forms[name] = Form(height, width, channels, settings.resize, bits=settings.bits, window=window)
     return forms
-
-
-def form_of(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form:
-    """The one form of images or frames that have one, whatever field they are for."""
-    height, width = _size(shapes, settings, notes)
-    return Form(height, width, _channels(shapes, settings, notes), settings.resize)
 
 
 def _unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) -> list[str]:

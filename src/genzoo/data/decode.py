@@ -21,7 +21,7 @@ MAX_PIXELS = 64_000_000
 
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-_GRAY = ("1", "L", "LA", "La", "I")
+_GRAY = ("1", "L", "LA", "La", "I", "F")
 _ORIENTATION = 0x0112
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -276,7 +276,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """To one of L, LA, RGB, RGBA; transparency of any kind becomes an alpha channel."""
     mode = image.mode
     if mode == "F":
-        raise Refused("32-bit float pixels have no stated range; save with 8 or 16 bits")
+        raise Refused("32-bit float pixels have no stated range; give gray_window=, or save with 8 or 16 bits")
     if mode == "I" or mode.startswith("I;16"):
         return Image.fromarray(((_sixteen_bits(image) + 128) // 257).astype(np.uint8))
     if mode in ("LA", "RGBA"):

@@ -14,7 +14,7 @@ import numpy as np
 
 from genzoo.core.errors import UserError
 from genzoo.data import arrays, layout
-from genzoo.data.build import ORDER_SEED, bar, form_of
+from genzoo.data.build import ORDER_SEED, bar, common_form
 from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.clips import ArrayClip, Clip, ClipTree, FileClip
 from genzoo.data.dataset import Dataset
@@ -152,7 +152,7 @@ def _build(
                     left.append((clip.name, str(reason)))
     if not shapes:
         raise UserError(no_images(name, left, what="clip"))
-    form = form_of(shapes, settings, notes)
+    form = common_form(shapes, settings, notes)
     rows = {"video": draft.rows("video", (form.channels, frames, form.height, form.width), np.uint8)}
     rows |= {key: draft.rows(key, (), np.int64) for key in ("file", "start", *(("label",) if stock.labels else ()))}
     sections: dict[str, int] = {}
