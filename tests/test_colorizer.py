@@ -77,7 +77,7 @@ def test_the_colours_are_the_papers_313():
 
 
 def test_309_of_them_are_corners_of_cells_that_srgb_reaches():
-    found = {tuple(c) for c in colours(200).int().tolist()}
+    found = {tuple(c) for c in colours(510).int().tolist()}
     assert len(found) == 313, "a finer search finds no more"
     system = Colorizer(**TINY)
     torch.manual_seed(0)
@@ -122,7 +122,8 @@ def test_weights_are_the_papers():
     assert (p * w).sum() == pytest.approx(1, abs=1e-4)
     ratio = w * (0.5 * p + 0.5 / 313)
     assert torch.allclose(ratio, ratio[0].expand(313), rtol=1e-4)
-    assert w.argmax() == p.argmin()
+    assert w.max() == w[p.argmin()]
+    assert w.min() == w[p.argmax()]
     assert torch.allclose(Colorizer(**TINY, rebalance=1.0).weights(), torch.ones(313))
 
 
@@ -153,7 +154,7 @@ def test_annealed_mean_goes_from_the_mean_to_the_mode():
     assert torch.allclose(system.annealed_mean(logits), wanted, atol=1e-3)
     system.temperature = 1.0
     assert torch.allclose(system.annealed_mean(logits), torch.einsum("bqhw,qc->bchw", p, system.colours), atol=1e-3)
-    system.temperature = 1e-3
+    system.temperature = 1e-5
     mode = system.colours[logits.argmax(1)].permute(0, 3, 1, 2)
     assert torch.allclose(system.annealed_mean(logits), mode, atol=1e-2)
 
@@ -197,6 +198,7 @@ def test_l2_by_hand_and_both_learn():
 
 
 def test_networks_of_the_paper():
+    colours()  # kept from here on, and not made on the device below
     with torch.device("meta"):
         system = Colorizer()
         assert system.net(torch.zeros(1, 1, 256, 256)).shape == (1, 313, 64, 64)

@@ -10,6 +10,7 @@ from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, contact_sheet, describe, to_float
 from genzoo.data.derive import derived
+from genzoo.use.translate import translate_files
 from tests.data_help import picture, read
 
 
@@ -201,6 +202,33 @@ def test_pix2pixhd_trains_on_labels_and_instances(folder, tmp_path):
     system = genzoo.load(run.path)
     assert system.hparams["instances"] is True
     assert system.hparams["inputs"] == 2
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+def test_a_file_of_classes_is_translated_by_its_numbers_and_not_by_its_colours(folder, tmp_path):
+    maps(folder, 6)
+    for path in (folder / "instance").iterdir():
+        path.unlink()
+    keys = {"width": 8, "halvings": 1, "blocks": 1, "enhancer_blocks": 1, "layers": 1, "scales": 1, "coarse": 0.0}
+    run = genzoo.train(
+        "pix2pixhd",
+        str(folder),
+        size=16,
+        label_maps=True,
+        labels=4,
+        **keys,
+        steps=2,
+        batch=2,
+        runs=str(tmp_path),
+        quiet=True,
+    )
+    gray = Image.fromarray(np.asarray(Image.open(folder / "A" / "1.png")))
+    gray.save(tmp_path / "gray.png")
+    found = []
+    for file in (folder / "A" / "1.png", tmp_path / "gray.png"):
+        (path,) = translate_files(run.path, file, out=tmp_path / "out", overwrite=True)
+        found.append(array(path))
+    assert np.array_equal(*found), "a palette is a way to show classes, not what they are"
 
 
 # ---- sixteen bits ------------------------------------------------------------------------------------------------------------------

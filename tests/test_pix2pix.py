@@ -194,7 +194,7 @@ def test_evaluation_measures_pairs_and_writes_a_page_that_sorts(runs):
     assert record["value"] == pytest.approx(values.mean().item(), rel=1e-5)
     assert record["n"] == len(data)
     assert set(found["measures"]) == {f"translation {m}" for m in ("PSNR", "SSIM", "L1")}
-    assert "alexnet are missing" in found["not_measured"]["lpips"]
+    assert "LPIPS needs 31 pixels; these images are 16x16" in found["not_measured"]["lpips"]
     page = (run.path / "results.html").read_text()
     assert "script" not in page
     assert page.count("<figure>") == 3 * len(data)

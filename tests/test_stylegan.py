@@ -298,6 +298,10 @@ def test_path_penalty_and_its_running_mean():
     assert penalty.item() == pytest.approx((lengths - a).square().mean().item(), rel=1e-4)
     penalty.backward(inputs=[system.G.const, system.F.layers[0].weight])
     assert system.G.const.grad.abs().sum() > 0
+    fresh = StyleGAN(**TWO)
+    w = fresh._styles(3, None, 2)
+    first, _ = fresh._path_penalty(fresh.G(w, fresh._fresh, 2), w)
+    assert fresh.length.item() == pytest.approx(first.item())  # and not a hundredth of it
 
 
 def test_the_losses_by_hand():

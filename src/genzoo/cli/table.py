@@ -84,7 +84,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "complete",
             "fill in what is missing",
-            "RUN [IMAGE] [box=x,y,w,h | mask=mask.png]",
+            "RUN [IMAGE] [box=x,y,w,h | mask=mask.png] [full=true]",
             needs=("completes",),
             own="complete",
         ),

@@ -23,6 +23,7 @@ from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
 from genzoo.use import translate as translating
 from genzoo.use import walk as walking
+from genzoo.use.files import change_photo, read_photo, save_photo
 from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image, read_sound
 from genzoo.use.outputs import folder_for, free, save, target
 from genzoo.use.sample import Count, Seed, columns_of, sheet
@@ -281,6 +282,7 @@ def complete(
     mask: str = "",
     n: Annotated[int, Field(ge=1, le=256)] = 8,
     after: Annotated[float, Field(ge=0)] | None = None,
+    full: bool = False,
     seed: Seed = 0,
     out: str = "",
     overwrite: bool = False,
@@ -295,6 +297,8 @@ def complete(
         mask: An image of the same size: white is drawn anew, black is kept.
         n: How many completions of the image, or how many images of the data.
         after: Of a sound: seconds from its start that are kept; what follows is drawn. Half a window when not given.
+        full: Complete a photograph at its own size: what is around the hole is brought to the system's size, and what it draws brought back.
+            The box is in pixels of the photograph, the mask as large as it.
         seed: Which.
         out: File, .png or .npy (sounds: also .wav); RUN/outputs/complete.png (and complete.wav) when not given.
         overwrite: Replace the file if it is there.
@@ -311,6 +315,9 @@ def complete(
         return
     if after is not None:
         raise UserError("complete: after= is for sounds; of an image give box= or mask=")
+    if full:
+        _complete_photo(system, run, image, box, mask, seed, out, overwrite, own or {})
+        return
     path = target(run, out, "complete.png", suffixes=PICTURES, overwrite=overwrite)
     shape = system.hparams.get("shape", ())
     fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
@@ -332,6 +339,35 @@ def complete(
         _wrote(save(path, torch.cat([x[:1], hidden[:1], filled])), asked=out)
     else:
         _wrote(save(path, torch.cat([x, hidden, filled]), columns=len(x)), asked=out)
+
+
+def _complete_photo(
+    system: System,
+    run: str,
+    file: str,
+    box: tuple[int, int, int, int] | None,
+    mask: str,
+    seed: int,
+    out: str,
+    overwrite: bool,
+    own: dict[str, Any],
+) -> None:
+    """Fill the hole of a photograph, and write it as it was but for that."""
+    if not file or not (box or mask) or system.data == "exemplar":
+        raise UserError(
+            "complete: full=true takes an image and box= or mask=, of a run that was trained on images of one size"
+        )
+    path = target(run, out, "complete.png", suffixes=PICTURES[:1], overwrite=overwrite)
+    if path.resolve() == Path(file).expanduser().resolve():  # an original is not replaced, whatever is asked
+        path = free(path)
+    photo = read_photo(file, channels_of(system))
+    if mask:
+        known = torch.from_numpy(read_photo(mask, 1, deep=False).pixels[..., 0] < 128)
+    else:
+        assert box
+        known = completing.box_mask(box, photo.pixels.shape[:2])  # type: ignore[arg-type]
+    changed = change_photo(photo, lambda x: completing.complete_pixels(system, x, known, seed=seed, **own))
+    _wrote(save_photo(path, changed), asked=out)
 
 
 def _go_on(

@@ -169,19 +169,19 @@ def _forms(
         if name == "instance" or (name == "a" and settings.label_maps):
             kind: Literal["labels", "instances"] = "labels" if name == "a" else "instances"
             forms[name] = Form(height, width, 1, settings.resize, kind)
-        elif stock.paired:
-            channels = _channels(found, settings, notes, f"side {name.upper()}: ")
-            forms[name] = Form(
-                height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window
-            )
-        elif forms:
+        elif forms and not stock.paired:
             forms[name] = next(iter(forms.values()))
         else:
-            channels = _channels(everything, settings, notes)
-            forms[name] = Form(
-                height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window
-            )
+            which, where = (found, f"side {name.upper()}: ") if stock.paired else (everything, "")
+            channels, window = _channels(which, settings, notes, where), settings.gray_window
+            forms[name] = Form(height, width, channels, settings.resize, bits=settings.bits, window=window)
     return forms
+
+
+def form_of(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form:
+    """The one form of images or frames that have one, whatever field they are for."""
+    height, width = _size(shapes, settings, notes)
+    return Form(height, width, _channels(shapes, settings, notes), settings.resize)
 
 
 def _unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,13 +74,15 @@ class Table:
 
 
 def read_captions(
-    tree: Tree, tables: Iterable[str], extra: Table | None, left: list[tuple[str, str]]
+    tree: Tree, tables: Sequence[str], extra: Table | None, left: list[tuple[str, str]]
 ) -> dict[str, list[str]]:
     """Captions by name of the image in `tree`, in the order of the tables; what cannot be used is added to `left` with the reason.
 
-    A name in a table is looked for beside the table, and where it is not there in every folder below.
+    A name in a table is looked for beside the table, and where it is not there in every folder below. A table from elsewhere may
+    name folders above the images as well.
     """
     sources: list[tuple[str, str, bytes]] = []
+    inside = set(tables)
     for table in tables:
         try:
             with tree.open(table) as file:
@@ -97,7 +99,8 @@ def read_captions(
         missing = dict[str, None]()
         for name, caption in _rows(table, content, left):
             beside = f"{folder}/{name}" if folder else name
-            here = [n for n in by_end.get(name.rsplit("/", 1)[-1], []) if n.endswith(f"/{name}")]
+            alike = by_end.get(name.rsplit("/", 1)[-1], [])
+            here = [n for n in alike if n.endswith(f"/{name}") or (table not in inside and name.endswith(f"/{n}"))]
             files = [beside] if beside in known else [n for n in here if not folder or n.startswith(f"{folder}/")]
             if not files:
                 missing[beside] = None

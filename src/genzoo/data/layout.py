@@ -147,12 +147,18 @@ def _sides(tree: Tree, items: list[Item], structure: str, where: str, stock: Sto
         dict.fromkeys(_INSTANCES, "instance") if structure == "paired" else {}
     )
     sides: dict[tuple[str, str], list[Item]] = {}
+    other = Counter[str]()
     for i in items:
         side = fields.get(i.parts[0].lower()) if len(i.parts) > 1 else None
         if side:
             sides.setdefault((side, i.split), []).append(i)
+        elif len(i.parts) > 1:
+            other[i.name[: -len("/".join(i.parts[1:]))]] += 1
         else:
             stock.left.append((i.name, f"not below {names[0]} or {names[1]}"))
+    stock.left += [
+        (folder, f"{n} file{'s' * (n > 1)} not below {names[0]} or {names[1]}") for folder, n in other.items()
+    ]
     splits = [s for s in ("train", "test", "") if ("a", s) in sides and ("b", s) in sides]
     if not splits or (len(splits) == 1 and splits[0] == "test"):
         there = {side for side, _ in sides if side != "instance"}

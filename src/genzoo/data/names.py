@@ -42,7 +42,7 @@ FORMS: dict[str, str] = {
     "FOLDER of shapes": "for voxels: .npy, .npz, .binvox, and meshes OBJ, STL, PLY, OFF (extra genzoo[voxels])",
     "FILE.png": "one image, as an exemplar",
     "hf:NAME": "a set of the Hugging Face hub, through the extra genzoo[hub]",
-    "DATA,DATA": "two of the above as the two sides of unpaired data",
+    "DATA,DATA": "two of the above as the two sides of pairs or of unpaired data",
 }
 """What else `data=` takes."""
 

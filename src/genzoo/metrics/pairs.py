@@ -1,4 +1,7 @@
-"""Measures of a translator on held-out pairs: how near its translations come to the images that they should be."""
+"""Measures of a translator on held-out pairs: how near its translations come to the images that they should be.
+
+A system that restores what it has degraded itself (`Restores`) makes pairs of plain images: the degraded one and the image.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Restores, System, Translates
 from genzoo.data import Batches, to_float
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.lpips import lpips_distances
@@ -38,7 +42,9 @@ def translated(c: Comparison) -> tuple[Tensor, Tensor, Tensor]:
     kept = vars(c).get("_translated")
     if kept is None:
         system, test = c.system, c.real_set
-        if system is None or not test.paired:
+        if isinstance(system, Restores) and not direction_of(system):
+            raise UserError("a system that was trained on gray images colours none, so there is nothing to measure")
+        if system is None or not (test.paired or isinstance(system, Restores)):
             raise UserError(
                 "the two sides of these data are no pairs, so there is nothing to compare a translation with"
             )
@@ -47,12 +53,40 @@ def translated(c: Comparison) -> tuple[Tensor, Tensor, Tensor]:
         system.eval()
         while sum(len(p[0]) for p in parts) < n:
             batch = to_float(batches.in_order(step), system.device)
-            y = system.translate(batch["a"], direction="a2b").float()  # type: ignore[operator]
-            parts.append((batch["a"].cpu(), batch["b"].cpu(), y.cpu().clamp(-1, 1)))
+            x, wanted = sides(system, batch)
+            y = system.translate(x, direction=direction_of(system)).float()  # type: ignore[operator]
+            parts.append((as_large(x, wanted).cpu(), wanted.cpu(), y.cpu().clamp(-1, 1)))
             step += 1
         a, b, y = (torch.cat(side)[:n] for side in zip(*parts, strict=True))
         kept = vars(c)["_translated"] = (a, b, y)
     return kept
+
+
+def direction_of(system: System | None) -> str:
+    """The direction that is measured; empty where a system has none."""
+    if isinstance(system, Restores):
+        return next(iter(system.directions), "")  # type: ignore[attr-defined]
+    return "a2b"
+
+
+def shows_pairs(system: System, paired: bool) -> bool:
+    """True where translations can be laid beside what they should be; `paired` says whether the data are pairs."""
+    return isinstance(system, Translates) and (paired or (isinstance(system, Restores) and bool(direction_of(system))))
+
+
+def sides(system: System, batch: Batch) -> tuple[Tensor, Tensor]:
+    """What is translated, and what it should become."""
+    if isinstance(system, Restores):
+        return system.degrade(batch["image"]), batch["image"]
+    return batch["a"], batch["b"]
+
+
+def as_large(x: Tensor, like: Tensor) -> Tensor:
+    """A small image with large pixels, so that it can stand beside the large one."""
+    if x.shape[2:] == like.shape[2:] or like.shape[2] % x.shape[2]:
+        return x
+    scale = like.shape[2] // x.shape[2]
+    return x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
 
 
 def per_image(c: Comparison, name: str) -> Tensor:
@@ -101,8 +135,15 @@ def _record(c: Comparison, name: str, start: float) -> Record:
         se=float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None, unit=unit, better=better, n=len(values),
         data=test.name, split=test.split, data_digest=content_digest(((b + 1) * 127.5).round().to(torch.uint8)), seed=c.seed,
         extractor=net.get("name"), digest=net.get("digest"), seconds=round(time.time() - start, 1),
-        protocol=f"{words}; {len(values):,} pairs of {test.name} {test.split}, a2b, floats in [-1, 1]", more={"words": words},
+        protocol=f"{words}; {len(values):,} {_pairs(c.system)} of {test.name} {test.split}, floats in [-1, 1]", more={"words": words},
     )  # fmt: skip
+
+
+def _pairs(system: System | None) -> str:
+    """What was translated, in words."""
+    if isinstance(system, Restores):
+        return f"images, degraded by the system itself (direction {direction_of(system)}),"
+    return "a2b pairs"
 
 
 MEASURES = (
@@ -116,4 +157,16 @@ MEASURES = (
         False,
     ),
     Measure("lpips", "LPIPS of translations against their partners", perceptual, ("translates",), ("b",), False, False),
+    Measure(
+        "restored",
+        "PSNR, SSIM and L1 of restored images",
+        fidelity,
+        ("translates", "restores"),
+        ("image",),
+        False,
+        False,
+    ),
+    Measure(
+        "restored-lpips", "LPIPS of restored images", perceptual, ("translates", "restores"), ("image",), False, False
+    ),
 )

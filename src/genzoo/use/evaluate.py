@@ -21,6 +21,7 @@ from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.extractors import Extractor
 from genzoo.metrics.measures import Measure, choose, table
 from genzoo.metrics.neighbours import nearest
+from genzoo.metrics.pairs import shows_pairs
 from genzoo.metrics.records import Record
 from genzoo.metrics.report import real_images
 from genzoo.use import page
@@ -225,7 +226,7 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
 def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str, Any]) -> None:
     """A grid of samples, and the samples nearest to training images beside them."""
     where = folder / "outputs"
-    if "translates" in able and c.test is not None and c.test.paired:
+    if c.test is not None and c.system is not None and shows_pairs(c.system, c.test.paired):
         page, rows = write_results(folder, c, str(found["system"]))
         found["results"] = str(page)
         found["pictures"]["pairs"] = str(save_png(where / "pairs.png", grid(rows, columns=min(8, len(rows) // 3))))

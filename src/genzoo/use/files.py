@@ -48,13 +48,14 @@ class Photo:
     profile: bytes | None = None
 
 
-def read_photo(path: str | os.PathLike[str], channels: int, *, deep: bool = True) -> Photo:
+def read_photo(path: str | os.PathLike[str], channels: int, *, deep: bool = True, numbers: bool = False) -> Photo:
     """Read an image at its own size, upright.
 
     Args:
         path: The file.
         channels: 1 gray, 3 RGB; transparency is set aside. 2 and 4 keep it among the pixels.
         deep: Keep the 16 bits of a gray file where `channels` is 1.
+        numbers: It is a map of classes: gray values or places in the palette, and no colours.
 
     Raises:
         UserError: There is no such file, or it is no image; the message says why.
@@ -65,6 +66,10 @@ def read_photo(path: str | os.PathLike[str], channels: int, *, deep: bool = True
         raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
     try:
         with open(path, "rb") as file, decode.quiet_decoding():
+            if numbers:
+                height, width, _ = decode.probe(file)
+                file.seek(0)
+                return Photo(decode.pixels(file, decode.Form(height, width, 1, kind="labels"))[0][..., None].copy())
             pixels, alpha, profile = decode.apart(file, channels, deep=deep)
     except Refused as reason:
         raise UserError(f"'{path}' is no usable image: {reason}") from None

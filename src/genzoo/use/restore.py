@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from genzoo.core.errors import UserError
+from genzoo.core.pictures import write_atomic
 from genzoo.core.system import Restores, System, capabilities
-from genzoo.use.files import save_photo
-from genzoo.use.images import channels_in
 from genzoo.use.outputs import folder_for, free
 from genzoo.use.source import WORDS, Source, name_of, open_system
 from genzoo.use.tiles import OVERLAP, TILE
-from genzoo.use.translate import fitting_size, translate_files, translated_photo
+from genzoo.use.translate import translate_files
 
 
 def restore_files(
@@ -51,12 +51,10 @@ def restore_files(
         return translate_files(
             system, images, direction, out=path, overwrite=overwrite, tile=tile, overlap=overlap, quiet=quiet
         )
-    channels = channels_in(system, direction)
-    photo = translated_photo(
-        system, file, channels, direction, fitting_size(system, channels, direction), tile, overlap, {}
-    )
-    same = path.exists() and path.resolve() == file.resolve()
-    return [save_photo(free(path, overwrite=overwrite and not same), photo)]
+    with tempfile.TemporaryDirectory() as folder:
+        (made,) = translate_files(system, images, direction, out=folder, tile=tile, overlap=overlap, quiet=quiet)
+        same = path.exists() and path.resolve() == file.resolve()
+        return [write_atomic(free(path, overwrite=overwrite and not same), made.read_bytes())]
 
 
 def require_direction(system: System, direction: str) -> None:

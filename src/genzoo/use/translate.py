@@ -97,29 +97,17 @@ def translate_files(
     channels = channels_in(system, direction)
     fit = fitting_size(system, channels, direction)
 
+    data = getattr(system, "trained", {}).get("data", {})
+    window, numbers = data.get("gray_window"), bool(data.get("label_maps")) and channels == 1
+
     def change(file: Path) -> Photo:
-        return translated_photo(system, file, channels, direction, fit, tile, overlap, given)
+        photo = read_photo(file, channels, numbers=numbers)
+        return change_photo(
+            photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given), window)
+        )
 
     folder = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
     return change_files(images, folder, change, overwrite=overwrite, word="translating", quiet=quiet)
-
-
-def translated_photo(
-    system: System,
-    file: Path,
-    channels: int,
-    direction: str,
-    fit: tuple[int, int],
-    tile: int,
-    overlap: int,
-    own: dict[str, Any],
-) -> Photo:
-    """Read an image file and translate it; arguments are as in `translate_files`, `fit` as from `fitting_size`."""
-    window = getattr(system, "trained", {}).get("data", {}).get("gray_window")
-    photo = read_photo(file, channels)
-    return change_photo(
-        photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, own), window)
-    )
 
 
 def in_window(
@@ -197,7 +185,10 @@ def fitting_size(system: System, channels: int, direction: str) -> tuple[int, in
         # An odd number of multiples, so that no larger power of two passes for this one.
         side = multiple * (-(-16 // multiple) | 1)
         try:
-            y = system.translate(torch.zeros(1, channels, side, side, device=system.device), direction=direction)  # type: ignore[operator]
+            black = torch.full(
+                (1, channels, side, side), -1.0, device=system.device
+            )  # class 0, where numbers are taken
+            y = system.translate(black, direction=direction)  # type: ignore[operator]
         except (RuntimeError, ValueError):
             continue
         if y.shape[-2:] == (side * scale_of(system), side * scale_of(system)):

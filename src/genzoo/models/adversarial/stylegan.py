@@ -170,8 +170,8 @@ class StyleGAN(System):
     pulls w to its running mean. `ada` is adaptive discriminator augmentation (arXiv:2006.06676).
 
     Deviations: G steps on the images that D was trained on in the same step; the batch and the rate are the same at all levels; the
-    crossover of mixing is drawn for each example, not for each batch; the rectifier's gain of √2 stands before bias and noise.
-    StyleGAN's enlargement and blur are one filter, [1, 3, 3, 1].
+    crossover of mixing is drawn for each example, not for each batch; the running mean of path lengths starts from the first one and not
+    from 0; the rectifier's gain of √2 stands before bias and noise. StyleGAN's enlargement and blur are one filter, [1, 3, 3, 1].
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024, multiples of the number of doublings' power of two.
@@ -331,7 +331,9 @@ class StyleGAN(System):
     def _path_penalty(self, images: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean path length and E (length - a)², and move a."""
         lengths = path_lengths(images, w)
-        self.length.lerp_(lengths.detach().mean(), PATH_DECAY)
+        mean = lengths.detach().mean()
+        # A running mean that starts from 0 would press short runs to images that do not depend on w.
+        self.length.copy_(torch.where(self.length == 0, mean, self.length.lerp(mean, PATH_DECAY)))
         return lengths.mean(), (lengths - self.length).square().mean()
 
     def _styles(self, n: int, y: Tensor | None, level: int) -> Tensor:

@@ -27,11 +27,11 @@ AB = 110.0
 
 
 @functools.cache
-def colours(steps: int = 128) -> Tensor:
+def colours(steps: int = 255) -> Tensor:
     """The 313 colours of the paper, (a, b) on a grid of 10, float32 [313, 2], in the order of a, then b.
 
     309 of them are the corners of the 10 x 10 cells that sRGB reaches at any lightness, found on the surface of the sRGB cube,
-    `steps` to an edge; four more are named in `FURTHER`.
+    `steps` to an edge (255: all 8-bit colours there); four more are named in `FURTHER`.
     """
     level = torch.linspace(-1, 1, steps + 1)
     u, v = (t.flatten() for t in torch.meshgrid(level, level, indexing="ij"))
@@ -42,7 +42,9 @@ def colours(steps: int = 128) -> Tensor:
             face.insert(axis, torch.full_like(u, end))
             faces.append(torch.stack(face))
     ab = rgb_to_lab(torch.cat(faces, 1).view(1, 3, 1, -1))[1][0, :, 0]
-    cells = (ab / GRID).floor().unique(dim=1).T
+    a, b = (ab / GRID).floor().long() + 100
+    numbers = (1000 * a + b).unique()
+    cells = torch.stack([numbers // 1000, numbers % 1000], 1) - 100.0
     corners = torch.cat([cells + torch.tensor([i, j]) for i in (0.0, 1.0) for j in (0.0, 1.0)])
     return torch.cat([corners * GRID, torch.tensor(FURTHER, dtype=torch.float32)]).unique(dim=0)
 

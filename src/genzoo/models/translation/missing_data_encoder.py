@@ -24,13 +24,15 @@ LEAST = 0.2
 """Least side of a rectangle, in parts of the image's side."""
 WHOLE = 0.25
 """How often a channel is known, or missing, as a whole."""
+COLOURS = 0.2
+"""How often luma alone is known, and all of it."""
 
 
 class MissingDataEncoder(System):
     """Missing data encoder (MDE-REC) of Dapogny, Cord & Pérez (2020): whole images from fragments, one model for many gaps.
 
     An image is taken as luma and two colour differences. Of every channel by itself a random part m is known: a rectangle (the
-    rest is extrapolated), all but a rectangle (inpainting), all or nothing (colours from luma). With y = G(m ⊙ x, m) the
+    rest is extrapolated), all but a rectangle (inpainting), all or nothing; of one image in five luma alone (colours). With y = G(m ⊙ x, m) the
     whole image that the generator makes, x̂ = m ⊙ x + (1 - m) ⊙ y, and D a network that gives for every value of an image
     the probability that it was known ("seek"):
 
@@ -172,6 +174,8 @@ class MissingDataEncoder(System):
         if drawn > 1:
             whole = torch.rand(n, drawn, 1, 1, device=device) < WHOLE
             known = torch.where(whole, torch.rand(n, drawn, 1, 1, device=device) < 0.5, known)
+            first = (torch.arange(drawn, device=device) == 0).view(1, -1, 1, 1)
+            known = torch.where(torch.rand(n, 1, 1, 1, device=device) < COLOURS, first, known)
         nothing = ~known.flatten(1).any(1)
         known = known | (nothing[:, None, None, None] & (torch.arange(drawn, device=device) == 0)[:, None, None])
         return known.expand(n, c, h, w)
