@@ -34,6 +34,7 @@ from genzoo.training.settings import TrainSettings
 from genzoo.training.update import Updater
 
 OUT = Path(genzoo.__file__).parent / "use" / "paces.json"
+KINDS = ("image", "labelled", "exemplar", "paired", "unpaired", "audio")
 BATCH, DRAWS, LONG, LIMIT = 16, 4, 1.0, 25
 
 
@@ -93,8 +94,6 @@ def batch_for(system: System) -> Batch:
     shape = tuple(system.hparams["shape"])
     if system.data == "audio":
         return {"audio": 2 * torch.rand(BATCH, *shape) - 1, "label": torch.randint(0, 10, (BATCH,))}
-    if len(shape) != 3 or system.data not in ("image", "labelled", "exemplar", "paired", "unpaired"):
-        raise UserError(f"this benchmark has no {system.data} data")
     data = open_data(DataSettings("digits", size=shape[1:], channels=shape[0]), split="train", quiet=True)
     batch = to_float(Batches(data, BATCH, 0).at(0), "cpu")
     if system.data in ("paired", "unpaired"):
@@ -118,6 +117,8 @@ def measured(name: str, runtime: Runtime) -> dict[str, Any]:
     """The row of one system."""
     torch.manual_seed(0)
     cls = registry.system_class(name)
+    if cls.data not in KINDS:
+        raise UserError(f"this benchmark has no {cls.data} data")
     system, changed = built(cls)
     able, batch = capabilities(system), batch_for(system)
     defaults = complete(cls, TrainSettings())

@@ -108,9 +108,14 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
+def _named(data: str) -> str:
+    """Data by name; of paths the last part, since the page has them in full."""
+    return ",".join(Path(part).name for part in data.split(","))
+
+
 def _rows(name: str, family: str, record: dict[str, Any]) -> list[list[str]]:
     """Rows of one proof in the table over all systems; what holds for all of them stands in the first."""
-    data = ", ".join(dict.fromkeys(run["data"] for run in record["runs"]))
+    data = ", ".join(dict.fromkeys(_named(run["data"]) for run in record["runs"]))
     last = [_time(record["seconds"]), _machine(record), f"`python benchmarks/proofs.py {name}`"]
     rows = []
     for r in record["measures"]:

@@ -176,7 +176,7 @@ def taxonomy() -> str:
             if e.family == family and (pace := facts("paces.json").get("systems", {}).get(e.name, {}))
         }  # fmt: skip
         notes = [f"`{name}`: {_words(what)}" for name, what in changed.items() if what]
-        parts += [f"Timed otherwise: {'; '.join(notes)}.", ""] if notes else []
+        parts += [f"Timed otherwise, or not: {'; '.join(notes)}.", ""] if notes else []
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -147,6 +147,7 @@ def test_the_file_alone_tells_what_the_class_tells():
         assert bool(entry.likelihood) == ("density" in entry.abilities)
         if isinstance(getattr(cls, "likelihood", None), str):
             assert entry.likelihood == cls.likelihood
+        assert entry.directions == getattr(cls, "directions", ())
         assert entry.inner == next((k for k, s in settings(cls).items() if capability_of(s.annotation)), "")
         assert entry.idea == sys.modules[cls.__module__].__doc__.split("\n")[0]
 

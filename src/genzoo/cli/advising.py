@@ -44,6 +44,7 @@ class Task:
         then: What to type after the training, RUN for the run.
         order: Which stand to the probability of the data suits it most.
         measure: Name of the measured value that ranks systems that are alike in this; empty for none.
+        direction: Map that a system must have among its own; empty for any.
     """
 
     line: str
@@ -51,6 +52,11 @@ class Task:
     then: str
     order: tuple[Kind, ...] = SHARP
     measure: str = "FLD"
+    direction: str = ""
+
+    def __call__(self, e: Entry) -> bool:
+        """Whether a system can do it."""
+        return set(self.needs) <= set(e.abilities) and self.direction in ("", *e.directions)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ ALIASES = {
     "inpaint": "complete", "inpainting": "complete", "fill": "complete", "generate": "sample", "draw": "sample", "edit": "arithmetic",
     "interpolate": "walk", "outliers": "likelihood", "density": "likelihood", "score": "likelihood", "encode": "reconstruct",
     "conditional": "class", "codes": "tokens",
-    "upscale": "restore", "enlarge": "restore", "super-resolution": "restore", "colorize": "restore", "colourise": "restore", "caption": "text",
+    "enlarge": "upscale", "super-resolution": "upscale", "colour": "colorize", "colourise": "colorize", "caption": "text",
 }  # fmt: skip
 KINDS = {
     "images": "image", "photos": "image", "labels": "labelled", "classes": "labelled", "pairs": "paired", "sound": "audio", "sounds": "audio",
@@ -100,13 +106,16 @@ def tasks() -> dict[str, Task]:
             order, measure = SUITED.get(c.name, (SHARP, "FLD"))
             words = re.sub(r"\s*[\[(|].*", "", c.usage)
             found[c.name] = Task(c.line, c.needs, f"{c.name} {words}".strip(), order, measure)
+    for e in registry.entries().values():
+        for way in e.directions if "restores" in e.abilities else ():
+            line = COMMANDS[way].line if way in COMMANDS else f"{way} images"
+            found[way] = Task(line, ("translates", "restores"), f"{way} RUN IMAGE_OR_FOLDER", SHARP, "", way)
     return found | {
         "class": Task("draw data of a class that one names", ("samples", "conditioned"), "sample RUN label=0"),
         "likelihood": Task(
             "tell how probable data are: outliers, models compared in bits", ("density",), "evaluate RUN measures=nll", PROBABLE, "bits/dim"
         ),
         "text": Task("draw what a sentence says", ("samples", "prompted"), 'sample RUN prompt="..."'),
-        "restore": Task("undo a degradation: enlarge, colour, fill in", ("restores", "translates"), "translate RUN IMAGE_OR_FOLDER"),
         "tokens": Task("turn data into codes for a second model", ("tokenizes",), "reconstruct RUN", PROBABLE, ""),
     }  # fmt: skip
 
@@ -181,7 +190,7 @@ def advise(task: str, data: str = "images", budget: str = "1h", size: int = SIDE
         raise UserError(f"there is no task '{task}'{nearest(task, [*every, *ALIASES]) or '.'} Tasks: {listed}.")
     wanted, seconds = every[word], seconds_of(budget)
     kind, example = kind_of(data)
-    able = [e for e in registry.entries().values() if set(wanted.needs) <= set(e.abilities)]
+    able = [e for e in registry.entries().values() if wanted(e)]
     fitting = [e for e in able if e.data in TAKEN_BY.get(kind, (kind,)) or (kind == "points" and e.points)]
     if not fitting:
         others = sorted({e.data for e in able})
@@ -257,7 +266,11 @@ def _time(seconds: float) -> str:
 
 def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, size: int) -> Advice:
     strong, fails = registry.families()[e.family]
-    why = [STAND[e.kind] + (f" ({e.likelihood})" if e.likelihood else ""), f"the family is strong at {strong}"]
+    why = [
+        e.idea.rstrip("."),
+        STAND[e.kind] + (f" ({e.likelihood})" if e.likelihood else ""),
+        f"the family is strong at {strong}",
+    ]
     reached = _reached(e, wanted, kind)
     if reached is not None:
         why.append(
@@ -280,9 +293,10 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
         if share < ENOUGH:
             why.append("that is little: do not expect much, or take a smaller net, smaller images or a longer budget")
     why.append(f"it fails by {fails}")
-    inner = f" {e.inner}=RUN" if e.inner else ""
+    if e.inner:
+        why.append(f"it can be built on another run: {e.inner}=RUN ('genzoo show {e.name}' says of what)")
     sized = f" size={size}" if size != SIDE and e.data != "audio" and kind != "points" else ""
-    train = f"genzoo train {e.name} data={example}{sized}{steps}{inner}"
+    train = f"genzoo train {e.name} data={example}{sized}{steps}"
     use = "genzoo " + wanted.then.replace("RUN", f"runs/{e.name}", 1)
     minutes = None if cost is None or share is None else round(cost * share / 60, 2)
     return Advice(e.name, e.family, tuple(why), (train, use), minutes)

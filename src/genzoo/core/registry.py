@@ -32,6 +32,7 @@ class Entry:
         presets: Names of its presets.
         abilities: Its capabilities, as `core.system.capabilities` finds them.
         likelihood: What its `log_prob` is, in words; empty without one.
+        directions: Names of its maps, where it translates: a2b, upscale.
         inner: Argument that takes another system, where there is one.
         points: Whether it also takes points in the plane.
     """
@@ -45,6 +46,7 @@ class Entry:
     presets: tuple[str, ...]
     abilities: tuple[str, ...] = ()
     likelihood: str = ""
+    directions: tuple[str, ...] = ()
     inner: str = ""
     points: bool = False
 
@@ -69,6 +71,8 @@ def _literal(cls: ast.ClassDef, name: str) -> Any:
             value = node.value
             if isinstance(value, ast.Dict):
                 return tuple(k.value for k in value.keys if isinstance(k, ast.Constant))
+            if isinstance(value, ast.Tuple):
+                return ast.literal_eval(value)
             return value.value if isinstance(value, ast.Constant) else None
     return None
 
@@ -140,9 +144,8 @@ def _read(path: Path) -> Entry | None:
                 presets=_literal(node, "presets") or (),
                 abilities=abilities,
                 likelihood=_likelihood(node) if "density" in abilities else "",
-                inner=next(
-                    (word for a in arguments.values() if (word := a.split(" | ")[0].lower()) in _protocols()), ""
-                ),
+                directions=_literal(node, "directions") or (),
+                inner=next((k for k, a in arguments.items() if a.split(" | ")[0].lower() in _protocols()), ""),
                 points="..." in arguments.get("shape", "") or "tuple[int]" in arguments.get("shape", ""),
             )
     return None
