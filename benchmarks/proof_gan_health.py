@@ -21,12 +21,12 @@ from genzoo.use.figures import new_figure, save_figure
 
 REMEDIES: dict[str, dict[str, Any]] = {
     "minimax, no remedy": {},
-    "k = 5": {"critic_steps": 5},
     "non-saturating": {"objective": "non-saturating"},
     "instance noise 0.3": {"instance_noise": 0.3},
     "spectral norm": {"spectral_norm": True},
     "R1, gamma 1": {"penalty": "r1", "penalty_weight": 1.0},
     "WGAN-GP's penalty": {"penalty": "wgan-gp", "penalty_weight": 1.0},
+    "k = 5": {"critic_steps": 5},
 }
 RING_STEPS, LOOKS, RING_SEEDS = 1_000, 20, 2
 HARD: dict[str, Any] = {"objective": "minimax", "lr": 2e-3, "beta1": 0.9}
