@@ -81,7 +81,7 @@ def ring(p: Proof) -> None:
         f"2,500 samples at each of {LOOKS} looks; a mode is covered by 1 % of the samples within {NEAR} of it"
     )
     for column, (label, keys) in enumerate(REMEDIES.items()):
-        runs = [kept(p, f"{column}-{seed}", keys, seed) for seed in range(RING_SEEDS)]
+        runs = [kept(p, f"{label.replace(' ', '-')}-{seed}", keys, seed) for seed in range(RING_SEEDS)]
         top, bottom = axes[0][column], axes[1][column]
         for modes, _, _, _ in runs:
             top.plot(steps, modes)
