@@ -25,8 +25,8 @@ VARIETY = ("recall", "coverage", "variety")
 
 ALIKE = 0.1
 """A variety below this share of that of real images is nearly one and the same sample, over and over."""
-COPIES = 10.0
-"""Per cent of samples that are no copies (AuthPct); held-out images are near 50."""
+COPIES = 25.0
+"""Per cent of samples that are no copies (AuthPct): half of what fresh data have at least, for whom either distance is as often the larger."""
 SWINGS, WINDOW, SWING = 3, 8, 0.25
 """So many turns within so many measurements are an oscillation, each by more than its interval and than this share of the value."""
 
@@ -136,7 +136,7 @@ def copying(found: Sequence[Point], variety: Sequence[Point] = ()) -> str:
         return ""
     step, value, _ = found[-1]
     return (
-        f"Memorisation: only {value:.2g} % of samples are no copies of training images (AuthPct, step {step:,}; held-out images are near 50 %). "
+        f"Memorisation: only {value:.2g} % of samples are no copies of training images (AuthPct, step {step:,}; held-out images have 50 % and more). "
         "There is too little data for this many steps: stop earlier, or try more data, augment and flip=true."
     )
 
