@@ -577,5 +577,5 @@ def test_evaluate_measures_retrieval(tmp_path, monkeypatch):
     assert found["candidates"] > 4
     assert f"chance {1 / found['candidates']:.3g}" in found["protocol"]
     assert found["n"] % found["candidates"] == 0, "as many samples of each of the distinct captions"
-    with pytest.raises(UserError, match="take prompts"):
+    with pytest.raises(UserError, match="no capability 'prompted'"):
         genzoo.evaluate(genzoo.create("vae", shape=(1, 8, 8), latent=2), "digits", measures="retrieval", n=4)
