@@ -62,6 +62,7 @@ def _pixels(images: Tensor) -> Tensor:
     return x if same else F.interpolate(x, (LARGEST, LARGEST), mode="bilinear", antialias=True, align_corners=False)
 
 
+@torch.enable_grad()  # evaluations are without gradients
 def train_matcher(images: Tensor, texts: Sequence[Sequence[str]], *, steps: int = STEPS, seed: int = 0) -> Matcher:
     """Learn which of real images uint8 [N, C, H, W] and captions belong together, by a symmetric cross-entropy within batches.
 
