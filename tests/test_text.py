@@ -484,6 +484,29 @@ def test_titles_stand_above_equal_parts_and_are_cut():
     assert (picture[16 + rows : 32 + rows] < 200).any()
 
 
+def test_a_prior_over_codes_takes_captions_from_the_data_and_resumes_exactly(tmp_path):
+    pictures(tmp_path / "data", *(f"{i}.png" for i in range(8)))
+    table(
+        tmp_path / "data" / "captions.csv",
+        [(f"{i}.png", f"{w} {['red', 'blue'][i % 2]}") for i in range(8) for w in ("a", "one")],
+    )
+    keys = {"batch": 4, "runs": str(tmp_path / "runs"), "quiet": True, "precision": "fp32"}
+    tiny = {"codes": 8, "dim": 4, "width": 8, "blocks": 1, "halvings": 1}
+    first = genzoo.train("vqvae", str(tmp_path / "data"), steps=2, **tiny, **keys)
+    more = {"tokenizer": str(first.path), "width": 16, "depth": 1, "heads": 2, "save_every": 2, **keys}
+    whole = genzoo.train("token-prior", str(tmp_path / "data"), steps=4, name="whole", **more)
+    cut = genzoo.train("token-prior", str(tmp_path / "data"), steps=4, name="cut", **more)
+    max((cut.path / "state").glob("step-*.safetensors")).unlink()
+    genzoo.resume(cut, quiet=True)
+    a, b = genzoo.load(whole.path), genzoo.load(cut.path)
+    assert set(a.words) == {"a", "one", "blue", "red"}
+    assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+    assert genzoo.sample(a, prompt="a red; one blue", n=2).shape == (4, 1, 8, 8)
+    heard = {to_text(row.tolist(), a.words) for row in a.text.heard[: int(a.text.count)]}
+    assert heard <= {f"{w} {c}" for w in ("a", "one") for c in ("red", "blue")}
+    assert len(heard) > 2, "any of an image's captions"
+
+
 # ---- retrieval ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -532,3 +555,27 @@ def test_samples_are_drawn_for_every_caption_that_can_be_read(run):
     assert images.dtype == torch.uint8
     with pytest.raises(UserError, match="no word"):
         draw_asked(system, ["zzz"], 1, torch.Generator())
+
+
+def test_evaluate_measures_retrieval(tmp_path, monkeypatch):
+    pictures(tmp_path / "data", *(f"{i}.png" for i in range(40)))
+    table(tmp_path / "data" / "captions.csv", [(f"{i}.png", f"thing number{i % 9}") for i in range(40)])
+    keys = {
+        "latent": 4,
+        "width": 4,
+        "dim": 6,
+        "compressed": 5,
+        "batch": 4,
+        "steps": 1,
+        "runs": str(tmp_path / "runs"),
+        "quiet": True,
+    }
+    made = genzoo.train("gan-cls", str(tmp_path / "data"), holdout=0.5, **keys)
+    monkeypatch.setattr("genzoo.metrics.retrieval.STEPS", 3)
+    found = genzoo.evaluate(made, measures="retrieval", n=40)["measures"]["retrieval"]
+    assert 0 <= found["value"] <= 1
+    assert found["candidates"] > 4
+    assert f"chance {1 / found['candidates']:.3g}" in found["protocol"]
+    assert found["n"] % found["candidates"] == 0, "as many samples of each of the distinct captions"
+    with pytest.raises(UserError, match="no capability 'prompted'"):
+        genzoo.evaluate(genzoo.create("vae", shape=(1, 8, 8), latent=2), "digits", measures="retrieval", n=4)

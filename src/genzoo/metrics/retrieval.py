@@ -62,6 +62,7 @@ def _pixels(images: Tensor) -> Tensor:
     return x if same else F.interpolate(x, (LARGEST, LARGEST), mode="bilinear", antialias=True, align_corners=False)
 
 
+@torch.enable_grad()  # evaluations are without gradients
 def train_matcher(images: Tensor, texts: Sequence[Sequence[str]], *, steps: int = STEPS, seed: int = 0) -> Matcher:
     """Learn which of real images uint8 [N, C, H, W] and captions belong together, by a symmetric cross-entropy within batches.
 
@@ -167,7 +168,9 @@ def take(c: Comparison) -> list[Record]:
     if c.train is None or not c.train.texts or not c.real_set.texts:
         raise UserError("retrieval needs captions in the training and in the test part")
     sides = [(torch.from_numpy(np.array(d.fields["image"])), d.texts) for d in (c.train, c.real_set)]
-    matcher = train_matcher(torch.cat([s[0] for s in sides]), [t for s in sides for t in s[1]], seed=c.seed)
+    matcher = train_matcher(
+        torch.cat([s[0] for s in sides]), [t for s in sides for t in s[1]], steps=STEPS, seed=c.seed
+    )
     captions = list(dict.fromkeys(t[0] for t in c.real_set.texts if t))[:MOST]
     assert c.system is not None
     generator = torch.Generator(c.system.device).manual_seed(c.seed)
