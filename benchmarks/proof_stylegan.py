@@ -24,9 +24,9 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 """Nets and rates for 28 x 28 pixels and minutes on one core; the papers' are for days on eight GPUs. At their rate of 2e-3 with r1=1 and
 path=2 stylegan2 had after 1,800 steps of 32 collapsed to one moving shape (FLD 991, above a single Gaussian's 562; mean path length fallen
-from 0.65 to 0.17); at 1e-2 with r1=0.3 its D won within 300 steps (d_loss below 0.1). With the settings here but 2,000 steps and ema_images=2000 it drew strokes
-of many shapes, whole digits among them at step 1,600, which still went from mode to mode at the end (FLD 606; PPL 2,173 ± 57 in w, 3,345 in z):
-hence more steps and a longer average."""
+from 0.65 to 0.17); at 1e-2 with r1=0.3 its D won within 300 steps (d_loss below 0.1). With the settings here but
+2,000 steps and ema_images=2000 it drew strokes of many shapes, whole digits among them at step 1,600, which still went from mode to mode at
+the end (FLD 606; PPL 2,173 ± 57 in w, 3,345 in z): hence more steps and a longer average."""
 GENTLE: dict[str, Any] = {"r1": 5.0, "path": 0.1}
 """A stronger R1, for D not to win, and a weaker pull on path lengths, for images not to stop depending on w."""
 EPSILON = 1e-3
