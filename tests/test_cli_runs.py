@@ -149,7 +149,9 @@ def test_a_walk_takes_files_or_data_and_arithmetic_any_class(runs, capsys, tmp_p
     data = genzoo.load(run).trained["data"]["data"]
     assert main(["walk", run, f"data={data}", "rows=1", "steps=3", f"out={out}", "overwrite=true"]) == 0
     assert np.load(out).shape == (1, 3, c, h, w)
-    assert "not both" in mistake(capsys, "walk", run, f"images={files[0]}", "data=digits")
+    assert "give one of images=, data= and prompts=" in mistake(
+        capsys, "walk", run, f"images={files[0]}", "data=digits"
+    )
     assert "two ends" in mistake(capsys, "walk", run, f"images={files[0]}")
     moved = tmp_path / "moved.npy"
     words = ["arithmetic", run, "plus=1", "amounts=0,1", f"out={moved}", "overwrite=true"]

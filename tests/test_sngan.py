@@ -126,7 +126,7 @@ def test_any_size(shape):
 def test_labels_only_where_conditional():
     plain, conditional = SNGAN(**TINY), create("sngan-projection", **TINY, classes=3)
     assert (plain.labels, conditional.labels) == (0, 3)
-    with pytest.raises(UserError, match="without classes"):
+    with pytest.raises(UserError, match="without labels"):
         plain.sample(1, generator=gen(), label=0)
     with pytest.raises(UserError, match="subfolders"):
         SNGAN(**TINY, conditional=True, classes=0)

@@ -34,7 +34,9 @@ def columns(rows: Iterable[Sequence[str]], *, indent: int = 2, gap: int = 2, cap
             if len(cell) > widths[i]:
                 lines.append(head.rstrip())
                 head = " " * (indent + sum(w + gap for w in widths[: i + 1]))
-        body = textwrap.wrap(row[last] if len(row) > last else "", max(24, width() - start)) or [""]
+        body = textwrap.wrap(
+            row[last] if len(row) > last else "", max(24, width() - start), break_on_hyphens=False
+        ) or [""]
         lines.append((head + body[0]).rstrip())
         lines += [" " * start + more for more in body[1:]]
     return "\n".join(lines)

@@ -383,9 +383,9 @@ class StyleGAN(System):
         return torch.where(torch.arange(self.layers, device=w.device)[:, None] < cutoff, near[:, None], w[:, None])
 
     @torch.no_grad()
-    def decode(self, w: Tensor) -> Tensor:
-        """Return the images [n, C, H, W] in [-1, 1] of styles [n, latent] or [n, layers, latent], with the noise that the system holds."""
-        return self._show(w, lambda fixed, n: fixed)
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images [n, C, H, W] in [-1, 1] of styles w [n, latent] or [n, layers, latent], with the noise that the system holds."""
+        return self._show(z, lambda fixed, n: fixed)
 
     def _show(self, w: Tensor, noise: Noise) -> Tensor:
         level, fade = self._grown(float(self.progress))

@@ -193,6 +193,7 @@ class GatedPixelCNN(System):
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "classes": 3, "width": 8, "layers": 3, "head": 8}
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.999}
+    labels: int
 
     def __init__(
         self,

@@ -168,6 +168,7 @@ class TokenPrior(System):
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 64, "ema": 0.999, "warmup": 0.02, "clip": 1.0}
     words: tuple[str, ...]
     likelihood: ClassVar[str] = "lower bound: the image's own codes under the learned prior, pixels by the decoder"
+    labels: int
 
     def __init__(
         self,

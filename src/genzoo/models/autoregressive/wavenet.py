@@ -154,6 +154,7 @@ class WaveNet(System):
         "shape": (1, 48), "rate": 8000, "width": 6, "skip": 6, "layers": 3, "stacks": 1, "levels": 16, "mixtures": 2,
     }  # fmt: skip
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 8, "ema": 0.999, "clip": 10.0}
+    labels: int
 
     def __init__(
         self,
