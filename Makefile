@@ -7,10 +7,11 @@ SOURCES = $(shell find src -name '*.py')
 # An environment made for the tests (editable, with the tools) serves the demo as well; never the other way round.
 READY   = $(if $(wildcard $(VENV)/dev.stamp),$(VENV)/dev.stamp,$(VENV)/core.stamp)
 
-.PHONY: help demo test slow lint format bench docs clean
+.PHONY: help demo study test slow lint format bench docs clean
 
 help:
 	@echo "make demo    install into $(VENV), train a first model on handwritten digits, draw samples and a walk (minutes)"
+	@echo "make study   two systems, two seeds, one table and page of both (minutes)"
 	@echo "make test    install with the development tools and run the tests"
 	@echo "make lint    ruff and mypy          make format  ruff, writing"
 	@echo "make slow    the long fault-injection tests"
@@ -29,6 +30,9 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 demo: $(READY)
 	GENZOO=$(BIN)/genzoo sh examples/demo.sh
+
+study: $(VENV)/dev.stamp
+	$(BIN)/genzoo study examples/studies/first.toml
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest

@@ -1,6 +1,6 @@
 """What the caches of pixelcnnpp and wavenet save when drawing.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_autoregressive.py [--batch 16] [--size 32] [--seconds 1] [--naive 3]
+    OMP_NUM_THREADS=1 python benchmarks/bench_autoregressive.py [pixelcnnpp|wavenet] [--batch 16] [--size 32] [--seconds 1] [--naive 3]
 
 Naive drawing runs the whole network once per pixel (per sample of sound); every such pass costs the same, so a few are
 timed and multiplied by their number. That the results are equal is checked in full: each value is drawn anew from one
@@ -92,15 +92,18 @@ def sound(batch: int, length: float, naive: int, **settings: str) -> None:
 def main() -> None:
     """Read the command line and run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("system", nargs="?", choices=["pixelcnnpp", "wavenet"], help="both when not given")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--naive", type=int, default=3, help="whole passes that are timed")
     given = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), float64, CPU time, {vars(given)}")
-    pixels(given.batch, given.size, given.naive)
-    sound(given.batch, given.seconds, given.naive)
-    sound(given.batch, given.seconds, given.naive, output="mixture")
+    if given.system != "wavenet":
+        pixels(given.batch, given.size, given.naive)
+    if given.system != "pixelcnnpp":
+        sound(given.batch, given.seconds, given.naive)
+        sound(given.batch, given.seconds, given.naive, output="mixture")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def pixelcnn_mnist(p: Proof) -> None:
     p.picture("cold", genzoo.sample(run, n=64, seed=0, temperature=0.8), "The same at temperature 0.8.")
     p.picture(
         "completions",
-        completions(system, test_images(test, 16)),
+        picture(completions(system, test_images(test, 16)), columns=10),
         "Test image, its upper half, and three completions of the lower half, in groups of five.",
     )
     p.note(
@@ -92,7 +92,7 @@ def pixelcnn_cifar10(p: Proof) -> None:
     p.picture("samples", genzoo.sample(run, n=36, seed=0), "Samples, temperature 1, not chosen.")
     p.picture(
         "completions",
-        completions(system, test_images(test, 6)),
+        picture(completions(system, test_images(test, 6)), columns=10),
         "Test image, its upper half, and three completions of the lower half, in groups of five.",
     )
     p.note(

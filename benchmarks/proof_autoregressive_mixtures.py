@@ -9,52 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from proof_autoregressive import completions, histogram_bits, test_images
 from proofs import Proof, proof
 from torch import Tensor
 
 import genzoo
+from genzoo.core.pictures import picture
 from genzoo.core.sound import save_wav
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.metrics.likelihood import evaluate_density
 from genzoo.nn.companding import encode, expand
 from genzoo.training.meters import read_log
-
-COLOURS = ((200, 80, 40), (30, 90, 200), (60, 140, 60))
-
-
-def curves(
-    lines: dict[str, list[tuple[float, float]]], *, x: str, y: str, top: float, size: tuple[int, int] = (640, 400)
-) -> np.ndarray:
-    """A picture of curves: points (x, y) by name, y cut off at `top`, axes with numbers."""
-    width, height = size
-    left, right, up, down = 60, 20, 20, 45
-    points = [p for line in lines.values() for p in line if p[1] <= top]
-    if not points:
-        raise ValueError(f"no curve comes below {top}")
-    x_max, y_min = max(p[0] for p in points), math.floor(min(p[1] for p in points) * 2) / 2
-    image = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(image)
-
-    def place(px: float, py: float) -> tuple[float, float]:
-        return (
-            left + px / x_max * (width - left - right),
-            up + (top - min(py, top)) / (top - y_min) * (height - up - down),
-        )
-
-    for i in range(6):
-        a, b = x_max * i / 5, y_min + (top - y_min) * i / 5
-        draw.line([place(a, y_min), place(a, top)], fill=(225, 225, 225))
-        draw.line([place(0, b), place(x_max, b)], fill=(225, 225, 225))
-        draw.text((place(a, y_min)[0] - 8, height - down + 6), f"{a:.0f}", fill="black")
-        draw.text((18, place(0, b)[1] - 6), f"{b:.2f}", fill="black")
-    for i, (name, line) in enumerate(lines.items()):
-        draw.line([place(*p) for p in line], fill=COLOURS[i], width=2)
-        draw.text((width - right - 170, up + 8 + 16 * i), name, fill=COLOURS[i])
-    draw.text((width // 2 - 40, height - 22), x, fill="black")
-    draw.text((left + 6, 4), y, fill="black")
-    return np.asarray(image)
 
 
 def timed(p: Proof, system: str, data: str, **keys: Any) -> tuple[Any, list[tuple[float, float]], float]:
@@ -106,15 +71,18 @@ def pixelcnnpp_cifar10(p: Proof) -> None:
         protocol=f"training bits/dim, each image seen at most once, mean of the last 50 steps before {common:.0f} CPU seconds",
         better="higher", goal=0.2,
     )  # fmt: skip
-    p.picture(
+    p.chart(
         "curves",
-        curves({"pixelcnnpp": line, "pixelcnn": plain_line}, x="CPU seconds", y="training bits/dim", top=7.0),
+        {"pixelcnnpp": line, "pixelcnn": plain_line},
         "Bits/dim of each training batch before it was learned from, against CPU time (one thread).",
+        x="CPU seconds",
+        y="training bits/dim",
+        top=7.0,
     )
     p.picture("samples", genzoo.sample(run, n=36, seed=0), "Samples, temperature 1, not chosen.")
     p.picture(
         "completions",
-        completions(genzoo.load(run.path), test_images(test, 6)),
+        picture(completions(genzoo.load(run.path), test_images(test, 6)), columns=10),
         "Test image, its upper half, and three completions of the lower half, in groups of five.",
     )
     p.note(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from proof_adversarial import score
 from proofs import Proof, proof
 from torch import Tensor
@@ -86,36 +84,6 @@ def gan_points(p: Proof) -> None:
         p.picture(name, scatter(points, extent=extent), f"2,500 samples of the {name}, seed 0")
 
 
-def chart(
-    curves: dict[str, tuple[tuple[int, int, int], list[float]]],
-    title: str,
-    span: str,
-    size: tuple[int, int] = (640, 360),
-) -> np.ndarray:
-    """Draw positive values over steps on a logarithmic scale; uint8 [H, W, 3]."""
-    width, height = size
-    left, top, bottom = 60, 44, 30
-    canvas = Image.new("RGB", size, "white")
-    pen = ImageDraw.Draw(canvas)
-    every = [v for _, values in curves.values() for v in values]
-    low, high = math.floor(math.log10(min(every))), math.ceil(math.log10(max(every)))
-
-    def place(i: float, n: int, value: float) -> tuple[float, float]:
-        share = (math.log10(value) - low) / (high - low)
-        return left + i / (n - 1) * (width - left - 10), height - bottom - share * (height - top - bottom)
-
-    for power in range(low, high + 1):
-        _, y = place(0, 2, 10.0**power)
-        pen.line([(left, y), (width - 10, y)], fill=(220, 220, 220))
-        pen.text((8, y - 6), f"1e{power}", fill=(60, 60, 60))
-    pen.text((left, 6), title, fill=(0, 0, 0))
-    for k, (name, (colour, values)) in enumerate(curves.items()):
-        pen.line([place(i, len(values), v) for i, v in enumerate(values)], fill=colour, width=2)
-        pen.text((left + 190 * k, 22), name, fill=colour)
-    pen.text((left, height - 20), span, fill=(60, 60, 60))
-    return np.asarray(canvas)
-
-
 @proof("gan-gradient", system="gan", family="adversarial", minutes=2)
 def gan_gradient(p: Proof) -> None:
     """Why the generator maximises log D: when D wins, the gradient of log(1 - D) vanishes and that of -log D does not."""
@@ -148,19 +116,18 @@ def gan_gradient(p: Proof) -> None:
             f"gradient left, {objective}", found[-1] / found[0], unit="of the first", n=100, protocol=protocol,
             baseline={"mean D(G(z)) at the end": chance[-1]},
         )  # fmt: skip
-    curves = {
-        "-log D (non-saturating)": ((20, 110, 60), norms["non-saturating"]),
-        "log(1 - D) (minimax)": ((190, 40, 40), norms["minimax"]),
-        "mean D(G(z))": ((120, 120, 120), chance),
+    lines = {
+        "-log D (non-saturating)": norms["non-saturating"],
+        "log(1 - D) (minimax)": norms["minimax"],
+        "mean D(G(z))": chance,
     }
-    p.picture(
+    p.chart(
         "norms",
-        chart(
-            curves,
-            "Norm of the generator's gradient while D learns to reject every sample",
-            f"0 to {steps} steps of D alone",
-        ),
+        {name: list(enumerate(values)) for name, values in lines.items()},
         "Norm of the generator's gradient under the two objectives, and D's mean probability that a sample is real",
+        x="steps of D alone, while it learns to reject every sample",
+        y="norm of the gradient; probability",
+        log=True,
     )
 
 
@@ -282,12 +249,16 @@ def began_mnist(p: Proof) -> None:
     p.measure("L(G(z)) / L(x), last tenth", ratio, protocol="of the logged means", baseline={"gamma": 0.75})
     score(p, run, "mnist")
     p.picture("samples", genzoo.sample(run, n=100, seed=0), "Samples, seed 0, not chosen")
-    curves = {
-        "M": ((190, 40, 40), m),
-        "L(x)": ((20, 110, 60), logged(run, "real_error")),
-        "k": ((30, 60, 200), [max(v, 1e-4) for v in k]),
-    }
-    p.picture("m", chart(curves, "M, the error on real images, and k", "training"), "M, L(x) and k over the run")
+    at = logged(run, "step")
+    lines = {"M": m, "L(x)": logged(run, "real_error"), "k": [max(v, 1e-4) for v in k]}
+    p.chart(
+        "m",
+        {name: list(zip(at, values, strict=False)) for name, values in lines.items()},
+        "M, L(x) and k over the run (k not below 1e-4)",
+        x="steps",
+        y="",
+        log=True,
+    )
 
 
 @proof("sngan-cifar10", system="sngan", family="adversarial", minutes=10)

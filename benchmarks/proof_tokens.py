@@ -18,8 +18,9 @@ from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.extractors import extractor
 from genzoo.metrics.frechet import frechet_distance
+from genzoo.metrics.similarity import psnr
 from genzoo.nn.perceptual import FeatureNet
-from genzoo.use.reconstruct import psnr, side_by_side
+from genzoo.use.reconstruct import side_by_side
 
 CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
 VQGAN = {
@@ -30,7 +31,9 @@ VQGAN = {
     "dim": 32,
     "batch": 16,
     "lr": 1e-3,
-    "adversarial_from": 0.4,
+    "adversarial_from": 0.5,
+    "adversarial_weight": 0.3,
+    "steps": 2000,
     "seed": 0,
 }
 
@@ -58,7 +61,7 @@ def codes_and_reconstructions(p: Proof, system: System, n: int) -> None:
     for batch in batches(cifar10(), n):
         codes = system.tokenize(batch["image"])
         found.append(codes)
-        quality.append(psnr(batch["image"], system.detokenize(codes)))
+        quality.append(psnr(batch["image"], system.detokenize(codes), data_range=2))
     codes, size, tested = torch.cat(found), system.codebook_size, {"n": n, "split": "test"}
     sizes = [math.prod(grid) for grid in system.code_grids]
     for level, part in enumerate(codes.split(sizes, 1), 1):
@@ -145,9 +148,8 @@ def reconstructions(p: Proof, *systems: System) -> None:
     x = next(batches(cifar10(), 250))["image"][:20]
     rows = [x, *(s.detokenize(s.tokenize(x)) for s in systems)]
     if len(rows) == 2:
-        p.picture(
-            "reconstructions", side_by_side(*rows, columns=10), "Test images (odd rows), reconstructions (even rows)"
-        )
+        shown = genzoo.core.pictures.grid(side_by_side(*rows, columns=10), columns=10)
+        p.picture("reconstructions", shown, "Test images (odd rows), reconstructions (even rows)")
         return
     mixed = torch.cat([part for parts in zip(*(r.split(10) for r in rows), strict=True) for part in parts])
     p.picture("reconstructions", genzoo.core.pictures.grid(mixed, columns=10), "In turn: test images, vqgan, vqgan-l2")
@@ -188,18 +190,18 @@ def trained_vqgan(p: Proof) -> Path:
     """The tokenizer of the vqgan proof; trained here where that has not been run."""
     path = WORK / "vqgan-cifar10" / "vqgan"
     if not (path / "README.md").exists():
-        path = p.train("vqgan", "cifar10", name="vqgan", steps=600, perceptual="alexnet", **VQGAN).path
+        path = p.train("vqgan", "cifar10", name="vqgan", perceptual="vgg16", **VQGAN).path
     return path
 
 
 @proof("vqgan-cifar10", system="vqgan", family="autoencoding", minutes=14)
 def vqgan_cifar10(p: Proof) -> None:
     """Reconstructions of CIFAR-10 with perceptual and adversarial loss against the same autoencoder trained on squared error alone."""
-    run = p.train("vqgan", "cifar10", name="vqgan", steps=600, perceptual="alexnet", **VQGAN)
-    plain = p.train("vqgan-l2", "cifar10", name="l2", steps=600, **VQGAN)
+    run = p.train("vqgan", "cifar10", name="vqgan", perceptual="vgg16", **VQGAN)
+    plain = p.train("vqgan-l2", "cifar10", name="l2", **VQGAN)
     systems = {"vqgan": genzoo.load(run.path), "L2 only": genzoo.load(plain.path)}
     codes_and_reconstructions(p, systems["vqgan"], 10_000)
-    n, judge = 1000, FeatureNet("vgg16")
+    n, judge = 1000, FeatureNet("alexnet")
     x = torch.cat([b["image"] for b in batches(cifar10(), n)])
     again = {k: torch.cat([s.detokenize(s.tokenize(part)) for part in x.split(250)]) for k, s in systems.items()}
     with torch.no_grad():
@@ -208,11 +210,11 @@ def vqgan_cifar10(p: Proof) -> None:
             for k, y in again.items()
         }
     value, error = mean_and_error(distance["vqgan"])
-    p.measure("reconstruction LPIPS (VGG-16)", value, se=error, n=n, split="test", better="lower", goal=float(distance["L2 only"].mean()),
+    p.measure("reconstruction LPIPS (AlexNet)", value, se=error, n=n, split="test", better="lower", goal=float(distance["L2 only"].mean()),
               baseline={"L2 only": float(distance["L2 only"].mean())},
-              protocol=f"LPIPS 0.1 with VGG-16 (weights {judge.digest[:12]}; trained against AlexNet), images at 32x32, the first {n:,} test images; "
+              protocol=f"LPIPS 0.1 with AlexNet (weights {judge.digest[:12]}; trained against VGG-16), images at 32x32, the first {n:,} test images; "
               "goal: the same autoencoder, steps and data with squared error alone")  # fmt: skip
-    value, error = mean_and_error(psnr(x, again["L2 only"]))
+    value, error = mean_and_error(psnr(x, again["L2 only"], data_range=2))
     protocol = "what squared error is best at"
     p.measure("reconstruction PSNR, L2 only", value, unit="dB", se=error, n=n, split="test", protocol=protocol)
     net, m = extractor("inception"), 400

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import fcntl
 import importlib
 import io
 import json
@@ -25,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +35,10 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))
+from result_pages import number, write_pages  # noqa: E402 (its folder is known by now)
+
 ROOT = HERE.parent
 RESULTS = ROOT / "docs" / "results"
 WORK = ROOT / "runs" / "proofs"
@@ -98,6 +104,13 @@ class Proof:
             "name": entry.name, "system": entry.system, "family": entry.family, "claim": entry.claim,
             "measures": [], "pictures": [], "notes": [], "runs": [],
         }  # fmt: skip
+        work.mkdir(parents=True, exist_ok=True)
+        lock = os.open(work / f".{entry.name}.lock", os.O_CREAT | os.O_RDWR)
+        weakref.finalize(self, os.close, lock)  # which also gives the folder free
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another process runs the proof {entry.name} in {work}") from None
         if not resume:
             shutil.rmtree(self.work, ignore_errors=True)
 
@@ -168,7 +181,7 @@ class Proof:
         }  # fmt: skip
         self.record["measures"].append({k: v for k, v in _plain(row).items() if v not in (None, "")})
         print(
-            f"[{self.entry.name}] {name}: {_number(float(value))} {unit}" + (f" ({verdict})" if verdict else ""),
+            f"[{self.entry.name}] {name}: {number(float(value))} {unit}" + (f" ({verdict})" if verdict else ""),
             flush=True,
         )
 
@@ -202,6 +215,42 @@ class Proof:
         write_atomic(self.results / "pictures" / file, small_png(image))
         self.record["pictures"].append({"file": file, "caption": caption or name})
         return self.results / "pictures" / file
+
+    def chart(
+        self,
+        name: str,
+        lines: dict[str, list[tuple[float, float]]],
+        caption: str,
+        *,
+        x: str,
+        y: str,
+        log: bool = False,
+        top: float | None = None,
+    ) -> Path:
+        """Keep a chart of curves, drawn by matplotlib.
+
+        Args:
+            name: As in `picture`.
+            lines: Points (x, y) by the name of the curve.
+            caption: What is to be seen on it.
+            x: Name of the horizontal axis.
+            y: Name of the vertical axis.
+            log: Whether the vertical axis is logarithmic.
+            top: Where the vertical axis ends; at the highest point when not given.
+        """
+        from genzoo.use.figures import new_figure, save_figure
+
+        figure, axes = new_figure(1)
+        for label, points in lines.items():
+            axes.plot(*zip(*points, strict=True), label=label)
+        axes.set(xlabel=x, ylabel=y, yscale="log" if log else "linear")
+        axes.set_ylim(top=top)
+        axes.grid(alpha=0.3)
+        axes.legend()
+        figure.set_size_inches(7, 4)
+        file = self.work / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return self.picture(name, save_figure(figure, file), caption)
 
     def note(self, text: str) -> None:
         """Record a sentence: what separates this from the published number, what was seen on the picture."""
@@ -283,137 +332,11 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-# ---- pages ----------------------------------------------------------------------------------------------------------------------
-
-
-def _number(value: float) -> str:
-    if value != value:
-        return "nan"
-    size = abs(value)
-    text = f"{value:.0f}" if size >= 10_000 else f"{value:.2f}" if size >= 10 else f"{value:.4g}"
-    return text.replace("-", "−") if size else "0"
-
-
-def _cell(row: dict[str, Any]) -> str:
-    error = f" ± {row['se']:.2g}" if "se" in row else ""
-    return f"{_number(row['value'])}{error} {row.get('unit', '')}".strip()
-
-
-def _baseline(row: dict[str, Any]) -> str:
-    found = row.get("baseline", "")
-    return " · ".join(f"{k} {_number(v)}" for k, v in found.items()) if isinstance(found, dict) else found
-
-
-def _verdict(row: dict[str, Any]) -> str:
-    if "goal" not in row:
-        return ""
-    return f"{row['verdict']} ({'≤' if row['better'] == 'lower' else '≥'} {_number(row['goal'])})"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    clean = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *clean)]
-
-
-def _section(record: dict[str, Any]) -> list[str]:
-    m = record["machine"]
-    lines = [f"## {record['name']}", "", f"`{record['system']}`: {record['claim']}", ""]
-    header = ["measure", "value", "N", "split", "baselines", "published", "goal"]
-    rows = [
-        [
-            r["name"],
-            _cell(r),
-            f"{r['n']:,}" if "n" in r else "",
-            r.get("split", ""),
-            _baseline(r),
-            r.get("published", ""),
-            _verdict(r),
-        ]
-        for r in record["measures"]
-    ]
-    lines += [*_table(header, rows), ""]
-    protocols: dict[str, list[str]] = {}
-    for r in record["measures"]:
-        if "protocol" in r:
-            protocols.setdefault(r["protocol"], []).append(r["name"])
-    lines += [f"- *{'; '.join(names)}*: {text}" for text, names in protocols.items()] + [""] * bool(protocols)
-    for p in record["pictures"]:
-        lines += [f"![{p['caption']}](pictures/{p['file']})", "", f"*{p['caption']}*", ""]
-    lines += [f"- {text}" for text in record["notes"]] + [""] * bool(record["notes"])
-    for run in record["runs"]:
-        keys = " ".join(f"{k}={_setting(v)}" for k, v in run.items() if k not in ("system", "data", "seconds"))
-        lines.append(
-            f"- trained: `genzoo train {run['system']} data={run['data']}{' ' + keys if keys else ''}` in {run['seconds']:g} s"
-        )
-    version = f"genzoo {record['genzoo']}" + (f" ({record['commit']})" if record["commit"] else "")
-    lines += [
-        f"- again: `{record['command']}`; took {record['seconds']:g} s on {record['date']}, {version}, torch {m['torch']}, "
-        f"{m['cpu']}, {m['cores']} cores, {m['threads']} thread{'s' * (m['threads'] != 1)}",
-        "",
-    ]
-    return lines
-
-
-def _setting(value: Any) -> str:
-    return (
-        ",".join(map(str, value))
-        if isinstance(value, list)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
-
-
-def write_pages(results: Path, entries: dict[str, Entry]) -> None:
-    """Write docs/results/FAMILY.md and README.md from the records; proofs without a record are listed as not run."""
-    from genzoo.core.pictures import write_atomic
-
-    records = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((results / "records").glob("*.json"))}
-    made = "*Written by `benchmarks/proofs.py` from the records; do not edit.*"
-    families = sorted({r["family"] for r in records.values()} | {e.family for e in entries.values()})
-    index = [
-        "# Results",
-        "",
-        made,
-        "",
-        "Every number was measured by a proof on real data; its page has the protocol, the pictures, and",
-        "",
-    ]
-    index[-2] += " what separates it from the published number."
-    rows = []
-    for family in families:
-        lines = [f"# Results: {family}", "", made, ""]
-        names = sorted(
-            n for n in {*records, *entries} if (records.get(n, {}).get("family") or entries[n].family) == family
-        )
-        for name in names:
-            if name not in records:
-                e = entries[name]
-                lines += [f"## {name}", "", f"`{e.system}`: {e.claim}", "", "Not run yet.", ""]
-                rows.append([f"[{name}]({family}.md#{name})", e.system, "not run", "", "", "", ""])
-                continue
-            record = records[name]
-            lines += _section(record)
-            for i, r in enumerate(record["measures"] or [{}]):
-                first = [f"[{name}]({family}.md#{name})", record["system"]] if i == 0 else ["", ""]
-                rest = (
-                    [r["name"], _cell(r), _baseline(r), r.get("published", ""), _verdict(r)]
-                    if r
-                    else ["no measure", "", "", "", ""]
-                )
-                rows.append(first + rest)
-        write_atomic(results / f"{family}.md", ("\n".join(lines).rstrip() + "\n").encode())
-    index += _table(["proof", "system", "measure", "value", "baselines", "published", "goal"], rows)
-    write_atomic(results / "README.md", ("\n".join(index).rstrip() + "\n").encode())
-
-
 # ---- command line ---------------------------------------------------------------------------------------------------------------
 
 
 def collect() -> dict[str, Entry]:
     """Import every benchmarks/proof_*.py and return the proofs, family by family."""
-    if str(HERE) not in sys.path:
-        sys.path.insert(0, str(HERE))
     for path in sorted(HERE.glob("proof_*.py")):
         importlib.import_module(path.stem)
     return dict(sorted(REGISTRY.items(), key=lambda item: (item[1].family, item[0])))
@@ -481,7 +404,6 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # Proof files import this file as `proofs`: run that copy, so that there is one registry.
-    sys.path.insert(0, str(HERE))
     import proofs
 
     sys.exit(proofs.main())

@@ -1,4 +1,4 @@
-"""Write the generated tables: the systems into README.md, their settings into docs/settings.md. `make docs` runs it.
+"""Write the generated tables: the systems into README.md, their settings into docs/settings.md, and those of make_taxonomy. `make docs` runs it.
 
 The README has the marks `<!-- systems ... -->` and `<!-- /systems -->`; what stands between them is replaced. With `--check` nothing is
 written, and the exit code is 1 where a file is not up to date.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+
+from make_taxonomy import lucic, reached, taxonomy
 
 from genzoo.cli.table import COMMANDS
 from genzoo.core import registry
@@ -57,13 +59,24 @@ def settings() -> str:
 
 def pages() -> dict[Path, str]:
     """What the generated files should hold."""
-    found = {ROOT / "docs" / "settings.md": settings()}
-    readme = ROOT / "README.md"
-    if readme.exists():
-        text = readme.read_text(encoding="utf-8")
-        mark = re.compile(r"(<!-- systems\b[^>]*-->\n).*?(<!-- /systems -->)", re.DOTALL)
-        found[readme] = mark.sub(lambda m: m[1] + systems() + "\n" + m[2], text)
+    found = {
+        ROOT / "docs" / "settings.md": settings(),
+        ROOT / "docs" / "taxonomy.md": taxonomy(),
+        ROOT / "src" / "genzoo" / "use" / "reached.json": reached(),
+    }
+    for page, word, rows in (
+        (ROOT / "README.md", "systems", systems()),
+        (ROOT / "docs" / "studies.md", "lucic", lucic()),
+    ):
+        if page.exists():
+            found[page] = between(page.read_text(encoding="utf-8"), word, rows)
     return found
+
+
+def between(text: str, word: str, rows: str) -> str:
+    """The text with what stands between the marks of that word replaced."""
+    mark = re.compile(rf"(<!-- {word}\b[^>]*-->\n).*?(<!-- /{word} -->)", re.DOTALL)
+    return mark.sub(lambda m: m[1] + rows + "\n" + m[2], text)
 
 
 def main(check: bool) -> int:

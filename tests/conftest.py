@@ -85,7 +85,15 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
 
     if system.data == "unpaired":
         return {"a": images(), "b": images()}
-    return {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
+    if system.data == "paired":
+        inputs = system.hparams.get("inputs") or shape[0]
+        a = torch.randint(0, 256, (n, inputs, *shape[1:]), generator=g).float() / 127.5 - 1
+        return {"a": a, "b": images()}
+    batch = {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
+    if words := system.hparams.get("words"):
+        batch["caption"] = torch.randint(0, len(words) + 2, (n, 5), generator=g)
+        batch["caption"][:, 0] = torch.arange(n) % len(words) + 2
+    return batch
 
 
 def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
@@ -113,11 +121,26 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
     if cls.data == "exemplar":
         Image.fromarray(images()[0]).save(folder / "exemplar.png")
         return DataSettings(data=str(folder / "exemplar.png"), size=(h, w))
+    if cls.data == "paired":
+        inputs = cls.tiny.get("inputs", c)
+        for side, channels in (("A", inputs), ("B", c)):
+            (folder / side).mkdir(exist_ok=True)
+            for i in range(n):
+                image = rng.integers(0, 256, (h, w, channels), dtype=np.uint8)
+                Image.fromarray(image[..., 0] if channels == 1 else image).save(folder / side / f"{i}.png")
+        return DataSettings(data=str(folder), size=(h, w))
     if cls.data == "unpaired":
         for side in ("A", "B"):
             (folder / f"train{side}").mkdir(exist_ok=True)
             for i, image in enumerate(images()):
                 Image.fromarray(image).save(folder / f"train{side}" / f"{i}.png")
+        return DataSettings(data=str(folder), size=(h, w))
+    if cls.data == "captioned":
+        lines, words = ["file,caption"], cls.tiny["words"]
+        for i, image in enumerate(images()):
+            Image.fromarray(image).save(folder / f"{i}.png")
+            lines += [f"{i}.png,{words[i % len(words)]} {words[(i + k) % len(words)]}" for k in (1, 2)]
+        (folder / "captions.csv").write_text("\n".join(lines))
         return DataSettings(data=str(folder), size=(h, w))
     np.savez(folder / "data.npz", images=images(), labels=rng.integers(0, 3, n))
     return DataSettings(data=str(folder / "data.npz"), size=(h, w), binarize=binarize)
@@ -150,7 +173,7 @@ def runs(tmp_path_factory):
         if name not in made:
             cls = registry.system_class(name)
             data = dataclasses.asdict(data_for(name, root / f"data-{name}"))
-            own = {k: v for k, v in cls.tiny.items() if k != "shape"}
+            own = {k: v for k, v in cls.tiny.items() if k not in ("shape", "words")}
             made[name] = genzoo.train(name, **data, **own, steps=2, batch=4, runs=str(root / "runs"), quiet=True)
         return made[name]
 

@@ -13,8 +13,8 @@ import pytest
 import genzoo
 from genzoo.cli.table import COMMANDS
 from genzoo.core import registry
-from genzoo.core.schema import check, settings
-from genzoo.core.system import CAPABILITIES, System
+from genzoo.core.schema import capability_of, check, settings
+from genzoo.core.system import CAPABILITIES, System, capabilities
 from genzoo.data.settings import DataSettings
 from genzoo.training.settings import FALLBACKS, TrainSettings
 
@@ -143,7 +143,25 @@ def test_the_file_alone_tells_what_the_class_tells():
     for name, entry in registry.entries().items():
         cls = registry.system_class(name)
         assert (entry.paper, entry.data, entry.presets) == (cls.paper, cls.data, tuple(cls.presets))
+        assert entry.abilities == capabilities(cls)
+        assert bool(entry.likelihood) == ("density" in entry.abilities)
+        if isinstance(getattr(cls, "likelihood", None), str):
+            assert entry.likelihood == cls.likelihood
+        assert entry.directions == getattr(cls, "directions", ())
+        assert entry.inner == next((k for k, s in settings(cls).items() if capability_of(s.annotation)), "")
         assert entry.idea == sys.modules[cls.__module__].__doc__.split("\n")[0]
+
+
+def test_the_kind_follows_from_what_a_system_can_do():
+    kinds = {name: entry.kind for name, entry in registry.entries().items()}
+    known = {"dcgan": "implicit", "cyclegan": "implicit", "vae": "bounded", "vqvae": "bounded", "autoencoder": "codes"}
+    known |= {"pixelcnn": "exact", "made": "exact", "gated-pixelcnn": "exact", "realnvp": "exact", "gaussian": "exact"}
+    assert {name: kinds[name] for name in known} == known
+
+
+def test_every_family_says_what_it_is_strong_at_and_fails_by():
+    assert set(registry.families()) == {e.family for e in registry.entries().values()}
+    assert all(strong and fails for strong, fails in registry.families().values())
 
 
 def test_every_key_has_a_line_of_its_own():

@@ -14,6 +14,7 @@ from genzoo.cli import main as cli
 from genzoo.cli.table import COMMANDS
 from genzoo.core import registry
 from genzoo.core.system import capabilities
+from genzoo.use.translate import scale_of
 from tests.test_cli import able, mistake
 
 main = cli.main
@@ -89,6 +90,8 @@ def test_every_command_that_a_system_allows_works_and_the_others_say_why(name, r
 @pytest.mark.parametrize("name", able("translates"))
 def test_translate_keeps_sizes_and_originals(name, runs, capsys, tmp_path):
     run, folder = runs(name), tmp_path / "photos"
+    system = genzoo.load(run.path)
+    scale, directions = scale_of(system), system.directions
     (folder / "deep").mkdir(parents=True)
     Image.new("RGB", (21, 17), "orange").save(folder / "a.png")
     Image.new("L", (30, 12), 40).save(folder / "deep" / "b.jpg")
@@ -100,12 +103,12 @@ def test_translate_keeps_sizes_and_originals(name, runs, capsys, tmp_path):
     assert "notes.txt" in said.err
     for path, size in (("a.png", (21, 17)), ("deep/b.png", (30, 12))):
         with Image.open(tmp_path / "out" / path) as image:
-            assert image.size == size
+            assert image.size == (scale * size[0], scale * size[1])
     assert main(["translate", str(run.path), str(folder), f"out={folder}", "overwrite=true"]) == 0
     assert (folder / "a.png").read_bytes() == before, "an original is not replaced, whatever is asked"
     assert (folder / "a-2.png").exists()
     assert "no file or folder" in mistake(capsys, "translate", str(run.path), str(tmp_path / "phoots"))
-    assert "There are a2b and b2a" in mistake(
+    assert f"There {'is' if len(directions) == 1 else 'are'} {' and '.join(directions)}" in mistake(
         capsys, "translate", str(run.path), str(folder / "a.png"), "direction=ab2"
     )
     assert "is no usable image" in mistake(capsys, "translate", str(run.path), str(folder / "notes.txt"))

@@ -147,6 +147,20 @@ def test_several_logits_come_from_one_body():
     assert torch.equal(net(x), net.score(net.features(x)))
 
 
+def test_dense_nets_are_infogans():
+    """Chen et al. (arXiv:1606.03657), appendix C.1, without their biases: two convolutions, 1024 units, and the way back."""
+    d = [(1 * 16 + 1) * 64, 64 * 16 * 128 + 256, 128 * 49 * 1024 + 2048, 1024 + 1]
+    g = [64 * 1024 + 2048, 1024 * 128 * 49 + 256, 128 * 16 * 64 + 128, 64 * 16 + 1]
+    system = DCGAN(shape=(1, 28, 28), latent=64, width=64, dense=1024)
+    assert [sum(p.numel() for p in net.parameters()) for net in (system.D, system.G)] == [sum(d), sum(g)]
+    rgb = DCGAN(shape=(3, 32, 32), latent=4, width=4, dense=8)
+    assert rgb.G.start == (8, 8, 8), "two doublings, whatever the size"
+    assert rgb.D.features(torch.zeros(2, 3, 32, 32)).shape == (2, 8)
+    for norm in ("batch", "layer", "instance", "none"):
+        run(DCGAN(shape=(1, 9, 11), latent=4, width=4, dense=8, d_norm=norm), 2)
+    run(DCGAN(shape=(1, 9, 11), latent=4, width=4, dense=8, d_norm="none", penalty="wgan-gp", spectral_norm=True), 2)
+
+
 def test_each_loss_moves_only_its_player():
     system = DCGAN(**TINY)
     real = torch.rand(4, 1, 8, 8)
@@ -289,3 +303,45 @@ def test_it_learns_a_pattern():
     samples = system.eval().sample(256, generator=torch.Generator().manual_seed(0))
     assert (samples.mean(0) - pattern).abs().mean() < 0.2
     assert (samples.std(0).mean()) > 0.01
+
+
+RULES = {
+    "resampling": "pooling",
+    "g_norm": "none",
+    "d_norm": "none",
+    "dense": 6,
+    "g_activation": "tanh",
+    "d_activation": "relu",
+}
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_broken_alone_and_on_any_size(rule, kernel):
+    torch.manual_seed(0)
+    for shape in ((1, 8, 8), (3, 19, 33)):
+        system = DCGAN(shape=shape, latent=4, width=4, kernel=kernel, **{rule: RULES[rule]})
+        _, logs = run(system, steps=2)
+        assert all(torch.isfinite(v) for v in logs.values())
+        assert system.eval().sample(2, generator=torch.Generator().manual_seed(0)).shape == (2, *shape)
+    kinds = {p: {type(m) for m in getattr(system, p).modules()} for p in "GD"}
+    pooled = rule == "resampling"
+    assert (nn.Upsample in kinds["G"], nn.ConvTranspose2d in kinds["G"]) == (pooled, not pooled)
+    assert (nn.MaxPool2d in kinds["D"]) == pooled
+    assert {m.stride for m in system.D.modules() if isinstance(m, nn.Conv2d)} == {(1, 1) if pooled else (2, 2)}
+    assert (nn.BatchNorm2d in kinds["G"]) == (rule != "g_norm")
+    assert (nn.BatchNorm2d in kinds["D"]) == (rule != "d_norm")
+    assert sum(isinstance(m, nn.Linear) for m in system.modules()) == (4 if rule == "dense" else 2)
+    assert (nn.ReLU in kinds["G"]) == (rule != "g_activation")
+    assert (nn.LeakyReLU in kinds["D"]) == (rule != "d_activation")
+    tanhs = sum(isinstance(m, nn.Tanh) for m in system.G.modules())
+    assert tanhs == (
+        1 if rule != "g_activation" else 1 + len(system.D.blocks)
+    )  # the image's own, and one for each layer before
+
+
+def test_where_there_is_no_norm_there_is_a_bias():
+    system = DCGAN(shape=(1, 16, 16), latent=4, width=4, g_norm="none", d_norm="none")
+    assert all(
+        m.bias is not None for m in system.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+    )

@@ -28,6 +28,22 @@ def test_examples_run(name, tmp_path):
     assert done.stdout.strip()
 
 
+LECTURES = sorted(p.stem for p in (ROOT / "examples").glob("lecture_*.py"))
+
+
+def test_there_is_a_script_for_each_lecture():
+    assert [name.split("_")[1] for name in LECTURES] == [str(i) for i in range(1, 8)]
+
+
+@pytest.mark.parametrize("name", LECTURES)
+def test_lectures_run_in_their_short_form(name, tmp_path):
+    done = run(ROOT / "examples" / f"{name}.py", tmp_path, "--short", "--out", "drawn")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "drawn/" in done.stdout or "into drawn" in done.stdout, "it says where the pictures are"
+    assert list((tmp_path / "drawn").glob("*.png"))
+    assert {p.name for p in tmp_path.iterdir()} == {"drawn"}, "and writes nowhere else"
+
+
 def test_generated_tables_are_up_to_date(tmp_path):
     done = run(ROOT / "docs" / "make_tables.py", tmp_path, "--check")
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]

@@ -142,3 +142,50 @@ def test_it_finds_modes_of_the_ring():
     play(system, steps=400, data=lambda: {"points": data[torch.randint(len(data), (64,))]})
     assert near()["modes"] >= 4
     assert near()["high_quality"] > 0.4
+
+
+def test_remedies_are_off_by_default_and_change_no_draw():
+    """The same weights and losses as before they were arguments: the default step draws what it drew."""
+    torch.manual_seed(0)
+    system = GAN(**TINY)
+    _, logs = play(system, steps=3)
+    torch.manual_seed(0)
+    same = GAN(**TINY, instance_noise=0.0, spectral_norm=False, penalty="none", penalty_weight=5.0)
+    _, again = play(same, steps=3)
+    assert all(torch.equal(p, q) for p, q in zip(system.parameters(), same.parameters(), strict=True))
+    assert logs["d_loss"] == again["d_loss"]
+
+
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        {"penalty": "r1"},
+        {"penalty": "wgan-gp"},
+        {"penalty": "dragan"},
+        {"spectral_norm": True},
+        {"instance_noise": 0.3},
+    ],
+    ids=str,
+)
+def test_every_remedy_trains_on_points_and_is_there(remedy):
+    torch.manual_seed(0)
+    points = {"shape": (2,), "latent": 2, "width": 8, "units": 8, "pieces": 2, "dropout": 0.0, "input_dropout": 0.0}
+    data = lambda: {"points": torch.randn(16, 2)}  # noqa: E731
+    losses = []
+    for keys in ({}, remedy):
+        torch.manual_seed(0)
+        system, seen = GAN(**points, **keys), []
+        system.D.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0].detach()))
+        torch.manual_seed(1)
+        update, logs = play(system, steps=1, data=data)
+        losses.append(float(logs["d_loss"]))
+    assert update.calls == ["d", "g"]
+    assert losses[0] != losses[1]
+    if "spectral_norm" in remedy:
+        play(system, steps=20, data=data)
+        for m in system.D.modules():
+            if isinstance(m, nn.Linear):
+                assert torch.linalg.matrix_norm(m.weight, 2).item() == pytest.approx(1, abs=0.1)
+    if "instance_noise" in remedy:
+        torch.manual_seed(1)
+        assert (seen[0] - torch.randn(16, 2)).std().item() == pytest.approx(0.3, rel=0.4)

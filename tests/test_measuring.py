@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import torch
 from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.loading import read_model
 from genzoo.data import DataSettings
-from genzoo.metrics.stopping import advice, collapse, trend, winning
+from genzoo.metrics.stopping import advice, collapse, copying, oscillation, sameness, trend, winning
 from genzoo.training import Trainer, TrainSettings, load, open_run, resume, train
 from genzoo.training.folder import newest_state
 from genzoo.training.measuring import Measuring
@@ -110,9 +111,26 @@ def test_a_run_that_was_killed_before_best_was_written_writes_it_when_it_resumes
             train("dcgan", data, settings, TINY, quiet=True)
     run = open_run(tmp_path / "k")
     assert not run.best.exists()
-    monkeypatch.setattr(Measuring, "take", lambda *a: pytest.fail("nothing is due") if a[2] == 3 else ({}, 0.0))
+    monkeypatch.setattr(Measuring, "take", lambda *a: pytest.fail("nothing is due") if a[2] == 3 else ({}, {}, 0.0))
     resume(run.path, quiet=True)
     assert read_model(run.path / "best")[1]["step"] == 3
+
+
+def test_a_measure_that_cannot_be_taken_at_a_step_says_why(tmp_path, data, monkeypatch, capsys):
+    def no(compared):
+        raise UserError("these samples are no numbers")
+
+    chosen = Measuring._chosen
+    monkeypatch.setattr(
+        Measuring,
+        "_chosen",
+        lambda *a: [dataclasses.replace(m, take=no) if m.name == "prdc" else m for m in chosen(*a)],
+    )
+    settings = TrainSettings(name="why", runs=str(tmp_path), **{**QUICK, **MEASURED, "steps": 2})
+    run = train("dcgan", data, settings, TINY)
+    assert "not measured: prdc: these samples are no numbers" in capsys.readouterr().err
+    assert "FLD" in run.log()[-1]
+    assert "recall" not in run.log()[-1]
 
 
 @pytest.mark.parametrize(
@@ -176,5 +194,57 @@ def test_collapse_and_a_winning_discriminator_are_named():
     assert winning([{"d_loss": -v["d_loss"]} for v in losses]) == "", (
         "a critic's loss is negative and says no such thing"
     )
+    blown_up = [{"d_loss": v, "d_real": -0.9, "d_fake": -0.6} for v in (*[1.4] * 10, 9e5, *[4.8] * 8)]
+    assert winning(blown_up) == "", "a loss that has exploded makes any other one small; this D does not win"
+    spike = [{"d_loss": v, "d_real": 1.0, "d_fake": -1.0} for v in (*[1.4] * 10, 9e5, *[1.0] * 8)]
+    assert winning(spike) == ""
+    after = winning([*spike, *({"d_loss": 0.01, "d_real": 5.0, "d_fake": -5.0} for _ in range(5))])
+    assert "d_loss is 0.01, 0 % of 2 " in after
     both = advice(line(5, 4, 3, 2), losses)
     assert any("discriminator wins" in s for s in both)
+
+
+def test_oscillation_is_told_from_chance_and_from_progress():
+    def found(*values, se=1.0):
+        return [(100 * (i + 1), v, se) for i, v in enumerate(values)]
+
+    swings = found(50, 90, 40, 95, 45, 80)
+    said = oscillation("FLD", swings)
+    assert "turned 4 times over the last 6 measurements, between 40 and 95" in said
+    assert "lower learning rate" in said
+    assert oscillation("FLD", found(50, 90, 40, 95, 45, 80, se=40.0)) == "", "within what chance does"
+    assert oscillation("FLD", found(50, 55, 49, 56, 50, 54)) == "", "by less than a quarter"
+    assert oscillation("FLD", found(300, 200, 120, 80, 50, 30)) == "", "progress does not turn"
+    assert oscillation("FLD", found(50, 90, 40)) == ""
+    assert oscillation("FLD", swings + found(*[45] * 8)) == "", "over"
+    assert any("Oscillation" in s for s in advice(line(50, 90, 40, 95, 45, 80)))
+
+
+def test_samples_without_variety_and_copies_are_named():
+    alike = [(i, v, None) for i, v in enumerate((0.01, 0.02, 0.03, 0.02))]
+    assert "their variety is 0.02 of that of real images" in sameness(alike)
+    assert sameness(alike[:3]) == "", "an untrained generator's samples are alike"
+    assert sameness([*alike, (9, 0.5, None)]) == ""
+    assert "only 3 % of samples are no copies" in copying([(1, 90.0, 1.0), (2, 3.0, 1.0)])
+    assert copying([(1, 3.0, 1.0), (2, 48.0, 1.0)]) == copying([]) == ""
+    assert copying([(1, 3.0, 1.0)], [(1, 0.006, None)]) == "", (
+        "one and the same sample near one example is no memory of many"
+    )
+    assert copying([(1, 3.0, 1.0)], [(1, 0.6, None)])
+    both = advice([{"step": 1, "values": {"AuthPct": {"value": 0.0, "se": 0.0, "better": None}}}])
+    assert len(both) == 1
+    assert "Memorisation" in both[0]
+
+
+def test_a_winning_discriminator_is_said_without_any_measure(tmp_path, data, monkeypatch, capsys):
+    """The log is enough: the run says it and the card keeps it."""
+    original = Trainer._one
+
+    def one(self, batch):
+        return {**original(self, batch), "d_loss": torch.tensor(1.4 if self.step < 10 else 0.01)}
+
+    monkeypatch.setattr(Trainer, "_one", one)
+    settings = TrainSettings(name="lost", runs=str(tmp_path), **{**QUICK, "steps": 20, "sample_every": 10})
+    run = train("dcgan", data, settings, TINY)
+    assert "The discriminator wins: d_loss is 0.01" in capsys.readouterr().err
+    assert "The discriminator wins" in (run.path / "README.md").read_text()

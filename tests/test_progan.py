@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.models.adversarial.progan import ProGAN, enlarge, growth
+from genzoo.models.adversarial.progan import ProGAN
 from genzoo.nn.equalised import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
+from genzoo.nn.growing import enlarge, growth, real_at
 from tests.adversaries import Update, gen, play
 
 SMALL = {"shape": (1, 16, 16), "latent": 4, "width": 4, "most": 8}
@@ -37,9 +38,9 @@ def test_a_new_level_enters_without_a_jump():
     for level in (1, 2):
         low = system.G(z, level - 1, 1.0)
         assert torch.allclose(system.G(z, level, 0.0), enlarge(low), atol=1e-6)
-        real = system.real_at(x, level, 1.0)
+        real = real_at(x, level, 1.0, 2)
         assert torch.allclose(system.D(real, level, 0.0), system.D(F.avg_pool2d(real, 2), level - 1, 1.0), atol=1e-5)
-        assert torch.allclose(system.real_at(x, level, 0.0), enlarge(system.real_at(x, level - 1, 1.0)), atol=1e-6)
+        assert torch.allclose(real_at(x, level, 0.0, 2), enlarge(real_at(x, level - 1, 1.0, 2)), atol=1e-6)
         half = system.G(z, level, 0.5)
         assert torch.allclose(half, (enlarge(low) + system.G(z, level, 1.0)) / 2, atol=1e-5)
 

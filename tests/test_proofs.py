@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from genzoo.core import registry
+
 FILE = Path(__file__).parents[1] / "benchmarks" / "proofs.py"
 
 
@@ -76,8 +78,16 @@ def test_pages_say_what_was_measured(proofs, tmp_path):
     assert "genzoo train vae data=mnist steps=5 channels=1,2` in 1.5 s" in page
     assert "not met (≥ 0.9)" in files["density.md"].decode()
     index = files["README.md"].decode()
-    assert "| [three](density.md#three) | gmm | not run |" in index
+    assert "| [three](density.md#three) | gmm |  | not run |" in index
+    assert "| [one](autoencoding.md#one) | vae | mnist | NLL (N=10,000, test) | 3 ± 0.25 nats |" in index
+    assert "`python benchmarks/proofs.py three`" in index
     assert index.index("[one]") < index.index("[three]") < index.index("[two]")
+
+
+def test_a_system_without_a_proof_says_so(proofs, tmp_path):
+    lines = run(proofs, fake_entries(proofs), tmp_path, "one")["README.md"].decode().splitlines()
+    without = {line.split(" | ")[1] for line in lines if line.startswith("| no proof |")}
+    assert without == {*registry.entries()} - {"vae", "gaussian", "gmm"}, "one is run, the others are about these"
 
 
 def test_pages_are_a_function_of_the_records(proofs, tmp_path):
@@ -183,8 +193,12 @@ def test_a_stopped_proof_goes_on_with_its_finished_runs(proofs, tmp_path):
     first = proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
     run = first.train("vae", "digits", steps=2, batch=4, quiet=True)
     weights = run.model.read_bytes()
+    with pytest.raises(SystemExit, match="another process runs the proof four"):
+        proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
+    del first
     again = proofs.Proof(entry, tmp_path / "results", tmp_path / "work", resume=True)
     assert again.train("vae", "digits", steps=2, batch=4).model.read_bytes() == weights
     assert again.record["runs"][0]["seconds"] > 0
+    del again
     proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
     assert not run.path.exists(), "without resume a proof begins anew"

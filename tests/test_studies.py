@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import signal
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +19,8 @@ from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.studies.plan import read_plan
 from genzoo.studies.report import best_of, summary
-from genzoo.studies.work import Journal, claimed
+from genzoo.studies.work import Journal, claimed, work
+from genzoo.training.meters import read_log
 
 pytest.importorskip("optuna", reason="the study extra is not installed")
 
@@ -29,11 +33,12 @@ GANS = """
 name = "gans"
 systems = ["vae", "dcgan"]
 data = ["digits"]
+seeds = 2
 samples = 50
 [settings]
-steps = 12
+steps = 6
 batch = 8
-sample_every = 12
+sample_every = 6
 save_every = 2
 [settings_for.dcgan]
 width = 4
@@ -89,6 +94,13 @@ def test_a_mistake_is_answered_before_anything_is_made(change, said, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_mistake_about_one_data_set_is_answered(tmp_path):
+    with pytest.raises(UserError, match="did you mean 'digits'"):
+        read_plan(write(tmp_path, FIRST + "[settings_on.digit]\nsize = 16\n"), tmp_path / "out")
+    with pytest.raises(UserError, match="size"):
+        read_plan(write(tmp_path, FIRST + "[settings_on.digits]\nsize = -1\n"), tmp_path / "out")
+
+
 def test_the_command_line_answers_in_a_line(tmp_path, capsys):
     assert main(["study", str(tmp_path / "none.toml")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
@@ -110,6 +122,36 @@ def test_draws_are_the_same_everywhere_and_differ_from_each_other(tmp_path):
         assert {t.seed for t in trials} == {3, 5}
 
 
+def test_settings_of_a_data_set_stand_between_those_of_all_and_those_of_a_system(tmp_path):
+    text = 'systems=["vae","dcgan"]\ndata=["digits","garments"]\n[settings]\nsteps=5\nbatch=8\n'
+    text += "[settings_on.garments]\nsteps=7\nbatch=9\n[settings_for.dcgan]\nsteps=11\n"
+    _, plan = read_plan(write(tmp_path, text), tmp_path / "out")
+    found = {(t.system, t.data): (t.settings["steps"], t.settings["batch"]) for t in plan.trials()}
+    assert found == {
+        ("vae", "digits"): (5, 8), ("vae", "garments"): (7, 9), ("dcgan", "digits"): (11, 8), ("dcgan", "garments"): (11, 9),
+    }  # fmt: skip
+
+
+def test_curves_over_time_and_images_and_measures_beside_the_first(tmp_path):
+    text = 'systems=["dcgan","vae"]\ndata=["digits"]\nsamples=50\nmeasure="FLD"\nalso=["precision","FID"]\n'
+    text += '[settings]\nsteps=4\nbatch=8\nmeasure="frechet"\nmeasure_every=2\nmeasure_n=40\n[settings_for.dcgan]\nwidth=4\n'
+    found = genzoo.study(write(tmp_path, text), out=tmp_path / "out", quiet=True)
+    for row in found.rows:
+        lines = [line for line in read_log(found.path / row["run"] / "log.jsonl") if "FLD" in line]
+        assert [line["step"] for line in lines] == [2, 4]
+        assert row["images"] == 4 * 8
+        assert 0 <= row["also"]["precision"] <= 1
+        assert row["also"]["FID"] is None, "there are no weights of Inception here"
+    assert (found.path / "curves.png").stat().st_size > 0
+    page = (found.path / "index.html").read_text()
+    assert "curves.png" in page
+    assert "precision:" in page, "every measure with its protocol"
+    with open(found.path / "table.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["precision of best draw"]) for r in rows] == [r["also"]["precision"] for r in found.rows]
+    assert [r["FID of best draw"] for r in rows] == ["", ""]
+
+
 def test_another_study_in_the_same_folder_is_refused(tmp_path):
     read_plan(write(tmp_path, FIRST), tmp_path / "out")
     with pytest.raises(UserError, match="another study"):
@@ -124,6 +166,21 @@ def test_a_trial_that_fails_is_told_and_the_rest_goes_on(tmp_path):
     assert summary(found.plan, found.rows)[0]["failed"] == 1
 
 
+def test_the_studies_of_the_repository_are_in_order(tmp_path):
+    folder = Path(__file__).parents[1] / "examples" / "studies"
+    published = tomllib.loads((folder / "lucic-published.toml").read_text())
+    for name, trials in {"first": 4, "lucic-fragment": 8, "lucic-two-cores": 8 * 3 * 10}.items():
+        _, plan = read_plan(folder / f"{name}.toml", tmp_path / name)
+        assert len(plan.trials()) == trials
+    _, full = read_plan(folder / "lucic-full.toml", tmp_path / "full")
+    assert (full.draws, len(full.systems), full.measure, full.samples) == (100, 8, "FID", 10_000)
+    assert [full.fixed("ns-gan", data)["steps"] * 64 // 60_000 for data in full.data[:2]] == [20, 20]
+    assert full.fixed("ns-gan", "cifar10")["steps"] * 64 // 50_000 == 100
+    assert set(full.search_for) | {"vae"} == set(full.systems) == set(plan.systems)
+    assert set(published) == set(full.data)
+    assert all(set(table) == set(full.systems) for table in published.values())
+
+
 def test_two_workers_never_hold_one_trial(tmp_path):
     path, plan = read_plan(write(tmp_path, FIRST), tmp_path / "out")
     first, second = plan.trials()
@@ -132,6 +189,24 @@ def test_two_workers_never_hold_one_trial(tmp_path):
     with claimed(path, first) as mine:
         assert mine
     assert Journal(path, plan).states() == ["waiting", "waiting"] == Journal(path, plan).states()
+
+
+def test_a_trial_whose_worker_dies_later_is_taken_up_by_one_that_had_passed_it(tmp_path, monkeypatch):
+    path, plan = read_plan(write(tmp_path, FIRST), tmp_path / "out")
+    first, second = plan.trials()
+    other = contextlib.ExitStack()
+    assert other.enter_context(claimed(path, first))
+    done = []
+
+    def run(path, plan, trial, *, quiet):
+        done.append(trial)
+        other.close()  # the other worker dies while this one is busy with the second trial
+        return 1.0, ""
+
+    monkeypatch.setitem(work.__globals__, "_run", run)
+    work(path, plan, quiet=True)
+    assert done == [second, first]
+    assert Journal(path, plan).states() == ["complete", "complete"]
 
 
 def test_killed_and_shared_by_two_workers_it_ends_with_the_same_table(tmp_path):
@@ -154,6 +229,7 @@ def test_killed_and_shared_by_two_workers_it_ends_with_the_same_table(tmp_path):
     assert [w.wait(180) for w in both] == [0, 0]
     shared = genzoo.study(file, out=tmp_path / "shared", limit=1, quiet=True)
     assert shared.done
+    assert "index.html" in {p.name for p in shared.path.iterdir()}
     assert (shared.path / "table.csv").read_bytes() == (alone.path / "table.csv").read_bytes()
 
 

@@ -13,11 +13,13 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.losses.divergences import jensen_shannon, kl_discrete
-from genzoo.use.theory import discriminator, fits, gradients
+from genzoo.use.theory import discriminator, fits, gradients, oscillation
 from genzoo.use.theory.check import Check
 
 
-@pytest.mark.parametrize("study", [fits.study, gradients.study], ids=["fits", "gradients"])
+@pytest.mark.parametrize(
+    "study", [fits.study, gradients.study, oscillation.study], ids=["fits", "gradients", "oscillation"]
+)
 def test_every_check_holds(study):
     checks, _ = study(0)
     assert [c.claim for c in checks if not c.holds] == []
@@ -41,6 +43,21 @@ def test_a_wrong_formula_would_be_found():
     assert value != pytest.approx(2 * float(kl_discrete(p, q)) - 2 * math.log(2), abs=1e-2)
     assert float(discriminator.value(best + 0.1, p, q)) < value
     assert not Check("c", 1.0, 1.1, 0.05, "h").holds
+
+
+def test_the_game_of_two_numbers_by_hand():
+    """The gradients at a point away from the end: descent follows −∂L_G/∂θ and −∂L_D/∂ψ; a remedy that is not there would be seen."""
+    theta, psi, s = 0.7, -0.4, 1 / (1 + math.exp(0.7 * 0.4))
+    at = torch.tensor([theta, psi], dtype=torch.float64, requires_grad=True)
+    plain = oscillation.descent(oscillation.players(), at)
+    assert plain.tolist() == pytest.approx([psi * (1 - s), -theta * s])
+    damped = oscillation.descent(oscillation.players(gamma=0.5), at)
+    assert (damped - plain).tolist() == pytest.approx([0, -0.5 * psi])
+    assert oscillation.eigenvalue(oscillation.players(gamma=2.0)).real == pytest.approx(-1 + math.sqrt(0.75))
+    kept = oscillation.path(oscillation.players(), (1e-4, 0.0), 400, critic_steps=1).norm(dim=1)
+    assert kept.max() / kept.min() < 1.2, "one after the other it neither grows nor shrinks"
+    ended = oscillation.path(oscillation.players(gamma=0.5), (1e-4, 0.0), 400, critic_steps=1)
+    assert ended[-1].norm() < 1e-6 * ended[0].norm()
 
 
 def test_divergences_of_known_distributions():

@@ -269,7 +269,7 @@ def test_mistakes_are_told():
         TokenPrior(shape=(3, 8, 8), tokenizer=tokenizer())
     with pytest.raises(UserError, match="multiple of heads"):
         prior(width=10, heads=4)
-    with pytest.raises(UserError, match="no classes"):
+    with pytest.raises(UserError, match="without labels"):
         prior().sample(1, generator=gen(), label=0)
     with pytest.raises(UserError, match="0 to 2"):
         prior(classes=3).sample(1, generator=gen(), label=3)
@@ -279,3 +279,66 @@ def test_mistakes_are_told():
         strict.sample(1, generator=gen(), label=0, guidance=2.0)
     with pytest.raises(UserError, match="class_dropout"):
         strict.log_prob(torch.zeros(1, 1, 8, 8))
+
+
+# ---- captions ----------------------------------------------------------------------------------------------------------------------
+
+WORDS = ("a", "red", "blue", "circle")
+
+
+def told(encoder="gru", **keys):
+    return prior(words=WORDS, encoder=encoder, length=4, **keys)
+
+
+def test_a_caption_stands_before_the_first_code_and_a_missing_one_is_none():
+    model = told(class_dropout=0.0, dropout=0.0)
+    codes, caption = codes_of(model, 3), torch.tensor([[2, 3], [2, 4], [0, 0]])
+    start = model._start(model._labels(None, 3), model.text(caption))
+    assert torch.allclose(start[:, 0], model.start.weight[0] + model.say(model.text(caption)))
+    logs = model.loss({"codes": codes, "caption": caption})
+    alone = [model._nats(codes[i : i + 1], model._labels(None, 1), model.text(caption[i : i + 1])) for i in (0, 1)]
+    silent = model._nats(codes[2:], model._labels(None, 1))
+    assert torch.allclose(logs["loss"], torch.cat([*alone, silent]).mean(), atol=1e-5)
+    hidden = told(class_dropout=0.999999, dropout=0.0)
+    plain = hidden._nats(codes, hidden._labels(None, 3)).mean()
+    assert torch.allclose(hidden.loss({"codes": codes, "caption": caption})["loss"], plain, atol=1e-5)
+
+
+def test_the_encoder_learns_with_the_prior():
+    model = told()
+    owned = {id(p) for g in model.optimizers()["model"].param_groups for p in g["params"]}
+    assert {id(p) for p in model.parameters() if p.requires_grad} == owned
+    model.loss({"codes": codes_of(model, 4), "caption": torch.tensor([[2, 3]] * 4)})["loss"].backward()
+    assert model.text.encoder.table.weight.grad[1].abs().sum() > 0
+
+
+def test_prompts_are_obeyed_cached_and_guided():
+    model = told().eval()
+    first, second = (model.sample(3, generator=gen(), prompt=p) for p in ("a red circle", "a blue circle"))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, model.sample(3, generator=gen(), prompt="a red circle", cached=False))
+    zero = torch.zeros(2, model.length, dtype=torch.long)
+    keys = {"generator": gen(), "sentence": model._told("a red circle", 2)}
+    no_class = model._labels(None, 2)
+    nothing = model.complete_codes(zero, zero.bool(), no_class, generator=gen())
+    assert torch.equal(model.complete_codes(zero, zero.bool(), no_class, guidance=0.0, **keys), nothing)
+    for cached in (True, False):
+        x = model.sample(2, generator=gen(), prompt="a red circle", guidance=3.0, cached=cached)
+        assert torch.equal(x, model.sample(2, generator=gen(), prompt="a red circle", guidance=3.0))
+    assert model.sample(2, generator=gen()).shape == first[:2].shape
+
+
+def test_prompts_that_cannot_be_read_are_refused():
+    assert told().unread("a green circle") == ["green"]
+    with pytest.raises(UserError, match="takes no prompt"):
+        prior().sample(1, generator=gen(), prompt="a red circle")
+    with pytest.raises(UserError, match="prompt is empty"):
+        told().sample(1, generator=gen(), prompt=" ")
+    strict = told(class_dropout=0.0)
+    strict.sample(1, generator=gen(), prompt="red")
+    for refused in (
+        lambda: strict.code_log_prob(codes_of(strict, 1)),
+        lambda: strict.sample(1, generator=gen(), prompt="red", guidance=2.0),
+    ):
+        with pytest.raises(UserError, match="without its caption"):
+            refused()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from genzoo.cli.table import COMMANDS, EXAMPLES
 from genzoo.cli.text import columns, number, paragraph
@@ -127,7 +127,10 @@ def show(name: str, json: bool = False) -> None:
 def data(
     action: str = "",
     spec: str = "",
-    kind: str = "",
+    other: str = "",
+    kind: Literal[
+        "", "image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels"
+    ] = "",
     out: str = "",
     overwrite: bool = False,
     json: bool = False,
@@ -138,7 +141,8 @@ def data(
     Args:
         action: list or show; a data set alone is shown.
         spec: What `data=` takes: a name, a folder, an archive, an array file.
-        kind: What it is read as: image, audio, video, voxels, paired ...; judged by its files when not given.
+        other: Side B, where `spec` is side A of pairs or of unpaired data; the same as spec=A,B.
+        kind: How it is read, as systems say what they train on; what it looks like when not given.
         out: File of the contact sheet; NAME.png in the working folder when not given.
         overwrite: Replace the file if it is there.
         json: Print JSON.
@@ -148,7 +152,7 @@ def data(
 
     own = dict(own or {})
     if action not in ("", "list", "show"):
-        action, spec = "show", action
+        action, spec, other = "show", action, spec or other
     spec = spec or own.pop("data", "")
     if action != "show" and not spec:
         if json:
@@ -160,8 +164,9 @@ def data(
         return
     if not spec:
         raise UserError("data show: DATA is missing. Usage: genzoo data show DATA [size=64 ...]")
-    from genzoo.cli.verbs import show_data
+    from genzoo.cli.showing import show_data
 
+    spec = f"{spec},{other}" if other else spec
     show_data(spec, own, kind=kind, out=out, overwrite=overwrite, json=json)
 
 

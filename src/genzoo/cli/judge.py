@@ -32,8 +32,8 @@ def evaluate(
     Args:
         source: A run or an exported folder; or samples: a folder of images, an .npz or .npy file.
         data: What to score and to compare with: a name, a folder, an archive; the test part of the run's own data when not given.
-        measures: Names separated by commas: nll, iwae, reconstruction, ppl, frechet, kid, prdc, variety, prd, c2st, ndb, score, memorisation,
-            copying, diversity, swd; those that apply and are cheap when not given.
+        measures: Names separated by commas: pairs, lpips, nll, iwae, reconstruction, ppl, frechet, kid, prdc, variety, prd, c2st, ndb, score,
+            memorisation, copying, diversity, swd; those that apply and are cheap when not given.
         n: Samples to draw and examples to score; at most 10,000, and what is affordable in minutes, when not given.
         n_real: Real images to compare with; at most 10,000 of the test part when not given.
         extractor: Feature network: lenet-mnist-v1, lenet-fashion-v1, inception, efficientnet-lite0, vgg16, random, or a file of weights;
@@ -61,7 +61,7 @@ def evaluate(
         print(f"note: {note}")
     for name, file in found["pictures"].items():
         print(f"{name}: {file}")
-    for file in (found["written"], found["page"]):
+    for file in (found.get("results"), found["written"], found["page"]):
         if file:
             print(f"wrote {file}")
 

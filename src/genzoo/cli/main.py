@@ -131,7 +131,7 @@ def arguments(
     if command.own or command.open:
         named = {p.name for p in parameters}
         own = {k: values.pop(k) for k in [*values] if k not in named or k == "own"}
-    if command.name in ("list", "help", "version"):
+    if command.name in ("list", "advise", "help", "version"):
         return plain(command, function, values)
     from genzoo.core.schema import check
 

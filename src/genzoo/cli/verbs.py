@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,26 +13,24 @@ from torch import Tensor
 import genzoo
 from genzoo.cli.moving import sample_moving
 from genzoo.cli.table import COMMANDS
-from genzoo.cli.text import columns
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_png
-from genzoo.core.schema import check
 from genzoo.core.sound import save_wav
 from genzoo.core.system import System, capabilities
-from genzoo.data import DataSettings, contact_sheet, describe, open_data
-from genzoo.data.names import MOVING
+from genzoo.metrics.similarity import psnr
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
+from genzoo.use import translate as translating
 from genzoo.use import walk as walking
+from genzoo.use.files import change_photo, read_photo, save_photo
 from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image, read_sound
 from genzoo.use.outputs import folder_for, free, save, target
-from genzoo.use.sample import Count, Seed, columns_of
+from genzoo.use.sample import Count, Seed, columns_of, sheet
 from genzoo.use.source import open_system, require
+from genzoo.use.tiles import OVERLAP, TILE, Overlap, Tile
 
 PICTURES = (".png", ".npy")
-HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
-FILMS, SHAPES = (".mp4", ".mov", ".mkv", ".webm", ".avi"), (".binvox", ".obj", ".stl", ".ply", ".off")
 SOUNDS = (".wav", ".png", ".npy")
 Few = Annotated[int, Field(ge=1, le=4096)]
 
@@ -75,6 +71,7 @@ def sample(
     Args:
         run: A run or an exported folder.
         n: How many; when not given 64 (clips and shapes: 16), or of a system that takes a label and is given none, 8 of each class, a row each.
+            With prompt="a red heart; a blue square" how many of each; 8 when not given.
         seed: Which; the same seed gives the same samples.
         out: File: .png for a picture, .wav for sounds, .gif or .mp4 for clips and turns around shapes, .npy (or .npz) for the values in
             [-1, 1]; with a / at its end a folder, one file each; RUN/outputs/sample.png (and sample.wav or .gif) when not given.
@@ -102,7 +99,9 @@ def sample(
             save_png(path / f"{i:0{len(str(len(drawn) - 1))}d}.png", picture(x[None]) if x.ndim == 1 else _pixels(x))
         _wrote(path, asked=out)
     else:
-        _wrote(save(path, drawn, columns=columns_of(system, n, own or {})), asked=out)
+        told = sheet(system, drawn, (own or {}).get("prompt")) if path.suffix.lower() == ".png" else None
+        laid = columns_of(system, n, own or {})
+        _wrote(save(path, drawn, columns=laid) if told is None else save_png(path, told), asked=out)
 
 
 def _sample_sounds(system: System, run: str, n: int, seed: int, out: str, overwrite: bool, own: dict[str, Any]) -> None:
@@ -131,9 +130,10 @@ def walk(
     rows: walking.Rows = 8,
     steps: walking.Steps = 10,
     seed: Seed = 0,
-    path: Literal["spherical", "linear"] = "spherical",
+    path: Literal["spherical", "linear"] | None = None,
     images: str = "",
     data: str = "",
+    prompts: str = "",
     out: str = "",
     overwrite: bool = False,
 ) -> None:
@@ -144,14 +144,15 @@ def walk(
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn.
-        path: spherical follows the arc between two latents, linear the straight line.
+        path: spherical follows the arc between two latents, linear the straight line; what suits the system when not given.
         images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
         data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
+        prompts: Sentences to walk between, with semicolons between them; a row has the same noise at all its ends.
         out: File: .png for the rows, .gif for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
         overwrite: Replace the file if it is there.
     """
-    if images and data:
-        raise UserError("walk: give images= or data=, not both")
+    if sum(map(bool, (images, data, prompts))) > 1:
+        raise UserError("walk: give one of images=, data= and prompts=")
     system = open_system(run)
     ends = None
     if images or data:
@@ -161,7 +162,7 @@ def walk(
             raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
     names = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
     paths = [target(run, name, "walk.png", suffixes=(*PICTURES, ".gif"), overwrite=overwrite) for name in names]
-    walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends)
+    walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None)
     for file, name in zip(paths, names, strict=True):
         gif = file.suffix.lower() == ".gif"
         values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
@@ -191,7 +192,7 @@ def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite:
     error = (images - back).square().mean().item()
     print(
         f"mean squared error {error:.5f}"
-        + (f", PSNR {reconstructing.psnr(images, back).mean():.2f} dB" if images.ndim == 4 else "")
+        + (f", PSNR {psnr(images, back, data_range=2).mean():.2f} dB" if images.ndim == 4 else "")
         + f" on {len(images)}"
     )
 
@@ -242,7 +243,16 @@ def arithmetic(
         _wrote(save(path, torch.stack([x, *moved], 1).flatten(0, 1), columns=1 + len(moved)), asked=out)
 
 
-def translate(run: str, images: str, direction: str = "", out: str = "", overwrite: bool = False) -> None:
+def translate(
+    run: str,
+    images: str,
+    direction: str = "",
+    out: str = "",
+    overwrite: bool = False,
+    tile: Tile = TILE,
+    overlap: Overlap = OVERLAP,
+    own: dict[str, Any] | None = None,
+) -> None:
     """Map images of one domain to another, each at its own size. Originals are never touched.
 
     Args:
@@ -251,34 +261,18 @@ def translate(run: str, images: str, direction: str = "", out: str = "", overwri
         direction: One of the system's directions, such as a2b; its first when not given.
         out: Folder of the results; RUN/outputs/translate-DIRECTION when not given.
         overwrite: Replace results of an earlier call; an original is not replaced even then.
+        tile: Side in pixels of the largest piece that is translated at once; larger images go tile by tile.
+        overlap: Pixels that neighbouring tiles share, over which one fades into the next.
+        own: Options of the system's own translation.
     """
-    system = open_system(run)
-    require(system, "translates", verb="translate")
-    direction = direction or system.directions[0]  # type: ignore[index]
-    folder = Path(out).expanduser() if out else folder_for(run) / f"translate-{direction}"
-    if folder.is_file():
-        raise UserError(f"out={folder} is a file; give a folder")
-    channels, written = channels_of(system), 0
-    files = list(image_files(images))
-    originals = {file.resolve() for file, _ in files}
-    for file, name in files:
-        try:
-            x = read_image(file, channels)
-        except UserError as reason:
-            if len(files) == 1:
-                raise
-            print(f"left out: {reason}", file=sys.stderr)
-            continue
-        (y,) = genzoo.translate(system, [x], direction)
-        path = folder / name.with_suffix(".png")
-        path = save_png(free(path, overwrite=overwrite and path.resolve() not in originals), _pixels(y))
-        written += 1
-        if len(files) == 1:
-            _wrote(path, asked="")
-    if not written:
-        raise UserError(f"'{images}' holds no image that can be read")
-    if len(files) > 1:
-        print(f"wrote {written} images to {folder}")
+    written = translating.translate_files(
+        run, images, direction or None, out=out or None, overwrite=overwrite, tile=tile, overlap=overlap, quiet=False,
+        **(own or {}),
+    )  # fmt: skip
+    if Path(images).expanduser().is_file():
+        _wrote(written[0], asked="")
+    else:
+        print(f"wrote {len(written)} images to {os.path.commonpath([p.parent for p in written])}")
 
 
 def complete(
@@ -288,6 +282,7 @@ def complete(
     mask: str = "",
     n: Annotated[int, Field(ge=1, le=256)] = 8,
     after: Annotated[float, Field(ge=0)] | None = None,
+    full: bool = False,
     seed: Seed = 0,
     out: str = "",
     overwrite: bool = False,
@@ -302,6 +297,8 @@ def complete(
         mask: An image of the same size: white is drawn anew, black is kept.
         n: How many completions of the image, or how many images of the data.
         after: Of a sound: seconds from its start that are kept; what follows is drawn. Half a window when not given.
+        full: Complete a photograph at its own size: what is around the hole is brought to the system's size, and what it draws brought back.
+            The box is in pixels of the photograph, the mask as large as it.
         seed: Which.
         out: File, .png or .npy (sounds: also .wav); RUN/outputs/complete.png (and complete.wav) when not given.
         overwrite: Replace the file if it is there.
@@ -318,6 +315,9 @@ def complete(
         return
     if after is not None:
         raise UserError("complete: after= is for sounds; of an image give box= or mask=")
+    if full:
+        _complete_photo(system, run, image, box, mask, seed, out, overwrite, own or {})
+        return
     path = target(run, out, "complete.png", suffixes=PICTURES, overwrite=overwrite)
     shape = system.hparams.get("shape", ())
     fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
@@ -339,6 +339,35 @@ def complete(
         _wrote(save(path, torch.cat([x[:1], hidden[:1], filled])), asked=out)
     else:
         _wrote(save(path, torch.cat([x, hidden, filled]), columns=len(x)), asked=out)
+
+
+def _complete_photo(
+    system: System,
+    run: str,
+    file: str,
+    box: tuple[int, int, int, int] | None,
+    mask: str,
+    seed: int,
+    out: str,
+    overwrite: bool,
+    own: dict[str, Any],
+) -> None:
+    """Fill the hole of a photograph, and write it as it was but for that."""
+    if not file or not (box or mask) or system.data == "exemplar":
+        raise UserError(
+            "complete: full=true takes an image and box= or mask=, of a run that was trained on images of one size"
+        )
+    path = target(run, out, "complete.png", suffixes=PICTURES[:1], overwrite=overwrite)
+    if path.resolve() == Path(file).expanduser().resolve():  # an original is not replaced, whatever is asked
+        path = free(path)
+    photo = read_photo(file, channels_of(system))
+    if mask:
+        known = torch.from_numpy(read_photo(mask, 1, deep=False).pixels[..., 0] < 128)
+    else:
+        assert box
+        known = completing.box_mask(box, photo.pixels.shape[:2])  # type: ignore[arg-type]
+    changed = change_photo(photo, lambda x: completing.complete_pixels(system, x, known, seed=seed, **own))
+    _wrote(save_photo(path, changed), asked=out)
 
 
 def _go_on(
@@ -385,70 +414,6 @@ def export(run: str, to: str, overwrite: bool = False) -> None:
         overwrite: Write into a folder that is not empty.
     """
     print(f"wrote {genzoo.export(run, to, overwrite=overwrite)}")
-
-
-def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite: bool, json: bool) -> None:
-    """Say what is in a data set and draw a page of it: what `genzoo data show` does."""
-    wanted = DataSettings(**check(DataSettings, {"data": spec, **own}, label="data"))
-    kind = kind or _kind(spec)
-    dataset = open_data(wanted, kind=kind)
-    told = describe(dataset)
-    if json:
-        print(jsonlib.dumps(told, indent=2, default=str))
-        return
-    left = told.pop("left_out")
-    told["left_out"] = len(left)
-    print(columns((k.replace("_", " "), _flat(v)) for k, v in told.items() if v not in ([], {}, None)))
-    if left:
-        print(
-            "left out, and why:\n" + columns(left[:50]) + (f"\n  and {len(left) - 50} more" if len(left) > 50 else "")
-        )
-    name = Path(spec.split(",")[0].rstrip("/")).stem or "data"
-    path = (
-        target(Path(), out, f"{name}.png", suffixes=(".png",), overwrite=overwrite)
-        if out
-        else free(f"{name}.png", overwrite=overwrite)
-    )
-    page = contact_sheet(dataset, 16 if kind in ("video", "voxels") else 32)
-    _wrote(save_png(path, picture(page, kind=kind)), asked=out)
-
-
-def _kind(spec: str) -> str:
-    """What a folder's own subfolders, two sources, or the names of its files say of the kind of data."""
-    folder = Path(spec).expanduser()
-    if not folder.exists() and os.environ.get("GENZOO_DATA"):
-        folder = Path(os.environ["GENZOO_DATA"]).expanduser() / spec
-    names = [folder.name] if folder.is_file() else [p.name for p in folder.rglob("*")] if folder.is_dir() else []
-    if any(n.lower().endswith(HEARD) for n in names) and not any(n.lower().endswith(SEEN) for n in names):
-        return "audio"
-    if spec.lower().replace("_", "-") in MOVING or any(n.lower().endswith(FILMS) for n in names):
-        return "video"
-    if any(n.lower().endswith(SHAPES) for n in names):
-        return "voxels"
-    inside = {p.name.lower() for p in folder.iterdir()} if folder.is_dir() else set()
-    if "," in spec or {"traina", "trainb"} <= inside:
-        return "unpaired"
-    return "paired" if {"a", "b"} <= inside else "image"
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{k} {_flat(v)}" if isinstance(v, dict) else f"{k}: {v:,}" for k, v in value.items())
-    return (
-        "x".join(map(str, value))
-        if isinstance(value, list) and all(isinstance(v, int) for v in value)
-        else _lines(value)
-    )
-
-
-def _lines(value: Any) -> str:
-    return (
-        "; ".join(map(str, value))
-        if isinstance(value, list)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
 
 
 def _from_data(system: System, data: str, n: int) -> Tensor:

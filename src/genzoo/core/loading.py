@@ -79,7 +79,9 @@ def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_words(value: Any) -> Any:
-    """A plain argument for a table: of a nested system, what it is and where it came from."""
+    """A plain argument for a table: of a nested system, what it is and where it came from; of a long list, its length and beginning."""
+    if isinstance(value, (list, tuple)) and len(value) > 20:
+        return f"{len(value):,} values: {', '.join(map(str, value[:8]))} …"
     if isinstance(value, Mapping) and "system" in value:
         return f"{value.get('name', value['system'])}" + (f" from {value['origin']}" if value.get("origin") else "")
     return value

@@ -7,10 +7,11 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 
@@ -46,6 +47,35 @@ def grid(images: Tensor, *, columns: int | None = None, gap: int = 2, scale: int
         y, x = i // columns * (h * scale + gap), i % columns * (w * scale + gap)
         canvas[y : y + h * scale, x : x + w * scale] = image.repeat(scale, 0).repeat(scale, 1)
     return canvas
+
+
+def titled(images: Tensor, titles: Sequence[str], *, columns: int | None = None) -> np.ndarray:
+    """Lay out images [N, C, H, W] in as many equal parts as there are titles, each part under its title; uint8 [H', W', 3 or 4].
+
+    Args:
+        images: See `grid`.
+        titles: One line for each part; one that is too long for the picture is cut.
+        columns: Images in a row; a part in one row by default.
+    """
+    parts = [grid(part, columns=columns or len(part)) for part in images.chunk(len(titles))]
+    font, height = ImageFont.load_default(), 16
+    bands: list[np.ndarray] = []
+    for title, part in zip(titles, parts, strict=True):
+        strip = Image.new("RGB", (part.shape[1], height), "white")
+        ImageDraw.Draw(strip).text((2, 2), _cut(title, font, strip.width - 4), fill=(40, 40, 40), font=font)
+        line = np.asarray(strip)
+        opaque = np.full((*line.shape[:2], part.shape[2] - 3), 255, np.uint8)
+        bands += [np.concatenate([line, opaque], 2), part]
+    return np.concatenate(bands)
+
+
+def _cut(text: str, font: Any, width: int) -> str:
+    text = text.encode("latin-1", "replace").decode("latin-1")  # what the built-in font has
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
 
 
 def scatter(

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema, cre
 
 from genzoo.core.errors import UserError, nearest
 
-FROM_DATA = ("shape", "classes", "levels", "rate")
+FROM_DATA = ("shape", "classes", "levels", "rate", "words", "inputs", "instances")
 """Arguments that the data answers, unless the person does."""
 
 

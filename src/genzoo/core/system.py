@@ -19,11 +19,13 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_label
 
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
-classes are int64 [B] under "label"; two-dimensional points are float32 [B, D] under "points";
-sounds are float32 [B, 1, T] in [-1, 1] under "audio"; clips are float32 [B, C, T, H, W] in [-1, 1] under "video";
+classes are int64 [B] under "label"; captions are int64 [B, L] under "caption", numbers of words (`genzoo.core.words`);
+two-dimensional points are float32 [B, D] under "points"; sounds are float32 [B, 1, T] in [-1, 1] under "audio";
+clips are float32 [B, C, T, H, W] in [-1, 1] under "video";
 shapes are float32 [B, 1, D, H, W] under "voxels", 1 where occupied and -1 where empty (H points upwards)."""
 
 Logs = dict[str, Tensor]
@@ -50,8 +52,9 @@ class System(nn.Module):
     Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the
     configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
     ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
-    pixel: 256, or 2 when binarised); for sound `shape` ((1, T)), `classes` and `rate` (samples per second); for clips `shape`
-    is (C, T, H, W), for voxels (1, D, H, W).
+    pixel: 256, or 2 when binarised), `words` (vocabulary of the captions, empty without them);
+    for sound `shape` ((1, T)), `classes` and `rate` (samples per second); for clips `shape` is (C, T, H, W), for voxels (1, D, H, W);
+    for pairs `shape` (of side B), `inputs` (channels of side A) and `instances` (True where the last of them numbers objects).
     """
 
     paper: ClassVar[str] = ""
@@ -65,6 +68,8 @@ class System(nn.Module):
     """Overrides that make the contract tests fast. It may set `shape`."""
     defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of training keys (steps, batch, ema, clip ...) that suit this system."""
+    latent_path: ClassVar[str] = "spherical"
+    """How one goes from one latent of `decode` to another: spherical (a Gaussian prior keeps its norm) or linear."""
 
     hparams: dict[str, Any]
     """The bound constructor arguments: plain values, and systems where an argument's annotation is a capability."""
@@ -153,10 +158,22 @@ def draw_labels(system: Conditioned, n: int, label: int | None, generator: Gener
     device = generator.device
     if label is None:
         return torch.randint(system.labels, (n,), generator=generator, device=device)
-    if not 0 <= label < system.labels:
-        classes = f"its classes are 0 to {system.labels - 1}" if system.labels else "it was trained without classes"
-        raise UserError(f"label={label} is not possible; {classes}")
+    check_label(label, system.labels)
     return torch.full((n,), label, device=device)
+
+
+@runtime_checkable
+class Prompted(Protocol):
+    """Draws new data that a sentence describes."""
+
+    words: tuple[str, ...]
+    """Words of the captions that it learned from; empty for a system that was built without captions, which takes no prompt."""
+
+    def unread(self, prompt: str) -> list[str]:
+        """Return the words of a sentence that say nothing to it."""
+
+    def sample(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
+        """Return `n` samples of what `prompt` says; None draws captions that it has seen, from `generator`."""
 
 
 @runtime_checkable
@@ -202,7 +219,23 @@ class Translates(Protocol):
     """Names of the maps: ("a2b", "b2a")."""
 
     def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
-        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width."""
+        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width (of `Restores` `scale` times as large).
+
+        Further keyword arguments (`variant`: which of several answers) become options of `genzoo translate`.
+        """
+
+
+@runtime_checkable
+class Restores(Protocol):
+    """Translates back what it has degraded itself: it learns from plain images."""
+
+    scale: int
+    """How many times as high and wide the restored image is."""
+    local: bool
+    """True where it is enough to see a neighbourhood: large images may then go tile by tile."""
+
+    def degrade(self, x: Tensor) -> Tensor:
+        """Return what `translate` would be given of images [B, C, H, W], without randomness: [B, C', H / scale, W / scale]."""
 
 
 @runtime_checkable
@@ -302,10 +335,12 @@ class Fits(Protocol):
 CAPABILITIES: dict[str, type] = {
     "samples": Samples,
     "conditioned": Conditioned,
+    "prompted": Prompted,
     "density": Density,
     "decodes": Decodes,
     "encodes": Encodes,
     "translates": Translates,
+    "restores": Restores,
     "completes": Completes,
     "animates": Animates,
     "inverts": Inverts,

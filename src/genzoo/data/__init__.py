@@ -10,10 +10,10 @@ What happens to images that are not plain 8-bit RGB files of the right size:
 | grayscale (also 1-bit, gray palette) | stays one channel if all images are gray; else repeated to RGB |
 | RGB wanted as gray (`channels=1`) | ITU-R 601 luma |
 | alpha (RGBA, LA, transparent palette or colour) | composited on white; kept with `channels=4` (RGB) or `2` (gray) |
-| 16 bits per gray pixel | divided by 257 and rounded: 65535 becomes 255 |
+| 16 bits per gray pixel | divided by 257 and rounded: 65535 becomes 255; kept with `bits=16` |
 | 16 bits per colour channel | the decoder's eight high bits |
 | 32-bit integers | as 16-bit if all lie in 0..65535; else left out, with the reason |
-| 32-bit floats | left out, with the reason: their range is not known |
+| 32-bit floats | left out, with the reason: their range is not known; read with `gray_window=` |
 | palette | looked up |
 | CMYK, YCbCr, HSV | converted to RGB |
 | EXIF rotation | applied |

@@ -14,7 +14,7 @@ import numpy as np
 
 from genzoo.core.errors import UserError
 from genzoo.data import sound
-from genzoo.data.build import ORDER_SEED, _bar
+from genzoo.data.build import ORDER_SEED, bar
 from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
@@ -92,7 +92,7 @@ def _build(stock: Stock, seconds: float, mix: bool, name: str, draft: Draft, *, 
     draft.reserve(2 * sum(s.frames for s in found.values()))
     sections: dict[str, int] = {}
     number = unused = 0
-    with _bar(len(found), f"reading {name}", quiet, "files") as advance:
+    with bar(len(found), f"reading {name}", quiet, "files") as advance:
         for split, files in sorted(parts.items(), key=lambda p: ("train", "test", "").index(p[0])):
             order = np.random.default_rng([ORDER_SEED, 2, len(files.names)]).permutation(len(files.names))
             sections[split] = 0

@@ -47,7 +47,11 @@ class Batches:
         return -(-len(self.dataset) // self.batch)
 
     def at(self, step: int) -> dict[str, Tensor]:
-        """This rank's share of a step's batch: uint8 images (clips, voxels), int16 sounds, int64 labels, float32 points; of captions their index."""
+        """This rank's share of the batch of `step`: uint8 images (clips, voxels), int16 sounds, int64 labels, float32 points.
+
+        With captions, "index" int64 is the number of the example, and "caption" int64 [b, L] one of its captions in numbers of words,
+        drawn anew every time.
+        """
         rng = None if self._plain else np.random.default_rng([self.seed, step, 1])
         chosen = {g: self._indices(g, n, step) for g, n in self.dataset.groups.items()}
         out = {}
@@ -61,10 +65,13 @@ class Batches:
                 out[name] = torch.from_numpy(values[indices[self.share]])
         if self.dataset.captions:
             out["index"] = torch.from_numpy(chosen["all"][self.share])
+        if self.dataset.sentences is not None:
+            picked = self.dataset.sentences.pick(chosen["all"], np.random.default_rng([self.seed, step, 3]))
+            out["caption"] = torch.from_numpy(picked[self.share])
         return out
 
     def in_order(self, step: int) -> dict[str, Tensor]:
-        """Batch `step` of one pass in stored order, middle crop, no flips; the last one may be short, empty after that.
+        """Batch `step` of one pass in stored order, middle crop, no flips, first captions; the last one may be short, empty after that.
 
         With several ranks each gets its share of every batch. Groups shorter than the longest end early.
         """
@@ -78,6 +85,10 @@ class Batches:
                 rows = bernoulli(rows, rng) if self._dynamic else rows
             n = len(rows)
             out[name] = torch.from_numpy(rows[self.rank * n // self.world : (self.rank + 1) * n // self.world])
+        if self.dataset.sentences is not None:
+            numbers = np.arange(start, min(stop, len(self.dataset)))
+            mine = numbers[self.rank * len(numbers) // self.world : (self.rank + 1) * len(numbers) // self.world]
+            out["caption"] = torch.from_numpy(self.dataset.sentences.pick(mine))
         return out
 
     def _indices(self, group: str, n: int, step: int) -> np.ndarray:
@@ -118,7 +129,7 @@ def to_float(
 ) -> dict[str, Tensor]:
     """Move a batch to a device; images, clips and voxels become float32 in [-1, 1]: level / 127.5 - 1, whose end points are exact.
 
-    Sounds, int16, are divided by 32768.
+    Images of 16 bits likewise; sounds, int16, are divided by 32768.
     """
     out = {}
     for name, value in batch.items():
@@ -126,6 +137,8 @@ def to_float(
         if moved.dtype == torch.uint8:
             layout = memory_format if memory_format is not None and moved.ndim == 4 else torch.preserve_format
             moved = moved.to(torch.float32, memory_format=layout).div_(127.5).sub_(1)
+        elif moved.dtype == torch.uint16:
+            moved = moved.to(torch.float32).div_(32767.5).sub_(1)
         elif moved.dtype == torch.int16:
             moved = moved.to(torch.float32).div_(32768)
         out[name] = moved

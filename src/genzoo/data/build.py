@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quie
     with (
         ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool,
         quiet_decoding(),
-        _bar(total, f"reading {name}", quiet) as advance,
+        bar(total, f"reading {name}", quiet) as advance,
     ):
         shapes = {part: p.probe(pool) for part, p in stock.pictures.items()}
         good = [s for found in shapes.values() for s in found if not isinstance(s, Refused)]
@@ -43,15 +44,23 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quie
             for part, found in shapes.items():
                 left += [(n, str(r)) for n, r in zip(stock.pictures[part].names, found, strict=True)]
             raise UserError(no_images(name, left))
-        form = _form(good, settings, notes)
-        draft.reserve(len(good) * form.height * form.width * form.channels)
+        forms = _forms(shapes, settings, stock, notes)
+        if stock.paired:
+            notes += _unlike(stock, shapes)
+        draft.reserve(
+            sum(
+                f.height * f.width * f.channels * f.bits // 8 * len(shapes[part])
+                for part in shapes
+                for f in [forms[part[0]]]
+            )
+        )
         sections: dict[str, dict[str, int]] = {}
         kept: dict[tuple[str, str], list[int]] = {}
         for fields in stock.groups:
-            writer = _Group(fields, stock, form, settings, draft, pool, left)
+            writer = _Group(fields, stock, forms, settings, draft, pool, left)
             for split in stock.splits(fields[0]):
                 kept[fields[0], split] = writer.write(split, shapes, advance)
-                for f in fields:
+                for f in writer.rows:
                     sections.setdefault(f, {})[split] = len(kept[fields[0], split])
             if not writer.rows[fields[0]].count:
                 raise UserError(no_images(name, left))
@@ -69,6 +78,7 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quie
         "captions": captions,
         "left": [(printable(name), printable(reason)) for name, reason in left],
         "notes": notes,
+        **({"instances": True} if any(f == "instance" for f, _ in stock.pictures) else {}),
     }
 
 
@@ -79,16 +89,21 @@ class _Group:
         self,
         fields: tuple[str, ...],
         stock: Stock,
-        form: Form,
+        forms: dict[str, Form],
         settings: DataSettings,
         draft: Draft,
         pool: Executor,
         left: list[tuple[str, str]],
     ) -> None:
-        self.fields, self.stock, self.form, self.pool, self.left = fields, stock, form, pool, left
+        self.fields, self.stock, self.forms, self.pool, self.left = fields, stock, forms, pool, left
         self.binarize = settings.binarize
-        shape = (form.channels, form.height, form.width)
-        self.rows = {f: draft.rows(f, shape, np.uint8) for f in fields}
+        # Numbers of instances are the last channel of side A.
+        self.more = "instance" in fields
+        self.rows = {}
+        for name in (f for f in fields if f != "instance"):
+            form = forms[name]
+            shape = (form.channels + (self.more and name == "a"), form.height, form.width)
+            self.rows[name] = draft.rows(name, shape, np.uint8 if form.bits == 8 else np.uint16)
         self.rng = np.random.default_rng([ORDER_SEED, 1])
 
     def write(
@@ -109,12 +124,16 @@ class _Group:
         order = np.random.default_rng([ORDER_SEED, 0, len(usable)]).permutation(len(usable))
         kept = []
         for chunk in _chunks([usable[k] for k in order]):
-            for i, *images in zip(chunk, *(p.block(chunk, self.form, self.pool) for p in parts), strict=True):
+            blocks = [p.block(chunk, self.forms[f], self.pool) for f, p in zip(self.fields, parts, strict=True)]
+            for i, *images in zip(chunk, *blocks, strict=True):
                 bad = [(n[i], str(a)) for n, a in zip(names, images, strict=True) if isinstance(a, Refused)]
                 self.left.extend(bad)
                 if not bad:
                     kept.append(i)
-                    for f, a in zip(self.fields, images, strict=True):
+                    found_here = dict(zip(self.fields, images, strict=True))
+                    if self.more:
+                        found_here["a"] = np.concatenate([found_here["a"], found_here.pop("instance")])
+                    for f, a in found_here.items():
                         self.rows[f].append(self._binary(a))
             advance(len(chunk) * len(parts))
         return kept
@@ -137,27 +156,78 @@ def _chunks(order: Sequence[int]) -> Iterator[Sequence[int]]:
         yield order[start : start + _CHUNK]
 
 
-def _form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form:
-    sizes = {(h, w) for h, w, _ in shapes}
+def common_form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form:
+    """The form of all images of these shapes: as set, or what they have in common."""
+    height, width = _size(shapes, settings, notes)
+    channels = _channels(shapes, settings, notes)
+    return Form(height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window)
+
+
+def _forms(
+    shapes: dict[tuple[str, str], list[Shape | Refused]], settings: DataSettings, stock: Stock, notes: list[str]
+) -> dict[str, Form]:
+    """The form of every field: one for all; but the two sides of pairs may differ in channels, and maps of numbers have one."""
+    fields: dict[str, list[Shape]] = {}
+    for (name, _), found in shapes.items():
+        fields.setdefault(name, []).extend(s for s in found if not isinstance(s, Refused))
+    everything = [s for found in fields.values() for s in found]
+    height, width = _size(everything, settings, notes)
+    forms = {}
+    for name, found in fields.items():
+        if name == "instance" or (name == "a" and settings.label_maps):
+            kind: Literal["labels", "instances"] = "labels" if name == "a" else "instances"
+            forms[name] = Form(height, width, 1, settings.resize, kind)
+        elif forms and not stock.paired:
+            forms[name] = next(iter(forms.values()))
+        elif not stock.paired:
+            forms[name] = common_form(everything, replace(settings, size=(height, width)), notes)
+        else:
+            channels, window = _channels(found, settings, notes, f"side {name.upper()}: "), settings.gray_window
+            forms[name] = Form(height, width, channels, settings.resize, bits=settings.bits, window=window)
+    return forms
+
+
+def _unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) -> list[str]:
+    """A note on pairs whose sides differ in size."""
+    found = []
+    for split in stock.splits("a"):
+        names = stock.pictures["a", split].names
+        for name, a, b in zip(names, shapes["a", split], shapes["b", split], strict=True):
+            if not isinstance(a, Refused) and not isinstance(b, Refused) and a[:2] != b[:2]:
+                apart = a[0] * b[1] != a[1] * b[0]
+                found.append(f"{printable(name)} {a[1]}x{a[0]} and {b[1]}x{b[0]}" + " (another shape)" * apart)
+    if not found:
+        return []
+    return [
+        f"{len(found)} pairs differ in size: {'; '.join(found[:3])}{'; …' * (len(found) > 3)}; both sides are brought to one"
+    ]
+
+
+def _size(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> tuple[int, int]:
+    """Height and width: as set, or the common one, or 64."""
     if settings.size is not None:
-        height, width = settings.size if isinstance(settings.size, tuple) else (settings.size, settings.size)
-    elif len(sizes) == 1 and max(next(iter(sizes))) <= NATIVE:
-        height, width = next(iter(sizes))
-    else:
-        height = width = DEFAULT
-        seen = (
-            f"{len(sizes)} different sizes" if len(sizes) > 1 else f"all {next(iter(sizes))[0]}x{next(iter(sizes))[1]}"
-        )
-        notes.append(f"size {DEFAULT}x{DEFAULT} chosen (the images have {seen}); set size= for another")
+        return settings.size if isinstance(settings.size, tuple) else (settings.size, settings.size)
+    sizes = {(h, w) for h, w, _ in shapes}
+    if len(sizes) == 1 and max(next(iter(sizes))) <= NATIVE:
+        return next(iter(sizes))
+    seen = f"{len(sizes)} different sizes" if len(sizes) > 1 else f"all {next(iter(sizes))[0]}x{next(iter(sizes))[1]}"
+    notes.append(f"size {DEFAULT}x{DEFAULT} chosen (the images have {seen}); set size= for another")
+    return DEFAULT, DEFAULT
+
+
+def _channels(shapes: list[Shape], settings: DataSettings, notes: list[str], where: str = "") -> int:
+    """Channels: as set, or 1 where all images are gray."""
     gray = sum(c == 1 for _, _, c in shapes)
     channels = settings.channels or (1 if gray == len(shapes) else 3)
     if settings.channels is None and 0 < gray < len(shapes):
-        notes.append(f"3 channels chosen ({gray} of {len(shapes)} images are gray); channels=1 makes all gray")
-    return Form(height, width, channels, settings.resize)
+        notes.append(f"{where}3 channels chosen ({gray} of {len(shapes)} images are gray); channels=1 makes all gray")
+    if (settings.bits == 16 or settings.gray_window) and channels != 1:
+        raise UserError("bits=16 and gray_window= are for gray images; these have colours: channels=1 makes all gray")
+    return channels
 
 
 @contextmanager
-def _bar(total: int, text: str, quiet: bool, things: str = "images") -> Iterator[Callable[[int], None]]:
+def bar(total: int, text: str, quiet: bool, things: str = "images") -> Iterator[Callable[[int], None]]:
     """A progress bar with the time left on a terminal, else one line at the end of what took long."""
     if quiet or total < 2:
         yield lambda n: None

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.data.captions import Sentences
 from genzoo.data.settings import DataSettings
 
 
@@ -25,13 +26,17 @@ class Dataset:
         digest: Hex digest of content and settings.
         settings: How it was opened.
         class_names: Names of the classes; empty without labels.
-        captions: Text of every image; empty without captions.
+        captions: The first caption of every image; empty without captions.
         report: What was left out: (name, reason).
         notes: What was chosen for the person, in sentences.
         sizes: Number of examples of every split and field.
         folder: The cache entry; None for points.
         paired: True where the i-th of "a" belongs to the i-th of "b".
         rate: Samples per second of sound.
+        texts: All captions of every image; empty without captions.
+        words: Words of the training captions, the commonest first.
+        sentences: The captions as numbers of these words.
+        instances: True where the last channel of "a" numbers instances.
     """
 
     fields: dict[str, np.ndarray]
@@ -47,6 +52,10 @@ class Dataset:
     folder: Path | None = None
     paired: bool = False
     rate: int | None = None
+    texts: list[list[str]] = field(default_factory=list)
+    words: tuple[str, ...] = ()
+    sentences: Sentences | None = None
+    instances: bool = False
 
     def __len__(self) -> int:
         """Examples of the largest group."""
@@ -62,17 +71,21 @@ class Dataset:
         return {self.group_of(f): len(a) for f, a in self.fields.items()}
 
     def facts(self) -> dict[str, Any]:
-        """What a system's constructor asks of the data: shape, classes, levels; of sound shape, classes, rate."""
-        main = next(self.fields[f] for f in ("image", "a", "points", "audio", "video", "voxels") if f in self.fields)
+        """What a system's constructor asks of the data: shape, classes, levels, words; of sound shape, classes, rate."""
+        order = ("b",) if self.paired else ("image", "a", "points", "audio", "video", "voxels")
+        main = next(self.fields[f] for f in order if f in self.fields)
         shape = tuple(main.shape[1:])
         if self.rate is not None:
             return {"shape": shape, "classes": len(self.class_names), "rate": self.rate}
         if self.settings.crop and len(shape) == 3:
             shape = (shape[0], self.settings.crop, self.settings.crop)
+        pairs = {"inputs": int(self.fields["a"].shape[1]), "instances": self.instances} if self.paired else {}
         return {
             "shape": shape,
+            **pairs,
             "classes": len(self.class_names),
             "levels": 256 if self.settings.binarize == "none" and "voxels" not in self.fields else 2,
+            **({"words": self.words} if self.words else {}),
         }
 
 
@@ -86,9 +99,14 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "split": dataset.split,
         "examples": dataset.sizes,
         "shape": list(facts["shape"]),
-        **{k: facts[k] for k in ("levels", "rate") if k in facts},
+        **{k: facts[k] for k in ("levels", "rate", "inputs", "instances") if k in facts},
         "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
-        "captions": len(dataset.captions),
+        "captions": sum(map(len, dataset.texts)),
+        **(
+            {"words": len(dataset.words), "first_captions": [t[0] for t in dataset.texts[:5] if t]}
+            if dataset.texts
+            else {}
+        ),
         "left_out": [list(item) for item in dataset.report],
         "notes": list(dataset.notes),
         "digest": dataset.digest,
@@ -105,8 +123,26 @@ def contact_sheet(dataset: Dataset, n: int = 32) -> Tensor:
         return torch.from_numpy(np.array(dataset.fields["audio"][:n])).float().div_(32768)
     if "points" in dataset.fields:
         return torch.from_numpy(np.array(dataset.fields["points"][:n]))
-    sides = [dataset.fields[f] for f in ("image", "a", "b", "video", "voxels") if f in dataset.fields]
+    moving = next((f for f in ("video", "voxels") if f in dataset.fields), None)
+    if moving:
+        return torch.from_numpy(np.array(dataset.fields[moving][:n])).float().div_(127.5).sub_(1)
+    sides = [shown(dataset, f) for f in ("image", "a", "b") if f in dataset.fields]
     each = [np.array(a[: -(-n // len(sides))]) for a in sides]
-    shortest = min(len(a) for a in each)
-    mixed = np.stack([a[:shortest] for a in each], 1).reshape(-1, *each[0].shape[1:])[:n]
-    return torch.from_numpy(mixed).float().div_(127.5).sub_(1)
+    shortest, channels = min(len(a) for a in each), max(a.shape[1] for a in each)
+    floats = [torch.from_numpy(a[:shortest]) for a in each]
+    floats = [(x if len(x) == 0 or x.shape[1] == channels else x.expand(-1, channels, -1, -1)) for x in floats]
+    return torch.stack(floats, 1).reshape(-1, channels, *each[0].shape[2:])[:n]
+
+
+def shown(dataset: Dataset, name: str, n: int = 32) -> np.ndarray:
+    """The first `n` images of a field as people see them, float32 [n, 1, 3 or 4, H, W] in [-1, 1].
+
+    Maps of numbers are spread over the gray values, and the channel of instances is left out; other numbers of channels show the first.
+    """
+    rows = np.array(dataset.fields[name][:n])
+    rows = rows[:, :-1] if dataset.instances and name == "a" else rows
+    top = 65535.0 if rows.dtype == np.uint16 else 255.0
+    if dataset.settings.label_maps and name == "a":
+        top = max(float(rows.max(initial=0)), 1.0)
+    rows = rows if rows.shape[1] in (1, 3, 4) else rows[:, :1]
+    return (rows.astype(np.float32) / top * 2 - 1).astype(np.float32)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,7 +21,7 @@ MAX_PIXELS = 64_000_000
 
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-_GRAY = ("1", "L", "LA", "La", "I")
+_GRAY = ("1", "L", "LA", "La", "I", "F")
 _ORIENTATION = 0x0112
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,12 +48,18 @@ class Form:
         width: Columns.
         channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         resize: cover, fit or stretch.
+        kind: colours; or numbers, which are never mixed: labels are kept as they are, instances are renumbered from 0.
+        bits: 16 for uint16 of gray images.
+        window: Gray values of the file that become black and white; the whole range of its type without it.
     """
 
     height: int
     width: int
     channels: int
     resize: str = "cover"
+    kind: Literal["colours", "labels", "instances"] = "colours"
+    bits: int = 8
+    window: tuple[float, float] | None = None
 
 
 @functools.cache
@@ -84,26 +90,66 @@ def probe(file: BinaryIO) -> tuple[int, int, int]:
         return height, width, 1 if _is_gray(image) else 3
 
 
-def pixels(file: BinaryIO, form: Form) -> np.ndarray:
-    """Decode the first frame to uint8 [C, H, W].
+def pixels(file: BinaryIO, form: Form, half: str = "") -> np.ndarray:
+    """Decode the first frame to uint8 (or uint16) [C, H, W].
+
+    Args:
+        file: The image.
+        form: What it is brought to.
+        half: left or right: of two pictures side by side, this one.
 
     Raises:
         Refused: This is no usable image.
     """
     with _reasons(file), Image.open(file, formats=formats()) as image:
         width, height = _checked_size(image)
-        if image.format == "JPEG":
+        if image.format == "JPEG" and form.window is None:
             # The decoder drops whole octaves for free; twice the wanted size is kept for the resampling filter.
             scale = 2 * max(form.height, form.width) / min(width, height)
             image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
         image.load()
-        return to_form(image, form)
+        return to_form(_half(image, half) if half else image, form)
+
+
+def apart(file: BinaryIO, channels: int, *, deep: bool = False) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
+    """Decode the first frame at its own size, colours and transparency apart.
+
+    Args:
+        file: The image.
+        channels: 1 gray, 3 RGB; with 2 (gray) and 4 (RGB) transparency stays among the channels.
+        deep: Keep 16 bits per gray pixel where `channels` is 1.
+
+    Returns:
+        uint8 [H, W, C], or uint16 where the file has 16 bits and they are kept; transparency uint8 [H, W] or None; the colour profile
+        or None.
+
+    Raises:
+        Refused: This is no usable image.
+    """
+    with _reasons(file), Image.open(file, formats=formats()) as image:
+        _checked_size(image)
+        image.load()
+        profile = image.info.get("icc_profile")
+        turn = _TURN.get(_orientation(image))
+        upright = image.transpose(turn) if turn is not None else image
+        if deep and channels == 1 and (upright.mode == "I" or upright.mode.startswith("I;16")):
+            return _sixteen_bits(upright).astype(np.uint16)[..., None], None, profile
+        plain, alpha = _eight_bits(upright), None
+        if channels in (1, 3) and plain.mode in ("LA", "RGBA"):
+            alpha = np.asarray(plain.getchannel("A")).copy()
+            plain = plain.convert("L" if plain.mode == "LA" else "RGB")
+        array = np.asarray(_channels(plain, channels))
+        return (array[..., None] if array.ndim == 2 else array).copy(), alpha, profile
 
 
 def to_form(image: Image.Image, form: Form) -> np.ndarray:
-    """Bring a decoded image to uint8 [C, H, W]."""
+    """Bring a decoded image to uint8 (or uint16) [C, H, W]."""
     turn = _TURN.get(_orientation(image))
     image = image.transpose(turn) if turn is not None else image
+    if form.kind != "colours":
+        return _numbers(image, form)
+    if form.window is not None or form.bits == 16:
+        return _windowed(image, form)
     image = _resize(_channels(_eight_bits(image), form.channels), form)
     array = np.asarray(image)
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
@@ -115,6 +161,51 @@ def array_to_form(array: np.ndarray, form: Form) -> np.ndarray:
         return array
     plain = array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))
     return to_form(Image.fromarray(plain), form)
+
+
+def _half(image: Image.Image, half: str) -> Image.Image:
+    """One of two pictures that stand side by side."""
+    turn = _TURN.get(_orientation(image))
+    image = image.transpose(turn) if turn is not None else image
+    width, height = image.size
+    if width % 2:
+        raise Refused(f"{width}x{height}: two pictures side by side have an even width")
+    cut = image.crop((0, 0, width // 2, height) if half == "left" else (width // 2, 0, width, height))
+    cut.info = {}  # the crop is upright already
+    return cut
+
+
+def _numbers(image: Image.Image, form: Form) -> np.ndarray:
+    """Numbers of classes or instances, uint8 [1, H, W]: palette indices, gray values, or one number for each colour."""
+    if image.mode in ("P", "L", "1", "I") or image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.int32)
+    elif form.kind == "instances" and image.mode in ("RGB", "RGBA"):
+        r, g, b = (np.asarray(image.getchannel(c)).astype(np.int32) for c in "RGB")
+        values = r << 16 | g << 8 | b
+    else:
+        raise Refused(f"a map of labels has one channel of numbers; this image is {image.mode}")
+    values = np.asarray(_resize(Image.fromarray(values), form, Image.Resampling.NEAREST))
+    if form.kind == "instances":
+        values = np.unique(values, return_inverse=True)[1].reshape(values.shape)
+    if values.min() < 0 or values.max() > 255:
+        what = "instances" if form.kind == "instances" else "a class above 255"
+        raise Refused(f"more than 256 {what}" if form.kind == "instances" else what)
+    return values.astype(np.uint8)[None]
+
+
+def _windowed(image: Image.Image, form: Form) -> np.ndarray:
+    """Gray values between the ends of the window as uint8 or uint16 [1, H, W]."""
+    if image.mode == "F" and form.window is None:
+        raise Refused("32-bit float pixels have no stated range; give gray_window=")
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        values, whole = np.asarray(image).astype(np.float32), (0.0, 65535.0)
+    else:
+        values, whole = np.asarray(_channels(_eight_bits(image), 1)).astype(np.float32), (0.0, 255.0)
+    low, high = form.window or whole
+    scaled = ((values - low) / (high - low)).clip(0, 1).astype(np.float32)
+    resized = np.asarray(_resize(Image.fromarray(scaled), form)).clip(0, 1)
+    top = 255 if form.bits == 8 else 65535
+    return np.rint(resized.astype(np.float64) * top).astype(np.uint8 if form.bits == 8 else np.uint16)[None]
 
 
 @contextmanager
@@ -185,18 +276,23 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """To one of L, LA, RGB, RGBA; transparency of any kind becomes an alpha channel."""
     mode = image.mode
     if mode == "F":
-        raise Refused("32-bit float pixels have no stated range; save with 8 or 16 bits")
+        raise Refused("32-bit float pixels have no stated range; give gray_window=, or save with 8 or 16 bits")
     if mode == "I" or mode.startswith("I;16"):
-        deep = np.asarray(image).astype(np.int64)
-        if deep.min() < 0 or deep.max() > 65535:
-            raise Refused("32-bit integer pixels outside 0..65535; save with 8 or 16 bits")
-        return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+        return Image.fromarray(((_sixteen_bits(image) + 128) // 257).astype(np.uint8))
     if mode in ("LA", "RGBA"):
         return image
     see_through = image.has_transparency_data
     if mode in ("1", "L"):
         return image.convert("LA" if see_through else "L")
     return image.convert("RGBA" if see_through else "RGB")
+
+
+def _sixteen_bits(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of 16 bits per gray pixel, int64 [H, W] in 0..65535."""
+    deep = np.asarray(image).astype(np.int64)
+    if deep.min() < 0 or deep.max() > 65535:
+        raise Refused("32-bit integer pixels outside 0..65535; save with 8 or 16 bits")
+    return deep
 
 
 def _channels(image: Image.Image, channels: int) -> Image.Image:
@@ -206,7 +302,7 @@ def _channels(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == _MODES[channels] else image.convert(_MODES[channels])
 
 
-def _resize(image: Image.Image, form: Form) -> Image.Image:
+def _resize(image: Image.Image, form: Form, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
     w, h = image.size
     target = (form.width, form.height)
     if (w, h) == target:
@@ -217,12 +313,14 @@ def _resize(image: Image.Image, form: Form) -> Image.Image:
         bw, bh = min(form.width / scale, w), min(form.height / scale, h)
         box = ((w - bw) / 2, (h - bh) / 2, (w + bw) / 2, (h + bh) / 2)
     if form.resize != "fit":
-        return image.resize(target, Image.Resampling.BICUBIC, box=box)
+        return image.resize(target, resample, box=box)
     scale = min(form.width / w, form.height / h)
     inner = (max(1, round(w * scale)), max(1, round(h * scale)))
     bands = len(image.getbands())
     clear = (255,) * (bands - 1) + (0,) if bands in (2, 4) else 255 if bands == 1 else (255,) * bands
+    if image.mode in ("I", "F"):
+        clear = 0 if image.mode == "I" else 1.0  # numbers from 0; windowed values up to 1
     canvas = Image.new(image.mode, target, clear)
-    small = image.resize(inner, Image.Resampling.BICUBIC)
+    small = image.resize(inner, resample)
     canvas.paste(small, ((form.width - inner[0]) // 2, (form.height - inner[1]) // 2))
     return canvas

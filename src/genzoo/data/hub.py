@@ -103,4 +103,5 @@ class Hub:
                 if len(labels) and labels.min() >= 0:  # -1 marks an unlabelled part
                     stock.class_names, stock.labels[split] = list(feature.names), labels
             elif column in ("caption", "text") and split not in stock.captions:
-                stock.captions[split] = [str(t) for t in table[column]]
+                several = [t if isinstance(t, list) else [t] for t in table[column]]
+                stock.captions[split] = ["\n".join(" ".join(str(t).split()) for t in ts) for ts in several]

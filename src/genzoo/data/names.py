@@ -8,6 +8,11 @@ EMBEDDED: dict[str, str] = {
 }
 """Sets inside the package."""
 
+DRAWN: dict[str, str] = {
+    "shapes": "2,200 drawings of coloured shapes, RGB 64x64, two captions each; the test part's captions are new combinations",
+}
+"""Sets drawn from their definition, images with captions."""
+
 STANDARD: dict[str, str] = {
     "mnist": "70,000 handwritten digits, gray 28x28, 10 classes",
     "fashion-mnist": "70,000 photographs of clothing, gray 28x28, 10 classes",
@@ -37,7 +42,7 @@ FORMS: dict[str, str] = {
     "FOLDER of shapes": "for voxels: .npy, .npz, .binvox, and meshes OBJ, STL, PLY, OFF (extra genzoo[voxels])",
     "FILE.png": "one image, as an exemplar",
     "hf:NAME": "a set of the Hugging Face hub, through the extra genzoo[hub]",
-    "DATA,DATA": "two of the above as the two sides of unpaired data",
+    "DATA,DATA": "two of the above as the two sides of pairs or of unpaired data",
 }
 """What else `data=` takes."""
 
@@ -48,4 +53,4 @@ def available() -> dict[str, str]:
     >>> "digits" in available()
     True
     """
-    return {**EMBEDDED, **STANDARD, **POINTS, **MOVING}
+    return {**EMBEDDED, **DRAWN, **STANDARD, **POINTS, **MOVING}

@@ -12,18 +12,23 @@ import numpy as np
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check
+from genzoo.core.words import vocabulary
 from genzoo.data import layout, points
 from genzoo.data.arrays import ArrayFile
 from genzoo.data.audio import open_audio
 from genzoo.data.build import build
 from genzoo.data.cache import Draft, cache_root, digest_of, entry
+from genzoo.data.captions import TABLES, Sentences, Table
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
+from genzoo.data.derive import Derived
 from genzoo.data.embedded import Embedded
 from genzoo.data.hub import Hub
 from genzoo.data.moving import Moving
-from genzoo.data.names import EMBEDDED, MOVING, POINTS, STANDARD, available
+from genzoo.data.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD, available
+from genzoo.data.pairs import TwoSides, check_sides, side_by_side
 from genzoo.data.settings import DataSettings
+from genzoo.data.shapes import Shapes
 from genzoo.data.standard import Standard
 from genzoo.data.stock import FilePictures, Source, Stock
 from genzoo.data.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
@@ -64,7 +69,12 @@ def open_data(
         raise UserError(f"frames=, stride= and hop= are for video; this system takes {kind} data")
     if settings.data in POINTS:
         return _toy(settings, kind, split, seed)
-    source = find(settings.data, kind, quiet=quiet)
+    check_sides(settings, kind)
+    source = find(settings.data, kind, quiet=quiet, sides=settings.sides)
+    if settings.captions is not None:
+        if not isinstance(source, Files):
+            raise UserError(f"captions= goes with a folder or an archive of images; {settings.data} is neither")
+        source.table = Table(settings.captions)
     try:
         if kind == "audio":
             if not isinstance(source, (Files, OneImage)):
@@ -92,10 +102,13 @@ class Files:
 
     Args:
         path: Where it is.
+        sides: Names of the folders of two domains.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, path.resolve().name or str(path)
+    def __init__(self, path: Path, sides: tuple[str, str] = ("A", "B")) -> None:
+        self.path, self.name, self.sides = path, path.resolve().name or str(path), sides
+        self.table: Table | None = None
+        """Captions from elsewhere."""
         self._tree: Tree | None = None
 
     def _open(self) -> Tree:
@@ -114,11 +127,17 @@ class Files:
 
     def identity(self) -> list[object]:
         """Names, sizes and times for a folder; size and time of an archive."""
-        return self._open().identity() if self.path.is_dir() else stamp(self.path)
+        if not self.path.is_dir():
+            own = stamp(self.path)
+        else:
+            tree = self._open()
+            told = any(n.rsplit("/", 1)[-1].lower() in TABLES for n in tree.names)
+            own = [*tree.identity(), *(["captions 2"] if told else [])]  # how tables of captions are read
+        return [*own, *stamp(self.table.path)] if self.table else own
 
     def stock(self, structure: str) -> Stock:
         """Read the structure from the names."""
-        return layout.arrange(self._open(), structure, str(self.path))
+        return layout.arrange(self._open(), structure, str(self.path), self.table, self.sides)
 
     def close(self) -> None:
         """Close the archive."""
@@ -160,41 +179,7 @@ class OneImage:
         """Nothing is held."""
 
 
-class TwoSides:
-    """Two sources as the sides of unpaired data.
-
-    Args:
-        a: Side A.
-        b: Side B.
-    """
-
-    def __init__(self, a: Source, b: Source) -> None:
-        self.sides = {"a": a, "b": b}
-        self.name = f"{a.name},{b.name}"
-
-    def identity(self) -> list[object]:
-        """Of both."""
-        return [s.identity() for s in self.sides.values()]
-
-    def stock(self, structure: str) -> Stock:
-        """The images of both; labels are not kept."""
-        assert structure == "unpaired"
-        stock = Stock({})
-        for side, source in self.sides.items():
-            one = source.stock("image")
-            stock.left += [(f"{source.name}/{n}", r) for n, r in one.left]
-            stock.notes += one.notes
-            for (_, split), pictures in one.pictures.items():
-                stock.pictures[side, split] = pictures
-        return stock
-
-    def close(self) -> None:
-        """Close both."""
-        for source in self.sides.values():
-            source.close()
-
-
-def find(text: str, kind: str, *, quiet: bool = False) -> Source:
+def find(text: str, kind: str, *, quiet: bool = False, sides: tuple[str, str] = ("A", "B")) -> Source:
     """The source that a person means.
 
     Raises:
@@ -203,9 +188,9 @@ def find(text: str, kind: str, *, quiet: bool = False) -> Source:
     path = Path(text).expanduser()
     if "," in text and not path.exists():
         a, b = (t.strip() for t in text.split(",", 1))
-        if kind != "unpaired":
+        if kind not in ("paired", "unpaired"):
             raise UserError(
-                f"data={text} names two sides, which only a system for unpaired data takes (this one takes {kind})"
+                f"data={text} names two sides, which only a system for pairs or for unpaired data takes (this one takes {kind})"
             )
         return TwoSides(find(a, "image", quiet=quiet), find(b, "image", quiet=quiet))
     if text.startswith("hf:"):
@@ -213,6 +198,8 @@ def find(text: str, kind: str, *, quiet: bool = False) -> Source:
     key = text.lower().replace("_", "-")
     if key in EMBEDDED:
         return Embedded(key)
+    if key in DRAWN:
+        return Shapes()
     if key in MOVING:
         digits = Embedded("digits") if key == "moving-digits" else Standard("mnist", cache_root(), quiet=quiet)
         return Moving(key, digits)
@@ -224,17 +211,17 @@ def find(text: str, kind: str, *, quiet: bool = False) -> Source:
         raise UserError(_missing(text, path))
     if not path.is_dir() and not path.is_file():
         raise UserError(f"data={text} is neither a file nor a folder")
-    return _file(path, kind)
+    return _file(path, kind, sides)
 
 
-def _file(path: Path, kind: str) -> Source:
+def _file(path: Path, kind: str, sides: tuple[str, str]) -> Source:
     try:
         if path.is_dir():
-            return Files(path)
+            return Files(path, sides)
         if path.suffix.lower() in (".npy", ".npz"):
             return ArrayFile(path, single=kind == "exemplar")
         if is_zip(path) or is_tar(path):
-            return Files(path)
+            return Files(path, sides)
     except OSError as error:
         raise UserError(f"data={path} cannot be read: {error.strerror}") from None
     return OneImage(path)
@@ -250,41 +237,70 @@ def _missing(text: str, path: Path) -> str:
 
 def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet: bool) -> Dataset:
     structure = _STRUCTURE.get(kind, "image")
-    if isinstance(source, TwoSides):
-        structure = "unpaired"
-    baked = {
+    derived = settings.derive if structure == "paired" else "none"
+    halves = settings.layout if structure == "paired" else "folders"
+    if derived != "none" or halves != "folders":
+        structure = "image"
+    baked: dict[str, Any] = {
         "size": settings.size,
         "channels": settings.channels,
         "resize": settings.resize,
         "binarize": settings.binarize if settings.binarize in ("threshold", "static") else "none",
     }
+    plain = DataSettings(settings.data)
+    told = {
+        "layout": halves,
+        "sides": settings.sides,
+        "label_maps": settings.label_maps,
+        "gray_window": settings.gray_window,
+        "bits": settings.bits,
+    }
+    baked |= {k: v for k, v in told.items() if v != getattr(plain, k)}
     key = digest_of([CODE, source.identity(), structure, baked])[:32]
 
     def make(draft: Draft) -> dict[str, Any]:
-        return build(source.stock(structure), settings, source.name, draft, quiet=quiet)
+        stock = source.stock(structure)
+        if halves != "folders":
+            stock = side_by_side(stock, halves)
+        return build(stock, settings, source.name, draft, quiet=quiet)
 
     info, arrays, folder = entry(key, make, quiet=quiet)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
-    dataset.paired = structure == "paired"
+    dataset.paired = kind == "paired"
+    dataset.instances = bool(info.get("instances"))
     _check_kind(kind, info, settings)
     for name, sections in info["sections"].items():
         rows, other = _rows(name, sections, settings, kind, split, dataset.notes)
         dataset.sizes[name] = {split: len(rows), "test" if split == "train" else "train": other}
         dataset.fields[name] = _take(arrays[name], rows)
+        if derived != "none":
+            dataset.fields = {"a": Derived(dataset.fields[name], derived), "b": dataset.fields[name]}
+            dataset.sizes = dict.fromkeys("ab", dataset.sizes[name])
+            continue
         if name == "image" and info["class_names"]:
             dataset.fields["label"] = np.array(_take(arrays["label"], rows))
             dataset.class_names = list(info["class_names"])
-        if name == "image" and info["captions"]:
-            dataset.captions = [info["captions"][i] for i in rows]
+        if name == "image" and any(info["captions"]):
+            training = _rows(name, sections, settings, kind, "train", [])[0]
+            _speak(dataset, info["captions"], rows, training)
     height, width = next(iter(dataset.fields.values())).shape[2:]
     if settings.crop and settings.crop > min(height, width):
         raise UserError(
             f"crop={settings.crop} is larger than the images ({height}x{width}); give at most {min(height, width)}"
         )
     used = [split, settings.limit, settings.holdout, settings.crop, settings.flip, settings.binarize]
+    used += [derived] if derived != "none" else []
     dataset.digest = digest_of([info["digest"], kind == "exemplar", used])
     return _said(dataset, split, quiet)
+
+
+def _speak(dataset: Dataset, captions: list[str], rows: range | np.ndarray, training: range | np.ndarray) -> None:
+    """Give a split its captions, numbered by the words of the training part, whichever part this is."""
+    dataset.texts = [captions[i].split("\n") if captions[i] else [] for i in rows]
+    dataset.captions = [t[0] if t else "" for t in dataset.texts]
+    dataset.words = vocabulary(line for i in training for line in captions[i].split("\n"))
+    dataset.sentences = Sentences.of(dataset.texts, dataset.words)
 
 
 def _voxels(source: Source, settings: DataSettings, split: str, quiet: bool) -> Dataset:

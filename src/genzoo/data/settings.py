@@ -13,7 +13,7 @@ class DataSettings:
     """Which data, and in what form it reaches a system.
 
     Args:
-        data: Name of a set (digits, garments, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral, moving-digits,
+        data: Name of a set (digits, garments, shapes, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral, moving-digits,
             moving-mnist), path of a folder (also its name below $GENZOO_DATA), archive, array file or image, or hf:NAME.
         size: Height and width in pixels (64 is 64x64; 48,64 is height 48, width 64); the images' own size where all
             share one of at most 256, else 64. For voxels the side of the cube: the resolution that meshes are brought to (32 when
@@ -23,9 +23,18 @@ class DataSettings:
         resize: How another shape is brought to size: cover scales and cuts the middle out, fit scales and pads with white,
             stretch ignores proportions.
         crop: Side of a square cut out at a random place for every batch (the middle one for evaluation).
+        layout: How pairs are stored: in folders A and B with equal names, or side by side in one image, A left (ab) or right (ba).
+        sides: Names of the folders that are sides A and B, below train/ and test/ where there are splits.
+        derive: Pairs from plain images, which become side B: A is their gray picture, their edges, the picture with its middle
+            masked, or a quarter of its resolution (low).
+        label_maps: Side A of pairs holds numbers of classes: one channel, palettes are not looked up, nothing is interpolated.
+        gray_window: Gray values of the files that become black and white, such as 0,4095; what lies outside is cut off.
+        bits: 16 keeps 16 bits per gray pixel; for translation of gray images.
         flip: Mirror each image left-right with probability one half.
         binarize: Pixels to black and white: at the threshold 127.5, once at random by their gray level (static), or at
             random anew for every batch (dynamic).
+        captions: Table of captions (CSV with columns file,caption) for the images of a folder or archive; captions.csv or
+            metadata.csv among them when not given.
         seconds: Length of the windows that sounds are cut into; 1 when not given.
         frames: Frames of a clip that videos are cut into; 16 when not given.
         stride: Of a video, take every frame (1), every second one (2) ...
@@ -40,8 +49,15 @@ class DataSettings:
     channels: Annotated[int, Field(ge=1, le=4)] | None = None
     resize: Literal["cover", "fit", "stretch"] = "cover"
     crop: Side | None = None
+    layout: Literal["folders", "ab", "ba"] = "folders"
+    sides: tuple[str, str] = ("A", "B")
+    derive: Literal["none", "gray", "edges", "masked", "low"] = "none"
+    label_maps: bool = False
+    gray_window: tuple[float, float] | None = None
+    bits: Literal[8, 16] = 8
     flip: bool = False
     binarize: Literal["none", "threshold", "static", "dynamic"] = "none"
+    captions: str | None = None
     seconds: Annotated[float, Field(gt=0, le=600)] | None = None
     frames: Annotated[int, Field(ge=2, le=1024)] | None = None
     stride: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -41,10 +41,11 @@ class FilePictures:
     Args:
         tree: Where they are.
         names: Their names in it.
+        half: left or right: of two pictures side by side in each file, this one.
     """
 
-    def __init__(self, tree: Opens, names: Sequence[str]) -> None:
-        self.tree, self.names = tree, names
+    def __init__(self, tree: Opens, names: Sequence[str], half: str = "") -> None:
+        self.tree, self.names, self.half = tree, names, half
 
     def probe(self, pool: Executor) -> list[Shape | Refused]:
         """Read every header."""
@@ -53,7 +54,8 @@ class FilePictures:
     def _probe(self, name: str) -> Shape | Refused:
         try:
             with self.tree.open(name) as file:
-                return decode.probe(file)
+                height, width, channels = decode.probe(file)
+                return height, width // 2 if self.half else width, channels
         except Refused as reason:
             return reason
 
@@ -63,7 +65,7 @@ class FilePictures:
         def one(i: int) -> np.ndarray | Refused:
             try:
                 with self.tree.open(self.names[i]) as file:
-                    return decode.pixels(file, form)
+                    return decode.pixels(file, form, self.half)
             except Refused as reason:
                 return reason
 
@@ -106,9 +108,9 @@ class Stock:
     """All that a source has.
 
     Args:
-        pictures: By field ("image", "a", "b") and split ("train", "test", or "" where there is one part).
+        pictures: By field ("image", "a", "b", "instance") and split ("train", "test", or "" where there is one part).
         labels: Class of every image by split, where there are classes.
-        captions: Text of every image by split, where there are texts.
+        captions: Text of every image by split, where there are texts; several captions of one image stand on lines of their own.
         class_names: Names of the classes.
         left: Names of what was refused so far, with reasons.
         notes: What was chosen.

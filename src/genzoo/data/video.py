@@ -14,7 +14,7 @@ import numpy as np
 
 from genzoo.core.errors import UserError
 from genzoo.data import arrays, layout
-from genzoo.data.build import ORDER_SEED, _bar, _form
+from genzoo.data.build import ORDER_SEED, bar, common_form
 from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.clips import ArrayClip, Clip, ClipTree, FileClip
 from genzoo.data.dataset import Dataset
@@ -152,12 +152,12 @@ def _build(
                     left.append((clip.name, str(reason)))
     if not shapes:
         raise UserError(no_images(name, left, what="clip"))
-    form = _form(shapes, settings, notes)
+    form = common_form(shapes, settings, notes)
     rows = {"video": draft.rows("video", (form.channels, frames, form.height, form.width), np.uint8)}
     rows |= {key: draft.rows(key, (), np.int64) for key in ("file", "start", *(("label",) if stock.labels else ()))}
     sections: dict[str, int] = {}
     number = unused = 0
-    with _bar(len(shapes), f"reading {name}", quiet, "clips") as advance, quiet_decoding():
+    with bar(len(shapes), f"reading {name}", quiet, "clips") as advance, quiet_decoding():
         for split in sorted(parts, key=("train", "test", "").index):
             order = np.random.default_rng([ORDER_SEED, 2, len(usable[split])]).permutation(len(usable[split]))
             sections[split] = 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from genzoo.core.errors import UserError
 from genzoo.data import arrays, layout, solids
-from genzoo.data.build import ORDER_SEED, _bar
+from genzoo.data.build import ORDER_SEED, bar
 from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.decode import Refused
 from genzoo.data.layout import no_images, printable
@@ -62,7 +62,7 @@ def _shapes(source: Any, side: int | None, *, quiet: bool) -> tuple[dict[str, Na
         stock = layout.arrange(tree, "voxels", str(source.path))
     parts: dict[str, Named] = {}
     files = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
-    with _bar(sum(len(p.names) for p in files.values()), f"reading {source.name}", quiet, "shapes") as advance:
+    with bar(sum(len(p.names) for p in files.values()), f"reading {source.name}", quiet, "shapes") as advance:
         for split, pictures in files.items():
             parts[split] = []
             for i, name in enumerate(pictures.names):

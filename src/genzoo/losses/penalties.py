@@ -7,6 +7,7 @@ one example" meaningless.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -50,3 +51,14 @@ def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
 def r1_penalty(critic: Critic, real: Tensor, gamma: float = 1.0) -> Tensor:
     """Return γ/2 · E ‖∇D(x)‖₂² on real examples (R1, arXiv:1801.04406)."""
     return 0.5 * gamma * input_gradient(critic, real).square().sum(1).mean()
+
+
+def path_lengths(images: Tensor, w: Tensor) -> Tensor:
+    """Return ‖Jᵀy‖₂ for each example, [B], differentiable in the generator's parameters (StyleGAN2, arXiv:1912.04958, equation 4).
+
+    J is the Jacobian of `images` [B, C, H, W] by the styles `w` [B, L, D] that they were made of, y ~ N(0, 1/(H·W)) of an image's shape;
+    the norm is over D, its square averaged over the L layers.
+    """
+    y = torch.randn_like(images) / math.sqrt(images.shape[-2] * images.shape[-1])
+    (gradient,) = torch.autograd.grad((images * y).sum(), w, create_graph=True)
+    return gradient.float().square().sum(2).mean(1).sqrt()

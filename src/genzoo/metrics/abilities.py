@@ -158,14 +158,15 @@ def paths(c: Comparison) -> list[Record]:
         fa, fb = (net.features((v + 1) * 127.5) for v in (x, y))  # not rounded: the steps are tiny
         return (fa.double() - fb.double()).square().sum(1)
 
-    n = min(c.n, PATHS)
+    n, curved = min(c.n, PATHS), system.latent_path == "spherical"
+    route, ways = ("slerp", "great circles") if curved else ("lerp", "straight lines")
     was_training = system.training
     system.eval()
     try:
         got = path_length(
             system.decode,  # type: ignore[arg-type]
             lambda k, g: system.latent(k, generator=g),  # type: ignore[operator]
-            distance, n=n, epsilon=STEP, seed=c.seed,
+            distance, n=n, path=route, epsilon=STEP, seed=c.seed,
         )  # fmt: skip
     finally:
         system.train(was_training)
@@ -177,7 +178,7 @@ def paths(c: Comparison) -> list[Record]:
     return [
         Record(
             measure="PPL (LPIPS)" if learned is not None else f"PPL on {net.name}", value=got["value"], se=got["se"], better="lower", n=n,
-            protocol=f"perceptual path length: mean of d / ε² over {n:,} steps of ε = {STEP} on great circles between latents, d the {what}, "
+            protocol=f"perceptual path length: mean of d / ε² over {n:,} steps of ε = {STEP} on {ways} between latents, d the {what}, "
             f"values outside the 1 and 99 per cent quantiles left out; seed {c.seed}",
             extractor=net.name, digest=net.digest, resize="none" if learned is not None else net.resize, seed=c.seed,
             seconds=round(time.time() - start, 1), more={"epsilon": STEP},

@@ -316,13 +316,14 @@ def _on(name: str, net: Extractor) -> str:
 
 def table() -> dict[str, Measure]:
     """All measures by name, in the order in which they are taken."""
-    from genzoo.metrics import abilities, moving
+    from genzoo.metrics import abilities, moving, pairs, retrieval
 
     return {
         m.name: m
         for m in (
             *abilities.MEASURES,
             *moving.MEASURES,
+            *pairs.MEASURES,
             Measure("frechet", "Fréchet distance of features: FLD or FID", frechet),
             Measure("kid", "kernel distance of features, unbiased", kernel),
             Measure("prdc", "precision, recall, density, coverage", neighbourhoods),
@@ -340,6 +341,15 @@ def table() -> dict[str, Measure]:
                 train=True,
             ),
             Measure("diversity", "MS-SSIM between samples", diversity, features=False),
+            Measure(
+                "retrieval",
+                "is an image's own sentence found among a hundred?",
+                retrieval.take,
+                needs=("samples", "prompted"),
+                features=False,
+                train=True,
+                default=False,
+            ),
             Measure("swd", "sliced Wasserstein distance of image pyramids", pyramid, features=False, default=False),
         )
     }

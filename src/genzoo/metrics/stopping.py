@@ -1,4 +1,4 @@
-"""When to stop, in words: a plateau with its interval, a loss of variety, a discriminator that has won.
+"""When to stop, in words: a plateau with its interval, and what goes wrong: loss of variety, copies, oscillation, a discriminator that has won.
 
 It reads a history of measurements and the lines of a log, and knows names of numbers only. By convention a training step with a
 discriminator logs `d_loss`, its loss, and where they mean something `d_real` and `d_fake`, its mean outputs (larger is "real").
@@ -6,6 +6,7 @@ discriminator logs `d_loss`, its loss, and where they mean something `d_real` an
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,10 +16,19 @@ BACK = 3
 LOST = 0.5
 """Recall, coverage or variety below this share of what it was is a collapse."""
 WON = 0.1
-"""A discriminator's loss below this share of its greatest value."""
+"""A discriminator's loss below this share of its greatest value, or of `UNDECIDED` where that is less."""
+UNDECIDED = 2.0
+"""What no classic loss exceeds where D cannot tell (hinge: 2, logistic: 2 ln 2, squares: 1/4): more is a game that has blown up."""
 LINES = 5
 """Log lines that "now" is the mean of."""
 VARIETY = ("recall", "coverage", "variety")
+
+ALIKE = 0.1
+"""A variety below this share of that of real images is nearly one and the same sample, over and over."""
+COPIES = 25.0
+"""Per cent of samples that are no copies (AuthPct): half of what fresh data have at least, for whom either distance is as often the larger."""
+SWINGS, WINDOW, SWING = 3, 8, 0.25
+"""So many turns within so many measurements are an oscillation, each by more than its interval and than this share of the value."""
 
 Point = tuple[int, float, float | None]
 
@@ -35,8 +45,14 @@ def advice(history: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]
     lead = lead or next((k for h in history for k, v in h["values"].items() if v.get("better")), "")
     if lead:
         found.append(trend(lead, points(history, lead), _better(history, lead)))
-    found += [c for name in VARIETY if (c := collapse(name, points(history, name)))]
-    return found + [w for w in [winning(log)] if w]
+        found.append(oscillation(lead, points(history, lead)))
+    found += [collapse(name, points(history, name)) for name in VARIETY]
+    found += [
+        sameness(points(history, "variety")),
+        copying(points(history, "AuthPct"), points(history, "variety")),
+        winning(log),
+    ]
+    return [sentence for sentence in found if sentence]
 
 
 def points(history: Sequence[Mapping[str, Any]], name: str) -> list[Point]:
@@ -82,12 +98,55 @@ def collapse(name: str, found: Sequence[Point]) -> str:
     )
 
 
+def sameness(found: Sequence[Point]) -> str:
+    """Say so where samples have next to no variety although training has gone on for a while."""
+    if len(found) <= BACK or any(value >= ALIKE for _, value, _ in found[-2:]):
+        return ""
+    step, value, _ = found[-1]
+    return (
+        f"Samples are nearly all alike: their variety is {value:.2g} of that of real images (step {step:,}). If it does not rise soon, start anew "
+        "with a lower learning rate, a penalty (penalty=r1) or another objective."
+    )
+
+
+def oscillation(name: str, found: Sequence[Point]) -> str:
+    """Say so where a measure goes up and down by more than chance and a quarter of itself, again and again."""
+    recent = list(found[-WINDOW:])
+    moves = []
+    for (_, a, a_se), (_, b, b_se) in itertools.pairwise(recent):
+        interval = 0.0 if a_se is None or b_se is None else 1.96 * math.hypot(a_se, b_se)
+        if abs(b - a) > max(interval, SWING * min(abs(a), abs(b))):
+            moves.append(b - a)
+    turns = sum(a * b < 0 for a, b in itertools.pairwise(moves))
+    if turns < SWINGS:
+        return ""
+    low, high = (f(p[1] for p in recent) for f in (min, max))
+    return (
+        f"Oscillation: {name} has turned {turns} times over the last {len(recent)} measurements, between {low:.4g} and {high:.4g}: the players chase "
+        "each other. Try a lower learning rate, averaged weights (ema=0.999), instance_noise=0.1 or penalty=r1; the best weights are kept."
+    )
+
+
+def copying(found: Sequence[Point], variety: Sequence[Point] = ()) -> str:
+    """Say so where hardly a sample is not suspiciously near to a training example.
+
+    Samples that are all alike stand near one example or another by chance: where `variety` says that they are, nothing is said here.
+    """
+    if not found or found[-1][1] >= COPIES or (variety and variety[-1][1] < ALIKE):
+        return ""
+    step, value, _ = found[-1]
+    return (
+        f"Memorisation: only {value:.2g} % of samples are no copies of training images (AuthPct, step {step:,}; held-out images have 50 % and more). "
+        "There is too little data for this many steps: stop earlier, or try more data, augment and flip=true."
+    )
+
+
 def winning(log: Sequence[Mapping[str, Any]]) -> str:
     """Say so where the loss of a discriminator has all but vanished, so that the generator learns nothing from it."""
     losses = [line["d_loss"] for line in log if line.get("d_loss") is not None]
     if len(losses) < 3 * LINES or min(losses) < 0:  # a Wasserstein critic's loss is negative and says no such thing
         return ""
-    now, top = sum(losses[-LINES:]) / LINES, max(losses)
+    now, top = sum(losses[-LINES:]) / LINES, min(max(losses), UNDECIDED)
     if top <= 0 or now >= WON * top:
         return ""
     outputs = [
@@ -95,12 +154,15 @@ def winning(log: Sequence[Mapping[str, Any]]) -> str:
         for key in ("d_real", "d_fake")
         if (values := [line[key] for line in log[-LINES:] if line.get(key) is not None])
     ]
+    if len(outputs) == 2 and outputs[0] <= outputs[1]:
+        return ""  # it does not even rank real images above generated ones
+    of = "its greatest value" if max(losses) <= UNDECIDED else f"{UNDECIDED:g}"
     told = (
         f" (its outputs are {outputs[0]:.3g} on real and {outputs[1]:.3g} on generated images)"
         if len(outputs) == 2
         else ""
     )
     return (
-        f"The discriminator wins: d_loss is {now:.2g}, {100 * now / top:.0f} % of its greatest value{told}. The generator gets little to learn "
+        f"The discriminator wins: d_loss is {now:.2g}, {100 * now / top:.0f} % of {of}{told}. The generator gets little to learn "
         "from: try a penalty, augmentation, or a lower learning rate of the discriminator."
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from genzoo.nn.upfirdn import conv_down, conv_up
 
 
 class EqualConv2d(nn.Module):
@@ -18,17 +21,26 @@ class EqualConv2d(nn.Module):
         kernel: Side of the filters.
         padding: Border of zeros.
         gain: √2 before a rectifier, 1 at an output.
+        resample: Double or halve height and width with the filter [1, 3, 3, 1] (arXiv:1812.04948); padding is not read then.
+        bias: Add a bias.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, padding: int = 0, gain: float = math.sqrt(2)) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, padding: int = 0, gain: float = math.sqrt(2), *,
+        resample: Literal["none", "up", "down"] = "none", bias: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.scale, self.padding = gain / math.sqrt(inputs * kernel * kernel), padding
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale, self.padding, self.resample = gain / math.sqrt(inputs * kernel * kernel), padding, resample
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H', W']."""
-        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+        weight = self.weight * self.scale
+        if self.resample == "none":
+            return F.conv2d(x, weight, self.bias, padding=self.padding)
+        x = (conv_up if self.resample == "up" else conv_down)(x, weight)
+        return x if self.bias is None else x + self.bias.to(x.dtype).view(1, -1, 1, 1)
 
 
 class EqualLinear(nn.Module):
@@ -38,17 +50,21 @@ class EqualLinear(nn.Module):
         inputs: Input size.
         outputs: Output size.
         gain: √2 before a rectifier, 1 at an output.
+        rate: Factor on the layer's learning rate: weights start at N(0, 1/rate²) and are scaled by `rate` at use.
+        bias: What the bias starts from.
     """
 
-    def __init__(self, inputs: int, outputs: int, gain: float = math.sqrt(2)) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, gain: float = math.sqrt(2), *, rate: float = 1.0, bias: float = 0.0
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.scale = gain / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+        self.scale, self.rate = gain / math.sqrt(inputs) * rate, rate
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs] to [B, outputs]."""
-        return F.linear(x, self.weight * self.scale, self.bias)
+        return F.linear(x, self.weight * self.scale, self.bias * self.rate if self.rate != 1 else self.bias)
 
 
 def pixel_norm(x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +11,9 @@ from torch import Tensor, nn
 class ImagePool(nn.Module):
     """A pool of past images: what it answers is either the newest image or an old one that the newest replaces.
 
-    Content and count are buffers of fixed shape, so the pool is saved, moved and resumed with the model. Randomness
-    comes from torch's default RNG on the CPU, and nothing is read back from the device.
+    Content and count are buffers of fixed shape, so that the pool is moved with the model, and saved and resumed with the
+    training; they are not persistent, because a trained model is used without its past. Randomness comes from torch's
+    default RNG on the CPU, and nothing is read back from the device.
 
     Args:
         size: Number of images kept; 0 gives back what comes in.
@@ -23,8 +26,14 @@ class ImagePool(nn.Module):
     def __init__(self, size: int, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.size = size
-        self.register_buffer("images", torch.zeros(size, *shape))
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("images", torch.zeros(size, *shape), persistent=False)
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Models that were written when pools were part of them still load."""
+        for name in ("images", "count"):
+            state_dict.pop(prefix + name, None)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
     def forward(self, new: Tensor) -> Tensor:

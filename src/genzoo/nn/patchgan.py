@@ -10,11 +10,13 @@ from genzoo.nn.init import normal_init
 
 
 def receptive_field(layers: int) -> int:
-    """Side of the patch that one logit sees: 16, 34, 70, 142 pixels for 1, 2, 3, 4 layers.
+    """Side of the patch that one logit sees: 1, 16, 34, 70, 142 pixels for 0, 1, 2, 3, 4 layers.
 
-    >>> [receptive_field(n) for n in (1, 2, 3)]
-    [16, 34, 70]
+    >>> [receptive_field(n) for n in (0, 1, 2, 3)]
+    [1, 16, 34, 70]
     """
+    if layers == 0:
+        return 1
     side = 4 + 3  # the last two convolutions have stride 1
     for _ in range(layers):
         side = 2 * side + 2
@@ -23,16 +25,18 @@ def receptive_field(layers: int) -> int:
 
 def smallest_side(layers: int) -> int:
     """Smallest image side for which a logit (and a norm with more than one value) is left."""
-    return 3 * 2**layers
+    return 3 * 2**layers if layers else 2
 
 
 class PatchGAN(nn.Module):
     """C64-C128-…: `layers` convolutions of stride 2, one of stride 1, and one to a map of logits [B, 1, h, w].
 
+    Without layers it is the PixelGAN of the paper's appendix 6.1.2: the same with kernels of one pixel, which judges colours alone.
+
     Args:
         channels: Channels of the input; for a conditional discriminator those of condition and image together.
         width: Channels of the first convolution; they double up to 8 times this.
-        layers: Convolutions of stride 2; 3 gives the 70 x 70 patch.
+        layers: Convolutions of stride 2; 3 gives the 70 x 70 patch, 0 single pixels.
         norm: Makes the norm from a channel count; None for no norm. The first convolution never has one.
     """
 
@@ -44,18 +48,29 @@ class PatchGAN(nn.Module):
         norm: Callable[[int], nn.Module] | None = nn.InstanceNorm2d,
     ) -> None:
         super().__init__()
-        parts: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+        size, pad = (4, 1) if layers else (1, 0)
+        first = nn.Conv2d(channels, width, size, 2 if layers else 1, pad)
+        parts: list[nn.Module] = [first, nn.LeakyReLU(0.2, inplace=True)]
         c = width
-        for i in range(1, layers + 1):
+        for i in range(1, max(layers, 1) + 1):
             out = width * min(2**i, 8)
             stride = 2 if i < layers else 1
-            parts += [nn.Conv2d(c, out, 4, stride, 1, bias=norm is None)]
+            parts += [nn.Conv2d(c, out, size, stride, pad, bias=norm is None)]
             parts += [norm(out)] if norm else []
             parts += [nn.LeakyReLU(0.2, inplace=True)]
             c = out
-        self.net = nn.Sequential(*parts, nn.Conv2d(c, 1, 4, 1, 1))
+        self.net = nn.Sequential(*parts, nn.Conv2d(c, 1, size, 1, pad))
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, one for each patch."""
         return self.net(x).float()  # losses are never half precision
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Return the maps after every activation and, last, the logits: what feature matching compares."""
+        maps = []
+        for part in self.net:
+            x = part(x)
+            if isinstance(part, nn.LeakyReLU):
+                maps.append(x)
+        return [*maps, x.float()]

@@ -37,16 +37,17 @@ class ResidualBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """c7s1-w, d2w, d4w, R4w x blocks, u2w, uw, c7s1-out, tanh; height and width must be multiples of 4, from 8 on.
+    """c7s1-w, d2w, d4w, R4w x blocks, u2w, uw, c7s1-out, tanh; height and width must be multiples of 2^halvings.
 
     Args:
         channels: Channels of the input.
         out: Channels of the output.
         width: Channels of the first layer.
-        blocks: Residual blocks at a quarter of the size.
+        blocks: Residual blocks at the smallest size, a quarter with two halvings; there the sides are 2 or more.
+        halvings: How often height and width are halved.
     """
 
-    def __init__(self, channels: int, out: int, width: int = 64, blocks: int = 9) -> None:
+    def __init__(self, channels: int, out: int, width: int = 64, blocks: int = 9, halvings: int = 2) -> None:
         super().__init__()
         parts: list[nn.Module] = [
             nn.ReflectionPad2d(3),
@@ -54,10 +55,10 @@ class ResnetGenerator(nn.Module):
             _norm(width),
             nn.ReLU(True),
         ]
-        for c in (width, 2 * width):
+        for c in (width * 2**i for i in range(halvings)):
             parts += [nn.Conv2d(c, 2 * c, 3, 2, 1, bias=False), _norm(2 * c), nn.ReLU(True)]
-        parts += [ResidualBlock(4 * width) for _ in range(blocks)]
-        for c in (4 * width, 2 * width):
+        parts += [ResidualBlock(width * 2**halvings) for _ in range(blocks)]
+        for c in (width * 2**i for i in range(halvings, 0, -1)):
             parts += [
                 nn.ConvTranspose2d(c, c // 2, 3, 2, 1, output_padding=1, bias=False),
                 _norm(c // 2),
@@ -69,3 +70,7 @@ class ResnetGenerator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return an image of the same height and width in [-1, 1]."""
         return torch.tanh(self.net(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the last map before the colours, [B, width, H, W]."""
+        return self.net[:-2](x)

@@ -38,7 +38,6 @@ def study(
     *,
     out: str | Path | None = None,
     limit: int | None = None,
-    report: bool = True,
     quiet: bool = False,
 ) -> Study:
     """Work on a study until nothing is left to do, and write its page.
@@ -50,7 +49,6 @@ def study(
         file: The study's TOML file, or the folder of a study that was begun.
         out: Folder; studies/NAME when not given.
         limit: Trials that this worker finishes at most.
-        report: Write table.csv, trials.csv and index.html at the end.
         quiet: Show no progress.
 
     Raises:
@@ -62,6 +60,6 @@ def study(
         work(path, plan, limit=limit, quiet=quiet)
     finally:
         rows = finished_rows(path, plan)
-        if report and any(row["state"] == "complete" for row in rows):
+        if any(row["state"] == "complete" for row in rows):
             write_report(path, plan, rows)
     return Study(path, plan, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import tomllib
 import warnings
@@ -25,6 +26,8 @@ WORDS = {
     "NLL": "nll", "bits/dim": "nll", "reconstruction PSNR": "reconstruction",
 }  # fmt: skip
 """Values by name -> the word that `genzoo evaluate measures=` takes them by."""
+NETWORKS = {"FID": "inception"}
+"""Values by name -> the feature network without which they have another name; the one that suits the data for all others."""
 LOWER, HIGHER = (
     ("FLD", "FID", "KID", "NLL", "bits/dim"),
     ("reconstruction PSNR", "precision", "recall", "density", "coverage"),
@@ -70,10 +73,12 @@ class Plan:
         draws: Draws from the ranges of `search` for each system and data set; 1 without a search.
         sampler: How settings are drawn: independently at random, or quasi-random (Sobol).
         measure: Name of the measure that is compared, as `genzoo evaluate` names it.
+        also: Further measures that are taken of every trial and told beside it.
         better: Whether lower or higher values of it are better; known for the usual ones.
         samples: Samples (or test examples) that a measure takes.
         settings: Keys of every training: steps, batch, lr ...
-        settings_for: System -> keys that hold for it alone; they win.
+        settings_on: Data set -> keys that hold on it alone; they win over those of every training.
+        settings_for: System -> keys that hold for it alone; they win over both.
         search: Key -> range: {low, high, log, step} or {choices}; used by the systems that have the key.
         search_for: System -> ranges that hold for it alone; they win.
         draw_seed: Seed of the draws.
@@ -86,9 +91,11 @@ class Plan:
     draws: Annotated[int, Field(ge=1, le=10_000)] = 1
     sampler: Literal["random", "sobol"] = "random"
     measure: str = "FLD"
+    also: tuple[str, ...] = ()
     better: Literal["lower", "higher"] | None = None
     samples: Annotated[int, Field(ge=2)] = 1000
     settings: dict[str, Any] = field(default_factory=dict)
+    settings_on: dict[str, dict[str, Any]] = field(default_factory=dict)
     settings_for: dict[str, dict[str, Any]] = field(default_factory=dict)
     search: dict[str, dict[str, Any]] = field(default_factory=dict)
     search_for: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -98,11 +105,6 @@ class Plan:
     def direction(self) -> str:
         """Lower or higher."""
         return self.better or ("higher" if self.measure in HIGHER else "lower")
-
-    @property
-    def words(self) -> str | None:
-        """What `genzoo evaluate` is asked for to have the measure; everything where that is not known."""
-        return WORDS.get(self.measure)
 
     @property
     def seed_list(self) -> tuple[int, ...]:
@@ -121,13 +123,17 @@ class Plan:
         chosen = {k: v for k, v in self.search.items() if k in has} | self.search_for.get(system, {})
         return {k: _distribution(k, v) for k, v in chosen.items()}
 
+    def fixed(self, system: str, data: str) -> dict[str, Any]:
+        """Keys of every training of a system on a data set that are not searched."""
+        return {**self.settings, **self.settings_on.get(data, {}), **self.settings_for.get(system, {})}
+
     def trials(self) -> list[Trial]:
         """All runs, in order; the same list in every process."""
         found: list[Trial] = []
         for system in self.systems:
-            fixed = {**self.settings, **self.settings_for.get(system, {})}
             ranges = self.ranges(system)
             for data in self.data:
+                fixed = self.fixed(system, data)
                 for draw, drawn in enumerate(self._draw(f"{system} {data}", ranges)):
                     found += [
                         Trial(len(found) + i, system, data, draw, seed, {**fixed, **drawn})
@@ -217,21 +223,23 @@ def _check(plan: Plan, source: Path) -> None:
             raise UserError(f"{source}: {name} is empty or has something twice")
     if plan.better is None and plan.measure not in (*LOWER, *HIGHER):
         raise UserError(f'{source}: say better = "lower" or "higher" for measure = "{plan.measure}"')
-    for table in (plan.settings_for, plan.search_for):
-        for system in table:
-            if system not in plan.systems:
-                raise UserError(
-                    f"{source}: settings for '{system}', which is not in systems{nearest(system, plan.systems)}"
-                )
-    for system in plan.systems:
-        fixed = {**plan.settings, **plan.settings_for.get(system, {})}
+    for table, kind, known in (
+        (plan.settings_for, "systems", plan.systems),
+        (plan.search_for, "systems", plan.systems),
+        (plan.settings_on, "data", plan.data),
+    ):
+        for name in table:
+            if name not in known:
+                raise UserError(f"{source}: settings for '{name}', which is not in {kind}{nearest(name, known)}")
+    for system, data in itertools.product(plan.systems, plan.data):
+        fixed = plan.fixed(system, data)
         for key in (*fixed, *plan.ranges(system)):
             if key in RESERVED:
                 raise UserError(f"{source}: '{key}' is the study's to set; leave it out of the settings")
-        sort_keys(system, {"data": plan.data[0], **fixed})
+        sort_keys(system, {"data": data, **fixed})
         for key, range_ in plan.ranges(system).items():
             for value in range_.choices if hasattr(range_, "choices") else (range_.low, range_.high):
-                sort_keys(system, {"data": plan.data[0], key: value})
+                sort_keys(system, {"data": data, key: value})
     for key in plan.search:
         if not any(key in plan.ranges(system) for system in plan.systems):
             raise UserError(f"{source}: no system of the study has the searched setting '{key}'")

@@ -9,6 +9,7 @@ import io
 import json
 import shutil
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,13 @@ from genzoo.studies.plan import Plan
 from genzoo.training.meters import read_log
 from genzoo.use.figures import new_figure, save_figure
 
-COLUMNS = (
-    "system", "data", "trials", "failed", "draws", "seeds", "best", "mean of best draw", "sd over its seeds", "median", "worst",
-    "settings of best draw", "steps",
-)  # fmt: skip
-
 
 def write_report(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> None:
     """Write table.csv, trials.csv, the drawings and index.html, each whole; two workers take turns."""
     with open(path / ".making", "a", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         table = summary(plan, rows)
-        write_atomic(path / "table.csv", _csv(COLUMNS, table))
+        write_atomic(path / "table.csv", _csv(tuple(table[0]), table))
         write_atomic(path / "trials.csv", _csv(tuple(rows[0]), [_flat(row) for row in rows]))
         drawings = [save_figure(figure, path / f"{name}.png") for name, figure in _drawings(path, plan, rows)]
         write_atomic(path / "index.html", _page(path, plan, rows, table, drawings).encode())
@@ -70,6 +66,10 @@ def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "worst": other(values) if values else None,
                     "settings of best draw": json.dumps(searched) if searched else "",
                     "steps": max((r["steps"] or 0 for r in own), default=0),
+                    **{
+                        f"{name} of best draw": _mean(r["also"].get(name) for r in own if r["draw"] == best)
+                        for name in plan.also
+                    },
                 }
             )
     return found
@@ -110,28 +110,33 @@ def _drawings(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[tuple[
                     axis.plot(budgets, curve[:, 0], label=system)
                     axis.fill_between(budgets, curve[:, 0] - curve[:, 1], curve[:, 0] + curve[:, 1], alpha=0.2)
             axis.set(title=f"{data}: best of so many draws", xlabel="draws of the settings", ylabel=plan.measure)
-            axis.legend(fontsize=7)
+            if axis.lines:
+                axis.legend(fontsize=7)
         found.append(("budget", figure))
     curves = {r["run"]: _measured(path / r["run"], plan.measure) for r in rows}
     if any(curves.values()):
         figure, axes = new_figure(2, len(plan.data))
         for pair, data in zip(np.atleast_2d(axes), plan.data, strict=True):
-            for system in plan.systems:
-                for r in (r for r in rows if (r["system"], r["data"]) == (system, data)):
-                    lines = curves[r["run"]]
-                    if lines:
-                        batch = (r["images"] or 0) / max(r["steps"] or 1, 1)
-                        colour = f"C{plan.systems.index(system)}"
-                        label = system if r["draw"] == 0 and r["seed"] == plan.seed_list[0] else None
-                        pair[0].plot(
-                            [step * batch for step, _, _ in lines], [v for _, _, v in lines], color=colour, label=label
-                        )
-                        pair[1].plot([s for _, s, _ in lines], [v for _, _, v in lines], color=colour)
+            for i, system in enumerate(plan.systems):
+                own = [r for r in rows if (r["system"], r["data"]) == (system, data) and curves[r["run"]]]
+                for k, r in enumerate(own):
+                    steps, seconds, values = zip(*curves[r["run"]], strict=True)
+                    batch = r["images"] / r["steps"]
+                    label = None if k else system
+                    pair[0].plot([step * batch for step in steps], values, color=f"C{i}", label=label)
+                    pair[1].plot(seconds, values, color=f"C{i}")
             pair[0].set(title=data, xlabel="examples seen", ylabel=plan.measure)
             pair[1].set(title=data, xlabel="seconds", ylabel=plan.measure)
-            pair[0].legend(fontsize=7)
+            if pair[0].lines:
+                pair[0].legend(fontsize=7)
         found.append(("curves", figure))
     return found
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean, or None where a value is missing or there is none."""
+    found = list(values)
+    return statistics.fmean(v for v in found if v is not None) if found and None not in found else None
 
 
 def _measured(run: Path, measure: str) -> list[tuple[int, float, float]]:
@@ -149,8 +154,9 @@ def _page(path: Path, plan: Plan, rows: list[dict[str, Any]], table: list[dict[s
         f"<h1>{html.escape(plan.name)}</h1>",
         f"<p>{html.escape(plan.measure)}, {plan.direction} is better; {finished} of {len(rows)} trials finished; {plan.samples:,} samples; "
         "settings in <a href='study.toml'>study.toml</a>, numbers in <a href='table.csv'>table.csv</a> and <a href='trials.csv'>trials.csv</a>. "
-        f"Protocol: {html.escape(_protocol(path, plan, rows))}</p>",
-        "<table>" + cells("th", COLUMNS) + "".join(cells("td", r.values()) for r in ranked) + "</table>",
+        "Protocol:</p>",
+        "<ul>" + "".join(f"<li>{html.escape(p)}</li>" for p in _protocols(path, plan, rows)) + "</ul>",
+        "<table>" + cells("th", table[0]) + "".join(cells("td", r.values()) for r in ranked) + "</table>",
         *(f"<p><img src='{d.name}' alt='{d.stem}'></p>" for d in drawings),
         "<h2>Samples of the best run of each</h2>",
     ]
@@ -190,12 +196,14 @@ def _picture(path: Path, row: dict[str, Any]) -> str:
     return name
 
 
-def _protocol(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> str:
+def _protocols(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[str]:
+    """How each measure was taken on each data set, once."""
+    found: dict[str, None] = {}
     for row in rows:
         if row["state"] == "complete":
-            kept = json.loads((path / row["run"] / "trial.json").read_text(encoding="utf-8"))
-            return kept["measures"][plan.measure]["protocol"]
-    return "nothing is measured yet"
+            kept = json.loads((path / row["run"] / "trial.json").read_text(encoding="utf-8"))["measures"]
+            found |= {f"{name}: {kept[name]['protocol']}": None for name in (plan.measure, *plan.also) if name in kept}
+    return list(found) or ["nothing is measured yet"]
 
 
 def _order(plan: Plan, value: float | None) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import shutil
 import sys
 import time
@@ -19,7 +20,7 @@ from typing import Any, ClassVar
 import genzoo
 from genzoo.core.checkpoint import DiskFull
 from genzoo.core.errors import TrainingStopped, UserError
-from genzoo.studies.plan import Plan, Trial, import_optuna
+from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial, import_optuna
 from genzoo.training.folder import open_run
 from genzoo.training.meters import clock, read_log
 from genzoo.use.outputs import save_json
@@ -28,12 +29,32 @@ FINISHED = ("complete", "failed")
 
 
 def work(path: Path, plan: Plan, *, limit: int | None = None, quiet: bool = False) -> None:
-    """Finish trials until none is free, or `limit` of them are done by this worker."""
+    """Finish trials until none is free, or `limit` of them are done by this worker.
+
+    A trial that another worker held when its turn came is looked at again in the end: that worker may have died since.
+    """
     journal, trials = Journal(path, plan), plan.trials()
-    mine, begun = 0, time.monotonic()
+    mine, passed, begun = 0, -1, time.monotonic()
+    while mine > passed and (limit is None or mine < limit):
+        passed = mine
+        mine = _pass(path, plan, journal, trials, mine, limit, begun, quiet=quiet)
+
+
+def _pass(
+    path: Path,
+    plan: Plan,
+    journal: Journal,
+    trials: list[Trial],
+    mine: int,
+    limit: int | None,
+    begun: float,
+    *,
+    quiet: bool,
+) -> int:
+    """Go through the trials once and finish those that are free; returns how many this worker has finished by now."""
     for trial in trials:
         if limit is not None and mine >= limit:
-            return
+            break
         with claimed(path, trial) as free:
             if not free or journal.states()[trial.number] in FINISHED:
                 continue
@@ -55,6 +76,7 @@ def work(path: Path, plan: Plan, *, limit: int | None = None, quiet: bool = Fals
             if why and not quiet:
                 print(f"{trial.name} failed: {why}", file=sys.stderr, flush=True)
             mine += 1
+    return mine
 
 
 def _run(path: Path, plan: Plan, trial: Trial, *, quiet: bool) -> tuple[float | None, str]:
@@ -72,7 +94,7 @@ def _run(path: Path, plan: Plan, trial: Trial, *, quiet: bool) -> tuple[float | 
                 trial.system, trial.data, seed=trial.seed, name=trial.name, runs=str(path / "runs"), quiet=quiet, **trial.settings
             )  # fmt: skip
         trained.touch()
-        found = genzoo.evaluate(run, n=plan.samples, measures=plan.words, seed=0)
+        found = _measure(plan, run)
     except DiskFull:
         raise
     except TrainingStopped as stopped:
@@ -90,6 +112,24 @@ def _run(path: Path, plan: Plan, trial: Trial, *, quiet: bool) -> tuple[float | 
             f"{plan.measure} was not measured ({found['not_measured'].get(plan.measure, 'it does not apply')}); there are: {there}",
         )
     return float(record["value"]), ""
+
+
+def _measure(plan: Plan, run: Any) -> dict[str, Any]:
+    """Records of the study's measures, and of whatever is found with them; those beside the first may not apply."""
+    found: dict[str, Any] = {"measures": {}, "not_measured": {}}
+    for name in (plan.measure, *plan.also):
+        if name in found["measures"]:
+            continue
+        try:
+            more = genzoo.evaluate(run, n=plan.samples, measures=WORDS.get(name), extractor=NETWORKS.get(name), seed=0)
+        except UserError as error:
+            if name == plan.measure:
+                raise
+            found["not_measured"][name] = str(error)
+            continue
+        found["measures"] |= more["measures"]
+        found["not_measured"] |= more["not_measured"]
+    return found
 
 
 @contextlib.contextmanager
@@ -183,6 +223,7 @@ def finished_rows(path: Path, plan: Plan) -> list[dict[str, Any]]:
                 **vars(trial),
                 "state": Journal.NAMES[kept.state.name],
                 "value": kept.value if kept.state.name == "COMPLETE" else None,
+                "also": _also(plan, run) if kept.state.name == "COMPLETE" else {},
                 "why": kept.user_attrs.get("why", ""),
                 "steps": steps,
                 "images": steps * kept_settings["training"]["batch"] if log else None,
@@ -191,3 +232,9 @@ def finished_rows(path: Path, plan: Plan) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _also(plan: Plan, run: Path) -> dict[str, float | None]:
+    """Values of the further measures, None where one was not measured."""
+    measured = json.loads((run / "trial.json").read_text(encoding="utf-8"))["measures"]
+    return {name: float(measured[name]["value"]) if name in measured else None for name in plan.also}

@@ -70,8 +70,7 @@ def train(
     arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
     torch.manual_seed(settings.seed)
     built = cls(**arguments)  # before the folder is made: a shape that the system cannot take leaves nothing behind
-    if settings.measure and runtime.main:
-        Measuring(built, dataset, settings)  # says what is wrong with a measure before the folder is made
+    measuring = _measuring(built, dataset, settings)  # says what is wrong with a measure before the folder is made
     built.optimizers()  # nor do weights that it learns with and that are not on this machine
     made = new_run(settings.runs, settings.name, preset or entry.name).path if runtime.main else ""
     run = Run(Path(runtime.agree(str(made))))
@@ -79,7 +78,7 @@ def train(
     if runtime.main:
         _write_config(run, cls, meta)
         _introduce(run, meta, built, dataset, runtime, quiet)
-    return _go(run, built, dataset, runtime, settings, meta, quiet=quiet)
+    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
 
 
 def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -> Run:
@@ -111,7 +110,8 @@ def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -
     torch.manual_seed(settings.seed)
     built = cls(**arguments)
     meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, data, dataset, settings, runtime)
-    return _go(run, built, dataset, runtime, settings, meta, quiet=quiet)
+    measuring = _measuring(built, dataset, settings)
+    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
 
 
 def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
@@ -121,6 +121,16 @@ def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
     chosen = {k: v for k, v in {**general, **cls.defaults}.items() if getattr(settings, k) is None}
     if fits:
         chosen.pop("steps", None)
+    if settings.ema is not None and settings.ema_images is None:
+        chosen["ema_images"] = None  # what the person says of ema comes before the system's half-life
+    half_life = chosen.get("ema_images", settings.ema_images)
+    if half_life is not None:
+        decay = 0.5 ** (chosen.get("batch", settings.batch) / half_life)
+        if settings.ema not in (None, decay):
+            raise UserError(
+                f"ema_images={half_life} at this batch is ema={decay:.6g}, not {settings.ema}; give one of the two"
+            )
+        chosen["ema"] = decay
     return TrainSettings(**schema.check(TrainSettings, {**dataclasses.asdict(settings), **chosen}, label="training"))
 
 
@@ -143,6 +153,11 @@ def _nested(cls: type[System], run: Run) -> dict[str, System]:
 
 def _open(data: DataSettings, cls: type[System], seed: int, quiet: bool) -> Dataset:
     return open_data(data, kind=cls.data, split="train", seed=seed, quiet=quiet)
+
+
+def _measuring(system: System, dataset: Dataset, settings: TrainSettings) -> Measuring | None:
+    """What measures the run while it trains: on the examples as they are, not as the system prepares them."""
+    return Measuring(system, dataset, settings) if settings.measure else None
 
 
 def _refuse_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -> None:
@@ -210,6 +225,7 @@ def _go(
     runtime: Runtime,
     settings: TrainSettings,
     meta: dict[str, Any],
+    measuring: Measuring | None,
     *,
     quiet: bool,
 ) -> Run:
@@ -224,7 +240,7 @@ def _go(
     )  # after the weights: each rank draws its own noise
     with held(run) if runtime.main else contextlib.nullcontext():
         runtime.barrier()  # what a killed process left is swept away before any rank begins to write
-        trainer = Trainer(system, dataset, runtime, settings, run, meta, quiet=quiet)
+        trainer = Trainer(system, dataset, runtime, settings, run, meta, measuring, quiet=quiet)
         if trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr)) and trainer.finished:
             if not quiet:
                 print(

@@ -48,7 +48,13 @@ system = genzoo.load("{run.path}")
 
 ## Measured
 {figures}
-{_stopping(run, history) if history else ""}"""
+{_stopping(run, history) if history else _warnings(run)}"""
+
+
+def _warnings(run: Run) -> str:
+    """What the log alone says of a game that went wrong."""
+    words = "\n".join(f"* {sentence}" for sentence in advice([], run.log()))
+    return f"\n## What the log says\n{words}\n" if words else ""
 
 
 def _stopping(run: Run, history: list[dict[str, Any]]) -> str:

@@ -44,6 +44,7 @@ class Trainer:
         settings: With nothing left to choose (see `training.train`).
         run: Where everything is written.
         meta: What model/ says of the model: name, arguments, data.
+        measuring: What measures the run while it trains.
         quiet: Show no progress.
     """
 
@@ -55,6 +56,7 @@ class Trainer:
         settings: TrainSettings,
         run: Run,
         meta: dict[str, Any],
+        measuring: Measuring | None = None,
         *,
         quiet: bool = False,
     ) -> None:
@@ -75,7 +77,7 @@ class Trainer:
             system, runtime, clip=settings.clip, warmup=settings.warmup or 0.0, decay=settings.decay or "none"
         )
         self.average = Average(system, settings.ema) if settings.ema and self.update.optimizers else None
-        self.measuring = Measuring(system, dataset, settings) if settings.measure else None
+        self.measuring = measuring
         self.step, self.seconds, self.stop = 0, 0.0, 0
         if settings.compile:
             for child in system.children():
@@ -128,6 +130,8 @@ class Trainer:
                     if (self.step % every["sample"] == 0 or finished) and self.runtime.main:
                         self.draw()
                         drawn = self.step
+                        for sentence in advice([], self.run.log()) if not self.measuring else []:
+                            progress.say(f"  {sentence}")
                     improved = self._measure(log, board, progress, finished) if self.measuring else False
                     late = s.minutes is not None and time.monotonic() - begun > 60 * s.minutes
                     due = (
@@ -239,13 +243,15 @@ class Trainer:
         assert self.measuring is not None
         if not log or (self.step % self.measuring.every and not finished) or self._nothing_fitted:
             return False
-        values, seconds = self.measuring.take(self.shown, self.step, self.runtime)
+        values, missing, seconds = self.measuring.take(self.shown, self.step, self.runtime)
         log.write({"step": self.step, "seconds": round(self.seconds, 3), **values, "measured_in": round(seconds, 2)})
         if board:
             for key, value in values.items():
                 board.add_scalar(key, value, self.step)
         text = ", ".join(f"{k} {v:.4g}" for k, v in values.items()) or "nothing that is a number"
         progress.say(f"measured at step {self.step} in {seconds:.1f} s: {text}")
+        for name, reason in missing.items():
+            progress.say(f"  not measured: {name}: {reason}")
         for sentence in advice(self.measuring.history, self.run.log()):
             progress.say(f"  {sentence}")
         best = self.measuring.best

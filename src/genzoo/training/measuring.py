@@ -95,7 +95,7 @@ class Measuring:
         return Best(step, lead, v["value"], v["se"])
 
     @torch.no_grad()
-    def take(self, system: System, step: int, runtime: Runtime) -> tuple[dict[str, float], float]:
+    def take(self, system: System, step: int, runtime: Runtime) -> tuple[dict[str, float], dict[str, str], float]:
         """Measure `system` and add to the history.
 
         Args:
@@ -104,18 +104,21 @@ class Measuring:
             runtime: Device.
 
         Returns:
-            Values by name, and the seconds it took.
+            Values by name; of each measure that could not be taken at this step (samples that are no numbers yet, too few of a kind) its
+            name and the reason; and the seconds it took.
         """
         start, was_training = time.monotonic(), system.training
         system.eval()
         values: dict[str, dict[str, Any]] = {}
+        missing: dict[str, str] = {}
         try:
             with untouched_randomness(runtime.device, self.seed):
                 compared = self._comparison(system)
                 for m in self.measures:
                     try:
                         records = m.take(compared)
-                    except UserError:  # samples that are no numbers yet, too few of a kind: nothing to say at this step
+                    except UserError as reason:
+                        missing[m.name] = str(reason)
                         continue
                     for r in records:
                         j = r.to_json()
@@ -123,4 +126,5 @@ class Measuring:
         finally:
             system.train(was_training)
         self.history.append({"step": step, "values": values})
-        return {k: v["value"] for k, v in values.items() if v["value"] is not None}, time.monotonic() - start
+        found = {k: v["value"] for k, v in values.items() if v["value"] is not None}
+        return found, missing, time.monotonic() - start

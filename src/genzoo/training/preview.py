@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,21 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from genzoo.core.motion import PER_SECOND, frames
-from genzoo.core.pictures import grid, picture, save_gif, save_png
+from genzoo.core.pictures import grid, picture, save_gif, save_png, titled
 from genzoo.core.sound import save_wav
-from genzoo.core.system import Batch, Completes, Conditioned, Decodes, Encodes, Samples, System, Translates
+from genzoo.core.system import (
+    Batch,
+    Completes,
+    Conditioned,
+    Decodes,
+    Encodes,
+    Prompted,
+    Restores,
+    Samples,
+    System,
+    Translates,
+)
+from genzoo.core.words import to_text
 from genzoo.training.runtime import Runtime, untouched_randomness
 
 COUNT = 36
@@ -25,6 +38,8 @@ FEWER = {"exemplar": FEW, "audio": FEW, "video": SOME, "voxels": SOME}
 FRAMES = 60
 EACH = 8
 """Samples of one class, in a row."""
+ROWS = 6
+"""Captions in a picture."""
 MOST_ROWS = 20
 """Classes in a picture."""
 
@@ -41,6 +56,20 @@ def rows_by_label(system: System, generator: Generator, **options: Any) -> Tenso
     return torch.cat([system.sample(EACH, generator=generator, **options, label=k).float() for k in rows])  # type: ignore[operator]
 
 
+def takes_prompts(system: System) -> bool:
+    """True for a system that was built with captions."""
+    return isinstance(system, Prompted) and len(system.words) > 0
+
+
+@torch.no_grad()
+def rows_by_prompt(
+    system: System, prompts: Sequence[str], generator: Callable[[], Generator], *, n: int = EACH, **options: Any
+) -> Tensor:
+    """Draw `n` samples of each prompt, every time with a generator of its own: [prompts · n, ...]. Equal generators make rows comparable."""
+    drawn = [system.sample(n, generator=generator(), **options, prompt=p).float() for p in prompts]  # type: ignore[operator]
+    return torch.cat(drawn)
+
+
 @torch.no_grad()
 def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) -> np.ndarray | Tensor | None:
     """The picture that tells most of a system: samples, or inputs over their translations. None where it can show nothing yet.
@@ -51,10 +80,17 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
     system.eval()
     try:
         with untouched_randomness(runtime.device, seed) as generator, runtime.autocast():
+            if isinstance(system, Restores) and isinstance(system, Translates) and "image" in batch:
+                rows = _restorations(system, batch["image"][:8])
+                if isinstance(system, Completes):
+                    rows += _completion(system, batch["image"][:8], generator)[1:]
+                return grid(torch.cat(rows), columns=8)
             if isinstance(system, Translates):
                 return grid(torch.cat(_translations(system, batch)), columns=8)
             if takes_labels(system):
                 return picture(rows_by_label(system, generator), columns=EACH)
+            if takes_prompts(system) and "caption" in batch:
+                return _told(system, batch, seed)
             if isinstance(system, Samples):
                 count = FEWER.get(system.data, COUNT)
                 drawn = system.sample(count, generator=generator).float()
@@ -63,20 +99,46 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
                 x = batch["image"][:16]
                 return grid(torch.cat([x, system.decode(system.encode(x)).float()]), columns=8)
             if isinstance(system, Completes) and "image" in batch:
-                x = batch["image"][:8]
-                known = torch.ones_like(x[:, :1], dtype=torch.bool)
-                known[..., x.shape[-2] // 2 :, :] = False
-                return grid(torch.cat([x, system.complete(x, known, generator=generator).float()]), columns=8)
+                return grid(torch.cat(_completion(system, batch["image"][:8], generator)), columns=8)
     finally:
         system.train(was_training)
     return None
+
+
+def _told(system: System, batch: Batch, seed: int) -> np.ndarray:
+    """Samples of the first captions of the data, under the captions."""
+    words, device = system.words, batch["caption"].device  # type: ignore[attr-defined]
+    rows = [to_text(row.tolist(), words) for row in batch["caption"]]  # type: ignore[arg-type]
+    captions = [c for c in dict.fromkeys(rows) if c.strip("? ")][:ROWS]
+    drawn = rows_by_prompt(system, captions, lambda: torch.Generator(device).manual_seed(seed))
+    return titled(drawn, captions)
+
+
+def _completion(system: Completes, x: Tensor, generator: Generator) -> list[Tensor]:
+    """Images, and the same with a central hole of half the sides filled in."""
+    known = torch.ones_like(x[:, :1], dtype=torch.bool)
+    h, w = x.shape[-2:]
+    known[..., h // 4 : h // 4 + h // 2, w // 4 : w // 4 + w // 2] = False
+    return [x, system.complete(x, known, generator=generator).float()]
+
+
+def _restorations(system: System, x: Tensor) -> list[Tensor]:
+    """Images, what they were degraded to (small ones with large pixels), and what the system makes of that."""
+    assert isinstance(system, Restores)
+    assert isinstance(system, Translates)
+    low = system.degrade(x)
+    large = low.repeat_interleave(system.scale, 2).repeat_interleave(system.scale, 3)
+    rows = [x, large.expand_as(x)] + [system.translate(low, direction=d).float() for d in system.directions]
+    missing = -len(x) % 8
+    return [torch.cat([r, torch.ones_like(r[:1]).expand(missing, -1, -1, -1)]) for r in rows] if missing else rows
 
 
 def _translations(system: Translates, batch: Batch) -> list[Tensor]:
     rows: list[Tensor] = []
     for direction in system.directions:
         x = batch[direction.split("2")[0]][:8]
-        rows += [x, system.translate(x, direction=direction).float()]
+        # Of maps of numbers, and of more channels than a picture has, the first channel is shown.
+        rows += [x if x.shape[1] in (1, 3, 4) else x[:, :1], system.translate(x, direction=direction).float()]
         if len(x) < 8:
             rows[-2:] = [torch.cat([r, torch.ones_like(r[:1]).expand(8 - len(r), *r.shape[1:])]) for r in rows[-2:]]
     channels = max(r.shape[1] for r in rows)

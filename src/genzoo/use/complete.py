@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.use.sample import Seed
 from genzoo.use.source import CHUNK, Source, generator_for, open_system, options, require
+from genzoo.use.tiles import HALF
+from genzoo.use.tiles import pixels as as_pixels
 
 
 @torch.no_grad()
@@ -42,6 +46,69 @@ def complete(source: Source, images: Tensor, known: Tensor, /, seed: Seed = 0, *
         # The promise of the capability, kept to the last bit: what was known comes from the input itself.
         parts.append(torch.where(keep, part, drawn.float().cpu()))
     return torch.cat(parts)
+
+
+@torch.no_grad()
+def complete_pixels(source: Source, image: np.ndarray, known: Tensor, /, seed: Seed = 0, **own: Any) -> np.ndarray:
+    """Return a photograph with its hole filled in at its own size, by a system that works at another.
+
+    A window of the image around the hole, twice as wide as it where there is room, is brought to the system's size and completed;
+    what was drawn is brought back and put into the hole. Every other pixel is what it was.
+
+    Args:
+        source: A run, its path, or a system.
+        image: uint8 or uint16 [H, W, C].
+        known: True where a pixel is kept, [H, W].
+        seed: Which completion.
+        own: Options of the system's own `complete`.
+
+    Raises:
+        UserError: The mask has another size, keeps every pixel or leaves nothing, or the system does not complete.
+    """
+    if known.shape != image.shape[:2]:
+        raise UserError(
+            f"the mask is {_size(known)} and the image {image.shape[1]}x{image.shape[0]}; they have to be of one size"
+        )
+    system = open_system(source)
+    require(system, "completes", verb="complete")
+    rows, columns = window(~known, tuple(system.hparams["shape"][1:]))
+    x = torch.from_numpy(image[rows, columns].astype(np.float32) / np.float32(HALF[image.dtype]) - 1).permute(2, 0, 1)[
+        None
+    ]
+    missing = (~known[rows, columns]).float()[None, None]
+    size = tuple(system.hparams["shape"][1:])
+    small = F.interpolate(x, size, mode="bicubic", antialias=True).clamp(-1, 1)
+    hole = (
+        F.interpolate(missing, size, mode="bilinear", antialias=True) > 1e-3
+    )  # a pixel that is missing in part is missing
+    filled = F.interpolate(
+        complete(system, small, ~hole, seed=seed, **own), x.shape[2:], mode="bicubic", antialias=True
+    )
+    drawn = as_pixels(filled[0].permute(1, 2, 0).numpy(), image.dtype)
+    result = image.copy()
+    result[rows, columns] = np.where(known[rows, columns, None].numpy(), image[rows, columns], drawn)
+    return result
+
+
+def window(hole: Tensor, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The rows and columns of an image [H, W] around what is True in it, twice its sides, in the proportions of `shape` (h, w).
+
+    Where the image has no room for that, as much as there is: proportions then are what they are.
+
+    Raises:
+        UserError: Nothing is True.
+    """
+    if not hole.any():
+        raise UserError("complete: the mask keeps every pixel; nothing is left to draw")
+    spans = [torch.nonzero(hole.any(1 - axis)).flatten() for axis in (0, 1)]
+    first, last = [int(s[0]) for s in spans], [int(s[-1]) + 1 for s in spans]
+    unit = max(2 * (b - a) / n for a, b, n in zip(first, last, shape, strict=True))
+    found = []
+    for a, b, n, whole in zip(first, last, shape, hole.shape, strict=True):
+        length = min(whole, max(round(unit * n), n))  # never smaller than the system's own size
+        start = min(max((a + b - length) // 2, 0), whole - length)
+        found.append(slice(start, start + length))
+    return found[0], found[1]
 
 
 def box_mask(box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:

@@ -21,6 +21,7 @@ from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.extractors import Extractor
 from genzoo.metrics.measures import Measure, choose, table
 from genzoo.metrics.neighbours import nearest
+from genzoo.metrics.pairs import shows_pairs
 from genzoo.metrics.records import Record
 from genzoo.metrics.report import real_images
 from genzoo.use import page
@@ -36,6 +37,7 @@ from genzoo.use.pace import (
     seconds_per_score,
     words,
 )
+from genzoo.use.results import write_results
 from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
 
@@ -78,8 +80,8 @@ def evaluate(
 
     Returns:
         system, data, n and seed; measures: name -> record (see `genzoo.metrics.records.Record`); not_measured: name -> why;
-        pictures: name -> file; written: the metrics.json that keeps them; page. A system in memory is only measured, unless `out` is
-        given.
+        pictures: name -> file; results: the page of pairs, for a translator; written: the metrics.json that keeps them; page. A system
+        in memory is only measured, unless `out` is given.
 
     Raises:
         UserError: There is no such run, data, measure or extractor; `n` is less than 2; or a measure that was asked for does not apply.
@@ -224,6 +226,11 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
 def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str, Any]) -> None:
     """A grid of samples, and the samples nearest to training images beside them."""
     where = folder / "outputs"
+    if c.test is not None and c.system is not None and shows_pairs(c.system, c.test.paired):
+        page, rows = write_results(folder, c, str(found["system"]))
+        found["results"] = str(page)
+        found["pictures"]["pairs"] = str(save_png(where / "pairs.png", grid(rows, columns=min(8, len(rows) // 3))))
+        found["captions"] = {"pairs": "rows of inputs, outputs and targets; all of them, sortable, are in results.html"}
     if "samples" not in able:
         return
     if c.given is not None:

@@ -23,6 +23,12 @@ def channels_of(system: System) -> int:
     return int(shape[0]) if len(shape) in (3, 4) else 3
 
 
+def channels_in(system: System, direction: str) -> int:
+    """Channels of the images that a translator takes in a direction: side A may have others than side B."""
+    inputs = system.hparams.get("inputs")
+    return int(inputs) if inputs and direction.startswith("a") else channels_of(system)
+
+
 def read_image(path: str | os.PathLike[str], channels: int, *, size: tuple[int, int] | None = None) -> Tensor:
     """Read an image as [C, H, W] in [-1, 1], at its own size or scaled and cut to `size`.
 

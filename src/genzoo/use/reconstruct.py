@@ -30,9 +30,3 @@ def side_by_side(images: Tensor, others: Tensor, *, columns: int = 8) -> Tensor:
     pairs = zip(images.split(columns), others.split(columns), strict=True)
     blank = images.new_ones(columns, *images.shape[1:])
     return torch.cat([torch.cat([part, blank[: columns - len(part)]]) for pair in pairs for part in pair])
-
-
-def psnr(images: Tensor, others: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each image in dB, for values in [-1, 1] (peak to peak 2): [N]."""
-    error = (images - others).square().flatten(1).mean(1).clamp_min(1e-12)
-    return 10 * (4 / error).log10()

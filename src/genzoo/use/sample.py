@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.core.pictures import titled
 from genzoo.core.system import System
-from genzoo.training.preview import EACH, rows_by_label, takes_labels
+from genzoo.core.words import with_hints
+from genzoo.training.preview import EACH, rows_by_label, takes_labels, takes_prompts
 from genzoo.use.source import Source, draw, generator_for, open_system, options, require
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -25,9 +31,11 @@ def sample(source: Source, n: Count | None = None, seed: Seed = 0, **own: Any) -
 
     Args:
         source: A run, its path, or a system.
-        n: How many; when not given 64, or 8 of each class, class by class, from a system that takes a label and is given none.
+        n: How many; when not given 64, or 8 of each class, class by class, from a system that takes a label and is given none. With
+            prompts, how many of each; 8 when not given.
         seed: Which.
-        own: Options of the system's own `sample`, such as temperature or label. A label may be a class's name.
+        own: Options of the system's own `sample`, such as temperature, label or prompt. A label may be a class's name; prompts may be a
+            list, or text with semicolons between them, and each begins with the same noise.
 
     Raises:
         UserError: The system does not sample, or has no such option.
@@ -38,10 +46,49 @@ def sample(source: Source, n: Count | None = None, seed: Seed = 0, **own: Any) -
     require(system, "samples", verb="sample")
     if "label" in own:
         own["label"] = _class_of(system, own["label"])
-    given, generator = options(system, "sample", own, verb="sample"), generator_for(system, seed)
+    # where a system takes no prompt, its own answer to the option is the clearest
+    prompts = prompts_of(own["prompt"]) if own.get("prompt") is not None and takes_prompts(system) else []
+    given = options(system, "sample", {**own, **({"prompt": prompts[0]} if prompts else {})}, verb="sample")
+    generator = generator_for(system, seed)
+    if prompts:
+        tell_unread(system, prompts)
+        each = [draw(system, n or EACH, generator_for(system, seed), {**given, "prompt": p}) for p in prompts]
+        return torch.cat(each)
     if columns_of(system, n, given):
         return rows_by_label(system, generator, **given).cpu()
     return draw(system, n or USUAL, generator, given)
+
+
+def prompts_of(prompt: Any) -> list[str]:
+    """The prompts that a person means: a list, or one text with semicolons between them.
+
+    >>> prompts_of("a red heart; a blue  square;")
+    ['a red heart', 'a blue square']
+
+    Raises:
+        UserError: One of them is empty.
+    """
+    given = str(prompt).removesuffix(";").split(";") if isinstance(prompt, str) else [str(p) for p in prompt]
+    prompts = [" ".join(p.split()) for p in given]
+    if not prompts or not all(prompts):
+        raise UserError('a prompt is empty; describe an image in words: prompt="a red heart; a blue square"')
+    return prompts
+
+
+def tell_unread(system: System, prompts: Sequence[str]) -> None:
+    """Name on stderr the words of prompts that say nothing to a system, each with the known word that is closest in spelling."""
+    for p in prompts:
+        if strangers := system.unread(p):  # type: ignore[operator]
+            told = with_hints(strangers, system.words)  # type: ignore[arg-type]
+            print(f"prompt '{p}': in no training caption, so passed over: {told}", file=sys.stderr)
+
+
+def sheet(system: System, drawn: Tensor, prompt: Any) -> np.ndarray | None:
+    """The picture of what `sample` drew by prompts, a row for each under its words; None where there were none."""
+    if prompt is None or not takes_prompts(system):
+        return None
+    prompts = prompts_of(prompt)
+    return titled(drawn, prompts, columns=min(len(drawn) // len(prompts), EACH))
 
 
 def columns_of(system: System, n: int | None, given: dict[str, Any]) -> int | None:

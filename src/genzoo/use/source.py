@@ -36,6 +36,7 @@ WORDS = {
     "density": "give a likelihood",
     "decodes": "decode latents",
     "encodes": "encode images",
+    "prompted": "take prompts",
     "translates": "translate images",
     "completes": "complete images",
     "animates": "animate images",

@@ -2,60 +2,179 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.system import System
-from genzoo.use.source import Source, name_of, open_system, require
+from genzoo.core.system import Restores, System
+from genzoo.use.files import Photo, change_files, change_photo, read_photo
+from genzoo.use.images import channels_in
+from genzoo.use.outputs import folder_for
+from genzoo.use.source import Source, name_of, open_system, options, require
+from genzoo.use.tiles import OVERLAP, TILE, tiled
+from genzoo.use.tiles import pixels as as_pixels
 
 Images = TypeVar("Images", Tensor, list[Tensor])
 
 
 @torch.no_grad()
-def translate(source: Source, images: Images, direction: str | None = None) -> Images:
-    """Return the translations of images in [-1, 1], of any height and width, each in the size it came in.
+def translate(
+    source: Source,
+    images: Images,
+    direction: str | None = None,
+    *,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    **own: Any,
+) -> Images:
+    """Return the translations of images in [-1, 1], of any height and width, each in the size it came in (or `scale` times that).
 
     Args:
         source: A run, its path, or a system.
         images: What to translate: [N, C, H, W], or a list of [C, H, W] of different sizes.
         direction: One of the system's directions; its first when not given.
+        tile: Side of the largest piece that is translated at once; larger images go tile by tile (see `genzoo.use.tiles`).
+        overlap: Pixels that neighbouring tiles share.
+        own: Options of the system's own `translate`: variant ...
+
+    Raises:
+        UserError: The system does not translate, or not in this direction, or has no such option.
+    """
+    system = open_system(source)
+    direction = _direction(system, direction)
+    given = options(system, "translate", own, verb="translate")
+    if not len(images):
+        return images
+    fit = fitting_size(system, images[0].shape[0], direction)
+    out = []
+    for x in images:
+        pixels = np.ascontiguousarray(x.float().cpu().permute(1, 2, 0).numpy())
+        y = _translated(system, pixels, direction, fit, tile, overlap, given)
+        out.append(torch.from_numpy(np.ascontiguousarray(y.transpose(2, 0, 1))))
+    return torch.stack(out) if isinstance(images, Tensor) else out
+
+
+def translate_files(
+    source: Source,
+    images: str | os.PathLike[str] | Sequence[str],
+    direction: str | None = None,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    quiet: bool = True,
+    **own: Any,
+) -> list[Path]:
+    """Translate image files, each at its own size, with its transparency and depth (see `genzoo.use.files`); originals stay.
+
+    Args:
+        source: A run, its path, or a system.
+        images: A file, a folder, or several.
+        direction: One of the system's directions; its first when not given.
+        out: Folder of the results; RUN/outputs/translate-DIRECTION when not given.
+        overwrite: Replace results of an earlier call.
+        tile: Side of the largest piece that is translated at once.
+        overlap: Pixels that neighbouring tiles share.
+        quiet: Show no progress.
+        own: Options of the system's own `translate`.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UserError: The system does not translate, or no file can be used.
+    """
+    system = open_system(source)
+    direction = _direction(system, direction)
+    given = options(system, "translate", own, verb="translate")
+    channels = channels_in(system, direction)
+    fit = fitting_size(system, channels, direction)
+
+    data = getattr(system, "trained", {}).get("data", {})
+    window, numbers = data.get("gray_window"), bool(data.get("label_maps")) and channels == 1
+
+    def change(file: Path) -> Photo:
+        photo = read_photo(file, channels, numbers=numbers)
+        return change_photo(
+            photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given), window)
+        )
+
+    folder = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
+    return change_files(images, folder, change, overwrite=overwrite, word="translating", quiet=quiet)
+
+
+def in_window(
+    change: Callable[[np.ndarray], np.ndarray], window: Sequence[float] | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What a system that was trained on a window of gray values makes of pixels: gray comes back in the values of the file.
+
+    Args:
+        change: From pixels [H, W, C] to pixels.
+        window: Gray values that are black and white to the system; None for the whole range.
+    """
+    if window is None:
+        return change
+    low, high = window
+
+    def changed(pixels: np.ndarray) -> np.ndarray:
+        y = change(((pixels.astype(np.float32) - low) / (high - low)).clip(0, 1) * 2 - 1)
+        if y.shape[2] != pixels.shape[2]:
+            return as_pixels(y, np.uint8)
+        top = np.iinfo(pixels.dtype).max
+        return np.rint(low + (y.astype(np.float64) + 1) / 2 * (high - low)).clip(0, top).astype(pixels.dtype)
+
+    return changed
+
+
+def _direction(system: System, direction: str | None) -> str:
+    """The direction that is meant.
 
     Raises:
         UserError: The system does not translate, or not in this direction.
     """
-    system = open_system(source)
     require(system, "translates", verb="translate")
     known = tuple(system.directions)  # type: ignore[arg-type]
+    if not known:
+        raise UserError(f"{name_of(system)} was trained on gray images, and can colour none")
     direction = direction or known[0]
     if direction not in known:
-        raise UserError(
-            f"direction={direction} is not known{nearest(direction, known) or '.'} There are {' and '.join(known)}"
-        )
-    if not len(images):
-        return images
-    fit = fitting_size(system, images[0].shape[0], direction)
-    out = [_padded(system, x[None].to(system.device), direction, *fit)[0].float().cpu() for x in images]
-    return torch.stack(out) if isinstance(images, Tensor) else out
+        there = f"There are {' and '.join(known)}" if len(known) > 1 else f"There is {known[0]}"
+        raise UserError(f"direction={direction} is not known{nearest(direction, known) or '.'} {there}")
+    return direction
 
 
-def _padded(system: System, x: Tensor, direction: str, least: int, multiple: int) -> Tensor:
-    """Translate one image, enlarged by its own border to a size that the networks give back, and cut to its size again."""
-    h, w = x.shape[-2:]
-    height, width = (max(least, -(-side // multiple) * multiple) for side in (h, w))
-    top, left = (height - h) // 2, (width - w) // 2
-    # Reflection continues the texture, but reaches only as far as the image does.
-    mode = "reflect" if height - h - top < h and width - w - left < w else "replicate"
-    padded = F.pad(x, (left, width - w - left, top, height - h - top), mode=mode)
-    y = system.translate(padded, direction=direction)  # type: ignore[operator]
-    return y[..., top : top + h, left : left + w]
+def _translated(
+    system: System,
+    pixels: np.ndarray,
+    direction: str,
+    fit: tuple[int, int],
+    tile: int,
+    overlap: int,
+    own: dict[str, Any],
+) -> np.ndarray:
+    """Translate one image [H, W, C], enlarged by its own border to a size that the networks give back, and cut to its size again."""
+    if isinstance(system, Restores) and not system.local:
+        tile = max(pixels.shape[:2])  # what is far away matters: the image is one piece
+    return tiled(
+        lambda x: system.translate(x, direction=direction, **own),  # type: ignore[operator]
+        pixels, scale=scale_of(system), least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
+    )  # fmt: skip
+
+
+def scale_of(system: System) -> int:
+    """How many times larger translations are."""
+    return system.scale if isinstance(system, Restores) else 1
 
 
 def fitting_size(system: System, channels: int, direction: str) -> tuple[int, int]:
-    """The least side and the multiple of pixels that a system's networks give back at the same size.
+    """The least side and the multiple of pixels that a system's networks give back at the size that they should.
 
     Found by trying: nets that halve the image k times take multiples of 2^k, and no list of names has to say so.
 
@@ -66,10 +185,13 @@ def fitting_size(system: System, channels: int, direction: str) -> tuple[int, in
         # An odd number of multiples, so that no larger power of two passes for this one.
         side = multiple * (-(-16 // multiple) | 1)
         try:
-            y = system.translate(torch.zeros(1, channels, side, side, device=system.device), direction=direction)  # type: ignore[operator]
+            black = torch.full(
+                (1, channels, side, side), -1.0, device=system.device
+            )  # class 0, where numbers are taken
+            y = system.translate(black, direction=direction)  # type: ignore[operator]
         except (RuntimeError, ValueError):
             continue
-        if y.shape[-2:] == (side, side):
+        if y.shape[-2:] == (side * scale_of(system), side * scale_of(system)):
             return side, multiple
     shape = system.hparams.get("shape")
     raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture
-from genzoo.use.sample import Seed
+from genzoo.core.system import System
+from genzoo.use.sample import Seed, prompts_of, tell_unread
 from genzoo.use.source import CHUNK, Source, generator_for, open_system, require
 
 Rows = Annotated[int, Field(ge=1, le=64)]
@@ -42,8 +44,9 @@ def walk(
     rows: Rows = 8,
     steps: Steps = 10,
     seed: Seed = 0,
-    path: Literal["spherical", "linear"] = "spherical",
+    path: Literal["spherical", "linear"] | None = None,
     images: Tensor | None = None,
+    prompts: str | Sequence[str] | None = None,
 ) -> Tensor:
     """Decode `steps` latents on the way between pairs: [rows, steps, C, H, W] in [-1, 1].
 
@@ -52,14 +55,24 @@ def walk(
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn from the prior.
-        path: spherical follows the arc, linear the straight line.
+        path: spherical follows the arc, linear the straight line; what suits the system's latents when not given.
         images: Ends to encode in place of draws, [M, C, H, W] in [-1, 1]: M - 1 walks, from each to the next.
+        prompts: Sentences to walk between, a list or text with semicolons, for a system that takes prompts: `rows` walks from each to
+            the next, in straight lines, with the same noise at all ends of a row.
 
     Raises:
-        UserError: The system has no decoder, or `images` are given and it has no encoder.
+        UserError: The system has no decoder, or `images` are given and it has no encoder, or `prompts` and it takes none.
     """
     system = open_system(source)
-    require(system, "decodes", *(("encodes",) if images is not None else ()), verb="walk")
+    needed = [*(("encodes",) if images is not None else ()), *(("prompted",) if prompts is not None else ())]
+    require(system, "decodes", *needed, verb="walk")
+    if prompts is not None:
+        said = prompts_of(prompts)
+        if len(said) < 2:
+            raise UserError("walk: give at least two prompts to walk between: prompts='a red heart; a blue square'")
+        tell_unread(system, said)
+        ends = torch.stack([system.latent(rows, generator=generator_for(system, seed), prompt=p) for p in said])  # type: ignore[operator]
+        return _decoded(system, ends[:-1].flatten(0, 1), ends[1:].flatten(0, 1), steps, "linear")
     if images is not None:
         if len(images) < 2:
             raise UserError("walk: give at least two images to walk between")
@@ -69,6 +82,10 @@ def walk(
         # The last walk leads back to the first draw, so that all of them together are one ring.
         starts = system.latent(max(rows, 2), generator=generator_for(system, seed))  # type: ignore[operator]
         starts, stops = starts[:rows], starts.roll(-1, 0)[:rows]
+    return _decoded(system, starts, stops, steps, path or system.latent_path)
+
+
+def _decoded(system: System, starts: Tensor, stops: Tensor, steps: int, path: str) -> Tensor:
     z = between(starts, stops, torch.linspace(0, 1, steps), spherical=path == "spherical").flatten(0, 1)
     out = torch.cat([system.decode(part).float().cpu() for part in z.split(CHUNK)])  # type: ignore[operator]
     return out.view(len(starts), steps, *out.shape[1:])

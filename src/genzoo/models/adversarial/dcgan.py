@@ -29,8 +29,8 @@ class DCGAN(System):
 
     The five rules of section 3: strided and fractionally-strided convolutions instead of pooling; batch norm in both
     networks (not at the generator's output, not at the discriminator's input); no hidden fully connected layers; ReLU
-    in the generator with tanh at the end; LeakyReLU in the discriminator. Images of any height and width from 8 to
-    1024 and any channels.
+    in the generator with tanh at the end; LeakyReLU in the discriminator. `resampling`, `g_norm`, `d_norm`, `dense`,
+    `g_activation` and `d_activation` break them one by one. Images of any height and width from 8 to 1024 and any channels.
 
     Deviations: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`) and z is normal (the paper: uniform); `dcgan-paper`
     has the paper's. Real and generated images go through the discriminator in separate batches, and the generator steps on the
@@ -41,13 +41,20 @@ class DCGAN(System):
         latent: Dimensions of the latent z.
         width: Channels of the layers next to the image; deeper layers have up to 8 times as many.
         kernel: Side of the convolution filters.
+        dense: Units of a dense hidden layer in both networks, which then halve and double twice at most; 0 for none. With 1024
+            and width=64 they are the networks of InfoGAN, on which arXiv:1711.10337 compared the objectives.
         prior: Law of each latent dimension, normal(0, 1) or uniform(-1, 1).
         objective: What the two players minimise.
         critic_steps: Discriminator steps for each generator step.
         weight_clip: Bound on every discriminator weight after its step (WGAN); none for no bound.
         penalty: Gradient penalty on the discriminator; needs d_norm other than batch.
         penalty_weight: Weight of the penalty (lambda of wgan-gp and dragan, gamma of r1).
+        g_norm: Normalisation in the generator.
         d_norm: Normalisation in the discriminator.
+        resampling: strides in the convolutions of both nets (rule 1), or pooling: repeated pixels before and maxima after
+            convolutions of stride 1, whose filters are 3 x 3 for kernel=4.
+        g_activation: Between the generator's layers (rule 4: relu).
+        d_activation: Between the discriminator's layers (rule 5: leaky-relu, slope 0.2).
         spectral_norm: Divide every discriminator weight by its largest singular value.
         instance_noise: Standard deviation of normal noise on what the discriminator sees, falling linearly to 0 over
             the run.
@@ -96,13 +103,18 @@ class DCGAN(System):
         latent: Annotated[int, Field(ge=1, le=4096)] = 100,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         kernel: Literal[4, 5] = 4,
+        dense: Annotated[int, Field(ge=0, le=16384)] = 0,
         prior: Literal["normal", "uniform"] = "normal",
         objective: Objective = "non-saturating",
         critic_steps: Annotated[int, Field(ge=1, le=100)] = 1,
         weight_clip: Annotated[float, Field(gt=0, le=10)] | None = None,
         penalty: Literal["none", "wgan-gp", "dragan", "r1"] = "none",
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
+        g_norm: Literal["batch", "none"] = "batch",
         d_norm: Literal["batch", "instance", "layer", "none"] = "batch",
+        resampling: Literal["strides", "pooling"] = "strides",
+        g_activation: Literal["relu", "leaky-relu", "tanh"] = "relu",
+        d_activation: Literal["leaky-relu", "relu", "tanh"] = "leaky-relu",
         spectral_norm: bool = False,
         instance_noise: Annotated[float, Field(ge=0, le=2)] = 0.0,
         augment: tuple[Augmentation, ...] = (),
@@ -128,8 +140,9 @@ class DCGAN(System):
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self.instance_noise, self.augment = instance_noise, augment
         self.lr, self.d_lr, self.optimizer, self.betas = lr, d_lr or lr, optimizer, (beta1, beta2)
-        self.G = Synthesis(shape, latent, width, kernel)
-        self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm)
+        rules = {"pooling": resampling == "pooling", "dense": dense}
+        self.G = Synthesis(shape, latent, width, kernel, norm=g_norm, activation=g_activation, **rules)
+        self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm, activation=d_activation, **rules)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One optimiser for each player."""

@@ -12,11 +12,13 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
+from torch.nn.utils import parametrizations
 from torch.optim import SGD, Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
 from genzoo.nn.maxout import Maxout
 
 
@@ -73,6 +75,11 @@ class MaxoutDiscriminator(nn.Module):
         return self.net(x).squeeze(1).float()
 
 
+def _blurred(x: Tensor, noise_sd: float) -> Tensor:
+    """What the discriminator sees of data under instance noise."""
+    return x + noise_sd * torch.randn_like(x) if noise_sd else x
+
+
 class GAN(System):
     """Generative adversarial nets of Goodfellow et al. (2014).
 
@@ -83,6 +90,9 @@ class GAN(System):
 
     The nets are those of the MNIST experiment: two ReLU layers of 1,200 and a sigmoid; two maxout layers of 240 units and 5
     pieces with dropout. On points the generator ends without a sigmoid.
+
+    What later papers put on the discriminator (instance noise, spectral norm, gradient penalties) are arguments, to see on points what
+    each changes; all are off by default.
 
     Deviations: Adam by default (the paper: gradient ascent with momentum; preset `gan-paper`, whose momentum and rate are
     constant where the authors' schedules rise and fall). Real and generated examples go through D apart.
@@ -103,6 +113,11 @@ class GAN(System):
         d_lr: Learning rate of the discriminator; none for the generator's.
         optimizer: Optimiser of both players, adam or sgd with momentum.
         beta1: Adam's decay of the mean gradient; the momentum of sgd.
+        instance_noise: Standard deviation of normal noise on what the discriminator sees, falling linearly to 0 over
+            the run (arXiv:1610.04490).
+        spectral_norm: Divide every weight of the discriminator by its largest singular value (arXiv:1802.05957).
+        penalty: Gradient penalty on the discriminator: wgan-gp, dragan (arXiv:1705.07215), r1 (arXiv:1801.04406) or none.
+        penalty_weight: Weight of the penalty (lambda of wgan-gp and dragan, gamma of r1).
     """
 
     paper: ClassVar[str] = "arXiv:1406.2661"
@@ -132,6 +147,10 @@ class GAN(System):
         d_lr: Annotated[float, Field(gt=0, le=1)] | None = None,
         optimizer: Literal["adam", "sgd"] = "adam",
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        instance_noise: Annotated[float, Field(ge=0, le=2)] = 0.0,
+        spectral_norm: bool = False,
+        penalty: Literal["none", "wgan-gp", "dragan", "r1"] = "none",
+        penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0,
     ) -> None:
         super().__init__()
         if len(shape) not in (1, 3):
@@ -141,6 +160,10 @@ class GAN(System):
         self.lr, self.d_lr, self.optimizer, self.beta1 = lr, d_lr or lr, optimizer, beta1
         self.G = DenseGenerator(shape, latent, width, layers)
         self.D = MaxoutDiscriminator(shape, units, pieces, dropout, input_dropout)
+        self.instance_noise, self.penalty, self.penalty_weight = instance_noise, penalty, penalty_weight
+        if spectral_norm:
+            for m in [m for m in self.D.modules() if isinstance(m, nn.Linear)]:
+                parametrizations.spectral_norm(m)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One optimiser for each player."""
@@ -154,13 +177,21 @@ class GAN(System):
         real = batch["points"] if "points" in batch else batch["image"]
         with torch.no_grad():
             fake = self.G(self._draw(len(real)))
-        on_real, on_fake = self.D(real), self.D(fake)
+        noise_sd = self.instance_noise * (1 - update.progress)
+        on_real, on_fake = self.D(_blurred(real, noise_sd)), self.D(_blurred(fake, noise_sd))
         d_loss = discriminator_loss(self.objective, on_real, on_fake)
+        if self.penalty == "wgan-gp":
+            d_loss = d_loss + self.penalty_weight * gradient_penalty(self.D, real, fake)
+        elif self.penalty == "dragan":
+            d_loss = d_loss + self.penalty_weight * dragan_penalty(self.D, real)
+        elif self.penalty == "r1":
+            d_loss = d_loss + r1_penalty(self.D, real, gamma=self.penalty_weight)
         update("d", d_loss)
         logs = {"d_loss": d_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
 
         if (update.step + 1) % self.critic_steps == 0:
-            g_loss = generator_loss(self.objective, self.D(self.G(self._draw(len(real)))))
+            fake = self.G(self._draw(len(real)))
+            g_loss = generator_loss(self.objective, self.D(_blurred(fake, noise_sd)))
             update("g", g_loss)
             logs["g_loss"] = g_loss
         return {k: v.detach() for k, v in logs.items()}

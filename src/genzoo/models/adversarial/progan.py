@@ -17,27 +17,7 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import gradient_penalty
 from genzoo.nn.dcgan import stages
 from genzoo.nn.equalised import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
-
-
-def growth(progress: float, levels: int, share: float) -> tuple[int, float]:
-    """Return the level (doublings so far) and the weight of its images, from 0 to 1, at `progress` of the run.
-
-    The first `share` of the run is cut into 2 · levels equal parts: train at a level, fade in the next, and so on; what is left is
-    trained at the last level. A pure function, so that a resumed run grows like one that never stopped.
-
-    >>> [growth(p, 2, 0.8) for p in (0.0, 0.1, 0.25, 0.3, 0.5, 0.7, 0.8, 0.99)]
-    [(0, 1.0), (0, 1.0), (1, 0.25), (1, 0.5), (1, 1.0), (2, 0.5), (2, 1.0), (2, 1.0)]
-    """
-    if levels == 0 or progress >= share:
-        return levels, 1.0
-    at = progress / share * 2 * levels
-    part = int(at)
-    return ((part + 1) // 2, round(at - part, 12)) if part % 2 else (part // 2, 1.0)
-
-
-def enlarge(x: Tensor, factor: int = 2) -> Tensor:
-    """Nearest-neighbour enlargement."""
-    return F.interpolate(x, scale_factor=factor) if factor > 1 else x
+from genzoo.nn.growing import enlarge, growth, real_at
 
 
 class Synthesis(nn.Module):
@@ -181,16 +161,11 @@ class ProGAN(System):
             "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
         }
 
-    def real_at(self, x: Tensor, level: int, fade: float) -> Tensor:
-        """Return real images as `level` sees them: averaged down, and faded like generated ones."""
-        x = F.avg_pool2d(x, 2 ** (self.levels - level))
-        return x if fade == 1 else torch.lerp(enlarge(F.avg_pool2d(x, 2)), x, fade)
-
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """One step of each player at the level and fade of this moment."""
         self.progress.fill_(update.progress)
         level, fade = growth(update.progress, self.levels, self.grow)
-        real = self.real_at(batch["image"], level, fade)
+        real = real_at(batch["image"], level, fade, self.levels)
         fake = self.G(self._draw(len(real)), level, fade)
         on_real, on_fake = self.D(real, level, fade), self.D(fake.detach(), level, fade)
         d_loss = discriminator_loss("wasserstein", on_real, on_fake) + self.drift * on_real.square().mean()

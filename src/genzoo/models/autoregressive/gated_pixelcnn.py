@@ -216,7 +216,7 @@ class GatedPixelCNN(System):
                 f"width={width} and head={head} must each be at least {colours}, the channels of the images: "
                 "every colour needs a feature of its own"
             )
-        self.shape, self.classes, self.lr = tuple(shape), classes, lr
+        self.shape, self.classes, self.labels, self.lr = tuple(shape), classes, classes, lr
         self.grid = Levels(levels, colours)
         self.likelihood = f"exact, of the mixture over {classes} classes" if classes else "exact"
         self.net = Network(colours, width, layers, kernel, head, colours * self.grid.outputs, classes)

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
 from genzoo.nn.shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
@@ -362,8 +363,7 @@ class PixelCNNpp(System):
     def _draw(
         self, x: Tensor, known: Tensor, generator: Generator, temperature: float, cached: bool, chunk: int
     ) -> Tensor:
-        if temperature <= 0:
-            raise UserError(f"temperature={temperature} is not allowed; give a number more than 0")
+        check_temperature(temperature)
         colours, height, width = self.shape
         # numbers for each decision, by its place: known pixels and the way of computing shift nobody else's
         uniform = torch.rand(len(x), height, width, 1 + colours, generator=generator, device=self.device)

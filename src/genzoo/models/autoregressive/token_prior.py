@@ -17,8 +17,11 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_label, read_prompt
 from genzoo.core.loading import digest
 from genzoo.core.system import Batch, Logs, System, Tokenizes
+from genzoo.core.words import unknown
+from genzoo.nn.sentences import Encoder, Sentences
 
 
 class Past:
@@ -126,7 +129,9 @@ class TokenPrior(System):
 
     The tokenizer is frozen and a part of this system: the checkpoint holds its name, arguments and weights, and needs its run no more.
 
-    Classes are dropped from a share of the examples, which also trains the unconditional model that guidance needs:
+    Where the data has captions, a sentence's vector, brought to the width by a dense layer, is added to the start position.
+
+    Classes and captions are dropped from a share of the examples, which also trains the unconditional model that guidance needs:
     logits = u + guidance · (c - u), with u without class and c with it (arXiv:2207.12598); 1 is no guidance. Then temperature, then top-k,
     then top-p, in this order.
 
@@ -135,12 +140,15 @@ class TokenPrior(System):
     Args:
         shape: Channels, height and width of the images; those of the tokenizer.
         classes: Number of classes; 0 without labels.
+        words: Vocabulary of the captions; empty without captions.
         tokenizer: What turns images into codes and back.
         width: Features of a position.
         depth: Blocks.
         heads: Attention heads; they divide the width.
         dropout: Share of features that is dropped in training.
-        class_dropout: Share of examples whose class is hidden in training; 0 for a model that cannot do without.
+        class_dropout: Share of examples whose class and caption are hidden in training; 0 for a model that cannot do without.
+        encoder: What makes a vector of a caption: words (a bag of trained word vectors), gru (reads them in order), minilm (frozen, from a file).
+        length: Words of a caption that are read.
         weight_decay: Weight decay of matrices.
         lr: Learning rate of AdamW at the start; it falls to a tenth along a half cosine.
     """
@@ -158,6 +166,7 @@ class TokenPrior(System):
         },
     }  # fmt: skip
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 64, "ema": 0.999, "warmup": 0.02, "clip": 1.0}
+    words: tuple[str, ...]
     likelihood: ClassVar[str] = "lower bound: the image's own codes under the learned prior, pixels by the decoder"
 
     def __init__(
@@ -165,12 +174,15 @@ class TokenPrior(System):
         shape: tuple[int, int, int] = (3, 32, 32),
         *,
         classes: Annotated[int, Field(ge=0)] = 0,
+        words: tuple[str, ...] = (),
         tokenizer: Tokenizes | None = None,
         width: Annotated[int, Field(ge=1, le=16384)] = 256,
         depth: Annotated[int, Field(ge=1, le=128)] = 6,
         heads: Annotated[int, Field(ge=1, le=128)] = 4,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         class_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        encoder: Encoder = "gru",
+        length: Annotated[int, Field(ge=1, le=256)] = 32,
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
     ) -> None:
@@ -188,7 +200,7 @@ class TokenPrior(System):
             )
         if width % heads:
             raise UserError(f"width={width} is not a multiple of heads={heads}; every head has an equal part of it")
-        self.shape, self.classes, self.class_dropout = shape, classes, class_dropout
+        self.shape, self.classes, self.labels, self.class_dropout = shape, classes, classes, class_dropout
         self.lr, self.weight_decay = lr, weight_decay
         self.tokenizer = tokenizer.requires_grad_(False).eval()
         sizes = [math.prod(grid) for grid in tokenizer.code_grids]
@@ -197,6 +209,10 @@ class TokenPrior(System):
         self.net = Transformer(levels, self.codes, width, depth, heads, dropout)
         self.start = nn.Embedding(classes + 1, width)  # the last one is "no class"
         nn.init.normal_(self.start.weight, std=0.02)
+        self.words = words
+        if words:
+            self.text = Sentences(words, encoder, width, length)
+            self.say = nn.Linear(self.text.dim, width, bias=False)
 
     def train(self, mode: bool = True) -> TokenPrior:
         """Set the mode of the transformer; the tokenizer never trains."""
@@ -209,6 +225,9 @@ class TokenPrior(System):
     def optimizers(self) -> dict[str, Optimizer]:
         """AdamW; only matrices decay."""
         own = [*self.net.parameters(), *self.start.parameters()]
+        if self.words:
+            self.text.load()
+            own += [*self.text.parameters(), *self.say.parameters()]
         groups = [
             {"params": [p for p in own if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in own if p.ndim < 2], "weight_decay": 0.0},
@@ -221,10 +240,10 @@ class TokenPrior(System):
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Batch:
-        """The codes of a batch of images, and its labels."""
+        """The codes of a batch of images, and its labels and captions."""
         with torch.autocast(self.device.type, enabled=False):
             codes = self.tokenizer.tokenize(batch["image"])
-        return {"codes": codes, **({"label": batch["label"]} if "label" in batch else {})}
+        return {"codes": codes, **{k: batch[k] for k in ("label", "caption") if k in batch}}
 
     def prepared_by(self) -> str:
         """A digest of the tokenizer."""
@@ -236,7 +255,12 @@ class TokenPrior(System):
         codes = batch["codes"].long()
         label = self._labels(batch["label"], len(codes)) if self.classes else self._labels(None, len(codes))
         hidden = torch.rand(len(codes), device=codes.device) < self.class_dropout
-        nats = self._nats(codes, torch.where(hidden, self.classes, label))
+        sentence = None
+        if self.words:
+            caption = batch["caption"].long()
+            self.text.remember(caption)
+            sentence = self.text(caption) * (~hidden & (caption > 1).any(1))[:, None]
+        nats = self._nats(codes, torch.where(hidden, self.classes, label), sentence)
         logs = {"loss": nats.mean(), "bits_per_code": nats.detach().mean() / math.log(2)}
         if len(self.tokenizer.code_grids) > 1:
             for level, part in enumerate(nats.detach().split([math.prod(g) for g in self.tokenizer.code_grids], 1), 1):
@@ -249,9 +273,14 @@ class TokenPrior(System):
             return torch.full((n,), self.classes, device=self.device)
         return torch.as_tensor(label, device=self.device).long().expand(n)
 
-    def _nats(self, codes: Tensor, label: Tensor) -> Tensor:
+    def _start(self, label: Tensor, sentence: Tensor | None) -> Tensor:
+        """What stands before the first code, [B, 1, width]; a sentence's vector of zeros is none."""
+        x = self.start(label)
+        return (x if sentence is None else x + self.say(sentence.to(x.dtype)))[:, None]
+
+    def _nats(self, codes: Tensor, label: Tensor, sentence: Tensor | None = None) -> Tensor:
         """-log p of every code given those before it, [B, T]."""
-        x = torch.cat([self.start(label)[:, None], self.net.embed(codes[:, :-1])], 1)
+        x = torch.cat([self._start(label, sentence), self.net.embed(codes[:, :-1])], 1)
         return F.cross_entropy(self.net(x).float().movedim(-1, 1), codes, reduction="none")
 
     # ---- the density -----------------------------------------------------------------------------------------------
@@ -276,16 +305,23 @@ class TokenPrior(System):
         codes = self.tokenizer.tokenize(x)
         return self.code_log_prob(codes) + self.tokenizer.log_likelihood(x, codes)
 
-    def _refuse_labels(self, label: Tensor | int | None, guidance: float = 1.0) -> None:
-        if label is not None and not self.classes:
-            raise UserError("this model has no classes: it was trained on data without labels")
-        if (
-            label is not None
-            and not 0 <= int(torch.as_tensor(label).min()) <= int(torch.as_tensor(label).max()) < self.classes
-        ):
-            raise UserError(f"label={label} is not a class; give 0 to {self.classes - 1}")
-        if self.classes and not self.class_dropout and (label is None or guidance != 1):
-            raise UserError("this model was trained with class_dropout=0 and knows no image without its class")
+    def unread(self, prompt: str) -> list[str]:
+        """Return the words of a sentence that the encoder passes over."""
+        return unknown(prompt, self.words) if self.words and not self.text.reads_any else []
+
+    def _told(self, prompt: str, n: int) -> Tensor:
+        """The vector of a prompt, [n, dim]."""
+        found = read_prompt(prompt, self.words, any_word=bool(self.words) and self.text.reads_any)
+        return self.text.read(found, n)
+
+    def _refuse_labels(self, label: Tensor | int | None, guidance: float = 1.0, *, told: bool = False) -> None:
+        if label is not None:
+            for extreme in torch.as_tensor(label).aminmax():
+                check_label(int(extreme), self.classes)
+        alone = label is None and not told
+        if (self.classes or self.words) and not self.class_dropout and (alone or guidance != 1):
+            what = "class" if self.classes else "caption"
+            raise UserError(f"this model was trained with class_dropout=0 and knows no image without its {what}")
 
     # ---- drawing ---------------------------------------------------------------------------------------------------
 
@@ -296,6 +332,7 @@ class TokenPrior(System):
         *,
         generator: Generator,
         label: Annotated[int, Field(ge=0)] | None = None,
+        prompt: str | None = None,
         temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
         top_k: Annotated[int, Field(ge=1)] | None = None,
         top_p: Annotated[float, Field(gt=0, le=1)] = 1.0,
@@ -308,6 +345,7 @@ class TokenPrior(System):
             n: How many.
             generator: All the randomness: one number for every code, and the classes where none is given.
             label: Class of all of them; a random one for each when not given.
+            prompt: What they show, in words, for a model of captions; captions of the training are drawn when not given.
             temperature: Divides the logits; below 1 likelier codes, above 1 more varied ones.
             top_k: Draw among this many likeliest codes only.
             top_p: Draw among the likeliest codes that together have this probability.
@@ -317,12 +355,16 @@ class TokenPrior(System):
         if label is None and self.classes:
             labels = torch.randint(self.classes, (n,), generator=generator, device=self.device)
         else:
-            self._refuse_labels(label)
+            self._refuse_labels(label, told=bool(self.words))
             labels = self._labels(label, n)
+        sentence = None
+        if prompt is not None or self.words:
+            sentence = self.text.recall(n, generator) if prompt is None else self._told(prompt, n)
         codes = torch.zeros(n, self.length, dtype=torch.long, device=self.device)
         kept = torch.zeros_like(codes, dtype=torch.bool)
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
-        return self.tokenizer.detokenize(self.complete_codes(codes, kept, labels, generator=generator, **choice))
+        drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **choice)
+        return self.tokenizer.detokenize(drawn)
 
     @torch.no_grad()
     def complete(
@@ -332,6 +374,7 @@ class TokenPrior(System):
         *,
         generator: Generator,
         label: Annotated[int, Field(ge=0)] | None = None,
+        prompt: str | None = None,
         temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
         top_k: Annotated[int, Field(ge=1)] | None = None,
         top_p: Annotated[float, Field(gt=0, le=1)] = 1.0,
@@ -345,17 +388,20 @@ class TokenPrior(System):
             known: Which pixels to keep, bool [B, 1, H, W].
             generator: All the randomness.
             label: Class of all of them; the model without class when not given.
+            prompt: What they show, in words; the model without caption when not given.
             temperature: As in `sample`.
             top_k: As in `sample`.
             top_p: As in `sample`.
             guidance: As in `sample`.
             cached: As in `sample`.
         """
-        self._refuse_labels(label)
+        sentence = None if prompt is None else self._told(prompt, len(x))
+        self._refuse_labels(label, told=prompt is not None)
         kept = torch.cat([self._cells(known, grid) for grid in self.tokenizer.code_grids], 1)
         codes = self.tokenizer.tokenize(torch.where(known, x, 0))
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
-        drawn = self.complete_codes(codes, kept, self._labels(label, len(x)), generator=generator, **choice)
+        labels = self._labels(label, len(x))
+        drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **choice)
         return torch.where(known, x, self.tokenizer.detokenize(drawn))
 
     @staticmethod
@@ -373,22 +419,27 @@ class TokenPrior(System):
         label: Tensor,
         *,
         generator: Generator,
+        sentence: Tensor | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float = 1.0,
         guidance: float = 1.0,
         cached: bool = True,
     ) -> Tensor:
-        """Draw the codes [B, T] where `kept` [B, T] is False, each given all before it; `label` [B], `classes` for no class."""
-        guided = guidance != 1 and bool((label < self.classes).all())
+        """Draw the codes [B, T] where `kept` [B, T] is False, each given all before it; `label` [B], `classes` for no class.
+
+        `sentence` [B, dim] are vectors of captions.
+        """
+        guided = guidance != 1 and (sentence is not None or bool((label < self.classes).all()))
         if guided:
             self._refuse_labels(None)
+            sentence = None if sentence is None else torch.cat([sentence, torch.zeros_like(sentence)])
         # one number for each code, by its place: what is kept and the way of computing shift nobody else's
         uniform = torch.rand(codes.shape, generator=generator, device=self.device)
         codes = codes.clone()
         starts = torch.cat([label, torch.full_like(label, self.classes)]) if guided else label
         with torch.autocast(self.device.type, enabled=False):
-            start = self.start(starts)[:, None]
+            start = self._start(starts, sentence)
             x, past = start, self.net.past(len(start)) if cached else None
             for t in range(self.length):
                 logits = self.net(x, past)[:, -1]

@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_label, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import draw_coupled, log_mean_exp, logistic_mixture, per_example, pick
 from genzoo.nn.causal import CausalConv1d, Tape
@@ -178,8 +179,8 @@ class WaveNet(System):
             raise UserError(
                 "conditional=true needs classes: put the files of each speaker into a subfolder of its name (two or more)"
             )
-        self.shape, self.classes, self.levels, self.output, self.lr = tuple(shape), classes, levels, output, lr
-        self.conditional = conditional
+        self.shape, self.levels, self.output, self.lr = tuple(shape), levels, output, lr
+        self.labels = classes if conditional else 0
         if output == "mu-law":
             self.likelihood = f"exact, of {levels}-level mu-law codes"
         else:
@@ -199,7 +200,7 @@ class WaveNet(System):
 
     def loss(self, batch: Batch) -> Logs:
         """Return nats per window and, as a log, bits per sample."""
-        nats = -self._log_mass(batch["audio"], batch["label"] if self.conditional else None).mean()
+        nats = -self._log_mass(batch["audio"], batch["label"] if self.labels else None).mean()
         return {"loss": nats, "bits_per_sample": nats.detach() / (self.shape[1] * math.log(2))}
 
     @torch.no_grad()
@@ -210,9 +211,10 @@ class WaveNet(System):
 
         A conditional model without `label` gives the log of the mean of p(x | label) over all labels.
         """
-        if not self.conditional:
+        check_label(label, self.labels)
+        if not self.labels:
             return self._log_mass(x, None)
-        chosen = range(self.classes) if label is None else [self._checked(label)]
+        chosen = range(self.labels) if label is None else [label]
         each = [self._log_mass(x, torch.full((len(x),), k, device=x.device)) for k in chosen]
         return log_mean_exp(torch.stack(each), 0)
 
@@ -239,13 +241,6 @@ class WaveNet(System):
         logits, mean, log_scale = out.chunk(3, -1)
         # an untrained mixture is about as wide as speech is loud
         return logits, mean, (log_scale - 4).clamp(min=LEAST_LOG_SCALE)
-
-    def _checked(self, label: int) -> int:
-        if not self.conditional:
-            raise UserError(f"label={label}: this model was trained without labels; train with conditional=true")
-        if label >= self.classes:
-            raise UserError(f"label={label} is not allowed; give 0 to {self.classes - 1}")
-        return label
 
     def _refuse_other_shapes(self, x: Tensor) -> None:
         if x.ndim != 3 or tuple(x.shape[1:]) != self.shape:
@@ -307,15 +302,13 @@ class WaveNet(System):
     def _draw(
         self, x: Tensor, known: Tensor, generator: Generator, temperature: float, label: int | None, cached: bool
     ) -> Tensor:
-        if temperature <= 0:
-            raise UserError(f"temperature={temperature} is not allowed; give a number more than 0")
+        check_temperature(temperature)
         n, times = len(x), self.shape[1]
-        if label is not None:
-            self._checked(label)
+        check_label(label, self.labels)
         uniform = torch.rand(n, times, 2, generator=generator, device=self.device)
         labels = None
-        if self.conditional:
-            drawn = torch.randint(self.classes, (n,), generator=generator, device=self.device)
+        if self.labels:
+            drawn = torch.randint(self.labels, (n,), generator=generator, device=self.device)
             labels = drawn if label is None else torch.full_like(drawn, label)
         # float32 would now and then put a sample on the other side of a rounding, as the batch and the cache go
         precise = torch.float32 if self.device.type == "mps" else torch.float64

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from genzoo.use.figures import save_figure
-from genzoo.use.theory import discriminator, fits, gradients
+from genzoo.use.theory import discriminator, fits, gradients, oscillation
 from genzoo.use.theory.check import Check
 
 __all__ = ["PARTS", "Check", "Part", "theory"]
 
-Part = Literal["discriminator", "fits", "gradients"]
+Part = Literal["discriminator", "fits", "gradients", "oscillation"]
 
 PARTS: dict[str, Callable[[int], tuple[list[Check], Any]]] = {
     "discriminator": discriminator.study,
     "fits": fits.study,
     "gradients": gradients.study,
+    "oscillation": oscillation.study,
 }
 assert tuple(PARTS) == get_args(Part)
 
@@ -32,7 +33,7 @@ def theory(out: str | Path = "theory", parts: tuple[Part, ...] = get_args(Part),
     Args:
         out: Folder of the pictures, one PNG for each part.
         parts: discriminator (the best D and the value that it reaches), fits (what KL, reverse KL and JSD make of two modes),
-            gradients (what the two generator losses send back when D wins).
+            gradients (what the two generator losses send back when D wins), oscillation (why the players circle, and what stops them).
         seed: Seed of all that is drawn at random.
 
     Returns:

@@ -1,0 +1,204 @@
+"""The taxonomy page (docs/taxonomy.md), the published study beside ours (in docs/studies.md), and what `genzoo advise` knows of results.
+
+Made of the registry (what a system's file says that it can do), of src/genzoo/use/paces.json (benchmarks/bench_taxonomy.py) and of the
+records of the proofs. `make docs` writes them through docs/make_tables.py.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from genzoo.cli.advising import ENOUGH, facts
+from genzoo.core import registry
+from genzoo.core.registry import Entry
+
+ROOT = Path(__file__).parents[1]
+KINDS = {
+    "exact": ("Explicit, exact", "`log_prob` is log p(x): of the discrete image, or of points; flows: images through dequantisation, a bound"),
+    "bounded": ("Explicit, bounded", "`log_prob` is a lower bound of log p(x)"),
+    "implicit": ("Implicit", "makes data and tells no probability of them"),
+    "codes": ("Codes alone", "maps data to codes and back; another system learns the distribution of the codes"),
+}  # fmt: skip
+VERBS = {
+    "samples": "sample", "conditioned": "sample a class", "decodes": "walk", "encodes": "encode", "density": "likelihood", "completes": "complete",
+    "translates": "translate", "codes": "compress", "inverts": "invert", "tokenizes": "tokens",
+    "prompted": "sample a sentence", "restores": "restore", "animates": "animate",
+}  # fmt: skip
+"""Capability -> what it lets one do; a capability that is not here goes by its own name, and those of training are left out."""
+ADVICE = f"""
+An answer names systems that have the capabilities of the task and learn from the data, from different families where there are. First go
+those of which the budget pays at least {ENOUGH:.0%} of their own default training; then those whose stand to the probability of the data suits
+the task (for likelihoods and completion exact before bounded, for pictures implicit before explicit); then those that their proof measured
+best on MNIST, or on the moons for points; what has not been measured goes behind. It knows the times below and nothing of a GPU.
+"""
+TRAINING = ("prepares", "fits")
+QUALITY, LIKELIHOOD = ("FLD", "FID"), ("bits/dim", "NLL")
+
+
+def records() -> list[dict[str, Any]]:
+    """All records, by name."""
+    return [json.loads(p.read_text(encoding="utf-8")) for p in sorted((ROOT / "docs/results/records").glob("*.json"))]
+
+
+def _data(record: dict[str, Any]) -> str:
+    """What a record was measured on, where it is one thing."""
+    found = {
+        " ".join([run["data"], *([f"{run['binarize']} binarised"] if "binarize" in run else [])])
+        for run in record["runs"]
+    }
+    return found.pop() if len(found) == 1 else ""
+
+
+def _base(word: str) -> str:
+    return registry.names().get(word, ("", None))[0]
+
+
+def reached() -> str:
+    """What `genzoo advise` ranks by: measure and data -> system -> the best value of its own proof.
+
+    MNIST at 28x28 with 256 grey levels, and the moons; lower is better in all of them.
+    """
+    found: dict[str, dict[str, float]] = {"FLD, mnist": {}, "bits/dim, mnist": {}, "NLL, moons": {}}
+    for r in records():
+        plain = all(not {"size", "binarize"} & set(run) for run in r["runs"])
+        for m in r["measures"]:
+            word, _, rest = m["name"].replace(" by ", ", ").partition(", ")
+            key, system = f"{word}, {_data(r)}", r["system"]
+            if rest == "moons":
+                key = f"{word}, moons"
+            elif _data(r) == "moons" and rest:
+                system = rest  # a proof that compares several names each
+            if key in found and plain and _base(system):
+                known = found[key].get(_base(system), float("inf"))
+                found[key][_base(system)] = min(known, float(f"{m['value']:.4g}"))
+    return json.dumps(found, indent=1) + "\n"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return f"over {facts('paces.json').get('limit', 0)} s"
+    if value < 1e-4:
+        return "under 0.1 ms"
+    return f"{value:.2g} s" if value >= 0.1 else f"{float(f'{1000 * value:.2g}'):g} ms"
+
+
+def _abilities(e: Entry) -> str:
+    return ", ".join(VERBS.get(a, a) for a in e.abilities if a not in TRAINING)
+
+
+def _values(e: Entry, names: tuple[str, ...]) -> str:
+    """The best that each of the system's own proofs measured under these names, the data beside it."""
+    found: list[str] = []
+    for r in records():
+        if _base(r["system"]) != e.name:
+            continue
+        for name in names:
+            fitting = [m for m in r["measures"] if m["name"].split(",")[0] == name]
+            if fitting:
+                m = min(fitting, key=lambda m: m["value"])
+                unit = m.get("unit", "")
+                value = f"{m['value']:.2f}".rstrip("0").rstrip(".") if abs(m["value"]) < 100 else f"{m['value']:.0f}"
+                text = f"{m['name']} {value}{f' {unit}' if unit and unit not in m['name'] else ''}"
+                where = _data(r)
+                found.append(f"[{text}{f' ({where})' if where else ''}](results/{r['family']}.md#{r['name']})")
+    return ", ".join(found)
+
+
+def _row(e: Entry) -> str:
+    pace = facts("paces.json").get("systems", {}).get(e.name, {})
+    step = draw = "not measured"
+    if "fit" in pace:
+        step = "fitted in " + _seconds(pace["fit"])
+    elif "step_per_example" in pace:
+        step = _seconds(pace["step_per_example"])
+    if "draw" in pace:
+        draw = _seconds(pace["draw"])
+    elif "samples" not in e.abilities:
+        draw = ""
+    cells = [
+        f"[`{e.name}`]({e.family}.md)", KINDS[e.kind][0].lower(), e.data + ", points" * e.points, _abilities(e), step, draw,
+        _values(e, LIKELIHOOD) or ("not measured" if "density" in e.abilities else ""), _values(e, QUALITY) or "not measured",
+    ]  # fmt: skip
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+
+def taxonomy() -> str:
+    """The page."""
+    entries, machine = registry.entries(), facts("paces.json").get("machine", {})
+    parts = [
+        "# Which family for which task",
+        "",
+        "Generated by `make docs` from the systems' files, the benchmark and the records of the proofs; do not edit.",
+        "",
+        "## Ask for it",
+        "",
+        "```",
+        "genzoo advise                                                what it can be asked; in a terminal it asks back",
+        "genzoo advise task=complete data=images budget=10min         two or three systems, why, and what to type",
+        "genzoo advise sample photos/ 2h size=64                      a folder of one's own; the time of a step grows with the area",
+        "genzoo advise likelihood moons 1min json=true                for programs",
+        "```",
+        "",
+        " ".join(ADVICE.split()),
+        "",
+        "## How a system stands to the probability of the data",
+        "",
+        "It follows from what a system's file defines: a `log_prob` that is exact, one that is a bound, none.",
+        "",
+        "| | what that means | systems |",
+        "|---|---|---|",
+    ]
+    for kind, (title, words) in KINDS.items():
+        names = [f"`{e.name}`" for e in entries.values() if e.kind == kind]
+        parts.append(f"| **{title}** | {words} | {', '.join(names) or 'none'} |")
+    parts += ["", "## Families", "", "| family | strong at | fails by |", "|---|---|---|"]
+    parts += [f"| [{f}](#{f}) | {strong} | {fails} |" for f, (strong, fails) in registry.families().items()]
+    parts += [
+        "",
+        f"Times: CPU time of one thread ({machine.get('cpu', 'not measured')}, torch {machine.get('torch', '?')}, "
+        f"{facts('paces.json').get('precision', '?')}), by `python benchmarks/bench_taxonomy.py`: default settings on digits of 28x28, "
+        "gray; a training step of 16 divided by 16 (a fit: the whole of it), and one of 4 samples drawn together (sound: windows of the default "
+        "length). Times say "
+        "what the defaults cost, not what a family must cost. Values are those of the systems' own proofs; each links to its protocol, and values of "
+        "different data or protocols do not compare.",
+        "",
+    ]
+    header = ["system", "p(x)", "data", "can", "training, one example", "one sample", "likelihood", "sample quality"]
+    for family, (strong, fails) in registry.families().items():
+        parts += [f"## {family}", "", f"Strong at {strong}. Fails by {fails}.", ""]
+        parts += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+        parts += [_row(e) for e in entries.values() if e.family == family] + [""]
+        changed = {
+            e.name: pace.get("changed") or pace.get("why") for e in entries.values()
+            if e.family == family and (pace := facts("paces.json").get("systems", {}).get(e.name, {}))
+        }  # fmt: skip
+        notes = [f"`{name}`: {_words(what)}" for name, what in changed.items() if what]
+        parts += [f"Timed otherwise, or not: {'; '.join(notes)}.", ""] if notes else []
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _words(what: Any) -> str:
+    if isinstance(what, str):
+        return what
+    return " ".join(f"{k}={'x'.join(map(str, v)) if isinstance(v, list) else v}" for k, v in what.items())
+
+
+def lucic() -> str:
+    """The published table of arXiv:1711.10337 beside our record."""
+    published = tomllib.loads((ROOT / "examples/studies/lucic-published.toml").read_text(encoding="utf-8"))
+    ours = {r["name"]: r for r in records()}.get("study-lucic", {"measures": [], "runs": []})
+    measured = {m["name"]: m for m in ours["measures"]}
+    steps = {run["system"]: run["steps"] for run in ours["runs"]}
+    rows = ["| data | model | published FID | ours: FID | ours: FLD | ours: steps |", "|---|---|---|---|---|---|"]
+    for data, table in published.items():
+        for model, value in table.items():
+            cells = ["not run", "not run", ""]
+            if data == "mnist" and f"FID, {model}" in measured:
+                found = [measured[f"{kind}, {model}"] for kind in ("FID", "FLD")]
+                cells = [f"{m['value']:.1f} (N={m['n']:,}; real images {m['baseline']['real']:.1f})" for m in found]
+                cells.append(f"{steps[model]:,}")
+            rows.append(f"| {data} | `{model}` | {value} | {' | '.join(cells)} |")
+    return "\n".join(rows)

@@ -1,0 +1,334 @@
+"""The command advise: which systems suit a task, some data and a budget, from what is known of them without importing torch.
+
+What a system can do and which data it takes is read from its file (`core.registry`); what a step of it costs was measured by
+`benchmarks/bench_taxonomy.py` (use/paces.json), and what it reached on MNIST by its proof (use/reached.json, written by `make docs`).
+"""
+
+from __future__ import annotations
+
+import functools
+import json as jsonlib
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import genzoo
+from genzoo.cli.table import COMMANDS
+from genzoo.cli.text import columns, paragraph
+from genzoo.core import registry
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.registry import Entry, Kind
+from genzoo.data.names import EMBEDDED, POINTS, STANDARD
+
+ANSWERS, ENOUGH, SIDE = 3, 0.1, 28
+"""Systems in an answer; the share of its own default training without which a system is not advised first; the side paces were measured at."""
+SHARP: tuple[Kind, ...] = ("implicit", "bounded", "exact", "codes")
+STAND = {
+    "exact": "tells the probability of the data",
+    "bounded": "tells a lower bound of the probability of the data",
+    "implicit": "makes data and tells no probability",
+    "codes": "maps data to codes and back, with no distribution of its own",
+}
+PROBABLE: tuple[Kind, ...] = ("exact", "bounded", "implicit", "codes")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something a person wants.
+
+    Args:
+        line: It, in words.
+        needs: Capabilities without which a system cannot.
+        then: What to type after the training, RUN for the run.
+        order: Which stand to the probability of the data suits it most.
+        measure: Name of the measured value that ranks systems that are alike in this; empty for none.
+        direction: Map that a system must have among its own; empty for any.
+    """
+
+    line: str
+    needs: tuple[str, ...]
+    then: str
+    order: tuple[Kind, ...] = SHARP
+    measure: str = "FLD"
+    direction: str = ""
+
+    def __call__(self, e: Entry) -> bool:
+        """Whether a system can do it."""
+        return set(self.needs) <= set(e.abilities) and self.direction in ("", *e.directions)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One system of an answer.
+
+    Args:
+        system: Its name.
+        family: Its family.
+        why: Reasons, one sentence each.
+        commands: What to type.
+        minutes: Estimated minutes of training; None where its pace was not measured.
+    """
+
+    system: str
+    family: str
+    why: tuple[str, ...]
+    commands: tuple[str, ...]
+    minutes: float | None
+
+
+CODED: tuple[Kind, ...] = ("bounded", "codes", "implicit", "exact")
+SUITED: dict[str, tuple[tuple[Kind, ...], str]] = {
+    "complete": (PROBABLE, "bits/dim"), "compress": (PROBABLE, "bits/dim"), "reconstruct": (CODED, ""), "arithmetic": (CODED, ""),
+}  # fmt: skip
+"""Commands whose task is not best served by what samples best: which kinds suit them, and what ranks those that are alike."""
+ALIASES = {
+    "inpaint": "complete", "inpainting": "complete", "fill": "complete", "generate": "sample", "draw": "sample", "edit": "arithmetic",
+    "interpolate": "walk", "outliers": "likelihood", "density": "likelihood", "score": "likelihood", "encode": "reconstruct",
+    "conditional": "class", "codes": "tokens",
+    "enlarge": "upscale", "super-resolution": "upscale", "colour": "colorize", "colourise": "colorize", "caption": "text",
+}  # fmt: skip
+KINDS = {
+    "images": "image", "photos": "image", "labels": "labelled", "classes": "labelled", "pairs": "paired", "sound": "audio", "sounds": "audio",
+    "speech": "audio", "texture": "exemplar", "picture": "exemplar", "captions": "captioned", "videos": "video", "2d": "points",
+}  # fmt: skip
+"""Other words for kinds of data."""
+TAKEN_BY = {"labelled": ("labelled", "image"), "captioned": ("captioned", "image"), "paired": ("paired", "unpaired")}
+"""Kind of data -> kinds of systems that learn from it, best first; a kind serves its own systems alone where it is not here."""
+
+
+def tasks() -> dict[str, Task]:
+    """Every task: the commands that need a capability, and a few that are not one command."""
+    found = {}
+    for c in COMMANDS.values():
+        if c.needs:
+            order, measure = SUITED.get(c.name, (SHARP, "FLD"))
+            words = re.sub(r"\s*[\[(|].*", "", c.usage)
+            found[c.name] = Task(c.line, c.needs, f"{c.name} {words}".strip(), order, measure)
+    for e in registry.entries().values():
+        for way in e.directions if "restores" in e.abilities else ():
+            line = COMMANDS[way].line if way in COMMANDS else f"{way} images"
+            found[way] = Task(line, ("translates", "restores"), f"{way} RUN IMAGE_OR_FOLDER", SHARP, "", way)
+    return found | {
+        "class": Task("draw data of a class that one names", ("samples", "conditioned"), "sample RUN label=0"),
+        "likelihood": Task(
+            "tell how probable data are: outliers, models compared in bits", ("density",), "evaluate RUN measures=nll", PROBABLE, "bits/dim"
+        ),
+        "text": Task("draw what a sentence says", ("samples", "prompted"), 'sample RUN prompt="..."'),
+        "tokens": Task("turn data into codes for a second model", ("tokenizes",), "reconstruct RUN", PROBABLE, ""),
+    }  # fmt: skip
+
+
+@functools.cache
+def facts(name: str) -> dict[str, Any]:
+    """A file of measured facts that comes with the package; empty where it has not been written yet."""
+    path = Path(genzoo.__file__).parent / "use" / name
+    return jsonlib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def seconds_of(budget: str) -> float:
+    """A budget in seconds: 90s, 10min, 2h, 1d; a bare number is minutes.
+
+    >>> [seconds_of(word) for word in ("90s", "10min", "2h", "0.5")]
+    [90.0, 600.0, 7200.0, 30.0]
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)?", budget.strip().lower())
+    if match is None or not float(match[1]):
+        raise UserError(f"budget={budget} is not a time; give 90s, 10min, 2h or 1d")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[(match[2] or "m")[0]]
+
+
+def kind_of(data: str) -> tuple[str, str]:
+    """The kind of data that a word, a known name or a path stands for, and what `data=` takes to try it."""
+    known = sorted({e.data for e in registry.entries().values()} | {"points"})
+    example = {"points": "moons", "image": "digits", "labelled": "digits"}
+    if data in known or data in KINDS:
+        kind = KINDS.get(data, data)
+        return kind, example.get(
+            kind, {"exemplar": "texture.png", "audio": "sounds/"}.get(kind, f"{kind.upper()}_DATA")
+        )
+    if data in POINTS:
+        return "points", data
+    if data in (*EMBEDDED, *STANDARD):
+        return "labelled", data
+    path = Path(data).expanduser()
+    if path.is_dir():
+        inside = {p.name for p in path.iterdir()}
+        folders = any(p.is_dir() for p in path.iterdir())
+        unpaired, paired, sounds = (
+            {"trainA", "trainB"} <= inside,
+            {"A", "B"} <= inside,
+            any(n.endswith(".wav") for n in inside),
+        )
+        kinds = (("unpaired", unpaired), ("paired", paired), ("audio", sounds), ("labelled", folders), ("image", True))
+        return next(kind for kind, holds in kinds if holds), data
+    if path.is_file() or data.startswith("hf:"):
+        return ("exemplar" if path.suffix.lower() in (".png", ".jpg", ".jpeg") else "image"), data
+    words = [*known, *KINDS, *EMBEDDED, *STANDARD, *POINTS]
+    raise UserError(
+        f"data={data} is neither a kind of data, nor a known set, nor a path here{nearest(data, words) or '.'} Kinds: {', '.join(known)}."
+    )
+
+
+def advise(task: str, data: str = "images", budget: str = "1h", size: int = SIDE) -> list[Advice]:
+    """Two or three systems for a task, best first, from different families where there are.
+
+    Args:
+        task: A key of `tasks()`, or another word for one.
+        data: A kind of data, a known set, or a path.
+        budget: Time for training, such as 10min.
+        size: Side of the images; the time of a step is taken to grow with their area.
+
+    Raises:
+        UserError: No such task, data or budget, or nothing in the zoo does the task with the data.
+    """
+    every = tasks()
+    word = ALIASES.get(task.lower(), task.lower())
+    if word not in every:
+        listed = ", ".join(every)
+        raise UserError(f"there is no task '{task}'{nearest(task, [*every, *ALIASES]) or '.'} Tasks: {listed}.")
+    wanted, seconds = every[word], seconds_of(budget)
+    kind, example = kind_of(data)
+    able = [e for e in registry.entries().values() if wanted(e)]
+    fitting = [e for e in able if e.data in TAKEN_BY.get(kind, (kind,)) or (kind == "points" and e.points)]
+    if not fitting:
+        others = sorted({e.data for e in able})
+        raise UserError(
+            f"nothing in the zoo does '{word}' with {kind} data; with {', '.join(others)} data there is: {_names(able)}"
+        )
+    fitting = [e for e in fitting if not e.inner] or fitting
+    ranked = sorted(fitting, key=lambda e: _rank(e, wanted, kind, seconds, size))
+    chosen: list[Entry] = []
+    for e in ranked:
+        if len(chosen) < ANSWERS and e.family not in {c.family for c in chosen}:
+            chosen.append(e)
+    chosen += [e for e in ranked if e not in chosen][: max(0, 2 - len(chosen))]
+    return [_advice(e, wanted, kind, example, seconds, size) for e in chosen]
+
+
+def _rank(e: Entry, wanted: Task, kind: str, seconds: float, size: int) -> tuple[Any, ...]:
+    share, reached, taken = _share(e, kind, seconds, size), _reached(e, wanted, kind), TAKEN_BY.get(kind, (kind,))
+    return (
+        share is not None and share < ENOUGH,
+        taken.index(e.data) if e.data in taken and "density" not in wanted.needs else 0,
+        wanted.order.index(e.kind),
+        reached is None,
+        reached or 0.0,
+        share is None,
+        -(share or 0),
+        e.name,
+    )
+
+
+def _pace(e: Entry) -> dict[str, Any]:
+    return facts("paces.json").get("systems", {}).get(e.name, {})
+
+
+def _cost(e: Entry, kind: str, size: int) -> float | None:
+    """Seconds of the system's own default training, where they are known; steps were timed on images and sounds, not on points."""
+    pace = _pace(e)
+    if pace.get("fit") is not None:
+        return pace["fit"]
+    if kind == "points" or pace.get("step_per_example") is None or not pace.get("steps"):
+        return None
+    area = 1.0 if e.data == "audio" else (size / SIDE) ** 2
+    return pace["step_per_example"] * pace["batch"] * pace["steps"] * area
+
+
+def _share(e: Entry, kind: str, seconds: float, size: int) -> float | None:
+    cost = _cost(e, kind, size)
+    return None if cost is None else min(1.0, seconds / max(cost, 1e-9))
+
+
+def _reached(e: Entry, wanted: Task, kind: str) -> float | None:
+    """What ranks it by what it reached: the task's measure on MNIST, or nats on the moons for points."""
+    return facts("reached.json").get(_ranked_by(wanted, kind), {}).get(e.name)
+
+
+def _ranked_by(wanted: Task, kind: str) -> str:
+    if not wanted.measure or kind not in ("image", "labelled", "points"):
+        return ""
+    return "NLL, moons" if kind == "points" else f"{wanted.measure}, mnist"
+
+
+def _time(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> [_time(s) for s in (45, 600, 36_000)]
+    ['45 s', '10 min', '10 h']
+    """
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, size: int) -> Advice:
+    strong, fails = registry.families()[e.family]
+    why = [
+        e.idea.rstrip("."),
+        STAND[e.kind] + (f" ({e.likelihood})" if e.likelihood else ""),
+        f"the family is strong at {strong}",
+    ]
+    reached = _reached(e, wanted, kind)
+    if reached is not None:
+        why.append(
+            f"its proof reached {reached:.4g} ({_ranked_by(wanted, kind)}; lower is better; protocol in docs/results)"
+        )
+    share, cost, pace, steps = _share(e, kind, seconds, size), _cost(e, kind, size), _pace(e), ""
+    if "fit" in pace:
+        why.append("fitted without gradients, in seconds or minutes")
+    elif cost is None or share is None:
+        why.append(
+            f"what a step of it costs on {kind} data has not been measured; training stops, saved, when the budget is spent"
+        )
+        steps = f" minutes={seconds / 60:g}"
+    else:
+        fewer = float(f"{pace['steps'] * share:.2g}")
+        steps = "" if share == 1 else f" steps={max(1, fewer):.0f}"
+        part = "all of" if share == 1 else f"{100 * share:.2g} per cent of"
+        where = "" if e.data == "audio" else f" at {size}x{size}"
+        why.append(f"the budget is {part} its own {pace['steps']:,} steps, {_time(cost)}{where} on one CPU thread")
+        if share < ENOUGH:
+            why.append("that is little: do not expect much, or take a smaller net, smaller images or a longer budget")
+    why.append(f"it fails by {fails}")
+    if e.inner:
+        why.append(f"it can be built on another run: {e.inner}=RUN ('genzoo show {e.name}' says of what)")
+    sized = f" size={size}" if size != SIDE and e.data != "audio" and kind != "points" else ""
+    train = f"genzoo train {e.name} data={example}{sized}{steps}"
+    use = "genzoo " + wanted.then.replace("RUN", f"runs/{e.name}", 1)
+    minutes = None if cost is None or share is None else round(cost * share / 60, 2)
+    return Advice(e.name, e.family, tuple(why), (train, use), minutes)
+
+
+def _names(entries: list[Entry]) -> str:
+    return ", ".join(e.name for e in entries)
+
+
+def command(task: str = "", data: str = "", budget: str = "", size: str = "", json: bool = False) -> None:
+    """Say which systems suit a task, and what to type.
+
+    Args:
+        task: What is wanted; without it the tasks are asked for, or listed.
+        data: A kind of data (images, points, sounds ...), a known set, or a path; images when not given.
+        budget: Time for training: 90s, 10min, 2h; an hour when not given.
+        size: Side of the images; 28 when not given.
+        json: Print JSON.
+    """
+    if not task:
+        print("Tasks:\n" + columns((name, t.line) for name, t in tasks().items()))
+        if not sys.stdin.isatty():
+            print("\ngenzoo advise task=complete data=images budget=10min")
+            return
+        task, data, budget = input("\ntask? "), input("data? [images] "), input("budget? [1h] ")
+    if size and not (size.isdigit() and 1 <= int(size) <= 1024):
+        raise UserError(f"size={size} is not allowed; give a whole number from 1 to 1024")
+    found = advise(task, data or "images", budget or "1h", int(size or SIDE))
+    if json:
+        print(jsonlib.dumps([vars(a) for a in found], indent=2))
+        return
+    for i, a in enumerate(found, 1):
+        print(f"{i}. {a.system} ({a.family})")
+        print("\n".join(paragraph(f"- {reason}.", indent=3) for reason in a.why))
+        print("\n".join(f"     {line}" for line in a.commands) + "\n")

@@ -1,0 +1,46 @@
+"""Commands that make photographs better: enlarge them, colour them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from genzoo.use.restore import restore_files
+from genzoo.use.tiles import OVERLAP, TILE, Overlap, Tile
+
+
+def upscale(
+    run: str, images: str, out: str = "", overwrite: bool = False, tile: Tile = TILE, overlap: Overlap = OVERLAP
+) -> None:
+    """Enlarge photographs, at any size, by as much as the run was trained for. Originals are never touched.
+
+    Args:
+        run: A run or an exported folder of a system for super-resolution, such as srgan.
+        images: An image, or a folder of images, searched recursively.
+        out: For one image a name that ends in .png, else a folder; RUN/outputs/upscale when not given.
+        overwrite: Replace results of an earlier call; an original is not replaced even then.
+        tile: Side in pixels of the largest piece that is enlarged at once; larger images go tile by tile.
+        overlap: Pixels that neighbouring tiles share, over which one fades into the next.
+    """
+    _restored(run, images, "upscale", out, overwrite, tile=tile, overlap=overlap)
+
+
+def colorize(run: str, images: str, out: str = "", overwrite: bool = False) -> None:
+    """Colour photographs at their own size: their lightness stays, colours they have are not looked at.
+
+    Args:
+        run: A run or an exported folder of a system that colours, such as colorizer.
+        images: An image, gray or not, or a folder of images, searched recursively.
+        out: For one image a name that ends in .png, else a folder; RUN/outputs/colorize when not given.
+        overwrite: Replace results of an earlier call; an original is not replaced even then.
+    """
+    _restored(run, images, "colorize", out, overwrite)
+
+
+def _restored(run: str, images: str, direction: str, out: str, overwrite: bool, **tiles: int) -> None:
+    written = restore_files(run, images, direction, out=out or None, overwrite=overwrite, quiet=False, **tiles)
+    if Path(images).expanduser().is_file():
+        taken = out.endswith(".png") and written[0].name != Path(out).name
+        print(f"wrote {written[0]}" + (f" ({out} was there already; overwrite=true replaces it)" if taken else ""))
+    else:
+        print(f"wrote {len(written)} images to {os.path.commonpath([p.parent for p in written])}")

@@ -1,0 +1,95 @@
+"""`genzoo data show`: what is in a data set, in words and on one page."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+from pathlib import Path
+from typing import Any
+
+from genzoo.cli.text import columns
+from genzoo.cli.verbs import _wrote
+from genzoo.core.pictures import picture, save_png
+from genzoo.core.schema import check
+from genzoo.data import DataSettings, contact_sheet, describe, open_data
+from genzoo.data.names import MOVING
+from genzoo.use.outputs import free, target
+
+HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
+FILMS, SHAPES = (".mp4", ".mov", ".mkv", ".webm", ".avi"), (".binvox", ".obj", ".stl", ".ply", ".off")
+
+
+def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite: bool, json: bool) -> None:
+    """Say what is in a data set and draw a page of it: what `genzoo data show` does."""
+    wanted = DataSettings(**check(DataSettings, {"data": spec, **own}, label="data"))
+    kind = kind or _kind(spec, wanted)
+    dataset = open_data(wanted, kind=kind)
+    told = describe(dataset)
+    if json:
+        print(jsonlib.dumps(told, indent=2, default=str))
+        return
+    left = told.pop("left_out")
+    told["left_out"] = len(left)
+    print(columns((k.replace("_", " "), _flat(v)) for k, v in told.items() if v not in ([], {}, None)))
+    if left:
+        print(
+            "left out, and why:\n" + columns(left[:50]) + (f"\n  and {len(left) - 50} more" if len(left) > 50 else "")
+        )
+    name = Path(spec.split(",")[0].rstrip("/")).stem or "data"
+    path = (
+        target(Path(), out, f"{name}.png", suffixes=(".png",), overwrite=overwrite)
+        if out
+        else free(f"{name}.png", overwrite=overwrite)
+    )
+    sheet = contact_sheet(dataset, 16 if kind in ("video", "voxels") else 32)
+    two = {"a", "b"} <= set(dataset.fields)  # an even number of columns: pairs stay side by side
+    page = picture(sheet, columns=8) if two else picture(sheet, kind=kind)
+    _wrote(save_png(path, page), asked=out)
+
+
+def _kind(spec: str, wanted: DataSettings) -> str:
+    """What settings, a folder's own subfolders, two sources, or the names of its files say of the kind of data."""
+    if wanted.derive != "none" or wanted.layout != "folders":
+        return "paired"
+    if "," in spec and not Path(spec).exists():
+        names = [
+            {p.stem for p in Path(side.strip()).expanduser().rglob("*") if p.is_file()} for side in spec.split(",", 1)
+        ]
+        # Pairs have names in common; two sets that were collected apart have none, or happen to have a few.
+        return "paired" if 2 * len(names[0] & names[1]) > min(map(len, names)) else "unpaired"
+    folder = Path(spec).expanduser()
+    if not folder.exists() and os.environ.get("GENZOO_DATA"):
+        folder = Path(os.environ["GENZOO_DATA"]).expanduser() / spec
+    names_here = [folder.name] if folder.is_file() else [p.name for p in folder.rglob("*")] if folder.is_dir() else []
+    if any(n.lower().endswith(HEARD) for n in names_here) and not any(n.lower().endswith(SEEN) for n in names_here):
+        return "audio"
+    if spec.lower().replace("_", "-") in MOVING or any(n.lower().endswith(FILMS) for n in names_here):
+        return "video"
+    if any(n.lower().endswith(SHAPES) for n in names_here):
+        return "voxels"
+    a, b = (side.lower() for side in wanted.sides)
+    inside = {p.name.lower() for p in folder.iterdir()} if folder.is_dir() else set()
+    if {f"train{a}", f"train{b}"} <= inside:
+        return "unpaired"
+    inside |= {p.name.lower() for p in (folder / "train").iterdir()} if (folder / "train").is_dir() else set()
+    return "paired" if {a, b} <= inside else "image"
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{k} {_flat(v)}" if isinstance(v, dict) else f"{k}: {v:,}" for k, v in value.items())
+    return (
+        "x".join(map(str, value))
+        if isinstance(value, list) and all(isinstance(v, int) for v in value)
+        else _lines(value)
+    )
+
+
+def _lines(value: Any) -> str:
+    return (
+        "; ".join(map(str, value))
+        if isinstance(value, list)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )

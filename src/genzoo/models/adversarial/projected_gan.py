@@ -1,0 +1,146 @@
+"""GAN whose discriminators see randomly mixed features of a frozen recognition network in place of pixels."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from genzoo.core.errors import UserError
+from genzoo.core.system import Batch, Logs, System, Update
+from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn.augment import Augmentation, augment
+from genzoo.nn.dcgan import Synthesis
+from genzoo.nn.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator, RandomMixing
+
+
+class ProjectedGAN(System):
+    """Projected GAN of Sauer, Chitta, Müller & Geiger (2021).
+
+    min_G max_D Σ_l E log D_l(P_l(x)) + E log(1 - D_l(P_l(G(z)))) (eq. 2) in its hinge form: P_l are the maps of a frozen network F,
+    mixed across channels by random 1x1 convolutions and across scales by random 3x3 convolutions and enlargement (section 3.2);
+    D_l is a small spectrally normalised discriminator of the l-th map. F and the mixing are never trained. Both players see images
+    through differentiable augmentation, and images smaller than `resolution` enlarged.
+
+    Deviations: the generator is DCGAN's (the paper's: FastGAN's, or StyleGAN2's); the D_l end at maps of about 4 pixels whatever the image's size;
+    G steps on the images that the D_l have just been trained on, through the same augmentation. A Fréchet distance on features of F's own kind
+    flatters such a system: measure with another network.
+
+    Args:
+        shape: Channels, height and width of an image; sides from 8 to 1024, 1 or 3 channels.
+        features: The frozen network F. All but the lenets (bundled, for grey images) and vgg16-random take a file from $GENZOO_WEIGHTS.
+        weights: File of the weights of F; none: the one of its name in $GENZOO_WEIGHTS.
+        resolution: Images with a smaller side are enlarged to it before F; none: what F was trained on, 224 (lenets: 28).
+        mixing: Random mixing of the maps: across channels and scales, across channels only, or none.
+        mix_width: Channels of the finest mixed map.
+        d_width: Channels inside each discriminator.
+        d_norm: Normalisation in the discriminators, beside spectral norm.
+        latent: Dimensions of the latent z, normal(0, 1).
+        width: Channels of the generator next to the image.
+        kernel: Side of the generator's filters.
+        augment: Differentiable augmentations of what F sees.
+        lr: Learning rate of both players.
+        beta1: Adam's decay of the mean gradient.
+        beta2: Adam's decay of the squared gradient.
+    """
+
+    paper: ClassVar[str] = "arXiv:2111.01007"
+    data: ClassVar[str] = "image"
+    tiny: ClassVar[dict] = {
+        "shape": (1, 16, 16), "latent": 8, "width": 8, "features": "lenet-mnist", "mix_width": 4, "d_width": 4,
+    }  # fmt: skip
+    defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999}
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int] = (3, 64, 64),
+        *,
+        features: FrozenNetwork = "efficientnet-lite0",
+        weights: str | None = None,
+        resolution: Annotated[int, Field(ge=8, le=1024)] | None = None,
+        mixing: Literal["scales", "channels", "none"] = "scales",
+        mix_width: Annotated[int, Field(ge=1, le=1024)] = 64,
+        d_width: Annotated[int, Field(ge=1, le=1024)] = 64,
+        d_norm: Literal["batch", "none"] = "batch",
+        latent: Annotated[int, Field(ge=1, le=4096)] = 100,
+        width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        kernel: Literal[4, 5] = 4,
+        augment: tuple[Augmentation, ...] = ("color", "translation", "cutout"),
+        lr: Annotated[float, Field(gt=0, le=1)] = 2e-4,
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+    ) -> None:
+        super().__init__()
+        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
+            size = "x".join(map(str, shape))
+            raise UserError(f"shape {size} is not possible; projected-gan makes images with sides from 8 to 1024")
+        self.latent_size, self.augment = latent, augment
+        self.lr, self.betas = lr, (beta1, beta2)
+        self.G = Synthesis(shape, latent, width, kernel)
+        self.F = FrozenMaps(features, weights=weights, resolution=resolution)
+        self.F.check(shape, "projected-gan")
+        channels = self.F.channels
+        self.P = RandomMixing(channels, mix_width, scales=mixing == "scales") if mixing != "none" else None
+        channels = self.P.channels if self.P else channels
+        self.D = nn.ModuleList(
+            MapDiscriminator(c, d_width, n, batch_norm=d_norm == "batch")
+            for c, n in zip(channels, self.F.halvings(shape), strict=True)
+        )
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for all discriminators together, and for the generator."""
+        self.F.load()  # missing weights are said before the first step
+        return {
+            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
+            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
+        }
+
+    def training_step(self, batch: Batch, update: Update) -> Logs:
+        """One step of every discriminator, one of the generator on the same z."""
+        real = batch["image"]
+        fake = self.G(self._draw(len(real)))
+        seen = self.maps(
+            fake
+        )  # with the graph back to G; nothing between G and the discriminators changes in this step
+        on_real, on_fake = self.judge(self.maps(real)), self.judge([m.detach() for m in seen])
+        d_loss = sum(discriminator_loss("hinge", r, f) for r, f in zip(on_real, on_fake, strict=True))
+        update("d", d_loss)
+        g_loss = sum(generator_loss("hinge", f) for f in self.judge(seen))
+        update("g", g_loss)
+        logs = {"d_loss": d_loss, "g_loss": g_loss}
+        logs |= {"d_real": _mean(on_real), "d_fake": _mean(on_fake)}
+        return {k: v.detach() for k, v in logs.items()}
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Return P_l(x), [B, channels, h, w] fine to coarse, of images [B, C, H, W] in [-1, 1], augmented anew."""
+        found = self.F(augment(x, self.augment))
+        return self.P(found) if self.P else found
+
+    def judge(self, maps: list[Tensor]) -> list[Tensor]:
+        """Return the logits of every scale, [B, 1, h, w] each, of mixed maps."""
+        return [d(m) for d, m in zip(self.D, maps, strict=True)]
+
+    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
+        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
+
+    @torch.no_grad()
+    def latent(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw z [n, latent] from the prior."""
+        return self._draw(n, generator)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent]."""
+        return self.G(z).contiguous()
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator) -> Tensor:
+        """Return `n` images [n, C, H, W] in [-1, 1]."""
+        return self.decode(self.latent(n, generator=generator))
+
+
+def _mean(scores: list[Tensor]) -> Tensor:
+    return torch.stack([s.mean() for s in scores]).mean()

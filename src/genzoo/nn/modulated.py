@@ -1,0 +1,99 @@
+"""Convolutions that a style governs: instance norm with a style's scale and shift, and modulated weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genzoo.nn.equalised import EqualConv2d, EqualLinear
+from genzoo.nn.upfirdn import conv_up
+
+Noise = Callable[[Tensor, int], Tensor]
+"""(a layer's fixed noise [1, 1, H, W], examples) to the noise that it adds, [examples or 1, 1, H, W]."""
+
+
+class ModulatedConv2d(nn.Module):
+    """Convolution whose weights a style scales per input channel, w' = s·w, and that divides each output channel by ‖w'‖₂.
+
+    The weights differ from example to example (arXiv:1912.04958, equations 1 to 3). Convolving s·x with the shared weights and dividing the
+    outcome by ‖w'‖ is the same function, and a plain convolution.
+
+    Args:
+        inputs: Input channels.
+        outputs: Output channels.
+        kernel: Side of the filters, odd.
+        latent: Dimensions of the style.
+        up: Double height and width.
+        demodulate: Divide by ‖w'‖.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, latent: int, *, up: bool = False, demodulate: bool = True
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.style = EqualLinear(latent, inputs, gain=1.0, bias=1.0)
+        self.scale, self.up, self.demodulate = 1 / math.sqrt(inputs * kernel * kernel), up, demodulate
+
+    def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
+        """[B, inputs, H, W] under styles w [B, latent] to `gain` times [B, outputs, H', W']."""
+        s, weight = self.style(w).float(), self.weight * self.scale
+        x = x * s.to(x.dtype)[:, :, None, None]
+        x = conv_up(x, weight) if self.up else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        if not self.demodulate:
+            return x * gain
+        with torch.autocast(x.device.type, enabled=False):  # sums of squares need more than eight bits
+            d = gain * (s.square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()
+        return x * d.to(x.dtype)[:, :, None, None]
+
+
+class StyledLayer(nn.Module):
+    """One layer of a style-based generator: convolution, noise, bias, leaky rectifier, and the style's say in it.
+
+    `adain` (arXiv:1812.04948, figure 1): after the rectifier every channel of every example is brought to mean 0 and deviation 1, then scaled
+    and shifted by the style; noise has a learnt strength for each channel. `modulated` (arXiv:1912.04958, figure 2c): the style acts on the
+    convolution's weights; noise has one strength.
+
+    Args:
+        inputs: Input channels; 0 for a layer without a convolution (only with adain).
+        outputs: Output channels.
+        latent: Dimensions of the style.
+        size: Height and width of what comes out.
+        style: How the style enters.
+        up: Double height and width.
+    """
+
+    fixed: Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, latent: int, size: tuple[int, int], *,
+        style: Literal["adain", "modulated"], up: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.adain = style == "adain"
+        if self.adain:
+            resample: Literal["none", "up"] = "up" if up else "none"
+            self.conv = EqualConv2d(inputs, outputs, 3, 1, bias=False, resample=resample) if inputs else None
+            self.style = EqualLinear(latent, 2 * outputs, gain=1.0)
+        else:
+            self.conv = ModulatedConv2d(inputs, outputs, 3, latent, up=up)
+        self.strength = nn.Parameter(torch.zeros(outputs if self.adain else 1))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("fixed", torch.randn(1, 1, *size))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
+        """[B, inputs, H, W] under styles w [B, latent] to [B, outputs, H', W']."""
+        if self.conv is not None:
+            # The rectifier's gain of √2 stands before noise and bias, where demodulation gives it for nothing.
+            x = self.conv(x) if self.adain else self.conv(x, w, math.sqrt(2))
+        added = noise(self.fixed, len(x)) * self.strength.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        x = F.leaky_relu(x + added.to(x.dtype), 0.2)
+        if not self.adain:
+            return x
+        scale, shift = self.style(w).to(x.dtype)[:, :, None, None].chunk(2, 1)
+        return F.instance_norm(x, eps=1e-8) * (1 + scale) + shift

@@ -1,0 +1,73 @@
+"""Enlarge photographs and colour them: translation under the names that people look for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from genzoo.core.errors import UserError
+from genzoo.core.pictures import write_atomic
+from genzoo.core.system import Restores, System, capabilities
+from genzoo.use.outputs import folder_for, free
+from genzoo.use.source import WORDS, Source, name_of, open_system
+from genzoo.use.tiles import OVERLAP, TILE
+from genzoo.use.translate import translate_files
+
+
+def restore_files(
+    source: Source,
+    images: str | os.PathLike[str],
+    direction: str,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    quiet: bool = True,
+) -> list[Path]:
+    """Enlarge or colour image files of any size, with their transparency; originals stay.
+
+    Args:
+        source: A run, its path, or a system.
+        images: A file or a folder.
+        direction: upscale or colorize.
+        out: For a single file a name that ends in .png; else a folder. RUN/outputs/DIRECTION when not given.
+        overwrite: Replace results of an earlier call.
+        tile: Side of the largest piece that goes through the networks at once, where pieces are possible.
+        overlap: Pixels that neighbouring pieces share.
+        quiet: Show no progress.
+
+    Raises:
+        UserError: The system cannot do this, or no file can be used.
+    """
+    system = open_system(source)
+    require_direction(system, direction)
+    path = Path(out).expanduser() if out else folder_for(source) / direction
+    if path.suffix.lower() in (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"):
+        raise UserError(f"out={path} cannot be written; give a name that ends in .png, or a folder")
+    file = Path(images).expanduser()
+    if path.suffix.lower() != ".png" or not file.is_file():
+        return translate_files(
+            system, images, direction, out=path, overwrite=overwrite, tile=tile, overlap=overlap, quiet=quiet
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        (made,) = translate_files(system, images, direction, out=folder, tile=tile, overlap=overlap, quiet=quiet)
+        same = path.exists() and path.resolve() == file.resolve()
+        return [write_atomic(free(path, overwrite=overwrite and not same), made.read_bytes())]
+
+
+def require_direction(system: System, direction: str) -> None:
+    """Check that a system enlarges or colours.
+
+    Raises:
+        UserError: Says what it can do.
+    """
+    if isinstance(system, Restores) and direction in system.directions:  # type: ignore[attr-defined]
+        return
+    words = {"upscale": "enlarge images", "colorize": "colour images"}
+    able = [WORDS[c] for c in capabilities(system) if c in WORDS]
+    able += [f"{words[d]}" for d in getattr(system, "directions", ()) if d in words]
+    raise UserError(
+        f"{direction}: {name_of(system)} cannot {words[direction]}; it can {', '.join(able) or 'only train'}"
+    )

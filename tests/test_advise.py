@@ -1,0 +1,170 @@
+"""Advice: every task has an answer that can do it, budgets change it, mistakes are answered, and torch is not needed."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from genzoo.cli import advising
+from genzoo.cli.advising import advise, kind_of, seconds_of, tasks
+from genzoo.cli.main import main
+from genzoo.cli.table import COMMANDS
+from genzoo.core import registry
+from genzoo.core.errors import UserError
+
+
+@pytest.fixture
+def paces(monkeypatch):
+    """Facts of two systems that the files do not decide."""
+    known = {
+        "paces.json": {
+            "systems": {
+                "dcgan": {"step_per_example": 0.001, "batch": 64, "steps": 1000},  # 64 s in all
+                "vae": {"step_per_example": 0.01, "batch": 100, "steps": 6000},  # 6000 s in all
+                "gaussian": {"fit": 0.05, "steps": None, "batch": 1000},
+            }
+        },
+        "reached.json": {"FLD, mnist": {"dcgan": 30.0, "gan": 20.0}},
+    }
+    monkeypatch.setattr(advising, "facts", lambda name: known[name])
+
+
+@pytest.mark.parametrize("task", tasks())
+def test_every_task_is_answered_by_what_can_do_it_on_some_data(task):
+    answered = 0
+    for kind in {e.data for e in registry.entries().values()}:
+        try:
+            found = advise(task, kind)
+        except UserError:
+            continue
+        answered += 1
+        assert 1 <= len(found) <= 3
+        for a in found:
+            assert tasks()[task](registry.entries()[a.system])
+            assert a.why
+            for line in a.commands:
+                assert line.split()[0] == "genzoo"
+                assert line.split()[1] in COMMANDS
+    assert answered
+
+
+def test_commands_with_a_need_are_tasks():
+    assert {c.name for c in COMMANDS.values() if c.needs} <= set(tasks())
+
+
+def test_a_task_may_be_one_of_a_systems_maps():
+    assert {a.system for a in advise("colour", "photos")} <= {"colorizer", "missing-data-encoder"}
+    assert advise("super-resolution", "photos")[0].commands[1] == "genzoo upscale runs/srgan IMAGE_OR_FOLDER"
+
+
+def test_answers_come_from_different_families():
+    families = [a.family for a in advise("sample", "images", "1h")]
+    assert len(families) == len(set(families)) == 3
+
+
+def test_what_is_measured_goes_before_what_is_not(paces):
+    assert advise("sample", "images")[0].system == "gan", "the least FLD among the implicit ones"
+    assert advise("sample", "images")[1].family != "adversarial"
+
+
+def test_a_budget_makes_steps(paces):
+    def command(budget, size=28):
+        return next(a for a in advise("reconstruct", "images", budget, size) if a.family == "autoencoding").commands[0]
+
+    assert command("1h") == "genzoo train vae data=digits steps=3600"
+    assert command("2h") == "genzoo train vae data=digits"
+    assert command("2h", 56) == "genzoo train vae data=digits size=56 steps=1800", (
+        "a quarter of the steps at four times the area"
+    )
+
+
+def test_too_small_a_budget_puts_a_system_last_and_says_so(paces):
+    found = advise("likelihood", "images", "1min")
+    assert found[0].system == "gaussian"
+    every = [e for e in registry.entries().values() if "density" in e.abilities]
+    ranked = sorted(every, key=lambda e: advising._rank(e, tasks()["likelihood"], "image", 60, 28))
+    assert ranked[-1].name == "vae"
+    assert "that is little" in " ".join(
+        advising._advice(ranked[-1], tasks()["likelihood"], "image", "digits", 60, 28).why
+    )
+
+
+def test_points_are_not_told_the_times_and_values_of_images():
+    for a in advise("likelihood", "moons", "1min"):
+        assert registry.entries()[a.system].points
+        assert not any("mnist" in reason or "28x28" in reason for reason in a.why)
+        assert "minutes=1" in a.commands[0] or any("without gradients" in reason for reason in a.why)
+
+
+def test_other_words_and_kinds_of_data(tmp_path):
+    assert [a.system for a in advise("inpaint", "photos")] == [a.system for a in advise("complete", "image")]
+    assert advise("complete", "texture")[0].system == "efros-leung"
+    (tmp_path / "trainA").mkdir()
+    (tmp_path / "trainB").mkdir()
+    assert kind_of(str(tmp_path)) == ("unpaired", str(tmp_path))
+    (tmp_path / "photos").mkdir()
+    assert kind_of(str(tmp_path / "photos"))[0] == "image"
+    (tmp_path / "photos" / "cats").mkdir()
+    assert kind_of(str(tmp_path / "photos"))[0] == "labelled"
+    assert kind_of("moons") == ("points", "moons")
+    assert advise("class", "digits")[0].commands[0].startswith("genzoo train")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"task": "inpant"}, "did you mean 'inpaint'"),
+        ({"task": "sample", "data": "imags"}, "did you mean 'images'"),
+        ({"task": "sample", "budget": "soon"}, "10min"),
+        ({"task": "sample", "budget": "0h"}, "10min"),
+        ({"task": "translate", "data": "points"}, "cyclegan"),
+    ],
+)
+def test_mistakes_are_answered(given, said):
+    with pytest.raises(UserError, match=said):
+        advise(**given)
+
+
+def test_times_are_read():
+    assert [seconds_of(w) for w in ("10", "90 s", "1.5h", "2d")] == [600, 90, 5400, 172800]
+
+
+def test_the_command_prints_tasks_words_and_json(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert main(["advise"]) == 0
+    assert "complete" in capsys.readouterr().out
+    assert main(["advise", "task=inpaint", "data=images", "budget=10min"]) == 0
+    said = capsys.readouterr().out
+    assert "genzoo train" in said
+    assert "genzoo complete runs/" in said
+    assert main(["advise", "sample", "json=true"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["commands"]
+    assert main(["advise", "sample", "size=huge"]) == 2
+    assert "size" in capsys.readouterr().err
+    assert main(["advise", "sampel"]) == 2
+    assert "did you mean 'sample'" in capsys.readouterr().err
+
+
+def test_it_asks_a_person(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    answers = iter(["compress", "", "30min"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
+    assert main(["advise"]) == 0
+    assert "genzoo compress runs/" in capsys.readouterr().out
+
+
+def test_it_needs_no_torch():
+    code = "import sys; from genzoo.cli.main import main; main(['advise', 'sample']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_facts_are_of_systems_that_there_are():
+    for file in ("paces.json", "reached.json"):
+        found = advising.facts(file)
+        names = set(found["systems"]) if file == "paces.json" else {n for table in found.values() for n in table}
+        assert names
+        assert names <= set(registry.entries())
