@@ -80,7 +80,7 @@ def film_proof(p: Proof, data: str, n: int, keys: dict[str, Any], clips: dict[st
         "mask at its lowest quarter", float(most[low].mean()), n=200, protocol="mean of the mask's maximum over time at these places",
         baseline={"highest": float(most[high].mean()), "mean": float(mask.mean())},
     )  # fmt: skip
-    p.picture("samples", strips(fake[:8]), "Eight samples, seed 0, not chosen: every second frame")
+    p.picture("samples", strips(fake[:8]), "Eight samples, seed 0, not chosen: eight of their frames each")
     p.picture("real", strips(real[:8]), "Test clips")
     parts = torch.stack(
         [clip[:4, :, 8], mask[:4, :, 8].expand(-1, clip.shape[1], -1, -1) * 2 - 1, front[:4, :, 8], back[:4, :, 0]], 1
