@@ -1,5 +1,7 @@
 """What the tests of the data layer share: pictures of noise, and short ways to open them."""
 
+import csv
+
 import numpy as np
 from PIL import Image
 
@@ -29,3 +31,14 @@ def classes(folder, names=("cat", "dog"), n=6, prefix=""):
         (folder / prefix / name).mkdir(parents=True, exist_ok=True)
         for i in range(n):
             Image.new("L", (6, 6), 100 * k + i).save(folder / prefix / name / f"{i}.png")
+
+
+def table(path, rows, header=("file", "caption")):
+    with open(path, "w", newline="", encoding="utf-8") as f:
+        csv.writer(f).writerows([header, *rows])
+
+
+def pictures(folder, *names):
+    for i, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), i).save(folder / name)
