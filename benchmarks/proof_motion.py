@@ -111,7 +111,16 @@ def video_street(p: Proof, steps: int = 3000, n: int = 1000) -> None:
 def furniture(p: Proof, steps: int = 1300, n: int = 240) -> None:
     """Furniture from 574 examples: the statistics of its shapes are nearer to those of held-out pieces than a Gaussian's of voxels."""
     about = {"size": 32, "holdout": 0.3}
-    keys = {"width": 16, "latent": 64, "batch": 24, "steps": steps, "lr": 2e-3, "d_lr": 2e-4, "decay": "linear"}
+    keys = {
+        "width": 16,
+        "latent": 64,
+        "batch": 24,
+        "steps": steps,
+        "lr": 4e-4,
+        "d_lr": 1e-4,
+        "decay": "linear",
+        "ema": 0.99,
+    }
     run = p.train("gan-3d", "voxels", **about, **keys, seed=0, precision="bf16")
     train, test = (
         open_data(DataSettings("voxels", **about), kind="voxels", split=s, quiet=True) for s in ("train", "test")
@@ -132,6 +141,11 @@ def furniture(p: Proof, steps: int = 1300, n: int = 240) -> None:
         "overlap with the nearest training piece", 100 * overlap(fake, seen), unit="%", n=len(real),
         protocol="mean over samples of the largest intersection over union with a training piece; 100 would be copies",
         baseline={"real": 100 * overlap(real, seen), "voxel PCA": 100 * overlap(stats["voxel PCA"], seen)},
+    )  # fmt: skip
+    p.measure(
+        "overlap of two samples", 100 * overlap(fake[::2], fake[1::2]), unit="%", n=len(real),
+        protocol="mean over every second sample of the largest intersection over union with one of the others; far above the real: collapse",
+        baseline={"real": 100 * overlap(real[::2], real[1::2])},
     )  # fmt: skip
     p.measure(
         "accuracy gate",
