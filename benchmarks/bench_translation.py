@@ -7,8 +7,8 @@
 * genzoo: the trainer's step, with its batches, schedules, guards and logs. genzoo, bf16: the same with precision=bf16.
 
 Loops are interleaved round by round, in changing order; medians are over rounds. `--cpu-time` counts this process's CPU time and not the
-clock: right on a busy machine with one thread. Tiled use runs in a process for each image size: seconds for each megapixel, and the peak of
-memory beyond what the process held before, less the pixels of the image and of the result.
+clock: right on a busy machine with one thread. Tiled use runs in a process for each image size: seconds for each megapixel, and how far the
+peak of memory rises above that of a small image, which was translated before; the image is made before that peak is read.
 """
 
 from __future__ import annotations
@@ -168,9 +168,10 @@ def large(megapixels: float) -> None:
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     result = tiled(net, image, least=8, multiple=4, tile=256, net=net)
     seconds, peak = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    beyond = peak / 1024 - result.nbytes / 2**20
+    megabytes = (image.nbytes + result.nbytes) / 2**20
     print(
-        f"{side * side / 1e6:6.2f} MP: {seconds / (side * side / 1e6):5.2f} CPU-seconds a megapixel; beyond image and result {beyond:6.1f} MiB"
+        f"{side * side / 1e6:6.2f} MP: {seconds / (side * side / 1e6):5.2f} CPU-seconds a megapixel; the peak of memory rose by "
+        f"{peak / 1024:.1f} MiB over that of a 0.27 MP image (pixels of image and result: {megabytes:.1f} MiB)"
     )
 
 
