@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import discretised_logistic, per_example
 from genzoo.nn.codec import decoder, encoder
@@ -86,12 +87,7 @@ class VQVAE(System):
     ) -> None:
         super().__init__()
         channels, height, wide = shape
-        factor = 2**halvings
-        if height % factor or wide % factor:
-            raise UserError(
-                f"shape {height}x{wide} cannot be halved {halvings} times; give size= a multiple of {factor}, "
-                "or fewer halvings"
-            )
+        factor = check_halvings(shape, halvings)
         self.shape, self.levels, self.reconstruction, self.lr = shape, levels, reconstruction, lr
         self.codebook_size, self.per_place = codes, per_place
         grid = (height // factor, wide // factor)
