@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 from datetime import timedelta
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import torch
@@ -17,8 +18,8 @@ def _rank(rank, meeting, pipe):
     dist.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=rank, world_size=2, timeout=timedelta(seconds=WAIT)
     )
-    while (work := pipe.recv_bytes()) != b"":
-        function, args = pickle.loads(work)
+    while True:
+        function, args = pickle.loads(pipe.recv_bytes())
         try:
             answer = True, function(rank, *args)
         except Exception as error:
@@ -31,6 +32,9 @@ class Pair:
 
     Args:
         folder: Where they meet.
+
+    Raises:
+        AssertionError: One of them failed, or does not answer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,12 +48,15 @@ class Pair:
             self._start()
         for pipe in self.pipes:
             pipe.send_bytes(pickle.dumps((function, args)))
-        answers = [pickle.loads(pipe.recv_bytes()) if pipe.poll(WAIT) else (False, "no answer") for pipe in self.pipes]
-        wrong = [answer for fine, answer in answers if not fine]
-        if wrong:
-            self.end()  # the other one may still wait for this one; the next test gets new ones
-            raise AssertionError("; ".join(wrong))
-        return [answer for _, answer in answers]
+        answers = {}
+        while len(answers) < len(self.pipes):
+            ready = wait([p for p in self.pipes if p not in answers], WAIT)
+            answers |= {pipe: pickle.loads(pipe.recv_bytes()) for pipe in ready}
+            wrong = [answer for fine, answer in answers.values() if not fine]
+            if wrong or not ready:
+                self.end()  # the other one may still wait for this one; the next test gets new ones
+                raise AssertionError("; ".join(wrong) or f"a rank has not answered for {WAIT:g} s")
+        return [answers[pipe][1] for pipe in self.pipes]
 
     def _start(self):
         self.meetings += 1
@@ -59,6 +66,7 @@ class Pair:
             args = (rank, str(self.folder / f"meet-{self.meetings}"), theirs)
             self.processes.append(self.context.Process(target=_rank, args=args, daemon=True))
             self.processes[-1].start()
+            theirs.close()  # so that its end is noticed
             self.pipes.append(mine)
 
     def end(self):

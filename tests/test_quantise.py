@@ -1,12 +1,9 @@
 """The quantiser by hand: straight-through gradient, running means, restarts, usage and perplexity, two ranks."""
 
 import math
-import os
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from genzoo.nn.quantise import VectorQuantiser
 
@@ -165,19 +162,14 @@ def _run(q, x, seed):
     return {**q.state_dict(), "perplexity": out.perplexity, "usage": out.usage}
 
 
-def _rank(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def _on_one_of_two(rank):
     torch.manual_seed(0)
     q = VectorQuantiser(40, 3, decay=0.5, restart=0.4)
-    found = _run(q, _data()[2 * rank : 2 * rank + 2], seed=7 + rank)  # each rank draws its own noise, as in a training
-    torch.save(found, os.path.join(folder, f"{rank}.pt"))
-    dist.destroy_process_group()
+    return _run(q, _data()[2 * rank : 2 * rank + 2], seed=7 + rank)  # each rank draws its own noise, as in a training
 
 
-def test_two_ranks_hold_equal_codebooks_those_of_one_rank_with_the_joined_batch(tmp_path):
-    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
-    a, b = (torch.load(tmp_path / f"{r}.pt") for r in range(2))
+def test_two_ranks_hold_equal_codebooks_those_of_one_rank_with_the_joined_batch(two_ranks):
+    a, b = two_ranks(_on_one_of_two)
     torch.manual_seed(0)
     q = VectorQuantiser(40, 3, decay=0.5, restart=0.4)
     single = _run(q, _data(), seed=7)
