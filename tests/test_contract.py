@@ -360,6 +360,23 @@ def test_using_a_system_is_deterministic_and_changes_no_state(name):
     assert not system.training
 
 
+@every_system
+def test_values_out_of_range_are_refused_before_they_give_a_number(name):
+    """Pixels from 0 to 255 would be clamped to white."""
+    system = ready(name)
+    x = data_batch(system)
+    if x.ndim == 2:
+        pytest.skip("points have any values")
+    calls = []
+    if scores(system):
+        calls.append(lambda x: system.log_prob(x, generator=gen()))
+    if isinstance(system, Completes):
+        calls.append(lambda x: system.complete(x, torch.ones_like(x[:, :1], dtype=torch.bool), generator=gen()))
+    for call in calls:
+        with pytest.raises(UserError, match=r"values from .*\[-1, 1\]"):
+            call((x + 1) * 127.5)
+
+
 @every_name
 def test_log_prob_is_one_finite_number_an_example_and_independent_of_its_neighbours(name):
     system = ready(name)
