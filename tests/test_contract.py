@@ -360,6 +360,22 @@ def test_using_a_system_is_deterministic_and_changes_no_state(name):
     assert not system.training
 
 
+@every_name
+def test_an_image_is_scored_by_its_grey_levels(name):
+    """Of 4 levels one is ⌊grey / 64⌋: what is below says nothing, or the masses of all images would add up to more than one."""
+    if "levels" not in schema.settings(registry.system_class(name)):
+        pytest.skip("has no levels")
+    try:
+        system = ready(name, levels=4)
+    except UserError:
+        pytest.skip("takes no such levels")
+    if not scores(system) or data_batch(system).ndim != 4:
+        pytest.skip("gives no likelihood of images")
+    grey = torch.randint(0, 256, data_batch(system).shape, generator=gen())
+    whole, high = (system.log_prob(g / 127.5 - 1, generator=gen()) for g in (grey, grey // 64 * 64))
+    torch.testing.assert_close(whole, high, rtol=1e-4, atol=1e-3)
+
+
 @every_system
 def test_values_out_of_range_are_refused_before_they_give_a_number(name):
     """Pixels from 0 to 255 would be clamped to white."""

@@ -20,6 +20,7 @@ from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import discretised_logistic, per_example
 from genzoo.nn.codec import decoder, encoder
+from genzoo.nn.dequantise import on_levels
 from genzoo.nn.quantise import VectorQuantiser
 
 
@@ -130,6 +131,7 @@ class VQVAE(System):
         }
 
     def _log_pixels(self, x: Tensor, mean: Tensor) -> Tensor:
+        x = on_levels(x, self.levels)
         return per_example(discretised_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
 
     def _places(self, x: Tensor) -> Tensor:
