@@ -198,7 +198,7 @@ class VAE(System):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of q(z|x), each [B, latent], float32."""
-        mean, log_std = self.encoder(x).float().chunk(2, 1)
+        mean, log_std = self.encoder(on_levels(x, self.levels)).float().chunk(2, 1)
         return mean, log_std.clamp(-10, 5)
 
     def _target(self, x: Tensor, generator: Generator) -> Tensor:

@@ -136,7 +136,7 @@ class VQVAE(System):
 
     def _places(self, x: Tensor) -> Tensor:
         """What is quantised, [B, dim, h, w, per_place]."""
-        return self.encoder(x).unflatten(1, (self.per_place, -1)).movedim(1, -1)
+        return self.encoder(on_levels(x, self.levels)).unflatten(1, (self.per_place, -1)).movedim(1, -1)
 
     @staticmethod
     def _joined(z: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ class VQVAE2(System):
 
     def _quantised(self, x: Tensor) -> list[Quantised]:
         """What every grid's quantiser gives, coarse to fine: a finer grid is quantised knowing the one before it."""
-        features = [self.encoders[0](x)]
+        features = [self.encoders[0](on_levels(x, self.levels))]
         for encode in self.encoders[1:]:
             features.append(encode(features[-1]))
         found: list[Quantised] = []
