@@ -290,6 +290,7 @@ def test_complete_keeps_known_pixels_and_draws_the_others_given_them(shape, cach
 
 
 def test_the_first_batch_leaves_every_convolution_with_mean_zero_and_the_stated_deviation():
+    """Each starts from what the one before it gives after its own start, not before."""
     torch.manual_seed(0)
     system = PixelCNNpp((3, 8, 8), width=8, dropout=0.0).train()
     found = {}
@@ -346,6 +347,14 @@ def test_ranks_start_alike_and_as_one_process_on_the_joined_batch(two_ranks):
     for k, v in _start(x).items():
         assert torch.equal(a[k], b[k])
         torch.testing.assert_close(a[k], v, rtol=1e-4, atol=1e-5)
+
+
+def test_a_channel_of_ones_tells_the_border_from_gray():
+    """Padding is zero, and so is gray: before the biases have moved, a gray image would be nothing at all to the network."""
+    torch.manual_seed(0)
+    out = PixelCNNpp((1, 6, 6), width=6, mixtures=3, dropout=0.0).eval().net(torch.zeros(1, 1, 6, 6))
+    assert not torch.allclose(out[..., 0, 0], out[..., 4, 3], atol=1e-3)
+    assert not torch.allclose(out[..., 0, 0], out[..., 0, 3], atol=1e-3)
 
 
 def test_kernels_have_the_length_of_their_gain():

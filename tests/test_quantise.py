@@ -54,6 +54,7 @@ def test_the_gradient_passes_straight_through_and_commitment_adds_its_own(learn)
 
 
 def test_the_loss_does_not_grow_with_the_batch():
+    """A mean over the elements: a sum over the batch would change the weight of the commitment with it."""
     q, x = quantiser(CODES).eval(), torch.randn(2, 2, 3, 3, generator=gen())
     assert torch.allclose(q(x).loss, q(x.repeat(8, 1, 1, 1)).loss)
 
@@ -73,6 +74,7 @@ def test_running_means_are_a_step_of_k_means_by_hand():
 
 
 def test_unused_codes_stay_where_they_are_however_long():
+    """A quotient of two counts that go to nothing sends a code to infinity."""
     q, x = quantiser(CODES, decay=0.5, restart=0).train(), 0.01 * torch.randn(1, 2, 64, generator=gen())
     for _ in range(400):
         q(x)
@@ -81,6 +83,7 @@ def test_unused_codes_stay_where_they_are_however_long():
 
 
 def test_codes_that_nobody_chooses_restart_with_sum_and_count():
+    """A code, its sum and its count move together, or the next step moves it back."""
     torch.manual_seed(0)
     q = quantiser(torch.cat([torch.zeros(1, 2), torch.full((7, 2), 100.0)]), decay=0.5, restart=0.1).train()
     x = torch.randn(1, 2, 256, generator=gen())
