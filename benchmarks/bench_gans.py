@@ -6,6 +6,8 @@
 * plain: nets in the default memory format and float32, default Adam, and for every player zero_grad / backward / step: what one writes by
   hand. A generator's step computes the discriminator's gradients as well and throws them away. The losses are read with `.item()` at
   every step, to print them.
+* mimicry: the same system in torch-mimicry (its own nets, `train_step` and log), where that is installed (pip install --no-deps torch-mimicry);
+  sngan only, with nets of the same widths: of the six the only one whose published PyTorch code still runs on today's PyTorch by itself.
 * genzoo: the trainer's step, with its batches, schedules, guards, logs and averaged weights (which the plain loop lacks).
 * genzoo, bf16: the same with precision=bf16, which is what precision=auto chooses on processors with bf16 arithmetic.
 
@@ -17,10 +19,14 @@ machine with one thread. Ratios are medians over rounds; the quartiles of the ra
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import random
 import statistics
+import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +90,43 @@ def plain_step(name: str, data: str, size: int, width: int, batch: int) -> Calla
     return step
 
 
+def mimicry_step(name: str, data: str, size: int, width: int, batch: int) -> Callable[[], None] | None:
+    """One step of torch-mimicry's loop; None where it has no such system, or is not installed."""
+    found = importlib.util.find_spec("torch_mimicry") if name == "sngan" and size == 32 else None
+    if found is None or found.submodule_search_locations is None:
+        return None
+    for package in ("torch_mimicry", "torch_mimicry.training"):  # as they are, they import torchvision and TensorFlow
+        where = Path(found.submodule_search_locations[0]).parent / package.replace(".", "/")
+        sys.modules[package] = types.ModuleType(package)
+        sys.modules[package].__path__ = [str(where)]
+    nets = importlib.import_module("torch_mimicry.nets.sngan.sngan_32")
+    log = importlib.import_module("torch_mimicry.training.metric_log").MetricLog()
+    torch.manual_seed(0)
+    g, d = nets.SNGANGenerator32(ngf=width), nets.SNGANDiscriminator32(ndf=width // 2)
+    ours = build(name, size, width)
+    sizes = [sum(p.numel() for p in net.parameters()) for net in (g, d, ours.G, ours.D)]
+    print(f"mimicry: G {sizes[0]:,} and D {sizes[1]:,} parameters; genzoo: {sizes[2]:,} and {sizes[3]:,}", flush=True)
+    opt_g, opt_d = (torch.optim.Adam(net.parameters(), 2e-4, betas=(0.0, 0.9)) for net in (g, d))
+    source, steps = np.random.default_rng(0), iter(range(10**9))
+    fields = open_data(DataSettings(data), kind="labelled", quiet=True).fields
+    images, labels = np.ascontiguousarray(fields["image"]), np.asarray(fields["label"][:])
+
+    def step() -> None:
+        chosen, i = source.integers(0, len(images), batch), next(steps)
+        real = torch.from_numpy(images[chosen]).float() / 127.5 - 1
+        given = {
+            "real_batch": (real, torch.from_numpy(labels[chosen])),
+            "log_data": log,
+            "device": CPU,
+            "global_step": i,
+        }
+        d.train_step(netG=g, optD=opt_d, **given)
+        if (i + 1) % CYCLES[name] == 0:
+            g.train_step(netD=d, optG=opt_g, **given)
+
+    return step
+
+
 def trainer_step(
     name: str, data: str, size: int, width: int, batch: int, folder: Path, precision: str
 ) -> Callable[[], None]:
@@ -106,9 +149,11 @@ def compare(name: str, a: argparse.Namespace, data: str, folder: Path) -> None:
     sizes = (data, a.size, a.width, a.batch)
     loops = {
         "plain": plain_step(name, *sizes),
+        "mimicry": mimicry_step(name, *sizes),
         "genzoo": trainer_step(name, *sizes, folder, "fp32"),
         "genzoo, bf16": trainer_step(name, *sizes, folder, "bf16"),
     }
+    loops = {label: loop for label, loop in loops.items() if loop}
     clock = time.process_time if a.cpu_time else time.perf_counter
     steps, order = CYCLES.get(name, 4), list(loops)
     times: dict[str, list[float]] = {label: [] for label in loops}
@@ -121,10 +166,11 @@ def compare(name: str, a: argparse.Namespace, data: str, folder: Path) -> None:
             if r:  # the first round warms up
                 times[label].append((clock() - start) / steps)
     cells = [f"{label} {1000 * statistics.median(t):7.1f} ms" for label, t in times.items()]
-    for label in ("genzoo", "genzoo, bf16"):
-        ratios = [x / y for x, y in zip(times["plain"], times[label], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        cells.append(f"{label}: {middle:.2f}x ({low:.2f} to {high:.2f})")
+    for other in [label for label in ("plain", "mimicry") if label in loops]:
+        for label in ("genzoo", "genzoo, bf16"):
+            ratios = [x / y for x, y in zip(times[other], times[label], strict=True)]
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            cells.append(f"{label} to {other}: {middle:.2f}x ({low:.2f} to {high:.2f})")
     print(f"{name:10}", " | ".join(cells), flush=True)
 
 

@@ -16,6 +16,7 @@ from genzoo.core import registry, schema
 from genzoo.core.sound import save_wav
 from genzoo.core.system import Batch, System
 from genzoo.data import DataSettings
+from tests.ranks import Pair
 
 torch.set_num_threads(1)
 
@@ -178,6 +179,14 @@ def runs(tmp_path_factory):
         return made[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def two_ranks(tmp_path_factory):
+    """Call `two_ranks(function, *args)` for what `function(rank, *args)` gives on either of two ranks."""
+    pair = Pair(tmp_path_factory.mktemp("ranks"))
+    yield pair
+    pair.end()
 
 
 @pytest.fixture

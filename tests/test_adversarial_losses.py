@@ -118,6 +118,7 @@ def test_penalties_of_a_linear_critic_do_not_depend_on_the_batch(batch, slope):
 
 
 def test_gradient_penalty_is_on_the_line_with_one_epsilon_each():
+    """Epsilon is uniform and every example's own: a normal one leaves the line, one for all visits a single point of it."""
     seen = []
 
     def critic(x):

@@ -5,12 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
+from genzoo.core import registry
 from genzoo.core.errors import UserError
 from tests.adversaries import gen, play
 from tests.conftest import build
 
 NETS = ("dcgan", "sngan", "began", "infogan", "acgan", "cgan")
 SHAPES = ((1, 12, 20), (3, 16, 8), (4, 16, 16), (5, 9, 13))
+OF_IMAGES = [
+    name
+    for name, entry in sorted(registry.entries().items())
+    if entry.family in ("adversarial", "conditional") and entry.data not in ("video", "voxels")
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -30,6 +36,24 @@ def test_any_channels_and_any_rectangle_or_the_sizes_that_work(name, shape):
     assert x.shape == (2, *shape)
     assert x.abs().max() <= 1
     assert x.is_contiguous()
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_every_system_of_images_makes_four_channels_and_rectangles_from_8_pixels_to_1024(name):
+    """Where its nets need certain sides, those that it names are taken."""
+    torch.manual_seed(0)
+    for shape in ((4, 8, 8), (4, 16, 32), (2, 1024, 512)):
+        try:
+            system = build(name, shape=shape)
+        except UserError as error:
+            if f"images of 1 or 3 channels, not {shape[0]}" not in str(error):
+                assert "x".join(map(str, shape)) in str(error), "what was given"
+                assert any(n in str(error) for n in ("multiple", "8", "16")), "what is taken"
+            continue
+        with torch.no_grad():
+            x = system.eval().sample(1, generator=gen())
+        assert x.shape == (1, *shape)
+        assert torch.isfinite(x).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 32), (1, 32, 2048)], ids=str)

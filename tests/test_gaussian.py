@@ -39,6 +39,7 @@ def images(n, shape=(1, 4, 4), levels=256, seed=0):
 
 @pytest.mark.parametrize("levels", [2, 5, 16, 255, 256])
 def test_dequantised_values_never_reach_one_and_go_back_exactly(levels):
+    """In float32 255 + u rounds to 256 once in 2^17 draws, whose logit is infinite, and x + u into the next level."""
     x = (torch.arange(levels).float() * (2 / (levels - 1)) - 1).repeat(200_000 // levels)
     y = dequantise(x, levels, gen())
     assert y.min() >= 0

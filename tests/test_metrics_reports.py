@@ -78,9 +78,11 @@ def test_uniform_model_has_eight_bits():
     assert got["nll"] == pytest.approx(784 * math.log(256), rel=1e-6)
     assert got["se"] == pytest.approx(0, abs=1e-3)
     assert got["dims"] == 784
+    assert "256 grey levels, 1x28x28" in got["protocol"]
 
 
 def test_every_example_once_with_the_last_partial_batch():
+    """A mean over examples, not over batches; nothing is dropped, and nothing is counted twice."""
     system, data = FirstPixel(), dataset(61)
     system.train()
     got = evaluate_density(system, data, batch=10)

@@ -47,6 +47,7 @@ def test_the_logistic_density_is_scipys_and_integrates_to_one():
 
 @pytest.mark.parametrize(("prior", "variance"), [("logistic", math.pi**2 / 3), ("normal", 1.0)])
 def test_latents_are_drawn_from_the_prior_that_is_scored(prior, variance):
+    """Trained with a logistic prior and drawn from a normal one, samples would be of another model."""
     model = NICE((2,), prior=prior, width=8)
     z = model.latent(100_000, generator=gen()).double()
     assert z.isfinite().all()

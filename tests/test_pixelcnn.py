@@ -33,6 +33,7 @@ def seeded(seed=0):
 
 
 def test_centre_of_the_mask_is_lower_triangular_in_colour():
+    """R < G < B: without groups the colours of a pixel are independent, or see themselves."""
     a, b = (raster_mask(kind, 6, 6, 3, 3)[:, :, 1, 1] for kind in "AB")
     colour = colour_of(6, 3)
     assert torch.equal(a, (colour[:, None] > colour[None]).float())
@@ -154,6 +155,7 @@ def test_no_output_depends_on_itself_or_on_the_future(shape, mode):
 
 
 def test_other_images_of_the_batch_have_no_influence_in_train_mode():
+    """Batch statistics would tell every pixel of those after it."""
     system = build().train()
     x = images(system, 3)
     alone = system.net(x[:1])

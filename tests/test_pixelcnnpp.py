@@ -5,8 +5,6 @@ import math
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import capabilities
@@ -292,6 +290,7 @@ def test_complete_keeps_known_pixels_and_draws_the_others_given_them(shape, cach
 
 
 def test_the_first_batch_leaves_every_convolution_with_mean_zero_and_the_stated_deviation():
+    """Each starts from what the one before it gives after its own start, not before."""
     torch.manual_seed(0)
     system = PixelCNNpp((3, 8, 8), width=8, dropout=0.0).train()
     found = {}
@@ -331,27 +330,31 @@ def test_a_constant_feature_keeps_a_finite_gain():
     assert all(torch.isfinite(p).all() for p in system.parameters())
 
 
-def _start_on_one_of_two_ranks(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def _start(x):
     torch.manual_seed(0)
     system = PixelCNNpp((1, 6, 6), width=4, mixtures=2, dropout=0.0).train()
+    system.loss({"image": x})
+    return system.state_dict()
+
+
+def _start_on_one_of_two(rank, x):
+    return _start(x.chunk(2)[rank])
+
+
+def test_ranks_start_alike_and_as_one_process_on_the_joined_batch(two_ranks):
     x = torch.randint(0, 256, (8, 1, 6, 6), generator=seeded(1)) / 127.5 - 1
-    system.loss({"image": x[4 * rank : 4 * rank + 4]})
-    torch.save(dict(system.state_dict()), f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def test_ranks_start_alike_and_as_one_process_on_the_joined_batch(tmp_path):
-    mp.spawn(_start_on_one_of_two_ranks, (str(tmp_path),), nprocs=2)
-    a, b = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
-    assert all(torch.equal(a[k], b[k]) for k in a)
-    torch.manual_seed(0)
-    system = PixelCNNpp((1, 6, 6), width=4, mixtures=2, dropout=0.0).train()
-    system.loss({"image": torch.randint(0, 256, (8, 1, 6, 6), generator=seeded(1)) / 127.5 - 1})
-    for k, v in system.state_dict().items():
+    a, b = two_ranks(_start_on_one_of_two, x)
+    for k, v in _start(x).items():
+        assert torch.equal(a[k], b[k])
         torch.testing.assert_close(a[k], v, rtol=1e-4, atol=1e-5)
+
+
+def test_a_channel_of_ones_tells_the_border_from_gray():
+    """Padding is zero, and so is gray: before the biases have moved, a gray image would be nothing at all to the network."""
+    torch.manual_seed(0)
+    out = PixelCNNpp((1, 6, 6), width=6, mixtures=3, dropout=0.0).eval().net(torch.zeros(1, 1, 6, 6))
+    assert not torch.allclose(out[..., 0, 0], out[..., 4, 3], atol=1e-3)
+    assert not torch.allclose(out[..., 0, 0], out[..., 0, 3], atol=1e-3)
 
 
 def test_kernels_have_the_length_of_their_gain():

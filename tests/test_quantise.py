@@ -1,12 +1,9 @@
 """The quantiser by hand: straight-through gradient, running means, restarts, usage and perplexity, two ranks."""
 
 import math
-import os
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from genzoo.nn.quantise import VectorQuantiser
 
@@ -57,6 +54,7 @@ def test_the_gradient_passes_straight_through_and_commitment_adds_its_own(learn)
 
 
 def test_the_loss_does_not_grow_with_the_batch():
+    """A mean over the elements: a sum over the batch would change the weight of the commitment with it."""
     q, x = quantiser(CODES).eval(), torch.randn(2, 2, 3, 3, generator=gen())
     assert torch.allclose(q(x).loss, q(x.repeat(8, 1, 1, 1)).loss)
 
@@ -76,6 +74,7 @@ def test_running_means_are_a_step_of_k_means_by_hand():
 
 
 def test_unused_codes_stay_where_they_are_however_long():
+    """A quotient of two counts that go to nothing sends a code to infinity."""
     q, x = quantiser(CODES, decay=0.5, restart=0).train(), 0.01 * torch.randn(1, 2, 64, generator=gen())
     for _ in range(400):
         q(x)
@@ -84,6 +83,7 @@ def test_unused_codes_stay_where_they_are_however_long():
 
 
 def test_codes_that_nobody_chooses_restart_with_sum_and_count():
+    """A code, its sum and its count move together, or the next step moves it back."""
     torch.manual_seed(0)
     q = quantiser(torch.cat([torch.zeros(1, 2), torch.full((7, 2), 100.0)]), decay=0.5, restart=0.1).train()
     x = torch.randn(1, 2, 256, generator=gen())
@@ -165,19 +165,14 @@ def _run(q, x, seed):
     return {**q.state_dict(), "perplexity": out.perplexity, "usage": out.usage}
 
 
-def _rank(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def _on_one_of_two(rank):
     torch.manual_seed(0)
     q = VectorQuantiser(40, 3, decay=0.5, restart=0.4)
-    found = _run(q, _data()[2 * rank : 2 * rank + 2], seed=7 + rank)  # each rank draws its own noise, as in a training
-    torch.save(found, os.path.join(folder, f"{rank}.pt"))
-    dist.destroy_process_group()
+    return _run(q, _data()[2 * rank : 2 * rank + 2], seed=7 + rank)  # each rank draws its own noise, as in a training
 
 
-def test_two_ranks_hold_equal_codebooks_those_of_one_rank_with_the_joined_batch(tmp_path):
-    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
-    a, b = (torch.load(tmp_path / f"{r}.pt") for r in range(2))
+def test_two_ranks_hold_equal_codebooks_those_of_one_rank_with_the_joined_batch(two_ranks):
+    a, b = two_ranks(_on_one_of_two)
     torch.manual_seed(0)
     q = VectorQuantiser(40, 3, decay=0.5, restart=0.4)
     single = _run(q, _data(), seed=7)

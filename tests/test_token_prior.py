@@ -142,6 +142,7 @@ def test_drawn_codes_have_the_models_frequencies():
 
 
 def test_top_k_and_top_p_by_brute_force():
+    """top_p acts with and without top_k, and 1 is off."""
     logits = torch.randn(50, 9, generator=gen()) * 2
     p = logits.softmax(-1)
     for k, top_p in ((None, 1.0), (3, 1.0), (None, 0.6), (4, 0.5), (1, 1.0), (9, 0.999)):

@@ -374,6 +374,7 @@ def test_the_half_life_of_the_average_in_images(batch):
 
 
 def test_the_average_copies_running_statistics():
+    """Averaging them once more would lag behind the weights."""
     system = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
     average = Average(system, 0.9)
     system(torch.randn(64, 3) + 5)

@@ -77,9 +77,12 @@ def test_log_prob_does_not_depend_on_how_it_is_cut():
     sizes = []
     whole = model.log_prob(x, samples=1000)
     assert len(sizes) > 2  # the draws were taken in parts
+    assert sum(sizes) == 300 * 1000, "as many as were asked for"
     one_by_one = torch.cat([model.log_prob(part, generator=gen(1), samples=1000) for part in x.split(10)])
     assert (whole - one_by_one).abs().mean() < 0.05
+    sizes.clear()
     assert model.log_prob(x[:2], samples=1).shape == (2,)
+    assert sum(sizes) == 2
 
 
 def test_importance_weighted_loss_with_one_term_is_the_sampled_bound():

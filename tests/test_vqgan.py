@@ -68,6 +68,7 @@ def test_with_the_weight_both_losses_pull_equally_at_the_last_layer():
 
 
 def test_the_discriminator_learns_alone_before_it_counts():
+    """A discriminator that has learnt nothing when it begins to count ruins what the autoencoder has learnt."""
     torch.manual_seed(0)
     system = VQGAN(**SMALL, adversarial_from=0.5, warm=0.2)
     for progress, players, counts in (

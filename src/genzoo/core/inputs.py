@@ -25,6 +25,35 @@ def check_known(known: Tensor, x: Tensor) -> None:
         raise UserError(f"known is {known.dtype} {tuple(known.shape)}; give bool {wanted}: True keeps a pixel")
 
 
+def check_range(x: Tensor) -> None:
+    """Refuse images, sounds, clips or voxels with values outside [-1, 1]; what is scored or kept would not be what was given."""
+    if x.ndim < 3 or not x.numel() or torch.compiler.is_compiling():  # points have any values; an export looks at none
+        return
+    low, high = (float(v) for v in x.detach().aminmax())
+    if low < -1.001 or high > 1.001:
+        raise UserError(
+            f"values from {low:.4g} to {high:.4g} were given; they lie in [-1, 1]: give x / 127.5 - 1 for 0 to 255"
+        )
+
+
+def check_sides(shape: tuple[int, ...], name: str) -> None:
+    """Refuse images (C, H, W) with a side that a system of convolutions, `name`, does not make: below 8 or above 1024 pixels."""
+    if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
+        size = "x".join(map(str, shape))
+        raise UserError(f"shape {size} is not possible; {name} makes images with sides from 8 to 1024")
+
+
+def check_halvings(shape: tuple[int, ...], halvings: int) -> int:
+    """Refuse images (C, H, W) whose sides cannot be halved so often; return 2^halvings."""
+    factor: int = 2**halvings
+    if shape[1] % factor or shape[2] % factor:
+        raise UserError(
+            f"shape {shape[1]}x{shape[2]} cannot be halved {halvings} times; give size= a multiple of {factor}, "
+            "or fewer halvings"
+        )
+    return factor
+
+
 def check_levels(levels: int) -> None:
     """Refuse a number of grey levels that does not divide 256."""
     if levels & (levels - 1):

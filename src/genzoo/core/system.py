@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_label
+from genzoo.core.inputs import check_label, check_range
 
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
@@ -94,6 +94,9 @@ class System(nn.Module):
             self.hparams = hparams
 
         cls.__init__ = bound_init  # type: ignore[assignment]
+        for name in ("log_prob", "complete"):
+            if name in cls.__dict__:
+                setattr(cls, name, _within_range(cls.__dict__[name]))
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return fresh optimisers by name. No parameter has two owners. A system that is fitted without gradients has none."""
@@ -121,6 +124,17 @@ class System(nn.Module):
         """Where the parameters (or the buffers of a system without parameters) are."""
         first: Tensor | None = next(self.parameters(), next(self.buffers(), None))
         return torch.device("cpu") if first is None else first.device
+
+
+def _within_range(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A method of data `x` that refuses values out of range in words."""
+
+    @functools.wraps(method)
+    def checked(self: System, x: Tensor, *args: Any, **kw: Any) -> Tensor:
+        check_range(x)
+        return method(self, x, *args, **kw)
+
+    return checked
 
 
 # ---- capabilities: what commands, metrics and pages ask for --------------------------------------------------------------------

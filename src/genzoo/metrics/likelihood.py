@@ -102,7 +102,8 @@ def evaluate_density(
         "seconds": round(time.time() - start, 1),
         "library": library(),
     }
-    grey = f"; {levels} grey levels" if levels else ""
+    sides = "x".join(map(str, dataset.facts()["shape"]))  # padded or enlarged images have other bits
+    grey = f"; {levels} grey levels, {sides}" if levels else ""
     record["protocol"] = (
         f"{record['likelihood']}{grey}; mean over {total:,} examples of {dataset.name} {dataset.split}{binarised}, every one once, "
         f"no augmentation; ± is the standard error over examples; seed {seed}"

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from genzoo.nn.ranks import sum_over_ranks
 from genzoo.nn.upfirdn import SYM6, upfirdn
 
 MARGIN = 6
@@ -149,6 +150,7 @@ class AdaptiveAugment(nn.Module):
         limit: Greatest p.
     """
 
+    per_rank = ("signs", "seen")
     p: Tensor
     signs: Tensor
     seen: Tensor
@@ -173,9 +175,10 @@ class AdaptiveAugment(nn.Module):
 
     @torch.no_grad()
     def adjust(self) -> Tensor:
-        """Move p by one step of the controller and return r."""
-        r = self.signs / self.seen.clamp(min=1)
-        self.p.add_((r - self.target).sign() * self.seen / self.images).clamp_(0, self.limit)
+        """Move p by one step of the controller and return r, both over the images of all ranks."""
+        signs, seen = sum_over_ranks(torch.stack([self.signs, self.seen]))
+        r = signs / seen.clamp(min=1)
+        self.p.add_((r - self.target).sign() * seen / self.images).clamp_(0, self.limit)
         self.signs.zero_()
         self.seen.zero_()
         return r

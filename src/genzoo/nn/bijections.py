@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genzoo.nn.ranks import mean_over_ranks
+
 MIN_STD = 1e-3
 """Smallest standard deviation that `ActNorm` divides by: a constant channel keeps a finite scale."""
 
@@ -38,15 +40,6 @@ def checkerboard(height: int, width: int, *, odd: bool = False) -> Tensor:
     """1 where row + column is even (odd), else 0: float [1, 1, H, W]."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     return ((rows + columns) % 2 == int(odd)).float()[None, None]
-
-
-def mean_over_ranks(values: Tensor) -> Tensor:
-    """The mean over all ranks of torch.distributed; `values` itself without ranks."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        values = values.clone()
-        torch.distributed.all_reduce(values)
-        values /= torch.distributed.get_world_size()
-    return values
 
 
 class ActNorm(nn.Module):

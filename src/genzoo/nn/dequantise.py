@@ -13,9 +13,24 @@ _TOP = 1 - 2.0**-16
 
 
 def level_index(x: Tensor, levels: int) -> Tensor:
-    """Return the grey levels 0 … levels−1 (as floats) of an image in [-1, 1]; values outside are clamped."""
+    """Return the grey levels 0 … levels−1 (as floats) of an image in [-1, 1]; values outside are clamped.
+
+    A power of two keeps the highest bits of 8, ⌊grey · levels / 256⌋, as published numbers at fewer bits do; of any other number of
+    levels it is the nearest.
+    """
     x = x if x.dtype == torch.float64 else x.float()
-    return ((x + 1) * ((levels - 1) / 2)).round().clamp(0, levels - 1)
+    if levels & (levels - 1):
+        return ((x + 1) * ((levels - 1) / 2)).round().clamp(0, levels - 1)
+    grey = ((x + 1) * 127.5).round().clamp(0, 255)
+    return grey if levels == 256 else (grey * (levels / 256)).floor()
+
+
+def on_levels(x: Tensor, levels: int) -> Tensor:
+    """Return an image in [-1, 1] with every value on the grid of `levels` levels: what a mass of levels is the mass of.
+
+    8-bit data lie on the grid of 256 as they come.
+    """
+    return x if levels == 256 else level_index(x, levels) * (2 / (levels - 1)) - 1
 
 
 def dequantise(x: Tensor, levels: int, generator: Generator | None) -> Tensor:

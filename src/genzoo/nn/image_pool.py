@@ -20,6 +20,7 @@ class ImagePool(nn.Module):
         shape: (C, H, W) of an image.
     """
 
+    per_rank = ("images", "count")
     images: Tensor
     count: Tensor
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from genzoo.nn.ranks import pooled, ranks, sum_over_ranks
 
 
 class Quantised(NamedTuple):
@@ -106,16 +107,15 @@ class VectorQuantiser(nn.Module):
         """How often each code was chosen, [K], and the sum of what chose it, [K, D]; in training over all ranks."""
         counts = torch.bincount(chosen, minlength=self.size).to(flat)
         sums = torch.zeros_like(self.total).index_add_(0, chosen, flat)
-        if self.training and _ranks() > 1:
-            both = torch.cat([counts[:, None], sums], 1)
-            dist.all_reduce(both)
+        if self.training and ranks() > 1:
+            both = sum_over_ranks(torch.cat([counts[:, None], sums], 1))
             counts, sums = both[:, 0], both[:, 1:]
         return counts, sums
 
     @torch.no_grad()
     def _start(self, flat: Tensor, rounds: int = 10) -> None:
         """Lloyd's k-means on the first batch, from inputs chosen at random; clusters that end up empty stay where they are."""
-        n = len(flat) * _ranks()
+        n = len(flat) * ranks()
         order = torch.randperm(n, device=flat.device)
         codes = pooled(flat, order[torch.arange(self.size, device=flat.device) % n])
         self.codebook.data.copy_(codes)
@@ -136,9 +136,9 @@ class VectorQuantiser(nn.Module):
             live = self.count[:, None] > 1e-6  # below that the quotient is rounding
             self.codebook.copy_(torch.where(live, self.total / self.count[:, None].clamp_min(1e-6), self.codebook))
         if self.restart:
-            credit = self._credit(len(flat) * _ranks())
+            credit = self._credit(len(flat) * ranks())
             dead = self.count < credit / 2
-            fresh = pooled(flat, torch.randint(len(flat) * _ranks(), (self.size,), device=flat.device))
+            fresh = pooled(flat, torch.randint(len(flat) * ranks(), (self.size,), device=flat.device))
             self.codebook.data.copy_(torch.where(dead[:, None], fresh, self.codebook))
             self.count.copy_(torch.where(dead, credit, self.count))
             self.total.copy_(torch.where(dead[:, None], fresh * credit, self.total))
@@ -146,19 +146,3 @@ class VectorQuantiser(nn.Module):
     def _credit(self, n: int) -> float:
         """Count that a new code starts with: twice what it needs to stay, so that it has ln 2 / (1 - γ) steps to find inputs."""
         return 2 * (self.restart or 0.05) * n / self.size
-
-
-def pooled(rows: Tensor, index: Tensor) -> Tensor:
-    """Rows [M, D] at `index` [M] (rank 0's) of the rows of all ranks one after the other; every rank has as many, and gets the same."""
-    if _ranks() == 1:
-        return rows[index]
-    dist.broadcast(index, 0)
-    here = index - dist.get_rank() * len(rows)
-    mine = (here >= 0) & (here < len(rows))
-    found = torch.where(mine[:, None], rows[here.clamp(0, len(rows) - 1)], 0)
-    dist.all_reduce(found)
-    return found
-
-
-def _ranks() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

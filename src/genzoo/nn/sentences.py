@@ -138,6 +138,7 @@ class Sentences(nn.Module):
         length: Words of a caption that are read.
     """
 
+    per_rank = ("heard", "count")
     heard: Tensor
     count: Tensor
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genzoo.nn.bijections import mean_over_ranks
+from genzoo.nn.ranks import mean_over_ranks
 
 
 class Past(Protocol):

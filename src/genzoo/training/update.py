@@ -122,7 +122,10 @@ class Updater:
 
 
 def shared_buffers(system: nn.Module) -> list[Tensor]:
-    """Running statistics of batch normalisation and what a module names in `averaged`: the mean over ranks. Others (pools) are each rank's own."""
+    """What becomes the mean over ranks after every step: statistics of batch normalisation, and buffers that a module names in `averaged`.
+
+    Buffers that it names in `per_rank` (pools of what this rank has seen) are each rank's own; all others are equal by how they come about.
+    """
     named = [getattr(m, name) for m in system.modules() for name in getattr(m, "averaged", ())]
     norms = [m for m in system.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     return named + [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]

@@ -10,9 +10,10 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.nn.dcgan import stages
+from genzoo.nn.ranks import mean_over_ranks
 
 
 def _pair(inputs: int, outputs: int) -> list[nn.Module]:
@@ -114,9 +115,7 @@ class BEGAN(System):
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
     ) -> None:
         super().__init__()
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible; began makes images with sides from 8 to 1024")
+        check_sides(shape, "began")
         self.latent_size, self.gamma, self.gain, self.lr, self.beta1 = latent, gamma, gain, lr, beta1
         self.G = Decoder(shape, latent, width)
         self.D = nn.Sequential(Encoder(shape, latent, width), Decoder(shape, latent, width))
@@ -145,7 +144,7 @@ class BEGAN(System):
         update("g", on_fake)
 
         balance = (self.gamma * on_real - on_fake).detach()
-        self.k.copy_((self.k + self.gain * balance).clamp(0, 1))
+        self.k.copy_((self.k + self.gain * mean_over_ranks(balance)).clamp(0, 1))
         return {
             "m": on_real.detach() + balance.abs(),
             "real_error": on_real.detach(),

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
@@ -64,9 +65,7 @@ class InfoGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible; infogan makes images with sides from 8 to 1024")
+        check_sides(shape, "infogan")
         self.noise, self.categories, self.numbers = noise, categories, numbers
         self.weights, self.r1, self.lr, self.betas = (category_weight, number_weight), r1, lr, (beta1, beta2)
         self.G = Synthesis(shape, noise + categories + numbers, width, 4)

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
@@ -109,9 +109,7 @@ class LAPGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        if min(shape[1:]) < SMALLEST or max(shape[1:]) > 1024:
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible; lapgan makes images with sides from {SMALLEST} to 1024")
+        check_sides(shape, "lapgan")
         c, h, w = shape
         self.sizes = [(h, w)]
         while len(self.sizes) <= doublings and min(-(-s // 2) for s in self.sizes[-1]) >= SMALLEST:

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn.augment import Augmentation, augment
@@ -74,9 +74,7 @@ class ProjectedGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible; projected-gan makes images with sides from 8 to 1024")
+        check_sides(shape, "projected-gan")
         self.latent_size, self.augment = latent, augment
         self.lr, self.betas = lr, (beta1, beta2)
         self.G = Synthesis(shape, latent, width, kernel)

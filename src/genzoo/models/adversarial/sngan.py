@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update, draw_labels
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn.dcgan import stages
@@ -222,9 +223,7 @@ class SNGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9,
     ) -> None:
         super().__init__()
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible; sngan makes images with sides from 8 to 1024")
+        check_sides(shape, "sngan")
         if conditional and classes < 1:
             raise UserError("conditional=true needs labels: give data with classes, such as a folder with subfolders")
         self.labels, self.latent_size = classes if conditional else 0, latent

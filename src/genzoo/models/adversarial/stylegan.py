@@ -214,6 +214,7 @@ class StyleGAN(System):
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4, "most": 8, "depth": 2}
     defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema_images": 10000}
     latent_path: ClassVar[str] = "linear"
+    averaged: ClassVar[tuple[str, ...]] = ("mean", "length")
     labels: int
     progress: Tensor
     mean: Tensor

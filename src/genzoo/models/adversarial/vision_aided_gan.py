@@ -12,13 +12,14 @@ from torch.nn import functional as F
 from torch.optim import LBFGS, Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn.augment import Augmentation, augment
-from genzoo.nn.bijections import mean_over_ranks
 from genzoo.nn.dcgan import Discriminator, Synthesis
 from genzoo.nn.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator
+from genzoo.nn.ranks import mean_over_ranks
 
 
 def smoothed_loss(on_real: Tensor, on_fake: Tensor, target: float) -> Tensor:
@@ -127,9 +128,7 @@ class VisionAidedGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible; vision-aided-gan makes images with sides from 8 to 1024")
+        check_sides(shape, "vision-aided-gan")
         if not 1 <= added <= len(set(experts)) or len(set(experts)) != len(experts):
             raise UserError(
                 f"added={added} of experts={','.join(experts)} is not possible: give different experts, at least as many as are added"
@@ -154,6 +153,7 @@ class VisionAidedGAN(System):
         self.register_buffer("accuracies", torch.zeros(added, len(experts)))
         for k, expert in enumerate(self.F):  # what a resumed run needs and a sampled model does not
             self.register_buffer(f"seen_{k}", torch.zeros(2, probe, sum(expert.channels)), persistent=False)
+        self.per_rank = tuple(f"seen_{k}" for k in range(len(experts)))
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for the discriminator with all heads, and for the generator."""

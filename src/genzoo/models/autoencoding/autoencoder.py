@@ -122,6 +122,8 @@ class CodeStatistics(nn.Module):
         window: Batches that the past counts for.
     """
 
+    averaged = ("mean", "moment")
+
     def __init__(self, size: int, window: int = 200) -> None:
         super().__init__()
         self.window = window

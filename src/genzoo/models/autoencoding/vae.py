@@ -29,7 +29,7 @@ from genzoo.losses.likelihoods import (
 )
 from genzoo.losses.perceptual import feature_distance
 from genzoo.nn.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
-from genzoo.nn.dequantise import dequantise, discrete_log_prob, quantise, training_noise
+from genzoo.nn.dequantise import dequantise, discrete_log_prob, on_levels, quantise, training_noise
 from genzoo.nn.perceptual import TRUNKS, FeatureNet
 
 
@@ -198,16 +198,16 @@ class VAE(System):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of q(z|x), each [B, latent], float32."""
-        mean, log_std = self.encoder(x).float().chunk(2, 1)
+        mean, log_std = self.encoder(on_levels(x, self.levels)).float().chunk(2, 1)
         return mean, log_std.clamp(-10, 5)
 
     def _target(self, x: Tensor, generator: Generator) -> Tensor:
         """What the decoder's likelihood scores: {0, 1} (or grey in between), noisy or plain [-1, 1]."""
         if self.decoder_likelihood == "bernoulli":
-            return (x + 1) / 2
+            return (on_levels(x, 2) + 1) / 2 if self.levels == 2 else (x + 1) / 2
         if self.decoder_likelihood == "gaussian":
             return 2 * dequantise(x, self.levels, generator) - 1
-        return x
+        return x if self.decoder_likelihood == "features" else on_levels(x, self.levels)
 
     def _log_likelihood(self, target: Tensor, out: Tensor) -> Tensor:
         """Log p(x|z) of the discrete image in nats, [B], from the decoder's output; with `perceptual`, what stands for it."""

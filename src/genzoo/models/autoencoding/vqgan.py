@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import lpips
@@ -172,12 +173,7 @@ class VQGAN(System):
     ) -> None:
         super().__init__()
         channels, height, wide = shape
-        factor = 2**halvings
-        if height % factor or wide % factor:
-            raise UserError(
-                f"shape {height}x{wide} cannot be halved {halvings} times; give size= a multiple of {factor}, "
-                "or fewer halvings"
-            )
+        factor = check_halvings(shape, halvings)
         if adversarial_weight and min(height, wide) < smallest_side(d_layers):
             raise UserError(
                 f"shape {height}x{wide} is too small for a discriminator with d_layers={d_layers}: at least "

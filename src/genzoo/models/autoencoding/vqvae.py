@@ -16,9 +16,11 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import discretised_logistic, per_example
 from genzoo.nn.codec import decoder, encoder
+from genzoo.nn.dequantise import on_levels
 from genzoo.nn.quantise import VectorQuantiser
 
 
@@ -86,12 +88,7 @@ class VQVAE(System):
     ) -> None:
         super().__init__()
         channels, height, wide = shape
-        factor = 2**halvings
-        if height % factor or wide % factor:
-            raise UserError(
-                f"shape {height}x{wide} cannot be halved {halvings} times; give size= a multiple of {factor}, "
-                "or fewer halvings"
-            )
+        factor = check_halvings(shape, halvings)
         self.shape, self.levels, self.reconstruction, self.lr = shape, levels, reconstruction, lr
         self.codebook_size, self.per_place = codes, per_place
         grid = (height // factor, wide // factor)
@@ -134,11 +131,12 @@ class VQVAE(System):
         }
 
     def _log_pixels(self, x: Tensor, mean: Tensor) -> Tensor:
+        x = on_levels(x, self.levels)
         return per_example(discretised_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
 
     def _places(self, x: Tensor) -> Tensor:
         """What is quantised, [B, dim, h, w, per_place]."""
-        return self.encoder(x).unflatten(1, (self.per_place, -1)).movedim(1, -1)
+        return self.encoder(on_levels(x, self.levels)).unflatten(1, (self.per_place, -1)).movedim(1, -1)
 
     @staticmethod
     def _joined(z: Tensor) -> Tensor:

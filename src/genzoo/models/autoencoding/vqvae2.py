@@ -18,6 +18,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import discretised_logistic, per_example
 from genzoo.nn.codec import decoder, encoder
+from genzoo.nn.dequantise import on_levels
 from genzoo.nn.quantise import Quantised, VectorQuantiser
 
 
@@ -141,7 +142,7 @@ class VQVAE2(System):
 
     def _quantised(self, x: Tensor) -> list[Quantised]:
         """What every grid's quantiser gives, coarse to fine: a finer grid is quantised knowing the one before it."""
-        features = [self.encoders[0](x)]
+        features = [self.encoders[0](on_levels(x, self.levels))]
         for encode in self.encoders[1:]:
             features.append(encode(features[-1]))
         found: list[Quantised] = []
@@ -156,6 +157,7 @@ class VQVAE2(System):
         return self.decoder(torch.cat(raised, 1)).float()
 
     def _log_pixels(self, x: Tensor, mean: Tensor) -> Tensor:
+        x = on_levels(x, self.levels)
         return per_example(discretised_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
 
     # ---- codes -----------------------------------------------------------------------------------------------------

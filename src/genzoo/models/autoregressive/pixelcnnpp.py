@@ -18,8 +18,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_temperature
+from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
 from genzoo.nn.shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
@@ -253,8 +252,7 @@ class PixelCNNpp(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
     ) -> None:
         super().__init__()
-        if levels & (levels - 1):
-            raise UserError(f"levels={levels} is not allowed; give a power of two: 2, 4, 8, 16, 32, 64, 128 or 256")
+        check_levels(levels)
         colours = shape[0]
         self.shape, self.levels, self.lr = tuple(shape), levels, lr
         # for each component a logit, a mean and a scale for every colour, a coefficient for every pair of colours
@@ -283,7 +281,7 @@ class PixelCNNpp(System):
 
     def _log_mass(self, x: Tensor) -> Tensor:
         """Nats per image, [B]."""
-        self._refuse_other_shapes(x)
+        check_images(x, self.shape)
         x = self._quantised(x)
         return per_example(coupled_logistic_mixture(x.movedim(1, -1), *self._mixture(self.net(x)), self.levels))
 
@@ -299,11 +297,6 @@ class PixelCNNpp(System):
         """Images in [-1, 1] with values on the grid of `levels` levels, float32 (or float64 where given)."""
         grey = ((x if x.dtype == torch.float64 else x.float()) + 1).mul(127.5).round().clamp(0, 255)
         return (grey * (self.levels / 256)).floor() * (2 / (self.levels - 1)) - 1
-
-    def _refuse_other_shapes(self, x: Tensor) -> None:
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
-            wanted = ", ".join(map(str, self.shape))
-            raise UserError(f"images of shape {tuple(x.shape)} were given; this model takes [B, {wanted}]")
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
@@ -352,10 +345,8 @@ class PixelCNNpp(System):
             cached: As in `sample`.
             chunk: As in `sample`.
         """
-        self._refuse_other_shapes(x)
-        if known.dtype != torch.bool or known.shape != (len(x), 1, *self.shape[1:]):
-            wanted = (len(x), 1, *self.shape[1:])
-            raise UserError(f"known is {known.dtype} {tuple(known.shape)}; give bool {wanted}: True keeps a pixel")
+        check_images(x, self.shape)
+        check_known(known, x)
         x, known = x.to(self.device), known.to(self.device)
         return torch.where(known, x.float(), self._draw(x, known, generator, temperature, cached, chunk))
 

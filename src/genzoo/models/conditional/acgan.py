@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update, draw_labels
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
@@ -61,9 +62,7 @@ class ACGAN(System):
         super().__init__()
         if classes < 1:
             raise UserError("acgan needs labels: give data with classes, such as a folder with a subfolder for each")
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible; acgan makes images with sides from 8 to 1024")
+        check_sides(shape, "acgan")
         self.labels, self.latent_size = classes, latent
         self.class_weight, self.r1, self.lr, self.betas = class_weight, r1, lr, (beta1, beta2)
         self.G = Synthesis(shape, latent + classes, width, 4)

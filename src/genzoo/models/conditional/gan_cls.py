@@ -10,8 +10,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_words, read_prompt
+from genzoo.core.inputs import check_sides, check_words, read_prompt
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.core.words import unknown
 from genzoo.losses.adversarial import generator_loss
@@ -83,9 +82,7 @@ class GANCLS(System):
     ) -> None:
         super().__init__()
         check_words(words, "gan-cls")
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible; gan-cls makes images with sides from 8 to 1024")
+        check_sides(shape, "gan-cls")
         self.words, self.latent_size = words, latent
         self.mismatch, self.interpolate, self.r1 = mismatch, interpolate, r1
         self.lr, self.betas = lr, (beta1, beta2)

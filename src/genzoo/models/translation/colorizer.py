@@ -16,6 +16,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_direction
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.colour import lab_to_rgb, rgb_to_lab
+from genzoo.nn.ranks import sum_over_ranks
 from genzoo.nn.resampling import bicubic
 
 GRID = 10
@@ -165,7 +166,7 @@ class Colorizer(System):
         index, share = self.encode_softly(truth)
         nearest = index[:, 0]
         if self.training:
-            self.running_colours += torch.bincount(nearest, minlength=len(self.colours))
+            self.running_colours += sum_over_ranks(torch.bincount(nearest, minlength=len(self.colours)))
         entropy = -(share * logits.log_softmax(1).gather(1, index)).sum(1)
         weights = self.weights()[nearest] if self.rare else torch.ones_like(entropy)
         return {"loss": (weights * entropy).mean(), "cross_entropy": entropy.mean().detach(), "chroma_ratio": chroma}

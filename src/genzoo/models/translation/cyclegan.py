@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_direction
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn.image_pool import ImagePool
@@ -128,8 +129,7 @@ class CycleGAN(System):
         Raises:
             UserError: The direction or the size is not possible.
         """
-        if direction not in self.directions:
-            raise UserError(f"direction={direction} is not possible; give {' or '.join(self.directions)}")
+        check_direction(direction, self.directions)
         if x.shape[2] % 4 or x.shape[3] % 4:
             raise UserError(
                 f"height and width must be multiples of 4, not {x.shape[2]} x {x.shape[3]}; resize or crop the images"

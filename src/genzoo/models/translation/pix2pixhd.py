@@ -75,6 +75,7 @@ class Pix2PixHD(System):
         "scales": 1, "features": 2, "coarse": 0.3,
     }  # fmt: skip
     defaults: ClassVar[dict] = {"steps": 200000, "batch": 1, "ema": 0.0}
+    per_rank: ClassVar[tuple[str, ...]] = ("bank", "filled")
 
     bank: Tensor
     filled: Tensor
