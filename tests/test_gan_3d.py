@@ -218,6 +218,16 @@ def test_r1_is_the_squared_gradient_of_the_score_on_real_shapes():
         built(r1=1.0)
 
 
+def test_how_much_of_the_projection_depends_on_z():
+    """The second moment of U(0, 1) is 1/3, its variance 1/12: only a quarter differs between shapes; of a centred prior all does."""
+    for prior, share in (("uniform", 0.25), ("normal", 1.0)):
+        torch.manual_seed(0)
+        system = GAN3D(**{**TINY, "latent": 64, "width": 64}, prior=prior)
+        with torch.no_grad():
+            h = system.G.project(system.latent(500, generator=gen()))
+        assert (h.var(0).mean() / h.square().mean()).item() == pytest.approx(share, abs=0.02)
+
+
 def test_without_batch_norm_shapes_are_judged_alone_and_with_it_together():
     for norm, alone in (("none", True), ("batch", False)):
         system = GAN3D(shape=(1, 16, 16, 16), latent=4, width=4, d_norm=norm).train()

@@ -30,7 +30,8 @@ class GAN3D(System):
 
     Batch norm in the discriminator, which sees real and generated shapes in batches of their own, hides from the generator what a whole batch
     has too much of. `d_norm=none r1=1 gate=1` with equal rates is the cure of later papers (R1, arXiv:1801.04406), for few shapes and short
-    runs; `occupied` starts the generator at the data's share of occupied voxels instead of at one half.
+    runs; `occupied` starts the generator at the data's share of occupied voxels instead of at one half. z in [0, 1] is not centred: three
+    quarters of the second moment of its projection are the same for all z; `prior=normal` has none of that.
 
     Deviations: cubes of 8, 16, 32, 64 or 128 (the paper: 64), one halving less for each; the generator's loss is the non-saturating
     one, as in the code of the time (the paper writes the minimax objective).
@@ -38,6 +39,7 @@ class GAN3D(System):
     Args:
         shape: One channel and the three sides of the cube: 8, 16, 32, 64 or 128.
         latent: Dimensions of the latent z.
+        prior: Law of z: uniform in [0, 1], or normal(0, 1).
         width: Channels of the layers next to the voxels; deeper layers have up to 8 times as many.
         gate: The discriminator rests after a batch that it judged more accurately than this; 1 for no rest.
         d_norm: Norm in the discriminator: batch or none.
@@ -62,6 +64,7 @@ class GAN3D(System):
         shape: tuple[int, int, int, int] = (1, 64, 64, 64),
         *,
         latent: Annotated[int, Field(ge=1, le=4096)] = 200,
+        prior: Literal["uniform", "normal"] = "uniform",
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         gate: Annotated[float, Field(ge=0.5, le=1)] = 0.8,
         d_norm: Literal["batch", "none"] = "batch",
@@ -84,7 +87,7 @@ class GAN3D(System):
                 "r1 is the gradient of one shape's score, which d_norm=batch mixes with others': set d_norm=none"
             )
         self.latent_size, self.gate, self.lr, self.d_lr, self.betas = latent, gate, lr, d_lr, (beta1, beta2)
-        self.r1 = r1
+        self.prior, self.r1 = prior, r1
         self.G = Synthesis3d(size, latent, width, 1)
         torch.nn.init.constant_(self.G.out.bias, math.log(occupied / (1 - occupied)))
         self.D = Discriminator3d(size, 1, width, d_norm)
@@ -127,11 +130,12 @@ class GAN3D(System):
         return torch.tanh(self.G(z).float() / 2)
 
     def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.rand(n, self.latent_size, device=self.device, generator=generator)
+        draw = torch.rand if self.prior == "uniform" else torch.randn
+        return draw(n, self.latent_size, device=self.device, generator=generator)
 
     @torch.no_grad()
     def latent(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent], uniform in [0, 1]: walk between them on straight lines, which stay inside."""
+        """Draw z [n, latent]; the uniform prior wants walks on straight lines, which stay inside."""
         return self._draw(n, generator)
 
     @torch.no_grad()
