@@ -91,6 +91,7 @@ class GAN3D(System):
         self.G = Synthesis3d(size, latent, width, 1)
         torch.nn.init.constant_(self.G.out.bias, math.log(occupied / (1 - occupied)))
         self.D = Discriminator3d(size, 1, width, d_norm)
+        self.to(memory_format=torch.channels_last_3d)  # convolutions follow it; on a CPU they take half the time in G
         self.register_buffer("accuracy", torch.zeros(()))
 
     def optimizers(self) -> dict[str, Optimizer]:
