@@ -228,6 +228,26 @@ def test_how_much_of_the_projection_depends_on_z():
         assert (h.var(0).mean() / h.square().mean()).item() == pytest.approx(share, abs=0.02)
 
 
+def test_lazy_r1_comes_at_every_so_many_steps_and_is_that_many_times_as_heavy():
+    x, found = torch.randint(2, (4, 1, 8, 8, 8)) * 2.0 - 1, {}
+    for every in (1, 4):
+        system = built(d_norm="none", r1=3.0, r1_every=every, gate=1.0)
+        for at in range(5):
+
+            class Recorded:
+                step, steps, progress = at, 8, at / 8
+
+                def __call__(self, name, loss, key=(every, at)):
+                    found.setdefault(key, loss.item())
+
+            torch.manual_seed(1)
+            system.training_step({"voxels": x}, Recorded())
+    plain = found[4, 1]
+    assert found[4, 2] == found[4, 3] == plain
+    assert found[4, 0] == found[4, 4] > plain
+    assert found[4, 0] - plain == pytest.approx(4 * (found[1, 0] - plain), rel=1e-3)
+
+
 def test_without_batch_norm_shapes_are_judged_alone_and_with_it_together():
     for norm, alone in (("none", True), ("batch", False)):
         system = GAN3D(shape=(1, 16, 16, 16), latent=4, width=4, d_norm=norm).train()

@@ -44,6 +44,7 @@ class GAN3D(System):
         gate: The discriminator rests after a batch that it judged more accurately than this; 1 for no rest.
         d_norm: Norm in the discriminator: batch or none.
         r1: Weight of the gradient penalty of the score on real shapes; 0 for none. It wants `d_norm=none`.
+        r1_every: Steps between two penalties, which are this many times as heavy.
         occupied: Probability of being occupied of every voxel of the untrained generator.
         lr: Learning rate of the generator.
         d_lr: Learning rate of the discriminator.
@@ -69,6 +70,7 @@ class GAN3D(System):
         gate: Annotated[float, Field(ge=0.5, le=1)] = 0.8,
         d_norm: Literal["batch", "none"] = "batch",
         r1: Annotated[float, Field(ge=0, le=1000)] = 0.0,
+        r1_every: Annotated[int, Field(ge=1, le=1000)] = 1,
         occupied: Annotated[float, Field(gt=0, lt=1)] = 0.5,
         lr: Annotated[float, Field(gt=0, le=1)] = 2.5e-3,
         d_lr: Annotated[float, Field(gt=0, le=1)] = 1e-5,
@@ -87,7 +89,7 @@ class GAN3D(System):
                 "r1 is the gradient of one shape's score, which d_norm=batch mixes with others': set d_norm=none"
             )
         self.latent_size, self.gate, self.lr, self.d_lr, self.betas = latent, gate, lr, d_lr, (beta1, beta2)
-        self.prior, self.r1 = prior, r1
+        self.prior, self.r1, self.r1_every = prior, r1, r1_every
         self.G = Synthesis3d(size, latent, width, 1)
         torch.nn.init.constant_(self.G.out.bias, math.log(occupied / (1 - occupied)))
         self.D = Discriminator3d(size, 1, width, d_norm)
@@ -111,8 +113,8 @@ class GAN3D(System):
             on_real, on_fake = self.D(real), self.D(fake.detach())
             d_loss = discriminator_loss("non-saturating", on_real, on_fake)
         if learns:
-            if self.r1:
-                d_loss = d_loss + r1_penalty(self.D, real, gamma=self.r1)
+            if self.r1 and update.step % self.r1_every == 0:
+                d_loss = d_loss + r1_penalty(self.D, real, gamma=self.r1 * self.r1_every)
             update("d", d_loss)
         self.accuracy.copy_(((on_real > 0).float().mean() + (on_fake < 0).float().mean()) / 2)
 
