@@ -192,10 +192,12 @@ def purity(codes: Tensor, classes: Tensor) -> float:
     return float(table.max(1).values.sum() / table.sum())
 
 
-@proof("infogan-mnist", system="infogan", family="adversarial", minutes=5)
+@proof("infogan-mnist", system="infogan-paper", family="adversarial", minutes=8)
 def infogan_mnist(p: Proof) -> None:
     """Without a label, InfoGAN's categorical code becomes the digit; the continuous codes become ways of writing it."""
-    run = p.train("infogan", "mnist", **LABELLED)
+    run = p.train(
+        "infogan-paper", "mnist", width=32, dense=512, batch=64, steps=5_000, decay="none", seed=0, precision="bf16"
+    )
     system = genzoo.load(run.path)
     test = open_data(DataSettings("mnist"), kind="labelled", split="test", quiet=True)
     real, label = torch.from_numpy(np.array(test.fields["image"])), torch.from_numpy(test.fields["label"][:])

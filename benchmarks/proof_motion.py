@@ -108,20 +108,12 @@ def video_street(p: Proof, steps: int = 3000, n: int = 1000) -> None:
 
 
 @proof("gan-3d-furniture", system="gan-3d", family="adversarial", minutes=7)
-def furniture(p: Proof, steps: int = 1300, n: int = 240) -> None:
+def furniture(p: Proof, steps: int = 2000, n: int = 240) -> None:
     """Furniture from 574 examples: the statistics of its shapes are nearer to those of held-out pieces than a Gaussian's of voxels."""
-    about = {"size": 32, "holdout": 0.3}
-    keys = {
-        "width": 16,
-        "latent": 64,
-        "batch": 24,
-        "steps": steps,
-        "lr": 4e-4,
-        "d_lr": 1e-4,
-        "decay": "linear",
-        "ema": 0.99,
-    }
-    run = p.train("gan-3d", "voxels", **about, **keys, seed=0, precision="bf16")
+    about = {"size": 32, "holdout": 0.3, "flip": True}
+    nets = {"width": 16, "latent": 64, "d_norm": "none", "r1": 5.0, "gate": 1.0, "occupied": 0.1}
+    rates = {"lr": 1e-3, "d_lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "decay": "linear", "ema": 0.99}
+    run = p.train("gan-3d", "voxels", **about, **nets, **rates, batch=16, steps=steps, seed=0, precision="bf16")
     train, test = (
         open_data(DataSettings("voxels", **about), kind="voxels", split=s, quiet=True) for s in ("train", "test")
     )

@@ -186,5 +186,74 @@ def test_the_gradient_reaches_every_part():
     assert all(g is None for g in others)
 
 
+def test_the_start_is_at_the_given_share():
+    for share in (0.5, 0.07):
+        p = (built(occupied=share).eval().sample(20, generator=gen()) + 1) / 2
+        assert p.mean().item() == pytest.approx(share, rel=0.02)
+    assert built().G.out.bias.item() == 0, "the paper's start"
+
+
+def test_r1_is_the_squared_gradient_of_the_score_on_real_shapes():
+    x, losses = torch.randint(2, (4, 1, 8, 8, 8)) * 2.0 - 1, []
+
+    class Recorded:
+        step, steps, progress = 0, 1, 0.0
+
+        def __call__(self, name, loss):
+            losses.append(loss)
+
+    system = built(d_norm="none", r1=3.0, gate=1.0)
+    real = x.clone().requires_grad_(True)
+    gradient = torch.autograd.grad(system.D(real).sum(), real)[0]
+    torch.manual_seed(1)
+    system.training_step({"voxels": x}, Recorded())
+    torch.manual_seed(1)
+    system.r1 = 0.0
+    system.training_step({"voxels": x}, Recorded())
+    with_it, without = losses[0], losses[2]
+    assert (with_it - without).item() == pytest.approx(
+        1.5 * gradient.square().sum((1, 2, 3, 4)).mean().item(), rel=1e-3
+    )
+    with pytest.raises(UserError, match="d_norm=none"):
+        built(r1=1.0)
+
+
+def test_how_much_of_the_projection_depends_on_z():
+    """The second moment of U(0, 1) is 1/3, its variance 1/12: only a quarter differs between shapes; of a centred prior all does."""
+    for prior, share in (("uniform", 0.25), ("normal", 1.0)):
+        torch.manual_seed(0)
+        system = GAN3D(**{**TINY, "latent": 64, "width": 64}, prior=prior)
+        with torch.no_grad():
+            h = system.G.project(system.latent(500, generator=gen()))
+        assert (h.var(0).mean() / h.square().mean()).item() == pytest.approx(share, abs=0.02)
+
+
+def test_lazy_r1_comes_at_every_so_many_steps_and_is_that_many_times_as_heavy():
+    x, found = torch.randint(2, (4, 1, 8, 8, 8)) * 2.0 - 1, {}
+    for every in (1, 4):
+        system = built(d_norm="none", r1=3.0, r1_every=every, gate=1.0)
+        for at in range(5):
+
+            class Recorded:
+                step, steps, progress = at, 8, at / 8
+
+                def __call__(self, name, loss, key=(every, at)):
+                    found.setdefault(key, loss.item())
+
+            torch.manual_seed(1)
+            system.training_step({"voxels": x}, Recorded())
+    plain = found[4, 1]
+    assert found[4, 2] == found[4, 3] == plain
+    assert found[4, 0] == found[4, 4] > plain
+    assert found[4, 0] - plain == pytest.approx(4 * (found[1, 0] - plain), rel=1e-3)
+
+
+def test_without_batch_norm_shapes_are_judged_alone_and_with_it_together():
+    for norm, alone in (("none", True), ("batch", False)):
+        system = GAN3D(shape=(1, 16, 16, 16), latent=4, width=4, d_norm=norm).train()
+        x = torch.randint(2, (4, 1, 16, 16, 16), generator=gen()) * 2.0 - 1
+        assert torch.allclose(system.D(x)[:2], system.D(x[:2]), atol=1e-5) == alone
+
+
 def test_what_it_can_do():
     assert capabilities(GAN3D) == ("samples", "decodes")

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.models.adversarial.infogan import InfoGAN
+from genzoo.models.adversarial.infogan import InfoGAN, shared_information
+from genzoo.nn.augment import affine
 from tests.adversaries import gen, play
 
 TINY = InfoGAN.tiny
@@ -126,3 +127,103 @@ def test_the_category_finds_the_classes_of_the_data():
         (system.read(system.sample(50, generator=gen(), category=k))[0].argmax(1) == k).float().mean() for k in range(3)
     ]
     assert min(right) > 0.9
+
+
+def test_shared_information_by_hand():
+    """Independent readings share 0 nats, equal and certain ones ln K; a noisy channel shares its known information."""
+    sure = torch.eye(4).repeat(10, 1)
+    assert shared_information(sure, sure).item() == pytest.approx(math.log(4), abs=1e-5)
+    assert shared_information(sure, torch.full((40, 4), 0.25)).item() == pytest.approx(0, abs=1e-5)
+    assert shared_information(sure, sure[:, [1, 0, 2, 3]][:4].repeat(10, 1)).item() == pytest.approx(
+        math.log(4), abs=1e-5
+    )
+    assert shared_information(sure[:1].expand(9, 4), sure[:1].expand(9, 4)).item() == pytest.approx(0, abs=1e-5)
+    channel = torch.full((3, 3), 0.1).fill_diagonal_(0.8)
+    expected = math.log(3) + (channel[0] * channel[0].log()).sum().item()
+    assert shared_information(torch.eye(3), channel).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_real_images_share_moves_q_and_neither_g_nor_the_score():
+    system, seen = InfoGAN(**TINY, real_weight=2.0, jitter=0.2, numbers=0), {}
+
+    class Recorded:
+        step, steps, progress = 0, 1, 0.0
+
+        def __call__(self, name, loss):
+            seen[name] = loss
+
+    with torch.no_grad():
+        system.Q[2].weight.mul_(20)  # of readings that are all alike the information has no gradient
+    real = torch.rand(16, 1, 8, 8) * 2 - 1
+    torch.manual_seed(0)
+    logs = system.training_step({"image": real}, Recorded())
+    torch.manual_seed(0)
+    system.real_weight = 0.0
+    with_it = seen["d"]
+    assert "mi_real" not in system.training_step({"image": real}, Recorded())
+    assert (with_it - seen["d"]).item() == pytest.approx(-2 * logs["mi_real"].item(), abs=1e-5)
+    names = dict(system.named_parameters())
+    pairs = (torch.autograd.grad(loss, list(names.values()), allow_unused=True) for loss in (with_it, seen["d"]))
+    moved = {
+        name for name, a, b in zip(names, *pairs, strict=True) if a is not None and not torch.allclose(a, b, atol=1e-7)
+    }
+    assert {"Q.0.weight", "Q.2.weight", "D.blocks.0.0.weight"} <= moved
+    assert moved <= {n for n in names if n.startswith(("Q.", "D.blocks"))}
+
+
+def test_with_jitter_the_category_is_read_from_a_distorted_copy_and_the_rest_from_the_image():
+    system, seen = InfoGAN(**TINY, jitter=0.3), []
+    system.D.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    fake = system.G(system._draw(6))
+    score, logits, mean = system._judged(fake)
+    plain, distorted = seen
+    assert torch.equal(plain, fake)
+    assert not torch.allclose(distorted, fake, atol=1e-3)
+    again = system.judge(plain)
+    assert torch.equal(score, again[0])
+    assert torch.equal(mean, again[2])
+    assert torch.equal(logits, system.judge(distorted)[1])
+    assert torch.autograd.grad(logits.sum(), system.G.project.weight)[0].abs().sum() > 0
+
+
+def test_affine_changes():
+    x = torch.rand(5, 2, 16, 12) * 2 - 1
+    assert torch.allclose(affine(x, 0.0), x, atol=1e-5)
+    wide = affine(x, 0.5)
+    assert wide.shape == x.shape
+    assert wide.min() >= -1
+    assert wide.max() <= 1
+    assert torch.allclose(affine(torch.full_like(x, -1), 0.5), torch.full_like(x, -1), atol=1e-5)
+    dots = torch.full((400, 1, 33, 33), -1.0)
+    dots[:, :, 15:18, 15:18] = 1.0
+    at = affine(dots, 0.2).flatten(1).argmax(1)
+    off = torch.stack([at // 33, at % 33], 1) - 16
+    assert (
+        off.abs().max() <= math.ceil(0.1 * 16.5 / 0.6) + 1
+    )  # t is half the strength of half a side; A shrinks by 0.6 at most
+    assert off.unique(dim=0).shape[0] > 10
+
+
+def test_noise_has_the_stated_law():
+    uniform = InfoGAN(**TINY, prior="uniform", noise_scale=0.5).latent(4000, generator=gen())[:, :4]
+    assert uniform.abs().max() <= 0.5
+    assert uniform.std().item() == pytest.approx(0.5 * 3**-0.5, rel=0.03)
+    normal = InfoGAN(**TINY, noise_scale=0.1).latent(4000, generator=gen())[:, :4]
+    assert normal.std().item() == pytest.approx(0.1, rel=0.03)
+
+
+def test_the_papers_nets_and_rates():
+    """Table 1 of the appendix: 64 and 128 filters, 1,024 units, 128 for Q with batch norm, rates 2e-4 and 1e-3."""
+    system = InfoGAN(**InfoGAN.presets["infogan-paper"])
+    assert [b[0].out_channels for b in system.D.blocks] == [64, 128]
+    assert (system.D.score.in_features, system.G.start) == (1024, (7, 7, 128))
+    assert [type(m).__name__ for m in system.Q] == ["Linear", "BatchNorm1d", "LeakyReLU", "Linear"]
+    rates = {k: (o.param_groups[0]["lr"], o.param_groups[0]["betas"]) for k, o in system.optimizers().items()}
+    assert rates == {"d": (2e-4, (0.5, 0.999)), "g": (1e-3, (0.5, 0.999))}
+    assert (system.noise, system.categories, system.numbers, system.weights) == (62, 10, 2, (1.0, 1.0))
+
+
+@pytest.mark.parametrize(("wrong", "says"), [({"d_norm": "batch"}, "r1=0"), ({"real_weight": 1.0}, "set jitter")])
+def test_what_does_not_go_together_is_refused(wrong, says):
+    with pytest.raises(UserError, match=says):
+        InfoGAN(**TINY, **wrong)

@@ -55,6 +55,20 @@ def cutout(x: Tensor, ratio: float = 0.5) -> Tensor:
     return x * ~hole
 
 
+def affine(x: Tensor, strength: float) -> Tensor:
+    """Turn, stretch, shear and move each image a little: a map A + t on coordinates in [-1, 1], bilinear, the border repeated.
+
+    Args:
+        x: Images [B, C, H, W].
+        strength: Each entry of A is the identity's plus U(-strength, strength), and each of t is U(-strength, strength) / 2.
+    """
+    change = (torch.rand(len(x), 2, 3, device=x.device) * 2 - 1) * strength
+    change[:, :, 2] /= 2
+    theta = torch.eye(2, 3, device=x.device) + change
+    places = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x.float(), places, padding_mode="border", align_corners=False).to(x.dtype)
+
+
 _CHANGES = {"color": color, "translation": translation, "cutout": cutout}
 
 

@@ -73,16 +73,17 @@ class Discriminator3d(nn.Module):
         size: (T, H, W) of what is judged.
         channels: Its channels.
         width: Channels of the first layer; they double up to 8 times this.
+        norm: batch or none.
     """
 
-    def __init__(self, size: Size, channels: int, width: int) -> None:
+    def __init__(self, size: Size, channels: int, width: int, norm: str = "batch") -> None:
         super().__init__()
         blocks, sides = [], list(size)
         for i, step in enumerate(reversed(strides(size))):
             out = width * min(2**i, 8)
-            conv = nn.Conv3d(channels, out, _kernel(step), step, 1, bias=i == 0)
-            norm = [nn.BatchNorm3d(out)] if i else []
-            blocks.append(nn.Sequential(conv, *norm, nn.LeakyReLU(0.2, inplace=True)))
+            between = [nn.BatchNorm3d(out)] if i and norm == "batch" else []
+            conv = nn.Conv3d(channels, out, _kernel(step), step, 1, bias=not between)
+            blocks.append(nn.Sequential(conv, *between, nn.LeakyReLU(0.2, inplace=True)))
             channels, sides = out, [side // s for side, s in zip(sides, step, strict=True)]
         self.blocks = nn.ModuleList(blocks)
         self.score = nn.Linear(channels * math.prod(sides), 1)

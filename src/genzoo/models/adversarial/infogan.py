@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,7 +16,21 @@ from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn.augment import affine
 from genzoo.nn.dcgan import Discriminator, Synthesis
+
+
+def shared_information(p: Tensor, q: Tensor) -> Tensor:
+    """Return the mutual information, in nats, of two readings of the same images: at most ln K, 0 where they are independent.
+
+    Args:
+        p: Probabilities of the categories, [B, K].
+        q: Those of another view of the same images, [B, K].
+    """
+    joint = p.T @ q / len(p)
+    joint = ((joint + joint.T) / 2).clamp_min(1e-12)
+    one = joint.sum(1)
+    return (joint * joint.log()).sum() - 2 * (one * one.log()).sum()
 
 
 class InfoGAN(System):
@@ -28,24 +42,42 @@ class InfoGAN(System):
     numbers it is a Gaussian of standard deviation 1 around a predicted mean, as in the authors' MNIST experiment. The bound's
     gradient moves G and Q (with the convolutions that it shares) and not D's score.
 
-    Deviations: R1 in place of batch norm in D and one rate for both players.
+    What the category comes to mean is settled early, by whatever tells images apart most easily. Two terms, off by default and not in
+    the paper, make that what distortions leave alone: `jitter` has Q read the category from a turned, stretched and moved copy of G's
+    image (by the data processing inequality still a bound of I(c; G(z, c))); `real_weight` adds to Q's objective the mutual information
+    of what it reads in a training image and in its distorted copy (IIC, arXiv:1807.06653), so that Q sees real images too.
+
+    Deviations by default: R1 in place of batch norm in D, one rate for both players, normal noise, no dense hidden layers;
+    `infogan-paper` has the paper's.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.
-        noise: Dimensions of the noise z, normal(0, 1).
+        noise: Dimensions of the noise z.
         categories: Categories K of the first code.
         numbers: Continuous codes, uniform(-1, 1).
         category_weight: Weight of the bound of the category.
         number_weight: Weight of the bound of the numbers.
+        prior: Law of the noise, normal(0, 1) or uniform(-1, 1).
+        noise_scale: Factor on the noise; a small one leaves more to the code.
+        real_weight: Weight of the information shared by Q's category of a real image and of its distorted copy; 0 for none.
+        jitter: Strength of the distortions: entries of the map move by up to this, the position by a quarter of it in sides; 0 for none.
         width: Channels of the layers next to the image; deeper layers have up to 8 times as many.
+        dense: Units of a hidden dense layer in G and D, with two halvings at most (the paper: 1024); 0 for none.
+        d_norm: Norm in D and Q: none or batch.
         r1: Weight of the gradient penalty of the score on real images; 0 for none.
-        lr: Learning rate of both players.
+        lr: Learning rate of G, and of D and Q unless `d_lr` is given.
+        d_lr: Learning rate of D and Q.
         beta1: Adam's decay of the mean gradient.
         beta2: Adam's decay of the squared gradient.
     """
 
     paper: ClassVar[str] = "arXiv:1606.03657"
     data: ClassVar[str] = "image"
+    presets: ClassVar[dict] = {
+        "infogan-paper": {
+            "prior": "uniform", "dense": 1024, "d_norm": "batch", "r1": 0.0, "lr": 1e-3, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999,
+        },
+    }  # fmt: skip
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "noise": 4, "categories": 3, "width": 4}
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999, "decay": "linear"}
 
@@ -58,26 +90,45 @@ class InfoGAN(System):
         numbers: Annotated[int, Field(ge=0, le=64)] = 2,
         category_weight: Annotated[float, Field(ge=0, le=100)] = 1.0,
         number_weight: Annotated[float, Field(ge=0, le=100)] = 1.0,
+        prior: Literal["normal", "uniform"] = "normal",
+        noise_scale: Annotated[float, Field(gt=0, le=10)] = 1.0,
+        real_weight: Annotated[float, Field(ge=0, le=100)] = 0.0,
+        jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        dense: Annotated[int, Field(ge=0, le=8192)] = 0,
+        d_norm: Literal["none", "batch"] = "none",
         r1: Annotated[float, Field(ge=0, le=1000)] = 1.0,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        d_lr: Annotated[float, Field(gt=0, le=1)] | None = None,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
         check_sides(shape, "infogan")
+        if r1 and d_norm == "batch":
+            raise UserError(
+                "r1 is the gradient of one image's score, which d_norm=batch mixes with others': set r1=0 or d_norm=none"
+            )
+        if real_weight and not jitter:
+            raise UserError(
+                f"real_weight={real_weight:g} compares an image with its distorted copy: set jitter, such as jitter=0.2"
+            )
         self.noise, self.categories, self.numbers = noise, categories, numbers
-        self.weights, self.r1, self.lr, self.betas = (category_weight, number_weight), r1, lr, (beta1, beta2)
-        self.G = Synthesis(shape, noise + categories + numbers, width, 4)
-        self.D = Discriminator(shape, width, 4, "none", False)
+        self.weights, self.jitter = (category_weight, number_weight), jitter
+        self.real_weight = real_weight
+        self.prior, self.noise_scale = prior, noise_scale
+        self.r1, self.lr, self.d_lr, self.betas = r1, lr, d_lr or lr, (beta1, beta2)
+        self.G = Synthesis(shape, noise + categories + numbers, width, 4, dense=dense)
+        self.D = Discriminator(shape, width, 4, d_norm, False, dense=dense)
+        norm = [nn.BatchNorm1d(128)] if d_norm == "batch" else []
         self.Q = nn.Sequential(
-            nn.Linear(self.D.score.in_features, 128), nn.LeakyReLU(0.2), nn.Linear(128, categories + numbers)
+            nn.Linear(self.D.score.in_features, 128), *norm, nn.LeakyReLU(0.2), nn.Linear(128, categories + numbers)
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each side; Q shares D's convolutions and so its optimiser."""
         return {
-            "d": Adam([*self.D.parameters(), *self.Q.parameters()], lr=self.lr, betas=self.betas),
+            "d": Adam([*self.D.parameters(), *self.Q.parameters()], lr=self.d_lr, betas=self.betas),
             "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
         }
 
@@ -108,21 +159,34 @@ class InfoGAN(System):
         code = drawn[:, self.noise :]
         fake = self.G(drawn)
         on_real = self.D(real)
-        on_fake, *reading = self.judge(fake.detach())
+        on_fake, *reading = self._judged(fake.detach())
         category, numbers = self.bound((reading[0], reading[1]), code)
         d_loss = discriminator_loss("non-saturating", on_real, on_fake)
         if self.r1:
             d_loss = d_loss + r1_penalty(self.D, real, gamma=self.r1)
-        update("d", d_loss - self._weighed(category, numbers))
+        objective = d_loss - self._weighed(category, numbers)
+        if self.real_weight:
+            kept = shared_information(*(self.judge(x)[1].softmax(1) for x in (real, affine(real, self.jitter))))
+            objective = objective - self.real_weight * kept
+        update("d", objective)
 
-        on_fake, *reading = self.judge(fake)
+        on_fake, *reading = self._judged(fake)
         g_loss = generator_loss("non-saturating", on_fake)
         category, numbers = self.bound((reading[0], reading[1]), code)
         update("g", g_loss - self._weighed(category, numbers))
         logs = {"d_loss": d_loss, "g_loss": g_loss, "mi_category": category}
         if self.numbers:
             logs["number_error"] = (code[:, self.categories :] - reading[1]).square().mean()
+        if self.real_weight:
+            logs["mi_real"] = kept
         return {k: v.detach() for k, v in logs.items()}
+
+    def _judged(self, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `judge`, but the category is read from a distorted copy where `jitter` asks for it."""
+        on_fake, logits, mean = self.judge(fake)
+        if self.jitter:
+            logits = self.judge(affine(fake, self.jitter))[1]
+        return on_fake, logits, mean
 
     def _weighed(self, category: Tensor, numbers: Tensor) -> Tensor:
         return self.weights[0] * category + self.weights[1] * numbers
@@ -130,7 +194,9 @@ class InfoGAN(System):
     def _draw(self, n: int, generator: Generator | None = None, category: int | None = None) -> Tensor:
         """Noise, one-hot category and numbers side by side, [n, noise + categories + numbers]."""
         device = self.device
-        z = torch.randn(n, self.noise, device=device, generator=generator)
+        draw = torch.randn if self.prior == "normal" else torch.rand
+        z = draw(n, self.noise, device=device, generator=generator)
+        z = self.noise_scale * (z if self.prior == "normal" else 2 * z - 1)
         which = torch.randint(self.categories, (n,), device=device, generator=generator)
         if category is not None:
             which = torch.full_like(which, category)
