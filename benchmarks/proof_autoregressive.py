@@ -182,7 +182,7 @@ def made_mnist(p: Proof) -> None:
     """Exact nats of binarised MNIST by a masked dense network, two hidden layers of 1500 units."""
     model = binarised(
         p, "made", published="84.87 nats with dynamic binarisation (pytorch-generative); 86.64, MADE 2hl with 32 masks, static",
-        goal=86.0, width=1500, layers=2, direct=True, steps=8000, batch=256, lr=2e-3, ema=0.0,
+        goal=86.0, width=1500, layers=2, direct=True, steps=9000, batch=512, lr=4e-3, warmup=0.01, ema=0.0,
     )  # fmt: skip
     show_completions(p, model)
 

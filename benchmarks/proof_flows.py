@@ -240,11 +240,20 @@ def nice_mnist(p: Proof) -> None:
 
 @proof("nice-cifar10", system="nice", family="flows", minutes=8)
 def nice_cifar10(p: Proof) -> None:
-    """Bits per dimension of CIFAR-10 by additive couplings, against the published 4.48."""
-    run = p.train("nice", "cifar10", steps=800, batch=200, ema=0.99, precision="bf16", width=1000, depth=2, seed=0)
-    bits(p, run, "cifar10", published="4.48 (arXiv:1410.8516)", walk_path="linear")
+    """Bits per dimension of CIFAR-10 by additive couplings of whitened images, against the published 4.48."""
+    keys = {"width": 1000, "depth": 2, "whiten": True}
+    run = p.train("nice", "cifar10", steps=1_200, batch=200, ema=0.995, precision="bf16", seed=0, **keys)
+    _, test = bits(p, run, "cifar10", published="4.48 (arXiv:1410.8516)", walk_path="linear")
+    idle = {"width": 1, "depth": 1, "lr": 1e-2, "whiten": True}
+    alone = p.train("nice", "cifar10", name="idle", steps=300, batch=200, ema=0.95, seed=0, **idle)
+    record = evaluate_density(genzoo.load(alone.path), test)
+    p.measure(
+        "bits/dim, couplings of one hidden unit", record["bits_per_dim"], unit="bits/dim", se=record["bits_per_dim_se"], n=record["n"],
+        split="test", better="lower", protocol=f"the same whitening, scales and prior with idle couplings; {record['protocol']}",
+    )  # fmt: skip
     p.note(
-        "The paper whitens the images first, and its nets have 4 hidden layers of 2000 units; here 2 of 1000, without whitening."
+        "The paper whitens the images by ZCA, and its nets have 4 hidden layers of 2000 units; here 2 of 1000 behind a triangular "
+        "whitening, which is that of the paper but for a rotation. Without whitening the same nets came to 6.75 bits/dim in 800 steps."
     )
 
 

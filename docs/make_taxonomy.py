@@ -34,7 +34,7 @@ those of which the budget pays at least {ENOUGH:.0%} of their own default traini
 the task (for likelihoods and completion exact before bounded, for pictures implicit before explicit); then those that their proof measured
 best on MNIST, or on the moons for points; what has not been measured goes behind. It knows the times below and nothing of a GPU.
 """
-TRAINING = ("prepares", "fits")
+TRAINING = ("prepares", "surveys", "fits")
 QUALITY, LIKELIHOOD = ("FLD", "FID"), ("bits/dim", "NLL")
 
 

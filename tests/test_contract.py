@@ -25,6 +25,7 @@ from genzoo.core.system import (
     Fits,
     Prompted,
     Samples,
+    Surveys,
     System,
     Tokenizes,
     Translates,
@@ -73,6 +74,10 @@ def learn(system: System, steps: int) -> None:
             system.end_of_pass()
             passes += 1
         return
+    if isinstance(system, Surveys) and system.surveying:
+        for seed in range(40):  # enough for a covariance of full rank
+            system.survey(batch_for(system, 24, seed))
+        system.end_of_survey()
     update = Updater(system, CPU)
     for step in range(steps):
         update.begin(step, steps)

@@ -333,6 +333,20 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
+class Surveys(Protocol):
+    """Looks through the training set once before its first step, for what stays fixed afterwards: a whitening."""
+
+    surveying: bool
+    """True while there is something to find; False where that has been done, or was not asked for."""
+
+    def survey(self, batch: Batch) -> None:
+        """Take in one batch: all examples come once, in order and without augmentation, and no random number is drawn."""
+
+    def end_of_survey(self) -> None:
+        """Every example has been seen: set what stays fixed. It is kept in buffers, so a checkpoint has it and resuming surveys nothing."""
+
+
+@runtime_checkable
 class Fits(Protocol):
     """Learns from whole passes over the data in order, without gradients: closed form, EM, or keeping an exemplar."""
 
@@ -361,6 +375,7 @@ CAPABILITIES: dict[str, type] = {
     "codes": Codes,
     "tokenizes": Tokenizes,
     "prepares": Prepares,
+    "surveys": Surveys,
     "fits": Fits,
 }
 

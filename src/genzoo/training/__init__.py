@@ -23,7 +23,7 @@ from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.training.folder import Run, held, new_run, open_run, toml
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
-from genzoo.training.prepare import prepared
+from genzoo.training.prepare import prepared, survey
 from genzoo.training.runtime import Runtime, start
 from genzoo.training.settings import FALLBACKS, TrainSettings
 
@@ -233,6 +233,8 @@ def _go(
     sides = {p.ndim for p in system.parameters()}
     if 4 in sides and 5 not in sides:  # of three-dimensional filters the format has no meaning
         system = system.to(memory_format=torch.channels_last)
+    if not run.states():
+        survey(system, dataset, runtime, quiet=quiet)
     runtime.same(system)
     dataset = prepared(system, dataset, runtime, quiet=quiet)
     torch.manual_seed(

@@ -23,10 +23,12 @@ from genzoo.nn.bijections import (
     ChannelCoupling,
     LULinear,
     MaskedCoupling,
+    answer,
     logit,
     squeeze,
     unlogit,
     unsqueeze,
+    widened,
 )
 from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import extreme_singular_values
@@ -111,17 +113,20 @@ class Glow(System):
     # ---- the map ---------------------------------------------------------------------------------------------------
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
-        if not self.is_image:
-            return self.flow(u)
-        y, log_slope = logit(u, self.alpha)
+        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B]).
+
+        Outside of training everything but the nets is carried in float64; what goes in and comes out stays float32.
+        """
+        y, log_slope = u if self.training else widened(u), 0.0
+        if self.is_image:
+            y, log_slope = logit(y, self.alpha)
         z, log_det = self.flow(y)
-        return z, log_slope + log_det
+        return z.to(u.dtype), (log_slope + log_det).to(u.dtype)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1] by what α leaves open."""
-        y = self.flow.inverse(z)
-        return unlogit(y, self.alpha) if self.is_image else y
+        y = self.flow.inverse(widened(z))
+        return (unlogit(y, self.alpha) if self.is_image else y).to(z.dtype)
 
     def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
         return self.cells.log_prob(per_example(standard_normal(z)) + log_det)
@@ -218,7 +223,7 @@ class Split(nn.Module):
         self.net = EdgeConv2d(channels // 2, channels)
 
     def _moments(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_std = self.net(kept).to(kept.dtype).chunk(2, 1)
+        mean, log_std = answer(self.net, kept).chunk(2, 1)
         return mean, log_std
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,9 +18,10 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_logistic, standard_normal
 from genzoo.nn.bijections import ActNorm, AdditiveCoupling, Chain
-from genzoo.nn.dequantise import Cells, training_noise
+from genzoo.nn.dequantise import Cells, cell_variance, training_noise
 from genzoo.nn.jacobian import extreme_singular_values
 from genzoo.nn.residual import DenseNet
+from genzoo.nn.whitening import Whitening
 
 LEAST = 1e-12
 """Uniform numbers are kept this far from 0 and 1, where the logistic distribution's quantiles are infinite."""
@@ -30,8 +31,10 @@ class NICE(System):
     """Additive couplings on the even and the odd pixels in turn, a diagonal scaling, and a factorial prior.
 
     h_b = x_b + m(x_a) (section 3.2), z = exp(s) ⊙ h (section 3.3), log p(x) = Σ log p(z_i) + Σ s_i with a logistic or
-    normal prior (section 3.4). Images are dequantised to [0, 1] and flattened; the paper's whitening of colour images is
-    left out.
+    normal prior (section 3.4). Images are dequantised to [0, 1] and flattened.
+
+    With `whiten`, the first layer is a linear map that gives the training set mean 0 and covariance 1 (section 5.1, where
+    colour images are whitened). It is fitted in one pass before the first step and stays as it is; its determinant counts.
 
     A shift and a scale of each dimension, set by the first batch, stand in front of the couplings. That changes no class
     of functions (a scaling passes through an additive coupling and joins the one at the end), but the nets see unit
@@ -44,6 +47,7 @@ class NICE(System):
         width: Hidden units of each net.
         depth: Hidden layers of each net.
         prior: Distribution of each z_i.
+        whiten: Take the covariance of the training set away first, by a fixed linear map; up to 4096 dimensions.
         lr: Learning rate of Adam; constant for the first half, then a cosine to zero.
     """
 
@@ -51,7 +55,7 @@ class NICE(System):
     data = "image"
     presets = {
         "nice-paper": {"couplings": 4, "width": 1000, "depth": 5, "prior": "logistic"},
-        "nice-paper-cifar": {"couplings": 4, "width": 2000, "depth": 4, "prior": "logistic"},
+        "nice-paper-cifar": {"couplings": 4, "width": 2000, "depth": 4, "prior": "logistic", "whiten": True},
     }
     tiny = {"shape": (1, 8, 8), "width": 16, "depth": 1}
     defaults = {"steps": 50000, "batch": 200, "ema": 0.999, "clip": 100.0}
@@ -66,6 +70,7 @@ class NICE(System):
         width: Annotated[int, Field(ge=1, le=8192)] = 512,
         depth: Annotated[int, Field(ge=1, le=32)] = 3,
         prior: Literal["logistic", "normal"] = "logistic",
+        whiten: bool = False,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
     ) -> None:
         super().__init__()
@@ -77,7 +82,7 @@ class NICE(System):
                 f"nice takes images (C, H, W) or points (D,) of at least two dimensions, not shape {tuple(shape)}."
             )
         even, odd = (self.dims + 1) // 2, self.dims // 2
-        layers: list[nn.Module] = [ActNorm(self.dims)]
+        layers: list[nn.Module] = [Whitening(self.dims)] * whiten + [ActNorm(self.dims)]
         for i in range(couplings):
             sizes = (odd, even) if i % 2 else (even, odd)
             layers.append(AdditiveCoupling(DenseNet(*sizes, width, depth), odd=i % 2 == 1))
@@ -85,6 +90,19 @@ class NICE(System):
         self.log_scale = nn.Parameter(torch.zeros(self.dims))
 
     # ---- learning --------------------------------------------------------------------------------------------------
+
+    @property
+    def surveying(self) -> bool:
+        """True until the whitening, where there is one, has been fitted."""
+        return isinstance(self.flow[0], Whitening) and not bool(self.flow[0].fitted)
+
+    def survey(self, batch: Batch) -> None:
+        """Take in the moments of a batch."""
+        self.flow[0].observe(self.cells.middle(batch["image" if self.is_image else "points"]).flatten(1))
+
+    def end_of_survey(self) -> None:
+        """Set the whitening, with the variance that dequantisation adds."""
+        self.flow[0].fit(cell_variance(self.levels) if self.is_image else 0.0)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""
