@@ -11,7 +11,7 @@ from genzoo.cli import main
 from genzoo.core.errors import UserError
 from genzoo.core.registry import create
 from genzoo.models.translation.context_encoder import FILL, ChannelwiseLinear, ContextEncoder, cut
-from genzoo.use.complete import window
+from genzoo.use.complete import surroundings as window
 from tests.test_srgan import Update, photo
 
 TINY = {"shape": (3, 16, 16), "width": 4, "d_width": 4, "overlap": 1}
