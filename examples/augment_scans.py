@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 import genzoo
 from genzoo.core.pictures import grid, save_png
+from genzoo.core.registry import system_class
 from genzoo.use.files import Photo, read_photo, save_photo
 from genzoo.use.translate import translate_files
 
@@ -122,7 +123,7 @@ def seen(scans: np.ndarray) -> Tensor:
 def translator(out: Path, system: str, n: int, **keys: Any) -> Any:
     """Train a system for pairs or for unpaired sets on scans of patients of its own: side A with contrast medium, side B without."""
     medium, plain, _ = patients(1, n)
-    paired = genzoo.create(system, shape=(1, SIDE, SIDE)).data == "paired"
+    paired = system_class(system).data == "paired"
     half = n if paired else n // 2  # without pairs no patient is on both sides
     write(out / "scans" / "train" / "A", medium[:half])
     write(out / "scans" / "train" / "B", plain if paired else plain[half:])
