@@ -55,13 +55,17 @@ def cyclegan_digits(p: Proof) -> None:
     }
     pairs = {"a2b": (test, dyed(test)), "b2a": (dyed(test), test)}
     found: dict[str, dict[str, float]] = {}
-    rows = [test[:12], dyed(test[:12])]
+    rows, failures = [test[:12], dyed(test[:12])], []
     for name in ("cyclegan", "cyclegan-no-cycle", "cyclegan-no-identity"):
         run = p.train(name, data, name=name, **keys)
         out = {d: genzoo.translate(run, x, direction=d) for d, (x, _) in pairs.items()}
         found[name] = {d: float((out[d] - y).abs().mean()) for d, (_, y) in pairs.items()}
-        found[name]["wrong"] = wrong_digits(out["b2a"])
+        read, labels = read_digits(out["b2a"])
+        found[name]["wrong"] = 100 * float((read != labels).float().mean())
         rows += [out["a2b"][:12], out["b2a"][:12]]
+        failed = (read != labels).nonzero().flatten()[:12]
+        blank = torch.ones(12 - len(failed), 3, 32, 32)
+        failures += [torch.cat([x[failed], blank]) for x in (dyed(test), out["b2a"], test)]
     protocol = (
         "mean absolute difference, images in [-1, 1], between the translation of 2,000 MNIST test digits (32x32 RGB) and their known "
         "partners; trained on 30,000 white digits and the dyed negatives of 30,000 others"
@@ -80,15 +84,26 @@ def cyclegan_digits(p: Proof) -> None:
     )  # fmt: skip
     caption = "Digits, their partners; then a2b and b2a of cyclegan, of no-cycle, of no-identity (b2a of the partners)"
     p.picture("translations", grid(torch.cat(rows), columns=12), caption)
+    p.picture(
+        "failures", grid(torch.cat(failures), columns=12),
+        "Failures: the first test digits that are read wrong after b2a, what they were made of, what came of them, what they should be: of "
+        "cyclegan, of no-cycle, of no-identity",
+    )  # fmt: skip
 
 
 def wrong_digits(images: Tensor) -> float:
     """Percentage of the first test digits that a classifier reads wrong in [N, 3, 32, 32]."""
+    read, labels = read_digits(images)
+    return 100 * float((read != labels).float().mean())
+
+
+def read_digits(images: Tensor) -> tuple[Tensor, Tensor]:
+    """What a classifier reads in the first test digits [N, 3, 32, 32], and what they are, int64 [N]."""
     from genzoo.metrics.lenet import classify
 
     labels = open_data(DataSettings("mnist"), kind="labelled", split="test", quiet=True).fields["label"][: len(images)]
     read = classify("lenet-mnist-v1", to_uint8(images.mean(1, keepdim=True)[:, :, 2:-2, 2:-2])).argmax(1)
-    return 100 * float((read != torch.from_numpy(np.ascontiguousarray(labels))).float().mean())
+    return read, torch.from_numpy(np.ascontiguousarray(labels))
 
 
 @proof("cyclegan-groceries", system="cyclegan", family="translation", minutes=10)
@@ -113,6 +128,11 @@ def cyclegan_groceries(p: Proof) -> None:
         shown = torch.cat([x[:10], y[:10], home[:10]])
         caption = f"Test photographs of side {here}, their translations to {there}, and the way home; not chosen"
         p.picture(f"{here}2{there}", grid(shown, columns=10), caption)
+        worst = (home - x).abs().flatten(1).mean(1).argsort(descending=True)[:10]
+        p.picture(
+            f"{here}2{there}-failures", grid(torch.cat([x[worst], y[worst], home[worst]]), columns=10),
+            f"Failures: the ten test photographs of side {here} that come home worst, their translations, and the way home",
+        )  # fmt: skip
     p.note(
         "64x64, width 24, 4 blocks and minutes on a CPU; the paper has 256x256, width 64, 9 blocks and 200 passes on a GPU."
     )

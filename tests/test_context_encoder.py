@@ -11,7 +11,7 @@ from genzoo.cli import main
 from genzoo.core.errors import UserError
 from genzoo.core.registry import create
 from genzoo.models.translation.context_encoder import FILL, ChannelwiseLinear, ContextEncoder, cut
-from genzoo.use.complete import window
+from genzoo.use.complete import surroundings as window
 from tests.test_srgan import Update, photo
 
 TINY = {"shape": (3, 16, 16), "width": 4, "d_width": 4, "overlap": 1}
@@ -207,3 +207,31 @@ def test_the_window_around_a_hole():
 def test_what_is_not_possible_is_refused(keys, message):
     with pytest.raises(UserError, match=message):
         ContextEncoder(**{**TINY, **keys})
+
+
+def test_a_scan_is_completed_in_the_values_of_its_file(tmp_path):
+    """With a window of intensities, at the system's size and at the file's own; every known pixel is what it was, to the last bit."""
+    from genzoo.cli.main import main
+
+    rng = np.random.default_rng(0)
+    (tmp_path / "scans").mkdir()
+    for i in range(5):
+        Image.fromarray(rng.integers(900, 2100, (24, 24), dtype=np.uint16)).save(tmp_path / "scans" / f"{i}.png")
+    keys = {"width": 4, "d_width": 4, "overlap": 1, "steps": 2, "batch": 2, "runs": str(tmp_path), "quiet": True}
+    run = genzoo.train("context-encoder", str(tmp_path / "scans"), size=16, gray_window=(1000, 2000), **keys)
+    file, out = tmp_path / "scans" / "0.png", tmp_path / "filled.png"
+    assert main(["complete", str(run.path), str(file), "box=6,8,9,7", "full=true", f"out={out}"]) == 0
+    with Image.open(file) as a, Image.open(out) as b:
+        before, after = np.asarray(a), np.asarray(b)
+    assert after.dtype == np.uint16
+    hole = np.zeros((24, 24), bool)
+    hole[8:15, 6:15] = True
+    assert np.array_equal(after[~hole], before[~hole])
+    assert after[hole].min() >= 1000
+    assert after[hole].max() <= 2000
+    assert (after[hole] != before[hole]).mean() > 0.9
+    assert main(["complete", str(run.path), str(file), f"out={tmp_path / 'values.npy'}", "n=1"]) == 0
+    values = np.load(tmp_path / "values.npy")[0, 0, :8]
+    expected = ((before.astype(float) - 1000) / 1000).clip(0, 1) * 2 - 1
+    assert abs(values.mean() - expected[:12].mean()) < 0.1, "what is known was read with the window"
+    assert values.std() > 0.2

@@ -10,6 +10,7 @@ from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, contact_sheet, describe, to_float
 from genzoo.data.derive import derived
+from genzoo.use.files import Photo, read_photo, save_photo
 from genzoo.use.translate import translate_files
 from tests.data_help import picture, read
 
@@ -105,7 +106,7 @@ def test_sides_have_channels_of_their_own(folder):
 # ---- derived -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("how", "channels"), [("gray", 1), ("edges", 1), ("masked", 3), ("low", 3)])
+@pytest.mark.parametrize(("how", "channels"), [("gray", 1), ("edges", 1), ("masked", 3), ("low", 3), ("labels", 3)])
 def test_pairs_are_derived_from_plain_images(folder, how, channels):
     for i in range(4):
         picture(i, (16, 12)).save(folder / f"{i}.png")
@@ -133,6 +134,13 @@ def test_derivations_by_hand():
     low = derived(image, "low")
     assert np.array_equal(low, image)
     assert derived(np.full((1, 1, 5, 6), 7, np.uint8), "low").shape == (1, 1, 5, 6)
+    noisy = np.random.default_rng(0).integers(0, 256, (2, 4, 9, 11), dtype=np.uint8)
+    labels = derived(noisy, "labels")
+    assert labels.shape == (2, 3, 9, 11)
+    for y, x in ((4, 5), (0, 0), (8, 10), (2, 9)):
+        rows, columns = (np.arange(k - 3, k + 4).clip(0, top) for k, top in ((y, 8), (x, 10)))
+        means = noisy[:, :3, rows[:, None], columns].mean((2, 3))
+        assert np.array_equal(labels[:, :, y, x], np.where(means > 127.5, 255, 0))
 
 
 # ---- augmentation ------------------------------------------------------------------------------------------------------------------
@@ -298,6 +306,89 @@ def test_a_model_of_sixteen_bits_gives_sixteen_bits_back(folder, tmp_path, capsy
     assert back.min() >= 500, "in the values of the files, not of the window"
     assert back.max() <= 3000
     assert len(np.unique(back)) > 100
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_ct_numbers_below_zero_are_trained_on_and_come_back_as_they_are(folder, tmp_path, dtype):
+    """32-bit files have no range of their own; a window says which values count, and results keep their type and units."""
+    rng = np.random.default_rng(0)
+    for side in "AB":
+        (folder / side).mkdir()
+        for i in range(6):
+            values = rng.integers(-900, 1500, (16, 16)).astype(dtype)
+            Image.fromarray(values).save(folder / side / f"{i}.tif")
+    keys = {"width": 4, "depth": 3, "layers": 1, "steps": 2, "batch": 2, "runs": str(tmp_path), "quiet": True}
+    run = genzoo.train("pix2pix", str(folder), bits=16, gray_window=(-200, 300), **keys)
+    (made,) = translate_files(run, folder / "A" / "0.tif", out=tmp_path / "out")
+    assert made.name == "0.tif"
+    with Image.open(made) as image:
+        back = np.asarray(image)
+    assert back.dtype == dtype
+    assert back.min() >= -200
+    assert back.max() <= 300
+    assert back.min() < 0 < back.max()
+    before = (folder / "A" / "0.tif").read_bytes()
+    (second,) = translate_files(run, folder / "A" / "0.tif", out=folder / "A", overwrite=True)
+    assert second.name == "0-2.tif", "an original is never replaced"
+    assert (folder / "A" / "0.tif").read_bytes() == before
+
+
+def test_a_window_is_the_same_in_training_and_at_use(folder, tmp_path):
+    """A map that changes nothing gives every value inside the window back, to the step of 16 bits, through the whole path."""
+    from genzoo.use.translate import in_window
+
+    values = np.arange(0, 4096, dtype=np.uint16)
+    back = in_window(lambda x: x, (1000, 3000))(values.reshape(64, 64, 1))[..., 0].ravel()
+    assert np.array_equal(back, values.clip(1000, 3000))
+    signed = np.arange(-2000, 2096, dtype=np.int32).reshape(64, 64, 1)
+    assert np.array_equal(in_window(lambda x: x, (-1000, 1000))(signed), signed.clip(-1000, 1000))
+    floats = np.linspace(-1, 1, 256, dtype=np.float32).reshape(16, 16, 1)
+    assert np.allclose(in_window(lambda x: x, (-0.5, 0.5))(floats), floats.clip(-0.5, 0.5), atol=1e-6)
+
+
+def test_sixteen_bit_colours_are_kept_from_file_to_network_and_back(folder, tmp_path):
+    rng = np.random.default_rng(0)
+    kept = {}
+    for side in "AB":
+        (folder / side).mkdir()
+        for i in range(4):
+            kept[side, i] = rng.integers(0, 65536, (16, 16, 3), dtype=np.uint16)
+            save_photo(folder / side / f"{i}.png", Photo(kept[side, i]))
+    dataset = read(folder, kind="paired", holdout=0, bits=16)
+    assert dataset.fields["a"].dtype == np.uint16
+    for name, x in zip(dataset.names_of("a"), dataset.fields["a"], strict=True):
+        assert np.array_equal(x.transpose(1, 2, 0), kept["A", int(name[2])])
+    keys = {"width": 4, "depth": 3, "layers": 1, "steps": 2, "batch": 2, "runs": str(tmp_path), "quiet": True}
+    run = genzoo.train("pix2pix", str(folder), bits=16, **keys)
+    (made,) = translate_files(run, folder / "A" / "0.png", out=tmp_path / "out")
+    back = read_photo(made, 3).pixels
+    assert back.dtype == np.uint16
+    assert len(np.unique(back & 255)) > 100, "the low bytes are no copy of nothing"
+    with pytest.raises(UserError, match="bits=16 is for gray and RGB"):
+        read(folder, kind="paired", bits=16, channels=4)
+    shallow = read(folder, kind="paired", holdout=0)
+    assert any("8 images" in n and "more than 8 bits" in n and "gray_window=" in n for n in shallow.notes)
+    assert not any("more than 8 bits" in n for n in dataset.notes)
+
+
+def test_examples_keep_the_names_of_their_files(folder):
+    pairs(folder, 6)
+    (folder / "A" / "broken.png").write_bytes(b"no")
+    (folder / "B" / "broken.png").write_bytes(b"no")
+    for split in ("train", "test"):
+        for again in range(2):  # the second time from the cache
+            dataset = read(folder, kind="paired", holdout=0.34, split=split)
+            assert len(dataset.names_of("a")) == len(dataset)
+            for side, name in (("a", "A"), ("b", "B")):
+                for file, x in zip(dataset.names_of(side), dataset.fields[side], strict=True):
+                    assert file.startswith(f"{name}/")
+                    assert np.array_equal(x.transpose(1, 2, 0), array(folder / file)), again
+    plain = read(folder / "B", kind="paired", derive="gray", holdout=0)
+    assert plain.names_of("a") == plain.names_of("b")
+    assert sorted(plain.names_of("b")) == [f"{i}.png" for i in range(6)]
+    two = read(folder, kind="unpaired", holdout=0, limit=2)
+    assert all(n.startswith("A/") for n in two.names_of("a"))
+    assert len(two.names_of("b")) == 2
 
 
 # ---- what is wrong -----------------------------------------------------------------------------------------------------------------

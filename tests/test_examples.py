@@ -35,8 +35,8 @@ def test_there_is_a_script_for_each_lecture():
     assert [name.split("_")[1] for name in LECTURES] == [str(i) for i in range(1, 8)]
 
 
-@pytest.mark.parametrize("name", LECTURES)
-def test_lectures_run_in_their_short_form(name, tmp_path):
+@pytest.mark.parametrize("name", [*LECTURES, "augment_scans"])
+def test_long_examples_run_in_their_short_form(name, tmp_path):
     done = run(ROOT / "examples" / f"{name}.py", tmp_path, "--short", "--out", "drawn")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "drawn/" in done.stdout or "into drawn" in done.stdout, "it says where the pictures are"

@@ -1,5 +1,7 @@
 """pix2pix: the U-Net's plan, skips, sizes and noise, the objective of each preset by hand, and that pairs are learnt."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -207,10 +209,66 @@ def test_evaluation_measures_pairs_and_writes_a_page_that_sorts(runs):
     assert "LPIPS is not measured" in page
 
 
+def test_the_page_of_results_has_the_names_of_the_persons_files(tmp_path):
+    """Also where the data come from the cache, in the order of the pairs; and names are text, whatever they are."""
+    import re
+
+    import numpy as np
+    from PIL import Image
+
+    level = {}
+    for side in "AB":
+        (tmp_path / "scans" / side).mkdir(parents=True)
+        for i in range(12):
+            name = f"patient <b>{i}" if i == 3 else f"patient {i}"
+            level[f"{side}/{name}.png"] = 20 * i
+            Image.new("RGB", (16, 16), (20 * i, 0, 90)).save(tmp_path / "scans" / side / f"{name}.png")
+    keys = {"width": 4, "depth": 3, "layers": 1, "steps": 2, "batch": 2, "runs": str(tmp_path), "quiet": True}
+    run = genzoo.train("pix2pix", str(tmp_path / "scans"), holdout=0.5, name="first", **keys)
+    genzoo.evaluate(run)
+    page = (run.path / "results.html").read_text()
+    assert "<b>" not in page
+    for kind, side in (("input", "A"), ("target", "B")):
+        told = re.findall(rf'src="([^"]+-{kind}.png)"[^>]*>\s*<figcaption>{kind}: ([^<]+)</figcaption>', page)
+        assert len(told) == 6
+        for file, name in told:
+            name = name.replace("&lt;", "<").replace("&gt;", ">")
+            assert name.startswith(f"{side}/")
+            assert np.asarray(Image.open(run.path / file))[0, 0, 0] == level[name], "the name is that of the picture"
+    places = [int(v) for v in re.findall(r"--name:(\d+)", page)]
+    assert sorted(places) == list(range(6))
+    assert "by name" in page
+
+
 def test_sides_that_are_no_pairs_are_not_compared(runs):
     found = genzoo.evaluate(runs("cyclegan"))
     assert "no pairs" in found["not_measured"]["pairs"]
-    assert "results" not in found
+
+
+def test_without_pairs_the_page_shows_both_ways_and_the_way_back(runs):
+    import re
+
+    from genzoo.use.images import first_batch, open_for
+
+    run = runs("cyclegan")
+    found = genzoo.evaluate(run)
+    page = Path(found["results"]).read_text()
+    system = genzoo.load(run.path)
+    batch = first_batch(system, open_for(system), 1000)
+    assert max(len(batch["a"]), len(batch["b"])) <= 50
+    n = len(batch["a"]) + len(batch["b"])
+    assert page.count("<figure>") == 3 * n
+    for file in re.findall(r'src="([^"]+)"', page):
+        assert (run.path / file).is_file()
+    changes, trips = [], []
+    for way, back, x in (("a2b", "b2a", batch["a"]), ("b2a", "a2b", batch["b"])):
+        y = system.translate(x, direction=way)
+        changes += (50 * (y - x).abs().flatten(1).mean(1)).tolist()
+        trips += (50 * (system.translate(y, direction=back) - x).abs().flatten(1).mean(1)).tolist()
+    for key, values, best in (("change", changes, max), ("round-trip", trips, min)):
+        places = [int(v) for v in re.findall(rf"--{key}:(\d+);", page)]
+        assert len(places) == n
+        assert values[places.index(0)] == pytest.approx(best(values), abs=1e-4)
 
 
 def test_the_command_takes_the_variant(runs, capsys, tmp_path):

@@ -1,5 +1,9 @@
 """Any size: what tiles share adds to one, tiles give what the whole gives, depth and transparency and originals are kept."""
 
+import math
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +12,15 @@ from torch import nn
 
 import genzoo
 from genzoo.cli.main import main
+from genzoo.core import registry
 from genzoo.core.errors import UserError
+from genzoo.core.system import Restores, capabilities
+from genzoo.data import decode
 from genzoo.nn.resnet_generator import ResnetGenerator
-from genzoo.use.files import change_files, change_photo, read_photo, save_photo
+from genzoo.use.files import Photo, change_files, change_photo, read_photo, save_photo
+from genzoo.use.images import channels_in
 from genzoo.use.tiles import cuts, shared_statistics, tiled
-from genzoo.use.translate import translate
+from genzoo.use.translate import fitting_size, scale_of, translate
 from tests.conftest import build
 
 
@@ -71,6 +79,51 @@ def test_tile_by_tile_is_the_whole_for_a_convolutional_net(scale, multiple, size
     edge = 24 * scale  # a tile that ends at the border of the image may be enlarged by more than the whole is
     inside = np.abs(parts.astype(int) - whole)[edge:-edge, edge:-edge]
     assert inside.size == 0 or inside.max() <= 1
+
+
+TRANSLATORS = [n for n in sorted(registry.entries()) if "translates" in capabilities(registry.system_class(n))]
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_every_convolutional_translator_gives_tile_by_tile_what_it_gives_whole(name):
+    """Within one grey level away from the image's borders, where tiles share four times as far as a change of a pixel reaches."""
+    torch.manual_seed(0)
+    system = build(name).eval()
+    if isinstance(system, Restores) and not system.local:
+        pytest.skip("sees the image in one piece, whatever its size")
+    for p in system.parameters():
+        if p.ndim == 4:
+            nn.init.kaiming_normal_(p)  # outputs of some size, so that a difference would show
+    direction = system.directions[0]
+    least, multiple = fitting_size(system, channels_in(system, direction), direction)
+    scale = scale_of(system)
+
+    def change(x):
+        return system.translate(x, direction=direction)
+
+    # Instance norms work with the statistics of this sample in all that follows: that they are one for all tiles is another test's matter.
+    sample = torch.rand(1, channels_in(system, direction), 8 * least, 8 * least) * 2 - 1
+    with shared_statistics(system, lambda: change(sample)):
+        side = -(-160 // multiple) * multiple
+        here = slice(side // 2 // multiple * multiple, side // 2 // multiple * multiple + multiple)
+        plain = torch.zeros(1, sample.shape[1], side, side)
+        poked = plain.clone()
+        poked[:, :, here, here] = 1
+        moved = ((change(poked) - change(plain)).abs().amax((0, 1)) > 1e-5).nonzero().float() / scale
+        reach = math.ceil(max((moved.amax() - here.stop + 1).item(), (here.start - moved.amin()).item()))
+        assert 0 < reach < side // 2 - multiple, "the net sees everything"
+        overlap = 4 * reach
+        image = noise(5 * overlap // 2 + 41, 5 * overlap // 2 + 60, sample.shape[1])
+        keys = {"scale": scale, "least": least, "multiple": multiple, "overlap": overlap}
+        whole = tiled(change, image, **keys, tile=10_000)
+        seen = []
+        parts = tiled(lambda x: seen.append(x.shape) or change(x), image, **keys, tile=2 * overlap + multiple)
+    assert len(seen) >= 4
+    assert whole.std() > 3
+    edge = scale * (reach + multiple)
+    inside = np.abs(parts.astype(int) - whole)[edge:-edge, edge:-edge]
+    assert inside.size
+    assert inside.max() <= 1
 
 
 def test_without_overlap_there_are_seams_that_the_overlap_takes_away():
@@ -175,8 +228,84 @@ def test_sixteen_bit_gray_is_kept_where_the_system_is_gray(tmp_path):
     save_photo(tmp_path / "back.png", photo)
     assert np.array_equal(read_photo(tmp_path / "back.png", 1).pixels, deep)
     colour = read_photo(tmp_path / "deep.png", 3).pixels
-    assert colour.dtype == np.uint8
-    assert np.array_equal(colour[..., 1], ((deep[..., 0].astype(int) + 128) // 257))
+    assert colour.dtype == np.uint16
+    assert np.array_equal(colour, deep.repeat(3, 2))
+    shallow = read_photo(tmp_path / "deep.png", 3, deep=False).pixels
+    assert np.array_equal(shallow[..., 1], ((deep[..., 0].astype(int) + 128) // 257))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_sixteen_bits_of_colours_are_read_and_written_whole(tmp_path, channels, orientation):
+    """Pillow reads 8 of them; both bytes must come back in their places, upright, whatever the orientation."""
+    deep = noise(9, 12, channels, np.uint16)
+    colours = 3 if channels > 2 else 1
+    alpha = (deep[..., -1].astype(np.uint32) + 128) // 257 if channels in (2, 4) else None
+    photo = Photo(deep[..., :colours], None if alpha is None else alpha.astype(np.uint8), b"a profile")
+    save_photo(tmp_path / "deep.png", photo)
+    with Image.open(tmp_path / "deep.png") as image:
+        assert image.size == (12, 9)
+        assert image.info["icc_profile"] == b"a profile"
+        eight = np.asarray(image if image.mode != "I;16" else image.convert("I"))
+    if channels > 2:
+        assert np.array_equal(eight[..., :3], deep[..., :3] >> 8), "other programs read the same colours"
+    data = (tmp_path / "deep.png").read_bytes()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(block)) + b"eXIf" + block + struct.pack(">I", zlib.crc32(b"eXIf" + block))
+    at = 33 if orientation % 2 else len(data) - 12  # before the pixels, or after them
+    (tmp_path / "turned.png").write_bytes(data[:at] + chunk + data[at:])
+    back = read_photo(tmp_path / "turned.png", colours)
+    turn = decode._TURN.get(orientation)
+
+    def turned(x):
+        return np.asarray(Image.fromarray(x).transpose(turn)) if turn is not None else x
+
+    assert back.pixels.dtype == np.uint16
+    for c in range(colours):
+        assert np.array_equal(back.pixels[..., c], turned(deep[..., c].astype(np.int32)))
+    if alpha is not None:
+        assert np.array_equal(back.alpha, turned(photo.alpha))
+    with open(tmp_path / "turned.png", "rb") as file:
+        form = decode.pixels(file, decode.Form(*back.pixels.shape[:2], colours, bits=16))
+    if alpha is None:
+        assert np.array_equal(form.transpose(1, 2, 0), back.pixels)
+    else:
+        share = back.alpha[..., None] / 255
+        assert np.abs(form.transpose(1, 2, 0) - (back.pixels * share + 65535 * (1 - share))).max() <= 1, "on white"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [1, 8])
+def test_sixteen_bits_of_tiff_colours_are_read_whole(tmp_path, order, compression):
+    deep = noise(7, 9, 3, np.uint16)
+    (tmp_path / "deep.tif").write_bytes(tiff(deep, order, compression))
+    assert np.array_equal(read_photo(tmp_path / "deep.tif", 3).pixels, deep)
+    gray = read_photo(tmp_path / "deep.tif", 1).pixels[..., 0]
+    assert np.abs(gray - deep @ np.array([0.299, 0.587, 0.114])).max() <= 0.5
+
+
+def tiff(pixels, order, compression):
+    """A TIFF of two strips, written from its specification."""
+    h, w, c = pixels.shape
+    rows = -(-h // 2)
+    strips = [pixels[i : i + rows].astype(f"{order}u2").tobytes() for i in (0, rows)]
+    strips = [zlib.compress(s) if compression == 8 else s for s in strips]
+    strips = [s + b"\0" * (len(s) % 2) for s in strips]
+    offsets = [8, 8 + len(strips[0])]
+    entries = [(256, "H", [w]), (257, "H", [h]), (258, "H", [16] * c), (259, "H", [compression]), (262, "H", [2]), (273, "I", offsets),
+               (277, "H", [c]), (278, "H", [rows]), (279, "I", [len(s) for s in strips]), (284, "H", [1])]  # fmt: skip
+    directory = 8 + sum(map(len, strips))
+    table, more = struct.pack(f"{order}H", len(entries)), b""
+    for tag, kind, values in entries:
+        data = struct.pack(f"{order}{kind * len(values)}", *values)
+        if len(data) > 4:
+            at = directory + 2 + 12 * len(entries) + 4 + len(more)
+            more, data = more + data, struct.pack(f"{order}I", at)
+        table += struct.pack(f"{order}HHI", tag, {"H": 3, "I": 4}[kind], len(values)) + data.ljust(4, b"\0")
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", directory)
+    return head + b"".join(strips) + table + struct.pack(f"{order}I", 0) + more
 
 
 def test_a_folder_is_changed_file_by_file_and_originals_stay(tmp_path, capsys):
@@ -202,6 +331,27 @@ def test_a_folder_is_changed_file_by_file_and_originals_stay(tmp_path, capsys):
         change_files(tmp_path / "in" / "no.txt", tmp_path / "out", negative)
     with pytest.raises(UserError, match="is a file; give a folder"):
         change_files(tmp_path / "in", tmp_path / "in" / "no.txt", negative)
+
+
+def test_a_single_result_goes_where_it_is_asked_for_and_never_over_the_original(runs, tmp_path, capsys):
+    run = runs("cyclegan")
+    Image.fromarray(noise(20, 24)).save(tmp_path / "a.png")
+    Image.fromarray(noise(20, 24)).save(tmp_path / "b.png")
+    before = (tmp_path / "a.png").read_bytes()
+    words = ["translate", str(run.path), str(tmp_path / "a.png")]
+    assert main([*words, "-o", str(tmp_path / "out.png")]) == 0
+    assert (tmp_path / "out.png").is_file()
+    assert main([*words, "-o", str(tmp_path / "out.png")]) == 0
+    assert "overwrite=true replaces it" in capsys.readouterr().out
+    assert (tmp_path / "out-2.png").is_file()
+    assert main([*words, "-o", str(tmp_path / "a.png"), "overwrite=true"]) == 0
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert (tmp_path / "a-2.png").is_file()
+    capsys.readouterr()
+    assert main([*words, "-o", str(tmp_path / "out.jpg")]) == 2
+    assert "give a name that ends in .png, or a folder" in capsys.readouterr().err
+    assert main(["translate", str(run.path), str(tmp_path), "-o", str(tmp_path / "more.png")]) == 2
+    assert "more.png names one file; give a folder" in capsys.readouterr().err
 
 
 def test_translation_of_a_large_image_goes_tile_by_tile():

@@ -81,7 +81,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "translate",
             "map images of one domain to another",
-            "RUN IMAGE_OR_FOLDER [direction=a2b out=FOLDER tile=512]",
+            "RUN IMAGE_OR_FOLDER [direction=a2b tile=512 -o out.png]",
             needs=("translates",),
             own="translate",
         ),

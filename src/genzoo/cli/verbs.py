@@ -23,8 +23,8 @@ from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
 from genzoo.use import translate as translating
 from genzoo.use import walk as walking
-from genzoo.use.files import change_photo, read_photo, save_photo
-from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image, read_sound
+from genzoo.use.files import change_photo, read_photo, save_photo, suffix_of
+from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image, read_sound, window_of
 from genzoo.use.outputs import folder_for, free, save, target
 from genzoo.use.sample import Count, Seed, columns_of, sheet
 from genzoo.use.source import open_system, require
@@ -259,7 +259,7 @@ def translate(
         run: A run or an exported folder.
         images: An image, or a folder of images, searched recursively.
         direction: One of the system's directions, such as a2b; its first when not given.
-        out: Folder of the results; RUN/outputs/translate-DIRECTION when not given.
+        out: For one image a name that ends in .png, else a folder; RUN/outputs/translate-DIRECTION when not given.
         overwrite: Replace results of an earlier call; an original is not replaced even then.
         tile: Side in pixels of the largest piece that is translated at once; larger images go tile by tile.
         overlap: Pixels that neighbouring tiles share, over which one fades into the next.
@@ -270,7 +270,7 @@ def translate(
         **(own or {}),
     )  # fmt: skip
     if Path(images).expanduser().is_file():
-        _wrote(written[0], asked="")
+        _wrote(written[0], asked=out if out.endswith((".png", ".tif")) else "")
     else:
         print(f"wrote {len(written)} images to {os.path.commonpath([p.parent for p in written])}")
 
@@ -322,7 +322,7 @@ def complete(
     shape = system.hparams.get("shape", ())
     fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
     if image:
-        x = read_image(image, channels_of(system), size=fixed).expand(n, -1, -1, -1)
+        x = read_image(image, channels_of(system), size=fixed, window=window_of(system)).expand(n, -1, -1, -1)
     else:
         x = _from_data(system, "", n)
     size = tuple(x.shape[-2:])
@@ -357,16 +357,18 @@ def _complete_photo(
         raise UserError(
             "complete: full=true takes an image and box= or mask=, of a run that was trained on images of one size"
         )
-    path = target(run, out, "complete.png", suffixes=PICTURES[:1], overwrite=overwrite)
+    seen = window_of(system)
+    photo = read_photo(file, channels_of(system), values=seen is not None)
+    ending = suffix_of(photo)
+    path = target(run, out, f"complete{ending}", suffixes=(ending,), overwrite=overwrite)
     if path.resolve() == Path(file).expanduser().resolve():  # an original is not replaced, whatever is asked
         path = free(path)
-    photo = read_photo(file, channels_of(system))
     if mask:
         known = torch.from_numpy(read_photo(mask, 1, deep=False).pixels[..., 0] < 128)
     else:
         assert box
         known = completing.box_mask(box, photo.pixels.shape[:2])  # type: ignore[arg-type]
-    changed = change_photo(photo, lambda x: completing.complete_pixels(system, x, known, seed=seed, **own))
+    changed = change_photo(photo, lambda x: completing.complete_pixels(system, x, known, seed=seed, window=seen, **own))
     _wrote(save_photo(path, changed), asked=out)
 
 
@@ -428,7 +430,7 @@ def _images(system: System, images: str, most: int) -> Tensor:
     if not files:
         raise UserError(f"images={images} holds no image")
     size = tuple(system.hparams.get("shape", ())[1:])
-    return torch.stack([read_image(f, channels_of(system), size=size) for f in files])
+    return torch.stack([read_image(f, channels_of(system), size=size, window=window_of(system)) for f in files])
 
 
 def _pixels(x: Tensor) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ from genzoo.data.cache import Draft
 from genzoo.data.decode import Form, Refused, quiet_decoding
 from genzoo.data.layout import no_images, printable
 from genzoo.data.settings import DataSettings
-from genzoo.data.stock import Shape, Stock
+from genzoo.data.stock import FilePictures, Shape, Stock
 
 NATIVE = 256
 """Largest common side that is kept as it is where no size is set."""
@@ -27,6 +28,8 @@ DEFAULT = 64
 ORDER_SEED = 20_140_610
 """Seed of the one stored order: a split is a property of the data, not of a run."""
 _CHUNK = 256
+NAMES = "names.json"
+"""File of a cache entry: by field, the names of the examples as the data has them, in the stored order."""
 
 
 def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quiet: bool) -> dict[str, Any]:
@@ -47,6 +50,7 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quie
         forms = _forms(shapes, settings, stock, notes)
         if stock.paired:
             notes += _unlike(stock, shapes)
+        notes += _shallow(stock, settings)
         draft.reserve(
             sum(
                 f.height * f.width * f.channels * f.bits // 8 * len(shapes[part])
@@ -56,14 +60,18 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quie
         )
         sections: dict[str, dict[str, int]] = {}
         kept: dict[tuple[str, str], list[int]] = {}
+        names: dict[str, list[str]] = {}
         for fields in stock.groups:
             writer = _Group(fields, stock, forms, settings, draft, pool, left)
             for split in stock.splits(fields[0]):
                 kept[fields[0], split] = writer.write(split, shapes, advance)
                 for f in writer.rows:
                     sections.setdefault(f, {})[split] = len(kept[fields[0], split])
+                    own = stock.pictures[f, split].names
+                    names.setdefault(f, []).extend(own[i] for i in kept[fields[0], split])
             if not writer.rows[fields[0]].count:
                 raise UserError(no_images(name, left))
+    (draft.folder / NAMES).write_text(json.dumps(names), encoding="ascii")
     captions = []
     if stock.labels:
         rows = draft.rows("label", (), np.int64)
@@ -203,6 +211,23 @@ def _unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) 
     ]
 
 
+def _shallow(stock: Stock, settings: DataSettings) -> list[str]:
+    """A note on files with 16 bits of which 8 are kept: of a scan whose values fill a part of the range little is left then."""
+    if settings.bits == 16 or settings.gray_window is not None:
+        return []
+    numbers = ("instance", "a") if settings.label_maps else ("instance",)
+    deep = [
+        n for (f, _), p in stock.pictures.items() if f not in numbers and isinstance(p, FilePictures) for n in p.deep
+    ]
+    if not deep:
+        return []
+    one = len(deep) == 1
+    return [
+        f"{len(deep)} image{'' if one else 's'} ({printable(deep[0])}{'' if one else ' …'}) ha{'s' if one else 've'} more than 8 bits, of which 8 "
+        "are kept: gray_window=LOW,HIGH says which gray values count, bits=16 (for translation) keeps all"
+    ]
+
+
 def _size(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> tuple[int, int]:
     """Height and width: as set, or the common one, or 64."""
     if settings.size is not None:
@@ -221,8 +246,10 @@ def _channels(shapes: list[Shape], settings: DataSettings, notes: list[str], whe
     channels = settings.channels or (1 if gray == len(shapes) else 3)
     if settings.channels is None and 0 < gray < len(shapes):
         notes.append(f"{where}3 channels chosen ({gray} of {len(shapes)} images are gray); channels=1 makes all gray")
-    if (settings.bits == 16 or settings.gray_window) and channels != 1:
-        raise UserError("bits=16 and gray_window= are for gray images; these have colours: channels=1 makes all gray")
+    if settings.gray_window and channels != 1:
+        raise UserError("gray_window= is for gray images; these have colours: channels=1 makes all gray")
+    if settings.bits == 16 and channels not in (1, 3):
+        raise UserError(f"bits=16 is for gray and RGB images (channels=1 or 3), not for {channels} channels")
     return channels
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.data.build import NAMES
 from genzoo.data.captions import Sentences
 from genzoo.data.settings import DataSettings
 
@@ -37,6 +39,7 @@ class Dataset:
         words: Words of the training captions, the commonest first.
         sentences: The captions as numbers of these words.
         instances: True where the last channel of "a" numbers instances.
+        rows: Of every field the stored one that it is made of, and which of its rows.
     """
 
     fields: dict[str, np.ndarray]
@@ -56,6 +59,15 @@ class Dataset:
     words: tuple[str, ...] = ()
     sentences: Sentences | None = None
     instances: bool = False
+    rows: dict[str, tuple[str, range | np.ndarray]] = field(default_factory=dict)
+
+    def names_of(self, name: str) -> list[str]:
+        """The names of a field's examples as the data has them: paths in the folder or archive, places in an array; empty where unknown."""
+        if self.folder is None or name not in self.rows:
+            return []
+        stored, rows = self.rows[name]
+        known = json.loads((self.folder / NAMES).read_text(encoding="ascii"))[stored]
+        return [known[i] for i in rows]
 
     def __len__(self) -> int:
         """Examples of the largest group."""

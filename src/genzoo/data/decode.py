@@ -16,6 +16,8 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from genzoo.data.deep import as_channels, is_deep, sixteen_bits, upright
+
 MAX_PIXELS = 64_000_000
 """Larger images are refused before a pixel is decoded."""
 
@@ -49,7 +51,7 @@ class Form:
         channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         resize: cover, fit or stretch.
         kind: colours; or numbers, which are never mixed: labels are kept as they are, instances are renumbered from 0.
-        bits: 16 for uint16 of gray images.
+        bits: 16 for uint16 of gray or RGB images.
         window: Gray values of the file that become black and white; the whole range of its type without it.
     """
 
@@ -83,11 +85,20 @@ def probe(file: BinaryIO) -> tuple[int, int, int]:
     Raises:
         Refused: This is no usable image.
     """
+    return look(file)[0]
+
+
+def look(file: BinaryIO) -> tuple[tuple[int, int, int], bool]:
+    """What `probe` says, and whether there are more than 8 bits in a channel.
+
+    Raises:
+        Refused: This is no usable image.
+    """
     with _reasons(file), Image.open(file, formats=formats()) as image:
         width, height = _checked_size(image)
         if _orientation(image) >= 5:
             width, height = height, width
-        return height, width, 1 if _is_gray(image) else 3
+        return (height, width, 1 if _is_gray(image) else 3), is_deep(image)
 
 
 def pixels(file: BinaryIO, form: Form, half: str = "") -> np.ndarray:
@@ -103,6 +114,10 @@ def pixels(file: BinaryIO, form: Form, half: str = "") -> np.ndarray:
     """
     with _reasons(file), Image.open(file, formats=formats()) as image:
         width, height = _checked_size(image)
+        if form.kind == "colours" and (form.bits == 16 or form.window is not None):
+            deep = sixteen_bits(image, file)
+            if deep is not None or form.channels == 3:
+                return _deep_form(image, deep, form, half)
         if image.format == "JPEG" and form.window is None:
             # The decoder drops whole octaves for free; twice the wanted size is kept for the resampling filter.
             scale = 2 * max(form.height, form.width) / min(width, height)
@@ -111,30 +126,37 @@ def pixels(file: BinaryIO, form: Form, half: str = "") -> np.ndarray:
         return to_form(_half(image, half) if half else image, form)
 
 
-def apart(file: BinaryIO, channels: int, *, deep: bool = False) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
+def apart(
+    file: BinaryIO, channels: int, *, deep: bool = False, numbers: bool = False
+) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
     """Decode the first frame at its own size, colours and transparency apart.
 
     Args:
         file: The image.
         channels: 1 gray, 3 RGB; with 2 (gray) and 4 (RGB) transparency stays among the channels.
-        deep: Keep 16 bits per gray pixel where `channels` is 1.
+        deep: Keep 16 bits in a channel where the file has them and `channels` is 1 or 3.
+        numbers: Keep 32-bit integers and floats as they are, where `channels` is 1.
 
     Returns:
-        uint8 [H, W, C], or uint16 where the file has 16 bits and they are kept; transparency uint8 [H, W] or None; the colour profile
-        or None.
+        uint8 [H, W, C], or uint16 where the file has 16 bits and they are kept, or int32 or float32; transparency uint8 [H, W] or None;
+        the colour profile or None.
 
     Raises:
         Refused: This is no usable image.
     """
     with _reasons(file), Image.open(file, formats=formats()) as image:
         _checked_size(image)
+        found = sixteen_bits(image, file) if deep and channels in (1, 3) else None
         image.load()
-        profile = image.info.get("icc_profile")
-        turn = _TURN.get(_orientation(image))
-        upright = image.transpose(turn) if turn is not None else image
-        if deep and channels == 1 and (upright.mode == "I" or upright.mode.startswith("I;16")):
-            return _sixteen_bits(upright).astype(np.uint16)[..., None], None, profile
-        plain, alpha = _eight_bits(upright), None
+        profile, turn = image.info.get("icc_profile"), _orientation(image)
+        if found is not None:
+            return *as_channels(upright(found, turn), channels), profile
+        image = image.transpose(_TURN[turn]) if turn in _TURN else image
+        if numbers and channels == 1 and (image.mode == "F" or (image.mode == "I" and image.format != "PNG")):
+            return np.asarray(image)[..., None].copy(), None, profile
+        if deep and channels in (1, 3) and (image.mode == "I" or image.mode.startswith("I;16")):
+            return *as_channels(_sixteen_bits(image).astype(np.uint16)[..., None], channels), profile
+        plain, alpha = _eight_bits(image), None
         if channels in (1, 3) and plain.mode in ("LA", "RGBA"):
             alpha = np.asarray(plain.getchannel("A")).copy()
             plain = plain.convert("L" if plain.mode == "LA" else "RGB")
@@ -153,6 +175,36 @@ def to_form(image: Image.Image, form: Form) -> np.ndarray:
     image = _resize(_channels(_eight_bits(image), form.channels), form)
     array = np.asarray(image)
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+
+
+def _deep_form(image: Image.Image, deep: np.ndarray | None, form: Form, half: str) -> np.ndarray:
+    """Bring pixels of 16 bits, or of fewer, which are spread over them, to uint16 (or uint8) [1 or 3, H, W]; alpha is composited on white."""
+    image.load()
+    turn = _orientation(image)
+    if deep is None and (image.mode == "I" or image.mode.startswith("I;16")):
+        deep = _sixteen_bits(image).astype(np.uint16)[..., None]
+    if deep is None:
+        array = np.asarray(_channels(_eight_bits(image), form.channels)).astype(np.uint16) * 257
+        deep = array[..., None] if array.ndim == 2 else array
+    colours, alpha = as_channels(upright(deep, turn), form.channels)
+    low, high = form.window or (0.0, 65535.0)
+    values = ((colours.astype(np.float32) - low) / (high - low)).clip(0, 1).astype(np.float32)
+    if alpha is not None:
+        share = alpha[..., None].astype(np.float32) / 255
+        values = values * share + 1 - share
+    if half:
+        width = values.shape[1]
+        if width % 2:
+            raise Refused(f"{width}x{values.shape[0]}: two pictures side by side have an even width")
+        values = values[:, : width // 2] if half == "left" else values[:, width // 2 :]
+    bands = [np.asarray(_resize(Image.fromarray(np.ascontiguousarray(v)), form)) for v in values.transpose(2, 0, 1)]
+    return _integers(np.stack(bands), form)
+
+
+def _integers(values: np.ndarray, form: Form) -> np.ndarray:
+    """Values in [0, 1] as uint8 or uint16."""
+    top, dtype = (255, np.uint8) if form.bits == 8 else (65535, np.uint16)
+    return np.rint(values.astype(np.float64).clip(0, 1) * top).astype(dtype)
 
 
 def array_to_form(array: np.ndarray, form: Form) -> np.ndarray:
@@ -203,9 +255,7 @@ def _windowed(image: Image.Image, form: Form) -> np.ndarray:
         values, whole = np.asarray(_channels(_eight_bits(image), 1)).astype(np.float32), (0.0, 255.0)
     low, high = form.window or whole
     scaled = ((values - low) / (high - low)).clip(0, 1).astype(np.float32)
-    resized = np.asarray(_resize(Image.fromarray(scaled), form)).clip(0, 1)
-    top = 255 if form.bits == 8 else 65535
-    return np.rint(resized.astype(np.float64) * top).astype(np.uint8 if form.bits == 8 else np.uint16)[None]
+    return _integers(np.asarray(_resize(Image.fromarray(scaled), form)), form)[None]
 
 
 @contextmanager

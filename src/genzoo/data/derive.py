@@ -10,6 +10,8 @@ GRAY = np.array([0.299, 0.587, 0.114])
 """ITU-R 601 luma."""
 LOW = 4
 """By how much `low` reduces the resolution."""
+AROUND = 7
+"""Side of the window whose mean decides a label."""
 
 
 class Derived:
@@ -18,11 +20,13 @@ class Derived:
     * gray: ITU-R 601 luma;
     * edges: dark lines on white: 255 minus the length of Sobel's gradient of the luma, in its own units of 1/4 of the largest;
     * masked: the middle, half the height and half the width, is gray 128;
-    * low: the mean over blocks of 4 x 4 pixels, shown at the old size.
+    * low: the mean over blocks of 4 x 4 pixels, shown at the old size;
+    * labels: a map of eight classes, shown as the corners of the colour cube: every channel black or white by the mean over 7 x 7 pixels
+      (of gray images two classes).
 
     Args:
         images: uint8 [N, C, H, W].
-        how: gray, edges, masked or low.
+        how: gray, edges, masked, low or labels.
     """
 
     def __init__(self, images: np.ndarray, how: str) -> None:
@@ -33,6 +37,8 @@ class Derived:
     def shape(self) -> tuple[int, ...]:
         """As of the array that it stands for."""
         n, c, h, w = self.images.shape
+        if self.how == "labels":
+            return n, 3 if c >= 3 else 1, h, w
         return n, 1 if self.how in ("gray", "edges") else c, h, w
 
     def __len__(self) -> int:
@@ -60,6 +66,8 @@ def derived(images: np.ndarray, how: str) -> np.ndarray:
         return out
     if how == "low":
         return _low(images)
+    if how == "labels":
+        return _labels(images)
     luma = _luma(images)
     if how == "gray":
         return np.rint(luma).astype(np.uint8)[:, None]
@@ -84,3 +92,15 @@ def _low(images: np.ndarray) -> np.ndarray:
     padded = np.pad(images, ((0, 0), (0, 0), (0, rows * LOW - h), (0, columns * LOW - w)), mode="edge")
     means = padded.reshape(n, c, rows, LOW, columns, LOW).mean((3, 5))
     return np.rint(means).astype(np.uint8).repeat(LOW, 2).repeat(LOW, 3)[:, :, :h, :w]
+
+
+def _labels(images: np.ndarray) -> np.ndarray:
+    """Sums by running totals: the mean over a window costs the same whatever its side."""
+    r = AROUND // 2
+    padded = np.pad(
+        images[:, : 3 if images.shape[1] >= 3 else 1].astype(np.int64), ((0, 0), (0, 0), (r, r), (r, r)), mode="edge"
+    )
+    total = np.pad(padded.cumsum(2).cumsum(3), ((0, 0), (0, 0), (1, 0), (1, 0)))
+    n = AROUND
+    sums = total[:, :, n:, n:] - total[:, :, :-n, n:] - total[:, :, n:, :-n] + total[:, :, :-n, :-n]
+    return np.where(sums > 127.5 * n * n, 255, 0).astype(np.uint8)

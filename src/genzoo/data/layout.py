@@ -15,7 +15,7 @@ from genzoo.data.trees import Tree
 
 HOW_PAIRED = (
     "paired data is two subfolders A and B with equal file names (also below train/ and test/; sides= if they have other names), "
-    "data=FOLDER_A,FOLDER_B, one image with both side by side (layout=ab), or plain images and derive=gray, edges, masked or low"
+    "data=FOLDER_A,FOLDER_B, one image with both side by side (layout=ab), or plain images and derive=gray, edges, masked, low or labels"
 )
 HOW_UNPAIRED = "unpaired data is subfolders trainA and trainB (and testA, testB), or A and B, or data=FOLDER_A,FOLDER_B"
 HOW_CAPTIONED = (

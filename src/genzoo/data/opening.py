@@ -37,8 +37,8 @@ from genzoo.data.voxels import voxel_entry
 
 KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}
-CODE = 1
-"""Raised when the same source would be decoded to something else."""
+CODE = 2
+"""Raised when the same source would be decoded to something else, or more of it is kept."""
 
 
 def open_data(
@@ -274,8 +274,10 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
         rows, other = _rows(name, sections, settings, kind, split, dataset.notes)
         dataset.sizes[name] = {split: len(rows), "test" if split == "train" else "train": other}
         dataset.fields[name] = _take(arrays[name], rows)
+        dataset.rows[name] = (name, rows)
         if derived != "none":
             dataset.fields = {"a": Derived(dataset.fields[name], derived), "b": dataset.fields[name]}
+            dataset.rows = dict.fromkeys("ab", (name, rows))
             dataset.sizes = dict.fromkeys("ab", dataset.sizes[name])
             continue
         if name == "image" and info["class_names"]:

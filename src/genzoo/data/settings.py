@@ -26,10 +26,10 @@ class DataSettings:
         layout: How pairs are stored: in folders A and B with equal names, or side by side in one image, A left (ab) or right (ba).
         sides: Names of the folders that are sides A and B, below train/ and test/ where there are splits.
         derive: Pairs from plain images, which become side B: A is their gray picture, their edges, the picture with its middle
-            masked, or a quarter of its resolution (low).
+            masked, a quarter of its resolution (low), or a map of its regions in eight colours (labels).
         label_maps: Side A of pairs holds numbers of classes: one channel, palettes are not looked up, nothing is interpolated.
         gray_window: Gray values of the files that become black and white, such as 0,4095; what lies outside is cut off.
-        bits: 16 keeps 16 bits per gray pixel; for translation of gray images.
+        bits: 16 keeps 16 bits in a channel; for translation of gray or RGB images.
         flip: Mirror each image left-right with probability one half.
         binarize: Pixels to black and white: at the threshold 127.5, once at random by their gray level (static), or at
             random anew for every batch (dynamic).
@@ -51,7 +51,7 @@ class DataSettings:
     crop: Side | None = None
     layout: Literal["folders", "ab", "ba"] = "folders"
     sides: tuple[str, str] = ("A", "B")
-    derive: Literal["none", "gray", "edges", "masked", "low"] = "none"
+    derive: Literal["none", "gray", "edges", "masked", "low", "labels"] = "none"
     label_maps: bool = False
     gray_window: tuple[float, float] | None = None
     bits: Literal[8, 16] = 8

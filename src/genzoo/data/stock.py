@@ -46,6 +46,8 @@ class FilePictures:
 
     def __init__(self, tree: Opens, names: Sequence[str], half: str = "") -> None:
         self.tree, self.names, self.half = tree, names, half
+        self.deep: list[str] = []
+        """Of those that were probed, the ones with more than 8 bits in a channel."""
 
     def probe(self, pool: Executor) -> list[Shape | Refused]:
         """Read every header."""
@@ -54,7 +56,9 @@ class FilePictures:
     def _probe(self, name: str) -> Shape | Refused:
         try:
             with self.tree.open(name) as file:
-                height, width, channels = decode.probe(file)
+                (height, width, channels), deep = decode.look(file)
+                if deep:
+                    self.deep.append(name)
                 return height, width // 2 if self.half else width, channels
         except Refused as reason:
             return reason

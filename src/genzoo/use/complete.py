@@ -14,6 +14,7 @@ from genzoo.use.sample import Seed
 from genzoo.use.source import CHUNK, Source, generator_for, open_system, options, require
 from genzoo.use.tiles import HALF
 from genzoo.use.tiles import pixels as as_pixels
+from genzoo.use.translate import in_window
 
 
 @torch.no_grad()
@@ -49,7 +50,15 @@ def complete(source: Source, images: Tensor, known: Tensor, /, seed: Seed = 0, *
 
 
 @torch.no_grad()
-def complete_pixels(source: Source, image: np.ndarray, known: Tensor, /, seed: Seed = 0, **own: Any) -> np.ndarray:
+def complete_pixels(
+    source: Source,
+    image: np.ndarray,
+    known: Tensor,
+    /,
+    seed: Seed = 0,
+    window: tuple[float, float] | None = None,
+    **own: Any,
+) -> np.ndarray:
     """Return a photograph with its hole filled in at its own size, by a system that works at another.
 
     A window of the image around the hole, twice as wide as it where there is room, is brought to the system's size and completed;
@@ -57,9 +66,10 @@ def complete_pixels(source: Source, image: np.ndarray, known: Tensor, /, seed: S
 
     Args:
         source: A run, its path, or a system.
-        image: uint8 or uint16 [H, W, C].
+        image: uint8 or uint16 [H, W, C]; int32 and float32 too, with a window.
         known: True where a pixel is kept, [H, W].
         seed: Which completion.
+        window: Gray values that are black and white to the system; the whole range without it.
         own: Options of the system's own `complete`.
 
     Raises:
@@ -71,10 +81,13 @@ def complete_pixels(source: Source, image: np.ndarray, known: Tensor, /, seed: S
         )
     system = open_system(source)
     require(system, "completes", verb="complete")
-    rows, columns = window(~known, tuple(system.hparams["shape"][1:]))
-    x = torch.from_numpy(image[rows, columns].astype(np.float32) / np.float32(HALF[image.dtype]) - 1).permute(2, 0, 1)[
-        None
-    ]
+    rows, columns = surroundings(~known, tuple(system.hparams["shape"][1:]))
+    part = image[rows, columns].astype(np.float32)
+    if window is None:
+        scaled = part / np.float32(HALF[image.dtype]) - 1
+    else:
+        scaled = ((part - window[0]) / (window[1] - window[0])).clip(0, 1) * 2 - 1
+    x = torch.from_numpy(scaled.astype(np.float32)).permute(2, 0, 1)[None]
     missing = (~known[rows, columns]).float()[None, None]
     size = tuple(system.hparams["shape"][1:])
     small = F.interpolate(x, size, mode="bicubic", antialias=True).clamp(-1, 1)
@@ -84,13 +97,16 @@ def complete_pixels(source: Source, image: np.ndarray, known: Tensor, /, seed: S
     filled = F.interpolate(
         complete(system, small, ~hole, seed=seed, **own), x.shape[2:], mode="bicubic", antialias=True
     )
-    drawn = as_pixels(filled[0].permute(1, 2, 0).numpy(), image.dtype)
+    drawn = filled[0].permute(1, 2, 0).numpy().clip(-1, 1)
+    drawn = (
+        as_pixels(drawn, image.dtype) if window is None else in_window(lambda _: drawn, window)(image[rows, columns])
+    )
     result = image.copy()
     result[rows, columns] = np.where(known[rows, columns, None].numpy(), image[rows, columns], drawn)
     return result
 
 
-def window(hole: Tensor, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def surroundings(hole: Tensor, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """The rows and columns of an image [H, W] around what is True in it, twice its sides, in the proportions of `shape` (h, w).
 
     Where the image has no room for that, as much as there is: proportions then are what they are.

@@ -37,7 +37,7 @@ from genzoo.use.pace import (
     seconds_per_score,
     words,
 )
-from genzoo.use.results import write_results
+from genzoo.use.results import shows_both_ways, write_both_ways, write_results
 from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
 
@@ -231,6 +231,13 @@ def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str,
         found["results"] = str(page)
         found["pictures"]["pairs"] = str(save_png(where / "pairs.png", grid(rows, columns=min(8, len(rows) // 3))))
         found["captions"] = {"pairs": "rows of inputs, outputs and targets; all of them, sortable, are in results.html"}
+    elif c.test is not None and c.system is not None and shows_both_ways(c.system, c.test):
+        page, rows = write_both_ways(folder, c, str(found["system"]))
+        found["results"] = str(page)
+        found["pictures"]["ways"] = str(save_png(where / "ways.png", grid(rows, columns=min(4, len(rows)))))
+        found["captions"] = {
+            "ways": "rows of inputs, translations and the way back, of each side; more, sortable, are in results.html"
+        }
     if "samples" not in able:
         return
     if c.given is not None:

@@ -6,7 +6,8 @@ What becomes of what an image file holds beside its colours:
 |---|---|
 | EXIF orientation | applied: the result is upright |
 | transparency | kept, brought to the result's size; the colours below it are changed like all others |
-| 16-bit gray | 16-bit gray where the system takes gray and `levels` of it are fine; else 8 bits |
+| 16 bits in a channel | 16 bits: gray or RGB, as the system gives it; its transparency has 8 bits, and is written with 16 |
+| 32-bit integers (CT numbers), floats | the same, as TIFF, from a system that was trained with `gray_window=`; else as 16 bits or refused |
 | colour profile | not applied, but written into a result that has as many colours as the file |
 | EXIF and other data | not kept: they are of the photograph, not of what a model made of it |
 | animation | the first frame |
@@ -16,7 +17,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +41,7 @@ class Photo:
     """An image as commands change it.
 
     Args:
-        pixels: uint8 or uint16 [H, W, C], C 1 (gray) or 3; 4 where a system works on transparency itself.
+        pixels: uint8 or uint16 [H, W, C], C 1 (gray) or 3; 4 where a system works on transparency itself; int32 or float32 with C 1.
         alpha: Transparency, uint8 [H, W]; None where there is none.
         profile: ICC colour profile; None where there is none.
     """
@@ -48,14 +51,17 @@ class Photo:
     profile: bytes | None = None
 
 
-def read_photo(path: str | os.PathLike[str], channels: int, *, deep: bool = True, numbers: bool = False) -> Photo:
+def read_photo(
+    path: str | os.PathLike[str], channels: int, *, deep: bool = True, numbers: bool = False, values: bool = False
+) -> Photo:
     """Read an image at its own size, upright.
 
     Args:
         path: The file.
         channels: 1 gray, 3 RGB; transparency is set aside. 2 and 4 keep it among the pixels.
-        deep: Keep the 16 bits of a gray file where `channels` is 1.
+        deep: Keep 16 bits in a channel.
         numbers: It is a map of classes: gray values or places in the palette, and no colours.
+        values: Keep 32-bit integers and floats as they are, where `channels` is 1.
 
     Raises:
         UserError: There is no such file, or it is no image; the message says why.
@@ -70,29 +76,52 @@ def read_photo(path: str | os.PathLike[str], channels: int, *, deep: bool = True
                 height, width, _ = decode.probe(file)
                 file.seek(0)
                 return Photo(decode.pixels(file, decode.Form(height, width, 1, kind="labels"))[0][..., None].copy())
-            pixels, alpha, profile = decode.apart(file, channels, deep=deep)
+            pixels, alpha, profile = decode.apart(file, channels, deep=deep, numbers=values)
     except Refused as reason:
         raise UserError(f"'{path}' is no usable image: {reason}") from None
     return Photo(pixels, alpha, profile)
 
 
 def save_photo(path: str | os.PathLike[str], photo: Photo) -> Path:
-    """Write a PNG, whole or not at all: 8 bits, or gray with 16; transparency is brought to the size of the pixels."""
+    """Write a PNG with 8 or 16 bits, or a TIFF with 32, whole or not at all; transparency is brought to the size of the pixels."""
     pixels = photo.pixels
     height, width, channels = pixels.shape
-    if pixels.dtype == np.uint16 and (channels > 1 or photo.alpha is not None):
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(
-            np.uint8
-        )  # PNG as Pillow writes it: 16 bits for gray alone
+    if suffix_of(photo) == ".tif":
+        buffer = io.BytesIO()
+        Image.fromarray(pixels[..., 0]).save(buffer, "TIFF", compression="tiff_adobe_deflate")
+        return write_atomic(path, buffer.getvalue())
+    alpha = Image.fromarray(photo.alpha) if photo.alpha is not None and channels in (1, 3) else None
+    if alpha is not None and alpha.size != (width, height):
+        alpha = alpha.resize((width, height), Image.Resampling.BICUBIC)
+    if pixels.dtype == np.uint16 and (channels > 1 or alpha is not None):
+        if alpha is not None:
+            pixels = np.concatenate([pixels, np.asarray(alpha, np.uint16)[..., None] * np.uint16(257)], 2)
+        return write_atomic(path, _png_of_16_bits(pixels, photo.profile))
     image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    if photo.alpha is not None and channels in (1, 3):
-        alpha = Image.fromarray(photo.alpha)
-        image.putalpha(
-            alpha if alpha.size == (width, height) else alpha.resize((width, height), Image.Resampling.BICUBIC)
-        )
+    if alpha is not None:
+        image.putalpha(alpha)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **({"icc_profile": photo.profile} if photo.profile else {}))
     return write_atomic(path, buffer.getvalue())
+
+
+def suffix_of(photo: Photo) -> str:
+    """The ending of the file that holds all that a photo has: .png, or .tif for what PNG has no room for."""
+    return ".tif" if photo.pixels.dtype in (np.int32, np.float32) else ".png"
+
+
+def _png_of_16_bits(pixels: np.ndarray, profile: bytes | None) -> bytes:
+    """A PNG of uint16 [H, W, C], C 1 to 4, which Pillow writes for gray alone."""
+    height, width, channels = pixels.shape
+    rows = np.ascontiguousarray(pixels, ">u2").view(np.uint8).reshape(height, -1)
+    changes = np.diff(rows, axis=0, prepend=np.zeros((1, rows.shape[1]), np.uint8))  # filter 2: up
+    data = np.concatenate([np.full((height, 1), 2, np.uint8), changes], 1)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))]
+    parts += [(b"iCCP", b"profile\0\0" + zlib.compress(profile))] if profile else []
+    parts += [(b"IDAT", zlib.compress(data.tobytes())), (b"IEND", b"")]
+    chunks = (struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def change_photo(photo: Photo, change: Callable[[np.ndarray], np.ndarray]) -> Photo:
@@ -104,31 +133,37 @@ def change_photo(photo: Photo, change: Callable[[np.ndarray], np.ndarray]) -> Ph
 
 def change_files(
     images: str | os.PathLike[str] | Sequence[str],
-    folder: Path,
+    out: Path,
     change: Callable[[Path], Photo],
     *,
     overwrite: bool = False,
     word: str = "images",
     quiet: bool = False,
 ) -> list[Path]:
-    """Write what `change` makes of every image file into `folder`, under its name with .png; say what was left out on stderr.
+    """Write what `change` makes of every image file below `out`, under its name with .png (or .tif); say what was left out on stderr.
 
     An original is never replaced, whatever is asked: its result is then NAME-2.png.
 
     Args:
         images: A file, a folder that is searched recursively, or several of them.
-        folder: Where results go, in the same subfolders.
+        out: Folder where results go, in the same subfolders; of a single image a name that ends in .png or .tif may be given.
         change: From a file to the picture; raises a UserError for a file that it cannot use.
         overwrite: Replace results of an earlier call.
         word: What the progress bar says is being done.
         quiet: Show no progress.
 
     Raises:
-        UserError: There is no file, none of them can be used, or `folder` is a file. Of a single file, why it cannot be used.
+        UserError: There is no file, none of them can be used, or `out` cannot be written. Of a single file, why it cannot be used.
     """
-    if folder.is_file():
-        raise UserError(f"out={folder} is a file; give a folder")
     given = [images] if isinstance(images, (str, os.PathLike)) else images
+    if out.suffix.lower() in (".jpg", ".jpeg", ".webp", ".tiff", ".bmp", ".gif") and not out.is_dir():
+        raise UserError(f"out={out} cannot be written; give a name that ends in .png, or a folder")
+    named = out.suffix.lower() in (".png", ".tif") and len(given) == 1 and Path(given[0]).expanduser().is_file()
+    named = named and not out.is_dir()
+    if not named and not out.is_dir() and (out.is_file() or out.suffix.lower() in (".png", ".tif")):
+        raise UserError(
+            f"out={out} {'is a file' if out.is_file() else 'names one file'}; give a folder for the results of several"
+        )
     files = [found for each in given for found in image_files(each)]
     originals = {file.resolve() for file, _ in files}
     written = []
@@ -143,7 +178,11 @@ def change_files(
                 continue
             finally:
                 advance(1)
-            path = folder / name.with_suffix(".png")
+            path = out if named else out / name.with_suffix(suffix_of(photo))
+            if path.suffix.lower() != suffix_of(photo):
+                raise UserError(
+                    f"the result of {file} is {suffix_of(photo)}, not {path.suffix}; give out= such a name, or a folder"
+                )
             written.append(save_photo(free(path, overwrite=overwrite and path.resolve() not in originals), photo))
     if not written:
         raise UserError(f"'{given[0]}' holds no image that can be read")

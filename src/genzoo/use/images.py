@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,8 +30,26 @@ def channels_in(system: System, direction: str) -> int:
     return int(inputs) if inputs and direction.startswith("a") else channels_of(system)
 
 
-def read_image(path: str | os.PathLike[str], channels: int, *, size: tuple[int, int] | None = None) -> Tensor:
+def window_of(system: System) -> tuple[float, float] | None:
+    """The gray values that are black and white to a system which was trained with `gray_window=`."""
+    given = getattr(system, "trained", {}).get("data", {}).get("gray_window")
+    return (float(given[0]), float(given[1])) if given else None
+
+
+def read_image(
+    path: str | os.PathLike[str],
+    channels: int,
+    *,
+    size: tuple[int, int] | None = None,
+    window: tuple[float, float] | None = None,
+) -> Tensor:
     """Read an image as [C, H, W] in [-1, 1], at its own size or scaled and cut to `size`.
+
+    Args:
+        path: The file.
+        channels: 1 gray, 3 RGB; 2 and 4 with transparency.
+        size: Height and width.
+        window: Gray values that become -1 and 1, see `window_of`; 16 bits of them are read.
 
     Raises:
         UserError: There is no such file, or it is no image; the message says why.
@@ -43,10 +62,11 @@ def read_image(path: str | os.PathLike[str], channels: int, *, size: tuple[int, 
         with open(path, "rb") as file:
             height, width, _ = probe(file)
             file.seek(0)
-            array = pixels(file, Form(*(size or (height, width)), channels))
+            bits = 8 if window is None else 16
+            array = pixels(file, Form(*(size or (height, width)), channels, bits=bits, window=window))
     except Refused as reason:
         raise UserError(f"'{path}' is no usable image: {reason}") from None
-    return torch.from_numpy(array.copy()).float().div(127.5).sub(1)
+    return torch.from_numpy(array.astype(np.float32)).div(127.5 if bits == 8 else 32767.5).sub(1)
 
 
 def read_sound(path: str | os.PathLike[str], rate: int) -> Tensor:

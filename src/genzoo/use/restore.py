@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import write_atomic
 from genzoo.core.system import Restores, System, capabilities
-from genzoo.use.outputs import folder_for, free
+from genzoo.use.outputs import folder_for
 from genzoo.use.source import WORDS, Source, name_of, open_system
 from genzoo.use.tiles import OVERLAP, TILE
 from genzoo.use.translate import translate_files
@@ -32,7 +30,7 @@ def restore_files(
         source: A run, its path, or a system.
         images: A file or a folder.
         direction: upscale or colorize.
-        out: For a single file a name that ends in .png; else a folder. RUN/outputs/DIRECTION when not given.
+        out: For a single file a name that ends in .png (.tif, where results are); else a folder. RUN/outputs/DIRECTION when not given.
         overwrite: Replace results of an earlier call.
         tile: Side of the largest piece that goes through the networks at once, where pieces are possible.
         overlap: Pixels that neighbouring pieces share.
@@ -44,17 +42,9 @@ def restore_files(
     system = open_system(source)
     require_direction(system, direction)
     path = Path(out).expanduser() if out else folder_for(source) / direction
-    if path.suffix.lower() in (".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"):
-        raise UserError(f"out={path} cannot be written; give a name that ends in .png, or a folder")
-    file = Path(images).expanduser()
-    if path.suffix.lower() != ".png" or not file.is_file():
-        return translate_files(
-            system, images, direction, out=path, overwrite=overwrite, tile=tile, overlap=overlap, quiet=quiet
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        (made,) = translate_files(system, images, direction, out=folder, tile=tile, overlap=overlap, quiet=quiet)
-        same = path.exists() and path.resolve() == file.resolve()
-        return [write_atomic(free(path, overwrite=overwrite and not same), made.read_bytes())]
+    return translate_files(
+        system, images, direction, out=path, overwrite=overwrite, tile=tile, overlap=overlap, quiet=quiet
+    )
 
 
 def require_direction(system: System, direction: str) -> None:

@@ -1,21 +1,50 @@
-"""A page of results of a translator: every held-out pair with its translation and its measures, sortable without a script."""
+"""A page of results of a translator: held-out images with their translations and measures, sortable without a script."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import grid, save_png, write_atomic
+from genzoo.core.system import System, Translates
+from genzoo.data import Dataset, to_float
+from genzoo.data.layout import printable
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.pairs import HOW, per_image, translated
+from genzoo.metrics.similarity import l1_percent
 from genzoo.use.page import Html, document, join, number, tag
 
 MOST = 200
 """Pairs on the page; measures are of all."""
-KINDS = ("input", "output", "target")
+EACH_WAY = 50
+"""Images of each side where there are no pairs: each is translated there and back."""
+AWAY = {"change": ("%", "higher"), "round trip": ("%", "lower")}
+"""What can be said of a translation without a partner: how far it is from its input, and how far the way back ends from it."""
+
+
+@dataclass
+class Rows:
+    """What the page shows.
+
+    Args:
+        images: Of every kind (input, output ...) all rows, [n, C, H, W] in [-1, 1].
+        names: Of every row the names of the files behind its kinds.
+        values: Of every measure all rows.
+        how: Of every measure its unit and which way is better.
+        words: Of every row what else there is to say.
+    """
+
+    images: dict[str, Tensor]
+    names: list[dict[str, str]]
+    values: dict[str, list[float]]
+    how: dict[str, tuple[str, str]]
+    words: Sequence[str] = ()
 
 
 def write_results(folder: Path, c: Comparison, title: str) -> tuple[Path, Tensor]:
@@ -38,38 +67,103 @@ def write_results(folder: Path, c: Comparison, title: str) -> tuple[Path, Tensor
         except UserError as reason:
             why[name] = str(reason)
     count = min(MOST, len(b))
+    fields = {"input": "a", "target": "b"} if c.real_set.paired else {"input": "image", "target": "image"}
+    means = ", ".join(f"{n} {number(sum(v) / len(v))} {HOW[n][0]}".strip() for n, v in values.items())
+    shown = "" if count == len(b) else f"; the first {count} are shown"
+    page = _write(
+        folder, title,
+        Rows(
+            {"input": a[:count], "output": y[:count], "target": b[:count]}, _names(c.real_set, fields, count),
+            {name: v[:count] for name, v in values.items()}, {name: HOW[name][:2] for name in values},
+        ),
+        [f"{c.real_set.name} {c.real_set.split}, {len(b):,} pairs{shown}. Means: {means}.",
+         *(f"{name} is not measured: {reason}" for name, reason in why.items())],
+    )  # fmt: skip
+    return page, _few([a, y, b])
+
+
+def shows_both_ways(system: System, test: Dataset) -> bool:
+    """True for a translator of two sets without pairs."""
+    return isinstance(system, Translates) and {"a", "b"} <= set(test.fields) and not test.paired
+
+
+@torch.no_grad()
+def write_both_ways(folder: Path, c: Comparison, title: str) -> tuple[Path, Tensor]:
+    """Write the page of a translator without pairs: inputs of both sides, translations, and the way back.
+
+    Args:
+        folder: Of the page; pictures stand in outputs/results below it.
+        c: A comparison for which `shows_both_ways`.
+        title: Heading of the page.
+
+    Returns:
+        The page, and four rows of each side.
+    """
+    system, test = c.system, c.real_set
+    assert system is not None
+    ways = [w for w in ("a2b", "b2a") if w in system.directions]  # type: ignore[attr-defined]
+    parts: dict[str, list[Tensor]] = {"input": [], "output": [], "way back": []}
+    names, words, few = [], [], []
+    for way in ways:
+        images = np.array(test.fields[way[0]][:EACH_WAY])
+        x = to_float({"x": torch.from_numpy(images)}, system.device)["x"]
+        there, home = [], []
+        for part in x.split(16):
+            there.append(system.translate(part, direction=way).float().clamp(-1, 1))  # type: ignore[operator]
+            if way[::-1] in ways:
+                home.append(system.translate(there[-1], direction=way[::-1]).float().clamp(-1, 1))  # type: ignore[operator]
+        for kind, made in zip(parts, ([x], there, home), strict=True):
+            parts[kind].append(torch.cat(made).cpu() if made else torch.empty(0))
+        names += _names(test, {"input": way[0]}, len(x))
+        words += [way] * len(x)
+        few += [parts[kind][-1][:4] for kind in parts if len(parts[kind][-1])]
+    found = {kind: seen(torch.cat(made)) for kind, made in parts.items() if len(made[0])}
+    values = {"change": l1_percent(found["output"], found["input"], data_range=2).tolist()}
+    if "way back" in found:
+        values["round trip"] = l1_percent(found["way back"], found["input"], data_range=2).tolist()
+    means = ", ".join(f"{n} {number(float(np.mean(v)))} %" for n, v in values.items())
+    said = [
+        f"{test.name} {test.split}: {' and '.join(ways)}. Without pairs nobody knows what is right.",
+        "Change: mean absolute difference of the translation from its input in per cent of the range, 0 would be a copy; round trip: "
+        f"that of the way back from the input. Means: {means}.",
+    ]
+    page = _write(folder, title, Rows(found, names, values, {n: AWAY[n] for n in values}, words), said)
+    return page, torch.cat([seen(x) for x in few])
+
+
+def _write(folder: Path, title: str, rows: Rows, said: list[str]) -> Path:
+    """The page and its pictures."""
+    count = len(rows.names)
     pictures = folder / "outputs" / "results"
     for i in range(count):
-        for kind, x in zip(KINDS, (a, y, b), strict=True):
-            save_png(pictures / f"{i:04d}-{kind}.png", grid(x[i : i + 1], scale=1))
-    rows = [_row(i, {name: v[i] for name, v in values.items()}, _ranks(values, i, count)) for i in range(count)]
-    orders = [("number", "in order")]
-    orders += [(name, f"{name}, {end} first") for name in values for end in ("best", "worst")]
+        for kind, images in rows.images.items():
+            save_png(pictures / f"{i:04d}-{_key(kind)}.png", grid(images[i : i + 1], scale=1))
+    told = [tuple(names.values()) for names in rows.names]
+    by_name = {i: place for place, i in enumerate(sorted(range(count), key=lambda i: told[i]))}
+    orders = [("number", "in order"), *([("name", "by name")] if any(map(any, told)) else [])]
+    for name in rows.values:
+        ends = ("most", "least") if name == "change" else ("best", "worst")
+        orders += [(_key(name), f"{name}, {ends[0]} first"), (f"{_key(name)}-worst", f"{name}, {ends[1]} first")]
     buttons, rules = [], []
-    for k, (name, words) in enumerate(orders):
-        key = f"--{name.lower()}" if "worst" not in words else f"--{name.lower()}-worst"
+    for k, (key, words) in enumerate(orders):
         buttons.append(
             Html(f'<input type="radio" name="by" id="by{k}"{" checked" * (k == 0)}><label for="by{k}">{words}</label>')
         )
-        rules.append(f"#by{k}:checked ~ .results > div {{ order: var({key}); }}")
-    means = ", ".join(f"{n} {number(sum(v) / len(v))} {HOW[n][0]}".strip() for n, v in values.items())
-    shown = "" if count == len(b) else f"; the first {count} are shown"
+        rules.append(f"#by{k}:checked ~ .results > div {{ order: var(--{key}); }}")
+    body = [_row(i, rows, by_name[i]) for i in range(count)]
     parts: list[object] = [
-        tag("p", f"{c.real_set.name} {c.real_set.split}, {len(b):,} pairs{shown}. Means: {means}.", class_="small"),
-        *(tag("p", f"{name} is not measured: {reason}", class_="small") for name, reason in why.items()),
+        *(tag("p", text, class_="small") for text in said),
         Html(f"<style>{STYLE}{''.join(rules)}</style>"),
         *buttons,
-        tag("div", join(rows, "\n"), class_="results"),
+        tag("div", join(body, "\n"), class_="results"),
     ]
-    page = write_atomic(folder / "results.html", document(f"{title}: results", *parts))
-    channels = max(x.shape[1] for x in (a, b, y))
-    few = [x[:8].expand(-1, channels, -1, -1) if x.shape[1] == 1 else x[:8] for x in (a, y, b)]
-    return page, torch.cat(few)
+    return write_atomic(folder / "results.html", document(f"{title}: results", *parts))
 
 
 STYLE = """
 .results { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1rem; } .results > div { border-bottom: 1px solid #dde2ea; }
-.results figure { margin: 0 .2rem .2rem 0; } .results img { height: 9rem; width: auto; } input + label { margin-right: 1rem; }
+.results figure { margin: 0 .2rem .2rem 0; } .results img { height: 9rem; width: auto; }
+.results figcaption { max-width: 12rem; overflow-wrap: anywhere; } input + label { margin-right: 1rem; }
 """
 
 
@@ -78,28 +172,43 @@ def seen(x: Tensor) -> Tensor:
     return x if x.shape[1] in (1, 3, 4) else x[:, :1]
 
 
-def _ranks(values: dict[str, list[float]], i: int, count: int) -> dict[str, int]:
-    """The place of a pair in every order: best first."""
-    found = {}
-    for name, v in values.items():
-        better = [w > v[i] if HOW[name][1] == "higher" else w < v[i] for w in v[:count]]
-        found[name] = sum(better)
-    return found
+def _few(images: list[Tensor]) -> Tensor:
+    """The first eight of each, with equal channels."""
+    channels = max(x.shape[1] for x in images)
+    return torch.cat([x[:8].expand(-1, channels, -1, -1) if x.shape[1] == 1 else x[:8] for x in images])
 
 
-def _row(i: int, values: dict[str, float], ranks: dict[str, int]) -> Html:
+def _names(test: Dataset, fields: dict[str, str], count: int) -> list[dict[str, str]]:
+    """By kind, what the person's files of the first rows are called; empty where the data do not say."""
+    found = {
+        kind: [printable(n) for n in test.names_of(field)[:count]] or [""] * count for kind, field in fields.items()
+    }
+    return [{kind: names[i] for kind, names in found.items()} for i in range(count)]
+
+
+def _key(name: str) -> str:
+    """A name as a word of a style sheet or of a file name."""
+    return name.lower().replace(" ", "-")
+
+
+def _row(i: int, rows: Rows, place: int) -> Html:
+    """One row: its pictures, its figures, and its place in every order, best first."""
     figures = join(
         tag(
             "figure",
             join(
                 [
-                    Html(f'<img src="outputs/results/{i:04d}-{kind}.png" alt="{kind} {i}" loading="lazy">'),
-                    tag("figcaption", kind),
+                    Html(f'<img src="outputs/results/{i:04d}-{_key(kind)}.png" alt="{kind} {i}" loading="lazy">'),
+                    tag("figcaption", join([kind, name], ": ") if (name := rows.names[i].get(kind)) else kind),
                 ]
             ),
         )
-        for kind in KINDS
+        for kind in rows.images
     )
-    words = ", ".join(f"{name} {number(v)} {HOW[name][0]}".strip() for name, v in values.items())
-    places = f"--number:{i}" + "".join(f";--{n.lower()}:{r};--{n.lower()}-worst:{-r}" for n, r in ranks.items())
-    return tag("div", join([figures, tag("p", f"{i}: {words}", class_="small")]), style=places)
+    words = [f"{name} {number(v[i])} {rows.how[name][0]}".strip() for name, v in rows.values.items()]
+    words = [*rows.words[i : i + 1], *words]
+    places = f"--number:{i};--name:{place}"
+    for name, v in rows.values.items():
+        rank = sum(w > v[i] if rows.how[name][1] == "higher" else w < v[i] for w in v)
+        places += f";--{_key(name)}:{rank};--{_key(name)}-worst:{-rank}"
+    return tag("div", join([figures, tag("p", f"{i}: {', '.join(words)}", class_="small")]), style=places)

@@ -14,7 +14,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import Restores, System
 from genzoo.use.files import Photo, change_files, change_photo, read_photo
-from genzoo.use.images import channels_in
+from genzoo.use.images import channels_in, window_of
 from genzoo.use.outputs import folder_for
 from genzoo.use.source import Source, name_of, open_system, options, require
 from genzoo.use.tiles import OVERLAP, TILE, tiled
@@ -78,7 +78,8 @@ def translate_files(
         source: A run, its path, or a system.
         images: A file, a folder, or several.
         direction: One of the system's directions; its first when not given.
-        out: Folder of the results; RUN/outputs/translate-DIRECTION when not given.
+        out: For a single file a name that ends in .png (or .tif, where results are); else the folder of the results;
+            RUN/outputs/translate-DIRECTION when not given.
         overwrite: Replace results of an earlier call.
         tile: Side of the largest piece that is translated at once.
         overlap: Pixels that neighbouring tiles share.
@@ -89,7 +90,7 @@ def translate_files(
         The files that were written.
 
     Raises:
-        UserError: The system does not translate, or no file can be used.
+        UserError: The system does not translate, no file can be used, or `out` has an ending that is not written.
     """
     system = open_system(source)
     direction = _direction(system, direction)
@@ -98,16 +99,16 @@ def translate_files(
     fit = fitting_size(system, channels, direction)
 
     data = getattr(system, "trained", {}).get("data", {})
-    window, numbers = data.get("gray_window"), bool(data.get("label_maps")) and channels == 1
+    window, numbers = window_of(system), bool(data.get("label_maps")) and channels == 1
 
     def change(file: Path) -> Photo:
-        photo = read_photo(file, channels, numbers=numbers)
+        photo = read_photo(file, channels, numbers=numbers, values=window is not None)
         return change_photo(
             photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given), window)
         )
 
-    folder = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
-    return change_files(images, folder, change, overwrite=overwrite, word="translating", quiet=quiet)
+    path = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
+    return change_files(images, path, change, overwrite=overwrite, word="translating", quiet=quiet)
 
 
 def in_window(
@@ -127,8 +128,11 @@ def in_window(
         y = change(((pixels.astype(np.float32) - low) / (high - low)).clip(0, 1) * 2 - 1)
         if y.shape[2] != pixels.shape[2]:
             return as_pixels(y, np.uint8)
-        top = np.iinfo(pixels.dtype).max
-        return np.rint(low + (y.astype(np.float64) + 1) / 2 * (high - low)).clip(0, top).astype(pixels.dtype)
+        values = low + (y.astype(np.float64) + 1) / 2 * (high - low)
+        if pixels.dtype == np.float32:
+            return values.astype(np.float32)
+        span = np.iinfo(pixels.dtype)
+        return np.rint(values).clip(span.min, span.max).astype(pixels.dtype)
 
     return changed
 

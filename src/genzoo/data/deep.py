@@ -1,0 +1,86 @@
+"""Sixteen bits in image files: colours of which Pillow's decoder keeps eight bits are decoded twice, once for either byte."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+_OTHER = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
+"""Pillow reads the high byte of 16-bit colours in each of these orders; told the other order it reads the low one."""
+
+
+def is_deep(image: Image.Image) -> bool:
+    """True where an image that is open, but not loaded yet, has more than 8 bits in a channel."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16") or any(";16" in raw for raw in _raw_modes(image))
+
+
+def sixteen_bits(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
+    """All 16 bits of colours, or of gray with alpha: uint16 [H, W, C], C 2, 3 or 4, as stored (EXIF orientation not applied).
+
+    None where the image has 8 bits, is gray without alpha (which Pillow reads whole), or is stored in another way: channels apart from
+    each other, one colour that stands for transparency.
+
+    Args:
+        image: The image, not loaded yet.
+        file: Where it was opened from.
+    """
+    raws = _raw_modes(image)
+    if len(raws) != 1 or "transparency" in image.info:
+        return None
+    raw = raws.pop()
+    if raw == "LA;16B":  # four bytes for a pixel, which is what RGBA reads
+        four = _read(file, image, "RGBA").astype(np.uint16)
+        return four[..., 0::2] << 8 | four[..., 1::2]
+    kind, _, order = raw.partition(";")
+    if kind not in ("RGB", "RGBA") or order not in _OTHER:
+        return None
+    high = _read(file, image, raw).astype(np.uint16)
+    return high << 8 | _read(file, image, f"{kind};{_OTHER[order]}")
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an EXIF orientation of pixels [H, W, C]."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    return pixels[
+        :: -1 if orientation in (3, 4, 7, 8) else 1,
+        :: -1 if orientation in (2, 3, 6, 7) else 1,
+    ]
+
+
+def as_channels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colours uint16 [H, W, 1 or 3] and transparency uint8 [H, W] of pixels with 1 to 4 channels.
+
+    Args:
+        pixels: uint16 [H, W, C].
+        channels: 1 or 3: gray is repeated, colours become ITU-R 601 luma.
+    """
+    alpha = ((pixels[..., -1].astype(np.uint32) + 128) // 257).astype(np.uint8) if pixels.shape[2] in (2, 4) else None
+    colours = pixels[..., : 1 if pixels.shape[2] < 3 else 3]
+    if channels == 1 and colours.shape[2] == 3:
+        colours = np.rint(colours @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint16)
+    return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], channels))), alpha
+
+
+def _raw_modes(image: Image.Image) -> set[str]:
+    return {_raw(tile[3]) for tile in getattr(image, "tile", ())}
+
+
+def _raw(arguments: Any) -> str:
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _read(file: BinaryIO, like: Image.Image, raw: str) -> np.ndarray:
+    """Decode a file as if its pixels were stored in the raw mode `raw`."""
+    file.seek(0)
+    with Image.open(file, formats=(like.format or "",)) as image:
+        image.tile = [
+            tile._replace(args=(raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw)
+            for tile in image.tile  # type: ignore[attr-defined]
+        ]
+        image.load()
+        return np.asarray(image)
