@@ -75,6 +75,8 @@ def _section(record: dict[str, Any]) -> list[str]:
     for p in record["pictures"]:
         lines += [f"![{p['caption']}](pictures/{p['file']})", "", f"*{p['caption']}*", ""]
     lines += [f"- {text}" for text in record["notes"]] + [""] * bool(record["notes"])
+    for name, text in record.get("outputs", {}).items():
+        lines += [f"*{name}*", "", "```", *text.splitlines(), "```", ""]
     for run in record["runs"]:
         keys = " ".join(f"{k}={_setting(v)}" for k, v in run.items() if k not in ("system", "data", "seconds"))
         lines.append(

@@ -42,6 +42,7 @@ def fake_entries(proofs, value=3.0):
         p.measure("FLD", 20.0, protocol="exact", baseline={"real": 1.95, "gmm-100": 22.0})
         p.picture("samples", torch.zeros(4, 1, 8, 8), "four grey squares")
         p.note("a\n   note")
+        p.output("said", f"two\n  lines of {p.work}/x.png\n")
 
     def two(p):
         p.measure("AUROC", 0.5, better="higher", goal=0.9)
@@ -75,6 +76,7 @@ def test_pages_say_what_was_measured(proofs, tmp_path):
     assert "- *NLL; FLD*: exact" in page
     assert "![four grey squares](pictures/one-samples.png)" in page
     assert "- a note" in page
+    assert "*said*\n\n```\ntwo\n  lines of x.png\n```\n" in page
     assert "genzoo train vae data=mnist steps=5 channels=1,2` in 1.5 s" in page
     assert "not met (≥ 0.9)" in files["density.md"].decode()
     index = files["README.md"].decode()
