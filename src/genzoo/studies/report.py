@@ -106,14 +106,14 @@ def _boxes(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
         own = {s: [r["value"] for r in done if (r["system"], r["data"]) == (s, data)] for s in plan.systems}
         own = {s: v for s, v in own.items() if v}
         if own:
-            axis.boxplot(list(own.values()), tick_labels=list(own), showfliers=False)
+            axis.boxplot(list(own.values()), tick_labels=list(own), showfliers=False, medianprops={"color": "black"})
         for place, values in enumerate(own.values(), 1):
             axis.scatter(
                 np.full(len(values), place), values, s=14, alpha=0.5, color=f"C{_colour(plan, list(own)[place - 1])}"
             )
         axis.tick_params(axis="x", rotation=40)
         _scaled(axis, [v for values in own.values() for v in values])
-        axis.set(title=data, ylabel=plan.measure)
+        axis.set(title=data, ylabel=f"{plan.measure} ({plan.direction} is better)")
     return [("boxes", figure)]
 
 
