@@ -30,7 +30,7 @@ PHASES = {
     "half of the trials are in the journal": ("genzoo.studies.journal", "Journal._add", "before", 2),
     "a trial is told to run": ("genzoo.studies.work", "_run", "before", 1),
     "the run folder is empty": ("genzoo.training", "new_run", "after", 1),
-    "the first checkpoint is half written": ("genzoo.core.checkpoint", "os.replace", "before", 1),
+    "a file is half written": ("genzoo.core.checkpoint", "os.replace", "before", 1),
     "the first checkpoint is there": ("genzoo.core.checkpoint", "write", "after", 1),
     "trained, and nothing says so": ("genzoo", "train", "after", 1),
     "measured, and nothing kept": ("genzoo", "evaluate", "after", 1),

@@ -94,7 +94,7 @@ SUITED: dict[str, tuple[tuple[Kind, ...], str]] = {
 ALIASES = {
     "inpaint": "complete", "inpainting": "complete", "fill": "complete", "generate": "sample", "draw": "sample", "edit": "arithmetic",
     "interpolate": "walk", "outliers": "likelihood", "density": "likelihood", "score": "likelihood", "encode": "reconstruct",
-    "anomaly": "likelihood", "anomalies": "likelihood", "novelty": "likelihood", "conditional": "class", "codes": "tokens", "latent": "reconstruct",
+    "anomaly": "likelihood", "anomalies": "likelihood", "novelty": "likelihood", "codes": "tokens", "latent": "reconstruct",
     "compression": "compress", "enlarge": "upscale", "super-resolution": "upscale", "colour": "colorize", "colourise": "colorize",
     "color": "colorize", "caption": "text", "few-images": "few", "few-shot": "few", "style": "translate", "image-to-image": "translate",
 }  # fmt: skip
@@ -103,7 +103,7 @@ PHRASES = {
     "music": ("sample", "audio"), "video": ("sample", "video"), "voxels": ("sample", "voxels"), "3d": ("sample", "voxels"),
     "points": ("sample", "points"), "tabular": ("sample", "points"), "text": ("text", "captioned"), "text-to-image": ("text", "captioned"),
     "animate": ("animate", "video"), "segmentation": ("translate", "paired"), "labels-to-photo": ("translate", "paired"),
-    "pairs": ("translate", "paired"),
+    "pairs": ("translate", "paired"), "class": ("class", "labelled"), "conditional": ("class", "labelled"),
 }  # fmt: skip
 """Words that say the task and the kind of data at once; the kind holds where none is given."""
 KINDS = {
