@@ -52,7 +52,7 @@ def theory(
     """Check what the lectures claim, numerically, and draw it.
 
     Args:
-        parts: discriminator, fits, gradients, or several with commas.
+        parts: discriminator, fits, gradients, oscillation, or several with commas.
         out: Folder of the pictures; those of an earlier call are replaced.
         seed: Seed of what is drawn at random.
         json: Print JSON.
