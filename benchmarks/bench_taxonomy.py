@@ -3,13 +3,16 @@
     OMP_NUM_THREADS=1 python benchmarks/bench_taxonomy.py             every system
     OMP_NUM_THREADS=1 python benchmarks/bench_taxonomy.py dcgan vae   these again; the others stay as they are
 
-Each system as `genzoo train NAME data=digits size=28` builds it, all settings at their defaults; where that is not possible, at 32x32 or 64x64,
-in colour, or without a network that needs a file of weights, and the record says so. Steps of 16 digits through the trainer's own update, then
-4 samples. CPU seconds of one thread; the machine may be shared. docs/taxonomy.md and `genzoo advise` read the record.
+Each system as `genzoo train NAME data=digits size=28` builds it, all settings at their defaults; where that is not possible, at 32x32, 64x64 or
+96x96, in colour, or without a network that needs a file of weights, and the record says so. Captioned images are the drawn shapes at 32x32, clips
+16 frames of 32x32, solids 32x32x32. Steps of 16 examples through the trainer's own update, at five points spread over a training, because some nets
+grow; then 4 samples, as after a whole training. CPU seconds of one thread; the machine may be shared, and all rows are of one machine.
+docs/taxonomy.md and `genzoo advise` read the record.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 import signal
 import sys
@@ -27,29 +30,43 @@ from genzoo.core.errors import UserError
 from genzoo.core.pictures import write_atomic
 from genzoo.core.schema import settings
 from genzoo.core.system import Batch, System, capabilities
-from genzoo.data import Batches, DataSettings, open_data, to_float
+from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.training import complete
 from genzoo.training.runtime import Runtime, start
 from genzoo.training.settings import TrainSettings
 from genzoo.training.update import Updater
 
 OUT = Path(genzoo.__file__).parent / "use" / "paces.json"
-KINDS = ("image", "labelled", "exemplar", "paired", "unpaired", "audio")
+SHAPES = {
+    "captioned": ((3, 32, 32), (3, 64, 64)), "video": ((1, 16, 32, 32),), "voxels": ((1, 32, 32, 32),),
+}  # fmt: skip
+"""Kind of data -> shapes, the first that a system can be built for; `FLAT` for those that are not here."""
+FLAT = ((1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64), (3, 96, 96))
+POINTS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Shares of a training at which its steps are timed."""
 BATCH, DRAWS, LONG, LIMIT = 16, 4, 1.0, 25
 
 
-def timed(work: Callable[[], object], *, least: float = LONG, most: int = 20) -> float:
-    """Mean CPU seconds of `work` after one call to warm up; the first call counts where it alone takes `LIMIT` / 4."""
-    start = time.process_time()
-    work()
-    first = time.process_time() - start
+def timed(work: Callable[[], object], *, every: int = 1, least: float = LONG, most: int = 20) -> float:
+    """Mean CPU seconds of `work` over whole rounds of `every` calls, after one round to warm up.
+
+    The first round counts where it alone takes `LIMIT` / 4.
+    """
+
+    def turn() -> float:
+        start = time.process_time()
+        for _ in range(every):
+            work()
+        return time.process_time() - start
+
+    first = turn()
     if first > LIMIT / 4:
-        return first
-    start, count = time.process_time(), 0
-    while count < most and time.process_time() - start < least:
-        work()
-        count += 1
-    return (time.process_time() - start) / count
+        return first / every
+    spent, count = 0.0, 0
+    while count < most and spent < least:
+        spent += turn()
+        count += every
+    return spent / count
 
 
 def limited(work: Callable[[], float]) -> float | None:
@@ -74,9 +91,11 @@ def built(cls: type[System]) -> tuple[System, dict[str, Any]]:
     inner = {k: v for k, v in cls.tiny.items() if isinstance(v, dict) and "system" in v}
     words = {k: v for k, v in cls.tiny.items() if isinstance(v, str)}
     reason: UserError | None = None
-    for shape in ((1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64)):
+    for shape in SHAPES.get(cls.data, FLAT):
         for more in ({}, words):
             given: dict[str, Any] = {"shape": shape, "classes": 10, **more}
+            if cls.data == "captioned":
+                given["words"] = captioned(shape).facts()["words"]
             given |= {k: {**v, "hparams": {"shape": shape}} for k, v in inner.items()}
             try:
                 system = cls(**{k: v for k, v in given.items() if k in known and (k != "shape" or cls.data != "audio")})
@@ -89,11 +108,20 @@ def built(cls: type[System]) -> tuple[System, dict[str, Any]]:
     raise UserError(f"{cls.__name__}: {reason}")
 
 
+def captioned(shape: tuple[int, ...]) -> Dataset:
+    """The drawn shapes, with two sentences each."""
+    return open_data(DataSettings("shapes", size=shape[1:]), kind="captioned", split="train", quiet=True)
+
+
 def batch_for(system: System) -> Batch:
-    """Sixteen digits, as the kind of data that the system learns from."""
+    """Sixteen examples of the kind of data that the system learns from: digits where that is possible."""
     shape = tuple(system.hparams["shape"])
     if system.data == "audio":
         return {"audio": 2 * torch.rand(BATCH, *shape) - 1, "label": torch.randint(0, 10, (BATCH,))}
+    if system.data in ("video", "voxels"):
+        return {system.data: torch.randint(0, 2, (BATCH, *shape)) * 2.0 - 1}
+    if system.data == "captioned":
+        return to_float(Batches(captioned(shape), BATCH, 0).at(0), "cpu")
     data = open_data(DataSettings("digits", size=shape[1:], channels=shape[0]), split="train", quiet=True)
     batch = to_float(Batches(data, BATCH, 0).at(0), "cpu")
     if system.data in ("paired", "unpaired"):
@@ -117,8 +145,6 @@ def measured(name: str, runtime: Runtime) -> dict[str, Any]:
     """The row of one system."""
     torch.manual_seed(0)
     cls = registry.system_class(name)
-    if cls.data not in KINDS:
-        raise UserError(f"this benchmark has no {cls.data} data")
     system, changed = built(cls)
     able, batch = capabilities(system), batch_for(system)
     defaults = complete(cls, TrainSettings())
@@ -126,6 +152,7 @@ def measured(name: str, runtime: Runtime) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in system.parameters()),
         "steps": defaults.steps,
         "batch": defaults.batch,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "changed": {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()},
     }
     if any(p.ndim == 4 for p in system.parameters()):
@@ -142,12 +169,18 @@ def measured(name: str, runtime: Runtime) -> dict[str, Any]:
 
         def one() -> None:
             nonlocal step
-            update.begin(step, 20_000)
+            update.begin(
+                int(20_000 * POINTS[step % len(POINTS)]) + step, 20_000
+            )  # + step: every turn of players that take turns
             with runtime.autocast():
                 system.training_step(batch, update)
             step += 1
 
-        found = limited(lambda: timed(one))
+        found = limited(lambda: timed(one, every=len(POINTS)))
+        if "samples" in able:  # of a net that grows, what a sample costs in the end
+            update.begin(19_999, 20_000)
+            with runtime.autocast():
+                system.training_step(batch, update)
         row["step_per_example"] = None if found is None else found / BATCH
     if "samples" in able:
         system.eval()
@@ -162,6 +195,10 @@ def main(names: list[str]) -> None:
     """Measure and write."""
     kept = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else {"systems": {}}
     runtime = start("cpu")
+    if names and kept.get("machine", machine()) != machine():
+        raise SystemExit(
+            f"the other rows are of another machine ({kept['machine']}, this is {machine()}); run it for every system"
+        )
     for name in names or registry.entries():
         began = time.process_time()
         try:

@@ -256,6 +256,10 @@ class Proof:
         """Record a sentence: what separates this from the published number, what was seen on the picture."""
         self.record["notes"].append(_plain(" ".join(text.split())))
 
+    def output(self, name: str, text: str) -> None:
+        """Record what a program printed, or a table, line by line."""
+        self.record.setdefault("outputs", {})[name] = _plain(text.strip().replace(f"{self.work}{os.sep}", ""))
+
     def finish(self) -> Path:
         """Write the record; the pictures of an earlier record that this one no longer has are removed."""
         from genzoo import __version__

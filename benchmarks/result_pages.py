@@ -9,7 +9,20 @@ from typing import Any, Protocol
 from genzoo.core import registry
 
 MADE = "*Written by `benchmarks/proofs.py` from the records; do not edit.*"
-HEADER = ["proof", "system", "data", "measure", "ours", "baselines", "published", "goal", "time", "machine", "again"]
+HEADER = [
+    "proof",
+    "system",
+    "data",
+    "measure",
+    "ours",
+    "baselines",
+    "published",
+    "goal",
+    "time",
+    "machine",
+    "date",
+    "again",
+]
 
 
 class Entry(Protocol):
@@ -75,6 +88,8 @@ def _section(record: dict[str, Any]) -> list[str]:
     for p in record["pictures"]:
         lines += [f"![{p['caption']}](pictures/{p['file']})", "", f"*{p['caption']}*", ""]
     lines += [f"- {text}" for text in record["notes"]] + [""] * bool(record["notes"])
+    for name, text in record.get("outputs", {}).items():
+        lines += [f"*{name}*", "", "```", *text.splitlines(), "```", ""]
     for run in record["runs"]:
         keys = " ".join(f"{k}={_setting(v)}" for k, v in run.items() if k not in ("system", "data", "seconds"))
         lines.append(
@@ -113,22 +128,62 @@ def _named(data: str) -> str:
     return ",".join(Path(part).name for part in data.split(","))
 
 
-def _rows(name: str, family: str, record: dict[str, Any]) -> list[list[str]]:
-    """Rows of one proof in the table over all systems; what holds for all of them stands in the first."""
+def _headline(measures: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The measure that stands for a proof in the table over all systems: the first with a goal, else the first."""
+    return next((m for m in measures if "goal" in m), measures[0] if measures else None)
+
+
+def _row(name: str, family: str, record: dict[str, Any]) -> list[str]:
+    """The row of one proof in the table over all systems: its headline, and how much more its page has."""
     data = ", ".join(dict.fromkeys(_named(run["data"]) for run in record["runs"]))
-    last = [_time(record["seconds"]), _machine(record), f"`python benchmarks/proofs.py {name}`"]
-    rows = []
-    for r in record["measures"]:
-        count = ", ".join(word for word in (f"N={r['n']:,}" if "n" in r else "", r.get("split", "")) if word)
-        measure = f"{r['name']} ({count})" if count else r["name"]
-        rows.append([measure, _cell(r), _baseline(r), r.get("published", ""), _verdict(r)])
-    rows = rows or [["no measure", "", "", "", ""]]
-    return [
-        [f"[{name}]({family}.md#{name})", record["system"], data, *row, *last]
-        if i == 0
-        else ["", "", "", *row, "", "", ""]
-        for i, row in enumerate(rows)
+    first, others = _headline(record["measures"]), len(record["measures"]) - 1
+    told = ["no measure", "", "", "", ""]
+    if first:
+        count = ", ".join(
+            word for word in (f"N={first['n']:,}" if "n" in first else "", first.get("split", "")) if word
+        )
+        measure = f"{first['name']} ({count})" if count else first["name"]
+        measure += f"; [{others} more]({family}.md#{name})" if others else ""
+        verdicts = [m["verdict"] for m in record["measures"] if "goal" in m]
+        verdict = _verdict(first) + (
+            f"; {verdicts.count('met')} of {len(verdicts)} goals met" if len(verdicts) > 1 else ""
+        )
+        told = [measure, _cell(first), _baseline(first), first.get("published", ""), verdict]
+    last = [_time(record["seconds"]), _machine(record), record["date"], f"`python benchmarks/proofs.py {name}`"]
+    return [f"[{name}]({family}.md#{name})", record["system"], data, *told, *last]
+
+
+def _by_family(families: dict[str, list[str]], records: dict[str, Any]) -> list[str]:
+    """Where to look: the pages, and how many of their proofs have been run."""
+    rows = [
+        [
+            f"[{family}]({family}.md)",
+            f"{sum(n in records for n in names)} of {len(names)}",
+            _links(family, names, records),
+        ]
+        for family, names in families.items()
     ]
+    return _table(["family", "proofs that have been run", "proofs"], rows)
+
+
+def _by_system(families: dict[str, list[str]], records: dict[str, Any], entries: dict[str, Entry]) -> list[str]:
+    """The proofs that are about a system or one of its presets, or that train it beside others."""
+    known, about = registry.names(), {name: ([], []) for name in registry.entries()}  # type: dict[str, tuple[list[str], list[str]]]
+    for family, names in families.items():
+        for name in names:
+            own = records[name]["system"] if name in records else entries[name].system
+            trained = {run["system"] for run in records[name]["runs"]} if name in records else set()
+            for word in sorted({own, *trained} & set(known), key=lambda w: w != own):
+                lists = about[known[word][0]]
+                if not any(f"[{name}]" in text for side in lists for text in side):
+                    lists[known[word][0] != known.get(own, ("",))[0]].append(_links(family, [name], records))
+    rows = [[f"`{name}`", " · ".join(mine) or "no proof", " · ".join(others)] for name, (mine, others) in about.items()]
+    return _table(["system", "proofs of it", "in proofs of others"], rows)
+
+
+def _links(family: str, names: list[str], records: dict[str, Any], *, page: str | None = None) -> str:
+    at = f"{family}.md" if page is None else page
+    return " · ".join(f"[{n}]({at}#{n})" + ("" if n in records else " (not run)") for n in names)
 
 
 def proofless(records: dict[str, dict[str, Any]], entries: dict[str, Entry]) -> list[str]:
@@ -145,32 +200,43 @@ def write_pages(results: Path, entries: dict[str, Entry]) -> None:
     from genzoo.core.pictures import write_atomic
 
     records = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((results / "records").glob("*.json"))}
-    families = sorted({r["family"] for r in records.values()} | {e.family for e in entries.values()})
+    families: dict[str, list[str]] = {}
+    for name in sorted({*records, *entries}, key=lambda n: ((records.get(n) or vars(entries[n]))["family"], n)):
+        families.setdefault((records.get(name) or vars(entries[name]))["family"], []).append(name)
     rows = []
-    for family in families:
-        lines = [f"# Results: {family}", "", MADE, ""]
-        names = sorted(
-            n for n in {*records, *entries} if (records.get(n, {}).get("family") or entries[n].family) == family
-        )
+    for family, names in families.items():
+        lines = [f"# Results: {family}", "", MADE, "", _links(family, names, records, page=""), ""]
         for name in names:
             if name in records:
                 lines += _section(records[name])
-                rows += _rows(name, family, records[name])
+                rows.append(_row(name, family, records[name]))
                 continue
             e = entries[name]
             lines += [f"## {name}", "", f"`{e.system}`: {e.claim}", "", "Not run yet.", ""]
             again = f"`python benchmarks/proofs.py {name}`"
-            rows.append([f"[{name}]({family}.md#{name})", e.system, "", "not run", "", "", "", "", "", "", again])
+            rows.append([f"[{name}]({family}.md#{name})", e.system, "", "not run", *[""] * 7, again])
         write_atomic(results / f"{family}.md", ("\n".join(lines).rstrip() + "\n").encode())
-    rows += [["no proof", name, *[""] * 9] for name in proofless(records, entries)]
+    rows += [["no proof", name, *[""] * 10] for name in proofless(records, entries)]
     index = [
         "# Results",
         "",
         MADE,
         "",
-        "Every number was measured by a proof on real data. The page behind its name has the protocol of every measure in full, the settings of "
-        "every training, the pictures, and what separates the number from the published one. `GENZOO_DATA=...` says where the data are; baselines "
-        "were measured in the same way. A proof that has not been run says so, and so does a system without one.",
+        "Every number was measured by a proof on real data. Look for a [family](#by-family) or a [system](#by-system); the "
+        "[table](#every-proof) below has one measure of each proof, the first one with a goal where there is one, and the page behind its name "
+        "has all of them: the protocol of each in full, the settings of every training, the pictures, and what separates the number from the "
+        "published one. Baselines were measured in the same way. `GENZOO_DATA=...` says where the data are. A proof that has not been run says "
+        "so, and so does a system without one.",
+        "",
+        "## By family",
+        "",
+        *_by_family(families, records),
+        "",
+        "## By system",
+        "",
+        *_by_system(families, records, entries),
+        "",
+        "## Every proof",
         "",
         *_table(HEADER, rows),
     ]

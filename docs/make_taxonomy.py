@@ -35,7 +35,13 @@ the task (for likelihoods and completion exact before bounded, for pictures impl
 best on MNIST, or on the moons for points; what has not been measured goes behind. It knows the times below and nothing of a GPU.
 """
 TRAINING = ("prepares", "surveys", "fits")
-QUALITY, LIKELIHOOD = ("FLD", "FID"), ("bits/dim", "NLL")
+LIKELIHOOD = ("bits/dim", "NLL", "bits per dimension", "bits per sample", "bits per code")
+QUALITY = ("FLD", "FID")
+OTHERWISE = (
+    "reconstruction FID", "LPIPS", "paired error", "PSNR in the hole", "PSNR", "reconstruction PSNR", "right caption first of 100",
+    "Fréchet distance of voxel statistics", "Fréchet distance of clip statistics", "chroma", "reconstruction error", "brick: PSNR inside the hole",
+)  # fmt: skip
+"""What stands for the quality of systems without an FLD or FID: the first of these that a proof has."""
 
 
 def records() -> list[dict[str, Any]]:
@@ -46,7 +52,12 @@ def records() -> list[dict[str, Any]]:
 def _data(record: dict[str, Any]) -> str:
     """What a record was measured on, where it is one thing."""
     found = {
-        " ".join([run["data"], *([f"{run['binarize']} binarised"] if "binarize" in run else [])])
+        " ".join(
+            [
+                ",".join(Path(part).name for part in run["data"].split(",")),
+                *([f"{run['binarize']} binarised"] if "binarize" in run else []),
+            ]
+        )
         for run in record["runs"]
     }
     return found.pop() if len(found) == 1 else ""
@@ -89,22 +100,30 @@ def _abilities(e: Entry) -> str:
     return ", ".join(VERBS.get(a, a) for a in e.abilities if a not in TRAINING)
 
 
-def _values(e: Entry, names: tuple[str, ...]) -> str:
-    """The best that each of the system's own proofs measured under these names, the data beside it."""
+def _values(e: Entry, names: tuple[str, ...], *, every: bool = True) -> str:
+    """The best that each of the system's own proofs measured under these names, the data beside it; or under the first of them alone."""
     found: list[str] = []
-    for r in records():
-        if _base(r["system"]) != e.name:
-            continue
+    for r in (r for r in records() if _base(r["system"]) == e.name):
         for name in names:
-            fitting = [m for m in r["measures"] if m["name"].split(",")[0] == name]
-            if fitting:
-                m = min(fitting, key=lambda m: m["value"])
-                unit = m.get("unit", "")
-                value = f"{m['value']:.2f}".rstrip("0").rstrip(".") if abs(m["value"]) < 100 else f"{m['value']:.0f}"
-                text = f"{m['name']} {value}{f' {unit}' if unit and unit not in m['name'] else ''}"
-                where = _data(r)
-                found.append(f"[{text}{f' ({where})' if where else ''}](results/{r['family']}.md#{r['name']})")
+            fitting = [m for m in r["measures"] if m["name"].split(",")[0] == name and _of(m["name"], e)]
+            if not fitting:
+                continue
+            m = (max if fitting[0].get("better") == "higher" else min)(fitting, key=lambda m: m["value"])
+            unit = m.get("unit", "")
+            value = f"{m['value']:.2f}".rstrip("0").rstrip(".") if abs(m["value"]) < 100 else f"{m['value']:.0f}"
+            text = f"{m['name']} {value}{f' {unit}' if unit and unit not in m['name'] else ''}"
+            where = _data(r)
+            found.append(f"[{text}{f' ({where})' if where else ''}](results/{r['family']}.md#{r['name']})")
+            if not every:
+                return found[0]
+            break
     return ", ".join(found)
+
+
+def _of(measure: str, e: Entry) -> bool:
+    """Whether a measure is of this system, where a proof has those of others beside it."""
+    named = {registry.names()[word][0] for word in measure.split(", ")[1:] if word in registry.names()}
+    return not named or e.name in named
 
 
 def _row(e: Entry) -> str:
@@ -119,10 +138,37 @@ def _row(e: Entry) -> str:
     elif "samples" not in e.abilities:
         draw = ""
     cells = [
-        f"[`{e.name}`]({e.family}.md)", KINDS[e.kind][0].lower(), e.data + ", points" * e.points, _abilities(e), step, draw,
-        _values(e, LIKELIHOOD) or ("not measured" if "density" in e.abilities else ""), _values(e, QUALITY) or "not measured",
+        f"[`{e.name}`]({e.family}.md)", KINDS[e.kind][0].lower(), e.data + ", points" * e.points, _abilities(e), step, draw, pace.get("date", ""),
+        _values(e, LIKELIHOOD) or ("not measured" if "density" in e.abilities else ""),
+        _values(e, QUALITY) or _values(e, OTHERWISE, every=False) or "not measured",
     ]  # fmt: skip
     return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+
+def _family(family: str, strong: str, fails: str) -> str:
+    """What a family's systems are, can and cost, on one line."""
+    entries = [e for e in registry.entries().values() if e.family == family]
+    paces = {e.name: facts("paces.json").get("systems", {}).get(e.name, {}) for e in entries}
+    fitted = [p["fit"] for p in paces.values() if p.get("fit") is not None]
+    steps = [p["step_per_example"] for p in paces.values() if p.get("step_per_example") is not None]
+    draws = [p["draw"] for p in paces.values() if p.get("draw") is not None]
+    can = dict.fromkeys(VERBS.get(a, a) for e in entries for a in e.abilities if a not in TRAINING)
+    best = []
+    for key in ("bits/dim, mnist", "FLD, mnist"):
+        known = json.loads(reached())[key]
+        own = sorted((known[e.name], e.name) for e in entries if e.name in known)
+        best.append(f"{own[0][0]:g} (`{own[0][1]}`)" if own else "")
+    stands = "; ".join(KINDS[kind][0].lower() for kind in KINDS if any(e.kind == kind for e in entries))
+    cost = [f"fitted in {_range(fitted)}"] * bool(fitted) + [_range(steps)] * bool(steps)
+    cells = [f"[{family}](#{family})", stands, ", ".join(can), "; ".join(cost), _range(draws), *best, strong, fails]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _range(values: list[float]) -> str:
+    if not values:
+        return ""
+    low, high = _seconds(min(values)), _seconds(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def taxonomy() -> str:
@@ -154,19 +200,40 @@ def taxonomy() -> str:
     for kind, (title, words) in KINDS.items():
         names = [f"`{e.name}`" for e in entries.values() if e.kind == kind]
         parts.append(f"| **{title}** | {words} | {', '.join(names) or 'none'} |")
-    parts += ["", "## Families", "", "| family | strong at | fails by |", "|---|---|---|"]
-    parts += [f"| [{f}](#{f}) | {strong} | {fails} |" for f, (strong, fails) in registry.families().items()]
+    header = [
+        "family",
+        "p(x)",
+        "can",
+        "training, one example",
+        "one sample",
+        "best bits/dim, MNIST",
+        "best FLD, MNIST",
+        "strong at",
+        "fails by",
+    ]
+    parts += ["", "## Families", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    parts += [_family(f, strong, fails) for f, (strong, fails) in registry.families().items()]
     parts += [
         "",
         f"Times: CPU time of one thread ({machine.get('cpu', 'not measured')}, torch {machine.get('torch', '?')}, "
         f"{facts('paces.json').get('precision', '?')}), by `python benchmarks/bench_taxonomy.py`: default settings on digits of 28x28, "
-        "gray; a training step of 16 divided by 16 (a fit: the whole of it), and one of 4 samples drawn together (sound: windows of the default "
-        "length). Times say "
+        "gray; a training step of 16 divided by 16 (a fit: the whole of it; nets that grow: the mean over a training), and one of 4 samples drawn "
+        "together (sound: windows of the default length); all rows are of this one machine, and each has the day on which it was timed. Times say "
         "what the defaults cost, not what a family must cost. Values are those of the systems' own proofs; each links to its protocol, and values of "
         "different data or protocols do not compare.",
         "",
     ]
-    header = ["system", "p(x)", "data", "can", "training, one example", "one sample", "likelihood", "sample quality"]
+    header = [
+        "system",
+        "p(x)",
+        "data",
+        "can",
+        "training, one example",
+        "one sample",
+        "timed",
+        "likelihood",
+        "sample quality",
+    ]
     for family, (strong, fails) in registry.families().items():
         parts += [f"## {family}", "", f"Strong at {strong}. Fails by {fails}.", ""]
         parts += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
@@ -191,14 +258,37 @@ def lucic() -> str:
     published = tomllib.loads((ROOT / "examples/studies/lucic-published.toml").read_text(encoding="utf-8"))
     ours = {r["name"]: r for r in records()}.get("study-lucic", {"measures": [], "runs": []})
     measured = {m["name"]: m for m in ours["measures"]}
-    steps = {run["system"]: run["steps"] for run in ours["runs"]}
-    rows = ["| data | model | published FID | ours: FID | ours: FLD | ours: steps |", "|---|---|---|---|---|---|"]
+    runs = {(run["system"], run["data"]): run for run in ours["runs"]}
+    told = "Ours: not run yet."
+    if runs:
+        m = ours["machine"]
+        told = (
+            f"Ours: [`study-lucic`](results/studies.md#study-lucic), {ours['date']}, {m['cpu']}, {m['threads']} thread, "
+            f"{ours['seconds'] / 60:.0f} min in all; one setting and one seed of each."
+        )
+    rows = [
+        told,
+        "",
+        "| data | model | published FID | our FID | our KID | our FLD | our steps | trained in |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for data, table in published.items():
         for model, value in table.items():
-            cells = ["not run", "not run", ""]
-            if data == "mnist" and f"FID, {model}" in measured:
-                found = [measured[f"{kind}, {model}"] for kind in ("FID", "FLD")]
-                cells = [f"{m['value']:.1f} (N={m['n']:,}; real images {m['baseline']['real']:.1f})" for m in found]
-                cells.append(f"{steps[model]:,}")
+            found = [measured.get(f"{kind}, {model}, {data}") for kind in ("FID", "KID", "FLD")]
+            cells = ["not run" if m is None else _lucic_cell(m) for m in found]
+            run = runs.get((model, data))
+            cells += [f"{run['steps']:,}", f"{run['seconds']:.0f} s"] if run else ["", ""]
             rows.append(f"| {data} | `{model}` | {value} | {' | '.join(cells)} |")
+        floors = [
+            next((m for n, m in measured.items() if n.startswith(kind) and n.endswith(f", {data}")), None)
+            for kind in ("FID", "KID", "FLD")
+        ]
+        if all(floors):
+            cells = [_lucic_cell({"value": m["baseline"]["real"], "n": m["n"]}) for m in floors if m]
+            rows.append(f"| {data} | *real training images* |  | {' | '.join(cells)} |  |  |")
     return "\n".join(rows)
+
+
+def _lucic_cell(m: dict[str, Any]) -> str:
+    value = f"{m['value']:.4f}" if abs(m["value"]) < 1 else f"{m['value']:.1f}"
+    return value + (f" ± {m['se']:.4f}" if "se" in m else "") + f" (N={m['n']:,})"

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import genzoo
-from genzoo.core.pictures import save_png, scatter
+from genzoo.core.pictures import beside, save_png, scatter
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.modes import GRID_SIGMA, grid_modes
 
@@ -38,6 +38,7 @@ points = torch.from_numpy(open_data(DataSettings("grid"), split="test", quiet=Tr
 squares = (points[:, None].double() - grid_modes()).square().sum(2) / GRID_SIGMA**2
 log_p = torch.logsumexp(-0.5 * squares, 1) - math.log(25 * 2 * math.pi * GRID_SIGMA**2)
 print(f"\nMixtures by EM on the grid; 5,000 held-out points, whose own entropy is {-log_p.mean():.3f} nats:")
+drawn = {"5,000 held-out points": scatter(points, extent=6.0)}
 print("  training points  components  nats, training  nats, held out  KL(p || q)")
 for count in (1000, 100):
     for components in (1, 25) if given.short else (1, 5, 25, 60):
@@ -54,5 +55,7 @@ for count in (1000, 100):
         print(
             f"  {len(seen):15,}  {components:10}  {-on_seen:14.3f}  {-on_new.mean():14.3f}  {kl.mean():.3f} ± {kl.std() / len(kl) ** 0.5:.3f}"
         )
-save_png(out / "mixture.png", scatter(genzoo.sample(run, n=2500, seed=0), extent=6.0))
-print(f"wrote {out}/fits.png and {out}/mixture.png (2,500 samples of the last mixture)")
+        name = f"{components} components, {len(seen):,} points: KL {kl.mean():.2f}"
+        drawn[name] = scatter(genzoo.sample(run, n=5000, seed=0), extent=6.0)
+save_png(out / "mixtures.png", beside(drawn, columns=3))
+print(f"wrote {out}/fits.png and {out}/mixtures.png: held-out points, and as many samples of each mixture")

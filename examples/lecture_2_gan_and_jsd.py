@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 import genzoo
-from genzoo.core.pictures import save_png, scatter
+from genzoo.core.pictures import beside, save_png, scatter
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.modes import RING_SIGMA, mode_counts, ring_modes
 
@@ -34,6 +34,7 @@ for part, checks in genzoo.theory(out, parts=parts)["checks"].items():
         print(f"  {'holds' if check.holds else 'FAILS'}  {check.claim}: {check.formula:.4f}, found {check.found:.4f}")
 
 real = torch.from_numpy(open_data(DataSettings("ring"), split="test", quiet=True).fields["points"][:2500].copy())
+drawn = {"held-out points": scatter(real, extent=2.0)}
 print("\nA GAN on the ring; 2,500 samples; a mode is covered by a sample within 3 sigma:")
 for steps in (20,) if given.short else (250, 1000, 4000):
     run = genzoo.train(
@@ -56,5 +57,6 @@ for steps in (20,) if given.short else (250, 1000, 4000):
         f"  {steps:5,} steps: {found['modes']:.0f} of 8 modes, {100 * found['high_quality']:.1f} % of high quality; V(D) = {value:.3f}, "
         f"so JSD >= {max(0.0, float(value) / 2 + math.log(2)):.3f} nats (at most log 2 = {math.log(2):.3f})"
     )
-    save_png(out / f"ring-{steps}.png", scatter(fake, extent=2.0))
-print(f"wrote {', '.join(f'{part}.png' for part in parts)} and ring-*.png into {out}")
+    drawn[f"{steps:,} steps: {found['modes']:.0f} of 8 modes"] = scatter(fake, extent=2.0)
+save_png(out / "ring.png", beside(drawn, columns=2))
+print(f"wrote {', '.join(f'{part}.png' for part in parts)} and ring.png (2,500 points each) into {out}")

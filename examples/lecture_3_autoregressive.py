@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import genzoo
-from genzoo.core.pictures import save_png
+from genzoo.core.pictures import save_png, titled
 from genzoo.data import DataSettings, open_data
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -46,7 +46,7 @@ print(
 
 masked = 2 * test[:16] - 1
 known = torch.arange(16)[:, None].expand(16, 16) < 8
-rows = [masked, torch.where(known, masked, torch.zeros(()))]
+rows = {"held-out digits": masked, "what is known of them: the left half": torch.where(known, masked, torch.zeros(()))}
 small = {"fvsbn": (2000, {}), "made": (2000, {"width": 300}), "pixelcnn": (900, {"width": 32, "blocks": 5, "lr": 2e-3})}
 for name, (steps, own) in small.items():
     run = genzoo.train(
@@ -55,6 +55,6 @@ for name, (steps, own) in small.items():
     )  # fmt: skip
     score = genzoo.evaluate(run, measures="nll", n=50 if given.short else None)["measures"]["NLL"]
     print(f"  {name:9} {score['value']:6.1f} ± {score['se']:.1f} nats ({score['likelihood']}, N={score['n']})")
-    rows.append(genzoo.complete(run, masked, known, seed=1))
-save_png(out / "completions.png", torch.cat(rows).repeat_interleave(2, 2).repeat_interleave(2, 3))
-print(f"wrote {out}/completions.png: held-out digits, what is known of them, and what each model draws below")
+    rows[f"completed by {name} ({score['value']:.1f} nats)"] = genzoo.complete(run, masked, known, seed=1)
+save_png(out / "completions.png", titled(torch.cat([*rows.values()]), [*rows]))
+print(f"wrote {out}/completions.png: held-out digits, what is known of them, and what each model draws")

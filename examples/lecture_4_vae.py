@@ -15,9 +15,8 @@ from pathlib import Path
 import torch
 
 import genzoo
-from genzoo.core.pictures import save_png
+from genzoo.core.pictures import beside, grid, save_png, titled
 from genzoo.data import DataSettings, open_data
-from genzoo.use.reconstruct import side_by_side
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
 parser.add_argument("--short", action="store_true", help="a few seconds, for a test")
@@ -35,6 +34,7 @@ test = test[: 40 if given.short else 360]
 print(
     f"Bounds of log p(x) in nats, {len(test)} held-out digits, 16x16, binarised at half; more draws of z, tighter bound:"
 )
+samples, rows = {"held-out digits": grid(test[:64])}, {"held-out digits": test[:16]}
 for latent in (2, 16):
     run = genzoo.train(
         "vae", "digits", **keys, latent=latent, hidden=200, steps=20 if given.short else 3000, batch=64, ema=0.99, seed=0,
@@ -48,10 +48,12 @@ for latent in (2, 16):
     }
     tighter = ", ".join(f"{k:,}: {float(v):.2f}" for k, v in bounds.items())
     print(f"  {latent:2} latents: ELBO {elbo:.2f}; importance-weighted with so many draws: {tighter}")
-    save_png(out / f"samples-{latent}.png", genzoo.sample(system, n=64, seed=0))
-    save_png(out / f"reconstructions-{latent}.png", side_by_side(test[:16], genzoo.reconstruct(system, test[:16])))
+    samples[f"samples, {latent} latents"] = grid(genzoo.sample(system, n=64, seed=0))
+    rows[f"their reconstructions from {latent} numbers each"] = genzoo.reconstruct(system, test[:16])
     if latent == 2:
         save_png(out / "manifold.png", system.manifold(rows=15))
+save_png(out / "samples.png", beside(samples))
+save_png(out / "reconstructions.png", titled(torch.cat([*rows.values()]), [*rows]))
 print(
-    f"wrote manifold.png (the two latents, through the normal distribution function), samples-*.png and reconstructions-*.png into {out}"
+    f"wrote manifold.png (means over the two latents, at equal steps of probability), samples.png and reconstructions.png into {out}"
 )

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import genzoo
-from genzoo.core.pictures import save_png, scatter
+from genzoo.core.pictures import beside, save_png, scatter
 from genzoo.data import DataSettings, open_data
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -29,6 +29,7 @@ points = torch.from_numpy(open_data(DataSettings("moons"), split="test", quiet=T
 line = torch.linspace(-6, 6, 241)
 plane, cell = torch.cartesian_prod(line, line), float(line[1] - line[0]) ** 2
 print(f"Two half moons, {len(points):,} held-out points; the lower the better:")
+drawn = {"held-out points": scatter(points, extent=3.0)}
 for name, steps in {"gaussian": 0, "linear-flow": 600, "elementwise-flow": 600, "realnvp": 1500}.items():
     training = {"steps": 20 if given.short else steps, "batch": 256, "ema": 0.99} if steps else {}
     own = {"width": 48} if name == "realnvp" else {}
@@ -39,7 +40,7 @@ for name, steps in {"gaussian": 0, "linear-flow": 600, "elementwise-flow": 600, 
     print(
         f"  {name:16} {-log_p.mean():.3f} ± {log_p.std() / len(points) ** 0.5:.3f} nats; the density sums to {mass:.3f} over the plane"
     )
-    save_png(out / f"{name}.png", scatter(genzoo.sample(system, n=2500, seed=0), extent=3.0))
+    drawn[f"{name}: {-log_p.mean():.2f} nats"] = scatter(genzoo.sample(system, n=2000, seed=0), extent=3.0)
 
 z = system.encode(points[:200]).double()
 stretch = (
@@ -50,7 +51,6 @@ print(
     f"\nrealnvp: log N(f(x)) + log|det| by hand differs from log_prob by at most {(by_hand - log_p[:200]).abs().max():.1e} nats"
 )
 print(f"decode(encode(x)) differs from x by at most {(genzoo.reconstruct(system, points) - points).abs().max():.1e}")
-save_png(out / "latents.png", scatter(system.encode(points), extent=4.0))
-print(
-    f"wrote a picture of 2,500 samples of each into {out}, and latents.png: where the moons go, which should look normal"
-)
+drawn["the held-out points as latents of realnvp"] = scatter(system.encode(points), extent=3.0)
+save_png(out / "moons.png", beside(drawn, columns=3))
+print(f"wrote {out}/moons.png: 2,000 samples of each, and where the moons go, which should look normal")

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import genzoo
-from genzoo.core.pictures import grid, save_png
+from genzoo.core.pictures import save_png, titled
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
 parser.add_argument("--short", action="store_true", help="a few seconds, for a test")
@@ -25,7 +25,7 @@ given = parser.parse_args()
 out = Path(given.out)
 
 families = ("ns-gan", "wgan-gp") if given.short else ("mm-gan", "ns-gan", "lsgan", "wgan-gp", "dragan", "hinge-gan")
-rows, protocol = [], ""
+rows, protocol = {}, ""
 print("Garments, 28x28; FLD (lower), precision and recall (higher):")
 for name in families:
     run = genzoo.train(
@@ -37,7 +37,8 @@ for name in families:
     print(
         f"  {name:10} {found['FLD']['value']:8.1f}   {found['precision']['value']:.3f}   {found['recall']['value']:.3f}"
     )
-    rows.append(genzoo.sample(run, n=16, seed=0))
+    told = f"{name}: FLD {found['FLD']['value']:.0f}, precision {found['precision']['value']:.2f}, recall {found['recall']['value']:.2f}"
+    rows[told] = genzoo.sample(run, n=16, seed=0)
 print(f"  FLD of real images in the samples' place: {floor:.1f}\n  FLD: {protocol}")
-save_png(out / "samples.png", grid(torch.cat(rows), columns=16))
-print(f"wrote {out}/samples.png: one row for each, in this order, not chosen")
+save_png(out / "samples.png", titled(torch.cat([*rows.values()]), [*rows]))
+print(f"wrote {out}/samples.png: sixteen of each, not chosen")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid, save_png, to_uint8
+from genzoo.core.pictures import save_png, titled, to_uint8
 from genzoo.data import DataSettings, open_data
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -47,7 +47,7 @@ half = len(train) // 2
 for name, side in {"white": train[:half], "dyed": dyed(train[half:])}.items():
     np.savez(out / f"{name}.npz", images=to_uint8(side).permute(0, 2, 3, 1).numpy())
 
-rows = [test[:16], dyed(test[:16])]
+rows = {"held-out digits": test[:16], "their partners, which no training has seen as such": dyed(test[:16])}
 print(f"Mean absolute difference from the known partner, images in [-1, 1], {len(test)} held-out digits:")
 print(f"  input unchanged         {(test - dyed(test)).abs().mean():.3f}")
 print(f"  the mean of the domain  {(dyed(test) - dyed(test).mean(0)).abs().mean():.3f}")
@@ -60,6 +60,9 @@ for name in ("cyclegan-no-cycle", "cyclegan"):
     back = genzoo.translate(run, there, direction="b2a")
     error, round_trip = (there - dyed(test)).abs().mean(), (back - test).abs().mean()
     print(f"  {name:22}  {error:.3f}; there and back {round_trip:.3f}")
-    rows += [there[:16], back[:16]]
-save_png(out / "translations.png", grid(torch.cat(rows), columns=16))
+    rows |= {
+        f"{name}, there: {error:.3f} from the partners": there[:16],
+        f"{name}, and back: {round_trip:.3f}": back[:16],
+    }
+save_png(out / "translations.png", titled(torch.cat([*rows.values()]), [*rows]))
 print(f"wrote {out}/translations.png: digits, their partners, then there and back without and with the cycle")

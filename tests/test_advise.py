@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
+from genzoo.api import sort_keys
 from genzoo.cli import advising
 from genzoo.cli.advising import advise, kind_of, seconds_of, tasks
 from genzoo.cli.main import main
 from genzoo.cli.table import COMMANDS
 from genzoo.core import registry
 from genzoo.core.errors import UserError
+from genzoo.data import DataSettings, open_data
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def test_what_is_measured_goes_before_what_is_not(paces):
 
 
 def test_a_budget_makes_steps(paces):
-    def command(budget, size=28):
+    def command(budget, size=None):
         return next(a for a in advise("reconstruct", "images", budget, size) if a.family == "autoencoding").commands[0]
 
     assert command("1h") == "genzoo train vae data=digits steps=3600"
@@ -108,10 +112,100 @@ def test_other_words_and_kinds_of_data(tmp_path):
     assert kind_of(str(tmp_path)) == ("unpaired", str(tmp_path))
     (tmp_path / "photos").mkdir()
     assert kind_of(str(tmp_path / "photos"))[0] == "image"
+    for name, kind in (("a.wav", "audio"), ("a.mp4", "video"), ("a.obj", "voxels"), ("captions.csv", "captioned")):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / name).touch()
+        assert kind_of(str(tmp_path / kind))[0] == kind
+    assert kind_of("shapes") == ("captioned", "shapes")
+    assert kind_of("moving-mnist") == ("video", "moving-mnist")
     (tmp_path / "photos" / "cats").mkdir()
     assert kind_of(str(tmp_path / "photos"))[0] == "labelled"
     assert kind_of("moons") == ("points", "moons")
     assert advise("class", "digits")[0].commands[0].startswith("genzoo train")
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "systems"),
+    [
+        ("texture", "exemplar", {"efros-leung"}),
+        ("segmentation", "paired", {"pix2pix", "pix2pixhd"}),
+        ("tabular", "points", {"gan", "realnvp", "gaussian"}),
+        ("audio", "audio", {"wavenet"}),
+        ("video", "video", {"video-gan"}),
+        ("3d", "voxels", {"gan-3d"}),
+        ("text-to-image", "captioned", {"gan-cls", "stackgan"}),
+        ("anomaly", "image", None),
+    ],
+)
+def test_words_that_say_the_task_and_the_data(asked, kind, systems):
+    found = advise(asked)
+    entries = registry.entries()
+    assert {a.system for a in found} == systems or systems is None
+    assert all(entries[a.system].data == kind or entries[a.system].points for a in found)
+    assert asked != "anomaly" or all("density" in entries[a.system].abilities for a in found)
+
+
+def test_a_class_is_asked_of_labelled_data(paces):
+    assert registry.entries()[advise("class")[0].system].data == "labelled"
+
+
+def test_few_images_go_to_what_augments_them():
+    found = advise("few-images", "digits", "2d")
+    assert len(found) >= 2
+    for a in found:
+        assert {"augment", "ada"} & set(registry.entries()[a.system].arguments)
+        assert "augment=" in a.commands[0] or "-ada" in a.commands[0]
+
+
+def test_times_grow_from_the_side_that_was_timed(monkeypatch):
+    pace = {"step_per_example": 0.01, "batch": 1, "steps": 1000}
+    known = {
+        "paces.json": {
+            "systems": {
+                "pix2pix": {**pace, "changed": {"shape": [1, 32, 32]}},
+                "pix2pixhd": {**pace, "changed": {"shape": [3, 96, 96]}},
+                "gan-3d": {**pace, "changed": {"shape": [1, 32, 32, 32]}},
+                "video-gan": {**pace, "changed": {"shape": [1, 16, 32, 32]}},
+            }
+        },
+        "reached.json": {},
+    }
+    monkeypatch.setattr(advising, "facts", lambda name: known[name])
+    minutes = {a.system: (a.minutes, a.commands[0], " ".join(a.why)) for a in advise("translate", "pairs", "1d")}
+    assert minutes["pix2pix"][0] == pytest.approx(40 / 60, abs=0.01), "64x64 from 32x32"
+    assert " size=64" in minutes["pix2pix"][1]
+    assert "64x64" in minutes["pix2pix"][2]
+    assert minutes["pix2pixhd"][0] == pytest.approx(10 / 60, abs=0.01), "as timed: it takes no smaller images"
+    assert " size=96" in minutes["pix2pixhd"][1]
+    (solids,) = advise("sample", "voxels", "1d", 64)
+    assert solids.minutes == pytest.approx(80 / 60, abs=0.01)
+    assert "64x64x64" in " ".join(solids.why)
+    (clips,) = advise("sample", "video", "1d")
+    assert "16x32x32" in " ".join(clips.why)
+    assert clips.commands[0] == "genzoo train video-gan data=moving-digits size=32"
+
+
+def examples():
+    """Every training command of an answer whose data come with genzoo."""
+    found = {}
+    for task in tasks():
+        for kind in sorted({e.data for e in registry.entries().values()} | {"points"}):
+            with contextlib.suppress(UserError):
+                found |= {a.commands[0]: (task, a) for a in advise(task, kind, "10min")}
+    return {line: value for line, value in found.items() if not re.search(r"data=[A-Z]", line)}
+
+
+def test_commands_on_data_that_come_with_genzoo_can_be_started():
+    forms = {}
+    for line, (task, _) in examples().items():
+        name, *words = line.split()[2:]
+        _, about_data, _ = sort_keys(name, dict(word.split("=", 1) for word in words))
+        forms.setdefault((registry.find(name)[0].data, str(about_data)), (about_data, set()))[1].add(task)
+    for (kind, _), (about_data, asked) in forms.items():
+        data = open_data(DataSettings(**{**about_data, "limit": 4}), kind=kind, split="train", quiet=True)
+        if asked & {"colorize", "upscale"}:
+            assert data.facts()["shape"][0] == 3, "there is nothing to colour in gray images"
+    assert {about_data["data"] for about_data, _ in forms.values()} == {"digits", "moons", "shapes", "moving-digits"}
 
 
 @pytest.mark.parametrize(

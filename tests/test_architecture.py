@@ -32,7 +32,7 @@ ALLOWED = {
     "metrics": {"core", "data", "losses", "metrics", "nn"},
     "training": {"core", "data", "metrics", "training"},
     "use": {"core", "data", "losses", "metrics", "training", "use"},
-    "studies": {"api", "core", "data", "training", "use", "studies"},
+    "studies": {"api", "core", "data", "metrics", "training", "use", "studies"},
     "api.py": {"core", "data", "training", "use"},
     "cli": {"api", "core", "data", "metrics", "training", "use", "cli"},
 }

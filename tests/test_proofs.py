@@ -42,6 +42,7 @@ def fake_entries(proofs, value=3.0):
         p.measure("FLD", 20.0, protocol="exact", baseline={"real": 1.95, "gmm-100": 22.0})
         p.picture("samples", torch.zeros(4, 1, 8, 8), "four grey squares")
         p.note("a\n   note")
+        p.output("said", f"two\n  lines of {p.work}/x.png\n")
 
     def two(p):
         p.measure("AUROC", 0.5, better="higher", goal=0.9)
@@ -75,13 +76,54 @@ def test_pages_say_what_was_measured(proofs, tmp_path):
     assert "- *NLL; FLD*: exact" in page
     assert "![four grey squares](pictures/one-samples.png)" in page
     assert "- a note" in page
+    assert "*said*\n\n```\ntwo\n  lines of x.png\n```\n" in page
     assert "genzoo train vae data=mnist steps=5 channels=1,2` in 1.5 s" in page
     assert "not met (≥ 0.9)" in files["density.md"].decode()
     index = files["README.md"].decode()
     assert "| [three](density.md#three) | gmm |  | not run |" in index
-    assert "| [one](autoencoding.md#one) | vae | mnist | NLL (N=10,000, test) | 3 ± 0.25 nats |" in index
+    headline = "| [one](autoencoding.md#one) | vae | mnist | NLL (N=10,000, test); [1 more](autoencoding.md#one) | 3 ± 0.25 nats |"
+    assert headline in index
     assert "`python benchmarks/proofs.py three`" in index
-    assert index.index("[one]") < index.index("[three]") < index.index("[two]")
+    table = index.split("## Every proof")[1]
+    assert table.index("[one]") < table.index("[three]") < table.index("[two]")
+    assert "FLD" not in table, "one measure of each proof"
+    date = json.loads(files["records/one.json"])["date"]
+    assert f"| {date} | `python benchmarks/proofs.py one` |" in table
+
+
+def test_a_reader_finds_the_proofs_of_a_family_and_of_a_system(proofs, tmp_path):
+    entries = fake_entries(proofs)
+
+    def four(p):
+        p.measure("FLD", 2.0)
+        p.record["runs"] += [{"system": name, "data": "mnist", "seconds": 1.0} for name in ("wgan-gp", "vae", "vae")]
+
+    entries["four"] = proofs.Entry("four", "study", "studies", 1, "it compares", four)
+    index = run(proofs, entries, tmp_path, "one", "two", "four")["README.md"].decode()
+    families = index.split("## By family")[1].split("## By system")[0]
+    assert (
+        "| [density](density.md) | 1 of 2 | [three](density.md#three) (not run) · [two](density.md#two) |" in families
+    )
+    systems = index.split("## By system")[1].split("## Every proof")[0]
+    assert "| `vae` | [one](autoencoding.md#one) | [four](studies.md#four) |" in systems
+    assert "| `gmm` | [three](density.md#three) (not run) |  |" in systems
+    assert "| `dcgan` | no proof | [four](studies.md#four) |" in systems, "a preset is its system"
+    assert "| `glow` | no proof |  |" in systems
+    page = (tmp_path / "results" / "density.md").read_text()
+    assert "[three](#three) (not run) · [two](#two)" in page
+
+
+def test_the_goals_of_a_proof_are_counted(proofs, tmp_path):
+    entries = fake_entries(proofs)
+
+    def two(p):
+        p.measure("FLD", 3.0)
+        p.measure("AUROC", 0.95, better="higher", goal=0.9)
+        p.measure("purity", 0.5, better="higher", goal=0.9)
+
+    entries["two"] = proofs.Entry("two", "gaussian", "density", 1, "it too", two)
+    index = run(proofs, entries, tmp_path, "two")["README.md"].decode()
+    assert "| AUROC; [2 more](density.md#two) | 0.95 |  |  | met (≥ 0.9); 1 of 2 goals met |" in index
 
 
 def test_a_system_without_a_proof_says_so(proofs, tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +18,12 @@ import pytest
 
 import genzoo
 from genzoo.cli.main import main
+from genzoo.core.checkpoint import DiskFull
 from genzoo.core.errors import UserError
+from genzoo.studies.journal import Journal, claimed
 from genzoo.studies.plan import read_plan
 from genzoo.studies.report import best_of, summary
-from genzoo.studies.work import Journal, claimed, work
+from genzoo.studies.work import work
 from genzoo.training.meters import read_log
 
 pytest.importorskip("optuna", reason="the study extra is not installed")
@@ -73,7 +77,9 @@ def test_a_small_study_makes_its_table_and_page(tmp_path):
         ('systems = ["gausian"]', "did you mean 'gaussian'"),
         ("seeds = 0", "seeds"),
         ("sedes = 2", "seeds"),
-        ('measure = "beauty"', "better"),
+        ('measure = "beauty"', "there is no measure 'beauty'"),
+        ('measure = "variety"', "better"),
+        ('also = ["FLDD"]', "did you mean 'FLD'"),
         ("[settings]\nsteps = 0", "steps"),
         ("[settings]\nseed = 3", "the study's to set"),
         ("[settings]\nwidth = 3", "width"),
@@ -152,10 +158,18 @@ def test_curves_over_time_and_images_and_measures_beside_the_first(tmp_path):
     assert [r["FID of best draw"] for r in rows] == ["", ""]
 
 
-def test_another_study_in_the_same_folder_is_refused(tmp_path):
+def test_another_study_in_the_same_folder_is_refused_and_what_differs_is_told(tmp_path):
     read_plan(write(tmp_path, FIRST), tmp_path / "out")
-    with pytest.raises(UserError, match="another study"):
+    read_plan(write(tmp_path, "# a remark\n" + FIRST), tmp_path / "out")
+    with pytest.raises(UserError, match=r"another study, or this one with other settings \(seeds\)"):
         read_plan(write(tmp_path, FIRST + "seeds = 2\n"), tmp_path / "out")
+
+
+def test_a_file_that_is_no_text_is_answered(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not TOML"):
+        genzoo.study(path, out=tmp_path / "out", quiet=True)
 
 
 def test_a_trial_that_fails_is_told_and_the_rest_goes_on(tmp_path):
@@ -166,10 +180,129 @@ def test_a_trial_that_fails_is_told_and_the_rest_goes_on(tmp_path):
     assert summary(found.plan, found.rows)[0]["failed"] == 1
 
 
+def test_what_is_not_there_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENZOO_WEIGHTS", str(tmp_path / "none"))
+    for text, said in (('measure = "FID"', "inception"), (f'data = ["{tmp_path}/photos"]', "photos")):
+        lines = [line for line in FIRST.splitlines() if not line.startswith(text.split(" =")[0] + " =")]
+        with pytest.raises(UserError, match=said):
+            genzoo.study(write(tmp_path, "\n".join([*lines, text])), out=tmp_path / said, quiet=True)
+        assert not list((tmp_path / said).glob("runs/*")), "nothing was trained"
+        assert not (tmp_path / said / "index.html").exists()
+
+
+def test_an_error_nobody_expected_fails_one_trial_and_can_be_tried_again(tmp_path, monkeypatch):
+    file, real = write(tmp_path, FIRST), genzoo.train
+    broken = True
+
+    def train(system, *args, **keys):
+        if broken and system == "gaussian":
+            raise RuntimeError("no memory is left\nand more")
+        return real(system, *args, **keys)
+
+    monkeypatch.setattr(genzoo, "train", train)
+    found = genzoo.study(file, out=tmp_path / "out", quiet=True)
+    assert [row["state"] for row in found.rows] == ["failed", "complete"]
+    assert found.rows[0]["why"].startswith("RuntimeError: no memory is left (")
+    assert "Traceback" in (found.path / found.rows[0]["run"] / "error.txt").read_text()
+    assert "no memory is left" in (found.path / "index.html").read_text()
+    broken = False
+    assert genzoo.study(file, out=tmp_path / "out", quiet=True).rows == found.rows, "failed is finished"
+    again = genzoo.study(file, out=tmp_path / "out", retry=True, quiet=True)
+    assert [row["state"] for row in again.rows] == ["complete"] * 2
+    assert again.rows[0]["why"] == ""
+    assert not (found.path / found.rows[0]["run"] / "error.txt").exists()
+    assert again.rows[1] == found.rows[1]
+    plain = genzoo.study(file, out=tmp_path / "plain", quiet=True)
+    assert (again.path / "table.csv").read_bytes() == (plain.path / "table.csv").read_bytes()
+
+
+def test_a_full_disk_stops_the_study_and_costs_nothing_that_is_finished(tmp_path, monkeypatch):
+    file, real = write(tmp_path, FIRST), genzoo.evaluate
+
+    def evaluate(run, **keys):
+        if "diagonal" in str(run.path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(run, **keys)
+
+    monkeypatch.setattr(genzoo, "evaluate", evaluate)
+    with pytest.raises(DiskFull, match="make room"):
+        genzoo.study(file, out=tmp_path / "out", quiet=True)
+    path, plan = read_plan(tmp_path / "out")
+    assert Journal(path, plan).states() == ["complete", "running"]
+    monkeypatch.setattr(genzoo, "evaluate", real)
+    found = genzoo.study(path, quiet=True)
+    assert [row["state"] for row in found.rows] == ["complete"] * 2
+
+
+def test_a_line_that_a_full_disk_cut_off_does_not_spoil_the_journal(tmp_path):
+    path, plan = read_plan(write(tmp_path, FIRST), tmp_path / "out")
+    first, second = plan.trials()
+    open_before = Journal(path, plan)
+    open_before.tell(first, "running")
+    with open(path / "journal.log", "ab") as file:
+        file.write(b'{"op_code":6,"worker_id":"x","tri')
+    assert Journal(path, plan).states() == ["running", "waiting"]
+    open_before.tell(first, "complete", 1.0)
+    Journal(path, plan).tell(second, "running")
+    assert Journal(path, plan).states() == open_before.states() == ["complete", "running"]
+
+
+def test_a_worker_killed_while_it_writes_the_journal_holds_nobody_up(tmp_path):
+    path, plan = read_plan(write(tmp_path, FIRST), tmp_path / "out")
+    journal = Journal(path, plan)
+    program = (
+        "import sys, time; from pathlib import Path; from genzoo.studies.journal import JournalLock\n"
+        "JournalLock(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program, str(path / "journal.log")], stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"held\n"
+    other.kill()
+    other.wait()
+    begun = time.monotonic()
+    journal.tell(plan.trials()[0], "running")
+    assert time.monotonic() - begun < 5
+    assert journal.states()[0] == "running"
+
+
+def test_the_page_is_there_while_trials_are_open_and_shows_their_state(tmp_path):
+    file = write(tmp_path, FIRST + "seeds = 2\n")
+    found = genzoo.study(file, out=tmp_path / "out", limit=3, quiet=True)
+    page = (found.path / "index.html").read_text()
+    assert "3 of 4 trials finished" in page
+    assert "http-equiv='refresh'" in page
+    found = genzoo.study(file, out=tmp_path / "out", quiet=True)
+    page = (found.path / "index.html").read_text()
+    assert "4 of 4 trials finished" in page
+    assert "http-equiv='refresh'" not in page
+    assert [row["system"] for row in found.table] == ["gaussian", "gaussian-diagonal"], "the best first"
+    for row in found.rows:
+        assert f"href='{row['run']}/" in page
+    shutil.rmtree(found.path / found.rows[0]["run"])
+    assert genzoo.study(file, out=tmp_path / "out", quiet=True).rows[0]["value"] == found.rows[0]["value"]
+
+
+def test_searched_settings_are_drawn_over_the_measure(tmp_path):
+    text = FIRST + "draws = 3\n[search]\nridge = {low = 1e-4, high = 1e-1, log = true}\n"
+    found = genzoo.study(write(tmp_path, text), out=tmp_path / "out", quiet=True)
+    page = (found.path / "index.html").read_text()
+    for name in ("settings.png", "budget.png", "boxes.png"):
+        assert (found.path / name).stat().st_size > 0
+        assert name in page
+    assert "<th>ridge</th>" in page
+
+
+def test_the_command_prints_a_table_a_person_can_read(tmp_path, capsys):
+    assert main(["study", str(write(tmp_path, FIRST)), f"out={tmp_path / 'out'}", "quiet=true"]) == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 trials finished, 0 failed" in out
+    assert out.index("  gaussian ") < out.index("  gaussian-diagonal ")
+    assert max(map(len, out.replace(str(tmp_path), "").splitlines())) < 120
+
+
 def test_the_studies_of_the_repository_are_in_order(tmp_path):
     folder = Path(__file__).parents[1] / "examples" / "studies"
     published = tomllib.loads((folder / "lucic-published.toml").read_text())
-    for name, trials in {"first": 4, "lucic-fragment": 8, "lucic-two-cores": 8 * 3 * 10}.items():
+    for name, trials in {"first": 4, "lucic-fragment": 2 * 8, "lucic-two-cores": 8 * 3 * 10}.items():
         _, plan = read_plan(folder / f"{name}.toml", tmp_path / name)
         assert len(plan.trials()) == trials
     _, full = read_plan(folder / "lucic-full.toml", tmp_path / "full")

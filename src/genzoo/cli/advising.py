@@ -7,6 +7,7 @@ What a system can do and which data it takes is read from its file (`core.regist
 from __future__ import annotations
 
 import functools
+import itertools
 import json as jsonlib
 import re
 import sys
@@ -20,10 +21,12 @@ from genzoo.cli.text import columns, paragraph
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.registry import Entry, Kind
-from genzoo.data.names import EMBEDDED, POINTS, STANDARD
+from genzoo.data.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD
 
 ANSWERS, ENOUGH, SIDE = 3, 0.1, 28
-"""Systems in an answer; the share of its own default training without which a system is not advised first; the side paces were measured at."""
+"""Systems in an answer; the share of its own default training without which a system is not advised first; the side of most paces."""
+PHOTO = 64
+"""Side that translations are thought of at, where none is given."""
 SHARP: tuple[Kind, ...] = ("implicit", "bounded", "exact", "codes")
 STAND = {
     "exact": "tells the probability of the data",
@@ -45,6 +48,8 @@ class Task:
         order: Which stand to the probability of the data suits it most.
         measure: Name of the measured value that ranks systems that are alike in this; empty for none.
         direction: Map that a system must have among its own; empty for any.
+        helps: Arguments of which a system must have one; empty for any.
+        colour: Whether it makes sense in colour only.
     """
 
     line: str
@@ -53,10 +58,13 @@ class Task:
     order: tuple[Kind, ...] = SHARP
     measure: str = "FLD"
     direction: str = ""
+    helps: tuple[str, ...] = ()
+    colour: bool = False
 
     def __call__(self, e: Entry) -> bool:
         """Whether a system can do it."""
-        return set(self.needs) <= set(e.abilities) and self.direction in ("", *e.directions)
+        able = set(self.needs) <= set(e.abilities) and self.direction in ("", *e.directions)
+        return able and (not self.helps or bool(set(self.helps) & set(e.arguments)))
 
 
 @dataclass(frozen=True)
@@ -86,14 +94,29 @@ SUITED: dict[str, tuple[tuple[Kind, ...], str]] = {
 ALIASES = {
     "inpaint": "complete", "inpainting": "complete", "fill": "complete", "generate": "sample", "draw": "sample", "edit": "arithmetic",
     "interpolate": "walk", "outliers": "likelihood", "density": "likelihood", "score": "likelihood", "encode": "reconstruct",
-    "conditional": "class", "codes": "tokens",
-    "enlarge": "upscale", "super-resolution": "upscale", "colour": "colorize", "colourise": "colorize", "caption": "text",
+    "anomaly": "likelihood", "anomalies": "likelihood", "novelty": "likelihood", "codes": "tokens", "latent": "reconstruct",
+    "compression": "compress", "enlarge": "upscale", "super-resolution": "upscale", "colour": "colorize", "colourise": "colorize",
+    "color": "colorize", "caption": "text", "few-images": "few", "few-shot": "few", "style": "translate", "image-to-image": "translate",
 }  # fmt: skip
+PHRASES = {
+    "texture": ("sample", "exemplar"), "sound": ("sample", "audio"), "audio": ("sample", "audio"), "speech": ("sample", "audio"),
+    "music": ("sample", "audio"), "video": ("sample", "video"), "voxels": ("sample", "voxels"), "3d": ("sample", "voxels"),
+    "points": ("sample", "points"), "tabular": ("sample", "points"), "text": ("text", "captioned"), "text-to-image": ("text", "captioned"),
+    "animate": ("animate", "video"), "segmentation": ("translate", "paired"), "labels-to-photo": ("translate", "paired"),
+    "pairs": ("translate", "paired"), "class": ("class", "labelled"), "conditional": ("class", "labelled"),
+}  # fmt: skip
+"""Words that say the task and the kind of data at once; the kind holds where none is given."""
 KINDS = {
-    "images": "image", "photos": "image", "labels": "labelled", "classes": "labelled", "pairs": "paired", "sound": "audio", "sounds": "audio",
-    "speech": "audio", "texture": "exemplar", "picture": "exemplar", "captions": "captioned", "videos": "video", "2d": "points",
+    "images": "image", "photos": "image", "faces": "image", "labels": "labelled", "classes": "labelled", "pairs": "paired", "segmentation": "paired",
+    "sound": "audio", "sounds": "audio", "speech": "audio", "music": "audio", "texture": "exemplar", "picture": "exemplar", "captions": "captioned",
+    "videos": "video", "clips": "video", "2d": "points", "tabular": "points", "table": "points", "3d": "voxels", "solids": "voxels",
 }  # fmt: skip
 """Other words for kinds of data."""
+EXAMPLES = {
+    "points": "moons", "image": "digits", "labelled": "digits", "captioned": "shapes", "video": "moving-digits", "exemplar": "PICTURE.png",
+    "audio": "SOUNDS/", "paired": "PAIRS/", "unpaired": "A/,B/", "voxels": "SOLIDS/",
+}  # fmt: skip
+"""Kind of data -> what comes with genzoo to try it on; capitals stand for something of one's own."""
 TAKEN_BY = {"labelled": ("labelled", "image"), "captioned": ("captioned", "image"), "paired": ("paired", "unpaired")}
 """Kind of data -> kinds of systems that learn from it, best first; a kind serves its own systems alone where it is not here."""
 
@@ -109,12 +132,15 @@ def tasks() -> dict[str, Task]:
     for e in registry.entries().values():
         for way in e.directions if "restores" in e.abilities else ():
             line = COMMANDS[way].line if way in COMMANDS else f"{way} images"
-            found[way] = Task(line, ("translates", "restores"), f"{way} RUN IMAGE_OR_FOLDER", SHARP, "", way)
+            found[way] = Task(
+                line, ("translates", "restores"), f"{way} RUN IMAGE_OR_FOLDER", SHARP, "", way, colour=True
+            )
     return found | {
         "class": Task("draw data of a class that one names", ("samples", "conditioned"), "sample RUN label=0"),
         "likelihood": Task(
             "tell how probable data are: outliers, models compared in bits", ("density",), "evaluate RUN measures=nll", PROBABLE, "bits/dim"
         ),
+        "few": Task("draw new data where there are some hundred images only", ("samples",), "sample RUN", helps=("augment", "ada")),
         "text": Task("draw what a sentence says", ("samples", "prompted"), 'sample RUN prompt="..."'),
         "tokens": Task("turn data into codes for a second model", ("tokenizes",), "reconstruct RUN", PROBABLE, ""),
     }  # fmt: skip
@@ -142,54 +168,66 @@ def seconds_of(budget: str) -> float:
 def kind_of(data: str) -> tuple[str, str]:
     """The kind of data that a word, a known name or a path stands for, and what `data=` takes to try it."""
     known = sorted({e.data for e in registry.entries().values()} | {"points"})
-    example = {"points": "moons", "image": "digits", "labelled": "digits"}
     if data in known or data in KINDS:
         kind = KINDS.get(data, data)
-        return kind, example.get(
-            kind, {"exemplar": "texture.png", "audio": "sounds/"}.get(kind, f"{kind.upper()}_DATA")
-        )
+        return kind, EXAMPLES[kind]
     if data in POINTS:
         return "points", data
     if data in (*EMBEDDED, *STANDARD):
         return "labelled", data
+    if data in DRAWN or data in MOVING:
+        return ("captioned" if data in DRAWN else "video"), data
     path = Path(data).expanduser()
     if path.is_dir():
-        inside = {p.name for p in path.iterdir()}
-        folders = any(p.is_dir() for p in path.iterdir())
-        unpaired, paired, sounds = (
-            {"trainA", "trainB"} <= inside,
-            {"A", "B"} <= inside,
-            any(n.endswith(".wav") for n in inside),
-        )
-        kinds = (("unpaired", unpaired), ("paired", paired), ("audio", sounds), ("labelled", folders), ("image", True))
-        return next(kind for kind, holds in kinds if holds), data
+        return _inside(path), data
     if path.is_file() or data.startswith("hf:"):
         return ("exemplar" if path.suffix.lower() in (".png", ".jpg", ".jpeg") else "image"), data
-    words = [*known, *KINDS, *EMBEDDED, *STANDARD, *POINTS]
+    words = [*known, *KINDS, *EMBEDDED, *DRAWN, *STANDARD, *POINTS, *MOVING]
     raise UserError(
         f"data={data} is neither a kind of data, nor a known set, nor a path here{nearest(data, words) or '.'} Kinds: {', '.join(known)}."
     )
 
 
-def advise(task: str, data: str = "images", budget: str = "1h", size: int = SIDE) -> list[Advice]:
+def _inside(folder: Path) -> str:
+    """The kind of data that a folder holds, by the names in it and one level below."""
+    inside = {p.name for p in folder.iterdir()}
+    below = [p for p in folder.iterdir() if p.is_dir()]
+    ends = {p.suffix.lower() for place in (folder, *below) for p in itertools.islice(place.iterdir(), 100)}
+    kinds = (
+        ("unpaired", {"trainA", "trainB"} <= inside),
+        ("paired", {"A", "B"} <= inside),
+        ("captioned", "captions.csv" in inside),
+        ("audio", bool({".wav", ".flac"} & ends)),
+        ("video", bool({".mp4", ".gif", ".avi", ".mov", ".webm"} & ends)),
+        ("voxels", bool({".binvox", ".obj", ".stl", ".ply", ".off"} & ends)),
+        ("labelled", bool(below)),
+    )
+    return next((kind for kind, holds in kinds if holds), "image")
+
+
+def advise(task: str, data: str | None = None, budget: str = "1h", size: int | None = None) -> list[Advice]:
     """Two or three systems for a task, best first, from different families where there are.
 
     Args:
         task: A key of `tasks()`, or another word for one.
-        data: A kind of data, a known set, or a path.
+        data: A kind of data, a known set, or a path; what the task's name says, or images, when not given.
         budget: Time for training, such as 10min.
-        size: Side of the images; the time of a step is taken to grow with their area.
+        size: Side of the images; the time of a step is taken to grow with their area. When not given, the side that was timed.
 
     Raises:
         UserError: No such task, data or budget, or nothing in the zoo does the task with the data.
     """
     every = tasks()
-    word = ALIASES.get(task.lower(), task.lower())
+    word, said = PHRASES.get(task.lower(), (ALIASES.get(task.lower(), task.lower()), "images"))
     if word not in every:
         listed = ", ".join(every)
-        raise UserError(f"there is no task '{task}'{nearest(task, [*every, *ALIASES]) or '.'} Tasks: {listed}.")
+        raise UserError(
+            f"there is no task '{task}'{nearest(task, [*every, *ALIASES, *PHRASES]) or '.'} Tasks: {listed}."
+        )
     wanted, seconds = every[word], seconds_of(budget)
-    kind, example = kind_of(data)
+    kind, example = kind_of(data or said)
+    if wanted.colour and example == EXAMPLES["image"] and data not in EMBEDDED:
+        example = EXAMPLES["captioned"]
     able = [e for e in registry.entries().values() if wanted(e)]
     fitting = [e for e in able if e.data in TAKEN_BY.get(kind, (kind,)) or (kind == "points" and e.points)]
     if not fitting:
@@ -207,7 +245,7 @@ def advise(task: str, data: str = "images", budget: str = "1h", size: int = SIDE
     return [_advice(e, wanted, kind, example, seconds, size) for e in chosen]
 
 
-def _rank(e: Entry, wanted: Task, kind: str, seconds: float, size: int) -> tuple[Any, ...]:
+def _rank(e: Entry, wanted: Task, kind: str, seconds: float, size: int | None) -> tuple[Any, ...]:
     share, reached, taken = _share(e, kind, seconds, size), _reached(e, wanted, kind), TAKEN_BY.get(kind, (kind,))
     return (
         share is not None and share < ENOUGH,
@@ -225,18 +263,28 @@ def _pace(e: Entry) -> dict[str, Any]:
     return facts("paces.json").get("systems", {}).get(e.name, {})
 
 
-def _cost(e: Entry, kind: str, size: int) -> float | None:
+def _cost(e: Entry, kind: str, size: int | None) -> float | None:
     """Seconds of the system's own default training, where they are known; steps were timed on images and sounds, not on points."""
     pace = _pace(e)
     if pace.get("fit") is not None:
         return pace["fit"]
     if kind == "points" or pace.get("step_per_example") is None or not pace.get("steps"):
         return None
-    area = 1.0 if e.data == "audio" else (size / SIDE) ** 2
+    area = 1.0 if e.data == "audio" else (_side(e, size) / _timed(e)[-1]) ** (3 if e.data == "voxels" else 2)
     return pace["step_per_example"] * pace["batch"] * pace["steps"] * area
 
 
-def _share(e: Entry, kind: str, seconds: float, size: int) -> float | None:
+def _timed(e: Entry) -> list[int]:
+    """Sides of the examples that its steps were timed on."""
+    return _pace(e).get("changed", {}).get("shape", [1, SIDE, SIDE])[1:]
+
+
+def _side(e: Entry, size: int | None) -> int:
+    """Side of the images that a person thinks of: the given one, or what suits the kind of data and was timed."""
+    return size or max(_timed(e)[-1], PHOTO if e.data in ("paired", "unpaired") else 0)
+
+
+def _share(e: Entry, kind: str, seconds: float, size: int | None) -> float | None:
     cost = _cost(e, kind, size)
     return None if cost is None else min(1.0, seconds / max(cost, 1e-9))
 
@@ -264,7 +312,7 @@ def _time(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, size: int) -> Advice:
+def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, size: int | None) -> Advice:
     strong, fails = registry.families()[e.family]
     why = [
         e.idea.rstrip("."),
@@ -288,16 +336,23 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
         fewer = float(f"{pace['steps'] * share:.2g}")
         steps = "" if share == 1 else f" steps={max(1, fewer):.0f}"
         part = "all of" if share == 1 else f"{100 * share:.2g} per cent of"
-        where = "" if e.data == "audio" else f" at {size}x{size}"
+        sides = [*_timed(e)[:-2], *[_side(e, size)] * 2] if e.data != "voxels" else [_side(e, size)] * 3
+        where = "" if e.data == "audio" else f" at {'x'.join(map(str, sides))}"
         why.append(f"the budget is {part} its own {pace['steps']:,} steps, {_time(cost)}{where} on one CPU thread")
         if share < ENOUGH:
             why.append("that is little: do not expect much, or take a smaller net, smaller images or a longer budget")
     why.append(f"it fails by {fails}")
     if e.inner:
         why.append(f"it can be built on another run: {e.inner}=RUN ('genzoo show {e.name}' says of what)")
-    sized = f" size={size}" if size != SIDE and e.data != "audio" and kind != "points" else ""
-    train = f"genzoo train {e.name} data={example}{sized}{steps}"
-    use = "genzoo " + wanted.then.replace("RUN", f"runs/{e.name}", 1)
+    if set(wanted.helps) & set(e.arguments):
+        why.append("it augments what its discriminator sees, so that some hundred images are not learnt by heart")
+    name = next((p for p in e.presets if p.endswith("-ada")), e.name) if wanted.helps else e.name
+    help_ = " augment=color,translation,cutout" if "augment" in wanted.helps and "augment" in e.arguments else ""
+    flat = e.data in ("audio", "exemplar") or kind == "points" or "fits" in e.abilities
+    usual = size is None and _side(e, None) == SIDE and not wanted.colour
+    sized = "" if flat or usual else f" size={_side(e, size)}"
+    train = f"genzoo train {name} data={example}{sized}{help_}{steps}"
+    use = "genzoo " + wanted.then.replace("RUN", f"runs/{name}", 1)
     minutes = None if cost is None or share is None else round(cost * share / 60, 2)
     return Advice(e.name, e.family, tuple(why), (train, use), minutes)
 
@@ -311,9 +366,9 @@ def command(task: str = "", data: str = "", budget: str = "", size: str = "", js
 
     Args:
         task: What is wanted; without it the tasks are asked for, or listed.
-        data: A kind of data (images, points, sounds ...), a known set, or a path; images when not given.
+        data: A kind of data (images, points, sounds ...), a known set, or a path; what the task says, or images, when not given.
         budget: Time for training: 90s, 10min, 2h; an hour when not given.
-        size: Side of the images; 28 when not given.
+        size: Side of the images; the side that was timed when not given.
         json: Print JSON.
     """
     if not task:
@@ -324,7 +379,7 @@ def command(task: str = "", data: str = "", budget: str = "", size: str = "", js
         task, data, budget = input("\ntask? "), input("data? [images] "), input("budget? [1h] ")
     if size and not (size.isdigit() and 1 <= int(size) <= 1024):
         raise UserError(f"size={size} is not allowed; give a whole number from 1 to 1024")
-    found = advise(task, data or "images", budget or "1h", int(size or SIDE))
+    found = advise(task, data or None, budget or "1h", int(size) if size else None)
     if json:
         print(jsonlib.dumps([vars(a) for a in found], indent=2))
         return
@@ -332,3 +387,7 @@ def command(task: str = "", data: str = "", budget: str = "", size: str = "", js
         print(f"{i}. {a.system} ({a.family})")
         print("\n".join(paragraph(f"- {reason}.", indent=3) for reason in a.why))
         print("\n".join(f"     {line}" for line in a.commands) + "\n")
+    if any(re.search(r"\b[A-Z_]{2,}\b", line) for a in found for line in a.commands):
+        print("Words in capitals are to be replaced by what is yours; 'genzoo help data' says in which form.")
+    if len(found) == 1:
+        print(f"Nothing else in the zoo does '{task}' with such data.")

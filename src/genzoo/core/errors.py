@@ -32,8 +32,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     >>> nearest("dcgna", ["dcgan", "vae"])
     " — did you mean 'dcgan'?"
+    >>> nearest("fdl", ["FLD", "FID"])
+    " — did you mean 'FLD'?"
     >>> nearest("zzz", ["dcgan"])
     ''
     """
-    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
-    return f" — did you mean '{found[0]}'?" if found else ""
+    names = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
+    return f" — did you mean '{names[found[0]]}'?" if found else ""

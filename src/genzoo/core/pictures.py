@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,26 @@ def titled(images: Tensor, titles: Sequence[str], *, columns: int | None = None)
         opaque = np.full((*line.shape[:2], part.shape[2] - 3), 255, np.uint8)
         bands += [np.concatenate([line, opaque], 2), part]
     return np.concatenate(bands)
+
+
+def beside(pictures: Mapping[str, np.ndarray], *, columns: int | None = None, gap: int = 8) -> np.ndarray:
+    """Lay out finished pictures, each under its name, on white; uint8 [H', W', 3].
+
+    Args:
+        pictures: Name -> uint8 [H, W, 3].
+        columns: Pictures in a row; all by default.
+        gap: White pixels between them.
+    """
+    font, head, columns = ImageFont.load_default(), 16, columns or len(pictures)
+    height, width = (max(p.shape[axis] for p in pictures.values()) for axis in (0, 1))
+    rows = math.ceil(len(pictures) / columns)
+    canvas = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + head + gap) - gap), "white")
+    pen = ImageDraw.Draw(canvas)
+    for i, (name, picture_) in enumerate(pictures.items()):
+        x, y = i % columns * (width + gap), i // columns * (height + head + gap)
+        pen.text((x + 2, y + 2), _cut(name, font, width - 4), fill=(40, 40, 40), font=font)
+        canvas.paste(Image.fromarray(picture_), (x, y + head))
+    return np.asarray(canvas)
 
 
 def _cut(text: str, font: Any, width: int) -> str:

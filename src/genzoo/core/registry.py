@@ -35,6 +35,7 @@ class Entry:
         directions: Names of its maps, where it translates: a2b, upscale.
         inner: Argument that takes another system, where there is one.
         points: Whether it also takes points in the plane.
+        arguments: Names of its constructor's arguments.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Entry:
     directions: tuple[str, ...] = ()
     inner: str = ""
     points: bool = False
+    arguments: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -147,6 +149,7 @@ def _read(path: Path) -> Entry | None:
                 directions=_literal(node, "directions") or (),
                 inner=next((k for k, a in arguments.items() if a.split(" | ")[0].lower() in _protocols()), ""),
                 points="..." in arguments.get("shape", "") or "tuple[int]" in arguments.get("shape", ""),
+                arguments=tuple(arguments),
             )
     return None
 

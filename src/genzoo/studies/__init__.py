@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genzoo.core.errors import UserError
 from genzoo.studies.plan import Plan, read_plan
-from genzoo.studies.report import write_report
-from genzoo.studies.work import finished_rows, work
+from genzoo.studies.report import ranked, summary, write_report
+from genzoo.studies.work import rows_of, work
 
 __all__ = ["Plan", "Study", "read_plan", "study"]
 
@@ -28,6 +30,11 @@ class Study:
     rows: list[dict[str, Any]]
 
     @property
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each system and data set, the best first on each."""
+        return ranked(self.plan, summary(self.plan, self.rows))
+
+    @property
     def done(self) -> bool:
         """Every trial has been finished, well or badly."""
         return all(row["state"] in ("complete", "failed") for row in self.rows)
@@ -38,6 +45,7 @@ def study(
     *,
     out: str | Path | None = None,
     limit: int | None = None,
+    retry: bool = False,
     quiet: bool = False,
 ) -> Study:
     """Work on a study until nothing is left to do, and write its page.
@@ -49,17 +57,26 @@ def study(
         file: The study's TOML file, or the folder of a study that was begun.
         out: Folder; studies/NAME when not given.
         limit: Trials that this worker finishes at most.
+        retry: Begin those anew that failed before.
         quiet: Show no progress.
 
     Raises:
-        UserError: A mistake in the file, or the folder holds another study: before anything is trained.
+        UserError: A mistake in the file, data or weights that are not there, or a folder that holds another study: before anything is trained.
+        DiskFull: What is finished is kept.
         TrainingStopped: By a signal; the open trial is saved.
     """
     path, plan = read_plan(file, out)
-    try:
-        work(path, plan, limit=limit, quiet=quiet)
-    finally:
-        rows = finished_rows(path, plan)
-        if any(row["state"] == "complete" for row in rows):
+
+    def page() -> list[dict[str, Any]]:
+        rows = rows_of(path, plan)
+        if any(row["state"] in ("complete", "failed") for row in rows):
             write_report(path, plan, rows)
-    return Study(path, plan, rows)
+        return rows
+
+    try:
+        work(path, plan, limit=limit, retry=retry, quiet=quiet, page=page)
+    except BaseException:
+        with contextlib.suppress(OSError, UserError):  # what stopped the work is what the person should read
+            page()
+        raise
+    return Study(path, plan, page())

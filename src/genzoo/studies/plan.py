@@ -23,15 +23,19 @@ from genzoo.training.settings import TrainSettings
 RESERVED = ("data", "name", "runs", "seed", "tensorboard")
 WORDS = {
     "FLD": "frechet", "FID": "frechet", "KID": "kid", "precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc",
-    "NLL": "nll", "bits/dim": "nll", "reconstruction PSNR": "reconstruction",
+    "PRD F8": "prd", "PRD F1/8": "prd", "NLL": "nll", "bits/dim": "nll", "bits/sample": "nll", "reconstruction PSNR": "reconstruction",
+    "reconstruction SSIM": "reconstruction", "C2ST": "c2st", "1-NN accuracy": "c2st", "variety": "variety", "NDB/K": "ndb",
+    "classifier score": "score", "AuthPct": "memorisation", "C_T": "copying", "MS-SSIM of pairs": "diversity", "SWD x 1000": "swd",
 }  # fmt: skip
 """Values by name -> the word that `genzoo evaluate measures=` takes them by."""
 NETWORKS = {"FID": "inception"}
 """Values by name -> the feature network without which they have another name; the one that suits the data for all others."""
 LOWER, HIGHER = (
-    ("FLD", "FID", "KID", "NLL", "bits/dim"),
-    ("reconstruction PSNR", "precision", "recall", "density", "coverage"),
-)
+    ("FLD", "FID", "KID", "NLL", "bits/dim", "bits/sample", "C2ST", "NDB/K", "SWD x 1000"),
+    (
+        "reconstruction PSNR", "reconstruction SSIM", "precision", "recall", "density", "coverage", "PRD F8", "PRD F1/8", "classifier score",
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -193,10 +197,10 @@ def read_plan(file: str | Path, out: str | Path | None = None) -> tuple[Path, Pl
         raise UserError(
             f"there is no study at '{path}'{nearest(source.name, beside)}; give a TOML file, or a study's folder"
         )
-    text = source.read_text(encoding="utf-8")
     try:
+        text = source.read_text(encoding="utf-8")
         given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{source} is not TOML: {error}") from None
     given.setdefault("name", path.stem)
     plan = Plan(**check(Plan, given, label=str(source)))
@@ -207,10 +211,12 @@ def read_plan(file: str | Path, out: str | Path | None = None) -> tuple[Path, Pl
     if not copy.exists():
         copy.write_text(text if "name" in tomllib.loads(text) else f'name = "{plan.name}"\n{text}', encoding="utf-8")
     else:
-        kept = tomllib.loads(copy.read_text(encoding="utf-8"))
-        if Plan(**check(Plan, kept, label=str(copy))).digest != plan.digest:
+        kept = Plan(**check(Plan, tomllib.loads(copy.read_text(encoding="utf-8")), label=str(copy)))
+        if kept.digest != plan.digest:
+            differ = [name for name, value in vars(plan).items() if value != vars(kept)[name]]
             raise UserError(
-                f"{folder} holds another study, or this one with other settings; give out= to begin a new one"
+                f"{folder} holds another study, or this one with other settings ({', '.join(differ)}); "
+                f"give out= to begin a new one, or 'genzoo study {folder}' to go on with the old one"
             )
     return folder, plan
 
@@ -221,6 +227,11 @@ def _check(plan: Plan, source: Path) -> None:
     for name, given in (("systems", plan.systems), ("data", plan.data), ("seeds", plan.seed_list)):
         if not given or len(set(given)) != len(given):
             raise UserError(f"{source}: {name} is empty or has something twice")
+    for name in (plan.measure, *plan.also):
+        if name not in WORDS:
+            raise UserError(
+                f"{source}: there is no measure '{name}'{nearest(name, WORDS) or '.'} Measures: {', '.join(WORDS)}."
+            )
     if plan.better is None and plan.measure not in (*LOWER, *HIGHER):
         raise UserError(f'{source}: say better = "lower" or "higher" for measure = "{plan.measure}"')
     for table, kind, known in (

@@ -1,13 +1,11 @@
-"""What a study has found: table.csv (the comparison), trials.csv (every run), drawings, and one static page."""
+"""What a study has found: table.csv (the comparison), trials.csv (every run), drawings; the page of all of it is in `page`."""
 
 from __future__ import annotations
 
 import csv
 import fcntl
-import html
 import io
 import json
-import shutil
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.pictures import write_atomic
+from genzoo.studies.page import order, page
 from genzoo.studies.plan import Plan
 from genzoo.training.meters import read_log
 from genzoo.use.figures import new_figure, save_figure
@@ -29,7 +28,7 @@ def write_report(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> None:
         write_atomic(path / "table.csv", _csv(tuple(table[0]), table))
         write_atomic(path / "trials.csv", _csv(tuple(rows[0]), [_flat(row) for row in rows]))
         drawings = [save_figure(figure, path / f"{name}.png") for name, figure in _drawings(path, plan, rows)]
-        write_atomic(path / "index.html", _page(path, plan, rows, table, drawings).encode())
+        write_atomic(path / "index.html", page(path, plan, rows, ranked(plan, table), drawings).encode())
 
 
 def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -66,6 +65,7 @@ def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "worst": other(values) if values else None,
                     "settings of best draw": json.dumps(searched) if searched else "",
                     "steps": max((r["steps"] or 0 for r in own), default=0),
+                    "examples seen": max((r["images"] or 0 for r in own), default=0),
                     **{
                         f"{name} of best draw": _mean(r["also"].get(name) for r in own if r["draw"] == best)
                         for name in plan.also
@@ -87,50 +87,113 @@ def best_of(
     return float(best.mean()), float(best.std())
 
 
+def ranked(plan: Plan, table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the summary, data set by data set, the best first."""
+    return sorted(table, key=lambda r: (plan.data.index(r["data"]), order(plan, r["mean of best draw"])))
+
+
 def _drawings(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[tuple[str, Any]]:
     done = [r for r in rows if r["value"] is not None]
+    return [*_boxes(plan, done), *_budget(plan, done), *_slices(plan, done), *_curves(path, plan, rows)]
+
+
+def _boxes(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """Every finished trial as a point, and boxes behind them."""
+    if not done:
+        return []
     figure, axes = new_figure(len(plan.data))
     for axis, data in zip(np.atleast_1d(axes), plan.data, strict=True):
         own = {s: [r["value"] for r in done if (r["system"], r["data"]) == (s, data)] for s in plan.systems}
         own = {s: v for s, v in own.items() if v}
-        axis.boxplot(list(own.values()), tick_labels=list(own))
-        axis.tick_params(axis="x", rotation=30)
-        axis.set(title=data, ylabel=plan.measure)
-    found = [("boxes", figure)]
-    if plan.draws > 1:
-        figure, axes = new_figure(len(plan.data))
-        for axis, data in zip(np.atleast_1d(axes), plan.data, strict=True):
-            for system in plan.systems:
-                first = [
-                    r["value"] for r in done if (r["system"], r["data"], r["seed"]) == (system, data, plan.seed_list[0])
-                ]
-                if first:
-                    budgets = range(1, len(first) + 1)
-                    curve = np.array([best_of(first, b, lower=plan.direction == "lower") for b in budgets])
-                    axis.plot(budgets, curve[:, 0], label=system)
-                    axis.fill_between(budgets, curve[:, 0] - curve[:, 1], curve[:, 0] + curve[:, 1], alpha=0.2)
-            axis.set(title=f"{data}: best of so many draws", xlabel="draws of the settings", ylabel=plan.measure)
-            if axis.lines:
-                axis.legend(fontsize=7)
-        found.append(("budget", figure))
+        if own:
+            axis.boxplot(list(own.values()), tick_labels=list(own), showfliers=False, medianprops={"color": "black"})
+        for place, values in enumerate(own.values(), 1):
+            axis.scatter(
+                np.full(len(values), place), values, s=14, alpha=0.5, color=f"C{_colour(plan, list(own)[place - 1])}"
+            )
+        axis.tick_params(axis="x", rotation=40)
+        _scaled(axis, [v for values in own.values() for v in values])
+        axis.set(title=data, ylabel=f"{plan.measure} ({plan.direction} is better)")
+    return [("boxes", figure)]
+
+
+def _budget(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """What the best of so many draws of the settings would have been."""
+    if plan.draws == 1 or not done:
+        return []
+    figure, axes = new_figure(len(plan.data))
+    for axis, data in zip(np.atleast_1d(axes), plan.data, strict=True):
+        for system in plan.systems:
+            same = (system, data, plan.seed_list[0])
+            first = [r["value"] for r in done if (r["system"], r["data"], r["seed"]) == same]
+            if first:
+                budgets, colour = range(1, len(first) + 1), f"C{_colour(plan, system)}"
+                curve = np.array([best_of(first, b, lower=plan.direction == "lower") for b in budgets])
+                axis.plot(budgets, curve[:, 0], label=system, color=colour)
+                axis.fill_between(
+                    budgets, curve[:, 0] - curve[:, 1], curve[:, 0] + curve[:, 1], alpha=0.2, color=colour
+                )
+        axis.set(title=f"{data}: best of so many draws", xlabel="draws of the settings", ylabel=plan.measure)
+        if axis.lines:
+            axis.legend(fontsize=7)
+    return [("budget", figure)]
+
+
+def _slices(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """The measure over each searched setting: which of them matter, and where the good values lie."""
+    ranges = {system: plan.ranges(system) for system in plan.systems}
+    keys = list(dict.fromkeys(key for of in ranges.values() for key in of))
+    if not keys or not done:
+        return []
+    figure, axes = new_figure(len(keys), len(plan.data))
+    for line, data in zip(np.reshape(axes, (len(plan.data), len(keys))), plan.data, strict=True):
+        for axis, key in zip(line, keys, strict=True):
+            for system in (s for s in plan.systems if key in ranges[s]):
+                own = [r for r in done if (r["system"], r["data"]) == (system, data)]
+                at = [r["settings"][key] for r in own]
+                if hasattr(ranges[system][key], "choices"):
+                    at = [str(value) for value in at]
+                elif getattr(ranges[system][key], "log", False):
+                    axis.set_xscale("log")
+                axis.scatter(at, [r["value"] for r in own], s=14, label=system, color=f"C{_colour(plan, system)}")
+            _scaled(axis, [r["value"] for r in done if r["data"] == data])
+            axis.set(title=data, xlabel=key, ylabel=plan.measure)
+            axis.legend(fontsize=7)
+    return [("settings", figure)]
+
+
+def _curves(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """The measure while training, over examples seen and over seconds."""
     curves = {r["run"]: _measured(path / r["run"], plan.measure) for r in rows}
-    if any(curves.values()):
-        figure, axes = new_figure(2, len(plan.data))
-        for pair, data in zip(np.atleast_2d(axes), plan.data, strict=True):
-            for i, system in enumerate(plan.systems):
-                own = [r for r in rows if (r["system"], r["data"]) == (system, data) and curves[r["run"]]]
-                for k, r in enumerate(own):
-                    steps, seconds, values = zip(*curves[r["run"]], strict=True)
-                    batch = r["images"] / r["steps"]
-                    label = None if k else system
-                    pair[0].plot([step * batch for step in steps], values, color=f"C{i}", label=label)
-                    pair[1].plot(seconds, values, color=f"C{i}")
-            pair[0].set(title=data, xlabel="examples seen", ylabel=plan.measure)
-            pair[1].set(title=data, xlabel="seconds", ylabel=plan.measure)
-            if pair[0].lines:
-                pair[0].legend(fontsize=7)
-        found.append(("curves", figure))
-    return found
+    if not any(curves.values()):
+        return []
+    figure, axes = new_figure(2, len(plan.data))
+    for pair, data in zip(np.atleast_2d(axes), plan.data, strict=True):
+        for system in plan.systems:
+            own = [r for r in rows if (r["system"], r["data"]) == (system, data) and curves[r["run"]]]
+            for k, r in enumerate(own):
+                steps, seconds, values = zip(*curves[r["run"]], strict=True)
+                batch, colour = r["images"] / r["steps"], f"C{_colour(plan, system)}"
+                pair[0].plot(
+                    [step * batch for step in steps], values, color=colour, label=None if k else system, marker="."
+                )
+                pair[1].plot(seconds, values, color=colour, marker=".")
+        for axis, label in zip(pair, ("examples seen", "seconds of training"), strict=True):
+            _scaled(axis, [v for line in axis.lines for v in line.get_ydata()])
+            axis.set(title=data, xlabel=label, ylabel=plan.measure)
+        if pair[0].lines:
+            pair[0].legend(fontsize=7)
+    return [("curves", figure)]
+
+
+def _colour(plan: Plan, system: str) -> int:
+    return plan.systems.index(system)
+
+
+def _scaled(axis: Any, values: list[float]) -> None:
+    """A logarithmic axis where values differ so much that the good ones would lie on each other."""
+    if values and min(values) > 0 and max(values) > 20 * min(values):
+        axis.set_yscale("log")
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -142,76 +205,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _measured(run: Path, measure: str) -> list[tuple[int, float, float]]:
     """(step, seconds, value) of a measure taken during training, where there is any."""
     return [(line["step"], line["seconds"], line[measure]) for line in read_log(run / "log.jsonl") if measure in line]
-
-
-def _page(path: Path, plan: Plan, rows: list[dict[str, Any]], table: list[dict[str, Any]], drawings: list[Path]) -> str:
-    def cells(kind: str, values: Any) -> str:
-        return "<tr>" + "".join(f"<{kind}>{html.escape(_text(v))}</{kind}>" for v in values) + "</tr>"
-
-    ranked = sorted(table, key=lambda r: (plan.data.index(r["data"]), _order(plan, r["mean of best draw"])))
-    finished = sum(r["state"] in ("complete", "failed") for r in rows)
-    parts = [
-        f"<h1>{html.escape(plan.name)}</h1>",
-        f"<p>{html.escape(plan.measure)}, {plan.direction} is better; {finished} of {len(rows)} trials finished; {plan.samples:,} samples; "
-        "settings in <a href='study.toml'>study.toml</a>, numbers in <a href='table.csv'>table.csv</a> and <a href='trials.csv'>trials.csv</a>. "
-        "Protocol:</p>",
-        "<ul>" + "".join(f"<li>{html.escape(p)}</li>" for p in _protocols(path, plan, rows)) + "</ul>",
-        "<table>" + cells("th", table[0]) + "".join(cells("td", r.values()) for r in ranked) + "</table>",
-        *(f"<p><img src='{d.name}' alt='{d.stem}'></p>" for d in drawings),
-        "<h2>Samples of the best run of each</h2>",
-    ]
-    for row in ranked:
-        own = [r for r in rows if (r["system"], r["data"]) == (row["system"], row["data"]) and r["value"] is not None]
-        if own:
-            best = min(own, key=lambda r: _order(plan, r["value"]))
-            picture = _picture(path, best)
-            label = f"{best['system']} on {best['data']}, seed {best['seed']}: {plan.measure} {_text(best['value'])}"
-            image = f"<img src='{picture}' alt=''>" if picture else ""
-            parts.append(
-                f"<figure>{image}<figcaption><a href='{best['run']}'>{html.escape(label)}</a></figcaption></figure>"
-            )
-    failures = [r for r in rows if r["state"] == "failed"]
-    if failures:
-        parts.append("<h2>Failed</h2><table>" + cells("th", ("run", "why")))
-        parts += [cells("td", (r["run"], r["why"])) for r in failures]
-        parts.append("</table>")
-    style = (
-        "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse}"
-        "td,th{border-bottom:1px solid #ccc;padding:.2rem .6rem;text-align:left}img{max-width:100%}figure{display:inline-block;margin:.5rem}"
-    )
-    return (
-        f"<!doctype html><meta charset='utf-8'><title>{html.escape(plan.name)}</title><style>{style}</style>"
-        + "\n".join(parts)
-        + "\n"
-    )
-
-
-def _picture(path: Path, row: dict[str, Any]) -> str:
-    """A copy of a run's last picture of samples inside the study's folder, so that the page can be moved with it."""
-    shown = sorted((path / row["run"] / "samples").glob("*.png"))
-    if not shown:
-        return ""
-    name = f"samples-{row['system']}-{''.join(c if c.isalnum() else '-' for c in Path(row['data']).stem)}.png"
-    shutil.copyfile(shown[-1], path / name)
-    return name
-
-
-def _protocols(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[str]:
-    """How each measure was taken on each data set, once."""
-    found: dict[str, None] = {}
-    for row in rows:
-        if row["state"] == "complete":
-            kept = json.loads((path / row["run"] / "trial.json").read_text(encoding="utf-8"))["measures"]
-            found |= {f"{name}: {kept[name]['protocol']}": None for name in (plan.measure, *plan.also) if name in kept}
-    return list(found) or ["nothing is measured yet"]
-
-
-def _order(plan: Plan, value: float | None) -> float:
-    return float("inf") if value is None else value if plan.direction == "lower" else -value
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,77 +6,166 @@ every worker appends to) keeps which trials are finished and with what value. Ev
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import errno
 import json
+import math
 import shutil
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import genzoo
+from genzoo.api import sort_keys
+from genzoo.core import registry
 from genzoo.core.checkpoint import DiskFull
 from genzoo.core.errors import TrainingStopped, UserError
-from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial, import_optuna
+from genzoo.data import DataSettings, open_data
+from genzoo.metrics.extractors import extractor
+from genzoo.studies.journal import FINISHED, Journal, claimed
+from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial
 from genzoo.training.folder import open_run
 from genzoo.training.meters import clock, read_log
 from genzoo.use.outputs import save_json
 
-FINISHED = ("complete", "failed")
+SHARE = 0.05
+"""Of a worker's time, what it spends at most on a page that is drawn while trials are still open."""
 
 
-def work(path: Path, plan: Plan, *, limit: int | None = None, quiet: bool = False) -> None:
+def work(
+    path: Path,
+    plan: Plan,
+    *,
+    limit: int | None = None,
+    retry: bool = False,
+    quiet: bool = False,
+    page: Callable[[], object] = lambda: None,
+) -> None:
     """Finish trials until none is free, or `limit` of them are done by this worker.
 
     A trial that another worker held when its turn came is looked at again in the end: that worker may have died since.
+
+    Args:
+        path: The study's folder.
+        plan: What it compares.
+        limit: Trials that this worker finishes at most.
+        retry: Try those that failed again first.
+        quiet: Show no progress.
+        page: Draws the study's page; called between trials, as often as it is cheap.
+
+    Raises:
+        UserError: Data or a feature network are not there: before anything is trained.
+        DiskFull: What is finished is kept.
     """
-    journal, trials = Journal(path, plan), plan.trials()
-    mine, passed, begun = 0, -1, time.monotonic()
-    while mine > passed and (limit is None or mine < limit):
-        passed = mine
-        mine = _pass(path, plan, journal, trials, mine, limit, begun, quiet=quiet)
+    try:
+        journal, trials = Journal(path, plan), plan.trials()
+        for trial in journal.again() if retry else ():
+            shutil.rmtree(path / "runs" / trial.name, ignore_errors=True)
+        if not set(journal.states()) <= set(FINISHED):
+            ready(plan)
+        worker = _Worker(path, plan, journal, trials, limit, page, quiet=quiet)
+        while worker.go_through():
+            pass
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"no room is left for the study in {path}; what is finished is kept: make room, and start the same command again"
+        ) from None
 
 
-def _pass(
-    path: Path,
-    plan: Plan,
-    journal: Journal,
-    trials: list[Trial],
-    mine: int,
-    limit: int | None,
-    begun: float,
-    *,
-    quiet: bool,
-) -> int:
-    """Go through the trials once and finish those that are free; returns how many this worker has finished by now."""
-    for trial in trials:
-        if limit is not None and mine >= limit:
-            break
-        with claimed(path, trial) as free:
-            if not free or journal.states()[trial.number] in FINISHED:
-                continue
-            if not quiet:
-                done = sum(s in FINISHED for s in journal.states())
-                left = (
-                    f", {clock((len(trials) - done) * (time.monotonic() - begun) / mine)} left at this pace"
-                    if mine
-                    else ""
-                )
-                print(
-                    f"study {plan.name}: {done} of {len(trials)} done{left}; next {trial.name}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            journal.tell(trial, "running")
-            value, why = _run(path, plan, trial, quiet=quiet)
-            journal.tell(trial, "failed" if value is None else "complete", value, why)
-            if why and not quiet:
+def ready(plan: Plan) -> None:
+    """See that the data are there and that the measure can be taken, since it would be a pity to learn it after the first training.
+
+    Raises:
+        UserError: A data set that no system of the study can open, or a feature network whose weights are not there.
+    """
+    network = NETWORKS.get(plan.measure)
+    if network:
+        extractor(network)
+    for data in plan.data:
+        wrong: UserError | None = None
+        for system in plan.systems:
+            settings = DataSettings(**sort_keys(system, {"data": data, **plan.fixed(system, data)})[1])
+            try:
+                for split in ("train", "test"):
+                    open_data(settings, kind=registry.system_class(system).data, split=split, quiet=True)
+            except UserError as error:
+                wrong = wrong or error
+            else:
+                break
+        else:
+            raise wrong or UserError("a study needs systems")
+
+
+class _Worker:
+    """One process at work: what it has done so far, and since when."""
+
+    def __init__(
+        self,
+        path: Path,
+        plan: Plan,
+        journal: Journal,
+        trials: list[Trial],
+        limit: int | None,
+        page: Callable[[], object],
+        *,
+        quiet: bool,
+    ) -> None:
+        self.path, self.plan, self.journal, self.trials = path, plan, journal, trials
+        self.limit, self.page, self.quiet = limit, page, quiet
+        self.mine, self.begun, self.drawn, self.cost = 0, time.monotonic(), 0.0, 0.0
+        self.before = self.done()
+
+    def done(self) -> int:
+        """Trials that are finished, by whomever."""
+        return sum(state in FINISHED for state in self.journal.states())
+
+    def go_through(self) -> bool:
+        """Go through the trials once and finish those that are free; True where there were any and more may be done."""
+        first = self.mine
+        for trial in self.trials:
+            if self.mine == self.limit:
+                return False
+            with claimed(self.path, trial) as free:
+                if not free or self.journal.states()[trial.number] in FINISHED:
+                    continue
+                self.say(trial)
+                self.journal.tell(trial, "running")
+                value, why = _run(self.path, self.plan, trial, quiet=self.quiet)
+                self.journal.tell(trial, "failed" if value is None else "complete", value, why)
+                self.mine += 1
+            if why and not self.quiet:
                 print(f"{trial.name} failed: {why}", file=sys.stderr, flush=True)
-            mine += 1
-    return mine
+            self.draw()
+        return self.mine > first
+
+    def say(self, trial: Trial) -> None:
+        """Tell how far the whole study is, and what comes next."""
+        if self.quiet:
+            return
+        done, now = self.done(), time.monotonic()
+        left = ""
+        if done > self.before:
+            pace = (now - self.begun) / (done - self.before)
+            left = f", {clock((len(self.trials) - done) * pace)} left at the pace of all workers"
+        print(
+            f"study {self.plan.name}: {done} of {len(self.trials)} done{left}; next {trial.name}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def draw(self) -> None:
+        """Draw the page, unless that would cost more than its share of the time."""
+        now = time.monotonic()
+        if now - self.drawn < self.cost / SHARE:
+            return
+        self.page()
+        self.drawn = time.monotonic()
+        self.cost = self.drawn - now
 
 
 def _run(path: Path, plan: Plan, trial: Trial, *, quiet: bool) -> tuple[float | None, str]:
@@ -95,14 +184,21 @@ def _run(path: Path, plan: Plan, trial: Trial, *, quiet: bool) -> tuple[float | 
             )  # fmt: skip
         trained.touch()
         found = _measure(plan, run)
-    except DiskFull:
-        raise
+    except (DiskFull, OSError):
+        raise  # of the machine, not of the trial
     except TrainingStopped as stopped:
         if stopped.code != 1:
             raise  # a signal: the run is saved, and whoever comes next goes on with it
         return None, str(stopped)
     except UserError as error:
         return None, str(error)
+    except (
+        Exception
+    ) as error:  # no memory for this draw, a mistake in a system of one's own: one trial fails, and the others go on
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        first = (str(error).strip() or "no message").splitlines()[0]
+        return None, f"{type(error).__name__}: {first} (where: error.txt in its folder)"
     save_json(folder / "trial.json", {"measures": found["measures"], "not_measured": found["not_measured"]})
     record = found["measures"].get(plan.measure)
     if record is None:
@@ -111,6 +207,8 @@ def _run(path: Path, plan: Plan, trial: Trial, *, quiet: bool) -> tuple[float | 
             None,
             f"{plan.measure} was not measured ({found['not_measured'].get(plan.measure, 'it does not apply')}); there are: {there}",
         )
+    if not math.isfinite(record["value"]):
+        return None, f"{plan.measure} is {record['value']}"
     return float(record["value"]), ""
 
 
@@ -123,7 +221,7 @@ def _measure(plan: Plan, run: Any) -> dict[str, Any]:
         try:
             more = genzoo.evaluate(run, n=plan.samples, measures=WORDS.get(name), extractor=NETWORKS.get(name), seed=0)
         except UserError as error:
-            if name == plan.measure:
+            if name == plan.measure or isinstance(error, DiskFull):
                 raise
             found["not_measured"][name] = str(error)
             continue
@@ -132,88 +230,10 @@ def _measure(plan: Plan, run: Any) -> dict[str, Any]:
     return found
 
 
-@contextlib.contextmanager
-def claimed(path: Path, trial: Trial) -> Iterator[bool]:
-    """Hold a trial for this process while it is worked on; False where another worker holds it."""
-    folder = path / "claims"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{trial.number:04d}", "a", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-class Journal:
-    """The study in Optuna's journal file, with one entry for each trial of the plan; made by whoever comes first.
-
-    Args:
-        path: The study's folder.
-        plan: What it compares.
-    """
-
-    NAMES: ClassVar[dict[str, str]] = {
-        "WAITING": "waiting",
-        "RUNNING": "running",
-        "COMPLETE": "complete",
-        "FAIL": "failed",
-    }
-
-    def __init__(self, path: Path, plan: Plan) -> None:
-        optuna = import_optuna()
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-
-        path.mkdir(parents=True, exist_ok=True)
-        with open(path / ".making", "a", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self.storage = JournalStorage(JournalFileBackend(str(path / "journal.log")))
-            self.study = optuna.create_study(
-                storage=self.storage,
-                study_name=plan.name,
-                direction="minimize" if plan.direction == "lower" else "maximize",
-                load_if_exists=True,
-            )
-            self.state = optuna.trial.TrialState
-            for trial in plan.trials()[len(self.entries()) :]:
-                ranges = plan.ranges(trial.system)
-                self.study.add_trial(
-                    optuna.trial.create_trial(
-                        state=self.state.WAITING,
-                        params={k: trial.settings[k] for k in ranges},
-                        distributions=ranges,
-                        user_attrs={k: getattr(trial, k) for k in ("system", "data", "draw", "seed")},
-                    )
-                )
-
-    def entries(self) -> list[Any]:
-        """Optuna's trials, in the plan's order."""
-        return self.study.get_trials(deepcopy=False)
-
-    def states(self) -> list[str]:
-        """waiting, running, complete or failed, for each trial."""
-        return [self.NAMES[t.state.name] for t in self.entries()]
-
-    def tell(self, trial: Trial, state: str, value: float | None = None, why: str = "") -> None:
-        """Keep a new state of a trial, and its value or why there is none."""
-        number = self.storage.get_trial_id_from_study_id_trial_number(
-            self.storage.get_study_id_from_name(self.study.study_name), trial.number
-        )
-        if why:
-            self.storage.set_trial_user_attr(number, "why", why)
-        if self.states()[trial.number] == state:
-            return  # taken up from a worker that died
-        wanted = next(s for s in self.state if self.NAMES.get(s.name) == state)
-        self.storage.set_trial_state_values(number, wanted, None if value is None else [value])
-
-
-def finished_rows(path: Path, plan: Plan) -> list[dict[str, Any]]:
+def rows_of(path: Path, plan: Plan) -> list[dict[str, Any]]:
     """One dictionary for each trial, in order: what it is, its state, value, steps, examples seen and time."""
     rows = []
-    entries = Journal(path, plan).entries()
-    for trial, kept in zip(plan.trials(), entries, strict=True):
+    for trial, kept in zip(plan.trials(), Journal(path, plan).entries(), strict=True):
         run = path / "runs" / trial.name
         log = read_log(run / "log.jsonl")
         kept_settings = tomllib.loads((run / "config.toml").read_text(encoding="utf-8")) if log else {}
@@ -224,7 +244,7 @@ def finished_rows(path: Path, plan: Plan) -> list[dict[str, Any]]:
                 "state": Journal.NAMES[kept.state.name],
                 "value": kept.value if kept.state.name == "COMPLETE" else None,
                 "also": _also(plan, run) if kept.state.name == "COMPLETE" else {},
-                "why": kept.user_attrs.get("why", ""),
+                "why": kept.user_attrs.get("why", "") if kept.state.name == "FAIL" else "",
                 "steps": steps,
                 "images": steps * kept_settings["training"]["batch"] if log else None,
                 "seconds": log[-1]["seconds"] if log else None,
@@ -235,6 +255,7 @@ def finished_rows(path: Path, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _also(plan: Plan, run: Path) -> dict[str, float | None]:
-    """Values of the further measures, None where one was not measured."""
-    measured = json.loads((run / "trial.json").read_text(encoding="utf-8"))["measures"]
+    """Values of the further measures, None where one was not measured, or where the run has been removed since."""
+    file = run / "trial.json"
+    measured = json.loads(file.read_text(encoding="utf-8"))["measures"] if file.exists() else {}
     return {name: float(measured[name]["value"]) if name in measured else None for name in plan.also}

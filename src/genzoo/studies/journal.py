@@ -1,0 +1,149 @@
+"""Who does what in a study: claims that fall with their process, and Optuna's journal of what is finished."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from genzoo.studies.plan import Plan, Trial, import_optuna
+
+FINISHED = ("complete", "failed")
+
+
+@contextlib.contextmanager
+def claimed(path: Path, trial: Trial) -> Iterator[bool]:
+    """Hold a trial for this process while it is worked on; False where another worker holds it."""
+    folder = path / "claims"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"{trial.number:04d}", "a", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+class JournalLock:
+    """The lock of Optuna's journal: `flock`, which falls with its process, so a worker that is killed while it writes holds nobody up.
+
+    What a full disk or a lost machine has left of a line is taken away before the next one is written: Optuna reads past a broken line at the
+    end of a journal, and no journal with one in the middle.
+
+    Args:
+        journal: The file.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self.journal = journal
+        self.held: IO[str] | None = None
+
+    def acquire(self) -> bool:
+        """Wait for the lock; True, as Optuna wants it."""
+        self.held = open(self.journal.with_suffix(".lock"), "a", encoding="utf-8")  # noqa: SIM115 (closed by release)
+        fcntl.flock(self.held, fcntl.LOCK_EX)
+        with open(self.journal, "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            if file.read() not in (b"", b"\n"):
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        if self.held is not None:
+            self.held.close()
+
+
+class Journal:
+    """The study in Optuna's journal file, with an entry for each attempt at a trial of the plan; made by whoever comes first.
+
+    Args:
+        path: The study's folder.
+        plan: What it compares.
+    """
+
+    NAMES: ClassVar[dict[str, str]] = {
+        "WAITING": "waiting",
+        "RUNNING": "running",
+        "COMPLETE": "complete",
+        "FAIL": "failed",
+    }
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        optuna = import_optuna()
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        path.mkdir(parents=True, exist_ok=True)
+        self.path, self.plan, self.optuna = path, plan, optuna
+        with self._alone():
+            file = path / "journal.log"
+            file.touch()
+            self.storage = JournalStorage(JournalFileBackend(str(file), JournalLock(file)))
+            self.study = optuna.create_study(
+                storage=self.storage,
+                study_name=plan.name,
+                direction="minimize" if plan.direction == "lower" else "maximize",
+                load_if_exists=True,
+            )
+            self.state = optuna.trial.TrialState
+            for trial in plan.trials()[len(self.entries()) :]:
+                self._add(trial)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of several workers that begin at once, one makes the entries."""
+        with open(self.path / ".making", "a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _add(self, trial: Trial) -> None:
+        ranges = self.plan.ranges(trial.system)
+        told = {k: getattr(trial, k) for k in ("system", "data", "draw", "seed")} | {"trial": trial.number}
+        self.study.add_trial(
+            self.optuna.trial.create_trial(
+                state=self.state.WAITING,
+                params={k: trial.settings[k] for k in ranges},
+                distributions=ranges,
+                user_attrs=told,
+            )
+        )
+
+    def entries(self) -> list[Any]:
+        """Optuna's entry of the last attempt at each trial, in the plan's order."""
+        found: dict[int, Any] = {}
+        for entry in self.study.get_trials(deepcopy=False):
+            found[entry.user_attrs.get("trial", entry.number)] = entry
+        return [found[number] for number in sorted(found)]
+
+    def states(self) -> list[str]:
+        """waiting, running, complete or failed, for each trial."""
+        return [self.NAMES[t.state.name] for t in self.entries()]
+
+    def again(self) -> list[Trial]:
+        """Open every failed trial for another attempt, and say which they are; Optuna keeps the failed ones."""
+        with self._alone():
+            trials = self.plan.trials()
+            failed = [trials[i] for i, state in enumerate(self.states()) if state == "failed"]
+            for trial in failed:
+                self._add(trial)
+        return failed
+
+    def tell(self, trial: Trial, state: str, value: float | None = None, why: str = "") -> None:
+        """Keep a new state of a trial, and its value or why there is none."""
+        entry = self.entries()[trial.number]
+        if self.NAMES[entry.state.name] == state:
+            return  # taken up from a worker that died
+        number = self.storage.get_trial_id_from_study_id_trial_number(
+            self.storage.get_study_id_from_name(self.study.study_name), entry.number
+        )
+        if why:
+            self.storage.set_trial_user_attr(number, "why", why)
+        wanted = next(s for s in self.state if self.NAMES.get(s.name) == state)
+        self.storage.set_trial_state_values(number, wanted, None if value is None else [value])
