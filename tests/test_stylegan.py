@@ -184,6 +184,34 @@ def test_growth_starts_with_one_doubling_and_only_grown_parts_move():
     assert system._grown(0.99) == (3, 1.0)
 
 
+# ---- the start --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", ["adain", "modulated"])
+def test_no_layer_starts_with_exploding_gradients(style):
+    """Instance norm of a constant of ones divides by the square root of its epsilon: gradients of 1e4, which Adam then remembers."""
+    torch.manual_seed(0)
+    system = StyleGAN(**{**SMALL, "style": style, "grow": 0.0, "width": 8, "most": 16, "latent": 16})
+    loss = F.softplus(-system.D(system.G(system._styles(16, None, 2), system._fresh, 2), 2)).mean()
+    parts = [*system.G.parameters()]
+    sizes = [g.norm().item() for g in torch.autograd.grad(loss, parts, allow_unused=True) if g is not None]
+    assert 1e-4 < max(sizes) < 10
+
+
+@pytest.mark.parametrize("style", ["adain", "modulated"])
+def test_activations_start_near_variance_one(style):
+    torch.manual_seed(0)
+    system = StyleGAN(**{**SMALL, "style": style, "grow": 0.0, "width": 32, "most": 128, "latent": 64})
+    found, layers = {}, [*itertools.chain(*system.G.blocks), *system.D.modules()]
+    for layer in layers:
+        if isinstance(layer, (StyledLayer, EqualConv2d, EqualLinear)):
+            layer.register_forward_hook(lambda m, i, o: found.__setitem__(m, o.square().mean().sqrt().item()))
+    with torch.no_grad():
+        system.D(system.G(system._styles(32, None, 2), system._fresh, 2), 2)
+    assert len(found) > 12
+    assert all(0.4 < v < 4 for v in found.values())
+
+
 # ---- styles ------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -72,7 +72,8 @@ class Synthesis(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.adds = style == "modulated"
-        self.const = nn.Parameter((torch.randn if self.adds else torch.ones)(1, widths[0], *start))
+        # Not of ones: instance norm of a constant has gradients of 1e4, which Adam's averages then remember for hundreds of steps.
+        self.const = nn.Parameter(torch.randn(1, widths[0], *start))
 
         def layer(inputs: int, outputs: int, k: int, up: bool = False) -> StyledLayer:
             return StyledLayer(inputs, outputs, latent, (start[0] * 2**k, start[1] * 2**k), style=style, up=up)
