@@ -12,6 +12,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import genzoo
@@ -296,7 +297,7 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
     if e.inner:
         why.append(f"it can be built on another run: {e.inner}=RUN ('genzoo show {e.name}' says of what)")
     sized = f" size={size}" if size != SIDE and e.data != "audio" and kind != "points" else ""
-    train = f"genzoo train {e.name} data={example}{sized}{steps}"
+    train = f"genzoo train {e.name} data={quote(example)}{sized}{steps}"
     use = "genzoo " + wanted.then.replace("RUN", f"runs/{e.name}", 1)
     minutes = None if cost is None or share is None else round(cost * share / 60, 2)
     return Advice(e.name, e.family, tuple(why), (train, use), minutes)
@@ -316,6 +317,8 @@ def command(task: str = "", data: str = "", budget: str = "", size: str = "", js
         size: Side of the images; 28 when not given.
         json: Print JSON.
     """
+    if not task and (data or budget or size):
+        raise UserError(f"advise: task= is missing; give one of {', '.join(tasks())}")
     if not task:
         print("Tasks:\n" + columns((name, t.line) for name, t in tasks().items()))
         if not sys.stdin.isatty():

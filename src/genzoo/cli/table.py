@@ -18,6 +18,7 @@ class Command:
         needs: Capabilities that a system must have.
         own: Method of the system whose further arguments are options as well.
         open: True where keys beyond the signature are passed on (settings of a system, of data).
+        waits: True where it may take minutes and shows nothing of its own.
         many: Option that takes all the words from its place on: images that a shell has written out.
     """
 
@@ -29,6 +30,7 @@ class Command:
     needs: tuple[str, ...] = ()
     own: str = ""
     open: bool = False
+    waits: bool = False
     many: str = ""
 
 
@@ -63,6 +65,7 @@ COMMANDS: dict[str, Command] = {
             "draw new data",
             "RUN [n=64 seed=0 out=grid.png label=3 prompt='a red heart']",
             needs=("samples",),
+            waits=True,
             own="sample",
         ),
         Command(
@@ -70,13 +73,17 @@ COMMANDS: dict[str, Command] = {
             "walk through latent space: a picture and a GIF",
             "RUN [images=A.png,B.png prompts='a cat; a dog' rows=8 steps=10 seed=0 out=walk.gif]",
             needs=("decodes",),
+            waits=True,
         ),
-        Command("reconstruct", "encode and decode images", "RUN [data=DATA n=32]", needs=("encodes", "decodes")),
+        Command(
+            "reconstruct", "encode and decode images", "RUN [data=DATA n=32]", needs=("encodes", "decodes"), waits=True
+        ),
         Command(
             "arithmetic",
             "add to images what one class has and another has not",
             "RUN plus=CLASS [minus=CLASS of=CLASS images=FILES amounts=0,0.5,1 data=DATA]",
             needs=("encodes", "decodes"),
+            waits=True,
         ),
         Command(
             "translate",
@@ -92,6 +99,7 @@ COMMANDS: dict[str, Command] = {
             "fill in what is missing",
             "RUN [IMAGE] [box=x,y,w,h | mask=mask.png] [full=true]",
             needs=("completes",),
+            waits=True,
             own="complete",
         ),
         Command(
@@ -99,6 +107,7 @@ COMMANDS: dict[str, Command] = {
             "clips that begin with still images",
             "RUN IMAGE_OR_FOLDER [out=x.gif]",
             needs=("animates",),
+            waits=True,
             home="moving",
         ),
         Command(
@@ -106,10 +115,17 @@ COMMANDS: dict[str, Command] = {
             "images into one file as small as the model's likelihood says",
             "RUN [IMAGE_OR_FOLDER ...] [out=FILE]",
             needs=("codes",),
+            waits=True,
             home="packing",
             many="images",
         ),
-        Command("decompress", "the images of such a file, bit for bit", "FILE [RUN] [out=FOLDER]", home="packing"),
+        Command(
+            "decompress",
+            "the images of such a file, bit for bit",
+            "FILE [RUN] [out=FOLDER]",
+            home="packing",
+            waits=True,
+        ),
         Command(
             "evaluate",
             "measures of a run or of samples, each with its protocol, and a page of them",

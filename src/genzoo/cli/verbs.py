@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 import torch
@@ -104,13 +105,16 @@ def sample(
         _wrote(save(path, drawn, columns=laid) if told is None else save_png(path, told), asked=out)
 
 
-def _sample_sounds(system: System, run: str, n: int, seed: int, out: str, overwrite: bool, own: dict[str, Any]) -> None:
+def _sample_sounds(
+    system: System, run: str, n: int | None, seed: int, out: str, overwrite: bool, own: dict[str, Any]
+) -> None:
     """Write WAV and a picture of spectrograms, or with a folder a WAV each."""
     rate = system.hparams["rate"]
     if out.endswith(("/", os.sep)):
         folder = Path(out) if overwrite else free(out)
-        for i, x in enumerate(genzoo.sample(system, n=n, seed=seed, **own)):
-            save_wav(folder / f"{i:0{len(str(n - 1))}d}.wav", x, rate)
+        drawn = genzoo.sample(system, n=n, seed=seed, **own)
+        for i, x in enumerate(drawn):
+            save_wav(folder / f"{i:0{len(str(len(drawn) - 1))}d}.wav", x, rate)
         _wrote(folder, asked=out)
         return
     paths = _sound_files(run, out, "sample", overwrite)
@@ -453,6 +457,6 @@ def _what_next(path: Path) -> None:
     able = capabilities(open_system(path))
     verbs = [c.name for c in COMMANDS.values() if c.needs and set(c.needs) <= set(able)]
     print(
-        f"{path}: try 'genzoo {(verbs or ['evaluate'])[0]} {path}'"
+        f"{path}: try 'genzoo {(verbs or ['evaluate'])[0]} {quote(str(path))}'"
         + (f", or {', '.join([*verbs[1:], 'evaluate'])}" if verbs else "")
     )

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import genzoo
-from genzoo.core.checkpoint import DiskFull
-from genzoo.core.errors import TrainingStopped, UserError
+from genzoo.core.errors import DiskFull, TrainingStopped, UserError
 from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial, import_optuna
 from genzoo.training.folder import open_run
 from genzoo.training.meters import clock, read_log

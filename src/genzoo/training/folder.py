@@ -87,6 +87,8 @@ def new_run(root: str | os.PathLike[str], name: str | None, default: str) -> Run
         try:
             folder.mkdir()  # atomic: of two processes, one makes it
         except FileExistsError:
+            if name and not (folder / "config.toml").exists():
+                raise UserError(f"{folder} is there and is no run; choose another name, or remove it") from None
             if name:
                 raise UserError(
                     f"a run named '{name}' is in {root}; choose another name, or 'genzoo resume {folder}'"

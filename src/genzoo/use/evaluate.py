@@ -219,7 +219,7 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
             each = 0.0
         scored = min(n or affordable(each, BUDGET), len(c.test))
         if each:
-            say(f"scoring {scored:,} examples: about {words(each * scored)}")
+            say(f"scoring {scored:,} examples: {words(each * scored, about=True)}")
     return drawn, scored
 
 
