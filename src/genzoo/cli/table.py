@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -16,6 +17,7 @@ class Command:
         home: Module in `genzoo.cli` of its function.
         function: That function, whose signature and `Args:` are the options; the name when not given.
         needs: Capabilities that a system must have.
+        direction: The one map of a system that restores which this command is for.
         own: Method of the system whose further arguments are options as well.
         open: True where keys beyond the signature are passed on (settings of a system, of data).
         waits: True where it may take minutes and shows nothing of its own.
@@ -28,10 +30,16 @@ class Command:
     home: str = "verbs"
     function: str = ""
     needs: tuple[str, ...] = ()
+    direction: str = ""
     own: str = ""
     open: bool = False
     waits: bool = False
     many: str = ""
+
+    def call(self, run: str) -> str:
+        """What has to be typed to use it on a run, without what may be left out."""
+        needed = self.usage.removeprefix("RUN").split("[")[0]
+        return f"genzoo {self.name} {run} {needed.strip()}".rstrip()
 
 
 COMMANDS: dict[str, Command] = {
@@ -92,8 +100,16 @@ COMMANDS: dict[str, Command] = {
             needs=("translates",),
             own="translate",
         ),
-        Command("upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
-        Command("colorize", "colour gray photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
+        Command(
+            "upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring", direction="upscale"
+        ),
+        Command(
+            "colorize",
+            "colour gray photographs",
+            "RUN IMAGE_OR_FOLDER [-o out.png]",
+            home="restoring",
+            direction="colorize",
+        ),
         Command(
             "complete",
             "fill in what is missing",
@@ -163,6 +179,18 @@ COMMANDS: dict[str, Command] = {
         Command("help", "this page, or the options of one command", "[COMMAND]", function="help_", home="info"),
     )
 }
+
+
+def offered(able: Collection[str], directions: Collection[str] = ()) -> list[Command]:
+    """The commands for a system with these capabilities and maps; where a map has a command of its own, that one and not the general one."""
+    own = {c.direction for c in COMMANDS.values() if c.direction in directions} if "restores" in able else set()
+    found = []
+    for c in COMMANDS.values():
+        general = "translates" in c.needs and set(directions) <= own
+        if c.direction in own or (c.needs and set(c.needs) <= set(able) and not general):
+            found.append(c)
+    return found
+
 
 EXAMPLES = """\
   genzoo list                                        what there is

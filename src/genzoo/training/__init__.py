@@ -22,7 +22,7 @@ from genzoo.core.loading import build, load, plain, read_model
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings, open_data
-from genzoo.training.folder import Run, held, new_run, open_run, toml
+from genzoo.training.folder import Run, check_name, held, new_run, open_run, toml
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
 from genzoo.training.prepare import prepared
@@ -70,6 +70,8 @@ def train(
     )  # the run keeps what was chosen, and resumes with it
     if runtime.world > 1:
         _refuse_ranks(cls, settings, runtime)
+    if runtime.main:
+        check_name(settings.runs, settings.name)
     dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
     torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
