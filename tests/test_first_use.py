@@ -15,6 +15,7 @@ from PIL import Image
 
 import genzoo
 from genzoo.cli.main import main
+from genzoo.cli.table import COMMANDS, offered
 from genzoo.cli.waiting import waiting
 from genzoo.core import schema
 from genzoo.core.drawing import draw
@@ -260,3 +261,33 @@ def test_one_empty_domain_is_said(tmp_path):
 
 def test_advice_needs_a_task(capsys):
     assert "task= is missing" in mistake(capsys, "advise", "data=digits")
+
+
+def test_what_a_system_is_for_is_offered_as_it_is_typed():
+    names = {name: [c.name for c in offered(capabilities(system), getattr(system, "directions", ()))] for name, system in (
+        ("srgan", build("srresnet")), ("colorizer", build("colorizer")), ("pix2pix", build("pix2pix")), ("vae", build("vae")),
+    )}  # fmt: skip
+    assert names["srgan"] == ["upscale"]
+    assert names["colorizer"] == ["colorize"]
+    assert names["pix2pix"] == ["translate"]
+    assert names["vae"][:2] == ["sample", "walk"]
+    assert COMMANDS["upscale"].call("runs/x") == "genzoo upscale runs/x IMAGE_OR_FOLDER"
+    assert COMMANDS["sample"].call("runs/x") == "genzoo sample runs/x"
+
+
+def test_the_second_stage_is_named_after_the_first(tmp_path, capsys):
+    tiny = [f"{k}={v}" for k, v in build("vqvae").tiny.items() if k != "shape"]
+    assert (
+        main(["train", "vqvae", "digits", "size=16", "limit=4", "steps=1", "batch=2", f"runs={tmp_path}", *tiny]) == 0
+    )
+    assert f"'genzoo train token-prior tokenizer={tmp_path}/vqvae data=...'" in capsys.readouterr().out
+    assert main(["show", "srgan"]) == 0
+    assert "start=RUN" not in capsys.readouterr().out
+    assert main(["show", "token-prior"]) == 0
+    assert "tokenizer=RUN" in capsys.readouterr().out
+
+
+def test_a_name_that_is_taken_is_said_before_data_are_read(tmp_path):
+    trained(tmp_path)
+    with pytest.raises(UserError, match="a run named 'run' is in"):
+        genzoo.train("dcgan", str(tmp_path / "nothing"), name="run", runs=str(tmp_path), quiet=True)
