@@ -13,7 +13,7 @@ import genzoo
 from genzoo.cli import main as cli
 from genzoo.cli.table import COMMANDS
 from genzoo.core import registry
-from genzoo.core.system import Animates, capabilities
+from genzoo.core.system import capabilities
 from genzoo.use.translate import scale_of
 from tests.test_cli import able, mistake
 
@@ -73,8 +73,8 @@ def test_every_command_that_a_system_allows_works_and_the_others_say_why(name, r
     }
     for command in (c for c in COMMANDS.values() if c.needs):
         words = [command.name, str(run.path), *extra[command.name]]
-        if command.name == "animate" and isinstance(system, Animates) and system.hparams.get("conditional") is False:
-            assert "without first frames" in mistake(capsys, *words)
+        if reasons := [f"{command.name}: {why}" for ability, why in system.lacks.items() if ability in command.needs]:
+            assert reasons[0] in mistake(capsys, *words)
             continue
         if set(command.needs) <= set(capabilities(system)) and not (command.name == "complete" and len(shape) == 1):
             capsys.readouterr()

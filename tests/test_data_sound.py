@@ -15,7 +15,7 @@ from genzoo.core.pictures import picture
 from genzoo.core.sound import save_wav, spectrogram, wav
 from genzoo.data import Batches, DataSettings, contact_sheet, describe, open_data, to_float
 from genzoo.data.decode import Refused
-from genzoo.data.sound import mono, probe, samples
+from genzoo.data.sound import at_rate, mono, probe, samples
 from genzoo.use.images import read_sound
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
@@ -103,7 +103,6 @@ def damaged(folder):
         "no samples": wav(torch.zeros(1, 0), 8000),
         "1 sample": wav(torch.zeros(1, 1), 8000),
         "shorter": wav(torch.zeros(1, 79), 8000),
-        "16000 Hz": wav(torch.zeros(1, 400), 16000),
     }
     for i, data in enumerate(made.values()):
         (folder / f"bad-{i}.wav").write_bytes(data)
@@ -121,6 +120,42 @@ def test_bad_files_are_left_out_each_with_its_reason(folder):
     assert sum(dataset.sizes["audio"].values()) == 4 * 5
     mixed = opened(folder, channels=1)
     assert sum(mixed.sizes["audio"].values()) == 5 * 5
+
+
+def tone(hertz, rate, seconds=1.0):
+    return np.rint(8000 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanted"), [(16000, 8000), (8000, 16000), (44100, 16000), (22050, 8000), (7999, 8000)]
+)
+def test_another_rate_is_the_same_sound(rate, wanted):
+    made, inner = at_rate(tone(440, rate), rate, wanted), slice(wanted // 20, -wanted // 20)
+    assert abs(len(made) - wanted) <= 1
+    there = min(len(made), wanted)
+    assert np.abs(made[:there] - tone(440, wanted)[:there].astype(float))[inner].max() < 8, (
+        "a tone of 8,000 levels, to 1 in 1,000"
+    )
+    constant = at_rate(np.full(rate, 1234, np.int16), rate, wanted)
+    assert (constant[inner] == 1234).all()
+    if wanted < rate:
+        high = 0.6 * min(wanted, rate)  # above half the new rate, below half the old one where that is far enough
+        folded = at_rate(tone(high, rate), rate, wanted)[inner]
+        assert high > rate / 2 or np.abs(folded.astype(float)).max() < 8, (
+            "what the new rate cannot hold is filtered out, not folded back"
+        )
+
+
+def test_files_of_another_rate_are_resampled_and_said(folder):
+    for i in range(4):
+        write(folder / f"{i}.wav", pcm(400, i))
+    write(folder / "fast.wav", np.repeat(pcm(400, 9), 2, 0), rate=16000)
+    dataset = opened(folder)
+    assert dataset.report == []
+    assert sum(dataset.sizes["audio"].values()) == 5 * 5
+    assert any(
+        "1 files have another rate than most and are resampled to 8000 Hz: 1 of 16000 Hz" in n for n in dataset.notes
+    )
 
 
 def test_a_folder_of_nothing_usable_says_what_was_wrong(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +82,13 @@ def create(name: str, **arguments: Any) -> System:
 
 
 def train(
-    name: str, data: str | None = None, /, *, config: str | Path | None = None, quiet: bool = False, **keys: Any
+    name: str,
+    data: str | os.PathLike[str] | None = None,
+    /,
+    *,
+    config: str | Path | None = None,
+    quiet: bool = False,
+    **keys: Any,
 ) -> Run:
     """Train a system into a new run folder and return the run.
 
@@ -100,6 +107,11 @@ def train(
     if "data" not in given:
         raise UserError(
             f"train: data is missing; give data=digits, a folder or a file ('genzoo data' lists what there is): {name} data=..."
+        )
+    if not isinstance(given["data"], (str, os.PathLike)):
+        raise UserError(
+            f"data= takes a name or a path, not a {type(given['data']).__name__}; write an array of images [N, H, W] or [N, H, W, C] with "
+            "numpy.save('mine.npy', array), and give data='mine.npy'"
         )
     own, about_data, about_training = sort_keys(name, given)
     return _train(name, DataSettings(**about_data), TrainSettings(**about_training), own, quiet=quiet)

@@ -13,6 +13,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import genzoo
@@ -351,7 +352,7 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
     flat = e.data in ("audio", "exemplar") or kind == "points" or "fits" in e.abilities
     usual = size is None and _side(e, None) == SIDE and not wanted.colour
     sized = "" if flat or usual else f" size={_side(e, size)}"
-    train = f"genzoo train {name} data={example}{sized}{help_}{steps}"
+    train = f"genzoo train {name} data={quote(example)}{sized}{help_}{steps}"
     use = "genzoo " + wanted.then.replace("RUN", f"runs/{name}", 1)
     minutes = None if cost is None or share is None else round(cost * share / 60, 2)
     return Advice(e.name, e.family, tuple(why), (train, use), minutes)
@@ -371,6 +372,8 @@ def command(task: str = "", data: str = "", budget: str = "", size: str = "", js
         size: Side of the images; the side that was timed when not given.
         json: Print JSON.
     """
+    if not task and (data or budget or size):
+        raise UserError(f"advise: task= is missing; give one of {', '.join(tasks())}")
     if not task:
         print("Tasks:\n" + columns((name, t.line) for name, t in tasks().items()))
         if not sys.stdin.isatty():

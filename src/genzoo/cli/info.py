@@ -6,7 +6,7 @@ import json as jsonlib
 from dataclasses import asdict
 from typing import Any, Literal
 
-from genzoo.cli.table import COMMANDS, EXAMPLES
+from genzoo.cli.table import COMMANDS, EXAMPLES, offered
 from genzoo.cli.text import columns, number, paragraph
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
@@ -109,11 +109,11 @@ def show(name: str, json: bool = False) -> None:
     rows = [(n, _word(starts[n]) if starts.get(n) is not None else d, a, t) for n, d, a, t in table(TrainSettings)]
     print("\nTraining:\n" + _settings(rows) + "\n  and the keys of the data: 'genzoo help data' lists them.")
     uses = []
-    for c in COMMANDS.values():
-        if c.needs and set(c.needs) <= set(able):
-            more = own_options(cls, c.own) if c.own else []
-            uses.append((f"genzoo {c.name} RUN", c.line + (f"; its own options: {', '.join(more)}" if more else "")))
-    inner = "".join(f" {k}=RUN" for k, s in settings(cls).items() if capability_of(s.annotation))
+    for c in offered(able, entry.directions):
+        more = own_options(cls, c.own) if c.own else []
+        uses.append((c.call("RUN"), c.line + (f"; its own options: {', '.join(more)}" if more else "")))
+    # what a system cannot be built without stands in its tiny arguments as well
+    inner = "".join(f" {k}=RUN" for k, s in settings(cls).items() if capability_of(s.annotation) and k in cls.tiny)
     print(f"\nTry:\n  genzoo train {name} data={_example(entry.data)}{inner}")
     if uses:
         print("then:\n" + columns(uses))

@@ -11,7 +11,7 @@ from typing import Any
 
 from genzoo.cli.parse import parse
 from genzoo.cli.table import COMMANDS, Command
-from genzoo.core.errors import TrainingStopped, UserError, nearest
+from genzoo.core.errors import DiskFull, TrainingStopped, UserError, nearest
 
 HELP = ("-h", "--help", "-help")
 
@@ -23,7 +23,7 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UserError as error:
         # A full disk is nobody's typing mistake, though the message is for the same person.
-        return _say(str(error), 1 if type(error).__name__ == "DiskFull" else 2)
+        return _say(str(error), 1 if isinstance(error, DiskFull) else 2)
     except TrainingStopped as stop:
         return _say(str(stop), stop.code)
     except KeyboardInterrupt:
@@ -67,7 +67,14 @@ def _run(words: list[str]) -> None:
     function = load(command)
     kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
     position, keys = parse(words[1:], switch=lambda key: kinds.get(key) in (bool, "bool"))
-    function(**arguments(command, function, position, keys))
+    values = arguments(command, function, position, keys)
+    if not command.waits:
+        function(**values)
+        return
+    from genzoo.cli.waiting import waiting
+
+    with waiting(command.name):
+        function(**values)
 
 
 def find(word: str) -> Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -16,8 +17,10 @@ class Command:
         home: Module in `genzoo.cli` of its function.
         function: That function, whose signature and `Args:` are the options; the name when not given.
         needs: Capabilities that a system must have.
+        direction: The one map of a system that restores which this command is for.
         own: Method of the system whose further arguments are options as well.
         open: True where keys beyond the signature are passed on (settings of a system, of data).
+        waits: True where it may take minutes and shows nothing of its own.
         many: Option that takes all the words from its place on: images that a shell has written out.
     """
 
@@ -27,9 +30,16 @@ class Command:
     home: str = "verbs"
     function: str = ""
     needs: tuple[str, ...] = ()
+    direction: str = ""
     own: str = ""
     open: bool = False
+    waits: bool = False
     many: str = ""
+
+    def call(self, run: str) -> str:
+        """What has to be typed to use it on a run, without what may be left out."""
+        needed = self.usage.removeprefix("RUN").split("[")[0]
+        return f"genzoo {self.name} {run} {needed.strip()}".rstrip()
 
 
 COMMANDS: dict[str, Command] = {
@@ -63,6 +73,7 @@ COMMANDS: dict[str, Command] = {
             "draw new data",
             "RUN [n=64 seed=0 out=grid.png label=3 prompt='a red heart']",
             needs=("samples",),
+            waits=True,
             own="sample",
         ),
         Command(
@@ -70,13 +81,17 @@ COMMANDS: dict[str, Command] = {
             "walk through latent space: a picture and a GIF",
             "RUN [images=A.png,B.png prompts='a cat; a dog' rows=8 steps=10 seed=0 out=walk.gif]",
             needs=("decodes",),
+            waits=True,
         ),
-        Command("reconstruct", "encode and decode images", "RUN [data=DATA n=32]", needs=("encodes", "decodes")),
+        Command(
+            "reconstruct", "encode and decode images", "RUN [data=DATA n=32]", needs=("encodes", "decodes"), waits=True
+        ),
         Command(
             "arithmetic",
             "add to images what one class has and another has not",
             "RUN plus=CLASS [minus=CLASS of=CLASS images=FILES amounts=0,0.5,1 data=DATA]",
             needs=("encodes", "decodes"),
+            waits=True,
         ),
         Command(
             "translate",
@@ -85,13 +100,22 @@ COMMANDS: dict[str, Command] = {
             needs=("translates",),
             own="translate",
         ),
-        Command("upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
-        Command("colorize", "colour gray photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring"),
+        Command(
+            "upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring", direction="upscale"
+        ),
+        Command(
+            "colorize",
+            "colour gray photographs",
+            "RUN IMAGE_OR_FOLDER [-o out.png]",
+            home="restoring",
+            direction="colorize",
+        ),
         Command(
             "complete",
             "fill in what is missing",
             "RUN [IMAGE] [box=x,y,w,h | mask=mask.png] [full=true]",
             needs=("completes",),
+            waits=True,
             own="complete",
         ),
         Command(
@@ -99,6 +123,7 @@ COMMANDS: dict[str, Command] = {
             "clips that begin with still images",
             "RUN IMAGE_OR_FOLDER [out=x.gif]",
             needs=("animates",),
+            waits=True,
             home="moving",
         ),
         Command(
@@ -106,10 +131,17 @@ COMMANDS: dict[str, Command] = {
             "images into one file as small as the model's likelihood says",
             "RUN [IMAGE_OR_FOLDER ...] [out=FILE]",
             needs=("codes",),
+            waits=True,
             home="packing",
             many="images",
         ),
-        Command("decompress", "the images of such a file, bit for bit", "FILE [RUN] [out=FOLDER]", home="packing"),
+        Command(
+            "decompress",
+            "the images of such a file, bit for bit",
+            "FILE [RUN] [out=FOLDER]",
+            home="packing",
+            waits=True,
+        ),
         Command(
             "evaluate",
             "measures of a run or of samples, each with its protocol, and a page of them",
@@ -147,6 +179,18 @@ COMMANDS: dict[str, Command] = {
         Command("help", "this page, or the options of one command", "[COMMAND]", function="help_", home="info"),
     )
 }
+
+
+def offered(able: Collection[str], directions: Collection[str] = ()) -> list[Command]:
+    """The commands for a system with these capabilities and maps; where a map has a command of its own, that one and not the general one."""
+    own = {c.direction for c in COMMANDS.values() if c.direction in directions} if "restores" in able else set()
+    found = []
+    for c in COMMANDS.values():
+        general = "translates" in c.needs and set(directions) <= own
+        if c.direction in own or (c.needs and set(c.needs) <= set(able) and not general):
+            found.append(c)
+    return found
+
 
 EXAMPLES = """\
   genzoo list                                        what there is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor
 
 import genzoo
 from genzoo.cli.moving import sample_moving
-from genzoo.cli.table import COMMANDS
+from genzoo.cli.table import offered
+from genzoo.core import registry
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_png
+from genzoo.core.schema import capability_of, settings
 from genzoo.core.sound import save_wav
-from genzoo.core.system import System, capabilities
+from genzoo.core.system import CAPABILITIES, System, capabilities
 from genzoo.metrics.similarity import psnr
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
@@ -104,13 +107,16 @@ def sample(
         _wrote(save(path, drawn, columns=laid) if told is None else save_png(path, told), asked=out)
 
 
-def _sample_sounds(system: System, run: str, n: int, seed: int, out: str, overwrite: bool, own: dict[str, Any]) -> None:
+def _sample_sounds(
+    system: System, run: str, n: int | None, seed: int, out: str, overwrite: bool, own: dict[str, Any]
+) -> None:
     """Write WAV and a picture of spectrograms, or with a folder a WAV each."""
     rate = system.hparams["rate"]
     if out.endswith(("/", os.sep)):
         folder = Path(out) if overwrite else free(out)
-        for i, x in enumerate(genzoo.sample(system, n=n, seed=seed, **own)):
-            save_wav(folder / f"{i:0{len(str(n - 1))}d}.wav", x, rate)
+        drawn = genzoo.sample(system, n=n, seed=seed, **own)
+        for i, x in enumerate(drawn):
+            save_wav(folder / f"{i:0{len(str(len(drawn) - 1))}d}.wav", x, rate)
         _wrote(folder, asked=out)
         return
     paths = _sound_files(run, out, "sample", overwrite)
@@ -452,9 +458,20 @@ def _wrote(path: Path, *, asked: str | Path) -> None:
 def _what_next(path: Path) -> None:
     if int(os.environ.get("RANK", 0)):
         return
-    able = capabilities(open_system(path))
-    verbs = [c.name for c in COMMANDS.values() if c.needs and set(c.needs) <= set(able)]
-    print(
-        f"{path}: try 'genzoo {(verbs or ['evaluate'])[0]} {path}'"
-        + (f", or {', '.join([*verbs[1:], 'evaluate'])}" if verbs else "")
-    )
+    system = open_system(path)
+    able, there = capabilities(system), quote(str(path))
+    found = offered(able, getattr(system, "directions", ()))
+    more = f", or {', '.join([*(c.name for c in found[1:]), 'evaluate'])}" if found else ""
+    print(f"{path}: try '{found[0].call(there) if found else f'genzoo evaluate {there}'}'{more}")
+    for name, key in _built_on("tokenizes") if "tokenizes" in able and "samples" not in able else ():
+        print(f"it draws nothing new itself; 'genzoo train {name} {key}={there} data=...' does, from its codes")
+
+
+def _built_on(ability: str) -> list[tuple[str, str]]:
+    """Systems that are built on one with an ability, and their argument for it."""
+    found = []
+    for entry in registry.entries().values():
+        if entry.inner:
+            wanted = capability_of(settings(registry.system_class(entry.name))[entry.inner].annotation)
+            found += [(entry.name, entry.inner)] if wanted is CAPABILITIES[ability] else []
+    return found

@@ -6,13 +6,12 @@ whole. The digest is part of the header: a flipped byte anywhere is noticed when
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,13 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from torch import Tensor
 
-from genzoo.core.errors import DamagedFile, UserError
+from genzoo.core.errors import DamagedFile, DiskFull, disk_full_is_said
+
+__all__ = ["DiskFull", "optimizer_tensors", "pack", "read", "restore_optimizer", "sweep", "unpack", "write"]
 
 _BLANK = "0" * 64
 _CHUNK = 1 << 22
 _MAX_HEADER = 100_000_000
-
-
-class DiskFull(UserError):
-    """There is no room for a file; what was there before is untouched."""
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> str:
@@ -53,7 +50,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Map
     workshop.mkdir(exist_ok=True)
     part = workshop / path.name
     try:
-        with _disk_full_is_said(path, need):
+        with disk_full_is_said(path, need):
             if shutil.disk_usage(path.parent).free < need:
                 raise OSError(errno.ENOSPC, "No space left on device")
             save_file(flat, str(part), metadata={"genzoo": json.dumps(dict(meta)), "digest": _BLANK})
@@ -155,20 +152,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-@contextlib.contextmanager
-def _disk_full_is_said(path: Path, need: int) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
-            raise
-        free = shutil.disk_usage(path.parent).free
-        raise DiskFull(
-            f"no room to write {path}: {need / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free. "
-            "Nothing was lost; make room and run 'genzoo resume'."
-        ) from None
 
 
 def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

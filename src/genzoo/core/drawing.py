@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from genzoo.core.system import System
 
 CHUNK = 256
 """Images drawn at once. Fixed, so that a seed names the same samples on every machine with the same arithmetic."""
+
+
+TELL: ContextVar[Callable[[int, int], None] | None] = ContextVar("TELL", default=None)
+"""Who is told how many are drawn, of how many."""
 
 
 def draw(
@@ -32,10 +37,13 @@ def draw(
         given: Options of the system's own `sample`.
         keep: What is kept of a chunk (grey levels take a quarter of the room).
     """
-    sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
-    return torch.cat(
-        [keep(system.sample(size, generator=generator, **(given or {})).float().cpu()) for size in sizes]  # type: ignore[operator]
-    )
+    drawn, tell = [], TELL.get()
+    for start in range(0, n, CHUNK):
+        size = min(CHUNK, n - start)
+        drawn.append(keep(system.sample(size, generator=generator, **(given or {})).float().cpu()))  # type: ignore[operator]
+        if tell:
+            tell(start + size, n)
+    return torch.cat(drawn)
 
 
 def finite(x: Tensor) -> Tensor:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+import os
+from collections.abc import Iterable, Iterator
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space on the device, a quota that is used up, a limit on the size of files."""
 
 
 class UserError(ValueError):
@@ -12,6 +18,10 @@ class UserError(ValueError):
 
 class DamagedFile(UserError):
     """A file is not what was written: truncated, altered, or of another kind."""
+
+
+class DiskFull(UserError):
+    """There is no room for a file; what was there before is untouched."""
 
 
 class TrainingStopped(RuntimeError):
@@ -40,3 +50,35 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
     return f" — did you mean '{names[found[0]]}'?" if found else ""
+
+
+@contextlib.contextmanager
+def disk_full_is_said(path: str | os.PathLike[str], need: int) -> Iterator[None]:
+    """Name the file and the room that it needs where writing it fails because the disk is full.
+
+    Args:
+        path: What is being written.
+        need: Its size in bytes.
+
+    Raises:
+        DiskFull: Instead of the error, where that says that there is no room; others pass.
+    """
+    try:
+        yield
+    except Exception as error:
+        # An error from Rust (safetensors) has no errno, but its words end in "(os error 28)".
+        said = [n for n in FULL if getattr(error, "errno", None) == n or f"(os error {n})" in str(error)]
+        if not said:
+            raise
+        import shutil  # not above: `genzoo list` answers at once
+
+        free = shutil.disk_usage(os.path.dirname(os.fspath(path)) or ".").free
+        why = {errno.EDQUOT: "; your quota is used up", errno.EFBIG: "; files may not be that large here"}
+        raise DiskFull(
+            f"no room to write {path}: {_bytes(need)} are needed, {_bytes(free)} are free{why.get(said[0], '')}. "
+            "What was there before is untouched; make room and try again"
+        ) from None
+
+
+def _bytes(n: int) -> str:
+    return f"{n / 1e6:.1f} MB" if n >= 100_000 else f"{n:,} bytes"

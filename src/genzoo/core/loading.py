@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from genzoo.core import checkpoint, registry
+from genzoo.core.devices import pick_device
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System, capabilities
 
@@ -28,7 +29,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
     Raises:
         UserError: There is none, or it is damaged.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
         if candidate.is_file():
             return checkpoint.read(candidate)
@@ -42,12 +43,16 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> System:
     """The trained system of a run folder, a model folder, an export or a model file, in eval mode.
 
     Its `name` and `hparams` say what it is; `trained` is the rest of the file's description (data, steps, version); `origin` is `path`.
+
+    Raises:
+        UserError: There is no model, it is damaged, or there is no such device.
     """
     tensors, meta = read_model(path)
+    where = pick_device(device)
     system = build(meta)
     system.load_state_dict(tensors)
     system.trained, system.origin = meta, str(path)
-    return system.to(device).eval()
+    return system.to(where).eval()
 
 
 def build(description: Mapping[str, Any]) -> System:

@@ -14,6 +14,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from genzoo.core.errors import disk_full_is_said
+
 
 def to_uint8(x: Tensor) -> Tensor:
     """Clamp and round [-1, 1] to grey levels 0..255: `round((x + 1) · 127.5)`, never truncated, never wrapped."""
@@ -131,14 +133,19 @@ def picture(samples: Tensor, *, columns: int | None = None, kind: str = "image")
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write bytes under a temporary name in the same folder, then rename: a reader sees the old file or the new one, whole."""
+    """Write bytes under a temporary name in the same folder, then rename: a reader sees the old file or the new one, whole.
+
+    Raises:
+        DiskFull: There is no room; the old file stays.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as f:
-            f.write(data)
-        os.replace(part, path)
+        with disk_full_is_said(path, len(data)):
+            with open(part, "wb") as f:
+                f.write(data)
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     return path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import types
 import typing
@@ -175,7 +176,9 @@ def check(
     try:
         bound = form(target, skip=skip)(**given)
     except ValidationError as error:
-        raise UserError(f"{label}: " + "; ".join(_explain(e, known, values) for e in error.errors())) from None
+        raise UserError(
+            f"{label}: " + "; ".join(dict.fromkeys(_explain(e, known, values) for e in error.errors()))
+        ) from None
     return {k: getattr(bound, k) for k in known}
 
 
@@ -238,8 +241,15 @@ def _read(key: str, annotation: Any, value: Any) -> Any:
         from genzoo.core.loading import as_argument  # not above: forms are read without torch
 
         return as_argument(key, value, capability)
+    if isinstance(value, os.PathLike) and str in options:
+        return os.fspath(value)
     if not isinstance(value, str):
+        if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a scalar of numpy or torch
+            return value.item()
         return list(value) if isinstance(value, tuple) else value
+    if int in options and float not in options and re.fullmatch(r"[1-9]\d*(\.\d+)?[eE]\+?\d", value):
+        number = float(value)  # 1e5 is a whole number, 2.5e0 is none
+        return int(number) if number.is_integer() else value
     if any(get_origin(o) in (tuple, list) for o in options) and not (int in options and value.isdigit()):
         return [part for part in re.split(r"[,x×\s()\[\]]+", value) if part]
     return value
@@ -250,7 +260,6 @@ def _explain(error: Any, known: Mapping[str, Setting], values: Mapping[str, Any]
     s = known[key]
     if error["type"] == "missing" and len(error["loc"]) == 1:
         return f"{key} is required ({s.allowed})"
-    given = values.get(key)
-    return f"{key}={_show(given)} is not allowed; give {s.allowed}" + (
-        "" if s.required else f" (default {_show(s.default)})"
-    )
+    given = _show(values.get(key))
+    given = given if len(given) <= 100 else f"{' '.join(given[:80].split())} ... ({type(values[key]).__name__})"
+    return f"{key}={given} is not allowed; give {s.allowed}" + ("" if s.required else f" (default {_show(s.default)})")

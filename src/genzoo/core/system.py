@@ -11,7 +11,8 @@ and the trainer asks which by capability, never by name:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -77,6 +78,8 @@ class System(nn.Module):
     """Path that it was loaded from."""
     trained: dict[str, Any]
     """What its file says of its training; set where it was loaded."""
+    lacks: Mapping[str, str] = MappingProxyType({})
+    """Capabilities of its class that it has not as it was built, and for each the sentence that says so and what to do."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Bind, check and remember the constructor arguments of every system."""
@@ -385,6 +388,7 @@ def capabilities(system: System | type[System]) -> tuple[str, ...]:
     found = []
     for name, protocol in CAPABILITIES.items():
         members = {m for m in {*vars(protocol), *vars(protocol).get("__annotations__", {})} if not m.startswith("_")}
-        if all(hasattr(system, m) or m in getattr(system, "__annotations__", {}) for m in members):
+        there = all(hasattr(system, m) or m in getattr(system, "__annotations__", {}) for m in members)
+        if there and name not in system.lacks:
             found.append(name)
     return tuple(found)

@@ -7,6 +7,7 @@ file, less than a window, is not used: every sample of a sound counts at most on
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -22,7 +23,7 @@ from genzoo.data.layout import no_images, printable
 from genzoo.data.settings import DataSettings
 from genzoo.data.stock import FilePictures, Source, Stock
 
-CODE = 1
+CODE = 2
 """Raised when the same source would be cut to something else."""
 SECONDS = 1.0
 """Length of a window where none is set."""
@@ -89,9 +90,10 @@ def _build(stock: Stock, seconds: float, mix: bool, name: str, draft: Draft, *, 
     rows = {"audio": draft.rows("audio", (1, window), np.int16), "file": draft.rows("file", (), np.int64)}
     if stock.labels:
         rows["label"] = draft.rows("label", (), np.int64)
-    draft.reserve(2 * sum(s.frames for s in found.values()))
+    draft.reserve(2 * sum(math.ceil(s.frames * rate / s.rate) for s in found.values()))
     sections: dict[str, int] = {}
     number = unused = 0
+    changed = Counter[int]()
     with bar(len(found), f"reading {name}", quiet, "files") as advance:
         for split, files in sorted(parts.items(), key=lambda p: ("train", "test", "").index(p[0])):
             order = np.random.default_rng([ORDER_SEED, 2, len(files.names)]).permutation(len(files.names))
@@ -109,6 +111,7 @@ def _build(stock: Stock, seconds: float, mix: bool, name: str, draft: Draft, *, 
                     rows["file"].append(np.asarray(number, dtype=np.int64))
                     if stock.labels:
                         rows["label"].append(np.asarray(stock.labels[split][i], dtype=np.int64))
+                changed[found[split, i].rate] += 1
                 sections[split] += len(windows)
                 number, unused = number + 1, unused + rest
     if not number:
@@ -117,6 +120,10 @@ def _build(stock: Stock, seconds: float, mix: bool, name: str, draft: Draft, *, 
         f"{number} files at {rate} Hz in windows of {window} samples ({window / rate:g} s); {unused / rate:.1f} s at the ends of "
         "files, less than a window each, are not used"
     )
+    del changed[rate]
+    if changed:
+        seen = ", ".join(f"{n} of {r} Hz" for r, n in sorted(changed.items()))
+        notes.append(f"{changed.total()} files have another rate than most and are resampled to {rate} Hz: {seen}")
     return {
         "sections": {"audio": sections}, "class_names": stock.class_names if stock.labels else [], "captions": [],
         "left": [(printable(n), printable(r)) for n, r in left], "notes": notes, "rate": rate,
@@ -127,12 +134,10 @@ def _windows(
     files: FilePictures, i: int, said: sound.Sound, rate: int, window: int, mix: bool
 ) -> tuple[np.ndarray, int]:
     """Windows of a file, int16 [n, T], and the number of samples after the last."""
-    if said.rate != rate:
-        raise Refused(f"{said.rate} Hz, and most files have {rate}; nothing is resampled here: convert it first")
     if said.channels > 1 and not mix:
         raise Refused(f"{said.channels} channels; channels=1 mixes them to one")
     with files.tree.open(files.names[i]) as opened:
-        values = sound.mono(sound.samples(opened))
+        values = sound.at_rate(sound.mono(sound.samples(opened)), said.rate, rate)
     count = len(values) // window
     if not count:
         few = "1 sample" if len(values) == 1 else f"{len(values):,} samples"

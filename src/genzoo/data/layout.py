@@ -55,7 +55,9 @@ def arrange(
     tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in TABLES]
     captions = read_captions(tree, tables, table, stock.left)
     names = (sides[0].lower(), sides[1].lower())
-    items = _split(_strip([n for n in tree.names if n not in tables], names), stock, names)
+    items = _split(
+        _strip([n for n in tree.names if n not in tables], names), stock, names, structure in ("paired", "unpaired")
+    )
     if not items:
         raise UserError(no_images(where, stock.left, what=THINGS.get(structure, "image")))
     if structure in ("paired", "unpaired"):
@@ -100,10 +102,14 @@ def _strip(names: list[str], sides: tuple[str, str]) -> list[Item]:
     return items
 
 
-def _split(items: list[Item], stock: Stock, names: tuple[str, str]) -> list[Item]:
-    """Put train/, test/ (or val/), trainA/ ... into the `split`; without a training folder there are no splits."""
+def _split(items: list[Item], stock: Stock, names: tuple[str, str], two: bool) -> list[Item]:
+    """Put train/, test/ (or val/), trainA/ ... into the `split`; without a training folder there are no splits.
+
+    Where `two` sides are wanted, one of trainA/ and trainB/ is enough to see that they are meant, and the other is missed later.
+    """
     tops = {i.parts[0].lower() for i in items if len(i.parts) > 1}
-    sides = {f"train{name}" for name in names} <= tops
+    wanted = {f"train{name}" for name in names}
+    sides = bool(wanted & tops) if two else wanted <= tops
     train = next((t for t in _TRAIN if t in tops), None)
     test = next((t for t in _TEST if t in tops), None)
     if sides:

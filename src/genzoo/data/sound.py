@@ -6,12 +6,13 @@
 | WAV with 8, 24 or 32-bit PCM | brought to 16 bits, rounded |
 | FLAC, OGG, MP3, AIFF, float or compressed WAV | read by `soundfile` (the extra `audio`), rounded to 16 bits |
 | two or more channels | left out, with the reason; `channels=1` takes their mean |
-| another rate than most files of the set | left out, with the reason: nothing is resampled |
+| another rate than most files of the set | resampled to theirs, and said |
 | empty, text, truncated, shorter than a window | left out, with the reason |
 """
 
 from __future__ import annotations
 
+import math
 import wave
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -22,6 +23,9 @@ from genzoo.data.decode import Refused, _is_text
 
 MAX_VALUES = 2**28
 """Files with more values (samples times channels) are refused before they are read."""
+
+_BLOCK = 1 << 14
+"""Samples that are resampled at a time."""
 
 _OTHERS = {b"fLaC": "FLAC", b"OggS": "OGG", b"FORM": "AIFF", b"ID3\x03": "MP3", b"ID3\x04": "MP3", b"RIFF": "this WAV"}
 
@@ -78,6 +82,33 @@ def mono(values: np.ndarray) -> np.ndarray:
     if values.shape[1] == 1:
         return values[:, 0]
     return np.rint(values.astype(np.float64).mean(1)).astype(np.int16)
+
+
+def at_rate(values: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Bring int16 [T] from one rate to another: int16 [ceil(T · wanted / rate)].
+
+    What the new rate can hold stays, what it cannot is filtered out: a sinc of 32 zero crossings under a Kaiser window (β = 9), each
+    phase of it scaled to sum to one, so that a constant stays what it was. Beyond its ends a sound is silent.
+    """
+    common = math.gcd(rate, wanted)
+    up, down = wanted // common, rate // common
+    if up == down:
+        return values
+    cutoff = min(1.0, wanted / rate) * 0.95  # of half the old rate; the window's slope ends at the lower of both halves
+    half = math.ceil(16 / cutoff)
+    steps = np.arange(1 - half, half + 1)
+    apart = np.arange(up)[:, None] / up - steps  # [phases, taps], in samples of the old rate
+    window = np.i0(9 * np.sqrt(np.clip(1 - (apart / half) ** 2, 0, None)))
+    taps = np.sinc(cutoff * apart) * window
+    taps /= taps.sum(1, keepdims=True)
+    padded = np.pad(values.astype(np.float64), (half - 1, half + 1))
+    count = -(-len(values) * up // down)
+    made = np.empty(count, np.int16)
+    for start in range(0, count, _BLOCK):
+        place = np.arange(start, min(start + _BLOCK, count), dtype=np.int64) * down
+        near = padded[(place // up)[:, None] + np.arange(2 * half)]
+        made[start : start + len(place)] = np.rint((near * taps[place % up]).sum(1)).clip(-32768, 32767)
+    return made
 
 
 def _sixteen_bits(raw: bytes, width: int) -> np.ndarray:

@@ -355,6 +355,17 @@ def table() -> dict[str, Measure]:
     }
 
 
+MEANT = {
+    **dict.fromkeys(("fid", "fld"), "frechet"),
+    **dict.fromkeys(("precision", "recall", "density", "coverage"), "prdc"),
+    **dict.fromkeys(("is", "inception-score", "inception_score"), "score"),
+    **dict.fromkeys(("bits", "bpd", "bits/dim", "bits_per_dim", "likelihood"), "nll"),
+    **dict.fromkeys(("psnr", "ssim"), "reconstruction' or 'pairs"),
+    **dict.fromkeys(("ms-ssim", "msssim"), "diversity"),
+}
+"""Names that people know values by, and the measure that gives them."""
+
+
 def choose(names: str | list[str] | tuple[str, ...]) -> list[Measure]:
     """The measures of these names ("frechet,kid" or a list).
 
@@ -364,6 +375,8 @@ def choose(names: str | list[str] | tuple[str, ...]) -> list[Measure]:
     words = [w.strip() for w in (names.split(",") if isinstance(names, str) else names)]
     known = table()
     for word in words:
+        if word not in known and (meant := MEANT.get(word.lower())):
+            raise UserError(f"there is no measure '{word}': it is a part of '{meant}'. Measures: {', '.join(known)}.")
         if word not in known:
             raise UserError(f"there is no measure '{word}'{nearest(word, known) or '.'} Measures: {', '.join(known)}.")
     return [known[w] for w in dict.fromkeys(words)]

@@ -21,12 +21,11 @@ from typing import Any
 import genzoo
 from genzoo.api import sort_keys
 from genzoo.core import registry
-from genzoo.core.checkpoint import DiskFull
-from genzoo.core.errors import TrainingStopped, UserError
+from genzoo.core.errors import DiskFull, TrainingStopped, UserError
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.extractors import extractor
 from genzoo.studies.journal import FINISHED, Journal, claimed
-from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial
+from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial, import_optuna
 from genzoo.training.folder import open_run
 from genzoo.training.meters import clock, read_log
 from genzoo.use.outputs import save_json

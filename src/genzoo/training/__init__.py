@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import sys
 import tomllib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
 
 from genzoo.core import registry, schema
 from genzoo.core.checkpoint import unpack
-from genzoo.core.errors import UserError
+from genzoo.core.errors import DiskFull, UserError
 from genzoo.core.loading import build, load, plain, read_model
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings, open_data
-from genzoo.training.folder import Run, held, new_run, open_run, toml
+from genzoo.training.folder import Run, check_name, held, new_run, open_run, toml
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
 from genzoo.training.prepare import prepared, survey
@@ -28,6 +30,9 @@ from genzoo.training.runtime import Runtime, start
 from genzoo.training.settings import FALLBACKS, TrainSettings
 
 __all__ = ["Run", "TrainSettings", "Trainer", "load", "open_run", "resume", "train"]
+
+LARGE = 100_000_000
+"""Parameters from which on a person is told what they cost before the first step."""
 
 
 def train(
@@ -65,6 +70,8 @@ def train(
     )  # the run keeps what was chosen, and resumes with it
     if runtime.world > 1:
         _refuse_ranks(cls, settings, runtime)
+    if runtime.main:
+        check_name(settings.runs, settings.name)
     dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
     torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
@@ -76,7 +83,11 @@ def train(
     run = Run(Path(runtime.agree(str(made))))
     meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings, runtime)
     if runtime.main:
-        _write_config(run, cls, meta)
+        try:
+            _write_config(run, cls, meta)
+        except (OSError, DiskFull):
+            shutil.rmtree(run.path, ignore_errors=True)  # a folder without settings is no run, and would keep the name
+            raise
         _introduce(run, meta, built, dataset, runtime, quiet)
     return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
 
@@ -93,11 +104,14 @@ def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -
         The finished run.
     """
     run = open_run(path)
-    config = tomllib.loads((run.path / "config.toml").read_text(encoding="utf-8"))
+    config = _config(run)
     cls = registry.system_class(config["name"])
     data = DataSettings(**schema.check(DataSettings, config["data"], label="config.toml [data]"))
     settings = TrainSettings(**schema.check(TrainSettings, config["training"], label="config.toml [training]"))
     if steps is not None:
+        done = int(run.states()[0].stem.split("-")[1]) if run.states() else 0
+        if steps < done:
+            raise UserError(f"steps={steps}: {run.path} has had {done} already; steps is the new total")
         settings = dataclasses.replace(settings, steps=steps)
     arguments = schema.check(
         cls, config["system"] | _nested(cls, run), label=f"config.toml [system] of {config['name']}"
@@ -111,7 +125,7 @@ def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -
     built = cls(**arguments)
     meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, data, dataset, settings, runtime)
     measuring = _measuring(built, dataset, settings)
-    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
+    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, longer=steps is not None)
 
 
 def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
@@ -149,6 +163,18 @@ def _nested(cls: type[System], run: Run) -> dict[str, System]:
     for key, system in found.items():
         system.load_state_dict(unpack(key, tensors))  # the part of the outer system that has the argument's name
     return found
+
+
+def _config(run: Run) -> dict[str, Any]:
+    """What config.toml of a run says."""
+    file = run.path / "config.toml"
+    try:
+        config = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not TOML any more ({error}); put back what was changed") from None
+    if lost := [k for k in ("name", "system", "data", "training") if k not in config]:
+        raise UserError(f"{file} has no '{lost[0]}' any more; put back what was changed")
+    return config
 
 
 def _open(data: DataSettings, cls: type[System], seed: int, quiet: bool) -> Dataset:
@@ -216,6 +242,18 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
         f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
         file=sys.stderr,
     )
+    if not s["steps"]:
+        return
+    if s["batch"] > len(dataset):
+        print(f"note: a batch of {s['batch']} shows each of {len(dataset):,} examples several times", file=sys.stderr)
+    if count >= LARGE:
+        # weights, gradients, two moments; averaged weights. On the disk there are no gradients, but two checkpoints and a third one on its way.
+        each = 20 if s["ema"] else 16
+        print(
+            f"note: so many parameters take about {count * each / 1e9:.1f} GB of memory, and up to {3 * count * (each - 4) / 1e9:.1f} GB "
+            f"of disk for checkpoints; 'genzoo show {meta['name']}' lists the settings that make it smaller",
+            file=sys.stderr,
+        )
 
 
 def _go(
@@ -228,6 +266,7 @@ def _go(
     measuring: Measuring | None,
     *,
     quiet: bool,
+    longer: bool = False,
 ) -> Run:
     system = system.to(runtime.device)
     sides = {p.ndim for p in system.parameters()}
@@ -242,13 +281,18 @@ def _go(
     )  # after the weights: each rank draws its own noise
     with held(run) if runtime.main else contextlib.nullcontext():
         runtime.barrier()  # what a killed process left is swept away before any rank begins to write
+        if longer and runtime.main:
+            _write_config(run, type(system), meta)  # a run that is stopped again goes on to the new total
         trainer = Trainer(system, dataset, runtime, settings, run, meta, measuring, quiet=quiet)
         if trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr)) and trainer.finished:
             if not quiet:
                 print(
-                    f"{run.path} is finished ({trainer.step} steps); 'genzoo resume {run.path} steps=...' trains it longer",
+                    f"{run.path} is finished ({trainer.step} steps); 'genzoo resume {quote(str(run.path))} steps=...' trains it longer",
                     file=sys.stderr,
                 )
             return run
-        trainer.fit()
+        try:
+            trainer.fit()
+        except DiskFull as error:
+            raise DiskFull(f"{error} with 'genzoo resume {quote(str(run.path))}'") from None
     return run

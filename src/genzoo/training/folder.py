@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from torch import Tensor
@@ -76,11 +77,30 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return Run(folder)
 
 
+def check_name(root: str | os.PathLike[str], name: str | None) -> None:
+    """Look, before data are read and networks built, whether a run can have its name.
+
+    Raises:
+        UserError: It is no folder name, or is taken.
+    """
+    if name and (Path(name).name != name or name in (".", "..")):
+        raise UserError(f"name={name} is not a plain folder name; use runs=FOLDER to choose where runs go")
+    if name and (Path(root) / name).exists():
+        raise _taken(Path(root) / name)
+
+
+def _taken(folder: Path) -> UserError:
+    if not (folder / "config.toml").exists():
+        return UserError(f"{folder} is there and is no run; choose another name, or remove it")
+    return UserError(
+        f"a run named '{folder.name}' is in {folder.parent}; choose another name, or 'genzoo resume {quote(str(folder))}'"
+    )
+
+
 def new_run(root: str | os.PathLike[str], name: str | None, default: str) -> Run:
     """Make a run folder that no other run has: a given name must be free, the system's name is numbered until it is."""
     root = Path(root)
-    if name and (Path(name).name != name or name in (".", "..")):
-        raise UserError(f"name={name} is not a plain folder name; use runs=FOLDER to choose where runs go")
+    check_name(root, name)
     root.mkdir(parents=True, exist_ok=True)
     for number in range(1, 100_000):
         folder = root / (name or (default if number == 1 else f"{default}-{number}"))
@@ -88,9 +108,7 @@ def new_run(root: str | os.PathLike[str], name: str | None, default: str) -> Run
             folder.mkdir()  # atomic: of two processes, one makes it
         except FileExistsError:
             if name:
-                raise UserError(
-                    f"a run named '{name}' is in {root}; choose another name, or 'genzoo resume {folder}'"
-                ) from None
+                raise _taken(folder) from None
             continue
         return Run(folder)
     raise UserError(f"{root} has too many runs of {default}; give name=")

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shlex import quote
 from types import FrameType
 from typing import Any
 
@@ -204,12 +205,12 @@ class Trainer:
             self.save()
             name = signal.Signals(signum).name
             raise TrainingStopped(
-                f"{name}: saved at step {self.step}; 'genzoo resume {self.run.path}' goes on exactly here", 128 + signum
+                f"{name}: saved at step {self.step}; 'genzoo resume {quote(str(self.run.path))}' goes on exactly here",
+                128 + signum,
             )
         if self.out_of_time and not finished:
-            progress.say(
-                f"minutes={self.settings.minutes} are over: saved at step {self.step}; 'genzoo resume {self.run.path}' goes on for as long again"
-            )
+            again = f"'genzoo resume {quote(str(self.run.path))}' goes on for as long again"
+            progress.say(f"minutes={self.settings.minutes} are over: saved at step {self.step}; {again}")
 
     def _check_health(self) -> None:
         """Stop a run whose updates have been skipped too often in a row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -10,6 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from genzoo.core.errors import disk_full_is_said
+from genzoo.core.pictures import write_atomic
 
 
 class Meter:
@@ -51,16 +55,22 @@ class LogFile:
 
     def __init__(self, path: Path, step: int = 0) -> None:
         lines = [line for line in read_log(path) if line["step"] <= step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        self.path = path
+        write_atomic(
+            path, "".join(json.dumps(line) + "\n" for line in lines).encode()
+        )  # a full disk keeps the old lines
         self.file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line."""
-        self.file.write(json.dumps(line) + "\n")
+        text = json.dumps(line) + "\n"
+        with disk_full_is_said(self.path, len(text)):
+            self.file.write(text)
 
     def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+        """Close the file; what a full disk cannot take is dropped without a second error."""
+        with contextlib.suppress(OSError):
+            self.file.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -80,6 +90,15 @@ def clock(seconds: float) -> str:
     m, s = divmod(int(seconds), 60)
     h, m = divmod(m, 60)
     return f"{h}:{m:02d}:{s:02d}" if h else f"{m}:{s:02d}"
+
+
+def pace(rate: float) -> str:
+    """Steps per second in words; of slow ones, seconds per step.
+
+    >>> pace(12.34), pace(0.05)
+    ('12.3 steps/s', '20.0 s/step')
+    """
+    return f"{rate:.1f} steps/s" if rate >= 1 or rate <= 0 else f"{1 / rate:.1f} s/step"
 
 
 class Progress:
@@ -112,7 +131,7 @@ class Progress:
         self.done += 1
         if self.bar and (now := time.monotonic()) - self.shown > 0.1:
             self.shown = now
-            self.bar.update(self.task, completed=self.done, rate=f"{self.rate:.1f} steps/s")
+            self.bar.update(self.task, completed=self.done, rate=pace(self.rate))
 
     @property
     def rate(self) -> float:
@@ -128,7 +147,7 @@ class Progress:
             self.shown = time.monotonic()
             left = f", {clock((self.total - self.done) / max(self.rate, 1e-9))} left" if self.total else ""
             print(
-                f"step {self.done}{f'/{self.total}' if self.total else ''}  {self.rate:.1f} steps/s{left}  {text}",
+                f"step {self.done}{f'/{self.total}' if self.total else ''}  {pace(self.rate)}{left}  {text}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from genzoo.core.devices import pick_device
 from genzoo.core.errors import UserError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -81,27 +82,6 @@ class Runtime:
         t = torch.tensor([value], device=self.device if self.device.type == "cuda" else "cpu")
         dist.all_reduce(t, op=dist.ReduceOp.MAX)
         return int(t)
-
-
-def pick_device(wanted: str) -> torch.device:
-    """The device that a person asks for, or the best one there is."""
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        found = (
-            ["cpu"]
-            + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-            + ["mps"] * torch.backends.mps.is_available()
-        )
-        raise UserError(
-            f"device={wanted} is not here; this machine has {', '.join(found)} (auto picks the best)"
-        ) from None
-    return device
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -207,10 +207,11 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
         each = seconds_per_feature(c.net, tuple(c.test.facts()["shape"]))
         if n is None and c.net.slow and c.given is None:
             drawn = min(drawn, affordable(3 * each, SLOW_BUDGET))
-        real = c.n_real or (drawn if c.net.slow else min(len(c.test), MOST))
+        real = min(c.n_real or (drawn if c.net.slow else MOST), len(c.test))
+        floor = min(drawn, len(c.train)) if c.train is not None else 0
         say(
-            f"{c.net.name} features of {drawn:,} samples, {real:,} real images and {drawn:,} training images: "
-            f"at most {words(each * (2 * drawn + real))}"
+            f"{c.net.name} features of {drawn:,} samples, {real:,} real images and {floor:,} training images: "
+            f"at most {words(each * (drawn + floor + real))}"
         )
     if any(m.name == "nll" for m in taken) and c.system is not None and c.test is not None:
         try:
@@ -219,7 +220,7 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
             each = 0.0
         scored = min(n or affordable(each, BUDGET), len(c.test))
         if each:
-            say(f"scoring {scored:,} examples: about {words(each * scored)}")
+            say(f"scoring {scored:,} examples: {words(each * scored, about=True)}")
     return drawn, scored
 
 

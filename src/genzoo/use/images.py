@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,10 @@ def read_image(
 
 
 def read_sound(path: str | os.PathLike[str], rate: int) -> Tensor:
-    """Read a sound as [1, T] in [-1, 1], mono: several channels are averaged.
+    """Read a sound as [1, T] in [-1, 1], mono: several channels are averaged, another rate is brought to `rate`, and said.
 
     Raises:
-        UserError: There is no such file, it is no sound, or it has another rate.
+        UserError: There is no such file, or it is no sound.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -87,7 +88,8 @@ def read_sound(path: str | os.PathLike[str], rate: int) -> Tensor:
     except Refused as reason:
         raise UserError(f"'{path}' is no usable sound: {reason}") from None
     if said.rate != rate:
-        raise UserError(f"'{path}' has {said.rate} samples per second, the model {rate}; convert it first")
+        print(f"'{path}' has {said.rate} samples per second and is resampled to the model's {rate}", file=sys.stderr)
+        values = sound.at_rate(values, said.rate, rate)
     return torch.from_numpy(values.copy()).float().div(32768)[None]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,21 @@ def target(source: Source, out: str | Path | None, name: str, *, suffixes: tuple
         path = path / name
     if path.suffix.lower() not in suffixes:
         raise UserError(f"out={path} cannot be written; give a name that ends in {' or '.join(suffixes)}, or a folder")
+    writable(path)
     return free(path, overwrite=overwrite)
+
+
+def writable(path: Path) -> None:
+    """Look before the work, not after it, whether a file can be written at `path`.
+
+    Raises:
+        UserError: A part of the path is a file, or a folder that cannot be written to.
+    """
+    there = next(p for p in (path.parent, *path.parent.parents) if p.exists())
+    if not there.is_dir():
+        raise UserError(f"out={path} cannot be written: {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{path} cannot be written: there is no permission for {there}; give out= in another folder")
 
 
 def save(

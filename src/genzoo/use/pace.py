@@ -64,14 +64,18 @@ def seconds_per_feature(net: Extractor, shape: tuple[int, ...]) -> float:
     return _seconds(lambda: net(images)) / len(images)
 
 
-def words(seconds: float) -> str:
+def words(seconds: float, *, about: bool = False) -> str:
     """A duration as people say it.
 
     >>> words(0.2), words(42.4), words(400.0), words(9000.0)
     ('under a second', '42 s', '7 min', '2.5 h')
+    >>> words(0.2, about=True), words(42.4, about=True)
+    ('under a second', 'about 42 s')
     """
     if seconds < 1:
         return "under a second"
+    if about:
+        return f"about {words(seconds)}"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genzoo.core.errors import UserError
+from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import titled
 from genzoo.core.system import System
 from genzoo.core.words import with_hints
@@ -97,6 +97,17 @@ def columns_of(system: System, n: int | None, given: dict[str, Any]) -> int | No
 
 
 def _class_of(system: System, label: Any) -> Any:
-    """The number of the class that is called `label`; anything that is no class's name is left as it is."""
+    """The number of the class that is called `label`; anything that is no word is left as it is.
+
+    Raises:
+        UserError: There are classes with names, and none of this name.
+    """
     names = getattr(system, "trained", {}).get("class_names", [])
-    return names.index(str(label)) if str(label) in names else label
+    if str(label) in names:
+        return names.index(str(label))
+    if names and takes_labels(system) and isinstance(label, str) and not label.lstrip("-").isdigit():
+        same = [n for n in names if n.casefold() == label.casefold()]
+        shown = ", ".join(names[:20]) + (f" ... ({len(names)} in all)" if len(names) > 20 else "")
+        hint = f" — did you mean '{same[0]}'?" if same else nearest(label, names)
+        raise UserError(f"label={label}: there is no class of this name{hint or '.'} Classes: {shown}")
+    return label

@@ -54,7 +54,7 @@ def run_path(source: Source) -> Path | None:
     """
     if isinstance(source, System):
         return None
-    path = Path(getattr(source, "path", source))
+    path = Path(getattr(source, "path", source)).expanduser()
     if path.is_dir():
         if not any((path / name).exists() for name in ("config.toml", "model.safetensors", "model")):
             raise UserError(f"'{path}' is not a run: it has neither config.toml nor model.safetensors")
@@ -96,6 +96,8 @@ def require(system: System, *needed: str, verb: str) -> None:
     assert set(needed) <= set(CAPABILITIES)
     able = capabilities(system)
     lacking = [WORDS[c] for c in needed if c not in able]
+    for reason in (system.lacks[c] for c in needed if c in system.lacks):
+        raise UserError(f"{verb}: {reason}")
     if lacking:
         can = ", ".join(WORDS[c] for c in able if c in WORDS) or "only train"
         raise UserError(f"{verb}: {name_of(system)} cannot {' or '.join(lacking)}; it can {can}")

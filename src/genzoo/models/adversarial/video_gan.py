@@ -102,6 +102,10 @@ class VideoGAN(System):
             )  # the same stack; its logits are z
             self.register_buffer("firsts", torch.zeros(KEPT, c, h, w))
             self.register_buffer("kept", torch.zeros((), dtype=torch.long))
+        else:
+            self.lacks = {
+                "animates": "this model was trained without first frames; train it with conditional=true to animate images"
+            }
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each player; the encoder plays with the generator."""
@@ -179,8 +183,6 @@ class VideoGAN(System):
         Raises:
             UserError: The system was trained without first frames.
         """
-        if not self.conditional:
-            raise UserError(
-                "this model was trained without first frames; train it with conditional=true to animate images"
-            )
+        if "animates" in self.lacks:
+            raise UserError(self.lacks["animates"])
         return self.decode(self.E(first))

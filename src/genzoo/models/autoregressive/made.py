@@ -99,6 +99,8 @@ class MADE(System):
             raise UserError("layers=0 needs direct=true: else nothing connects inputs and outputs")
         self.shape, self.order, self.masks, self.lr = tuple(shape), order, masks, lr
         self.is_image, self.dims = len(shape) == 3, math.prod(shape)
+        if not self.is_image:
+            self.lacks = {"completes": "this model was trained on points; it completes images only"}
         self.grid = Levels(levels)
         self.likelihood = "exact" if masks == 1 else f"exact, of the mixture over {masks} mask sets"
         self.outputs = self.grid.outputs if self.is_image else 3 * components
@@ -267,8 +269,8 @@ class MADE(System):
             temperature: As in `sample`.
             cached: As in `sample`.
         """
-        if not self.is_image:
-            raise UserError("complete: this model was trained on points; it completes images only")
+        if "completes" in self.lacks:
+            raise UserError(f"complete: {self.lacks['completes']}")
         check_images(x, self.shape)
         check_known(known, x)
         x, known = x.to(self.device), known.to(self.device)
