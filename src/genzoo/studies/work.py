@@ -25,7 +25,7 @@ from genzoo.core.errors import DiskFull, TrainingStopped, UserError
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.extractors import extractor
 from genzoo.studies.journal import FINISHED, Journal, claimed
-from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial, import_optuna
+from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial
 from genzoo.training.folder import open_run
 from genzoo.training.meters import clock, read_log
 from genzoo.use.outputs import save_json
