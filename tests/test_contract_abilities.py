@@ -49,6 +49,22 @@ def test_completion_keeps_known_pixels_and_draws_the_others(name):
     assert torch.equal(system.complete(x, torch.ones_like(known), generator=gen()), x)
 
 
+@every_system
+def test_a_mask_that_does_not_fit_is_refused_in_words(name):
+    """Of another size, of numbers in place of truth values, or with a value for every colour."""
+    system = ready(name)
+    needs(system, Completes)
+    x = data_batch(system)
+    fits = torch.ones_like(x[:, :1], dtype=torch.bool)
+    masks = [fits[..., :-1], fits.float(), fits[:1].expand(len(x) + 1, *fits.shape[1:])]
+    for mask in masks if x.shape[1] == 1 else [*masks, fits.expand_as(x)]:
+        with pytest.raises(UserError, match="known is"):
+            system.complete(x, mask, generator=gen())
+    fits[..., -3:] = False
+    unread = torch.where(fits, x, 1000.0)
+    assert system.complete(unread, fits, generator=gen()).abs().max() <= 1, "what stands at unknown places is not read"
+
+
 @every_name
 def test_codes_are_of_the_stated_grids_and_alphabet_and_stand_for_an_image_each(name):
     system = ready(name)

@@ -80,9 +80,10 @@ def test_pool_takes_a_batch_one_by_one_and_tracks_no_gradient():
 
 
 def test_pool_of_size_zero_is_no_pool():
-    x = torch.randn(3, 1, 2, 2)
+    x = torch.randn(3, 1, 2, 2, requires_grad=True)
     pool = ImagePool(0, (1, 2, 2))
     assert torch.equal(pool(x), x)
+    assert not pool(x).requires_grad
     assert pool.count == 0
 
 

@@ -1,5 +1,7 @@
 """Glow: its 1x1 convolutions, its start from the data, its splits, and the sizes that it takes."""
 
+import math
+
 import pytest
 import torch
 
@@ -92,6 +94,19 @@ def test_nets_start_at_zero_and_an_edge_convolution_knows_the_border():
     assert seen[1:3, 1:3].abs().max() == 0
     assert seen[0, 0] == 5, "a corner has five neighbours outside"
     assert seen[0, 1] == 3
+
+
+def test_the_gain_of_an_edge_convolution_is_the_exponential_of_three_times_its_parameter():
+    """As in Glow's code: with exp(g) in its place the gain would learn at a third of the rate."""
+    torch.manual_seed(0)
+    conv, x = EdgeConv2d(2, 3), torch.randn(2, 2, 4, 4)
+    torch.nn.init.normal_(conv.conv.weight)
+    with torch.no_grad():
+        before = conv(x)
+        conv.log_gain.copy_(torch.tensor([0.0, 0.5, -1.0]).view(3, 1, 1))
+        after = conv(x)
+    gain = torch.tensor([1.0, math.exp(1.5), math.exp(-3)]).view(3, 1, 1)
+    torch.testing.assert_close(after, before * gain)
 
 
 def test_a_split_standardises_what_leaves_by_what_stays():

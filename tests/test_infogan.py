@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from genzoo.core.errors import UserError
 from genzoo.models.adversarial.infogan import InfoGAN, shared_information
 from genzoo.nn.augment import affine
-from tests.adversaries import gen, play
+from tests.adversaries import Update, gen, play
 
 TINY = InfoGAN.tiny
 
@@ -75,6 +75,21 @@ def test_the_step():
     assert set(logs) == {"d_loss", "g_loss", "mi_category", "number_error"}
     still, _ = play(InfoGAN(**TINY, category_weight=0.0, number_weight=0.0))
     assert {k.split(".")[0] for k in still.moved["d"]} == {"D"}
+
+
+def test_the_losses_of_both_updates_hold_the_bound_with_its_gradient():
+    """The generator's as well: Q stands still in its step, but the gradient goes through Q."""
+    torch.manual_seed(0)
+    system, reached = InfoGAN(**TINY).train(), {}
+
+    class Watched(Update):
+        def __call__(self, name, loss):
+            grads = torch.autograd.grad(loss, list(system.Q.parameters()), retain_graph=True, allow_unused=True)
+            reached[name] = any(g is not None and g.abs().sum() > 0 for g in grads)
+            super().__call__(name, loss)
+
+    system.training_step({"image": torch.rand(4, *system.hparams["shape"]) * 2 - 1}, Watched(system))
+    assert reached == {"d": True, "g": True}
 
 
 def test_codes_have_the_stated_laws():

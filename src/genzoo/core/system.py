@@ -97,9 +97,8 @@ class System(nn.Module):
             self.hparams = hparams
 
         cls.__init__ = bound_init  # type: ignore[assignment]
-        for name in ("log_prob", "complete"):
-            if name in cls.__dict__:
-                setattr(cls, name, _within_range(cls.__dict__[name]))
+        if "log_prob" in cls.__dict__:
+            cls.log_prob = _within_range(cls.__dict__["log_prob"])  # type: ignore[attr-defined]
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return fresh optimisers by name. No parameter has two owners. A system that is fitted without gradients has none."""

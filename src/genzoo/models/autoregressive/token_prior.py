@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_label, read_prompt
+from genzoo.core.inputs import check_images, check_known, check_label, read_prompt
 from genzoo.core.loading import digest
 from genzoo.core.system import Batch, Logs, System, Tokenizes
 from genzoo.core.words import unknown
@@ -396,6 +396,8 @@ class TokenPrior(System):
             guidance: As in `sample`.
             cached: As in `sample`.
         """
+        check_images(x, self.shape)
+        check_known(known, x)
         sentence = None if prompt is None else self._told(prompt, len(x))
         self._refuse_labels(label, told=prompt is not None)
         kept = torch.cat([self._cells(known, grid) for grid in self.tokenizer.code_grids], 1)

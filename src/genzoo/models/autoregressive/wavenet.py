@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_label, check_temperature
+from genzoo.core.inputs import check_known, check_label, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import draw_coupled, log_mean_exp, logistic_mixture, per_example, pick
 from genzoo.nn.causal import CausalConv1d, Tape
@@ -293,8 +293,7 @@ class WaveNet(System):
             cached: As in `sample`.
         """
         self._refuse_other_shapes(x)
-        if known.dtype != torch.bool or known.shape != x.shape:
-            raise UserError(f"known is {known.dtype} {tuple(known.shape)}; give bool {tuple(x.shape)}: True keeps")
+        check_known(known, x)
         x, known = x.to(self.device), known.to(self.device)
         drawn = self._draw(torch.where(known, x.float(), 0), known, generator, temperature, label, cached)
         return torch.where(known, x.float(), drawn)

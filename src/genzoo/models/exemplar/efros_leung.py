@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_known
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.dequantise import level_index
 
@@ -139,10 +140,7 @@ class EfrosLeung(System):
         """
         if x.ndim != 4 or x.shape[1] != self.shape[0]:
             raise UserError(f"efros-leung: complete takes [B, {self.shape[0]}, H, W], not {tuple(x.shape)}")
-        if known.shape != (len(x), 1, *x.shape[2:]) or known.dtype != torch.bool:
-            raise UserError(
-                f"efros-leung: known must be bool {(len(x), 1, *x.shape[2:])}, not {known.dtype} {tuple(known.shape)}"
-            )
+        check_known(known, x)
         stored = _Source(self.exemplar, self.window)
         filled = []
         for image, keep in zip(x, known[:, 0], strict=True):
