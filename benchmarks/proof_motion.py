@@ -108,10 +108,19 @@ def video_street(p: Proof, steps: int = 3000, n: int = 1000) -> None:
 
 
 @proof("gan-3d-furniture", system="gan-3d", family="adversarial", minutes=7)
-def furniture(p: Proof, steps: int = 2000, n: int = 240) -> None:
+def furniture(p: Proof, steps: int = 2800, n: int = 240) -> None:
     """Furniture from 574 examples: the statistics of its shapes are nearer to those of held-out pieces than a Gaussian's of voxels."""
     about = {"size": 32, "holdout": 0.3, "flip": True}
-    nets = {"width": 16, "latent": 64, "d_norm": "none", "r1": 5.0, "gate": 1.0, "occupied": 0.1}
+    nets = {
+        "width": 16,
+        "latent": 64,
+        "prior": "normal",
+        "d_norm": "none",
+        "r1": 5.0,
+        "r1_every": 4,
+        "gate": 1.0,
+        "occupied": 0.1,
+    }
     rates = {"lr": 1e-3, "d_lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "decay": "linear", "ema": 0.99}
     run = p.train("gan-3d", "voxels", **about, **nets, **rates, batch=16, steps=steps, seed=0, precision="bf16")
     train, test = (
