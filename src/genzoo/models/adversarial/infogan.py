@@ -26,7 +26,7 @@ def shared_information(p: Tensor, q: Tensor) -> Tensor:
         p: Probabilities of the categories, [B, K].
         q: Those of another view of the same images, [B, K].
     """
-    joint = p.T @ q / len(p)
+    joint = (p[:, :, None] * q[:, None, :]).mean(0)  # no product of matrices, which bf16 would round
     joint = ((joint + joint.T) / 2).clamp_min(1e-12)
     one = joint.sum(1)
     return (joint * joint.log()).sum() - 2 * (one * one.log()).sum()
