@@ -108,7 +108,7 @@ def video_street(p: Proof, steps: int = 3000, n: int = 1000) -> None:
 
 
 @proof("gan-3d-furniture", system="gan-3d", family="adversarial", minutes=7)
-def furniture(p: Proof, steps: int = 2400, n: int = 240) -> None:
+def furniture(p: Proof, steps: int = 2000, n: int = 240) -> None:
     """Furniture from 574 examples: the statistics of its shapes are nearer to those of held-out pieces than a Gaussian's of voxels."""
     about = {"size": 32, "holdout": 0.3, "flip": True}
     nets = {
