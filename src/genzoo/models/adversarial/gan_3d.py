@@ -28,10 +28,10 @@ class GAN3D(System):
     below the generator's, and it is updated only while its accuracy on the last batch, half real and half generated, was at most
     `gate` (section 3.2 of the paper: 80 %).
 
-    Batch norm in the discriminator, which sees real and generated shapes in batches of their own, hides from the generator what a whole batch
-    has too much of. `d_norm=none r1=1 gate=1` with equal rates is the cure of later papers (R1, arXiv:1801.04406), for few shapes and short
-    runs; `occupied` starts the generator at the data's share of occupied voxels instead of at one half. z in [0, 1] is not centred: three
-    quarters of the second moment of its projection are the same for all z; `prior=normal` has none of that.
+    Batch norm in the discriminator makes a shape's score depend on the others of its batch. `d_norm=none r1=10 gate=1` with equal rates is the
+    cure of later papers (R1, arXiv:1801.04406) for few shapes and short runs; `occupied` starts the generator near the data's share of
+    occupied voxels instead of at one half. z in [0, 1] is not centred: three quarters of the second moment of its projection are the same
+    for all z; `prior=normal` has none of that.
 
     Deviations: cubes of 8, 16, 32, 64 or 128 (the paper: 64), one halving less for each; the generator's loss is the non-saturating
     one, as in the code of the time (the paper writes the minimax objective).

@@ -27,7 +27,7 @@ def shared_information(p: Tensor, q: Tensor) -> Tensor:
         p: Probabilities of the categories, [B, K].
         q: Those of another view of the same images, [B, K].
     """
-    joint = p.T @ q / len(p)
+    joint = (p[:, :, None] * q[:, None, :]).mean(0)  # no product of matrices, which bf16 would round
     joint = ((joint + joint.T) / 2).clamp_min(1e-12)
     one = joint.sum(1)
     return (joint * joint.log()).sum() - 2 * (one * one.log()).sum()
@@ -42,10 +42,9 @@ class InfoGAN(System):
     numbers it is a Gaussian of standard deviation 1 around a predicted mean, as in the authors' MNIST experiment. The bound's
     gradient moves G and Q (with the convolutions that it shares) and not D's score.
 
-    What the category comes to mean is settled early, by whatever tells images apart most easily. Two terms, off by default and not in
-    the paper, make that what distortions leave alone: `jitter` has Q read the category from a turned, stretched and moved copy of G's
-    image (by the data processing inequality still a bound of I(c; G(z, c))); `real_weight` adds to Q's objective the mutual information
-    of what it reads in a training image and in its distorted copy (IIC, arXiv:1807.06653), so that Q sees real images too.
+    What the category comes to mean is settled early, by whatever tells images apart most easily. `real_weight`, off by default and not in
+    the paper, lets Q see real images too: it adds to Q's objective the mutual information of the categories that Q reads in a training
+    image and in its copy, turned, stretched and moved (IIC, arXiv:1807.06653). So a category means what such changes leave alone.
 
     Deviations by default: R1 in place of batch norm in D, one rate for both players, normal noise, no dense hidden layers;
     `infogan-paper` has the paper's.
@@ -60,7 +59,7 @@ class InfoGAN(System):
         prior: Law of the noise, normal(0, 1) or uniform(-1, 1).
         noise_scale: Factor on the noise; a small one leaves more to the code.
         real_weight: Weight of the information shared by Q's category of a real image and of its distorted copy; 0 for none.
-        jitter: Strength of the distortions: entries of the map move by up to this, the position by a quarter of it in sides; 0 for none.
+        jitter: How far entries of that copy's map stray from the identity's; its position moves by up to a quarter of this in sides.
         width: Channels of the layers next to the image; deeper layers have up to 8 times as many.
         dense: Units of a hidden dense layer in G and D, with two halvings at most (the paper: 1024); 0 for none.
         d_norm: Norm in D and Q: none or batch.
@@ -93,7 +92,7 @@ class InfoGAN(System):
         prior: Literal["normal", "uniform"] = "normal",
         noise_scale: Annotated[float, Field(gt=0, le=10)] = 1.0,
         real_weight: Annotated[float, Field(ge=0, le=100)] = 0.0,
-        jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0,
+        jitter: Annotated[float, Field(gt=0, le=0.5)] = 0.25,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         dense: Annotated[int, Field(ge=0, le=8192)] = 0,
         d_norm: Literal["none", "batch"] = "none",
@@ -108,10 +107,6 @@ class InfoGAN(System):
         if r1 and d_norm == "batch":
             raise UserError(
                 "r1 is the gradient of one image's score, which d_norm=batch mixes with others': set r1=0 or d_norm=none"
-            )
-        if real_weight and not jitter:
-            raise UserError(
-                f"real_weight={real_weight:g} compares an image with its distorted copy: set jitter, such as jitter=0.2"
             )
         self.noise, self.categories, self.numbers = noise, categories, numbers
         self.weights, self.jitter = (category_weight, number_weight), jitter
@@ -158,19 +153,20 @@ class InfoGAN(System):
         drawn = self._draw(len(real))
         code = drawn[:, self.noise :]
         fake = self.G(drawn)
-        on_real = self.D(real)
-        on_fake, *reading = self._judged(fake.detach())
+        on_real, seen, _ = self.judge(real)
+        on_fake, *reading = self.judge(fake.detach())
         category, numbers = self.bound((reading[0], reading[1]), code)
         d_loss = discriminator_loss("non-saturating", on_real, on_fake)
         if self.r1:
             d_loss = d_loss + r1_penalty(self.D, real, gamma=self.r1)
         objective = d_loss - self._weighed(category, numbers)
         if self.real_weight:
-            kept = shared_information(*(self.judge(x)[1].softmax(1) for x in (real, affine(real, self.jitter))))
+            again = self.judge(affine(real, self.jitter))[1]
+            kept = shared_information(seen.softmax(1), again.softmax(1))
             objective = objective - self.real_weight * kept
         update("d", objective)
 
-        on_fake, *reading = self._judged(fake)
+        on_fake, *reading = self.judge(fake)
         g_loss = generator_loss("non-saturating", on_fake)
         category, numbers = self.bound((reading[0], reading[1]), code)
         update("g", g_loss - self._weighed(category, numbers))
@@ -180,13 +176,6 @@ class InfoGAN(System):
         if self.real_weight:
             logs["mi_real"] = kept
         return {k: v.detach() for k, v in logs.items()}
-
-    def _judged(self, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `judge`, but the category is read from a distorted copy where `jitter` asks for it."""
-        on_fake, logits, mean = self.judge(fake)
-        if self.jitter:
-            logits = self.judge(affine(fake, self.jitter))[1]
-        return on_fake, logits, mean
 
     def _weighed(self, category: Tensor, numbers: Tensor) -> Tensor:
         return self.weights[0] * category + self.weights[1] * numbers
