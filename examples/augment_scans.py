@@ -147,7 +147,7 @@ class Segmenter(nn.Module):
         width: Channels at full size.
     """
 
-    def __init__(self, width: int = 12) -> None:
+    def __init__(self, width: int = 8) -> None:
         super().__init__()
 
         def block(a: int, b: int) -> nn.Sequential:
@@ -278,7 +278,7 @@ def main() -> None:
     errors = error_of(run, out, 8)
     print("Mean absolute difference from the real scan without contrast medium:")
     print("\n".join(f"  {name:28} {value:6.1f} HU" for name, value in errors.items()))
-    trials, n, steps = (2, 8, 2) if given.short else (5, 100, 150)
+    trials, n, steps = (2, 8, 2) if given.short else (5, 100, 120)
     found = compare(run, out, trials, n, steps)
     print(
         f"Dice of the kidneys in {n} held-out scans without contrast medium; mean of {trials} trials, each with other labelled patients:"
