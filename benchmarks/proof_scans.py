@@ -26,7 +26,7 @@ def example() -> ModuleType:
 
 
 @proof("augment-phantoms", system="pix2pix", family="translation", minutes=6)
-def augment_phantoms(p: Proof, steps: int = 400, trials: int = 6, n: int = 100, learn: int = 150) -> None:
+def augment_phantoms(p: Proof, steps: int = 600, trials: int = 6, n: int = 100, learn: int = 150) -> None:
     """Twelve labelled scans with contrast medium and what pix2pix makes of them teach a segmenter scans without it."""
     scans, out = example(), Path(p.work)
     keys: dict[str, Any] = {"width": 16, "layers": 2, "batch": 8, "lr": 4e-4, "steps": steps}

@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument("--system", default="pix2pix", help="a translator: pix2pix learns from pairs, cyclegan without")
     given = parser.parse_args()
     out = Path(given.out)
-    keys: dict[str, Any] = {"width": 16, "layers": 2, "batch": 8, "lr": 4e-4, "steps": 2 if given.short else 400}
+    keys: dict[str, Any] = {"width": 16, "layers": 2, "batch": 8, "lr": 4e-4, "steps": 2 if given.short else 600}
     if given.system.startswith("cyclegan"):
         keys |= {"blocks": 3, "identity": 0.0}
     data = training_set(out, given.system, 16 if given.short else 300)
