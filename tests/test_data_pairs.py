@@ -315,7 +315,7 @@ def test_ct_numbers_below_zero_are_trained_on_and_come_back_as_they_are(folder, 
     for side in "AB":
         (folder / side).mkdir()
         for i in range(6):
-            values = rng.integers(-900, 1500, (16, 16)).astype(dtype)
+            values = rng.integers(-900, 1500, (24, 24)).astype(dtype)  # a size that the networks take as it is
             Image.fromarray(values).save(folder / side / f"{i}.tif")
     keys = {"width": 4, "depth": 3, "layers": 1, "steps": 2, "batch": 2, "runs": str(tmp_path), "quiet": True}
     run = genzoo.train("pix2pix", str(folder), bits=16, gray_window=(-200, 300), **keys)
