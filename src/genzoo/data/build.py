@@ -216,9 +216,10 @@ def _shallow(stock: Stock, settings: DataSettings) -> list[str]:
     if settings.bits == 16 or settings.gray_window is not None:
         return []
     numbers = ("instance", "a") if settings.label_maps else ("instance",)
-    deep = [
+    found = (
         n for (f, _), p in stock.pictures.items() if f not in numbers and isinstance(p, FilePictures) for n in p.deep
-    ]
+    )
+    deep = list(dict.fromkeys(found))  # a file that holds both sides counts once
     if not deep:
         return []
     one = len(deep) == 1

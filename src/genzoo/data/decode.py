@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from genzoo.data.deep import as_channels, is_deep, sixteen_bits, upright
+from genzoo.data.deep import as_channels, is_deep, is_gray_with_alpha, sixteen_bits, upright
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before a pixel is decoded."""
@@ -98,7 +98,8 @@ def look(file: BinaryIO) -> tuple[tuple[int, int, int], bool]:
         width, height = _checked_size(image)
         if _orientation(image) >= 5:
             width, height = height, width
-        return (height, width, 1 if _is_gray(image) else 3), is_deep(image)
+        gray = _is_gray(image) or is_gray_with_alpha(image)
+        return (height, width, 1 if gray else 3), is_deep(image)
 
 
 def pixels(file: BinaryIO, form: Form, half: str = "") -> np.ndarray:

@@ -17,6 +17,11 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;16") or any(";16" in raw for raw in _raw_modes(image))
 
 
+def is_gray_with_alpha(image: Image.Image) -> bool:
+    """True for 16-bit gray with transparency, which Pillow opens as if it had colours."""
+    return _raw_modes(image) == {"LA;16B"}
+
+
 def sixteen_bits(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
     """All 16 bits of colours, or of gray with alpha: uint16 [H, W, C], C 2, 3 or 4, as stored (EXIF orientation not applied).
 
