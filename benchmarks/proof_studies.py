@@ -108,7 +108,7 @@ def study_first(p: Proof) -> None:
 
 @proof("lectures", system="study", family="studies", minutes=12)
 def lectures(p: Proof) -> None:
-    """The script of every lecture in its full form: under five minutes each."""
+    """The script of every lecture in its full form: under five minutes of one thread each."""
     for script in sorted((ROOT / "examples").glob("lecture_*.py")):
         out, kept = p.work / script.stem, p.work / f"{script.stem}.json"
         if not kept.exists():  # else only where a stopped proof goes on
@@ -116,8 +116,9 @@ def lectures(p: Proof) -> None:
             kept.write_text(json.dumps(lecture(script, out)), encoding="utf-8")
         told = json.loads(kept.read_text(encoding="utf-8"))
         p.measure(
-            script.stem, told["seconds"], unit="s", better="lower", goal=300, baseline={"CPU seconds": told["cpu_seconds"]},
-            protocol="python examples/NAME.py, wall time on a machine that other work may share; one thread",
+            script.stem, told["cpu_seconds"], unit="s of CPU", better="lower", goal=300, baseline={"wall time": told["seconds"]},
+            protocol="python examples/NAME.py: CPU time of its one thread, which is the wall time where nothing else runs; beside it the wall time here, "
+            "on a machine that other work shared",
         )  # fmt: skip
         for picture in sorted(out.glob("*.png"), key=lambda file: file.stat().st_mtime):
             p.picture(f"{script.stem}-{picture.stem}", picture, f"{script.stem}: {picture.stem}")
