@@ -117,8 +117,8 @@ def lectures(p: Proof) -> None:
         told = json.loads(kept.read_text(encoding="utf-8"))
         p.measure(
             script.stem, told["cpu_seconds"], unit="s of CPU", better="lower", goal=300, baseline={"wall time": told["seconds"]},
-            protocol="python examples/NAME.py: CPU time of its one thread, which is the wall time where nothing else runs; beside it the wall time here, "
-            "on a machine that other work shared",
+            protocol="python examples/NAME.py: CPU time of its one thread, which is the wall time where nothing else runs; beside it the wall time "
+            "here, on a machine that other work shared",
         )  # fmt: skip
         for picture in sorted(out.glob("*.png"), key=lambda file: file.stat().st_mtime):
             p.picture(f"{script.stem}-{picture.stem}", picture, f"{script.stem}: {picture.stem}")
