@@ -5,9 +5,9 @@
 
 Each system as `genzoo train NAME data=digits size=28` builds it, all settings at their defaults; where that is not possible, at 32x32, 64x64 or
 96x96, in colour, or without a network that needs a file of weights, and the record says so. Captioned images are the drawn shapes at 32x32, clips
-16 frames of 32x32, solids 32x32x32. Steps of 16 examples through the trainer's own update, at five points spread over a training, because some nets
-grow; then 4 samples, as after a whole training. CPU seconds of one thread; the machine may be shared, and all rows are of one machine.
-docs/taxonomy.md and `genzoo advise` read the record.
+16 frames of 32x32, solids 32x32x32. Steps of 16 examples (2 where 16 take too long) through the trainer's own update, at five points spread over
+a training, because some nets grow; then 4 samples, as after a whole training. CPU seconds of one thread; the machine may be shared, and all rows
+are of one machine. docs/taxonomy.md and `genzoo advise` read the record.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SHAPES = {
 FLAT = ((1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64), (3, 96, 96))
 POINTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of a training at which its steps are timed."""
-BATCH, DRAWS, LONG, LIMIT = 16, 4, 1.0, 25
+BATCH, FEW, DRAWS, LONG, LIMIT = 16, 2, 4, 1.0, 25
 
 
 def timed(work: Callable[[], object], *, every: int = 1, least: float = LONG, most: int = 20) -> float:
@@ -177,11 +177,15 @@ def measured(name: str, runtime: Runtime) -> dict[str, Any]:
             step += 1
 
         found = limited(lambda: timed(one, every=len(POINTS)))
+        if found is None:  # a large net: fewer examples at a time
+            batch = {k: v[:FEW] for k, v in batch.items()}
+            row["changed"]["examples at a time"] = FEW
+            found = limited(lambda: timed(one, every=len(POINTS)))
         if "samples" in able:  # of a net that grows, what a sample costs in the end
             update.begin(19_999, 20_000)
             with runtime.autocast():
                 system.training_step(batch, update)
-        row["step_per_example"] = None if found is None else found / BATCH
+        row["step_per_example"] = None if found is None else found / row["changed"].get("examples at a time", BATCH)
     if "samples" in able:
         system.eval()
         n = 1 if system.data == "exemplar" else DRAWS

@@ -264,7 +264,7 @@ def lucic() -> str:
         m = ours["machine"]
         told = (
             f"Ours: [`study-lucic`](results/studies.md#study-lucic), {ours['date']}, {m['cpu']}, {m['threads']} thread, "
-            f"{ours['seconds'] / 60:.0f} min in all; one setting and one seed of each."
+            f"{ours['seconds'] / 60:.0f} min in all, while other work shared the machine; one setting and one seed of each."
         )
     rows = [
         told,

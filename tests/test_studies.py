@@ -254,10 +254,10 @@ def test_a_worker_killed_while_it_writes_the_journal_holds_nobody_up(tmp_path):
         "import sys, time; from pathlib import Path; from genzoo.studies.journal import JournalLock\n"
         "JournalLock(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
     )
-    other = subprocess.Popen([sys.executable, "-c", program, str(path / "journal.log")], stdout=subprocess.PIPE)
-    assert other.stdout.readline() == b"held\n"
-    other.kill()
-    other.wait()
+    words = [sys.executable, "-c", program, str(path / "journal.log")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        other.kill()
     begun = time.monotonic()
     journal.tell(plan.trials()[0], "running")
     assert time.monotonic() - begun < 5

@@ -73,7 +73,8 @@ def child(out, phase=None):
         os._exit(1)
     os._exit(0)
 
-found = {"alone": [child("alone"), Path("alone/table.csv").read_text()]}
+genzoo.study(sys.argv[1], out="alone", quiet=True)  # here, so that all is imported before the workers are forked
+found = {"alone": Path("alone/table.csv").read_text()}
 for name, phase in json.loads(sys.argv[2]).items():
     out = name.replace(" ", "-").replace(",", "")
     found[name] = [child(out, phase), child(out), Path(out, "table.csv").read_text(), Path(out, "index.html").exists()]
@@ -88,7 +89,7 @@ def ends(tmp_path_factory):
     (folder / "study.toml").write_text(STUDY)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, "study.toml", json.dumps(PHASES)],
-        cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+        cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
@@ -96,9 +97,8 @@ def ends(tmp_path_factory):
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_worker_killed_in_any_phase_costs_nothing(phase, ends):
-    assert ends["alone"][0] == 0
     killed, next_one, table, page = ends[phase]
     assert killed == 9, "it was killed there"
     assert next_one == 0
     assert page
-    assert table == ends["alone"][1]
+    assert table == ends["alone"]

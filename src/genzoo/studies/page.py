@@ -98,11 +98,8 @@ def _comparison(plan: Plan, table: list[dict[str, Any]], rows: list[dict[str, An
     ]  # fmt: skip
     lines = []
     for i, row in enumerate(table):
-        seconds = [
-            r["seconds"]
-            for r in rows
-            if (r["system"], r["data"], r["state"]) == (row["system"], row["data"], "complete")
-        ]
+        own = [r for r in rows if (r["system"], r["data"], r["state"]) == (row["system"], row["data"], "complete")]
+        seconds = [r["seconds"] for r in own if r["seconds"] is not None]  # a run may have been removed since
         mean = sum(seconds) / len(seconds) if seconds else None
         cells = {**row, "trials": f"{row['trials']} of {row['draws'] * row['seeds']}", "time of a trial": mean}
         best = i == 0 and row["mean of best draw"] is not None

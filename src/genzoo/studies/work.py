@@ -68,6 +68,8 @@ def work(
         worker = _Worker(path, plan, journal, trials, limit, page, quiet=quiet)
         while worker.go_through():
             pass
+    except DiskFull as error:
+        raise DiskFull(str(error).replace("run 'genzoo resume'", "start the same command again")) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
