@@ -120,6 +120,22 @@ def test_noise_enters_by_its_strength_before_the_rectifier(style):
         assert torch.allclose(layer(x, w, still), F.leaky_relu(by_hand, 0.2), atol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [SMALL, TWO], ids=["stylegan", "stylegan2"])
+def test_without_noise_an_image_depends_on_its_styles_alone(settings):
+    torch.manual_seed(0)
+    for noise, same in ((True, False), (False, True)):
+        system = StyleGAN(**settings, noise=noise)
+        for name, p in system.named_parameters():
+            if name.endswith("strength"):
+                p.data.fill_(0.5)
+        update, _ = play(system, steps=1)
+        assert any(name.endswith("strength") for name in update.moved["g"]) is noise
+        w = system.latent(3, generator=gen())
+        level = system._grown(float(system.progress))
+        a, b = (system.G(w[:, None].expand(-1, system.layers, -1), system._fresh, *level) for _ in range(2))
+        assert torch.allclose(a, b) is same
+
+
 def test_the_mapping_normalises_z_and_learns_slowly():
     system = StyleGAN(**SMALL)
     z = torch.randn(3, 4)
@@ -210,6 +226,32 @@ def test_activations_start_near_variance_one(style):
         system.D(system.G(system._styles(32, None, 2), system._fresh, 2), 2)
     assert len(found) > 12
     assert all(0.4 < v < 4 for v in found.values())
+
+
+def shared(system):
+    """Share of the first maps' power that all examples have in common."""
+    with torch.no_grad():
+        w = system._styles(500, None, 2)
+        x = system.G.const.expand(500, -1, -1, -1)
+        x = system.G.blocks[0][0].conv(x, w[:, 0])
+    return (x.mean(0).square().mean() / x.square().mean()).item()
+
+
+def test_without_a_style_bias_the_first_maps_depend_on_z():
+    """s = b + Aw, w behind a rectifier: about 1/5 of its power is its mean's, so about (b² + 1/5) / (b² + 1) is common to all."""
+    settings = {**TWO, "width": 32, "most": 128, "latent": 256, "depth": 1}
+    for bias, low, high in ((1.0, 0.5, 0.75), (0.0, 0.1, 0.35)):
+        torch.manual_seed(0)
+        system = StyleGAN(**{**settings, "style_bias": bias})
+        assert low < shared(system) < high
+        styles = [layer.conv.style for layer in itertools.chain(*system.G.blocks)] + [p.style for p in system.G.pixels]
+        assert all(torch.equal(s.bias, torch.full_like(s.bias, bias)) for s in styles)
+    torch.manual_seed(0)
+    paper, zero = (StyledLayer(3, 6, 4, (8, 8), style="adain", around=around) for around in (1.0, 0.0))
+    zero.load_state_dict(paper.state_dict())
+    x, w = torch.randn(2, 3, 8, 8), torch.randn(2, 4)
+    normed = F.instance_norm(F.leaky_relu(paper.conv(x), 0.2), eps=1e-8)
+    assert torch.allclose(paper(x, w, still) - zero(x, w, still), normed, atol=1e-5)
 
 
 # ---- styles ------------------------------------------------------------------------------------------------------------------------------

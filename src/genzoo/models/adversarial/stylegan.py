@@ -65,10 +65,13 @@ class Synthesis(nn.Module):
         latent: Dimensions of a style.
         widths: Channels of every size, smallest map first.
         style: How styles enter.
+        noise: Add noise at every layer.
+        around: What the scales that styles give start around.
     """
 
     def __init__(
-        self, channels: int, start: tuple[int, int], latent: int, widths: list[int], style: Literal["adain", "modulated"]
+        self, channels: int, start: tuple[int, int], latent: int, widths: list[int],
+        style: Literal["adain", "modulated"], *, noise: bool = True, around: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.adds = style == "modulated"
@@ -76,16 +79,19 @@ class Synthesis(nn.Module):
         self.const = nn.Parameter(torch.randn(1, widths[0], *start))
 
         def layer(inputs: int, outputs: int, k: int, up: bool = False) -> StyledLayer:
-            return StyledLayer(inputs, outputs, latent, (start[0] * 2**k, start[1] * 2**k), style=style, up=up)
+            size = (start[0] * 2**k, start[1] * 2**k)
+            return StyledLayer(inputs, outputs, latent, size, style=style, up=up, noise=noise, around=around)
 
         first = widths[0]
         blocks = [[layer(first, first, 0)] if self.adds else [layer(0, first, 0), layer(first, first, 0)]]
         blocks += [[layer(a, b, k, up=True), layer(b, b, k)] for k, (a, b) in enumerate(itertools.pairwise(widths), 1)]
         self.blocks = nn.ModuleList(nn.ModuleList(b) for b in blocks)
         self.pixels = nn.ModuleList(
-            ModulatedConv2d(w, channels, 1, latent, demodulate=False) if self.adds else EqualConv2d(w, channels, 1, gain=1.0)
+            ModulatedConv2d(w, channels, 1, latent, demodulate=False, around=around)
+            if self.adds
+            else EqualConv2d(w, channels, 1, gain=1.0)
             for w in widths
-        )  # fmt: skip
+        )
         if self.adds:
             self.pixel_bias = nn.Parameter(torch.zeros(len(widths), channels))
 
@@ -185,6 +191,9 @@ class StyleGAN(System):
         depth: Layers of the mapping from z to w.
         mapping_rate: Factor on the mapping's learning rate.
         mixing: Share of examples with the styles of two z.
+        noise: Add noise at every layer; without it an image depends on its styles alone.
+        style_bias: What the scales that styles give start around. With the papers' 1 most of an image comes at first from the constant,
+            whatever z is, and nets that see thousands of images collapse to one shape; 0 is for such short runs.
         mean_decay: Weight of the past in the running mean of w.
         grow: Share of the run in which the nets grow; 0 for never, and with modulated styles.
         r1: Weight γ of R1, γ/2 ‖∇D‖² on real images; 0 for none.
@@ -233,6 +242,8 @@ class StyleGAN(System):
         depth: Annotated[int, Field(ge=1, le=32)] = 8,
         mapping_rate: Annotated[float, Field(gt=0, le=1)] = 0.01,
         mixing: Annotated[float, Field(ge=0, le=1)] = 0.9,
+        noise: bool = True,
+        style_bias: Annotated[float, Field(ge=0, le=1)] = 1.0,
         mean_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995,
         grow: Annotated[float, Field(ge=0, le=1)] = 0.6,
         r1: Annotated[float, Field(ge=0, le=1000)] = 1.0,
@@ -260,7 +271,7 @@ class StyleGAN(System):
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
         self.layers = 2 * self.levels + 2
         self.F = Mapping(latent, depth, mapping_rate, self.labels)
-        self.G = Synthesis(shape[0], start, latent, widths, style)
+        self.G = Synthesis(shape[0], start, latent, widths, style, noise=noise, around=style_bias)
         self.D = Discriminator(shape[0], start, widths, residual=style == "modulated", classes=self.labels)
         self.augment = AdaptiveAugment(ada_target, ada_images, ada_limit) if ada else None
         self.register_buffer("progress", torch.zeros(()))
