@@ -19,8 +19,8 @@ from genzoo.metrics.extractors import extractor
 from genzoo.metrics.ppl import path_length
 
 SMALL: dict[str, Any] = {
-    "width": 16, "most": 64, "latent": 64, "depth": 2, "mapping_rate": 0.1, "style_bias": 0.0, "noise": False, "mixing": 0.5, "r1": 5.0, "r1_every": 4,
-    "batch": 32, "lr": 7e-3, "decay": "linear", "ema_images": 10_000, "seed": 0, "precision": "bf16",
+    "width": 16, "most": 64, "latent": 64, "depth": 2, "mapping_rate": 0.1, "style_bias": 0.0, "noise": False, "mixing": 0.5, "r1": 5.0,
+    "r1_every": 4, "batch": 32, "lr": 7e-3, "decay": "linear", "ema_images": 10_000, "seed": 0, "precision": "bf16",
 }  # fmt: skip
 """Nets and rates for 28 x 28 pixels and minutes on one core; the papers' are for days on eight GPUs."""
 PATH = 0.1
