@@ -237,15 +237,22 @@ def shared(system):
     return (x.mean(0).square().mean() / x.square().mean()).item()
 
 
-def test_without_a_style_bias_the_first_maps_depend_on_z():
-    """s = b + Aw, w behind a rectifier: about 1/5 of its power is its mean's, so about (b² + 1/5) / (b² + 1) is common to all."""
+def test_centred_styles_leave_nothing_in_common_at_the_start():
+    """s = 1 + Aw, w behind a rectifier: about 1/5 of w's power is its mean's, so (1 + 1/5) / (1 + 1) is common to all; centred, nothing."""
     settings = {**TWO, "width": 32, "most": 128, "latent": 256, "depth": 1}
-    for bias, low, high in ((1.0, 0.5, 0.75), (0.0, 0.1, 0.35)):
+    for centred, low, high in ((False, 0.5, 0.75), (True, 0.0, 0.01)):
         torch.manual_seed(0)
-        system = StyleGAN(**{**settings, "style_bias": bias})
+        system = StyleGAN(**{**settings, "centred": centred})
         assert low < shared(system) < high
         styles = [layer.conv.style for layer in itertools.chain(*system.G.blocks)] + [p.style for p in system.G.pixels]
-        assert all(torch.equal(s.bias, torch.full_like(s.bias, bias)) for s in styles)
+        assert all(torch.equal(s.bias, torch.full_like(s.bias, 0.0 if centred else 1.0)) for s in styles)
+    again = StyleGAN(**{**settings, "centred": True})
+    again.load_state_dict(system.state_dict())
+    z = torch.randn(3, 256)
+    assert torch.equal(again.F(z, None), system.F(z, None))  # the centre is kept with the weights
+    told = StyleGAN(**{**settings, "centred": True, "conditional": True, "classes": 3})
+    w = torch.cat([told.latent(500, generator=gen(), label=k) for k in range(3)])
+    assert w.mean(0).abs().max() < 0.3 < w.std()
     torch.manual_seed(0)
     paper, zero = (StyledLayer(3, 6, 4, (8, 8), style="adain", around=around) for around in (1.0, 0.0))
     zero.load_state_dict(paper.state_dict())

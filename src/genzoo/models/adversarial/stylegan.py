@@ -26,6 +26,8 @@ from genzoo.nn.upfirdn import double
 
 ADJUST = 4
 """Steps between two moves of ADA's probability."""
+DRAWS = 4096
+"""Draws of z of which the mean of w at the start is taken."""
 PATH_DECAY = 0.01
 """Weight of a new length in the running mean that path lengths are pulled to."""
 
@@ -38,22 +40,31 @@ class Mapping(nn.Module):
         depth: Dense layers.
         rate: Factor on their learning rate.
         classes: Number of classes, or 0.
+        centred: Subtract the mean that w has at the start.
     """
 
-    def __init__(self, latent: int, depth: int, rate: float, classes: int) -> None:
+    centre: Tensor
+
+    def __init__(self, latent: int, depth: int, rate: float, classes: int, *, centred: bool = False) -> None:
         super().__init__()
+        self.centred = centred
         if classes:
             self.embed = EqualLinear(classes, latent, gain=1.0)
         self.layers = nn.ModuleList(
             EqualLinear(latent * 2 if classes and not i else latent, latent, rate=rate) for i in range(depth)
         )
+        if centred:
+            self.register_buffer("centre", torch.zeros(latent))
+            with torch.no_grad():
+                y = torch.eye(classes)[torch.arange(DRAWS) % classes] if classes else None
+                self.centre = self(torch.randn(DRAWS, latent), y).mean(0)
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Return w [B, latent] of z [B, latent] and one-hot classes y."""
         x = pixel_norm(z) if y is None else torch.cat([pixel_norm(z), pixel_norm(self.embed(y).float())], 1)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
-        return x.float()
+        return x.float() - self.centre if self.centred else x.float()
 
 
 class Synthesis(nn.Module):
@@ -192,8 +203,8 @@ class StyleGAN(System):
         mapping_rate: Factor on the mapping's learning rate.
         mixing: Share of examples with the styles of two z.
         noise: Add noise at every layer; without it an image depends on its styles alone.
-        style_bias: What the scales that styles give start around. With the papers' 1 most of an image comes at first from the constant,
-            whatever z is, and nets that see thousands of images collapse to one shape; 0 is for such short runs.
+        centred: Scales start around 0 and not around 1, and w around 0. In the papers' nets most of the first maps is at first common to
+            all images, and learns faster than what differs: short runs collapse to one shape.
         mean_decay: Weight of the past in the running mean of w.
         grow: Share of the run in which the nets grow; 0 for never, and with modulated styles.
         r1: Weight γ of R1, γ/2 ‖∇D‖² on real images; 0 for none.
@@ -243,7 +254,7 @@ class StyleGAN(System):
         mapping_rate: Annotated[float, Field(gt=0, le=1)] = 0.01,
         mixing: Annotated[float, Field(ge=0, le=1)] = 0.9,
         noise: bool = True,
-        style_bias: Annotated[float, Field(ge=0, le=1)] = 1.0,
+        centred: bool = False,
         mean_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995,
         grow: Annotated[float, Field(ge=0, le=1)] = 0.6,
         r1: Annotated[float, Field(ge=0, le=1000)] = 1.0,
@@ -270,8 +281,8 @@ class StyleGAN(System):
         self.lr, self.betas = lr, (beta1, beta2)
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
         self.layers = 2 * self.levels + 2
-        self.F = Mapping(latent, depth, mapping_rate, self.labels)
-        self.G = Synthesis(shape[0], start, latent, widths, style, noise=noise, around=style_bias)
+        self.F = Mapping(latent, depth, mapping_rate, self.labels, centred=centred)
+        self.G = Synthesis(shape[0], start, latent, widths, style, noise=noise, around=0.0 if centred else 1.0)
         self.D = Discriminator(shape[0], start, widths, residual=style == "modulated", classes=self.labels)
         self.augment = AdaptiveAugment(ada_target, ada_images, ada_limit) if ada else None
         self.register_buffer("progress", torch.zeros(()))
