@@ -189,7 +189,8 @@ class StyleGAN(System):
 
     Deviations: G steps on the images that D was trained on in the same step; the batch and the rate are the same at all levels; the
     crossover of mixing is drawn for each example, not for each batch; the running mean of path lengths starts from the first one and not
-    from 0; the rectifier's gain of √2 stands before bias and noise. StyleGAN's enlargement and blur are one filter, [1, 3, 3, 1].
+    from 0; the rectifier's gain of √2 stands before bias and noise. StyleGAN's enlargement and blur are one filter, [1, 3, 3, 1]; its
+    constant starts from noise, not from ones.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024, multiples of the number of doublings' power of two.
