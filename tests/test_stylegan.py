@@ -205,7 +205,7 @@ def test_growth_starts_with_one_doubling_and_only_grown_parts_move():
 
 @pytest.mark.parametrize("style", ["adain", "modulated"])
 def test_no_layer_starts_with_exploding_gradients(style):
-    """Instance norm of a constant of ones divides by the square root of its epsilon: gradients of 1e4, which Adam then remembers."""
+    """Instance norm of a constant of ones divides by the square root of its epsilon: gradients times 1e4, which Adam then remembers."""
     torch.manual_seed(0)
     system = StyleGAN(**{**SMALL, "style": style, "grow": 0.0, "width": 8, "most": 16, "latent": 16})
     loss = F.softplus(-system.D(system.G(system._styles(16, None, 2), system._fresh, 2), 2)).mean()

@@ -86,7 +86,7 @@ class Synthesis(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.adds = style == "modulated"
-        # Not of ones: instance norm of a constant has gradients of 1e4, which Adam's averages then remember for hundreds of steps.
+        # Not of ones: instance norm of a constant multiplies gradients by 1e4, which Adam's averages remember for hundreds of steps.
         self.const = nn.Parameter(torch.randn(1, widths[0], *start))
 
         def layer(inputs: int, outputs: int, k: int, up: bool = False) -> StyledLayer:
@@ -204,8 +204,8 @@ class StyleGAN(System):
         mapping_rate: Factor on the mapping's learning rate.
         mixing: Share of examples with the styles of two z.
         noise: Add noise at every layer; without it an image depends on its styles alone.
-        centred: Scales start around 0 and not around 1, and w around 0. In the papers' nets most of the first maps is at first common to
-            all images, and learns faster than what differs: short runs collapse to one shape.
+        centred: Scales start around 0 and not around 1, and w around 0: at the start nothing is then common to all images. For short runs,
+            which with the papers' start were seen to collapse to one shape.
         mean_decay: Weight of the past in the running mean of w.
         grow: Share of the run in which the nets grow; 0 for never, and with modulated styles.
         r1: Weight γ of R1, γ/2 ‖∇D‖² on real images; 0 for none.
