@@ -120,6 +120,22 @@ def test_noise_enters_by_its_strength_before_the_rectifier(style):
         assert torch.allclose(layer(x, w, still), F.leaky_relu(by_hand, 0.2), atol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [SMALL, TWO], ids=["stylegan", "stylegan2"])
+def test_without_noise_an_image_depends_on_its_styles_alone(settings):
+    torch.manual_seed(0)
+    for noise, same in ((True, False), (False, True)):
+        system = StyleGAN(**settings, noise=noise)
+        for name, p in system.named_parameters():
+            if name.endswith("strength"):
+                p.data.fill_(0.5)
+        update, _ = play(system, steps=1)
+        assert any(name.endswith("strength") for name in update.moved["g"]) is noise
+        w = system.latent(3, generator=gen())
+        level = system._grown(float(system.progress))
+        a, b = (system.G(w[:, None].expand(-1, system.layers, -1), system._fresh, *level) for _ in range(2))
+        assert torch.allclose(a, b) is same
+
+
 def test_the_mapping_normalises_z_and_learns_slowly():
     system = StyleGAN(**SMALL)
     z = torch.randn(3, 4)
@@ -189,7 +205,7 @@ def test_growth_starts_with_one_doubling_and_only_grown_parts_move():
 
 @pytest.mark.parametrize("style", ["adain", "modulated"])
 def test_no_layer_starts_with_exploding_gradients(style):
-    """Instance norm of a constant of ones divides by the square root of its epsilon: gradients of 1e4, which Adam then remembers."""
+    """Instance norm of a constant of ones divides by the square root of its epsilon: gradients times 1e4, which Adam then remembers."""
     torch.manual_seed(0)
     system = StyleGAN(**{**SMALL, "style": style, "grow": 0.0, "width": 8, "most": 16, "latent": 16})
     loss = F.softplus(-system.D(system.G(system._styles(16, None, 2), system._fresh, 2), 2)).mean()
@@ -204,12 +220,46 @@ def test_activations_start_near_variance_one(style):
     system = StyleGAN(**{**SMALL, "style": style, "grow": 0.0, "width": 32, "most": 128, "latent": 64})
     found, layers = {}, [*itertools.chain(*system.G.blocks), *system.D.modules()]
     for layer in layers:
-        if isinstance(layer, (StyledLayer, EqualConv2d, EqualLinear)):
+        # One score for each image says nothing about a variance.
+        if isinstance(layer, (StyledLayer, EqualConv2d, EqualLinear)) and layer is not system.D.score:
             layer.register_forward_hook(lambda m, i, o: found.__setitem__(m, o.square().mean().sqrt().item()))
     with torch.no_grad():
         system.D(system.G(system._styles(32, None, 2), system._fresh, 2), 2)
     assert len(found) > 12
     assert all(0.4 < v < 4 for v in found.values())
+
+
+def shared(system):
+    """Share of the first maps' power that all examples have in common."""
+    with torch.no_grad():
+        w = system._styles(500, None, 2)
+        x = system.G.const.expand(500, -1, -1, -1)
+        x = system.G.blocks[0][0].conv(x, w[:, 0])
+    return (x.mean(0).square().mean() / x.square().mean()).item()
+
+
+def test_centred_styles_leave_nothing_in_common_at_the_start():
+    """s = 1 + Aw, w behind a rectifier: about 1/5 of w's power is its mean's, so (1 + 1/5) / (1 + 1) is common to all; centred, nothing."""
+    settings = {**TWO, "width": 32, "most": 128, "latent": 256, "depth": 1}
+    for centred, low, high in ((False, 0.5, 0.75), (True, 0.0, 0.01)):
+        torch.manual_seed(0)
+        system = StyleGAN(**{**settings, "centred": centred})
+        assert low < shared(system) < high
+        styles = [layer.conv.style for layer in itertools.chain(*system.G.blocks)] + [p.style for p in system.G.pixels]
+        assert all(torch.equal(s.bias, torch.full_like(s.bias, 0.0 if centred else 1.0)) for s in styles)
+    again = StyleGAN(**{**settings, "centred": True})
+    again.load_state_dict(system.state_dict())
+    z = torch.randn(3, 256)
+    assert torch.equal(again.F(z, None), system.F(z, None))  # the centre is kept with the weights
+    told = StyleGAN(**{**settings, "centred": True, "conditional": True, "classes": 3})
+    w = torch.cat([told.latent(500, generator=gen(), label=k) for k in range(3)])
+    assert w.mean(0).abs().max() < 0.3 < w.std()
+    torch.manual_seed(0)
+    paper, zero = (StyledLayer(3, 6, 4, (8, 8), style="adain", around=around) for around in (1.0, 0.0))
+    zero.load_state_dict(paper.state_dict())
+    x, w = torch.randn(2, 3, 8, 8), torch.randn(2, 4)
+    normed = F.instance_norm(F.leaky_relu(paper.conv(x), 0.2), eps=1e-8)
+    assert torch.allclose(paper(x, w, still) - zero(x, w, still), normed, atol=1e-5)
 
 
 # ---- styles ------------------------------------------------------------------------------------------------------------------------------

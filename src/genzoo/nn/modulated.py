@@ -30,14 +30,16 @@ class ModulatedConv2d(nn.Module):
         latent: Dimensions of the style.
         up: Double height and width.
         demodulate: Divide by ‖w'‖.
+        around: What the scales start around.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, latent: int, *, up: bool = False, demodulate: bool = True
-    ) -> None:
+        self, inputs: int, outputs: int, kernel: int, latent: int, *, up: bool = False, demodulate: bool = True,
+        around: float = 1.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.style = EqualLinear(latent, inputs, gain=1.0, bias=1.0)
+        self.style = EqualLinear(latent, inputs, gain=1.0, bias=around)
         self.scale, self.up, self.demodulate = 1 / math.sqrt(inputs * kernel * kernel), up, demodulate
 
     def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
@@ -66,34 +68,39 @@ class StyledLayer(nn.Module):
         size: Height and width of what comes out.
         style: How the style enters.
         up: Double height and width.
+        noise: Add noise.
+        around: What the scales that styles give start around.
     """
 
     fixed: Tensor
 
     def __init__(
         self, inputs: int, outputs: int, latent: int, size: tuple[int, int], *,
-        style: Literal["adain", "modulated"], up: bool = False,
+        style: Literal["adain", "modulated"], up: bool = False, noise: bool = True, around: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.adain = style == "adain"
+        self.adain, self.around = style == "adain", around
         if self.adain:
             resample: Literal["none", "up"] = "up" if up else "none"
             self.conv = EqualConv2d(inputs, outputs, 3, 1, bias=False, resample=resample) if inputs else None
             self.style = EqualLinear(latent, 2 * outputs, gain=1.0)
         else:
-            self.conv = ModulatedConv2d(inputs, outputs, 3, latent, up=up)
-        self.strength = nn.Parameter(torch.zeros(outputs if self.adain else 1))
+            self.conv = ModulatedConv2d(inputs, outputs, 3, latent, up=up, around=around)
+        self.strength = nn.Parameter(torch.zeros(outputs if self.adain else 1)) if noise else None
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("fixed", torch.randn(1, 1, *size))
+        if noise:
+            self.register_buffer("fixed", torch.randn(1, 1, *size))
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
         """[B, inputs, H, W] under styles w [B, latent] to [B, outputs, H', W']."""
         if self.conv is not None:
             # The rectifier's gain of √2 stands before noise and bias, where demodulation gives it for nothing.
             x = self.conv(x) if self.adain else self.conv(x, w, math.sqrt(2))
-        added = noise(self.fixed, len(x)) * self.strength.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        added = self.bias.view(1, -1, 1, 1)
+        if self.strength is not None:
+            added = noise(self.fixed, len(x)) * self.strength.view(1, -1, 1, 1) + added
         x = F.leaky_relu(x + added.to(x.dtype), 0.2)
         if not self.adain:
             return x
         scale, shift = self.style(w).to(x.dtype)[:, :, None, None].chunk(2, 1)
-        return F.instance_norm(x, eps=1e-8) * (1 + scale) + shift
+        return F.instance_norm(x, eps=1e-8) * (self.around + scale) + shift

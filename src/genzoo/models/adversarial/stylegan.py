@@ -26,6 +26,8 @@ from genzoo.nn.upfirdn import double
 
 ADJUST = 4
 """Steps between two moves of ADA's probability."""
+DRAWS = 4096
+"""Draws of z of which the mean of w at the start is taken."""
 PATH_DECAY = 0.01
 """Weight of a new length in the running mean that path lengths are pulled to."""
 
@@ -38,22 +40,31 @@ class Mapping(nn.Module):
         depth: Dense layers.
         rate: Factor on their learning rate.
         classes: Number of classes, or 0.
+        centred: Subtract the mean that w has at the start.
     """
 
-    def __init__(self, latent: int, depth: int, rate: float, classes: int) -> None:
+    centre: Tensor
+
+    def __init__(self, latent: int, depth: int, rate: float, classes: int, *, centred: bool = False) -> None:
         super().__init__()
+        self.centred = centred
         if classes:
             self.embed = EqualLinear(classes, latent, gain=1.0)
         self.layers = nn.ModuleList(
             EqualLinear(latent * 2 if classes and not i else latent, latent, rate=rate) for i in range(depth)
         )
+        if centred:
+            self.register_buffer("centre", torch.zeros(latent))
+            with torch.no_grad():
+                y = torch.eye(classes)[torch.arange(DRAWS) % classes] if classes else None
+                self.centre = self(torch.randn(DRAWS, latent), y).mean(0)
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Return w [B, latent] of z [B, latent] and one-hot classes y."""
         x = pixel_norm(z) if y is None else torch.cat([pixel_norm(z), pixel_norm(self.embed(y).float())], 1)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
-        return x.float()
+        return x.float() - self.centre if self.centred else x.float()
 
 
 class Synthesis(nn.Module):
@@ -65,27 +76,33 @@ class Synthesis(nn.Module):
         latent: Dimensions of a style.
         widths: Channels of every size, smallest map first.
         style: How styles enter.
+        noise: Add noise at every layer.
+        around: What the scales that styles give start around.
     """
 
     def __init__(
-        self, channels: int, start: tuple[int, int], latent: int, widths: list[int], style: Literal["adain", "modulated"]
+        self, channels: int, start: tuple[int, int], latent: int, widths: list[int],
+        style: Literal["adain", "modulated"], *, noise: bool = True, around: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.adds = style == "modulated"
-        # Not of ones: instance norm of a constant has gradients of 1e4, which Adam's averages then remember for hundreds of steps.
+        # Not of ones: instance norm of a constant multiplies gradients by 1e4, which Adam's averages remember for hundreds of steps.
         self.const = nn.Parameter(torch.randn(1, widths[0], *start))
 
         def layer(inputs: int, outputs: int, k: int, up: bool = False) -> StyledLayer:
-            return StyledLayer(inputs, outputs, latent, (start[0] * 2**k, start[1] * 2**k), style=style, up=up)
+            size = (start[0] * 2**k, start[1] * 2**k)
+            return StyledLayer(inputs, outputs, latent, size, style=style, up=up, noise=noise, around=around)
 
         first = widths[0]
         blocks = [[layer(first, first, 0)] if self.adds else [layer(0, first, 0), layer(first, first, 0)]]
         blocks += [[layer(a, b, k, up=True), layer(b, b, k)] for k, (a, b) in enumerate(itertools.pairwise(widths), 1)]
         self.blocks = nn.ModuleList(nn.ModuleList(b) for b in blocks)
         self.pixels = nn.ModuleList(
-            ModulatedConv2d(w, channels, 1, latent, demodulate=False) if self.adds else EqualConv2d(w, channels, 1, gain=1.0)
+            ModulatedConv2d(w, channels, 1, latent, demodulate=False, around=around)
+            if self.adds
+            else EqualConv2d(w, channels, 1, gain=1.0)
             for w in widths
-        )  # fmt: skip
+        )
         if self.adds:
             self.pixel_bias = nn.Parameter(torch.zeros(len(widths), channels))
 
@@ -172,7 +189,8 @@ class StyleGAN(System):
 
     Deviations: G steps on the images that D was trained on in the same step; the batch and the rate are the same at all levels; the
     crossover of mixing is drawn for each example, not for each batch; the running mean of path lengths starts from the first one and not
-    from 0; the rectifier's gain of √2 stands before bias and noise. StyleGAN's enlargement and blur are one filter, [1, 3, 3, 1].
+    from 0; the rectifier's gain of √2 stands before bias and noise. StyleGAN's enlargement and blur are one filter, [1, 3, 3, 1]; its
+    constant starts from noise, not from ones.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024, multiples of the number of doublings' power of two.
@@ -185,6 +203,9 @@ class StyleGAN(System):
         depth: Layers of the mapping from z to w.
         mapping_rate: Factor on the mapping's learning rate.
         mixing: Share of examples with the styles of two z.
+        noise: Add noise at every layer; without it an image depends on its styles alone.
+        centred: Scales start around 0 and not around 1, and w around 0: at the start nothing is then common to all images. For short runs,
+            which with the papers' start were seen to collapse to one shape.
         mean_decay: Weight of the past in the running mean of w.
         grow: Share of the run in which the nets grow; 0 for never, and with modulated styles.
         r1: Weight γ of R1, γ/2 ‖∇D‖² on real images; 0 for none.
@@ -234,6 +255,8 @@ class StyleGAN(System):
         depth: Annotated[int, Field(ge=1, le=32)] = 8,
         mapping_rate: Annotated[float, Field(gt=0, le=1)] = 0.01,
         mixing: Annotated[float, Field(ge=0, le=1)] = 0.9,
+        noise: bool = True,
+        centred: bool = False,
         mean_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995,
         grow: Annotated[float, Field(ge=0, le=1)] = 0.6,
         r1: Annotated[float, Field(ge=0, le=1000)] = 1.0,
@@ -260,8 +283,8 @@ class StyleGAN(System):
         self.lr, self.betas = lr, (beta1, beta2)
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
         self.layers = 2 * self.levels + 2
-        self.F = Mapping(latent, depth, mapping_rate, self.labels)
-        self.G = Synthesis(shape[0], start, latent, widths, style)
+        self.F = Mapping(latent, depth, mapping_rate, self.labels, centred=centred)
+        self.G = Synthesis(shape[0], start, latent, widths, style, noise=noise, around=0.0 if centred else 1.0)
         self.D = Discriminator(shape[0], start, widths, residual=style == "modulated", classes=self.labels)
         self.augment = AdaptiveAugment(ada_target, ada_images, ada_limit) if ada else None
         self.register_buffer("progress", torch.zeros(()))
