@@ -291,3 +291,24 @@ def test_a_name_that_is_taken_is_said_before_data_are_read(tmp_path):
     trained(tmp_path)
     with pytest.raises(UserError, match="a run named 'run' is in"):
         genzoo.train("dcgan", str(tmp_path / "nothing"), name="run", runs=str(tmp_path), quiet=True)
+
+
+def test_arrays_bytes_and_other_ranges_from_python():
+    system = build("vae").eval()
+    shape = system.hparams["shape"]
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
+    x = torch.from_numpy(pixels).float() / 127.5 - 1
+    back = genzoo.reconstruct(system, x)
+    assert torch.equal(genzoo.reconstruct(system, pixels), back)
+    assert torch.equal(genzoo.reconstruct(system, x.double().numpy()), back)
+    for bad, said in (
+        (x * 127.5 + 127.5, r"values go from .* to 2\d\d"),
+        (pixels.astype(int), "no known range"),
+        ([1], "not a list"),
+        (x[0], "shape"),
+        (x[:, :, 1:], "shape"),
+    ):
+        with pytest.raises(UserError, match=f"reconstruct: .*{said}"):
+            genzoo.reconstruct(system, bad)
+    with pytest.raises(UserError, match="walk: shape"):
+        genzoo.walk(system, images=x[:, :, 1:])
