@@ -28,7 +28,7 @@ def between(a: Tensor, b: Tensor, t: Tensor, *, spherical: bool = True) -> Tenso
     norm that a Gaussian prior gives almost all its mass to; the middle of a straight line is far shorter than any sample.
     """
     shape, flat_a, flat_b = a.shape[1:], a.flatten(1).cpu().double(), b.flatten(1).cpu().double()
-    t = t.to(a.device).double().view(1, -1, 1)
+    t = t.double().view(1, -1, 1)
     cosine = torch.nn.functional.cosine_similarity(flat_a, flat_b, dim=1).clamp(-1, 1)
     theta = cosine.arccos().view(-1, 1, 1)
     sine = theta.sin()
