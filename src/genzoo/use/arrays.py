@@ -48,11 +48,14 @@ def shape_is_said(x: Tensor, system: System, verb: str) -> Iterator[None]:
         UserError: They could not.
     """
     shape = tuple(system.hparams.get("shape", ()))
+    wrong = UserError(
+        f"{verb}: shape {list(x.shape)} is not possible; this system takes [N, {', '.join(map(str, shape))}]"
+    )
+    if shape and x.ndim != len(shape) + 1:  # a dense network would take the channels for examples
+        raise wrong
     try:
         yield
     except (RuntimeError, IndexError, ValueError):
         if not shape or tuple(x.shape[1:]) == shape:
             raise
-        raise UserError(
-            f"{verb}: shape {list(x.shape)} is not possible; this system takes [N, {', '.join(map(str, shape))}]"
-        ) from None
+        raise wrong from None
