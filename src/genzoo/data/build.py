@@ -199,7 +199,7 @@ def _unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) 
     if not found:
         return []
     return [
-        f"{len(found)} pairs differ in size: {'; '.join(found[:3])}{'; …' * (len(found) > 3)}; both sides are brought to one"
+        f"{len(found)} pair{' differs' if len(found) == 1 else 's differ'} in size: {'; '.join(found[:3])}{'; …' * (len(found) > 3)}; both sides are brought to one"
     ]
 
 
