@@ -234,10 +234,10 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
     if quiet:
         return
     count = sum(p.numel() for p in system.parameters())
-    s = meta["training"]
+    s, things = meta["training"], "example" if len(dataset) == 1 else "examples"
     ranks = f", {runtime.world} processes" if runtime.world > 1 else ""
     print(
-        f"{meta['name']}: {count:,} parameters on {len(dataset):,} example{'s' * (len(dataset) > 1)} of {meta['data']['data']} {tuple(dataset.facts()['shape'])}\n"
+        f"{meta['name']}: {count:,} parameters on {len(dataset):,} {things} of {meta['data']['data']} {tuple(dataset.facts()['shape'])}\n"
         f"{runtime.device}, {runtime.precision}, batch {s['batch']}, "
         f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
         file=sys.stderr,
