@@ -312,6 +312,12 @@ def test_every_option_of_a_command_misspelled(command, setting, capsys):
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x/state"), 1, "no space left on device: runs/x/state"),
         (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/data"), 1, "permission denied: /data"),
         (torch.OutOfMemoryError("CUDA out of memory ..."), 1, "try a smaller batch="),
+        (MemoryError(), 1, "there is no memory left; try a smaller batch="),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            1,
+            "no memory left",
+        ),
         (UserError("give something else"), 2, "give something else"),
     ],
     ids=lambda x: type(x).__name__ if isinstance(x, BaseException) else "",

@@ -35,7 +35,9 @@ def main(words: Sequence[str] | None = None) -> int:
         _close_stdout()
         where = f": {error.filename}" if error.filename else ""
         return _say(f"{(error.strerror or str(error)).lower()}{where}", 1)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            return _say("there is no memory left; try a smaller batch= or size=, or a smaller network", 1)
         if type(error).__name__ == "OutOfMemoryError":
             return _say("the device has no memory left; try a smaller batch= or size=, or device=cpu", 1)
         raise
