@@ -312,3 +312,21 @@ def test_arrays_bytes_and_other_ranges_from_python():
             genzoo.reconstruct(system, bad)
     with pytest.raises(UserError, match="walk: shape"):
         genzoo.walk(system, images=x[:, :, 1:])
+
+
+def test_a_run_in_the_folder_of_its_data_is_no_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(f"{i}.png")
+    run = genzoo.train(
+        "dcgan", ".", runs="runs", steps=1, quiet=True, **{k: v for k, v in TINY.items() if k != "limit"}
+    )
+    resume(run.path, steps=2, quiet=True)  # "the data has changed" if samples were counted
+    again = open_data(DataSettings("."), quiet=True)
+    assert sum(again.sizes["image"].values()) == 4
+    assert main(["data", "show", ".", "size=16"]) == 0
+    page = tmp_path.parent / f"{tmp_path.stem}.png"
+    assert page.exists(), "beside the data, not among them"
+    page.unlink()
+    assert not list(tmp_path.glob("*data*.png"))
+    assert main(["sample", str(run.path), "n=2", "out=x.npz"]) == 0
