@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from genzoo.core.drawing import draw
 from genzoo.core.errors import DiskFull, UserError, disk_full_is_said
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import capabilities
-from genzoo.data import DataSettings, open_data
+from genzoo.data import DataSettings, open_data, seen_from
 from genzoo.metrics.measures import choose
 from genzoo.training import load, open_run, resume
 from genzoo.training.meters import LogFile, pace, read_log
@@ -330,3 +331,19 @@ def test_a_run_in_the_folder_of_its_data_is_no_data(tmp_path, monkeypatch, capsy
     page.unlink()
     assert not list(tmp_path.glob("*data*.png"))
     assert main(["sample", str(run.path), "n=2", "out=x.npz"]) == 0
+
+
+def test_a_run_finds_its_data_from_another_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(tmp_path / "photos" / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    run = genzoo.train("gaussian", "photos", quiet=True, device="cpu", precision="fp32")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    path = tmp_path / "runs" / "gaussian"
+    assert resume(path, quiet=True).path == path
+    assert "NLL" in genzoo.evaluate(path, measures="nll", n=2)["measures"]
+    assert seen_from(DataSettings("digits"), path).data == "digits", "names win over paths"
+    assert seen_from(DataSettings("photos"), tmp_path / "elsewhere").data == "photos"
+    assert run.path == Path("runs/gaussian")

@@ -21,7 +21,7 @@ from genzoo.core.errors import DiskFull, UserError
 from genzoo.core.loading import build, load, plain, read_model
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System, capabilities
-from genzoo.data import Dataset, DataSettings, open_data
+from genzoo.data import Dataset, DataSettings, open_data, seen_from
 from genzoo.training.folder import Run, check_name, held, new_run, open_run, toml
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
@@ -120,7 +120,7 @@ def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -
     settings = dataclasses.replace(
         settings, precision=runtime.precision
     )  # the run keeps what was chosen, and resumes with it
-    dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
+    dataset = _open(seen_from(data, run.path), cls, settings.seed, quiet or not runtime.main)
     torch.manual_seed(settings.seed)
     built = cls(**arguments)
     meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, data, dataset, settings, runtime)
