@@ -347,3 +347,17 @@ def test_a_run_finds_its_data_from_another_working_folder(tmp_path, monkeypatch)
     assert seen_from(DataSettings("digits"), path).data == "digits", "names win over paths"
     assert seen_from(DataSettings("photos"), tmp_path / "elsewhere").data == "photos"
     assert run.path == Path("runs/gaussian")
+
+
+def test_commands_take_a_device(tmp_path, capsys, monkeypatch):
+    run = trained(tmp_path)
+    asked = []
+    original = genzoo.training.load
+    monkeypatch.setattr("genzoo.training.load", lambda path, device="cpu": (asked.append(device), original(path))[1])
+    assert main(["sample", str(run.path), "n=2", "device=auto"]) == 0
+    assert main(["sample", str(run.path), "n=2"]) == 0
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert [d.split(":")[0] for d in asked] == [best, "cpu"]
+    assert "device=tpu is not here" in mistake(capsys, "sample", str(run.path), "device=tpu")
+    assert main(["help", "sample"]) == 0
+    assert "device=cuda" in capsys.readouterr().out

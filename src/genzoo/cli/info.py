@@ -33,6 +33,8 @@ def help_(command: str = "") -> None:
 
     if rows := [r for r in table(function) if r[0] != "own"]:
         print("Options:\n" + _settings(rows))
+    if found.opens:
+        print("  device=cuda uses a GPU, device=auto the best there is; without it networks run on the CPU.")
     if found.own:
         print(f"\nand the options of the system's own {found.own}: 'genzoo show NAME' lists them.")
     if found.open:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator
 
+from genzoo.core.devices import pick_device
 from genzoo.core.drawing import CHUNK, draw
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
@@ -21,6 +25,7 @@ __all__ = [
     "draw",
     "generator_for",
     "name_of",
+    "on_device",
     "open_system",
     "options",
     "own_options",
@@ -71,15 +76,33 @@ def run_path(source: Source) -> Path | None:
     )
 
 
+DEVICE: ContextVar[str] = ContextVar("DEVICE", default="cpu")
+"""Where systems of runs are opened: on the CPU unless it is asked otherwise, so that a seed means the same samples everywhere."""
+
+
+@contextmanager
+def on_device(wanted: str) -> Iterator[None]:
+    """Open the systems of runs on another device within the block.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    told = DEVICE.set(str(pick_device(wanted)))
+    try:
+        yield
+    finally:
+        DEVICE.reset(told)
+
+
 def open_system(source: Source) -> System:
-    """Return the system of `source` in eval mode."""
+    """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says."""
     if isinstance(source, System):
         return source.eval()
     from genzoo.training import load
 
     path = run_path(source)
     assert path is not None
-    return load(path)
+    return load(path, device=DEVICE.get())
 
 
 def name_of(system: System) -> str:
