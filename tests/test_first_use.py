@@ -339,7 +339,7 @@ def test_a_run_finds_its_data_from_another_working_folder(tmp_path, monkeypatch)
     for i in range(4):
         Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(tmp_path / "photos" / f"{i}.png")
     monkeypatch.chdir(tmp_path)
-    run = genzoo.train("gaussian", "photos", quiet=True, device="cpu", precision="fp32")
+    run = genzoo.train("gaussian", "photos", quiet=True, device="cpu", precision="fp32", ridge=0.1)
     monkeypatch.chdir(tmp_path / "elsewhere")
     path = tmp_path / "runs" / "gaussian"
     assert resume(path, quiet=True).path == path
