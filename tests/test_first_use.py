@@ -361,3 +361,15 @@ def test_commands_take_a_device(tmp_path, capsys, monkeypatch):
     assert "device=tpu is not here" in mistake(capsys, "sample", str(run.path), "device=tpu")
     assert main(["help", "sample"]) == 0
     assert "device=cuda" in capsys.readouterr().out
+
+
+def test_python_calls_leave_the_persons_randomness_and_say_what_is_no_number(tmp_path):
+    run = trained(tmp_path)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    drawn = genzoo.sample(run, n=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(genzoo.sample(genzoo.load(run), n=np.int64(2), seed=np.int64(0)), drawn)
+    for wrong in ({"n": 2.5}, {"n": "3"}, {"n": 0}, {"n": True}, {"seed": None}, {"seed": -1}):
+        with pytest.raises(UserError, match=r"=.* is not allowed; give a whole number, at least"):
+            genzoo.sample(run, **{"n": 2, **wrong})

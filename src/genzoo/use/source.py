@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,23 @@ def require(system: System, *needed: str, verb: str) -> None:
 
 
 def generator_for(system: System, seed: int) -> Generator:
-    """A generator on the system's device, where its randomness has to come from."""
-    return torch.Generator(system.device).manual_seed(seed)
+    """A generator on the system's device, where its randomness has to come from.
+
+    Raises:
+        UserError: The seed is no whole number, or negative.
+    """
+    return torch.Generator(system.device).manual_seed(whole("seed", seed, least=0))
+
+
+def whole(name: str, value: Any, *, least: int) -> int:
+    """A whole number that Python code gave.
+
+    Raises:
+        UserError: It is something else, or less than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise UserError(f"{name}={value!r} is not allowed; give a whole number, at least {least}")
+    return int(value)
 
 
 SHARED = ("self", "n", "x", "known", "generator", "direction")
