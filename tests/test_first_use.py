@@ -373,3 +373,9 @@ def test_python_calls_leave_the_persons_randomness_and_say_what_is_no_number(tmp
     for wrong in ({"n": 2.5}, {"n": "3"}, {"n": 0}, {"n": True}, {"seed": None}, {"seed": -1}):
         with pytest.raises(UserError, match=r"=.* is not allowed; give a whole number, at least"):
             genzoo.sample(run, **{"n": 2, **wrong})
+
+
+def test_a_resumed_run_says_where_it_goes_on(tmp_path, capsys):
+    run = trained(tmp_path, steps=2)
+    resume(run.path, steps=3)
+    assert "dcgan: going on after step 2 of 3 on cpu, fp32" in capsys.readouterr().err

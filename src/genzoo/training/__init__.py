@@ -289,6 +289,12 @@ def _go(
                     file=sys.stderr,
                 )
             return run
+        if trainer.step and not trainer.quiet:
+            goal = f" of {settings.steps}" if settings.steps else ""
+            print(
+                f"{meta['name']}: going on after step {trainer.step}{goal} on {runtime.device}, {runtime.precision}",
+                file=sys.stderr,
+            )
         try:
             trainer.fit()
         except DiskFull as error:
