@@ -379,3 +379,35 @@ def test_a_resumed_run_says_where_it_goes_on(tmp_path, capsys):
     run = trained(tmp_path, steps=2)
     resume(run.path, steps=3)
     assert "dcgan: going on after step 2 of 3 on cpu, fp32" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("file;caption\n0.png;a thing\n", "no columns file .* its columns: file;caption"),
+        ("file,caption\n", "it holds no row"),
+        ("", "its columns: none"),
+        ("file,caption\nx.png,a thing\n", "none of its 1 files is among the images, the first of them 'x.png'"),
+    ],
+)
+def test_a_table_that_was_asked_for_and_gives_nothing_is_not_passed_over(tmp_path, table, said):
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    (tmp_path / "captions.csv").write_text("file,caption\n" + "".join(f"{i}.png,a thing {i}\n" for i in range(4)))
+    other = tmp_path.parent / f"{tmp_path.name}-other.csv"
+    other.write_text(table)
+    with pytest.raises(UserError, match=f"captions=.*other.csv: {said}"):
+        open_data(DataSettings(str(tmp_path), captions=str(other)), kind="captioned", quiet=True)
+
+
+def test_what_show_says_to_try_is_data_of_the_right_kind(capsys):
+    for name, data in (("gan-cls", "shapes"), ("video-gan", "moving-digits"), ("wavenet", "FOLDER_OF_SOUNDS")):
+        assert main(["show", name]) == 0
+        assert f"genzoo train {name} data={data}" in capsys.readouterr().out
+
+
+def test_an_evaluation_that_cannot_be_kept_is_not_begun(tmp_path, monkeypatch):
+    run = trained(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UserError, match="no permission"):
+        genzoo.evaluate(run.path, measures="frechet", n=10)

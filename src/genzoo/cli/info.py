@@ -237,4 +237,8 @@ def _example(kind: str) -> str:
         "unpaired": "FOLDER_WITH_trainA_AND_trainB",
         "paired": "FOLDER_WITH_A_AND_B",
         "exemplar": "texture.png",
+        "captioned": "shapes",
+        "audio": "FOLDER_OF_SOUNDS",
+        "video": "moving-digits",
+        "voxels": "FOLDER_OF_SHAPES",
     }.get(kind, "digits")
