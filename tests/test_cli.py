@@ -17,7 +17,7 @@ from PIL import Image
 import genzoo
 from genzoo.cli import main as cli
 from genzoo.cli.parse import parse
-from genzoo.cli.table import COMMANDS
+from genzoo.cli.table import COMMANDS, offered
 from genzoo.cli.text import columns
 from genzoo.core import registry
 from genzoo.core.errors import TrainingStopped, UserError
@@ -152,9 +152,12 @@ def test_show_has_every_setting_with_its_bounds(name, capsys):
         assert " ".join(s.allowed.split()) in flat
     for preset in cls.presets:
         assert preset in page
+    able = capabilities(cls)
+    assert all(c.call("RUN") in page for c in offered(able, getattr(cls, "directions", ())))
+    others = [c for c in COMMANDS.values() if c.needs and set(c.needs) <= set(able) and c.call("RUN") not in page]
     assert all(
-        f"genzoo {c.name} RUN" in page for c in COMMANDS.values() if c.needs and set(c.needs) <= set(capabilities(cls))
-    )
+        "restores" in able and "translates" in c.needs for c in others
+    )  # upscale or colorize stands there instead
     assert main(["show", name, "json=true"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["settings"]) == set(settings(cls))
@@ -309,6 +312,12 @@ def test_every_option_of_a_command_misspelled(command, setting, capsys):
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x/state"), 1, "no space left on device: runs/x/state"),
         (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/data"), 1, "permission denied: /data"),
         (torch.OutOfMemoryError("CUDA out of memory ..."), 1, "try a smaller batch="),
+        (MemoryError(), 1, "there is no memory left; try a smaller batch="),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            1,
+            "no memory left",
+        ),
         (UserError("give something else"), 2, "give something else"),
     ],
     ids=lambda x: type(x).__name__ if isinstance(x, BaseException) else "",

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from genzoo.core.drawing import draw
 from genzoo.core.errors import DiskFull, UserError, disk_full_is_said
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import capabilities
-from genzoo.data import DataSettings, open_data
+from genzoo.data import DataSettings, open_data, seen_from
 from genzoo.metrics.measures import choose
 from genzoo.training import load, open_run, resume
 from genzoo.training.meters import LogFile, pace, read_log
@@ -291,3 +292,122 @@ def test_a_name_that_is_taken_is_said_before_data_are_read(tmp_path):
     trained(tmp_path)
     with pytest.raises(UserError, match="a run named 'run' is in"):
         genzoo.train("dcgan", str(tmp_path / "nothing"), name="run", runs=str(tmp_path), quiet=True)
+
+
+def test_arrays_bytes_and_other_ranges_from_python():
+    system = build("vae").eval()
+    shape = system.hparams["shape"]
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
+    x = torch.from_numpy(pixels).float() / 127.5 - 1
+    back = genzoo.reconstruct(system, x)
+    assert torch.equal(genzoo.reconstruct(system, pixels), back)
+    assert torch.equal(genzoo.reconstruct(system, x.double().numpy()), back)
+    for bad, said in (
+        (x * 127.5 + 127.5, r"values go from .* to 2\d\d"),
+        (pixels.astype(int), "no known range"),
+        ([1], "not a list"),
+        (x[0], "shape"),
+        (x[:, :, 1:], "shape"),
+    ):
+        with pytest.raises(UserError, match=f"reconstruct: .*{said}"):
+            genzoo.reconstruct(system, bad)
+    with pytest.raises(UserError, match="walk: shape"):
+        genzoo.walk(system, images=x[:, :, 1:])
+
+
+def test_a_run_in_the_folder_of_its_data_is_no_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(f"{i}.png")
+    run = genzoo.train(
+        "dcgan", ".", runs="runs", steps=1, quiet=True, **{k: v for k, v in TINY.items() if k != "limit"}
+    )
+    resume(run.path, steps=2, quiet=True)  # "the data has changed" if samples were counted
+    again = open_data(DataSettings("."), quiet=True)
+    assert sum(again.sizes["image"].values()) == 4
+    assert main(["data", "show", ".", "size=16"]) == 0
+    page = tmp_path.parent / f"{tmp_path.stem}.png"
+    assert page.exists(), "beside the data, not among them"
+    page.unlink()
+    assert not list(tmp_path.glob("*data*.png"))
+    assert main(["sample", str(run.path), "n=2", "out=x.npz"]) == 0
+
+
+def test_a_run_finds_its_data_from_another_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(tmp_path / "photos" / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    run = genzoo.train("gaussian", "photos", quiet=True, device="cpu", precision="fp32", ridge=0.1)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    path = tmp_path / "runs" / "gaussian"
+    assert resume(path, quiet=True).path == path
+    assert "NLL" in genzoo.evaluate(path, measures="nll", n=2)["measures"]
+    assert seen_from(DataSettings("digits"), path).data == "digits", "names win over paths"
+    assert seen_from(DataSettings("photos"), tmp_path / "elsewhere").data == "photos"
+    assert run.path == Path("runs/gaussian")
+
+
+def test_commands_take_a_device(tmp_path, capsys, monkeypatch):
+    run = trained(tmp_path)
+    asked = []
+    original = genzoo.training.load
+    monkeypatch.setattr("genzoo.training.load", lambda path, device="cpu": (asked.append(device), original(path))[1])
+    assert main(["sample", str(run.path), "n=2", "device=auto"]) == 0
+    assert main(["sample", str(run.path), "n=2"]) == 0
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert [d.split(":")[0] for d in asked] == [best, "cpu"]
+    assert "device=tpu is not here" in mistake(capsys, "sample", str(run.path), "device=tpu")
+    assert main(["help", "sample"]) == 0
+    assert "device=cuda" in capsys.readouterr().out
+
+
+def test_python_calls_leave_the_persons_randomness_and_say_what_is_no_number(tmp_path):
+    run = trained(tmp_path)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    drawn = genzoo.sample(run, n=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(genzoo.sample(genzoo.load(run), n=np.int64(2), seed=np.int64(0)), drawn)
+    for wrong in ({"n": 2.5}, {"n": "3"}, {"n": 0}, {"n": True}, {"seed": None}, {"seed": -1}):
+        with pytest.raises(UserError, match=r"=.* is not allowed; give a whole number, at least"):
+            genzoo.sample(run, **{"n": 2, **wrong})
+
+
+def test_a_resumed_run_says_where_it_goes_on(tmp_path, capsys):
+    run = trained(tmp_path, steps=2)
+    resume(run.path, steps=3)
+    assert "dcgan: going on after step 2 of 3 on cpu, fp32" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("file;caption\n0.png;a thing\n", "no columns file .* its columns: file;caption"),
+        ("file,caption\n", "it holds no row"),
+        ("", "no columns file .* its columns: none"),
+        ("file,caption\nx.png,a thing\n", "none of its 1 files is among the images, the first of them 'x.png'"),
+    ],
+)
+def test_a_table_that_was_asked_for_and_gives_nothing_is_not_passed_over(tmp_path, table, said):
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    (tmp_path / "captions.csv").write_text("file,caption\n" + "".join(f"{i}.png,a thing {i}\n" for i in range(4)))
+    other = tmp_path.parent / f"{tmp_path.name}-other.csv"
+    other.write_text(table)
+    with pytest.raises(UserError, match=f"captions=.*other.csv: {said}"):
+        open_data(DataSettings(str(tmp_path), captions=str(other)), kind="captioned", quiet=True)
+
+
+def test_what_show_says_to_try_is_data_of_the_right_kind(capsys):
+    for name, data in (("gan-cls", "shapes"), ("video-gan", "moving-digits"), ("wavenet", "FOLDER_OF_SOUNDS")):
+        assert main(["show", name]) == 0
+        assert f"genzoo train {name} data={data}" in capsys.readouterr().out
+
+
+def test_an_evaluation_that_cannot_be_kept_is_not_begun(tmp_path, monkeypatch):
+    run = trained(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UserError, match="no permission"):
+        genzoo.evaluate(run.path, measures="frechet", n=10)

@@ -33,6 +33,8 @@ def help_(command: str = "") -> None:
 
     if rows := [r for r in table(function) if r[0] != "own"]:
         print("Options:\n" + _settings(rows))
+    if found.opens:
+        print("  device=cuda uses a GPU, device=auto the best there is; without it networks run on the CPU.")
     if found.own:
         print(f"\nand the options of the system's own {found.own}: 'genzoo show NAME' lists them.")
     if found.open:
@@ -235,4 +237,8 @@ def _example(kind: str) -> str:
         "unpaired": "FOLDER_WITH_trainA_AND_trainB",
         "paired": "FOLDER_WITH_A_AND_B",
         "exemplar": "texture.png",
+        "captioned": "shapes",
+        "audio": "FOLDER_OF_SOUNDS",
+        "video": "moving-digits",
+        "voxels": "FOLDER_OF_SHAPES",
     }.get(kind, "digits")

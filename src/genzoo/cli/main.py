@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from genzoo.cli.parse import parse
@@ -35,7 +36,9 @@ def main(words: Sequence[str] | None = None) -> int:
         _close_stdout()
         where = f": {error.filename}" if error.filename else ""
         return _say(f"{(error.strerror or str(error)).lower()}{where}", 1)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            return _say("there is no memory left; try a smaller batch= or size=, or a smaller network", 1)
         if type(error).__name__ == "OutOfMemoryError":
             return _say("the device has no memory left; try a smaller batch= or size=, or device=cpu", 1)
         raise
@@ -67,13 +70,17 @@ def _run(words: list[str]) -> None:
     function = load(command)
     kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
     position, keys = parse(words[1:], switch=lambda key: kinds.get(key) in (bool, "bool"))
+    device = keys.pop("device", "") if command.opens else ""
     values = arguments(command, function, position, keys)
-    if not command.waits:
-        function(**values)
-        return
-    from genzoo.cli.waiting import waiting
+    with ExitStack() as stack:
+        if command.waits:
+            from genzoo.cli.waiting import waiting
 
-    with waiting(command.name):
+            stack.enter_context(waiting(command.name))
+        if device:
+            from genzoo.use.source import on_device
+
+            stack.enter_context(on_device(device))
         function(**values)
 
 

@@ -35,11 +35,12 @@ def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite:
         print(
             "left out, and why:\n" + columns(left[:50]) + (f"\n  and {len(left) - 50} more" if len(left) > 50 else "")
         )
-    name = Path(spec.split(",")[0].rstrip("/")).stem or "data"
+    first = Path(spec.split(",")[0].rstrip("/"))
+    name = first.stem or first.resolve().stem or "data"
     path = (
         target(Path(), out, f"{name}.png", suffixes=(".png",), overwrite=overwrite)
         if out
-        else free(f"{name}.png", overwrite=overwrite)
+        else free(_beside(spec) / f"{name}.png", overwrite=overwrite)
     )
     sheet = contact_sheet(dataset, 16 if kind in ("video", "voxels") else 32)
     two = {"a", "b"} <= set(dataset.fields)  # an even number of columns: pairs stay side by side
@@ -73,6 +74,15 @@ def _kind(spec: str, wanted: DataSettings) -> str:
         return "unpaired"
     inside |= {p.name.lower() for p in (folder / "train").iterdir()} if (folder / "train").is_dir() else set()
     return "paired" if {a, b} <= inside else "image"
+
+
+def _beside(spec: str) -> Path:
+    """The working folder; where that is the data or a part of them, the folder above the data: a page among them would be data."""
+    for side in (spec, *spec.split(",")):
+        folder = Path(side.strip()).expanduser()
+        if folder.is_dir() and Path.cwd().is_relative_to(folder.resolve()):
+            return folder.resolve().parent
+    return Path()
 
 
 def _flat(value: Any) -> str:

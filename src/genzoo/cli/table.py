@@ -36,6 +36,11 @@ class Command:
     waits: bool = False
     many: str = ""
 
+    @property
+    def opens(self) -> bool:
+        """True where a run's networks are used: device= says on which device."""
+        return bool(self.needs or self.direction or (self.home == "judge" and self.open))
+
     def call(self, run: str) -> str:
         """What has to be typed to use it on a run, without what may be left out."""
         needed = self.usage.removeprefix("RUN").split("[")[0]

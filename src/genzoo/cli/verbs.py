@@ -94,7 +94,7 @@ def sample(
         if one_each and not overwrite
         else Path(out)
         if one_each
-        else target(run, out, "sample.png", suffixes=PICTURES, overwrite=overwrite)
+        else target(run, out, "sample.png", suffixes=(*PICTURES, ".npz"), overwrite=overwrite)
     )
     drawn = genzoo.sample(system, n=n, seed=seed, **(own or {}))
     if one_each:

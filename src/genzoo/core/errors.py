@@ -81,4 +81,4 @@ def disk_full_is_said(path: str | os.PathLike[str], need: int) -> Iterator[None]
 
 
 def _bytes(n: int) -> str:
-    return f"{n / 1e6:.1f} MB" if n >= 100_000 else f"{n:,} bytes"
+    return f"{n / 1e6:.1f} MB" if n >= 10_000 else f"{n:,} bytes"

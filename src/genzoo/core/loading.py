@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from genzoo.core import checkpoint, registry
@@ -39,17 +40,19 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
     raise UserError(f"there is no model at '{path}'{nearest(path.name, siblings)}")
 
 
-def load(path: str | os.PathLike[str], *, device: str = "cpu") -> System:
-    """The trained system of a run folder, a model folder, an export or a model file, in eval mode.
+def load(path: Any, *, device: str = "cpu") -> System:
+    """The trained system of a run (or its folder), a model folder, an export or a model file, in eval mode.
 
     Its `name` and `hparams` say what it is; `trained` is the rest of the file's description (data, steps, version); `origin` is `path`.
 
     Raises:
         UserError: There is no model, it is damaged, or there is no such device.
     """
+    path = getattr(path, "path", path)
     tensors, meta = read_model(path)
     where = pick_device(device)
-    system = build(meta)
+    with torch.random.fork_rng(devices=[]):  # the fresh weights, soon overwritten, leave the person's randomness alone
+        system = build(meta)
     system.load_state_dict(tensors)
     system.trained, system.origin = meta, str(path)
     return system.to(where).eval()

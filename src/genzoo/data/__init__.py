@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from genzoo.data.batches import Batches, to_float
     from genzoo.data.dataset import Dataset, contact_sheet, describe
     from genzoo.data.names import available
-    from genzoo.data.opening import open_data
+    from genzoo.data.opening import open_data, seen_from
     from genzoo.data.settings import DataSettings
 
 _HOME = {
@@ -51,10 +51,21 @@ _HOME = {
     "contact_sheet": "dataset",
     "available": "names",
     "open_data": "opening",
+    "seen_from": "opening",
     "DataSettings": "settings",
 }
 
-__all__ = ["open_data", "DataSettings", "Dataset", "Batches", "to_float", "available", "describe", "contact_sheet"]
+__all__ = [
+    "open_data",
+    "seen_from",
+    "DataSettings",
+    "Dataset",
+    "Batches",
+    "to_float",
+    "available",
+    "describe",
+    "contact_sheet",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -206,9 +206,8 @@ def _unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) 
                 found.append(f"{printable(name)} {a[1]}x{a[0]} and {b[1]}x{b[0]}" + " (another shape)" * apart)
     if not found:
         return []
-    return [
-        f"{len(found)} pairs differ in size: {'; '.join(found[:3])}{'; …' * (len(found) > 3)}; both sides are brought to one"
-    ]
+    count = "1 pair differs" if len(found) == 1 else f"{len(found)} pairs differ"
+    return [f"{count} in size: {'; '.join(found[:3])}{'; …' * (len(found) > 3)}; both sides are brought to one"]
 
 
 def _shallow(stock: Stock, settings: DataSettings) -> list[str]:

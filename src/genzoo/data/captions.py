@@ -80,6 +80,9 @@ def read_captions(
 
     A name in a table is looked for beside the table, and where it is not there in every folder below. A table from elsewhere may
     name folders above the images as well.
+
+    Raises:
+        UserError: The table from elsewhere gives no image a caption, though others do: it would be missed by nobody.
     """
     sources: list[tuple[str, str, bytes]] = []
     inside = set(tables)
@@ -96,17 +99,24 @@ def read_captions(
         by_end.setdefault(name.rsplit("/", 1)[-1], []).append(name)
     known, found = set(tree.names), dict[str, list[str]]()
     for table, folder, content in sources:
-        missing = dict[str, None]()
+        missing, used = dict[str, None](), 0
         for name, caption in _rows(table, content, left):
             beside = f"{folder}/{name}" if folder else name
             alike = by_end.get(name.rsplit("/", 1)[-1], [])
             here = [n for n in alike if n.endswith(f"/{name}") or (table not in inside and name.endswith(f"/{n}"))]
             files = [beside] if beside in known else [n for n in here if not folder or n.startswith(f"{folder}/")]
+            used += len(files)
             if not files:
                 missing[beside] = None
             for file in files:
                 captions = found.setdefault(file, [])
                 captions += [caption] if caption not in captions else []
+        if extra is not None and table == extra.path.name and not used and found:
+            why = [reason for name, reason in left if name == table]
+            none = (
+                f"none of its {len(missing)} files is among the images, the first of them '{next(iter(missing), '')}'"
+            )
+            raise UserError(f"captions={extra.path}: {none if missing else why[-1] if why else 'it holds no row'}")
         left += [(name, "has a caption, but there is no such file") for name in missing]
     return found
 
@@ -114,11 +124,12 @@ def read_captions(
 def _rows(table: str, content: bytes, left: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """File and caption of every usable row."""
     try:
-        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        rows, heads = list(reader), reader.fieldnames or []
     except (UnicodeDecodeError, csv.Error) as error:
         left.append((table, f"not a table of captions: {error}"))
         return []
-    columns = {str(c).strip().lower(): c for c in (rows[0] if rows else [])}
+    columns = {str(c).strip().lower(): c for c in heads}
     file, text = (next((columns[c] for c in names if c in columns), None) for names in (FILE_COLUMNS, TEXT_COLUMNS))
     if file is None or text is None:
         seen = ", ".join(str(c) for c in columns.values() if c) or "none"

@@ -97,6 +97,29 @@ def open_data(
         source.close()
 
 
+def seen_from(settings: DataSettings, run: Path) -> DataSettings:
+    """Data that a run was trained on, from another working folder: paths that are not here are looked for where `runs/` stands.
+
+    Args:
+        settings: What the run keeps; paths as they were typed.
+        run: Its folder, runs/NAME, or a folder in it.
+    """
+    run = run.expanduser().resolve()
+    home = next((p.parent.parent for p in (run, *run.parents[:2]) if (p / "config.toml").is_file()), None)
+    if home is None:
+        return settings
+
+    def there(text: str) -> str:
+        path = Path(text).expanduser()
+        known = text.lower().replace("_", "-") in available() or path.is_absolute() or path.exists()
+        return str(home / path) if not known and (home / path).exists() else text
+
+    data = there(settings.data)
+    if data == settings.data and "," in data:
+        data = ",".join(there(side.strip()) for side in data.split(",", 1))
+    return dataclasses.replace(settings, data=data, captions=settings.captions and there(settings.captions))
+
+
 class Files:
     """A folder, archive or single image as a source.
 

@@ -74,6 +74,7 @@ class FolderTree:
         self.root = root.resolve()
         self.names: list[str] = []
         self.left: list[tuple[str, str]] = []
+        self.runs: list[tuple[str, str]] = []
         self._stamps: list[tuple[str, int, int]] = []
         for folder, subfolders, files in os.walk(self.root, onerror=self._unreadable):
             subfolders.sort()
@@ -83,9 +84,13 @@ class FolderTree:
                     subfolders.remove(sub)
                     if not hidden(self._name(path)):
                         self.left.append((self._name(path), self._link_reason(path, "link to a folder, not followed")))
+                elif (path / "config.toml").is_file() and (path / "state").is_dir():
+                    subfolders.remove(sub)
+                    self.runs.append((self._name(path), "a run of genzoo: its pictures are no data"))
             for file in sorted(files):
                 self._take(Path(folder, file))
         self.names.sort()
+        self.left += self.runs
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -119,8 +124,8 @@ class FolderTree:
             self._stamps.append((name, status.st_size, status.st_mtime_ns))
 
     def identity(self) -> list[object]:
-        """Names, sizes and times of all files."""
-        return [str(self.root), sorted(self._stamps), sorted(self.left)]
+        """Names, sizes and times of all files; runs that were trained in the folder make no other data of it."""
+        return [str(self.root), sorted(self._stamps), sorted(set(self.left) - set(self.runs))]
 
     def open(self, name: str) -> BinaryIO:
         """Open one file."""

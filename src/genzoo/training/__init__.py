@@ -21,7 +21,7 @@ from genzoo.core.errors import DiskFull, UserError
 from genzoo.core.loading import build, load, plain, read_model
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System, capabilities
-from genzoo.data import Dataset, DataSettings, open_data
+from genzoo.data import Dataset, DataSettings, open_data, seen_from
 from genzoo.training.folder import Run, check_name, held, new_run, open_run, toml
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
@@ -120,7 +120,7 @@ def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -
     settings = dataclasses.replace(
         settings, precision=runtime.precision
     )  # the run keeps what was chosen, and resumes with it
-    dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
+    dataset = _open(seen_from(data, run.path), cls, settings.seed, quiet or not runtime.main)
     torch.manual_seed(settings.seed)
     built = cls(**arguments)
     meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, data, dataset, settings, runtime)
@@ -234,10 +234,10 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
     if quiet:
         return
     count = sum(p.numel() for p in system.parameters())
-    s = meta["training"]
+    s, things = meta["training"], "example" if len(dataset) == 1 else "examples"
     ranks = f", {runtime.world} processes" if runtime.world > 1 else ""
     print(
-        f"{meta['name']}: {count:,} parameters on {len(dataset):,} examples of {meta['data']['data']} {tuple(dataset.facts()['shape'])}\n"
+        f"{meta['name']}: {count:,} parameters on {len(dataset):,} {things} of {meta['data']['data']} {tuple(dataset.facts()['shape'])}\n"
         f"{runtime.device}, {runtime.precision}, batch {s['batch']}, "
         f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
         file=sys.stderr,
@@ -291,6 +291,12 @@ def _go(
                     file=sys.stderr,
                 )
             return run
+        if trainer.step and not trainer.quiet:
+            goal = f" of {settings.steps}" if settings.steps else ""
+            print(
+                f"{meta['name']}: going on after step {trainer.step}{goal} on {runtime.device}, {runtime.precision}",
+                file=sys.stderr,
+            )
         try:
             trainer.fit()
         except DiskFull as error:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.use.arrays import as_tensor
 from genzoo.use.source import Source, open_system, require
 
 
@@ -22,6 +23,7 @@ def animate(source: Source, first: Tensor) -> Tensor:
     """
     system = open_system(source)
     require(system, "animates", verb="animate")
+    first = as_tensor(first, "animate")
     c, _, h, w = system.hparams["shape"]
     if tuple(first.shape[1:]) != (c, h, w):
         raise UserError(

@@ -12,6 +12,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data import Dataset, open_data
+from genzoo.use.arrays import as_tensor, shape_is_said
 from genzoo.use.images import data_settings
 from genzoo.use.source import CHUNK, Source, name_of, open_system, require
 
@@ -97,9 +98,10 @@ def arithmetic(
 def shifted(source: Source, images: Tensor, step: Tensor, amount: float) -> Tensor:
     """Return decode(encode(x) + amount · step), [N, C, H, W] in [-1, 1]."""
     system = open_system(source)
-    parts = images.to(system.device).split(CHUNK)
-    codes = (system.encode(part) + amount * step for part in parts)  # type: ignore[operator]
-    return torch.cat([system.decode(z).float().cpu() for z in codes])  # type: ignore[operator]
+    x = as_tensor(images, "arithmetic")
+    with shape_is_said(x, system, "arithmetic"):
+        codes = (system.encode(part) + amount * step for part in x.to(system.device).split(CHUNK))  # type: ignore[operator]
+        return torch.cat([system.decode(z).float().cpu() for z in codes])  # type: ignore[operator]
 
 
 def _mean_code(system: System, images: Tensor) -> Tensor:

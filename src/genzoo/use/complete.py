@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.use.arrays import as_tensor
 from genzoo.use.sample import Seed
 from genzoo.use.source import CHUNK, Source, generator_for, open_system, options, require
 from genzoo.use.tiles import HALF
@@ -34,6 +35,7 @@ def complete(source: Source, images: Tensor, known: Tensor, /, seed: Seed = 0, *
     system = open_system(source)
     require(system, "completes", verb="complete")
     given = options(system, "complete", own, verb="complete")
+    images, known = as_tensor(images, "complete"), torch.as_tensor(known)
     size = images.shape[2:]
     if known.shape[-len(size) :] != size:
         raise UserError(f"the mask is {_size(known)} and the image {_size(images)}; they have to be of one size")

@@ -15,6 +15,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System
 from genzoo.use import codec
+from genzoo.use.arrays import as_tensor
 from genzoo.use.source import Source, open_system, require
 
 
@@ -55,7 +56,7 @@ def compress(source: Source, images: Tensor, to: str | Path, *, names: tuple[str
         UserError: The system gives no conditional probabilities, or the images are not of its form.
     """
     system = open_system(source)
-    data, bits = codec.encode(system, images, names)
+    data, bits = codec.encode(system, as_tensor(images, "compress"), names)
     path = write_atomic(Path(to).expanduser(), data)
     return Compressed(path, len(data), bits, len(images), images[0].numel())
 

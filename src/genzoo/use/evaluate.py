@@ -27,7 +27,7 @@ from genzoo.metrics.report import real_images
 from genzoo.use import page
 from genzoo.use.given import Given, is_given, open_given, real_for
 from genzoo.use.images import open_for
-from genzoo.use.outputs import save_json
+from genzoo.use.outputs import save_json, writable
 from genzoo.use.pace import (
     BUDGET,
     SLOW_BUDGET,
@@ -100,6 +100,8 @@ def evaluate(
     system = None if given else open_system(source)
     able = capabilities(system) if system is not None else ("samples",)
     folder = _folder(source, given, out)
+    if folder is not None:
+        writable(folder / "outputs" / "evaluate.png")
     found: dict[str, Any] = {
         "system": name_of(system) if system is not None else given.path.name,  # type: ignore[union-attr]
         "seed": seed,

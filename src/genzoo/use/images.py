@@ -15,7 +15,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check
 from genzoo.core.system import Batch, System
-from genzoo.data import Batches, Dataset, DataSettings, open_data, sound, to_float
+from genzoo.data import Batches, Dataset, DataSettings, open_data, seen_from, sound, to_float
 from genzoo.data.decode import Form, Refused, pixels, probe
 
 
@@ -132,7 +132,8 @@ def data_settings(system: System, data: str | None, **changes: Any) -> DataSetti
             trained |= {"size": shape[1]}
         if system.data == "audio":
             trained |= {"seconds": shape[1] / system.hparams["rate"]}
-    return DataSettings(**check(DataSettings, {**trained, "flip": False, **changes}, label="data"))
+    settings = DataSettings(**check(DataSettings, {**trained, "flip": False, **changes}, label="data"))
+    return seen_from(settings, Path(system.origin)) if system.origin and data is None else settings
 
 
 def open_for(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genzoo.use.arrays import as_tensor, shape_is_said
 from genzoo.use.source import CHUNK, Source, open_system, require
 
 
@@ -14,15 +15,17 @@ def reconstruct(source: Source, images: Tensor) -> Tensor:
 
     Args:
         source: A run, its path, or a system.
-        images: What to encode and decode.
+        images: What to encode and decode; also an array, or uint8.
 
     Raises:
-        UserError: The system has no encoder or no decoder.
+        UserError: The system has no encoder or no decoder, or takes images of another shape.
     """
     system = open_system(source)
     require(system, "encodes", "decodes", verb="reconstruct")
-    parts = images.to(system.device).split(CHUNK)
-    return torch.cat([system.decode(system.encode(part)).float().cpu() for part in parts])  # type: ignore[operator]
+    x = as_tensor(images, "reconstruct")
+    with shape_is_said(x, system, "reconstruct"):
+        parts = x.to(system.device).split(CHUNK)
+        return torch.cat([system.decode(system.encode(part)).float().cpu() for part in parts])  # type: ignore[operator]
 
 
 def side_by_side(images: Tensor, others: Tensor, *, columns: int = 8) -> Tensor:

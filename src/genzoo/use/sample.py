@@ -16,7 +16,7 @@ from genzoo.core.pictures import titled
 from genzoo.core.system import System
 from genzoo.core.words import with_hints
 from genzoo.training.preview import EACH, rows_by_label, takes_labels, takes_prompts
-from genzoo.use.source import Source, draw, generator_for, open_system, options, require
+from genzoo.use.source import Source, draw, generator_for, open_system, options, require, whole
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -40,8 +40,7 @@ def sample(source: Source, n: Count | None = None, seed: Seed = 0, **own: Any) -
     Raises:
         UserError: The system does not sample, or has no such option.
     """
-    if n is not None and n < 1:
-        raise UserError(f"n={n} is not allowed; give at least 1")
+    n = None if n is None else whole("n", n, least=1)
     system = open_system(source)
     require(system, "samples", verb="sample")
     if "label" in own:

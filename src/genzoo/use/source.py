@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator
 
+from genzoo.core.devices import pick_device
 from genzoo.core.drawing import CHUNK, draw
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
@@ -21,6 +26,7 @@ __all__ = [
     "draw",
     "generator_for",
     "name_of",
+    "on_device",
     "open_system",
     "options",
     "own_options",
@@ -71,15 +77,33 @@ def run_path(source: Source) -> Path | None:
     )
 
 
+DEVICE: ContextVar[str] = ContextVar("DEVICE", default="cpu")
+"""Where systems of runs are opened: on the CPU unless it is asked otherwise, so that a seed means the same samples everywhere."""
+
+
+@contextmanager
+def on_device(wanted: str) -> Iterator[None]:
+    """Open the systems of runs on another device within the block.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    told = DEVICE.set(str(pick_device(wanted)))
+    try:
+        yield
+    finally:
+        DEVICE.reset(told)
+
+
 def open_system(source: Source) -> System:
-    """Return the system of `source` in eval mode."""
+    """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says."""
     if isinstance(source, System):
         return source.eval()
     from genzoo.training import load
 
     path = run_path(source)
     assert path is not None
-    return load(path)
+    return load(path, device=DEVICE.get())
 
 
 def name_of(system: System) -> str:
@@ -104,8 +128,23 @@ def require(system: System, *needed: str, verb: str) -> None:
 
 
 def generator_for(system: System, seed: int) -> Generator:
-    """A generator on the system's device, where its randomness has to come from."""
-    return torch.Generator(system.device).manual_seed(seed)
+    """A generator on the system's device, where its randomness has to come from.
+
+    Raises:
+        UserError: The seed is no whole number, or negative.
+    """
+    return torch.Generator(system.device).manual_seed(whole("seed", seed, least=0))
+
+
+def whole(name: str, value: Any, *, least: int) -> int:
+    """A whole number that Python code gave.
+
+    Raises:
+        UserError: It is something else, or less than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise UserError(f"{name}={value!r} is not allowed; give a whole number, at least {least}")
+    return int(value)
 
 
 SHARED = ("self", "n", "x", "known", "generator", "direction")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import Restores, System
+from genzoo.use.arrays import as_tensor
 from genzoo.use.files import Photo, change_files, change_photo, read_photo
 from genzoo.use.images import channels_in, window_of
 from genzoo.use.outputs import folder_for
@@ -51,6 +52,10 @@ def translate(
     given = options(system, "translate", own, verb="translate")
     if not len(images):
         return images
+    if isinstance(images, (Tensor, np.ndarray)):
+        images = as_tensor(images, "translate")  # type: ignore[assignment]
+    else:
+        images = [as_tensor(x, "translate") for x in images]  # type: ignore[assignment]
     fit = fitting_size(system, images[0].shape[0], direction)
     out = []
     for x in images:

@@ -13,6 +13,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture
 from genzoo.core.system import System
+from genzoo.use.arrays import as_tensor, shape_is_said
 from genzoo.use.sample import Seed, prompts_of, tell_unread
 from genzoo.use.source import CHUNK, Source, generator_for, open_system, require
 
@@ -74,9 +75,11 @@ def walk(
         ends = torch.stack([system.latent(rows, generator=generator_for(system, seed), prompt=p) for p in said])  # type: ignore[operator]
         return _decoded(system, ends[:-1].flatten(0, 1), ends[1:].flatten(0, 1), steps, "linear")
     if images is not None:
+        images = as_tensor(images, "walk")
         if len(images) < 2:
             raise UserError("walk: give at least two images to walk between")
-        ends = system.encode(images.to(system.device))  # type: ignore[operator]
+        with shape_is_said(images, system, "walk"):
+            ends = system.encode(images.to(system.device))  # type: ignore[operator]
         starts, stops = ends[:-1], ends[1:]
     else:
         # The last walk leads back to the first draw, so that all of them together are one ring.
