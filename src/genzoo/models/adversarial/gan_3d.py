@@ -28,7 +28,7 @@ class GAN3D(System):
     below the generator's, and it is updated only while its accuracy on the last batch, half real and half generated, was at most
     `gate` (section 3.2 of the paper: 80 %).
 
-    Batch norm in the discriminator makes a shape's score depend on the others of its batch. `d_norm=none r1=10 gate=1` with equal rates is the
+    Batch norm in the discriminator makes a shape's score depend on the others of its batch. `d_norm=none r1=5 gate=1` with equal rates is the
     cure of later papers (R1, arXiv:1801.04406) for few shapes and short runs; `occupied` starts the generator near the data's share of
     occupied voxels instead of at one half. z in [0, 1] is not centred: three quarters of the second moment of its projection are the same
     for all z; `prior=normal` has none of that.
