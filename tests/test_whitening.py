@@ -141,7 +141,7 @@ def test_a_run_surveys_before_its_first_step_and_a_resumed_one_never(tmp_path, m
 
 def test_the_first_rank_surveys_before_its_buffers_are_given_to_the_others(tmp_path, monkeypatch):
     data = DataSettings(str(_file(tmp_path)), size=8)
-    model, other = (NICE((1, 8, 8), width=8, whiten=True) for _ in range(2))
+    other = NICE((1, 8, 8), width=8, whiten=True)
     survey(other, open_data(data, split="train", quiet=True), Runtime(torch.device("cpu"), "fp32", 1, 2), quiet=True)
     assert other.surveying, "the second rank leaves it to the first"
     given = []
