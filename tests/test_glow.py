@@ -7,7 +7,7 @@ import torch
 
 from genzoo.core.errors import UserError
 from genzoo.models.flows.glow import EdgeConv2d, Glow, Net, Split
-from genzoo.nn.bijections import ActNorm, LULinear, logit, unlogit
+from genzoo.nn.bijections import ActNorm, ChannelCoupling, LULinear, logit, unlogit
 from genzoo.nn.dequantise import dequantise
 from tests.test_flows import gen, images, stirred
 
@@ -128,16 +128,20 @@ def test_a_split_standardises_what_leaves_by_what_stays():
 @torch.no_grad()
 def test_a_contracting_chain_is_inverted_as_far_as_float32_codes_allow():
     """Rounding in a float32 chain is stretched by every coupling that contracted; carried in float64 only that of z is left."""
-    model = stirred("glow", (1, 8, 8), 0.25, steps_per_scale=8, width=16)
+    model = stirred("glow", (1, 8, 8), 0.02, steps_per_scale=8, width=16)
+    g = gen(2)
+    for coupling in (m for m in model.modules() if isinstance(m, ChannelCoupling)):
+        coupling.net.last.conv.bias.normal_(0, 1.5, generator=g)  # log-scales between -1.5 and 1.5
     u = dequantise(images(16), 256, gen(5))
-    z, log_det = model(u)
+    model.train()(u)  # activation norms give back the size that couplings take away
+    z, log_det = model.eval()(u)
     ours = (model.inverse(z) - u).abs().max()
     y, log_slope = logit(u, model.alpha)
     plain, plain_det = model.flow(y)
     theirs = (unlogit(model.flow.inverse(plain), model.alpha) - u).abs().max()
     assert z.dtype == log_det.dtype == model.inverse(z).dtype == torch.float32
-    assert torch.allclose(z, plain, atol=1e-2), "the same map"
-    assert ours < theirs / 4, (ours, theirs)
+    assert torch.allclose(z, plain, rtol=1e-2, atol=1e-2), "the same map"
+    assert ours < theirs / 2, (ours, theirs)
     assert torch.equal(model.train()(u)[0], plain), "training is float32, as it was"
     assert torch.equal(model(u)[1], log_slope + plain_det)
 
