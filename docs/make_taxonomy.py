@@ -32,7 +32,8 @@ ADVICE = f"""
 An answer names systems that have the capabilities of the task and learn from the data, from different families where there are. First go
 those of which the budget pays at least {ENOUGH:.0%} of their own default training; then those whose stand to the probability of the data suits
 the task (for likelihoods and completion exact before bounded, for pictures implicit before explicit); then those that their proof measured
-best on MNIST, or on the moons for points; what has not been measured goes behind. It knows the times below and nothing of a GPU.
+best on MNIST, or on the moons for points; what has not been measured goes behind. It knows the times below and nothing of a GPU; without size=
+it thinks of images as large as those that were timed.
 """
 TRAINING = ("prepares", "surveys", "fits")
 LIKELIHOOD = ("bits/dim", "NLL", "bits per dimension", "bits per sample", "bits per code")
@@ -185,6 +186,8 @@ def taxonomy() -> str:
         "genzoo advise                                                what it can be asked; in a terminal it asks back",
         "genzoo advise task=complete data=images budget=10min         two or three systems, why, and what to type",
         "genzoo advise sample photos/ 2h size=64                      a folder of one's own; the time of a step grows with the area",
+        "genzoo advise texture                                        task and data in one word: video, segmentation, 3d, tabular ...",
+        "genzoo advise few-images photos/                             what augments, for some hundred images",
         "genzoo advise likelihood moons 1min json=true                for programs",
         "```",
         "",

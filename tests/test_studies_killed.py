@@ -82,23 +82,36 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def ends(tmp_path_factory):
-    """What became of every folder; one process that has imported everything forks the workers."""
-    folder = tmp_path_factory.mktemp("killed")
+QUICK = (
+    "half of the trials are in the journal",
+    "the first checkpoint is there",
+    "trained, and nothing says so",
+    "the values are kept, the journal has none",
+)
+"""The phases of a quick test; all of them are the slow one."""
+
+
+def check(phases, folder):
+    """Kill a worker in each phase and let another go on; one process that has imported everything forks them."""
     (folder / "study.toml").write_text(STUDY)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "study.toml", json.dumps(PHASES)],
+        [sys.executable, "-c", PROGRAM, "study.toml", json.dumps(phases)],
         cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    ends = json.loads(done.stdout)
+    for phase in phases:
+        killed, next_one, table, page = ends[phase]
+        assert killed == 9, f"{phase}: it was killed there"
+        assert next_one == 0, phase
+        assert page, phase
+        assert table == ends["alone"], phase
 
 
-@pytest.mark.parametrize("phase", PHASES)
-def test_a_worker_killed_in_any_phase_costs_nothing(phase, ends):
-    killed, next_one, table, page = ends[phase]
-    assert killed == 9, "it was killed there"
-    assert next_one == 0
-    assert page
-    assert table == ends["alone"]
+def test_a_worker_killed_between_two_deeds_costs_nothing(tmp_path):
+    check({phase: PHASES[phase] for phase in QUICK}, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_any_phase_costs_nothing(tmp_path):
+    check(PHASES, tmp_path)
