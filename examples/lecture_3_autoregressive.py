@@ -47,7 +47,11 @@ print(
 masked = 2 * test[:16] - 1
 known = torch.arange(16)[:, None].expand(16, 16) < 8
 rows = {"held-out digits": masked, "what is known of them: the upper half": torch.where(known, masked, torch.zeros(()))}
-small = {"fvsbn": (2000, {}), "made": (3000, {"width": 300, "direct": True}), "pixelcnn": (900, {"width": 32, "blocks": 5, "lr": 2e-3})}
+small = {
+    "fvsbn": (2000, {}),
+    "made": (3000, {"width": 300, "direct": True}),
+    "pixelcnn": (900, {"width": 32, "blocks": 5, "lr": 2e-3}),
+}
 for name, (steps, own) in small.items():
     run = genzoo.train(
         name, "digits", **keys, **own, steps=10 if given.short else steps, batch=16 if name == "pixelcnn" else 64, ema=0.99, seed=0, name=name,
