@@ -251,7 +251,7 @@ def logged(run: Any, key: str) -> list[float]:
 
 @proof("began-mnist", system="began", family="adversarial", minutes=6)
 def began_mnist(p: Proof) -> None:
-    """The balance k stays within [0, 1], and BEGAN's own measure M falls while digits appear."""
+    """The balance k stays within [0, 1] and BEGAN's own measure M falls; whether digits appear with it, FLD and the samples say."""
     run = p.train(
         "began", "mnist", width=16, batch=16, steps=3_000, lr=5e-4, gamma=0.75, gain=0.1, seed=0, precision="bf16"
     )

@@ -65,7 +65,9 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 def _section(record: dict[str, Any]) -> list[str]:
     m = record["machine"]
-    lines = [f"## {record['name']}", "", f"`{record['system']}`: {record['claim']}", ""]
+    lines = [f"## {record['name']}", "", f"`{record['system']}`. Put to the test: {record['claim']}", ""]
+    if missed := [r["name"] for r in record["measures"] if r.get("verdict") == "not met"]:
+        lines += [f"**Not borne out** in: {'; '.join(missed)}.", ""]
     header = ["measure", "value", "N", "split", "baselines", "published", "goal"]
     rows = [
         [
