@@ -72,7 +72,10 @@ def check_label(label: int | None, classes: int) -> None:
     if label is None:
         return
     if not classes:
-        raise UserError(f"label={label}: this model was trained without labels; leave label out")
+        raise UserError(
+            f"label={label}: this model was trained without labels; leave label out, or train one with them (conditional=true, where the system "
+            "has that setting)"
+        )
     if not 0 <= label < classes:
         raise UserError(f"label={label} is not allowed; this model knows the classes 0 to {classes - 1}")
 

@@ -113,7 +113,8 @@ def translate_files(
         )
 
     path = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
-    return change_files(images, path, change, overwrite=overwrite, word="translating", quiet=quiet)
+    word = {"upscale": "enlarging", "colorize": "coloring"}.get(direction, "translating")
+    return change_files(images, path, change, overwrite=overwrite, word=word, quiet=quiet)
 
 
 def in_window(
