@@ -186,8 +186,8 @@ def tenth(p: Proof) -> None:
             first, second = (torch.cat([system.D(x) for x in part.split(250)]).flatten() for part in (seen, unseen))
         p.measure(
             f"D tells training from test images, {label}", auroc(second, first), n=2 * TENTH_SAMPLES, better="lower",
-            protocol=f"AUROC of the scores of the discriminator, with averaged weights,, {TENTH_SAMPLES:,} training against as many test images, not augmented: 0.5 where "
-            f"it has not learned them by heart; {words}",
+            protocol=f"AUROC of the scores of the discriminator (averaged weights), {TENTH_SAMPLES:,} training against as many test images, not "
+            f"augmented: 0.5 where it has not learned them by heart; {words}",
         )  # fmt: skip
         shown.append(images[:30])
     p.picture(
