@@ -32,7 +32,7 @@ from genzoo.core.schema import settings
 from genzoo.core.system import Batch, System, capabilities
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.training import complete
-from genzoo.training.runtime import Runtime, start
+from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import TrainSettings
 from genzoo.training.update import Updater
 
@@ -44,7 +44,7 @@ SHAPES = {
 FLAT = ((1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64), (3, 96, 96))
 POINTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of a training at which its steps are timed."""
-BATCH, FEW, DRAWS, LONG, LIMIT = 16, 2, 4, 1.0, 25
+BATCH, FEW, DRAWS, LONG, LIMIT = 16, 2, 4, 1.0, 60
 
 
 def timed(work: Callable[[], object], *, every: int = 1, least: float = LONG, most: int = 20) -> float:
@@ -155,8 +155,7 @@ def measured(name: str, runtime: Runtime) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "changed": {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()},
     }
-    if any(p.ndim == 4 for p in system.parameters()):
-        system = system.to(memory_format=torch.channels_last)
+    system = laid_out(system)
     if "prepares" in able:
         batch = system.prepare(batch)
     if "fits" in able:

@@ -26,7 +26,7 @@ from genzoo.training.folder import Run, check_name, held, new_run, open_run, tom
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
 from genzoo.training.prepare import prepared, survey
-from genzoo.training.runtime import Runtime, start
+from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import FALLBACKS, TrainSettings
 
 __all__ = ["Run", "TrainSettings", "Trainer", "load", "open_run", "resume", "train"]
@@ -268,10 +268,7 @@ def _go(
     quiet: bool,
     longer: bool = False,
 ) -> Run:
-    system = system.to(runtime.device)
-    sides = {p.ndim for p in system.parameters()}
-    if 4 in sides and 5 not in sides:  # of three-dimensional filters the format has no meaning
-        system = system.to(memory_format=torch.channels_last)
+    system = laid_out(system.to(runtime.device))
     if not run.states():
         survey(system, dataset, runtime, quiet=quiet)
     runtime.same(system)
