@@ -260,16 +260,17 @@ def lucic() -> str:
     """The published table of arXiv:1711.10337 beside our record of the size for two cores."""
     published = tomllib.loads((ROOT / "examples/studies/lucic-published.toml").read_text(encoding="utf-8"))
     every = {r["name"]: r for r in records()}
-    ours = every.get("study-lucic-two-cores", {"measures": [], "runs": []})
+    names = [n for n in ("study-lucic-two-cores", "study-lucic-two-cores-cifar10") if n in every]
+    measures, trained = ([x for n in names for x in every[n][what]] for what in ("measures", "runs"))
     fixed = {m["name"]: m for m in every.get("study-lucic", {"measures": []})["measures"]}
-    measured = {m["name"]: m for m in ours["measures"]}
-    runs = {(run["system"], run["data"]): run for run in ours["runs"]}
+    measured = {m["name"]: m for m in measures}
+    runs = {(run["system"], run["data"]): run for run in trained}
     told = "Ours: not run yet."
     if runs:
-        m, minutes = ours["machine"], sum(m["value"] for m in ours["measures"] if m.get("unit") == "min")
+        ours, minutes = every[names[0]], sum(m["value"] for m in measures if m.get("unit") == "min")
+        m, pages = ours["machine"], " and ".join(f"[`{n}`](results/studies.md#{n})" for n in names)
         told = (
-            f"Ours: [`study-lucic-two-cores`](results/studies.md#study-lucic-two-cores), {ours['date']}, {m['cpu']}, one thread for each of its "
-            f"trainings, which took {minutes:.0f} min together beside other work. The best of the draws (by FLD, on CIFAR-10 by FID), one seed. "
+            f"Ours: {pages}, {ours['date']}, {m['cpu']}, one thread for each training; all of them took {minutes:.0f} min together beside other work. The best of the draws (by FLD, on CIFAR-10 by FID), one seed. "
             "The last column is [`study-lucic`](results/studies.md#study-lucic): one setting of each, which was not searched, and 1,000 steps."
         )
     rows = [
