@@ -33,9 +33,9 @@ BIAS = (
     f"KID has no such bias, and its standard error at {SMALL} samples stands beside it."
 )
 FEW_DRAWS = (
-    "Not run: the hundred draws of the settings, the twenty and the hundred epochs, the full width, the 50 seeds of the best draw. With a few draws of "
-    "ranges this wide the best one is mostly a matter of its learning rate: this shows what such a search costs and how far apart draws lie, and "
-    "ranks no objective."
+    "Not run: the hundred draws of the settings, the twenty and the hundred epochs, the full width, the 50 seeds of the best draw. With a few "
+    "draws of ranges this wide the best one is mostly a matter of its learning rate: this shows what such a search costs and how far apart "
+    "draws lie, and ranks no objective."
 )
 
 
