@@ -23,7 +23,7 @@ from genzoo.nn.perceptual import FeatureNet
 from genzoo.nn.resampling import bicubic, grey_levels
 
 STEPS = {
-    "srresnet": 800, "srgan": 320, "encoder": 2000, "holes": 1000, "mde": 520, "block": 1000, "seeker": 150, "colour": 1300,
+    "srresnet": 800, "srgan": 320, "encoder": 2000, "holes": 1000, "mde": 1500, "block": 1000, "seeker": 150, "colour": 1300,
     "classifier": 700,
 }  # fmt: skip
 """Optimiser steps of every run: minutes on one core."""
@@ -207,7 +207,7 @@ def mean_filled(x: Tensor, known: Tensor) -> Tensor:
     return torch.where(known, x, (x * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True))
 
 
-@proof("missing-data-encoder-cifar10", system="missing-data-encoder", family="translation", minutes=7)
+@proof("missing-data-encoder-cifar10", system="missing-data-encoder", family="translation", minutes=14)
 def missing_data_encoder_cifar10(p: Proof) -> None:
     """One model fills holes, extrapolates and colours, and its adversary makes the filling harder to find."""
     x, train = cifar()
@@ -215,14 +215,15 @@ def missing_data_encoder_cifar10(p: Proof) -> None:
         "width": 24,
         "d_width": 12,
         "batch": 32,
-        "lr": 6e-4,
+        "lr": 8e-4,
+        "decay": "linear",
         "seed": 0,
         "precision": "bf16",
         "ema": 0.99,
     }
     runs = {
         "missing-data-encoder": p.train(
-            "missing-data-encoder", "cifar10", name="mde", steps=STEPS["mde"], adversarial=0.05, **keys
+            "missing-data-encoder", "cifar10", name="mde", steps=STEPS["mde"], adversarial=0.2, **keys
         ),
         "no adversary": p.train("mde-no-adversary", "cifar10", name="plain", steps=STEPS["mde"], **keys),
         "context-encoder": p.train(

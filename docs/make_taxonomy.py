@@ -259,28 +259,34 @@ def _words(what: Any) -> str:
 def lucic() -> str:
     """The published table of arXiv:1711.10337 beside our record of the size for two cores."""
     published = tomllib.loads((ROOT / "examples/studies/lucic-published.toml").read_text(encoding="utf-8"))
-    ours = {r["name"]: r for r in records()}.get("study-lucic-two-cores", {"measures": [], "runs": []})
-    measured = {m["name"]: m for m in ours["measures"]}
-    runs = {(run["system"], run["data"]): run for run in ours["runs"]}
+    every = {r["name"]: r for r in records()}
+    names = [n for n in ("study-lucic-two-cores", "study-lucic-two-cores-cifar10") if n in every]
+    measures, trained = ([x for n in names for x in every[n][what]] for what in ("measures", "runs"))
+    fixed = {m["name"]: m for m in every.get("study-lucic", {"measures": []})["measures"]}
+    measured = {m["name"]: m for m in measures}
+    runs = {(run["system"], run["data"]): run for run in trained}
     told = "Ours: not run yet."
     if runs:
-        m, minutes = ours["machine"], sum(m["value"] for m in ours["measures"] if m.get("unit") == "min")
+        ours, minutes = every[names[0]], sum(m["value"] for m in measures if m.get("unit") == "min")
+        m, pages = ours["machine"], " and ".join(f"[`{n}`](results/studies.md#{n})" for n in names)
         told = (
-            f"Ours: [`study-lucic-two-cores`](results/studies.md#study-lucic-two-cores), {ours['date']}, {m['cpu']}, one thread for each of its "
-            f"trainings, which took {minutes:.0f} min together beside other work. The best of the draws (by FLD, on CIFAR-10 by FID), one seed."
+            f"Ours: {pages}, {ours['date']}, {m['cpu']}, one thread for each training; all of them took {minutes:.0f} min together beside "
+            "other work. The best of the draws (by FLD, on CIFAR-10 by FID), one seed. "
+            "The last column is [`study-lucic`](results/studies.md#study-lucic): one setting of each, not searched, and 1,000 steps."
         )
     rows = [
         told,
         "",
-        "| data | model | published FID | our FID | our KID | our FLD | median of our draws | draws | steps |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| data | model | published FID | our FID | our KID | our FLD | median of our draws | draws | steps | FLD of one setting |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for data, table in published.items():
         for model, value in table.items():
             found = [measured.get(f"{kind}, {model}, {data}") for kind in ("FID", "KID", "FLD")]
-            run = runs.get((model, data))
+            run, once = runs.get((model, data)), fixed.get(f"FLD, {model}, {data}")
+            last = _lucic_cell(once) if once else "not run"
             if run is None or not any(found):
-                rows.append(f"| {data} | `{model}` | {value} | not run |  |  |  |  |  |")
+                rows.append(f"| {data} | `{model}` | {value} | not run |  |  |  |  |  | {last} |")
                 continue
             cells = ["" if m is None else _lucic_cell(m) for m in found]
             medians = [
@@ -289,14 +295,14 @@ def lucic() -> str:
             ]  # fmt: skip
             failed = f", {run['failed draws']} failed" if run["failed draws"] else ""
             cells += [", ".join(medians), f"{run['draws']}{failed}", f"{run['steps']:,}"]
-            rows.append(f"| {data} | `{model}` | {value} | {' | '.join(cells)} |")
+            rows.append(f"| {data} | `{model}` | {value} | {' | '.join(cells)} | {last} |")
         floors = [
             next((m for n, m in measured.items() if n.startswith(kind) and n.endswith(f", {data}")), None)
             for kind in ("FID", "KID", "FLD")
         ]
         if any(floors):
             cells = [_lucic_cell({"value": m["baseline"]["real"], "n": m["n"]}) if m else "" for m in floors]
-            rows.append(f"| {data} | *real training images* |  | {' | '.join(cells)} |  |  |  |")
+            rows.append(f"| {data} | *real training images* |  | {' | '.join(cells)} |  |  |  |  |")
     return "\n".join(rows)
 
 

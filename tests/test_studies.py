@@ -22,8 +22,8 @@ from genzoo.core.checkpoint import DiskFull
 from genzoo.core.errors import UserError
 from genzoo.studies.journal import Journal, claimed
 from genzoo.studies.plan import read_plan
-from genzoo.studies.report import best_of, summary
-from genzoo.studies.work import work
+from genzoo.studies.report import best_of, summary, write_report
+from genzoo.studies.work import rows_of, work
 from genzoo.training.meters import read_log
 
 pytest.importorskip("optuna", reason="the study extra is not installed")
@@ -289,6 +289,19 @@ def test_searched_settings_are_drawn_over_the_measure(tmp_path):
         assert (found.path / name).stat().st_size > 0
         assert name in page
     assert "<th>ridge</th>" in page
+
+
+def test_values_far_apart_are_drawn_where_the_systems_of_a_setting_have_no_trial_yet(tmp_path):
+    text = GANS.replace('"dcgan"]', '"dcgan", "lsgan"]').replace("seeds = 2", "draws = 2")
+    searched = "".join(f"[search_for.{s}]\nlr = {{low = 1e-4, high = 1e-2, log = true}}\n" for s in ("dcgan", "lsgan"))
+    searched += "[search_for.vae]\nwidth = {choices = [4, 8, 16]}\n"
+    path, plan = read_plan(write(tmp_path, text + searched), tmp_path / "out")
+    rows = rows_of(path, plan)
+    for row in (r for r in rows if r["system"] == "vae"):
+        row |= {"state": "complete", "value": 10.0 ** (3 * row["draw"])}
+    assert [r["value"] for r in rows if r["value"] is not None] == [1, 1000]
+    write_report(path, plan, rows)
+    assert (path / "settings.png").stat().st_size > 0
 
 
 def test_the_command_prints_a_table_a_person_can_read(tmp_path, capsys):

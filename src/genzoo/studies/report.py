@@ -148,17 +148,22 @@ def _slices(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
     figure, axes = new_figure(len(keys), len(plan.data))
     for line, data in zip(np.reshape(axes, (len(plan.data), len(keys))), plan.data, strict=True):
         for axis, key in zip(line, keys, strict=True):
+            shown = []
             for system in (s for s in plan.systems if key in ranges[s]):
                 own = [r for r in done if (r["system"], r["data"]) == (system, data)]
+                if not own:  # yet: a logarithmic axis with nothing on it cannot be drawn
+                    continue
                 at = [r["settings"][key] for r in own]
                 if hasattr(ranges[system][key], "choices"):
                     at = [str(value) for value in at]
                 elif getattr(ranges[system][key], "log", False):
                     axis.set_xscale("log")
                 axis.scatter(at, [r["value"] for r in own], s=14, label=system, color=f"C{_colour(plan, system)}")
-            _scaled(axis, [r["value"] for r in done if r["data"] == data])
+                shown += [r["value"] for r in own]
+            _scaled(axis, shown)
             axis.set(title=data, xlabel=key, ylabel=plan.measure)
-            axis.legend(fontsize=7)
+            if shown:
+                axis.legend(fontsize=7)
     return [("settings", figure)]
 
 
