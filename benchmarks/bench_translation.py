@@ -3,8 +3,8 @@
     python benchmarks/bench_translation.py [--threads 1] [--rounds 10] [--size 64] [--width 32] [--batch 4] [--megapixels 0.5 2 8] [--cpu-time]
                                            [--systems pix2pix,cyclegan]
 
-* plain: the same networks of PyTorch's own layers, in the default memory format with default Adam, zero_grad / backward / step, as published programs write it:
-  gradients of the discriminator are computed in the generator's step and thrown away.
+* plain: the same networks of PyTorch's own layers, in the default memory format with default Adam, zero_grad / backward / step, as
+  published programs write it: gradients of the discriminator are computed in the generator's step and thrown away.
 * genzoo: the trainer's step, with its batches, schedules, guards and logs. genzoo, bf16: the same with precision=bf16.
 
 Loops are interleaved round by round, in changing order; medians are over rounds. `--cpu-time` counts this process's CPU time and not the

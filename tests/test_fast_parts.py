@@ -56,6 +56,19 @@ def test_penalties_through_either_rectifier_are_equal():
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*found, strict=True))
 
 
+@pytest.mark.parametrize("view", [False, True])
+def test_the_leaky_rectifier_in_place(view):
+    weight = torch.randn(6, 4, requires_grad=True)
+    results = []
+    for act in (lambda v: leaky_relu(v, inplace=True), lambda v: F.leaky_relu(v, 0.2)):
+        x = torch.ones(3, 6, requires_grad=True)
+        h = x @ weight
+        h = act(h.view(3, 2, 2).permute(0, 2, 1) if view else h)
+        (slope,) = torch.autograd.grad(h.square().sum(), x, create_graph=True)
+        results.append([h, slope, *torch.autograd.grad(slope.square().sum(), weight)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
 def test_r1_of_scores_is_r1():
     critic = nn.Sequential(nn.Flatten(), nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 1))
     x = torch.randn(3, 2, 2, 2).requires_grad_()

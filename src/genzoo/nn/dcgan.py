@@ -26,7 +26,7 @@ def _act(kind: str) -> nn.Module:
         case "relu":
             return nn.ReLU(inplace=True)
         case "leaky-relu":
-            return LeakyReLU(0.2)
+            return LeakyReLU(0.2, inplace=True)
         case "tanh":
             return nn.Tanh()
     raise ValueError(f"there is no activation {kind!r}")
