@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.data import DataSettings, open_data, to_float
-from genzoo.models.adversarial.dcgan import DCGAN, stages
+from genzoo.models.adversarial.dcgan import DCGAN
+from genzoo.nn.dcgan import stages
 from genzoo.training import Trainer, TrainSettings
 from genzoo.training.folder import new_run
 from genzoo.training.runtime import Runtime

@@ -3,9 +3,12 @@
     python benchmarks/bench_gans.py [--systems wgan-gp,sngan,progan,stylegan2,infogan] [--rounds 5] [--width 32] [--size 32] [--batch 32]
                                     [--threads 1] [--cpu-time]
 
-* plain: nets in the default memory format and float32, default Adam, and for every player zero_grad / backward / step: what one writes by
-  hand. A generator's step computes the discriminator's gradients as well and throws them away. The losses are read with `.item()` at
-  every step, to print them.
+* plain: what one writes by hand, in the default memory format and float32, with default Adam. For wgan-gp, infogan and stylegan2 the nets and
+  loops of plain_gans.py, written with PyTorch's own layers after the published programs; it says what each does. For sngan and progan
+  genzoo's own nets and `training_step`, with zero_grad / backward / step for every player; a generator's step computes the
+  discriminator's gradients as well and throws them away. The losses are read with `.item()` at every step, to print them.
+* own step (where plain is another): genzoo's own nets and `training_step` in that way, without the trainer: what its layouts, fused
+  optimiser and spared gradients are worth by themselves.
 * mimicry: the same system in torch-mimicry (its own nets, `train_step` and log), where that is installed (pip install --no-deps torch-mimicry);
   sngan only, with nets of the same widths: of the six the only one whose published PyTorch code still runs on today's PyTorch by itself.
 * genzoo: the trainer's step, with its batches, schedules, guards, logs and averaged weights (which the plain loop lacks).
@@ -32,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plain_gans
 import torch
 from torch import Tensor
 
@@ -73,8 +77,29 @@ def build(name: str, size: int, width: int) -> System:
     return genzoo.create(name, shape=(3, size, size), width=width, **OWN[name]).train()
 
 
+def written_step(name: str, data: str, size: int, width: int, batch: int) -> Callable[[], None] | None:
+    """One step of the loop in plain_gans.py; None where there is none."""
+    if name not in plain_gans.LOOPS:
+        return None
+    torch.manual_seed(0)
+    nets, loop = plain_gans.LOOPS[name](size, width)
+    theirs, ours = (
+        sum(p.numel() for net in kind for p in net.parameters()) for kind in (nets, [build(name, size, width)])
+    )
+    if theirs != ours:
+        raise SystemExit(f"{name}: {theirs:,} parameters by hand, {ours:,} in genzoo")
+    images = np.ascontiguousarray(open_data(DataSettings(data), kind="labelled", quiet=True).fields["image"])
+    source = np.random.default_rng(0)
+
+    def step() -> None:
+        chosen = source.integers(0, len(images), batch)
+        loop(torch.from_numpy(images[chosen]).float() / 127.5 - 1)
+
+    return step
+
+
 def plain_step(name: str, data: str, size: int, width: int, batch: int) -> Callable[[], None]:
-    """One step of the plain loop."""
+    """One step of the plain loop over genzoo's own nets."""
     system, source = build(name, size, width), np.random.default_rng(0)
     fields = open_data(DataSettings(data), kind="labelled", quiet=True).fields
     images, labels = np.ascontiguousarray(fields["image"]), np.asarray(fields["label"][:])
@@ -147,8 +172,10 @@ def trainer_step(
 def compare(name: str, a: argparse.Namespace, data: str, folder: Path) -> None:
     """Time one system's loops and print them."""
     sizes = (data, a.size, a.width, a.batch)
+    by_hand, own = written_step(name, *sizes), plain_step(name, *sizes)
     loops = {
-        "plain": plain_step(name, *sizes),
+        "plain": by_hand or own,
+        "own step": own if by_hand else None,
         "mimicry": mimicry_step(name, *sizes),
         "genzoo": trainer_step(name, *sizes, folder, "fp32"),
         "genzoo, bf16": trainer_step(name, *sizes, folder, "bf16"),
@@ -166,7 +193,7 @@ def compare(name: str, a: argparse.Namespace, data: str, folder: Path) -> None:
             if r:  # the first round warms up
                 times[label].append((clock() - start) / steps)
     cells = [f"{label} {1000 * statistics.median(t):7.1f} ms" for label, t in times.items()]
-    for other in [label for label in ("plain", "mimicry") if label in loops]:
+    for other in [label for label in ("plain", "own step", "mimicry") if label in loops]:
         for label in ("genzoo", "genzoo, bf16"):
             ratios = [x / y for x, y in zip(times[other], times[label], strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)

@@ -1,9 +1,10 @@
 """What translation costs: a training step of pix2pix and of cyclegan against plain loops with the same nets, and large images by tiles.
 
     python benchmarks/bench_translation.py [--threads 1] [--rounds 10] [--size 64] [--width 32] [--batch 4] [--megapixels 0.5 2 8] [--cpu-time]
+                                           [--systems pix2pix,cyclegan]
 
-* plain: the same networks in the default memory format with default Adam, zero_grad / backward / step, as published programs write it:
-  gradients of the discriminator are computed in the generator's step and thrown away.
+* plain: the same networks of PyTorch's own layers, in the default memory format with default Adam, zero_grad / backward / step, as
+  published programs write it: gradients of the discriminator are computed in the generator's step and thrown away.
 * genzoo: the trainer's step, with its batches, schedules, guards and logs. genzoo, bf16: the same with precision=bf16.
 
 Loops are interleaved round by round, in changing order; medians are over rounds. `--cpu-time` counts this process's CPU time and not the
@@ -33,6 +34,7 @@ from torch.optim import Adam
 import genzoo
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data, to_float
+from genzoo.nn import few_pixels
 from genzoo.nn.image_pool import ImagePool
 from genzoo.nn.patchgan import PatchGAN
 from genzoo.nn.resnet_generator import ResnetGenerator
@@ -48,6 +50,9 @@ Draw = Callable[[], tuple[Tensor, Tensor]]
 def plain_pix2pix(draw: Draw, size: int, width: int) -> Step:
     """One step of pix2pix by hand."""
     g, d = UNetGenerator(3, 3, width, size.bit_length() - 1), PatchGAN(6, width, 2)
+    for m in g.modules():  # the same function without genzoo's short cut for few pixels
+        if isinstance(m, (few_pixels.Conv2d, few_pixels.ConvTranspose2d)):
+            m.__class__ = type(m).__bases__[0]
     of_g, of_d = (Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (g, d))
 
     def judged(x: Tensor, real: float) -> Tensor:
@@ -129,6 +134,8 @@ def training(a: argparse.Namespace, clock: Callable[[], float]) -> None:
             ("pix2pix", plain_pix2pix, {"layers": 2}),
             ("cyclegan", plain_cyclegan, {"blocks": 4}),
         ):
+            if name not in a.systems.split(","):
+                continue
             loops = {"plain": plain(draw, a.size, a.width)}
             for label, precision in (("genzoo", "fp32"), ("genzoo, bf16", "bf16")):
                 loops[label] = trainer(
@@ -181,6 +188,7 @@ def main() -> None:
     for name, value in (("threads", 1), ("rounds", 10), ("size", 64), ("width", 32), ("batch", 4)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--megapixels", type=float, nargs="*", default=[0.5, 2, 8])
+    parser.add_argument("--systems", default="pix2pix,cyclegan", help="which, separated by commas")
     parser.add_argument("--large", type=float, help=argparse.SUPPRESS)
     parser.add_argument(
         "--cpu-time", action="store_true", help="CPU time of this process, for busy machines; use --threads 1"

@@ -53,6 +53,12 @@ def r1_penalty(critic: Critic, real: Tensor, gamma: float = 1.0) -> Tensor:
     return 0.5 * gamma * input_gradient(critic, real).square().sum(1).mean()
 
 
+def r1_of(scores: Tensor, real: Tensor, gamma: float = 1.0) -> Tensor:
+    """Return what `r1_penalty` does from `scores` of `real` that are there already; `real` required gradients when it was scored."""
+    (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
+    return 0.5 * gamma * gradient.flatten(1).square().sum(1).mean()
+
+
 def path_lengths(images: Tensor, w: Tensor) -> Tensor:
     """Return ‖Jᵀy‖₂ for each example, [B], differentiable in the generator's parameters (StyleGAN2, arXiv:1912.04958, equation 4).
 

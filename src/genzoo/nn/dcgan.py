@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from genzoo.nn.init import normal_init
+from genzoo.nn.leaky import LeakyReLU
 
 
 def stages(height: int, width: int) -> int:
@@ -25,7 +26,7 @@ def _act(kind: str) -> nn.Module:
         case "relu":
             return nn.ReLU(inplace=True)
         case "leaky-relu":
-            return nn.LeakyReLU(0.2, inplace=True)
+            return LeakyReLU(0.2, inplace=True)
         case "tanh":
             return nn.Tanh()
     raise ValueError(f"there is no activation {kind!r}")

@@ -36,7 +36,8 @@ class EqualConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H', W']."""
-        weight = self.weight * self.scale
+        # The factor goes to whichever is smaller, maps or weights.
+        x, weight = (x * self.scale, self.weight) if x.numel() < self.weight.numel() else (x, self.weight * self.scale)
         if self.resample == "none":
             return F.conv2d(x, weight, self.bias, padding=self.padding)
         x = (conv_up if self.resample == "up" else conv_down)(x, weight)
@@ -64,7 +65,7 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs] to [B, outputs]."""
-        return F.linear(x, self.weight * self.scale, self.bias * self.rate if self.rate != 1 else self.bias)
+        return F.linear(x * self.scale, self.weight, self.bias * self.rate if self.rate != 1 else self.bias)
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -72,13 +73,15 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * (x.float().square().mean(1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
 
 
-def minibatch_std(x: Tensor, group: int = 4) -> Tensor:
+def minibatch_std(x: Tensor, group: int = 4, batches: int = 1) -> Tensor:
     """Append to [B, C, H, W] one map: the standard deviation over a group of examples, averaged over features and places (section 3).
 
-    Groups are as large as divide the batch, at most `group`; an example shares its group with those B / group places away.
+    Groups are as large as divide the batch, at most `group`; an example shares its group with those B / group places away. Of several
+    `batches` of equal size, one behind the other in x, each is grouped by itself.
     """
     b, _, h, w = x.shape
-    size = next(g for g in range(min(group, b), 0, -1) if b % g == 0)
-    y = x.float().unflatten(0, (size, -1))
-    spread = ((y - y.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
-    return torch.cat([x, spread.repeat(size).view(b, 1, 1, 1).expand(b, 1, h, w).to(x.dtype)], 1)
+    n = b // batches
+    size = next(g for g in range(min(group, n), 0, -1) if n % g == 0)
+    y = x.float().unflatten(0, (batches, size, -1))
+    spread = ((y - y.mean(1, keepdim=True)).square().mean(1) + 1e-8).sqrt().mean((2, 3, 4))
+    return torch.cat([x, spread.repeat(1, size).view(b, 1, 1, 1).expand(b, 1, h, w).to(x.dtype)], 1)

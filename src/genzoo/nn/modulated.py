@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.nn.equalised import EqualConv2d, EqualLinear
+from genzoo.nn.leaky import leaky_relu
 from genzoo.nn.upfirdn import conv_up
 
 Noise = Callable[[Tensor, int], Tensor]
@@ -42,16 +43,18 @@ class ModulatedConv2d(nn.Module):
         self.style = EqualLinear(latent, inputs, gain=1.0, bias=around)
         self.scale, self.up, self.demodulate = 1 / math.sqrt(inputs * kernel * kernel), up, demodulate
 
-    def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
-        """[B, inputs, H, W] under styles w [B, latent] to `gain` times [B, outputs, H', W']."""
-        s, weight = self.style(w).float(), self.weight * self.scale
-        x = x * s.to(x.dtype)[:, :, None, None]
+    def forward(self, x: Tensor, w: Tensor, gain: float = 1.0, added: Tensor | None = None) -> Tensor:
+        """[B, inputs, H, W] under styles w [B, latent] to `gain` times [B, outputs, H', W'], and `added` [B or 1, 1, H', W'] to that."""
+        s = self.style(w).float() * self.scale  # the weights' factor, where it costs least
+        weight = self.weight
+        x = x * (s if self.demodulate else s * gain).to(x.dtype)[:, :, None, None]
         x = conv_up(x, weight) if self.up else F.conv2d(x, weight, padding=weight.shape[-1] // 2)
         if not self.demodulate:
-            return x * gain
+            return x if added is None else x + added.to(x.dtype)
         with torch.autocast(x.device.type, enabled=False):  # sums of squares need more than eight bits
             d = gain * (s.square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()
-        return x * d.to(x.dtype)[:, :, None, None]
+        d = d.to(x.dtype)[:, :, None, None]
+        return x * d if added is None else torch.addcmul(added.to(x.dtype), x, d)
 
 
 class StyledLayer(nn.Module):
@@ -93,14 +96,13 @@ class StyledLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
         """[B, inputs, H, W] under styles w [B, latent] to [B, outputs, H', W']."""
-        if self.conv is not None:
-            # The rectifier's gain of √2 stands before noise and bias, where demodulation gives it for nothing.
-            x = self.conv(x) if self.adain else self.conv(x, w, math.sqrt(2))
-        added = self.bias.view(1, -1, 1, 1)
-        if self.strength is not None:
-            added = noise(self.fixed, len(x)) * self.strength.view(1, -1, 1, 1) + added
-        x = F.leaky_relu(x + added.to(x.dtype), 0.2)
+        added = None if self.strength is None else noise(self.fixed, len(x)) * self.strength.view(1, -1, 1, 1)
+        bias = self.bias.view(1, -1, 1, 1)
         if not self.adain:
-            return x
+            # The rectifier's gain of √2 stands before noise and bias, where demodulation gives it for nothing.
+            x = self.conv(x, w, math.sqrt(2), added)
+            return leaky_relu(x + bias.to(x.dtype))
+        x = x if self.conv is None else self.conv(x)
+        x = leaky_relu(x + (bias if added is None else bias + added).to(x.dtype))
         scale, shift = self.style(w).to(x.dtype)[:, :, None, None].chunk(2, 1)
         return F.instance_norm(x, eps=1e-8) * (self.around + scale) + shift

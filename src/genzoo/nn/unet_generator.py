@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from genzoo.nn.few_pixels import Conv2d, ConvTranspose2d
 from genzoo.nn.init import normal_init
 
 Norm = Literal["instance", "batch"]
@@ -45,14 +46,14 @@ class UNetGenerator(nn.Module):
             self.down.append(
                 nn.Sequential(
                     *([nn.LeakyReLU(0.2)] if i else []),
-                    nn.Conv2d(channels if i == 0 else widths[i - 1], w, 4, 2, 1, bias=not normed),
+                    Conv2d(channels if i == 0 else widths[i - 1], w, 4, 2, 1, bias=not normed),
                     *([_norm(norm, w)] if normed else []),
                 )
             )
             # Built from the outside inwards, used from the inside outwards.
             inner = w if last else 2 * w
             outside = out if i == 0 else widths[i - 1]
-            convolution = nn.ConvTranspose2d(inner, outside, 4, 2, 1, bias=i == 0)
+            convolution = ConvTranspose2d(inner, outside, 4, 2, 1, bias=i == 0)
             self.up.append(nn.Sequential(nn.ReLU(), convolution, *([_norm(norm, outside)] if i else [])))
         normal_init(self)
 

@@ -22,6 +22,7 @@ from genzoo.losses.adversarial import Objective, discriminator_loss, generator_l
 from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
 from genzoo.nn.augment import Augmentation, augment
 from genzoo.nn.dcgan import Discriminator, Synthesis
+from genzoo.nn.layout import channels_last
 
 
 class DCGAN(System):
@@ -33,7 +34,7 @@ class DCGAN(System):
     `g_activation` and `d_activation` break them one by one. Images of any height and width from 8 to 1024 and any channels.
 
     Deviations: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`) and z is normal (the paper: uniform); `dcgan-paper`
-    has the paper's. Real and generated images go through the discriminator in separate batches, and the generator steps on the
+    has the paper's. Real and generated images are never normalised together, and the generator steps on the
     images that the discriminator has just been trained on (algorithm 1 of arXiv:1406.2661 draws new ones).
 
     Args:
@@ -136,6 +137,8 @@ class DCGAN(System):
                 "are penalised one by one. Give d_norm=none, layer or instance."
             )
         self.latent_size, self.prior = latent, prior
+        # Batch norm must not mix real and generated images; with spectral norm each use of D is a power iteration.
+        self.apart = d_norm == "batch" or spectral_norm
         self.objective, self.critic_steps, self.weight_clip = objective, critic_steps, weight_clip
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self.instance_noise, self.augment = instance_noise, augment
@@ -161,7 +164,7 @@ class DCGAN(System):
 
         with torch.set_grad_enabled(generator_too):
             fake = self.G(self._draw(len(real)))
-        on_real, on_fake = self.D(self._view(real, noise_sd)), self.D(self._view(fake.detach(), noise_sd))
+        on_real, on_fake = self._scores(self._view(real, noise_sd), self._view(fake.detach(), noise_sd))
         d_loss = discriminator_loss(self.objective, on_real, on_fake)
         if self.penalty == "wgan-gp":
             d_loss = d_loss + self.penalty_weight * gradient_penalty(self.D, real, fake)
@@ -180,6 +183,13 @@ class DCGAN(System):
             update("g", g_loss)
             logs["g_loss"] = g_loss
         return {k: v.detach() for k, v in logs.items()}
+
+    def _scores(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of both, in one pass where D looks at every image by itself."""
+        if self.apart:
+            return self.D(real), self.D(fake)
+        on_real, on_fake = self.D(channels_last(torch.cat([real, fake]))).chunk(2)
+        return on_real, on_fake
 
     def _view(self, x: Tensor, noise_sd: float) -> Tensor:
         """What the discriminator sees of an image: augmented, and with instance noise."""

@@ -15,7 +15,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.losses.penalties import r1_penalty
+from genzoo.losses.penalties import r1_of
 from genzoo.nn.augment import affine
 from genzoo.nn.dcgan import Discriminator, Synthesis
 
@@ -149,8 +149,9 @@ class InfoGAN(System):
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """A step of D and Q, then one of G on the same draws; the bound is a term of both (algorithm of section 5)."""
-        real = batch["image"]
-        drawn = self._draw(len(real))
+        image = batch["image"]
+        real = image.detach().requires_grad_(self.r1 > 0)
+        drawn = self._draw(len(image))
         code = drawn[:, self.noise :]
         fake = self.G(drawn)
         on_real, seen, _ = self.judge(real)
@@ -158,10 +159,10 @@ class InfoGAN(System):
         category, numbers = self.bound((reading[0], reading[1]), code)
         d_loss = discriminator_loss("non-saturating", on_real, on_fake)
         if self.r1:
-            d_loss = d_loss + r1_penalty(self.D, real, gamma=self.r1)
+            d_loss = d_loss + r1_of(on_real, real, gamma=self.r1)
         objective = d_loss - self._weighed(category, numbers)
         if self.real_weight:
-            again = self.judge(affine(real, self.jitter))[1]
+            again = self.judge(affine(image, self.jitter))[1]
             kept = shared_information(seen.softmax(1), again.softmax(1))
             objective = objective - self.real_weight * kept
         update("d", objective)

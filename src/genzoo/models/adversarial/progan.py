@@ -18,6 +18,7 @@ from genzoo.losses.penalties import gradient_penalty
 from genzoo.nn.dcgan import stages
 from genzoo.nn.equalised import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
 from genzoo.nn.growing import enlarge, growth, real_at
+from genzoo.nn.leaky import leaky_relu
 
 
 class Synthesis(nn.Module):
@@ -43,12 +44,12 @@ class Synthesis(nn.Module):
     def forward(self, z: Tensor, level: int, fade: float) -> Tensor:
         """Return images of `level` [B, C, h, w] from z [B, latent], `fade` of them and the rest the level below enlarged."""
         x = self.dense(pixel_norm(z)).view(len(z), *self.start)
-        x = pixel_norm(F.leaky_relu(x, 0.2))
-        x = below = pixel_norm(F.leaky_relu(self.first(x), 0.2))
+        x = pixel_norm(leaky_relu(x))
+        x = below = pixel_norm(leaky_relu(self.first(x)))
         for block in self.blocks[:level]:
             below, x = x, enlarge(x)
             for conv in block:
-                x = pixel_norm(F.leaky_relu(conv(x), 0.2))
+                x = pixel_norm(leaky_relu(conv(x)))
         image = self.pixels[level](x).float()
         if fade < 1:
             image = torch.lerp(enlarge(self.pixels[level - 1](below).float()), image, fade)
@@ -74,18 +75,18 @@ class Discriminator(nn.Module):
         self.dense = EqualLinear(widths[0] * start[0] * start[1], widths[0])
         self.score = EqualLinear(widths[0], 1, gain=1.0)
 
-    def forward(self, x: Tensor, level: int, fade: float) -> Tensor:
-        """Return scores [B] of images of `level` [B, C, h, w]; `fade` as in the generator."""
-        image, x = x, F.leaky_relu(self.pixels[level](x), 0.2)
+    def forward(self, x: Tensor, level: int, fade: float, batches: int = 1) -> Tensor:
+        """Return scores [B] of images of `level` [B, C, h, w]; `fade` as in the generator, `batches` as in `minibatch_std`."""
+        image, x = x, leaky_relu(self.pixels[level](x))
         for k in range(level - 1, -1, -1):
             for conv in self.blocks[k]:
-                x = F.leaky_relu(conv(x), 0.2)
+                x = leaky_relu(conv(x))
             x = F.avg_pool2d(x, 2)
             if k == level - 1 and fade < 1:
-                small = F.leaky_relu(self.pixels[k](F.avg_pool2d(image, 2)), 0.2)
+                small = leaky_relu(self.pixels[k](F.avg_pool2d(image, 2)))
                 x = torch.lerp(small, x, fade)
-        x = F.leaky_relu(self.last(minibatch_std(x)), 0.2).flatten(1)
-        return self.score(F.leaky_relu(self.dense(x), 0.2)).squeeze(1).float()
+        x = leaky_relu(self.last(minibatch_std(x, batches=batches))).flatten(1)
+        return self.score(leaky_relu(self.dense(x))).squeeze(1).float()
 
 
 class ProGAN(System):
@@ -167,7 +168,7 @@ class ProGAN(System):
         level, fade = growth(update.progress, self.levels, self.grow)
         real = real_at(batch["image"], level, fade, self.levels)
         fake = self.G(self._draw(len(real)), level, fade)
-        on_real, on_fake = self.D(real, level, fade), self.D(fake.detach(), level, fade)
+        on_real, on_fake = self.D(torch.cat([real, fake.detach()]), level, fade, 2).chunk(2)
         d_loss = discriminator_loss("wasserstein", on_real, on_fake) + self.drift * on_real.square().mean()
         if self.penalty_weight:
             penalty = gradient_penalty(lambda x: self.D(x, level, fade), real, fake)

@@ -15,12 +15,13 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update, draw_labels
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.losses.penalties import path_lengths, r1_penalty
+from genzoo.losses.penalties import path_lengths, r1_of, r1_penalty
 from genzoo.nn.adaptive import AdaptiveAugment
 from genzoo.nn.dcgan import stages
 from genzoo.nn.equalised import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
 from genzoo.nn.growing import enlarge, growth, real_at
 from genzoo.nn.layout import channels_last
+from genzoo.nn.leaky import leaky_relu
 from genzoo.nn.modulated import ModulatedConv2d, Noise, StyledLayer
 from genzoo.nn.upfirdn import double
 
@@ -63,7 +64,7 @@ class Mapping(nn.Module):
         """Return w [B, latent] of z [B, latent] and one-hot classes y."""
         x = pixel_norm(z) if y is None else torch.cat([pixel_norm(z), pixel_norm(self.embed(y).float())], 1)
         for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.2)
+            x = leaky_relu(layer(x))
         return x.float() - self.centre if self.centred else x.float()
 
 
@@ -158,19 +159,22 @@ class Discriminator(nn.Module):
         if classes:
             self.embed = EqualLinear(classes, first, gain=1.0)
 
-    def forward(self, x: Tensor, level: int, fade: float = 1.0, y: Tensor | None = None) -> Tensor:
-        """Return scores [B] of images of `level` [B, C, h, w], with one-hot classes y [B, classes] where there are any."""
+    def forward(self, x: Tensor, level: int, fade: float = 1.0, y: Tensor | None = None, batches: int = 1) -> Tensor:
+        """Return scores [B] of images of `level` [B, C, h, w], with one-hot classes y [B, classes] where there are any.
+
+        `batches` as in `minibatch_std`.
+        """
         x = channels_last(x)
-        image, x = x, F.leaky_relu(self.pixels[-1 if self.residual else level](x), 0.2)
+        image, x = x, leaky_relu(self.pixels[-1 if self.residual else level](x))
         for k in range(level - 1, -1, -1):
             h = x
             for conv in self.blocks[k]:
-                h = F.leaky_relu(conv(h), 0.2)
+                h = leaky_relu(conv(h))
             x = (self.skips[k](x) + h) * math.sqrt(0.5) if self.residual else h
             if k == level - 1 and fade < 1:
-                x = torch.lerp(F.leaky_relu(self.pixels[k](F.avg_pool2d(image, 2)), 0.2), x, fade)
-        x = F.leaky_relu(self.last(channels_last(minibatch_std(x))), 0.2).flatten(1)
-        x = self.score(F.leaky_relu(self.dense(x), 0.2)).float()
+                x = torch.lerp(leaky_relu(self.pixels[k](F.avg_pool2d(image, 2))), x, fade)
+        x = leaky_relu(self.last(channels_last(minibatch_std(x, batches=batches)))).flatten(1)
+        x = self.score(leaky_relu(self.dense(x))).float()
         if not self.classes:
             return x.squeeze(1)
         return (x * pixel_norm(self.embed(y).float())).sum(1) / math.sqrt(x.shape[1])
@@ -323,20 +327,25 @@ class StyleGAN(System):
         real = real_at(batch["image"], level, fade, self.levels)
         y = self._one_hot(batch["label"]) if self.labels else None
 
-        def judge(x: Tensor) -> Tensor:
-            return self.D(self.augment(x) if self.augment else x, level, fade, y)
+        def judge(x: Tensor, batches: int = 1) -> Tensor:
+            of = y if y is None or batches == 1 else y.repeat(batches, 1)
+            return self.D(self.augment(x) if self.augment else x, level, fade, of, batches)
 
         fake = self.G(self._styles(len(real), y, level), self._fresh, level, fade)
-        on_real, on_fake = judge(real), judge(fake.detach())
+        at_every = bool(self.r1) and self.r1_every == 1
+        if at_every:  # R1 needs the scores of real images by themselves
+            real = real.detach().requires_grad_()
+            on_real, on_fake = judge(real), judge(fake.detach())
+        else:
+            on_real, on_fake = judge(torch.cat([real, fake.detach()]), 2).chunk(2)
         d_loss = discriminator_loss("non-saturating", on_real, on_fake)
         logs = {"d_loss": d_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
-        if not self.r1 or update.step % self.r1_every:
-            update("d", d_loss)
-        elif self.r1_every == 1:
-            logs["r1"] = r1_penalty(judge, real, self.r1)
+        if at_every:
+            logs["r1"] = r1_of(on_real, real, self.r1)
             update("d", d_loss + logs["r1"])
         else:
             update("d", d_loss)
+        if self.r1 and not at_every and update.step % self.r1_every == 0:
             logs["r1"] = r1_penalty(judge, real, self.r1)
             update("d", self.r1_every * logs["r1"])
 

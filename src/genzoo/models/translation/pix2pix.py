@@ -112,9 +112,8 @@ class Pix2Pix(System):
         logs: Logs = {}
         if self.D is not None:
             # The paper halves D's objective to slow it down.
-            d_loss = 0.5 * discriminator_loss(
-                "non-saturating", self.D(self._seen(a, b)), self.D(self._seen(a, fake.detach()))
-            )
+            on_real, on_fake = self.D(torch.cat([self._seen(a, b), self._seen(a, fake.detach())])).chunk(2)
+            d_loss = 0.5 * discriminator_loss("non-saturating", on_real, on_fake)
             update("d", d_loss)
             logs["d_loss"] = d_loss
         l1 = F.l1_loss(fake, b)
