@@ -271,7 +271,8 @@ def lucic() -> str:
         m, pages = ours["machine"], " and ".join(f"[`{n}`](results/studies.md#{n})" for n in names)
         told = (
             f"Ours: {pages}, {ours['date']}, {m['cpu']}, one thread for each training; all of them took {minutes:.0f} min together beside "
-            "other work. The best of the draws (by FLD, on CIFAR-10 by FID), one seed. "
+            "other work and were run before the rest was measured, whose time alone the table of results has. "
+            "The best of the draws (by FLD, on CIFAR-10 by FID), one seed. "
             "The last column is [`study-lucic`](results/studies.md#study-lucic): one setting of each, not searched, and 1,000 steps."
         )
     rows = [

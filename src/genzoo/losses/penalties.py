@@ -50,7 +50,8 @@ def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
 
 def r1_penalty(critic: Critic, real: Tensor, gamma: float = 1.0) -> Tensor:
     """Return γ/2 · E ‖∇D(x)‖₂² on real examples (R1, arXiv:1801.04406)."""
-    return 0.5 * gamma * input_gradient(critic, real).square().sum(1).mean()
+    real = real.detach().requires_grad_(True)
+    return r1_of(critic(real), real, gamma)
 
 
 def r1_of(scores: Tensor, real: Tensor, gamma: float = 1.0) -> Tensor:
