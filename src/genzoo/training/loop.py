@@ -339,6 +339,9 @@ class Trainer:
             )
         own = parts[self.runtime.rank][0]
         state = checkpoint.unpack("params", tensors) | checkpoint.unpack("buffers", own)
+        for prefix, module in self.system.named_modules():
+            if hasattr(module, "earlier"):  # it has buffers that a run of an earlier version has not
+                module.earlier(state, f"{prefix}.")
         with torch.no_grad():
             for name, t in [*self.system.named_parameters(), *self.system.named_buffers()]:
                 t.copy_(state[name])

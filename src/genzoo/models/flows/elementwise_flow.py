@@ -22,6 +22,7 @@ from genzoo.nn.bijections import ActNorm, Chain
 from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import extreme_singular_values
 from genzoo.nn.monotone import SigmoidMixture, Spline
+from genzoo.nn.whitening import end_points_survey, points_unscaled, survey_points
 
 BOX = 4.0
 """Half the side of the box in which sigmoids start and splines bend, in standard deviations."""
@@ -80,6 +81,10 @@ class ElementwiseFlow(System):
         self.flow = Chain(*layers)
 
     # ---- learning --------------------------------------------------------------------------------------------------
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""

@@ -33,6 +33,7 @@ from genzoo.nn.bijections import (
 from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import extreme_singular_values
 from genzoo.nn.residual import DenseNet
+from genzoo.nn.whitening import end_points_survey, points_unscaled, survey_points
 
 
 class Glow(System):
@@ -93,6 +94,10 @@ class Glow(System):
             )
 
     # ---- learning --------------------------------------------------------------------------------------------------
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""

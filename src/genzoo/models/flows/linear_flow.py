@@ -21,6 +21,7 @@ from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
 from genzoo.nn.bijections import ActNorm, Chain, LULinear
 from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import LARGEST_JACOBIAN
+from genzoo.nn.whitening import end_points_survey, points_unscaled, survey_points
 
 
 class LinearFlow(System):
@@ -67,6 +68,10 @@ class LinearFlow(System):
         self.flow = Chain(ActNorm(self.dims), LULinear(self.dims))
 
     # ---- learning --------------------------------------------------------------------------------------------------
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""

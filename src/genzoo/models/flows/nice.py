@@ -75,7 +75,7 @@ class NICE(System):
     ) -> None:
         super().__init__()
         self.shape, self.levels, self.lr, self.prior = tuple(shape), levels, lr, prior
-        self.cells = Cells(tuple(shape), levels)
+        self.cells = Cells(tuple(shape), levels, scaled=not whiten)
         self.is_image, self.dims = self.cells.images, self.cells.dims
         if len(shape) not in (1, 3) or self.dims < 2:
             raise UserError(
@@ -93,16 +93,21 @@ class NICE(System):
 
     @property
     def surveying(self) -> bool:
-        """True until the whitening, where there is one, has been fitted."""
-        return isinstance(self.flow[0], Whitening) and not bool(self.flow[0].fitted)
+        """True until the whitening, or the scale of points, has been fitted."""
+        return self._fixed is not None and not bool(self._fixed.fitted)
 
     def survey(self, batch: Batch) -> None:
         """Take in the moments of a batch."""
-        self.flow[0].observe(self.cells.middle(batch["image" if self.is_image else "points"]).flatten(1))
+        self._fixed.observe(self.cells.middle(batch["image" if self.is_image else "points"]).flatten(1))
 
     def end_of_survey(self) -> None:
-        """Set the whitening, with the variance that dequantisation adds."""
-        self.flow[0].fit(cell_variance(self.levels) if self.is_image else 0.0)
+        """Set the whitening, with the variance that dequantisation adds, or the scale."""
+        self._fixed.fit(cell_variance(self.levels) if self.is_image else 0.0)
+
+    @property
+    def _fixed(self) -> Whitening | None:
+        """What is fitted to the training set and not learned: the whitening, or else the scale of points."""
+        return self.flow[0] if isinstance(self.flow[0], Whitening) else self.cells.scale
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""

@@ -33,6 +33,7 @@ from genzoo.nn.bijections import (
 from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import extreme_singular_values
 from genzoo.nn.residual import DenseNet, ResidualNet
+from genzoo.nn.whitening import end_points_survey, points_unscaled, survey_points
 
 
 class RealNVP(System):
@@ -102,6 +103,10 @@ class RealNVP(System):
             )
 
     # ---- learning --------------------------------------------------------------------------------------------------
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam, with the penalty on the gains only."""
