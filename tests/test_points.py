@@ -10,7 +10,7 @@ from genzoo.core.system import Fits, Surveys, capabilities
 from genzoo.data import DataSettings
 from genzoo.models.autoregressive.made import MADE
 from genzoo.models.density.gaussian import Gaussian
-from genzoo.nn.whitening import Whitening, check_columns, scale_of
+from genzoo.nn.whitening import Whitening, check_columns
 from genzoo.training import TrainSettings, load, resume, train
 from genzoo.training.update import Updater
 from tests.conftest import build
@@ -167,7 +167,7 @@ def test_points_are_scaled_and_images_have_no_scale(name):
     assert not images.surveying
     surveyed(points, torch.from_numpy(table()))
     assert not points.surveying
-    scale = scale_of(points)
+    scale = points.scale
     z, log_det = scale(torch.from_numpy(table()))
     torch.testing.assert_close(z.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(z.std(0, correction=0), torch.ones(3), atol=1e-5, rtol=0)
@@ -216,12 +216,12 @@ def test_the_scale_is_kept_and_files_from_before_it_mean_the_identity(name, tmp_
     points = table() * np.float32(100) + np.float32(1000)
     run = trained(name, points, tmp_path, steps=2)
     model = load(run.path)
-    scale = scale_of(model)
+    scale = model.scale
     assert bool(scale.fitted)
     assert scale.mean.min() > 500
     without_scale(run.path / "model" / "model.safetensors")
     old = load(run.path)
-    assert not bool(scale_of(old).fitted)
+    assert not bool(old.scale.fitted)
     x, z = torch.from_numpy(points), scale(torch.from_numpy(points))[0]
     if "density" in capabilities(old):
         torch.testing.assert_close(old.log_prob(z) + scale.log_det(), model.log_prob(x), rtol=1e-4, atol=1e-4)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor, nn
-
-from genzoo.nn.whitening import Whitening
+from torch import Generator, Tensor
 
 _TOP = 1 - 2.0**-16
 """Upper end of the noise. 255 + (1 − 2⁻¹⁶) is a float32; 255 + (1 − 2⁻²⁴) rounds to 256, whose logit is infinite."""
@@ -85,22 +84,17 @@ def training_noise(x: Tensor) -> Generator:
     return Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
 
 
-class Cells(nn.Module):
-    """Data as a continuous density speaks of them.
-
-    Images [B, C, H, W] by the cells of their grey levels; points [B, D] from their mean, in units of their standard deviations, once a
-    survey has set these.
+@dataclass(frozen=True)
+class Cells:
+    """Data as a continuous density speaks of them: images [B, C, H, W] by the cells of their grey levels, points [B, D] as they are.
 
     Args:
         shape: (C, H, W) of an image or (D,) of a point.
         levels: Grey levels of an image.
-        scaled: False leaves points in their own units, where another layer takes these away.
     """
 
-    def __init__(self, shape: tuple[int, ...], levels: int, *, scaled: bool = True) -> None:
-        super().__init__()
-        self.shape, self.levels = shape, levels
-        self.scale = Whitening(shape[0], diagonal=True) if scaled and not self.images else None
+    shape: tuple[int, ...]
+    levels: int
 
     @property
     def images(self) -> bool:
@@ -113,24 +107,17 @@ class Cells(nn.Module):
         return math.prod(self.shape)
 
     def spread(self, x: Tensor, generator: Generator | None) -> Tensor:
-        """Dequantise an image (see `dequantise`); a point in units of the standard deviations."""
-        return dequantise(x, self.levels, generator) if self.images else self._scaled(x)
+        """Dequantise an image (see `dequantise`)."""
+        return dequantise(x, self.levels, generator) if self.images else x
 
     def middle(self, x: Tensor) -> Tensor:
-        """The middle of each grey level of an image; a point in units of the standard deviations."""
-        return (level_index(x, self.levels) + 0.5) / self.levels if self.images else self._scaled(x)
-
-    def _scaled(self, x: Tensor) -> Tensor:
-        return x if self.scale is None else self.scale(x)[0]
+        """The middle of each grey level of an image."""
+        return (level_index(x, self.levels) + 0.5) / self.levels if self.images else x
 
     def gather(self, u: Tensor) -> Tensor:
         """The data that continuous values stand for (see `quantise`)."""
-        if self.images:
-            return quantise(u, self.levels)
-        return u if self.scale is None else self.scale.inverse(u)
+        return quantise(u, self.levels) if self.images else u
 
     def log_prob(self, log_density: Tensor) -> Tensor:
-        """Nats of a discrete image (see `discrete_log_prob`), or the log-density of a point in its own units."""
-        if self.images:
-            return discrete_log_prob(log_density, self.dims, self.levels)
-        return log_density if self.scale is None else log_density + self.scale.log_det()
+        """Nats of a discrete image (see `discrete_log_prob`), or the log-density of a point."""
+        return discrete_log_prob(log_density, self.dims, self.levels) if self.images else log_density

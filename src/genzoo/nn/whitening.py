@@ -125,29 +125,40 @@ def check_columns(mean: Tensor, variance: Tensor, resolution: float) -> None:
             raise UserError(f"{len(columns)} of {len(mean)} columns of the points, number {shown} (from 1), {values}")
 
 
-# ---- the survey of systems of points, borrowed by name in the class bodies ---------------------------------------------------------
+class Unscaled(nn.Module):
+    """The map that changes nothing, in the place of a scale: images have their range."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (x, 0)."""
+        return x, x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return z."""
+        return z
+
+    def log_det(self) -> float:
+        """Return 0."""
+        return 0.0
 
 
-def scale_of(system: nn.Module) -> Whitening | None:
-    """The diagonal map through which a system sees points; None where it has none: of images."""
-    return next((m for m in system.modules() if isinstance(m, Whitening) and m.diagonal), None)
+# ---- the scale of a system of points, and its survey, borrowed by name in the class bodies -----------------------------------------
+
+
+def scale_for(shape: tuple[int, ...]) -> Whitening | Unscaled:
+    """What a system keeps as `self.scale`: the map to units of the standard deviations for points (D,), none for anything else."""
+    return Whitening(shape[0], diagonal=True) if len(shape) == 1 else Unscaled()
 
 
 def points_unscaled(self: nn.Module) -> bool:
     """True for points until their means and standard deviations are known."""
-    scale = scale_of(self)
-    return scale is not None and not bool(scale.fitted)
+    return isinstance(self.scale, Whitening) and not bool(self.scale.fitted)
 
 
 def survey_points(self: nn.Module, batch: Mapping[str, Tensor]) -> None:
     """Take in the moments of a batch of points, [B, D]."""
-    scale = scale_of(self)
-    assert scale is not None
-    scale.observe(batch["points"])
+    self.scale.observe(batch["points"])
 
 
 def end_points_survey(self: nn.Module) -> None:
     """Set mean and scale of each column of the points."""
-    scale = scale_of(self)
-    assert scale is not None
-    scale.fit()
+    self.scale.fit()

@@ -20,7 +20,7 @@ from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
 from genzoo.nn.maxout import Maxout
-from genzoo.nn.whitening import Whitening, end_points_survey, points_unscaled, survey_points
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 
 class DenseGenerator(nn.Module):
@@ -160,7 +160,7 @@ class GAN(System):
         self.latent_size, self.prior = latent, prior
         self.objective, self.critic_steps = objective, critic_steps
         self.lr, self.d_lr, self.optimizer, self.beta1 = lr, d_lr or lr, optimizer, beta1
-        self.scale = Whitening(shape[0], diagonal=True) if len(shape) == 1 else None
+        self.scale = scale_for(shape)
         self.G = DenseGenerator(shape, latent, width, layers)
         self.D = MaxoutDiscriminator(shape, units, pieces, dropout, input_dropout)
         self.instance_noise, self.penalty, self.penalty_weight = instance_noise, penalty, penalty_weight
@@ -181,7 +181,7 @@ class GAN(System):
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Algorithm 1: a discriminator step; after `critic_steps` of them a generator step, each on noise of its own."""
-        real = batch["image"] if self.scale is None else self.scale(batch["points"])[0]
+        real, _ = self.scale(batch["points"] if "points" in batch else batch["image"])
         with torch.no_grad():
             fake = self.G(self._draw(len(real)))
         noise_sd = self.instance_noise * (1 - update.progress)
@@ -216,8 +216,7 @@ class GAN(System):
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1], or points [n, D], of latents [n, latent]."""
-        x = self.G(z)
-        return x if self.scale is None else self.scale.inverse(x)
+        return self.scale.inverse(self.G(z))
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:

@@ -21,7 +21,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.raster import Levels
-from genzoo.nn.whitening import Whitening, end_points_survey, points_unscaled, survey_points
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 NARROWEST = -7.0
 """Least log standard deviation of a Gaussian conditional, in units of the data's."""
@@ -104,7 +104,7 @@ class MADE(System):
         if not self.is_image:
             self.lacks = {"completes": "this model was trained on points; it completes images only"}
         self.grid = Levels(levels)
-        self.scale = None if self.is_image else Whitening(self.dims, diagonal=True)
+        self.scale = scale_for(self.shape)
         self.likelihood = "exact" if masks == 1 else f"exact, of the mixture over {masks} mask sets"
         self.outputs = self.grid.outputs if self.is_image else 3 * components
         sizes = [self.dims, *[width] * layers]
@@ -200,7 +200,7 @@ class MADE(System):
 
     def _log_mass(self, x: Tensor, which: int) -> Tensor:
         out = self(x, self._masks(which))
-        if self.scale is not None:
+        if not self.is_image:
             mean, log_std, log_weight = self._gaussians(out)
             z = (x[..., None] - mean) * torch.exp(-log_std)
             each = log_weight - log_std - 0.5 * z.square() - 0.5 * math.log(2 * math.pi)
@@ -219,8 +219,7 @@ class MADE(System):
             x = self.grid.values(self.grid.tokens(x))
         elif x.ndim != 2 or x.shape[1] != self.dims:
             raise UserError(f"points of shape {tuple(x.shape)} were given; this model takes [B, {self.dims}]")
-        x = x.flatten(1) if self.scale is None else self.scale(x)[0]
-        return x.to(self._first.weight.dtype)
+        return self.scale(x.flatten(1))[0].to(self._first.weight.dtype)
 
     @property
     def _first(self) -> MaskedLinear:
@@ -252,8 +251,7 @@ class MADE(System):
             rows = which == m
             orders = self.ranks[m], self.degrees[m]
             x[rows] = self._ancestral(x[rows], known[rows], *orders, generator, temperature, cached)
-        x = x if self.scale is None else self.scale.inverse(x)
-        return x.view(n, *self.shape).float()
+        return self.scale.inverse(x).view(n, *self.shape).float()
 
     @torch.no_grad()
     def complete(

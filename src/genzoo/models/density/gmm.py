@@ -14,7 +14,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.dequantise import cell_centre, cell_variance, discrete_log_prob, quantise
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
-from genzoo.nn.whitening import Whitening, end_points_survey, points_unscaled, survey_points
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 _NEGLIGIBLE = 1e-14
 """Responsibilities below this are left out of the M-step. In many dimensions nearly all are, which makes the step as cheap
@@ -87,7 +87,7 @@ class GMM(System):
         self.ridge, self.tol, self.max_passes, self.restarts = ridge, tol, max_passes, restarts
         self.is_image = len(shape) == 3
         self.dims, k = math.prod(shape), components
-        self.scale = None if self.is_image else Whitening(self.dims, diagonal=True)
+        self.scale = scale_for(self.shape)
         d = self.dims
         if covariance in ("tied", "full") and d * d * (1 if covariance == "tied" else k) > _MATRIX_ENTRIES:
             raise UserError(
@@ -133,7 +133,7 @@ class GMM(System):
         """Return [B, D] float64: middles of the cells of an image in [0, 1], or points in units of their deviations."""
         if tuple(x.shape[1:]) != self.shape:
             raise UserError(f"gmm: this model is of shape {self.shape}, the data are {tuple(x.shape[1:])}")
-        return cell_centre(x, self.levels).flatten(1) if self.scale is None else self.scale(x.double())[0]
+        return cell_centre(x, self.levels).flatten(1) if self.is_image else self.scale(x.double())[0]
 
     def _root_of(self, k: int) -> Tensor:
         return self.root if self.covariance == "tied" else self.root[k]
@@ -166,9 +166,7 @@ class GMM(System):
         rows = max(1, 2**23 // (self.components * self.dims))
         distance = torch.cat([self._distances(part) for part in x.split(rows)])
         constant = self.weights.log() + self._per_component(log_det) - 0.5 * self.dims * math.log(2 * math.pi)
-        if self.scale is not None:
-            constant = constant + self.scale.log_det()
-        return constant - 0.5 * distance
+        return constant + self.scale.log_det() - 0.5 * distance
 
     def _scores(self, joint: Tensor) -> Tensor:
         """Return the log-likelihood of each example, [B]: with the dequantisation bound and the volume for images."""
@@ -208,20 +206,19 @@ class GMM(System):
         for k in which.unique().tolist():
             rows = which == k
             y[rows] = self.means[k] + colour(y[rows], self._root_of(k))
-        if self.scale is not None:
-            return self.scale.inverse(y).float()
-        return quantise(y.view(n, *self.shape), self.levels).float()
+        y = self.scale.inverse(y).view(n, *self.shape)
+        return (quantise(y, self.levels) if self.is_image else y).float()
 
     @torch.no_grad()
     def covariances(self) -> Tensor:
         """Return every component's covariance matrix, [K, D, D] float64, of points in the data's units."""
         found = torch.stack([covariance_matrix(self._root_of(k), self.dims) for k in range(self.components)])
-        return found if self.scale is None else found / torch.outer(self.scale.root, self.scale.root)
+        return found if self.is_image else found / torch.outer(self.scale.root, self.scale.root)
 
     @torch.no_grad()
     def centres(self) -> Tensor:
         """Return every component's mean, [K, D] float64, of points in the data's units; of images on [0, 1]."""
-        return self.means if self.scale is None else self.scale.inverse(self.means)
+        return self.scale.inverse(self.means)
 
     # ---- expectation-maximisation --------------------------------------------------------------------------------------
 
