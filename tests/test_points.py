@@ -7,11 +7,13 @@ import torch
 from genzoo.core import checkpoint, registry
 from genzoo.core.errors import UserError
 from genzoo.core.system import Fits, Surveys, capabilities
-from genzoo.data import DataSettings
+from genzoo.data import DataSettings, open_data
 from genzoo.models.autoregressive.made import MADE
 from genzoo.models.density.gaussian import Gaussian
 from genzoo.nn.whitening import Whitening, check_columns
 from genzoo.training import TrainSettings, load, resume, train
+from genzoo.training.prepare import survey
+from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.conftest import build
 from tests.test_contract import CPU
@@ -200,6 +202,26 @@ def test_with_a_whitening_in_the_way_the_constant_column_is_named_all_the_same(t
 def test_many_columns_are_counted_and_not_all_listed():
     with pytest.raises(UserError, match=r"30 of 40 columns .*, 10 … \(from 1\)"):
         check_columns(torch.ones(40), torch.cat([torch.zeros(30), torch.ones(10)]), 1e-7)
+
+
+def both_ranks(rank, file):
+    """What two processes that train together know of the units before their first step."""
+    runtime = Runtime(torch.device("cpu"), "fp32", rank, 2)
+    torch.manual_seed(rank)
+    system = build("made", shape=(3,))
+    dataset = open_data(DataSettings(file), split="train", quiet=True)
+    survey(system, dataset, runtime, quiet=True)
+    runtime.same(system)
+    return {k: v for k, v in system.state_dict().items() if k.startswith("scale.")}
+
+
+def test_ranks_have_one_scale(tmp_path, two_ranks):
+    np.save(tmp_path / "p.npy", table() * np.float32(1e4))
+    first, second = two_ranks(both_ranks, str(tmp_path / "p.npy"))
+    assert bool(first["scale.fitted"])
+    assert first["scale.root"].max() < 1e-3
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[k], second[k]) for k in first)
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------------------
