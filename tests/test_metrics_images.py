@@ -10,7 +10,7 @@ import torch
 from genzoo.core.errors import UserError
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.lpips import lpips_score
-from genzoo.metrics.ppl import lerp, path_length, slerp
+from genzoo.metrics.ppl import held, lerp, path_length, slerp
 from genzoo.metrics.similarity import SCALES, l1_percent, l2_percent, ms_ssim, ms_ssim_diversity, psnr, ssim
 from genzoo.metrics.simple_features import RandomFeatures, log_mel, log_mel_statistics, mel_filters, voxel_statistics
 
@@ -135,6 +135,15 @@ def test_paths_start_and_end_where_they_should():
     torch.testing.assert_close(slerp(a, 2 * a, torch.full((5,), 0.5)), 1.5 * a)
     assert torch.isfinite(slerp(a, -a, torch.full((5,), 0.5))).all()
     assert torch.isfinite(slerp(0 * a, b, torch.full((5,), 0.3))).all()
+
+
+def test_a_path_may_hold_what_is_no_noise():
+    a, b = (torch.randn(5, 7, generator=rng(s)) for s in (0, 1))
+    t = torch.linspace(0, 1, 5)
+    z = held(3, slerp)(a, b, t)
+    assert torch.equal(z[:, 4:], a[:, 4:])
+    torch.testing.assert_close(z[:, :4], slerp(a[:, :4], b[:, :4], t))
+    assert held(0, slerp) is slerp
 
 
 def squared(a, b):

@@ -150,7 +150,8 @@ def walk(
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn.
-        path: spherical follows the arc between two latents, linear the straight line; what suits the system when not given.
+        path: spherical follows the arc between two latents, linear the straight line; what suits the system when not given. Classes, codes
+            and sentences always go straight.
         images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
         data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
         prompts: Sentences to walk between, with semicolons between them; a row has the same noise at all its ends.

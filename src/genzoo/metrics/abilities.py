@@ -17,7 +17,7 @@ from genzoo.losses.perceptual import lpips
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.likelihood import evaluate_density
 from genzoo.metrics.measures import Measure
-from genzoo.metrics.ppl import path_length
+from genzoo.metrics.ppl import held, lerp, path_length, slerp
 from genzoo.metrics.records import Record, content_digest
 from genzoo.metrics.similarity import psnr, ssim
 from genzoo.nn.perceptual import FeatureNet
@@ -159,14 +159,16 @@ def paths(c: Comparison) -> list[Record]:
         return (fa.double() - fb.double()).square().sum(1)
 
     n, curved = min(c.n, PATHS), system.latent_path == "spherical"
-    route, ways = ("slerp", "great circles") if curved else ("lerp", "straight lines")
+    route, ways = (slerp, "great circles") if curved else (lerp, "straight lines")
+    if system.conditions:
+        ways += ", classes or codes held,"
     was_training = system.training
     system.eval()
     try:
         got = path_length(
             system.decode,  # type: ignore[arg-type]
             lambda k, g: system.latent(k, generator=g),  # type: ignore[operator]
-            distance, n=n, path=route, epsilon=STEP, seed=c.seed,
+            distance, n=n, path=held(system.conditions, route), epsilon=STEP, seed=c.seed,
         )  # fmt: skip
     finally:
         system.train(was_training)
