@@ -11,13 +11,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from genzoo.core.errors import UserError, nearest
+from genzoo.core.places import writable
 from genzoo.core.schema import check
 from genzoo.core.words import vocabulary
 from genzoo.data import layout, points
 from genzoo.data.arrays import ArrayFile
 from genzoo.data.audio import open_audio
 from genzoo.data.build import build
-from genzoo.data.cache import Draft, cache_root, digest_of, entry
+from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.captions import TABLES, Sentences, Table
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
@@ -141,7 +142,7 @@ class Files:
             elif is_zip(self.path):
                 self._tree = ZipTree(self.path)
             else:
-                self._tree = TarTree(self.path, cache_root() / "data")
+                self._tree = TarTree(self.path, writable("data", quiet=True))
         return self._tree
 
     def open_tree(self) -> Tree:
@@ -224,10 +225,10 @@ def find(text: str, kind: str, *, quiet: bool = False, sides: tuple[str, str] = 
     if key in DRAWN:
         return Shapes()
     if key in MOVING:
-        digits = Embedded("digits") if key == "moving-digits" else Standard("mnist", cache_root(), quiet=quiet)
+        digits = Embedded("digits") if key == "moving-digits" else Standard("mnist", quiet=quiet)
         return Moving(key, digits)
     if key in STANDARD:
-        return Standard(key, cache_root(), quiet=quiet)
+        return Standard(key, quiet=quiet)
     if not path.exists() and os.environ.get("GENZOO_DATA"):
         path = next((p for p in [Path(os.environ["GENZOO_DATA"]).expanduser() / text] if p.is_dir()), path)
     if not path.exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from genzoo.core import checkpoint
 from genzoo.core.errors import DamagedFile, UserError, nearest
+from genzoo.core.locks import Busy, locked
 from genzoo.core.pictures import write_atomic
 from genzoo.training.meters import read_log
 
@@ -123,15 +123,12 @@ def held(run: Run) -> Iterator[None]:
     """
     state = run.path / "state"
     state.mkdir(exist_ok=True)
-    with open(state / ".lock", "a+", encoding="utf-8") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise UserError(f"another process ({lock.read().strip() or 'unknown'}) is training in {run.path}") from None
-        lock.truncate(0)
-        lock.write(f"pid {os.getpid()}")
-        lock.flush()
+            stack.enter_context(locked(state / ".lock", wait=False))
+        except Busy as busy:
+            ended = f"; remove {busy.remove} if that process has ended" if busy.remove else ""
+            raise UserError(f"another process ({busy.holder}) is training in {run.path}{ended}") from None
         checkpoint.sweep(state)
         checkpoint.sweep(run.path / "model")
         checkpoint.sweep(run.path / "best")
