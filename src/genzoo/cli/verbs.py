@@ -51,14 +51,16 @@ def train(system: str, data: str = "", config: str = "", own: dict[str, Any] | N
     _what_next(run.path)
 
 
-def resume(run: str, steps: Annotated[int, Field(ge=1)] | None = None) -> None:
+def resume(run: str, steps: Annotated[int, Field(ge=1)] | None = None, device: str = "", data: str = "") -> None:
     """Go on with a run.
 
     Args:
         run: The run's folder.
         steps: A new total, to train a finished run longer.
+        device: Another device than the run's own: auto, cpu, cuda, cuda:1, mps ...; kept from then on.
+        data: Where the run's data are now, if they have moved; other data are refused.
     """
-    _what_next(genzoo.resume(run, steps=steps).path)
+    _what_next(genzoo.resume(run, steps=steps, device=device or None, data=data or None).path)
 
 
 def sample(

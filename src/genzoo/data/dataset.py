@@ -40,6 +40,7 @@ class Dataset:
         sentences: The captions as numbers of these words.
         instances: True where the last channel of "a" numbers instances.
         rows: Of every field the stored one that it is made of, and which of its rows.
+        former: Digest that earlier versions gave it; empty where that is the same.
     """
 
     fields: dict[str, np.ndarray]
@@ -60,6 +61,12 @@ class Dataset:
     sentences: Sentences | None = None
     instances: bool = False
     rows: dict[str, tuple[str, range | np.ndarray]] = field(default_factory=dict)
+    former: str = ""
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Digests that checkpoints may know it by: its own, and the one that earlier versions gave it."""
+        return (self.digest, self.former) if self.former else (self.digest,)
 
     def names_of(self, name: str) -> list[str]:
         """The names of a field's examples as the data has them: paths in the folder or archive, places in an array; empty where unknown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from genzoo.core.errors import UserError, nearest
+from genzoo.core.errors import NoSuchData, UserError, nearest
+from genzoo.core.places import writable
 from genzoo.core.schema import check
 from genzoo.core.words import vocabulary
 from genzoo.data import layout, points
 from genzoo.data.arrays import ArrayFile
 from genzoo.data.audio import open_audio
 from genzoo.data.build import build
-from genzoo.data.cache import Draft, cache_root, digest_of, entry
+from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.captions import TABLES, Sentences, Table
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
@@ -141,7 +143,7 @@ class Files:
             elif is_zip(self.path):
                 self._tree = ZipTree(self.path)
             else:
-                self._tree = TarTree(self.path, cache_root() / "data")
+                self._tree = TarTree(self.path, writable("data", quiet=True))
         return self._tree
 
     def open_tree(self) -> Tree:
@@ -224,14 +226,14 @@ def find(text: str, kind: str, *, quiet: bool = False, sides: tuple[str, str] = 
     if key in DRAWN:
         return Shapes()
     if key in MOVING:
-        digits = Embedded("digits") if key == "moving-digits" else Standard("mnist", cache_root(), quiet=quiet)
+        digits = Embedded("digits") if key == "moving-digits" else Standard("mnist", quiet=quiet)
         return Moving(key, digits)
     if key in STANDARD:
-        return Standard(key, cache_root(), quiet=quiet)
+        return Standard(key, quiet=quiet)
     if not path.exists() and os.environ.get("GENZOO_DATA"):
         path = next((p for p in [Path(os.environ["GENZOO_DATA"]).expanduser() / text] if p.is_dir()), path)
     if not path.exists():
-        raise UserError(_missing(text, path))
+        raise NoSuchData(_missing(text, path))
     if not path.is_dir() and not path.is_file():
         raise UserError(f"data={text} is neither a file nor a folder")
     return _file(path, kind, sides)
@@ -414,5 +416,8 @@ def _points(
     rows, other = _rows("points", sections, settings, "points", split, notes)
     fields = {"points": np.ascontiguousarray(_take(np.concatenate(order), rows))}
     sizes = {"points": {split: len(rows), "test" if split == "train" else "train": other}}
-    digest = digest_of([identity, split, settings.limit, settings.holdout])
-    return Dataset(fields, name, split, digest, settings, notes=notes, sizes=sizes)
+    used = [split, settings.limit, settings.holdout]
+    content = hashlib.sha256(fields["points"].tobytes()).hexdigest()
+    dataset = Dataset(fields, name, split, digest_of([content, fields["points"].shape, *used]), settings, notes=notes)
+    dataset.sizes, dataset.former = sizes, digest_of([identity, *used])
+    return dataset

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from genzoo import __version__
+from genzoo.core.errors import DamagedFile
+from genzoo.core.reading import is_number, read_json
 
 QUANTISATION = "samples to grey levels by round((x + 1) · 127.5), clamped"
 NORMAL_95 = 1.96
@@ -81,6 +84,42 @@ class Record:
         """Plain values, `more` among them; numbers that are not finite are None."""
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "more"}
         return {k: plain(v) for k, v in {**named, **self.more}.items()}
+
+
+NUMBERS = ("value", "se", "floor", "seconds")
+COUNTS = ("n", "n_real", "n_fake", "n_floor", "seed")
+TEXTS = tuple(f.name for f in fields(Record) if f.name not in (*NUMBERS, *COUNTS, "interval", "more"))
+
+
+def read_records(path: Path) -> dict[str, dict[str, Any]]:
+    """The records in a metrics.json by their keys; none where there is no such file.
+
+    Raises:
+        DamagedFile: It is no JSON, or holds something else than records.
+    """
+    mend = "; remove it, and evaluate again"
+    kept = read_json(path, mend=mend) if path.exists() else {}
+    for key, record in kept.items():
+        if wrong := _wrong(record):
+            raise DamagedFile(f"{path} is damaged: {wrong} of '{key[:60]}' is not what an evaluation writes{mend}")
+    return kept
+
+
+def _wrong(record: Any) -> str:
+    """The part of a record that is not what `Record` writes, in words; empty where all is well."""
+    if not isinstance(record, dict):
+        return "the record"
+    for name in (*NUMBERS, *COUNTS):
+        value = record.get(name)
+        if value is not None and not (is_number(value) and (name in NUMBERS or isinstance(value, int))):
+            return f"'{name}'"
+    for name in TEXTS:
+        if not isinstance(record.get(name, ""), str | None):
+            return f"'{name}'"
+    ends = record.get("interval")
+    if ends is not None and not (isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends))):
+        return "'interval'"
+    return "'value' or 'protocol'" if "value" not in record or not isinstance(record.get("protocol"), str) else ""
 
 
 def plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import write_atomic
-from genzoo.metrics.records import span
+from genzoo.metrics.records import read_records, span
 from genzoo.use import page
 from genzoo.use.given import Given, is_given
 from genzoo.use.outputs import free
@@ -209,15 +209,10 @@ def _folders(sources: Sequence[Source]) -> dict[str, Path]:
 
 
 def _metrics(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "metrics.json"
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged ({error}); remove it and evaluate again") from None
     # Records of the first version had their measure in the key alone: "NLL on mnist test".
-    return [{"measure": key.split(" on ")[0], **record} for key, record in kept.items() if isinstance(record, dict)]
+    return [
+        {"measure": key.split(" on ")[0], **record} for key, record in read_records(folder / "metrics.json").items()
+    ]
 
 
 # ---- the page ------------------------------------------------------------------------------------------------------------------------
