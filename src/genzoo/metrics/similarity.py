@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.errors import pair_error
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of MS-SSIM's five scales, the full size first."""
@@ -257,7 +258,7 @@ def ms_ssim_diversity(
         seed: Seed of the pairs.
 
     Returns:
-        `value`; `se` over pairs (pairs share images, so it is a little small); `pairs`, `n`, `scales`.
+        `value`; `se` over draws of the images (pairs that share one are not independent; NaN for fewer than four images); `pairs`, `n`, `scales`.
     """
     n = len(images)
     if n < 2 or pairs < 1:
@@ -274,5 +275,12 @@ def ms_ssim_diversity(
             for i, j in (part.unbind(1) for part in chosen.split(256))
         ]
     )
-    se = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return {"value": float(values.mean()), "se": se, "pairs": len(values), "n": n, "scales": scales, "seed": seed}
+    se = pair_error(values, chosen, n)
+    return {
+        "value": float(values.mean()),
+        "se": math.nan if se is None else se,
+        "pairs": len(values),
+        "n": n,
+        "scales": scales,
+        "seed": seed,
+    }
