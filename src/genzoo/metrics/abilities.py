@@ -93,13 +93,13 @@ def reconstruction(c: Comparison) -> list[Record]:
             scored.append(((x + 1) * 127.5).round().to(torch.uint8))
             values["reconstruction PSNR"].append(psnr(x, back.clamp(-1, 1), data_range=2))
             if min(x.shape[2:]) >= 11:
-                values["reconstruction SSIM"].append(ssim(x, back.clamp(-1, 1), data_range=2))
+                values["reconstruction SSIM"].append(ssim((x + 1) / 2, (back.clamp(-1, 1) + 1) / 2, data_range=1))
             seen += len(x)
     finally:
         system.train(was_training)
     how = {
         "reconstruction PSNR": ("dB", "PSNR"),
-        "reconstruction SSIM": ("", "SSIM (Gaussian window 11, σ 1.5, valid part)"),
+        "reconstruction SSIM": ("", "SSIM (Gaussian window 11, σ 1.5, valid part, intensities from 0)"),
     }
     found = []
     for name, parts in values.items():
@@ -111,7 +111,7 @@ def reconstruction(c: Comparison) -> list[Record]:
             Record(
                 measure=name, value=float(v.mean()), unit=unit, better="higher", n=n,
                 se=float(v.std() / math.sqrt(n)) if n > 1 else None,
-                protocol=f"mean over {n:,} examples of {test.name} {test.split} of the {text} of decode(encode(x)) clamped to [-1, 1], range 2",
+                protocol=f"mean over {n:,} examples of {test.name} {test.split} of the {text} of decode(encode(x)) clamped to [-1, 1]",
                 data=test.name, split=test.split, data_digest=content_digest(*scored), seed=c.seed,
                 seconds=round(time.time() - start, 1), more={"binarize": test.settings.binarize},
             )

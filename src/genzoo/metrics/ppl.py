@@ -85,7 +85,7 @@ def path_length(
         seed: Seed of latents and places.
 
     Returns:
-        `value` and `se` of the kept values; `mean_all`, without discarding; `median`; `kept`, `n`, `epsilon`.
+        `value`, the mean of the kept values, and its `se`; `mean_all`, without discarding; `median`; `kept`, `n`, `epsilon`.
 
     Raises:
         UserError: A choice that does not exist, ε or quantiles out of range, fewer than two paths, distances that are not [B], negative,
@@ -114,7 +114,9 @@ def path_length(
     values = torch.cat(parts)
     order = values.sort().values
     kept = order[math.floor(low * (n - 1)) : math.ceil(high * (n - 1)) + 1]
-    se = float(kept.std()) / math.sqrt(len(kept)) if len(kept) > 1 else math.nan
+    # The error of a trimmed mean is that of values drawn in to the ends of what is kept (Tukey and McLaughlin 1963): the ends move as well.
+    drawn_in = values.clamp(float(kept[0]), float(kept[-1]))
+    se = float(drawn_in.std()) / math.sqrt(n) * (n / len(kept))
     return {
         "value": float(kept.mean()), "se": se, "mean_all": float(values.mean()), "median": float(values.median()),
         "kept": len(kept), "n": n, "epsilon": epsilon, "seed": seed,

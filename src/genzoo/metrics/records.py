@@ -36,7 +36,8 @@ class Record:
         protocol: How, in words.
         unit: nats, bits/dim, dB ...; empty for a pure number.
         better: lower or higher; empty where neither end is good.
-        se: Standard error, where it is defined.
+        se: Standard error, where there is an honest one: the spread over draws of the samples with the real images given, or, where a system
+            itself is scored, over draws of the examples.
         interval: Interval of 95 per cent, where it is not value ± 1.96 se.
         floor: The same measure of real against real images, at the same numbers.
         n: Examples that the value is of.
@@ -145,7 +146,21 @@ def span(record: Mapping[str, Any]) -> tuple[float, float] | None:
     return record["value"] - NORMAL_95 * record["se"], record["value"] + NORMAL_95 * record["se"]
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
+def share_interval(share: float, se: float, n: int) -> tuple[float, float]:
+    """Wilson's interval of a share whose standard error is known: of as many independent examples as would have that error.
+
+    Args:
+        share: From 0 to 1.
+        se: Its standard error.
+        n: Samples; they are taken to be independent where the error is 0, which a share of 0 or 1 has.
+
+    >>> [round(v, 3) for v in share_interval(0.5, 0.05, 1000)], [round(v, 3) for v in share_interval(1.0, 0.0, 100)]
+    ([0.404, 0.596], [0.963, 1.0])
+    """
+    return wilson(share, share * (1 - share) / se**2 if se > 0 else n)
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
     """Wilson's interval of 95 per cent of a share of `n`: not empty where the share is 0 or 1.
 
     >>> [round(v, 3) for v in wilson(0.0, 100)], [round(v, 3) for v in wilson(0.5, 100)]
