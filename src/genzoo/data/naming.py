@@ -176,10 +176,27 @@ _FTYP: dict[str, Named] = {
 }  # fmt: skip
 _MP4 = Named("an MP4 video", "clip")
 
+_RAW = (
+    ".nef",
+    ".nrw",
+    ".arw",
+    ".sr2",
+    ".srf",
+    ".dng",
+    ".pef",
+    ".srw",
+    ".3fr",
+    ".iiq",
+    ".erf",
+    ".kdc",
+    ".cr2",
+    ".mef",
+    ".mos",
+)
 _ENDINGS: dict[str, tuple[str, Named]] = {
     **{
         e: (r"II\*\x00|MM\x00\*", Named(f"a camera's raw file ({e[1:].upper()})", "picture", _DEVELOP))
-        for e in (".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".pef", ".srw", ".3fr", ".iiq", ".erf", ".kdc", ".cr2", ".mef", ".mos")
+        for e in _RAW
     },
     ".nii.gz": (r"\x1f\x8b", Named("a NIfTI scan", "scan", _SLICES)),
     ".npz": (r"PK", Named("a NumPy archive (.npz)", "array", "write one array file, or a folder of .npy")),
@@ -215,6 +232,7 @@ _WANTED = {
     "clip": ("a clip", "clip"),
     "shape": ("a shape", "shape"),
 }
+_PLAIN = {"picture": "PNG", "sound": "WAV", "clip": "MP4", "shape": "STL"}
 _READ = ("picture", "sound", "clip", "shape")
 _ELSEWHERE = {
     ("clip", "image"): "take its frames out: ffmpeg -i FILE frame-%05d.png; systems for video read it whole",
@@ -272,6 +290,15 @@ def what_is(head: bytes, name: str = "") -> Named | None:
     return _TEXT if is_text(head) else None
 
 
+def is_raw(file: BinaryIO, name: str) -> bool:
+    """True for a camera's raw file, of which a reader of TIFF sees a thumbnail."""
+    if not name.lower().endswith(_RAW):
+        return False
+    file.seek(0)
+    found = what_is(file.read(HEAD), name)
+    return found is not None and found.todo == _DEVELOP
+
+
 def refused(file: BinaryIO, name: str = "", wanted: str = "image") -> str:
     """What `refusal` says of an open file, from its beginning."""
     file.seek(0)
@@ -304,6 +331,8 @@ def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:
         return f"not {thing} of a known format"
     if found is _EMPTY:
         return found.what
+    if found.group == group and not found.todo:
+        return f"{found.what}, damaged or stored in a way that is not read: get it again, or save it as {_PLAIN[group]}"
     todo = _ELSEWHERE.get((found.group, wanted), "" if found.group in _READ and found.group != group else found.todo)
     other = ", which is not read" if found.group == group else "" if "not the file" in found.what else f", not {thing}"
     return f"{found.what}{other}{f': {todo}' if todo else ''}"
