@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,13 +34,14 @@ from genzoo.data.settings import DataSettings
 from genzoo.data.shapes import Shapes
 from genzoo.data.standard import Standard
 from genzoo.data.stock import FilePictures, Source, Stock
+from genzoo.data.tables import ENDINGS, Points, TableFile
 from genzoo.data.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
 from genzoo.data.video import open_video
 from genzoo.data.voxels import voxel_entry
 
 KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}
-CODE = 2
+CODE = 3
 """Raised when the same source would be decoded to something else, or more of it is kept."""
 
 
@@ -86,13 +88,13 @@ def open_data(
             return _said(open_video(source, settings, split, quiet=quiet), split, quiet)
         if kind == "voxels":
             return _voxels(source, settings, split, quiet)
-        if isinstance(source, ArrayFile) and kind in ("points", "image"):
-            found = source.points()
+        if isinstance(source, (ArrayFile, TableFile)) and kind in ("points", "image"):
+            found = source.points(asked=kind == "points")
             if found is not None:
-                return _points(settings, source.name, found, split, source.identity())
+                return _said(_points(settings, source, found, split), split, quiet)
         if kind == "points":
             raise UserError(
-                f"{settings.data} holds images; points are {', '.join(POINTS)} or an .npy file [N, D] of floats"
+                f"{settings.data} holds images; points are {', '.join(POINTS)}, a table (.csv, .parquet), or an .npy file [N, D] of floats"
             )
         return _images(source, settings, kind, split, quiet)
     finally:
@@ -114,7 +116,8 @@ def seen_from(settings: DataSettings, run: Path) -> DataSettings:
     def there(text: str) -> str:
         path = Path(text).expanduser()
         known = text.lower().replace("_", "-") in available() or path.is_absolute() or path.exists()
-        return str(home / path) if not known and (home / path).exists() else text
+        file = re.sub(r"(?<=\.npz):[^:]+$", "", str(path))
+        return str(home / path) if not known and (home / file).exists() else text
 
     data = there(settings.data)
     if data == settings.data and "," in data:
@@ -232,19 +235,24 @@ def find(text: str, kind: str, *, quiet: bool = False, sides: tuple[str, str] = 
         return Standard(key, quiet=quiet)
     if not path.exists() and os.environ.get("GENZOO_DATA"):
         path = next((p for p in [Path(os.environ["GENZOO_DATA"]).expanduser() / text] if p.is_dir()), path)
+    chosen = ""
+    if not path.exists() and (found := re.fullmatch(r"(.*\.npz):([^:]+)", str(path))):  # one array of several
+        path, chosen = Path(found[1]), found[2]
     if not path.exists():
         raise NoSuchData(_missing(text, path))
     if not path.is_dir() and not path.is_file():
         raise UserError(f"data={text} is neither a file nor a folder")
-    return _file(path, kind, sides)
+    return _file(path, kind, sides, chosen)
 
 
-def _file(path: Path, kind: str, sides: tuple[str, str]) -> Source:
+def _file(path: Path, kind: str, sides: tuple[str, str], chosen: str = "") -> Source:
     try:
         if path.is_dir():
             return Files(path, sides)
         if path.suffix.lower() in (".npy", ".npz"):
-            return ArrayFile(path, single=kind == "exemplar")
+            return ArrayFile(path, single=kind == "exemplar", chosen=chosen)
+        if path.suffix.lower() in ENDINGS and not chosen:
+            return TableFile(path)
         if is_zip(path) or is_tar(path):
             return Files(path, sides)
     except OSError as error:
@@ -404,20 +412,21 @@ def _toy(settings: DataSettings, kind: str, split: str, seed: int) -> Dataset:
     return Dataset(fields, settings.data, split, digest, settings, sizes={"points": {"train": n, "test": n}})
 
 
-def _points(
-    settings: DataSettings, name: str, found: dict[str, np.ndarray], split: str, identity: list[object]
-) -> Dataset:
+def _points(settings: DataSettings, source: ArrayFile | TableFile, found: Points, split: str) -> Dataset:
     """Points of a file: its own splits, or the last share in a fixed random order for testing."""
-    order = list(found.values())
-    if "test" not in found:
+    parts = found.checked(str(source.path))
+    parts = parts if "train" in parts else {"": next(iter(parts.values()))}
+    order = list(parts.values())
+    if "test" not in parts:
         order = [order[0][np.random.default_rng([points.SIZE, len(order[0])]).permutation(len(order[0]))]]
-    sections = {s: len(a) for s, a in zip(found, order, strict=True)} if "test" in found else {"": len(order[0])}
-    notes: list[str] = []
+    sections = {s: len(a) for s, a in zip(parts, order, strict=True)} if "test" in parts else {"": len(order[0])}
+    notes = list(found.notes)
     rows, other = _rows("points", sections, settings, "points", split, notes)
     fields = {"points": np.ascontiguousarray(_take(np.concatenate(order), rows))}
     sizes = {"points": {split: len(rows), "test" if split == "train" else "train": other}}
     used = [split, settings.limit, settings.holdout]
     content = hashlib.sha256(fields["points"].tobytes()).hexdigest()
-    dataset = Dataset(fields, name, split, digest_of([content, fields["points"].shape, *used]), settings, notes=notes)
-    dataset.sizes, dataset.former = sizes, digest_of([identity, *used])
-    return dataset
+    return Dataset(
+        fields, source.name, split, digest_of([content, fields["points"].shape, *used]), settings,
+        notes=notes, sizes=sizes, columns=found.columns, former=digest_of([source.identity(), *used]),
+    )  # fmt: skip
