@@ -156,6 +156,7 @@ def damaged(path, at, **how):
     [
         ("mpeg4", {"g": "1"}, range(18, 19)),
         ("mpeg4", {"g": "12", "sc_threshold": "1000000000"}, range(18, 24)),
+        ("mpeg2video", {"g": "12", "sc_threshold": "1000000000"}, range(18, 24)),  # passed over without a word
         ("libx264", {"g": "12", "bf": "0", "sc_threshold": "0", "crf": "5"}, range(18, 24)),
         ("libx264", {"g": "12", "bf": "2", "b-adapt": "0", "sc_threshold": "0", "crf": "5"}, None),
     ],
