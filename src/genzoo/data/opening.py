@@ -71,6 +71,8 @@ def open_data(
         raise UserError(f"seconds= is the length of a window of sound; this system takes {kind} data")
     if kind != "video" and (settings.frames, settings.stride, settings.hop) != (None, 1, None):
         raise UserError(f"frames=, stride= and hop= are for video; this system takes {kind} data")
+    if settings.up != "y" and kind != "voxels":
+        raise UserError(f"up= is the upward axis of shapes; this system takes {kind} data")
     if settings.data in POINTS:
         return _toy(settings, kind, split, seed)
     check_sides(settings, kind)

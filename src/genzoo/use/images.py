@@ -83,9 +83,9 @@ def read_sound(path: str | os.PathLike[str], rate: int) -> Tensor:
         raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
     try:
         with open(path, "rb") as file:
-            said = sound.probe(file)
-            file.seek(0)
-            values = sound.mono(sound.samples(file))
+            said = sound.probe(file, path.name)
+            scale = sound.scale_of([sound.peak(file, path.name)]) if said.floats else 1.0
+            values = sound.mono(sound.samples(file, scale, path.name).values)
     except Refused as reason:
         raise UserError(f"'{path}' is no usable sound: {reason}") from None
     if said.rate != rate:
