@@ -90,7 +90,7 @@ def _clips(source: Any, settings: DataSettings, span: int) -> tuple[dict[str, li
     if tree is None:  # a single file
         return {"": [FileClip(source, source.name)]}, Stock({})
     clips = ClipTree(tree)
-    stock = layout.arrange(clips, "video", str(source.path))
+    stock = layout.arrange(clips, source.wish("video", lambda name: clips.clip(name).probe()), str(source.path))
     return {split: [clips.clip(n) for n in p.names] for (_, split), p in stock.pictures.items()}, stock
 
 

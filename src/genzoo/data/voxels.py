@@ -13,7 +13,7 @@ from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.decode import Refused
 from genzoo.data.layout import no_images, printable
 from genzoo.data.settings import DataSettings
-from genzoo.data.stock import FilePictures, Stock
+from genzoo.data.stock import FilePictures, Opens, Stock
 
 CODE = 1
 """Raised when the same source would be read as something else."""
@@ -59,7 +59,7 @@ def _shapes(source: Any, side: int | None, *, quiet: bool) -> tuple[dict[str, Na
     if tree is None:  # a single file
         stock = Stock({("image", ""): FilePictures(source, [source.name])})
     else:
-        stock = layout.arrange(tree, "voxels", str(source.path))
+        stock = layout.arrange(tree, source.wish("voxels", lambda name: _read(tree, name, side)), str(source.path))
     parts: dict[str, Named] = {}
     files = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
     with bar(sum(len(p.names) for p in files.values()), f"reading {source.name}", quiet, "shapes") as advance:
@@ -68,14 +68,18 @@ def _shapes(source: Any, side: int | None, *, quiet: bool) -> tuple[dict[str, Na
             for i, name in enumerate(pictures.names):
                 kind = int(stock.labels[split][i]) if stock.labels else 0
                 try:
-                    with pictures.tree.open(name) as file:
-                        found = solids.read(file, name, side)
+                    found = _read(pictures.tree, name, side)
                 except Refused as reason:
                     stock.left.append((name, str(reason)))
                 else:
                     parts[split] += [(f"{name}[{k}]" if len(found) > 1 else name, g, kind) for k, g in enumerate(found)]
                 advance(1)
     return parts, stock
+
+
+def _read(tree: Opens, name: str, side: int | None) -> list[np.ndarray]:
+    with tree.open(name) as file:
+        return solids.read(file, name, side)
 
 
 def _of_arrays(source: arrays.ArrayFile, side: int | None) -> tuple[dict[str, Named], Stock]:
