@@ -25,6 +25,8 @@ TABLES = tuple(f"{name}.{end}" for name in ("captions", "metadata") for end in (
 """Files that are tables of captions, in lower case."""
 FILE_COLUMNS, TEXT_COLUMNS = ("file", "file_name", "filename", "image", "image_name"), ("caption", "text", "captions")
 LABEL_COLUMNS = ("label", "class")
+TEXTS = "*.txt"
+"""What the texts beside images, one each, are called together."""
 _LONGEST = 2**16
 _NUMBERS = re.compile(r"[\d\s.,eE+-]+")
 """What a file of boxes holds (YOLO), and a caption does not."""
@@ -167,7 +169,7 @@ def beside(tree: Tree, names: Sequence[str], told: Told) -> set[str]:
         lines = [" ".join(line.split()) for line in content.splitlines()]
         found[name] = [line for line in dict.fromkeys(lines) if line]
     if found and all(_NUMBERS.fullmatch(line) for lines in found.values() for line in lines):
-        told.left.append(("*.txt", f"{len(found)} files of numbers beside the images: no captions"))
+        told.left.append((TEXTS, f"{len(found)} files of numbers beside the images: no captions"))
         return {f"{stem_of(n)}.txt" for n in found}
     told.captions |= {n: lines for n, lines in found.items() if lines}
     return {f"{stem_of(n)}.txt" for n in found}

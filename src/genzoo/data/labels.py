@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from genzoo.data.decode import Refused
 from genzoo.data.names import composed, stem_of
@@ -54,11 +56,8 @@ def told(
                 found[known[path]] = word
         if missing:
             left.append((table, f"has labels of {missing} files that are not there"))
-    marks = {n for n in tree.names if n.endswith(_MARK)}
-    for name in names if marks else []:
-        mark = f"{stem_of(name)}{_MARK}"
-        word = _first_line(tree, mark) if mark in marks else ""
-        if word:
+    for mark, name in marks(tree.names, names).items():
+        if word := _first_line(tree, mark):
             found[name] = word
     return found if found or silent else None
 
@@ -110,6 +109,12 @@ def _word(label: Any) -> str:
     raise Refused(f"a label is {json.dumps(label)[:40]}; a class is a number, a word or a vector with a single 1")
 
 
+def marks(files: Iterable[str], images: Iterable[str]) -> dict[str, str]:
+    """Files that may tell the class of an image, and the image: those of its name that end in .cls."""
+    there = {stem_of(n): n for n in files if n.endswith(_MARK)}
+    return {there[stem]: n for n in images if (stem := stem_of(n)) in there} if there else {}
+
+
 def _first_line(tree: Tree, mark: str) -> str:
     """The class in a file of an image's name that ends in .cls, as shards of the WebDataset kind have them; empty without one."""
     try:
@@ -117,6 +122,20 @@ def _first_line(tree: Tree, mark: str) -> str:
             return composed(" ".join(file.read(200).decode("utf-8").split()))
     except (Refused, UnicodeDecodeError):
         return ""
+
+
+def only_used(info: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """Take the classes of which no example could be read out of the facts and labels of a cache entry; one class alone is none."""
+    if not info["class_names"]:
+        return
+    stored = np.asarray(arrays["label"])
+    used = np.unique(stored[stored >= 0])
+    if len(used) < 2:
+        info["notes"] = [*info["notes"], "no labels: all examples that can be read are of one class"]
+        info["class_names"] = []
+    elif len(used) < len(info["class_names"]):
+        info["class_names"] = [info["class_names"][k] for k in used]
+        arrays["label"] = np.where(stored < 0, -1, np.searchsorted(used, stored))
 
 
 def in_order(words: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from genzoo.core.errors import UserError
 from genzoo.data import labels
-from genzoo.data.captions import TABLES, Table, beside, read_tables, why_none
+from genzoo.data.captions import TABLES, TEXTS, Table, beside, read_tables, why_none
 from genzoo.data.decode import Refused
 from genzoo.data.names import composed, stem_of
 from genzoo.data.parts import Item, choose_test, divide, part_of
@@ -127,7 +127,8 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> S
     stock.left += told.left
     if not examples:
         raise UserError(no_images(where, [*stock.left, *others.items()], what=wish.thing))
-    stock.left += _said({n: r for n, r in others.items() if n not in (texts | set(lists))}, examples, wish)
+    used = {*texts, *lists, *([] if classes is None else labels.marks(others, examples))}
+    stock.left += _said({n: r for n, r in others.items() if n not in used}, examples, wish)
     items = [Item(n, "", PurePosixPath(n).parts) for n in examples]
     names = tuple(composed(s).lower() for s in wish.sides)
     items = divide(_inside(items, wish, stock), stock.notes, stock.left, {*names, *_INSTANCES})
@@ -148,7 +149,9 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> S
             number = {name: k for k, name in enumerate(stock.class_names)}
             stock.labels[split] = np.array([number.get(i.parts[0], -1) for i in chosen], dtype=np.int64)
     if wish.structure == "captioned" and not any(len(p.names) for p in stock.pictures.values()):
-        raise UserError(why_none(where, [*tables, *([table.path.name] if table else [])], stock.left, HOW_CAPTIONED))
+        raise UserError(
+            why_none(where, [*tables, TEXTS, *([table.path.name] if table else [])], stock.left, HOW_CAPTIONED)
+        )
     return stock
 
 
@@ -194,7 +197,7 @@ def _said(others: dict[str, str], examples: Sequence[str], wish: Wish) -> list[t
                 (place, f"{len(found)} files, no {wish.thing} among them ({PurePosixPath(found[0]).name}: {reason})")
             )
         else:
-            more = "; kind=captioned reads captions" if place == "*.txt" and wish.structure == "image" else ""
+            more = "; kind=captioned reads captions" if place == TEXTS and wish.structure == "image" else ""
             said.append((place, f"{len(found)} files beside {wish.thing}s of the same names{more}"))
     return said
 

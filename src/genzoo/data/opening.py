@@ -24,6 +24,7 @@ from genzoo.data.decode import Refused
 from genzoo.data.derive import Derived
 from genzoo.data.embedded import Embedded
 from genzoo.data.hub import Hub
+from genzoo.data.labels import only_used
 from genzoo.data.moving import Moving
 from genzoo.data.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD, available, is_known, located, two_sides
 from genzoo.data.pairs import TwoSides, check_sides, side_by_side
@@ -290,6 +291,7 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
         return build(stock, settings, source.name, draft, quiet=quiet)
 
     info, arrays, folder = entry(key, make, quiet=quiet)
+    only_used(info, arrays)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
     dataset.paired = kind == "paired"
@@ -333,6 +335,7 @@ def _speak(dataset: Dataset, captions: list[str], rows: range | np.ndarray, trai
 
 def _voxels(source: Source, settings: DataSettings, split: str, quiet: bool) -> Dataset:
     info, arrays, folder = voxel_entry(source, settings, quiet=quiet)
+    only_used(info, arrays)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
     rows, other = _rows("voxels", info["sections"]["voxels"], settings, "voxels", split, dataset.notes)

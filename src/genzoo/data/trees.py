@@ -92,7 +92,12 @@ class FolderTree:
         self._stamps: list[tuple[str, int, int]] = []
         self._paths: dict[str, Path] = {}
         self._walked = {self.root: ""}
+        self._behind: list[Path] = []
         self._walk(self.root)
+        while self._behind:  # links in links last: the nearest name of a folder is its name
+            link = self._behind.pop(0)
+            if self._first(link):
+                self._walk(link)
         self.names = sorted(self._paths)
         self.left += self.runs
 
@@ -118,7 +123,7 @@ class FolderTree:
                 self._take(Path(folder, file))
 
     def _follow(self, path: Path) -> None:
-        """Walk a folder behind a link, if it lies elsewhere and links are followed: none twice, and none that this one is in."""
+        """Have a folder behind a link walked, if it lies elsewhere and links are followed; not one that this one is in."""
         real = Path(os.path.realpath(path))
         if real.is_relative_to(self.root):
             self.left.append((self._name(path), "link to a folder, not followed"))
@@ -126,8 +131,8 @@ class FolderTree:
             self.left.append((self._name(path), OUT))
         elif self.root.is_relative_to(real):
             self.left.append((self._name(path), "link to a folder that this one is in, not followed"))
-        elif self._first(path):
-            self._walk(path)
+        else:
+            self._behind.append(path)
 
     def _first(self, path: Path) -> bool:
         """True where a folder behind a link is met for the first time; else it is told where it was read."""
