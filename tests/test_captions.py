@@ -84,7 +84,7 @@ def test_one_table_serves_the_folders_below_it_and_a_table_from_elsewhere(folder
     assert sorted(dataset.captions) == ["nought", "nought", "one"]
     assert dataset.report == []
     (folder / "captions.csv").rename(tmp_path / "mine.csv")
-    with pytest.raises(UserError, match=r"captions\.csv or metadata\.csv .* captions=FILE"):
+    with pytest.raises(UserError, match=r"captions\.csv, metadata\.csv or metadata\.jsonl .* captions=FILE"):
         read(folder / "y", kind="captioned")
     assert sorted(read(folder / "y", kind="captioned", holdout=0, captions=str(tmp_path / "mine.csv")).captions) == [
         "nought",

@@ -144,8 +144,8 @@ def test_links(tmp_path, folder):
     (folder / "loop").symlink_to(folder)
     (folder / "nothing.png").symlink_to(folder / "absent.png")
     assert reasons(folder) == {
-        "out.png": "link that leads out of the folder",
-        "out": "link that leads out of the folder",
+        "out.png": "link that leads out of the folder (links=true follows it)",
+        "out": "link that leads out of the folder (links=true follows it)",
         "loop": "link to a folder, not followed",
         "nothing.png": "link to nothing",
     }

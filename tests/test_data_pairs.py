@@ -475,4 +475,7 @@ def test_old_settings_have_old_digests(folder):
     pairs(folder, 3)
     dataset = read(folder, kind="paired", holdout=0.1)
     baked = {"size": None, "channels": None, "resize": "cover", "binarize": "none"}
-    assert dataset.folder.name == digest_of([CODE, find(str(folder), "paired").identity(), "paired", baked])[:32]
+    assert (
+        dataset.folder.name
+        == digest_of([CODE, find(str(folder), "paired", dataset.settings).identity(), "paired", baked])[:32]
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ from genzoo.cli.verbs import _wrote
 from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import check
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
-from genzoo.data.names import MOVING
+from genzoo.data.names import MOVING, composed, located, two_sides
+from genzoo.data.parts import parts_among
+from genzoo.data.trees import hidden
 from genzoo.use.outputs import free, target
 
 HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
@@ -35,7 +36,7 @@ def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite:
         print(
             "left out, and why:\n" + columns(left[:50]) + (f"\n  and {len(left) - 50} more" if len(left) > 50 else "")
         )
-    first = Path(spec.split(",")[0].rstrip("/"))
+    first = Path((two_sides(spec) or (spec,))[0].rstrip("/"))
     name = first.stem or first.resolve().stem or "data"
     path = (
         target(Path(), out, f"{name}.png", suffixes=(".png",), overwrite=overwrite)
@@ -52,34 +53,35 @@ def _kind(spec: str, wanted: DataSettings) -> str:
     """What settings, a folder's own subfolders, two sources, or the names of its files say of the kind of data."""
     if wanted.derive != "none" or wanted.layout != "folders":
         return "paired"
-    if "," in spec and not Path(spec).exists():
-        names = [
-            {p.stem for p in Path(side.strip()).expanduser().rglob("*") if p.is_file()} for side in spec.split(",", 1)
-        ]
+    if sides := two_sides(spec):
+        names = [{composed(p.stem) for p in located(side).rglob("*") if p.is_file()} for side in sides]
         # Pairs have names in common; two sets that were collected apart have none, or happen to have a few.
         return "paired" if 2 * len(names[0] & names[1]) > min(map(len, names)) else "unpaired"
-    folder = Path(spec).expanduser()
-    if not folder.exists() and os.environ.get("GENZOO_DATA"):
-        folder = Path(os.environ["GENZOO_DATA"]).expanduser() / spec
-    names_here = [folder.name] if folder.is_file() else [p.name for p in folder.rglob("*")] if folder.is_dir() else []
+    folder = located(spec)
+    below = [p for p in folder.rglob("*") if not hidden(p.relative_to(folder).as_posix())] if folder.is_dir() else []
+    names_here = [folder.name] if folder.is_file() else [p.name for p in below]
     if any(n.lower().endswith(HEARD) for n in names_here) and not any(n.lower().endswith(SEEN) for n in names_here):
         return "audio"
     if spec.lower().replace("_", "-") in MOVING or any(n.lower().endswith(FILMS) for n in names_here):
         return "video"
     if any(n.lower().endswith(SHAPES) for n in names_here):
         return "voxels"
-    a, b = (side.lower() for side in wanted.sides)
-    inside = {p.name.lower() for p in folder.iterdir()} if folder.is_dir() else set()
-    if {f"train{a}", f"train{b}"} <= inside:
+    a, b = (composed(side).lower() for side in wanted.sides)
+    tops = [p.name for p in below if p.parent == folder and p.is_dir()]
+    parts = parts_among(tops, {a, b})
+    if {("train", a), ("train", b)} <= set(parts.values()):
         return "unpaired"
-    inside |= {p.name.lower() for p in (folder / "train").iterdir()} if (folder / "train").is_dir() else set()
+    training = {n for n, (part, _) in parts.items() if part == "train"}
+    inside = {
+        composed(p.name).lower() for p in below if p.parent == folder or p.parent in {folder / n for n in training}
+    }
     return "paired" if {a, b} <= inside else "image"
 
 
 def _beside(spec: str) -> Path:
     """The working folder; where that is the data or a part of them, the folder above the data: a page among them would be data."""
-    for side in (spec, *spec.split(",")):
-        folder = Path(side.strip()).expanduser()
+    for side in two_sides(spec) or (spec,):
+        folder = Path(side).expanduser()
         if folder.is_dir() and Path.cwd().is_relative_to(folder.resolve()):
             return folder.resolve().parent
     return Path()

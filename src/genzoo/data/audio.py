@@ -19,6 +19,7 @@ from genzoo.data.build import ORDER_SEED, bar
 from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
+from genzoo.data.labels import only_used
 from genzoo.data.layout import no_images, printable
 from genzoo.data.settings import DataSettings
 from genzoo.data.stock import FilePictures, Source, Stock
@@ -59,6 +60,7 @@ def open_audio(source: Source, settings: DataSettings, split: str, *, quiet: boo
         return _build(source.stock("audio"), seconds, settings.channels == 1, source.name, draft, quiet=quiet)
 
     info, arrays, folder = entry(key, make, quiet=quiet)
+    only_used(info, arrays)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
     dataset.rate = info["rate"]

@@ -29,8 +29,8 @@ from PIL import Image, UnidentifiedImageError
 from genzoo.data import decode
 from genzoo.data.decode import Form, Refused, _checked_size, _is_gray, _reasons, array_to_form, to_form
 from genzoo.data.films import MOST, Film, container, too_large
-from genzoo.data.layout import _TEST, _TRAIN
 from genzoo.data.naming import HEAD, refusal, what_is
+from genzoo.data.parts import part_of
 from genzoo.data.stock import Shape
 from genzoo.data.trees import Tree
 
@@ -223,7 +223,7 @@ class ClipTree:
             # A folder that is a part of the data keeps its place in the path.
             alone = (
                 folder in in_folder
-                and PurePosixPath(folder).name.lower() not in (*_TRAIN, *_TEST)
+                and not part_of(PurePosixPath(folder).name)
                 and not any(n.startswith(f"{folder}/") for n in single)
             )
             self.members[folder if folder and alone else f"{folder}/{pattern}".lstrip("/")] = files

@@ -11,9 +11,8 @@ import numpy as np
 
 from genzoo.core.errors import UserError
 from genzoo.data.decode import Refused
+from genzoo.data.parts import parts_among
 from genzoo.data.stock import FilePictures, Stock
-
-_SPLITS = {"train": "train", "test": "test", "validation": "test", "valid": "test"}
 
 
 class _Rows:
@@ -49,6 +48,11 @@ class _InLine:
     map = staticmethod(map)
 
 
+def _rank(parts: dict[str, tuple[str, str]], key: str) -> int:
+    """Training before test before validation, of which the second stands for the first where it is missing."""
+    return ("train", "test", "val", "").index(parts.get(key, ("",))[0])
+
+
 class Hub:
     """hf:NAME or hf:NAME/CONFIG as `datasets.load_dataset` takes it.
 
@@ -81,9 +85,10 @@ class Hub:
         if structure in ("paired", "unpaired"):
             raise UserError(f"hf:{self.name} is read as images; {structure} data comes from folders")
         stock = Stock({})
-        for key, table in sorted(self._sets.items(), key=lambda item: (_SPLITS.get(item[0], "~"), item[0])):
-            split = _SPLITS.get(key) if "train" in self._sets else ""
-            if split is None or ("image", split) in stock.pictures:
+        parts = parts_among(self._sets)
+        for key, table in sorted(self._sets.items(), key=lambda item: (_rank(parts, item[0]), item[0])):
+            split = "" if not parts else "train" if _rank(parts, key) == 0 else "test"
+            if (parts and key not in parts) or ("image", split) in stock.pictures:
                 stock.left.append((key, "split not used"))
                 continue
             column = next((c for c, f in table.features.items() if isinstance(f, self._image)), None)

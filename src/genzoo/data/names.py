@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
 EMBEDDED: dict[str, str] = {
     "digits": "1,797 handwritten digits, gray 32x32, 10 classes (UCI, 8x8 originals enlarged); comes with genzoo",
     "garments": "6,000 photographs of clothing, gray 28x28, 10 classes (a balanced part of Fashion-MNIST); comes with genzoo",
@@ -54,3 +59,53 @@ def available() -> dict[str, str]:
     True
     """
     return {**EMBEDDED, **DRAWN, **STANDARD, **POINTS, **MOVING}
+
+
+def composed(name: str) -> str:
+    """A name in one form of Unicode, so that the same letters are the same name, whichever system wrote it.
+
+    >>> composed("cafe\u0301") == "caf\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def stem_of(name: str) -> str:
+    """A file's name in a tree without its ending: "a.b/c.tar.png" is "a.b/c.tar"."""
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.rpartition('.')[0] or last}"
+
+
+def located(text: str) -> Path:
+    """The path that a text means: as it stands, else a folder below $GENZOO_DATA; also where its letters have another form of Unicode.
+
+    Where there is none it is the text's own.
+    """
+    path = Path(text).expanduser()
+    root = os.environ.get("GENZOO_DATA")
+    below = Path(root).expanduser() / text if root else path
+    for candidate in (path, below):
+        if candidate.is_dir() or (candidate is path and path.exists()):
+            return candidate
+        if not candidate.name.isascii() and os.access(candidate.parent, os.R_OK) and candidate.parent.is_dir():
+            for other in candidate.parent.iterdir():
+                if composed(other.name) == composed(candidate.name):
+                    return other
+    return path
+
+
+def is_known(text: str) -> bool:
+    """True for the name of a set and for a path that is there."""
+    return text.startswith("hf:") or text.lower().replace("_", "-") in available() or located(text).exists()
+
+
+def two_sides(text: str, known: Callable[[str], bool] = is_known) -> tuple[str, str] | None:
+    """The two sides that a text with a comma means, or None where it means one thing.
+
+    Names of folders may have commas: the comma that divides is the first with something known on either side of it, and there is
+    none where the whole text is known. With nothing known the first comma divides.
+    """
+    if "," not in text or known(text):
+        return None
+    cuts = [(text[:i].strip(), text[i + 1 :].strip()) for i, c in enumerate(text) if c == ","]
+    return next((c for c in cuts if known(c[0]) and known(c[1])), cuts[0])

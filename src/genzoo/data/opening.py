@@ -16,19 +16,20 @@ from genzoo.core.errors import NoSuchData, UserError, nearest
 from genzoo.core.places import writable
 from genzoo.core.schema import check
 from genzoo.core.words import vocabulary
-from genzoo.data import layout, points
+from genzoo.data import decode, layout, points, sound
 from genzoo.data.arrays import ArrayFile
 from genzoo.data.audio import open_audio
 from genzoo.data.build import build
 from genzoo.data.cache import Draft, digest_of, entry
-from genzoo.data.captions import TABLES, Sentences, Table
+from genzoo.data.captions import Sentences, Table
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
 from genzoo.data.derive import Derived
 from genzoo.data.embedded import Embedded
 from genzoo.data.hub import Hub
+from genzoo.data.labels import only_used
 from genzoo.data.moving import Moving
-from genzoo.data.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD, available
+from genzoo.data.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD, available, is_known, located, two_sides
 from genzoo.data.pairs import TwoSides, check_sides, side_by_side
 from genzoo.data.settings import DataSettings
 from genzoo.data.shapes import Shapes
@@ -76,7 +77,7 @@ def open_data(
     if settings.data in POINTS:
         return _toy(settings, kind, split, seed)
     check_sides(settings, kind)
-    source = find(settings.data, kind, quiet=quiet, sides=settings.sides)
+    source = find(settings.data, kind, settings, quiet=quiet)
     if settings.captions is not None:
         if not isinstance(source, Files):
             raise UserError(f"captions= goes with a folder or an archive of images; {settings.data} is neither")
@@ -116,27 +117,25 @@ def seen_from(settings: DataSettings, run: Path) -> DataSettings:
         return settings
 
     def there(text: str) -> str:
-        path = Path(text).expanduser()
-        known = text.lower().replace("_", "-") in available() or path.is_absolute() or path.exists()
-        file = re.sub(r"(?<=\.npz):[^:]+$", "", str(path))
-        return str(home / path) if not known and (home / file).exists() else text
+        named = text.lower().replace("_", "-") in available() or Path(text).expanduser().exists()
+        file = re.sub(r"(?<=\.npz):[^:]+$", "", text)
+        return str(home / text) if not named and (home / file).exists() else text
 
-    data = there(settings.data)
-    if data == settings.data and "," in data:
-        data = ",".join(there(side.strip()) for side in data.split(",", 1))
+    sides = two_sides(settings.data, lambda text: is_known(there(text)))
+    data = ",".join(map(there, sides)) if sides else there(settings.data)
     return dataclasses.replace(settings, data=data, captions=settings.captions and there(settings.captions))
 
 
 class Files:
-    """A folder, archive or single image as a source.
+    """A folder or archive as a source.
 
     Args:
         path: Where it is.
-        sides: Names of the folders of two domains.
+        settings: How it is read: the names of two sides, what subfolders are, whether links are followed.
     """
 
-    def __init__(self, path: Path, sides: tuple[str, str] = ("A", "B")) -> None:
-        self.path, self.name, self.sides = path, path.resolve().name or str(path), sides
+    def __init__(self, path: Path, settings: DataSettings) -> None:
+        self.path, self.name, self.settings = path, path.resolve().name or str(path), settings
         self.table: Table | None = None
         """Captions from elsewhere."""
         self._tree: Tree | None = None
@@ -144,7 +143,7 @@ class Files:
     def _open(self) -> Tree:
         if self._tree is None:
             if self.path.is_dir():
-                self._tree = FolderTree(self.path)
+                self._tree = FolderTree(self.path, links=self.settings.links)
             elif is_zip(self.path):
                 self._tree = ZipTree(self.path)
             else:
@@ -156,18 +155,25 @@ class Files:
         return self._open()
 
     def identity(self) -> list[object]:
-        """Names, sizes and times for a folder; size and time of an archive."""
-        if not self.path.is_dir():
-            own = stamp(self.path)
-        else:
-            tree = self._open()
-            told = any(n.rsplit("/", 1)[-1].lower() in TABLES for n in tree.names)
-            own = [*tree.identity(), *(["captions 2"] if told else [])]  # how tables of captions are read
+        """Names, sizes and times for a folder; size and time of an archive; and how both are read."""
+        own = [*(self._open().identity() if self.path.is_dir() else stamp(self.path)), "layout 3"]
+        if self.settings.subfolders != "auto":
+            own.append(f"subfolders {self.settings.subfolders}")
         return [*own, *stamp(self.table.path)] if self.table else own
+
+    def wish(self, structure: str, look: layout.Look) -> layout.Wish:
+        """What is looked for in it; `look` says of a file whether it is an example."""
+        return layout.Wish(structure, look, self.settings.sides, self.settings.subfolders)
 
     def stock(self, structure: str) -> Stock:
         """Read the structure from the names."""
-        return layout.arrange(self._open(), structure, str(self.path), self.table, self.sides)
+        tree, probe = self._open(), sound.probe if structure == "audio" else decode.look
+
+        def look(name: str) -> None:
+            with tree.open(name) as file:
+                probe(file)
+
+        return layout.arrange(tree, self.wish(structure, look), str(self.path), self.table)
 
     def close(self) -> None:
         """Close the archive."""
@@ -209,20 +215,18 @@ class OneImage:
         """Nothing is held."""
 
 
-def find(text: str, kind: str, *, quiet: bool = False, sides: tuple[str, str] = ("A", "B")) -> Source:
+def find(text: str, kind: str, settings: DataSettings, *, quiet: bool = False) -> Source:
     """The source that a person means.
 
     Raises:
         UserError: There is none; the message has the nearest name or path.
     """
-    path = Path(text).expanduser()
-    if "," in text and not path.exists():
-        a, b = (t.strip() for t in text.split(",", 1))
+    if sides := two_sides(text):
         if kind not in ("paired", "unpaired"):
             raise UserError(
                 f"data={text} names two sides, which only a system for pairs or for unpaired data takes (this one takes {kind})"
             )
-        return TwoSides(find(a, "image", quiet=quiet), find(b, "image", quiet=quiet))
+        return TwoSides(*(find(side, "image", settings, quiet=quiet) for side in sides))
     if text.startswith("hf:"):
         return Hub(text[3:])
     key = text.lower().replace("_", "-")
@@ -235,28 +239,26 @@ def find(text: str, kind: str, *, quiet: bool = False, sides: tuple[str, str] = 
         return Moving(key, digits)
     if key in STANDARD:
         return Standard(key, quiet=quiet)
-    if not path.exists() and os.environ.get("GENZOO_DATA"):
-        path = next((p for p in [Path(os.environ["GENZOO_DATA"]).expanduser() / text] if p.is_dir()), path)
-    chosen = ""
+    path, chosen = located(text), ""
     if not path.exists() and (found := re.fullmatch(r"(.*\.npz):([^:]+)", str(path))):  # one array of several
         path, chosen = Path(found[1]), found[2]
     if not path.exists():
         raise NoSuchData(_missing(text, path))
     if not path.is_dir() and not path.is_file():
         raise UserError(f"data={text} is neither a file nor a folder")
-    return _file(path, kind, sides, chosen)
+    return _file(path, kind, settings, chosen)
 
 
-def _file(path: Path, kind: str, sides: tuple[str, str], chosen: str = "") -> Source:
+def _file(path: Path, kind: str, settings: DataSettings, chosen: str = "") -> Source:
     try:
         if path.is_dir():
-            return Files(path, sides)
+            return Files(path, settings)
         if path.suffix.lower() in (".npy", ".npz"):
             return ArrayFile(path, single=kind == "exemplar", chosen=chosen)
         if path.suffix.lower() in ENDINGS and not chosen:
             return TableFile(path)
         if is_zip(path) or is_tar(path):
-            return Files(path, sides)
+            return Files(path, settings)
     except OSError as error:
         raise UserError(f"data={path} cannot be read: {error.strerror}") from None
     return OneImage(path)
@@ -300,12 +302,15 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
         return build(stock, settings, source.name, draft, quiet=quiet)
 
     info, arrays, folder = entry(key, make, quiet=quiet)
+    only_used(info, arrays)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
     dataset.paired = kind == "paired"
     dataset.instances = bool(info.get("instances"))
     _check_kind(kind, info, settings)
     for name, sections in info["sections"].items():
+        if kind == "labelled" and sections.get("test") and arrays["label"][-1] < 0:  # a test part without classes
+            sections = {"": sections["train"]}
         rows, other = _rows(name, sections, settings, kind, split, dataset.notes)
         dataset.sizes[name] = {split: len(rows), "test" if split == "train" else "train": other}
         dataset.fields[name] = _take(arrays[name], rows)
@@ -315,9 +320,8 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
             dataset.rows = dict.fromkeys("ab", (name, rows))
             dataset.sizes = dict.fromkeys("ab", dataset.sizes[name])
             continue
-        if name == "image" and info["class_names"]:
-            dataset.fields["label"] = np.array(_take(arrays["label"], rows))
-            dataset.class_names = list(info["class_names"])
+        if name == "image":
+            _classify(dataset, info, arrays, rows)
         if name == "image" and any(info["captions"]):
             training = _rows(name, sections, settings, kind, "train", [])[0]
             _speak(dataset, info["captions"], rows, training)
@@ -342,16 +346,22 @@ def _speak(dataset: Dataset, captions: list[str], rows: range | np.ndarray, trai
 
 def _voxels(source: Source, settings: DataSettings, split: str, quiet: bool) -> Dataset:
     info, arrays, folder = voxel_entry(source, settings, quiet=quiet)
+    only_used(info, arrays)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
     rows, other = _rows("voxels", info["sections"]["voxels"], settings, "voxels", split, dataset.notes)
     dataset.sizes["voxels"] = {split: len(rows), "test" if split == "train" else "train": other}
     dataset.fields["voxels"] = _take(arrays["voxels"], rows)
-    if info["class_names"]:
-        dataset.fields["label"] = np.array(_take(arrays["label"], rows))
-        dataset.class_names = list(info["class_names"])
+    _classify(dataset, info, arrays, rows)
     dataset.digest = digest_of([info["digest"], split, settings.limit, settings.holdout, settings.flip])
     return _said(dataset, split, quiet)
+
+
+def _classify(dataset: Dataset, info: dict[str, Any], arrays: dict[str, np.ndarray], rows: range | np.ndarray) -> None:
+    """Give a split its labels, if all of its images have one: the test part may have none."""
+    labels = np.array(_take(arrays["label"], rows)) if info["class_names"] else np.empty(0, np.int64)
+    if len(labels) and labels.min() >= 0:
+        dataset.fields["label"], dataset.class_names = labels, list(info["class_names"])
 
 
 def _take(array: np.ndarray, rows: range | np.ndarray) -> np.ndarray:
@@ -360,8 +370,9 @@ def _take(array: np.ndarray, rows: range | np.ndarray) -> np.ndarray:
 
 def _check_kind(kind: str, info: dict[str, Any], settings: DataSettings) -> None:
     if kind == "labelled" and not info["class_names"]:
+        why = "".join(f" ({n.removeprefix('no labels: ')})" for n in info["notes"] if n.startswith("no labels: "))
         raise UserError(
-            f"{settings.data} has no labels; put the images of each class into a subfolder of its name (two or more)"
+            f"{settings.data} has no labels{why}; put the images of each class into a subfolder of its name (two or more)"
         )
     if kind == "captioned" and not any(info["captions"]):
         raise UserError(f"{settings.data} has no captions; {layout.HOW_CAPTIONED}")

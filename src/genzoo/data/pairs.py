@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from genzoo.core.errors import UserError
 from genzoo.data import layout
+from genzoo.data.names import composed, stem_of
 from genzoo.data.settings import DataSettings
 from genzoo.data.stock import ArrayPictures, FilePictures, Source, Stock
 
@@ -78,7 +79,7 @@ def match(stock: Stock, name: str) -> None:
             continue
         if not (isinstance(a, FilePictures) and isinstance(b, FilePictures)):
             raise UserError(f"{name}: pairs are two folders or archives, or two arrays; not one of each")
-        stems = [_stems(p.names) for p in (a, b)]
+        stems = [layout.by_stem(_stems(p.names), stock.left) for p in (a, b)]
         common = [stem for stem in stems[0] if stem in stems[1]]
         for own, other, side in ((stems[0], stems[1], "B"), (stems[1], stems[0], "A")):
             stock.left += [(n, f"no file of this name on side {side}") for stem, n in own.items() if stem not in other]
@@ -93,10 +94,10 @@ def match(stock: Stock, name: str) -> None:
         raise UserError(layout.no_common(name, unmatched.get("a", []), unmatched.get("b", [])))
 
 
-def _stems(names: Sequence[str]) -> dict[str, str]:
-    """Names without the folders that all have in common, and without their endings -> names."""
+def _stems(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Names without the folders that all have in common, and without their endings; and the names."""
     tops = os.path.commonpath([os.path.dirname(n) for n in names]) if names else ""
-    return {os.path.splitext(os.path.relpath(n, tops) if tops else n)[0]: n for n in names}
+    return [(composed(stem_of(n.removeprefix(f"{tops}/") if tops else n)), n) for n in names]
 
 
 def side_by_side(stock: Stock, order: str) -> Stock:

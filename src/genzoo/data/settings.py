@@ -33,8 +33,10 @@ class DataSettings:
         flip: Mirror each image left-right with probability one half.
         binarize: Pixels to black and white: at the threshold 127.5, once at random by their gray level (static), or at
             random anew for every batch (dynamic).
-        captions: Table of captions (CSV with columns file,caption) for the images of a folder or archive; captions.csv or
-            metadata.csv among them when not given.
+        captions: Table of captions (CSV with columns file,caption) for the images of a folder or archive; captions.csv,
+            metadata.csv or metadata.jsonl among them when not given.
+        subfolders: Class subfolders are labels but for numbered shards (auto), whatever they are called (classes), or never (ignore).
+        links: Follow links that lead out of a folder, as in caches of the hub, DVC and git-annex.
         seconds: Length of the windows that sounds are cut into; 1 when not given.
         frames: Frames of a clip that videos are cut into; 16 when not given.
         stride: Of a video, take every frame (1), every second one (2) ...
@@ -59,6 +61,8 @@ class DataSettings:
     flip: bool = False
     binarize: Literal["none", "threshold", "static", "dynamic"] = "none"
     captions: str | None = None
+    subfolders: Literal["auto", "classes", "ignore"] = "auto"
+    links: bool = False
     seconds: Annotated[float, Field(gt=0, le=600)] | None = None
     frames: Annotated[int, Field(ge=2, le=1024)] | None = None
     stride: Annotated[int, Field(ge=1, le=1024)] = 1

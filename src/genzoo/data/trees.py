@@ -46,9 +46,23 @@ class Tree(Protocol):
         """Release the archive."""
 
 
+HELPERS = frozenset({
+    "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "network trash folder", "temporary items",
+    "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "$recycle.bin", "recycler",
+    "system volume information", "lost+found", "__pycache__",
+})  # fmt: skip
+"""Files and folders of file managers, disks and tools, in lower case."""
+OUT = "link that leads out of the folder (links=true follows it)"
+
+
 def hidden(name: str) -> bool:
-    """True for what file managers leave behind."""
-    return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in name.split("/"))
+    """True for what file managers, network disks and tools leave behind, and for names that begin with a dot."""
+    return any(part.startswith(".") or part.lower() in HELPERS for part in name.split("/"))
+
+
+def slashed(name: str) -> str:
+    """A name with "/" between its parts, also where it was packed on Windows with backslashes."""
+    return name.replace("\\", "/").removeprefix("./")
 
 
 def unsafe(name: str) -> str | None:
@@ -64,54 +78,86 @@ def unsafe(name: str) -> str | None:
 
 
 class FolderTree:
-    """All regular files below a folder. Links are followed only to files inside it.
+    """All regular files below a folder.
 
     Args:
         root: The folder.
+        links: Follow links that lead out of it, each folder once; links to files inside it are always followed.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
-        self.names: list[str] = []
+    def __init__(self, root: Path, *, links: bool = False) -> None:
+        self.root, self.links = root.resolve(), links
         self.left: list[tuple[str, str]] = []
         self.runs: list[tuple[str, str]] = []
         self._stamps: list[tuple[str, int, int]] = []
-        for folder, subfolders, files in os.walk(self.root, onerror=self._unreadable):
-            subfolders.sort()
-            for sub in list(subfolders):
-                path = Path(folder, sub)
-                if path.is_symlink():
-                    subfolders.remove(sub)
-                    if not hidden(self._name(path)):
-                        self.left.append((self._name(path), self._link_reason(path, "link to a folder, not followed")))
-                elif (path / "config.toml").is_file() and (path / "state").is_dir():
-                    subfolders.remove(sub)
-                    self.runs.append((self._name(path), "a run of genzoo: its pictures are no data"))
-            for file in sorted(files):
-                self._take(Path(folder, file))
-        self.names.sort()
+        self._paths: dict[str, Path] = {}
+        self._walked = {self.root: ""}
+        self._behind: list[Path] = []
+        self._walk(self.root)
+        while self._behind:  # links in links last: the nearest name of a folder is its name
+            link = self._behind.pop(0)
+            if self._first(link):
+                self._walk(link)
+        self.names = sorted(self._paths)
         self.left += self.runs
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+        return slashed(path.relative_to(self.root).as_posix())
+
+    def _walk(self, top: Path) -> None:
+        for folder, subfolders, files in os.walk(top, onerror=self._unreadable):
+            subfolders.sort()
+            for sub in list(subfolders):
+                path = Path(folder, sub)
+                if hidden(sub):
+                    subfolders.remove(sub)
+                elif path.is_symlink():
+                    subfolders.remove(sub)
+                    self._follow(path)
+                elif (path / "config.toml").is_file() and (path / "state").is_dir():
+                    subfolders.remove(sub)
+                    self.runs.append((self._name(path), "a run of genzoo: its pictures are no data"))
+                elif top != self.root and not self._first(path):
+                    subfolders.remove(sub)
+            for file in sorted(files):
+                self._take(Path(folder, file))
+
+    def _follow(self, path: Path) -> None:
+        """Have a folder behind a link walked, if it lies elsewhere and links are followed; not one that this one is in."""
+        real = Path(os.path.realpath(path))
+        if real.is_relative_to(self.root):
+            self.left.append((self._name(path), "link to a folder, not followed"))
+        elif not self.links:
+            self.left.append((self._name(path), OUT))
+        elif self.root.is_relative_to(real):
+            self.left.append((self._name(path), "link to a folder that this one is in, not followed"))
+        else:
+            self._behind.append(path)
+
+    def _first(self, path: Path) -> bool:
+        """True where a folder behind a link is met for the first time; else it is told where it was read."""
+        real, name = Path(os.path.realpath(path)), self._name(path)
+        if real in self._walked:
+            self.left.append((name, f"the same folder as {self._walked[real]}, read there"))
+            return False
+        self._walked[real] = name
+        return True
 
     def _unreadable(self, error: OSError) -> None:
         self.left.append((str(error.filename), f"folder cannot be read: {error.strerror}"))
-
-    def _link_reason(self, path: Path, inside: str) -> str:
-        return inside if path.resolve().is_relative_to(self.root) else "link that leads out of the folder"
 
     def _take(self, path: Path) -> None:
         name = self._name(path)
         if hidden(name):
             return
-        if path.is_symlink() and not path.resolve().is_relative_to(self.root):
-            self.left.append((name, "link that leads out of the folder"))
+        linked = path.is_symlink()
+        if linked and not self.links and not Path(os.path.realpath(path)).is_relative_to(self.root):
+            self.left.append((name, OUT))
             return
         try:
             status = path.stat()
         except OSError as error:
-            self.left.append((name, "link to nothing" if path.is_symlink() else f"cannot be read: {error.strerror}"))
+            self.left.append((name, _dangling(path) if linked else f"cannot be read: {error.strerror}"))
             return
         if not stat.S_ISREG(status.st_mode):
             self.left.append((name, "not a regular file"))
@@ -119,8 +165,10 @@ class FolderTree:
             self.left.append((name, f"larger than {MAX_BYTES // 2**20} MiB"))
         elif status.st_size == 0:
             self.left.append((name, "empty file"))
+        elif name in self._paths:
+            self.left.append((name, "a second file of this name (with a backslash): not used"))
         else:
-            self.names.append(name)
+            self._paths[name] = path
             self._stamps.append((name, status.st_size, status.st_mtime_ns))
 
     def identity(self) -> list[object]:
@@ -130,12 +178,18 @@ class FolderTree:
     def open(self, name: str) -> BinaryIO:
         """Open one file."""
         try:
-            return open(self.root / name, "rb")
+            return open(self._paths[name], "rb")
         except OSError as error:
             raise Refused(f"cannot be read: {error.strerror}") from None
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _dangling(path: Path) -> str:
+    """What is wrong with a link that leads nowhere, or in a circle."""
+    annex = "/annex/objects/" in Path(os.readlink(path)).as_posix()
+    return "link to nothing: git-annex has not fetched this file (git annex get)" if annex else "link to nothing"
 
 
 def stamp(path: Path) -> list[object]:
@@ -158,15 +212,22 @@ class ZipTree:
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise UserError(f"{path} cannot be read as a zip file: {error}") from None
+            why = (
+                error.strerror
+                if isinstance(error, OSError) and error.strerror
+                else "it is damaged or a part of a longer one"
+            )
+            raise UserError(f"{path} cannot be read as a zip file: {why}; make or fetch it again") from None
         for info in self._zip.infolist():
-            if info.is_dir():
+            if info.is_dir() or info.filename.endswith("\\"):
                 continue
             reason = self._refuse(info)
             if reason:
                 self.left.append((info.filename, reason))
-            elif not hidden(info.filename):
-                self._members[info.filename.removeprefix("./")] = info
+            elif not hidden(name := slashed(info.filename)):
+                if name in self._members:
+                    self.left.append((name, "a second member of this name: the last one is used"))
+                self._members[name] = info
         self.names = sorted(self._members)
 
     def _refuse(self, info: zipfile.ZipInfo) -> str | None:
@@ -204,9 +265,11 @@ class ZipTree:
             RuntimeError,
             ValueError,
         ) as error:
-            raise Refused(f"damaged in the archive: {str(error)[:100]}") from None
-        except Exception as error:  # lzma.LZMAError, where that module exists
-            raise Refused(f"damaged in the archive: {type(error).__name__}") from None
+            raise Refused(
+                f"damaged in the archive{': not a way of packing that is read' * isinstance(error, NotImplementedError)}"
+            ) from None
+        except Exception:  # lzma.LZMAError, where that module exists
+            raise Refused("damaged in the archive") from None
         if len(data) != info.file_size:
             raise Refused("damaged in the archive: not of the stated size")
         return io.BytesIO(data)
@@ -252,8 +315,8 @@ class TarTree:
                         self._cut(f"expands more than {MAX_RATIO} times (bomb)")
                         break
                     spool.write(block)
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            self._cut(f"damaged archive ({str(error)[:80]})")
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):
+            self._cut("damaged archive")
         except OSError as error:
             spool.close()
             self._file.close()
@@ -279,13 +342,17 @@ class TarTree:
                     reason = self._refuse(member, total)
                     if reason:
                         self.left.append((member.name, reason))
-                    elif not hidden(member.name.removeprefix("./")):
-                        self._where[member.name.removeprefix("./")] = (member.offset_data, member.size)
-        except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError) as error:
+                    elif not hidden(name := slashed(member.name)):
+                        if name in self._where:
+                            self.left.append((name, "a second member of this name: the last one is used"))
+                        self._where[name] = (member.offset_data, member.size)
+        except (tarfile.TarError, OSError, ValueError, EOFError, OverflowError):
             if not self._where and not self.left:
                 self._file.close()
-                raise UserError(f"{self.path} cannot be read as a tar file: {error}") from None
-            self._cut(f"damaged archive ({str(error)[:80]})")
+                raise UserError(
+                    f"{self.path} cannot be read as a tar file: it is damaged; make or fetch it again"
+                ) from None
+            self._cut("damaged archive")
 
     def _refuse(self, member: tarfile.TarInfo, total: int) -> str | None:
         if reason := unsafe(member.name):

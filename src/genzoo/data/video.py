@@ -20,6 +20,7 @@ from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.clips import ArrayClip, Clip, ClipTree, FileClip
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused, quiet_decoding
+from genzoo.data.labels import only_used
 from genzoo.data.layout import no_images, printable
 from genzoo.data.moving import SIDE, Moving
 from genzoo.data.settings import DataSettings
@@ -63,6 +64,7 @@ def open_video(source: Any, settings: DataSettings, split: str, *, quiet: bool) 
         return _build(parts, stock, settings, (frames, stride, hop), source.name, draft, quiet=quiet)
 
     info, stored, folder = entry(key, make, quiet=quiet)
+    only_used(info, stored)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
     rows = _rows(info["sections"]["video"], stored, (frames - 1) * stride + 1, settings, dataset.notes)
@@ -101,7 +103,7 @@ def _clips(source: Any, settings: DataSettings, span: int) -> tuple[dict[str, li
     if tree is None:  # a single file
         return {"": [FileClip(source, source.name)]}, Stock({})
     clips = ClipTree(tree)
-    stock = layout.arrange(clips, "video", str(source.path))
+    stock = layout.arrange(clips, source.wish("video", lambda name: clips.clip(name).probe()), str(source.path))
     return {split: [clips.clip(n) for n in p.names] for (_, split), p in stock.pictures.items()}, stock
 
 

@@ -14,7 +14,7 @@ from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.decode import Refused
 from genzoo.data.layout import no_images, printable
 from genzoo.data.settings import DataSettings
-from genzoo.data.stock import FilePictures, Stock
+from genzoo.data.stock import FilePictures, Opens, Stock
 
 CODE = 2
 """Raised when the same source would be read as something else."""
@@ -62,7 +62,9 @@ def _shapes(source: Any, side: int | None, up: str, *, quiet: bool) -> tuple[dic
     if tree is None:  # a single file
         stock = Stock({("image", ""): FilePictures(source, [source.name])})
     else:
-        stock = layout.arrange(tree, "voxels", str(source.path))
+        stock = layout.arrange(
+            tree, source.wish("voxels", lambda name: _read(tree, name, side, up, Counter())), str(source.path)
+        )
     parts: dict[str, Named] = {}
     told, count = Counter[str](), 0
     files = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
@@ -72,8 +74,7 @@ def _shapes(source: Any, side: int | None, up: str, *, quiet: bool) -> tuple[dic
             for i, name in enumerate(pictures.names):
                 kind, own = int(stock.labels[split][i]) if stock.labels else 0, Counter[str]()
                 try:
-                    with pictures.tree.open(name) as file:
-                        found = solids.read(file, name, side, up, own)
+                    found = _read(pictures.tree, name, side, up, own)
                 except Refused as reason:
                     stock.left.append((name, str(reason)))
                 else:
@@ -87,6 +88,11 @@ def _shapes(source: Any, side: int | None, up: str, *, quiet: bool) -> tuple[dic
 
 def _notes(told: Counter[str], files: str) -> list[str]:
     return [words.format(n=told[key], files=files) for key, words in solids.TOLD.items() if told[key]]
+
+
+def _read(tree: Opens, name: str, side: int | None, up: str, told: Counter[str]) -> list[np.ndarray]:
+    with tree.open(name) as file:
+        return solids.read(file, name, side, up, told)
 
 
 def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dict[str, Named], Stock]:
