@@ -215,7 +215,8 @@ def build(description: Mapping[str, Any]) -> System:
     for key in ("name", "origin"):
         if not isinstance(description.get(key, ""), str):
             raise UserError(f"'{key}' is {kind_of(description[key])}, not text")
-    system = registry.system_class(name)(**arguments)
+    cls = registry.system_class(name)
+    system = cls(**{**cls.formerly, **arguments})
     system.name = description.get("name", name)
     system.origin = description.get("origin", "")
     return system

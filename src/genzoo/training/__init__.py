@@ -131,7 +131,8 @@ def resume(
         settings = dataclasses.replace(settings, steps=steps)
     if data is not None:
         about = _moved(about, data)
-    arguments = schema.check(cls, config["system"] | _nested(cls, run), label=f"{file} [system] of {config['name']}")
+    known = cls.formerly | config["system"] | _nested(cls, run)
+    arguments = schema.check(cls, known, label=f"{file} [system] of {config['name']}")
     runtime, settings = _started(run, settings, quiet, chosen=device is not None)
     dataset = _own_data(run, about, cls, settings.seed, runtime, quiet, moved=data is not None)
     if run.states():
