@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
 from genzoo.metrics.c2st import classifier_test
-from genzoo.metrics.errors import group_error, mean_error, pair_error
+from genzoo.metrics.errors import mean_error
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.kid import kid, kid_subsets, rbf_mmd
 from genzoo.metrics.measures import frechet_error
