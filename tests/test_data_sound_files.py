@@ -100,6 +100,7 @@ def test_a_law_and_mu_law_are_what_the_library_says_byte_by_byte(coding, subtype
         (riff(PCM, b""), "no samples"),
         (riff(form(3, 4), np.full(9, np.nan, "<f4").tobytes()), "not finite"),
         (riff(form(3, 4), np.full(9, np.inf, "<f4").tobytes()), "not finite"),
+        (riff(form(3, 4), struct.pack("<I", 0x7FA00000) * 9), "not finite"),  # a signalling NaN
     ],
 )
 def test_a_damaged_wav_has_a_reason(data, word):
@@ -119,6 +120,13 @@ def test_a_damaged_wav_has_a_reason(data, word):
 )  # fmt: skip
 def test_one_range_is_found_for_all_floats_of_a_set(peaks, scale):
     assert scale_of(peaks) == scale
+
+
+def test_floats_of_any_size_are_clipped_without_a_warning():
+    data = riff(form(3, 8), np.array([1e308, -1e308, 0.5], "<f8").tobytes())
+    read = samples(io.BytesIO(data))
+    assert read.values[:, 0].tolist() == [32767, -32768, 16384]
+    assert read.over == 2
 
 
 def floats(folder, name, values, coding=(3, 4)):

@@ -144,7 +144,8 @@ def samples(file: BinaryIO, scale: float = 1.0, name: str = "") -> Samples:
         found = []
         for block in reader.blocks():
             if block.dtype != np.int16:
-                levels = np.rint(_finite(block) * (32768 / scale))
+                with np.errstate(over="ignore"):  # infinitely loud is clipped as well
+                    levels = np.rint(_finite(block) * (32768 / scale))
                 over += int((np.abs(levels) > 32768).sum())
                 block = levels.clip(-32768, 32767).astype(np.int16)
             full += int((np.abs(block.astype(np.int32)) >= reader.loudest).sum())

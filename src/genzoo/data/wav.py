@@ -114,7 +114,8 @@ def stored(file: BinaryIO, wav: Wav, first: int, count: int) -> np.ndarray:
     raw = file.read(count * step)
     raw = raw[: len(raw) // step * step]
     if wav.coding == _FLOAT:
-        values = np.frombuffer(raw, f"<f{wav.width}").astype(np.float64)
+        with np.errstate(invalid="ignore"):  # signalling NaN, which is refused later
+            values = np.frombuffer(raw, f"<f{wav.width}").astype(np.float64)
     elif wav.coding == _PCM:
         values = _sixteen_bits(raw, wav.width)
     else:
