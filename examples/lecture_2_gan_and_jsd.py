@@ -51,7 +51,10 @@ for steps in (20,) if given.short else (250, 1000, 4000):
     system = genzoo.load(run.path)
     fake = genzoo.sample(system, n=2500, seed=0)
     with torch.no_grad():
-        value = F.logsigmoid(system.D(real)).mean() + F.logsigmoid(-system.D(fake)).mean()
+        on_real, on_fake = (
+            system.D(system.scale(x)[0]) for x in (real, fake)
+        )  # D sees points in units of their deviations
+        value = F.logsigmoid(on_real).mean() + F.logsigmoid(-on_fake).mean()
     found = mode_counts(fake, ring_modes(), RING_SIGMA)
     print(
         f"  {steps:5,} steps: {found['modes']:.0f} of 8 modes, {100 * found['high_quality']:.1f} % of high quality; V(D) = {value:.3f}, "

@@ -146,6 +146,34 @@ def test_a_ridge_is_a_share_of_what_a_column_varies(name, covariance, factor):
         torch.testing.assert_close(found[0].diagonal() * points.var(0), expected)
 
 
+def test_maps_of_flows_are_in_the_units_of_the_data():
+    points = torch.from_numpy(table()) * torch.tensor([1e-3, 1.0, 1e3])
+    for name in (n for n in NAMES if registry.entries()[n].family == "flows"):
+        torch.manual_seed(0)
+        system = learn(build(name, shape=(3,)).double(), points.double())
+        x = points[:3].double()
+        z, log_det = system(x)
+        torch.testing.assert_close(system.inverse(z), x, rtol=1e-7, atol=1e-9)
+        exact = torch.autograd.functional.jacobian(lambda v, s=system: s(v)[0][0], x[:1])[:, 0]
+        torch.testing.assert_close(log_det[0], torch.linalg.slogdet(exact)[1])
+        if name == "linear-flow":
+            torch.testing.assert_close(system.matrix(), exact)
+        conditions = system.jacobian_condition(x[:1])
+        torch.testing.assert_close(conditions[0], torch.linalg.svdvals(exact)[[0, -1]], rtol=1e-6, atol=1e-9)
+
+
+def test_the_players_of_a_gan_see_scaled_points_and_its_samples_are_not_scaled():
+    points, seen = torch.from_numpy(table()) * 1e4 + 1e6, []
+    torch.manual_seed(0)
+    system = build("gan", shape=(3,), input_dropout=0.0)
+    system.D.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    learn(system, points, steps=3)
+    assert max(float(x.abs().max()) for x in seen) < 20
+    z = system.latent(5, generator=gen())
+    torch.testing.assert_close(system.decode(z), system.scale.inverse(system.G(z)))
+    assert system.sample(5, generator=gen()).min() > 9e5
+
+
 def test_low_rank_adds_a_share_of_the_mean_variance():
     points = torch.from_numpy(table()).double()
     plain, more = (learn(Gaussian((3,), covariance="low-rank", rank=1, ridge=r), points) for r in (0.0, 0.2))
