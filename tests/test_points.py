@@ -8,6 +8,7 @@ from genzoo.core import checkpoint, registry
 from genzoo.core.errors import UserError
 from genzoo.core.system import Fits, Surveys, capabilities
 from genzoo.data import DataSettings, open_data
+from genzoo.data.points import draw
 from genzoo.models.autoregressive.made import MADE
 from genzoo.models.density.gaussian import Gaussian
 from genzoo.nn.whitening import Whitening, check_columns
@@ -81,9 +82,11 @@ def learn(system, points, steps=20):
 
 
 @every
-def test_a_table_in_its_own_units_comes_back_in_them(name, tmp_path):
+@pytest.mark.parametrize("data", ["moons", "units"])
+def test_a_table_in_its_own_units_comes_back_in_them(name, data, tmp_path):
     """A millionth, one and a million, far from zero: what is drawn has the data's place and spread."""
     points = (table().astype(np.float64) - [3, -2.6, 1.1]) * [1e-6, 1, 1e6] + [1e-5, 170, 1e8]
+    points = draw("moons", 600, seed=0, split="train") if data == "moons" else points
     model = load(trained(name, points.astype(np.float32), tmp_path).path)
     drawn = model.sample(300, generator=gen()).double().numpy()
     off = (drawn - points.mean(0)) / points.std(0)
