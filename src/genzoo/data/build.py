@@ -233,7 +233,8 @@ def _ranged(
 
 def _files(stock: Stock) -> dict[str, Header]:
     """The headers of all files that were probed; a file that holds both sides counts once."""
-    return {n: h for p in stock.pictures.values() if isinstance(p, FilePictures) for n, h in p.headers.items()}
+    files = [p for p in stock.pictures.values() if isinstance(p, FilePictures)]
+    return {n: p.headers[n] for p in files for n in p.names if n in p.headers}
 
 
 def _shallow(stock: Stock, settings: DataSettings) -> list[str]:

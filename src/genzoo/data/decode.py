@@ -352,6 +352,8 @@ def _pages(image: Image.Image) -> int:
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none or the EXIF block is damaged."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself, and gives the size that they have then
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
         return 1  # asking further would decode the whole file
     try:

@@ -105,11 +105,7 @@ def read_photo(
                 photo = Photo(np.ascontiguousarray(found.transpose(1, 2, 0)))
             else:
                 photo = Photo(*decode.apart(file, channels, deep=deep, numbers=values, most=most, holes=holes))
-                if (
-                    not values
-                    and header.kind != "bool"
-                    and photo.pixels[..., : channels - (channels in (2, 4))].max() == 1
-                ):
+                if not values and channels in (1, 3) and photo.pixels.max() == 1:
                     notes.append("pixels are 0 and 1 only and taken as a mask, 1 as white")
                     photo = replace(photo, pixels=photo.pixels * np.iinfo(photo.pixels.dtype).max)
     except Refused as reason:

@@ -35,8 +35,6 @@ TILE, OVERLAP = 512, 64
 """Sides in pixels of what goes through the networks at once, and of what neighbours share."""
 HALF = {np.dtype(np.uint8): 127.5, np.dtype(np.uint16): 32767.5}
 """Half the range of the integer pixels."""
-PLAIN = (*HALF, np.dtype(np.float32))
-"""What is changed without a window."""
 PLACES = 3
 """Instance norms are measured at PLACES x PLACES places."""
 
@@ -202,8 +200,8 @@ def _assemble(
                     f"{columns.tile}x{rows.tile} pixels came back as {out.shape[1]}x{out.shape[0]}, not {wide}x{tall}"
                 )
             if not result.size:
-                window = window if out.shape[2] == image.shape[2] else None
-                kept = image.dtype if window or np.dtype(image.dtype) in PLAIN else np.dtype(np.uint8)
+                kept = np.dtype(np.uint8) if window and out.shape[2] != image.shape[2] else image.dtype
+                window = window if kept == image.dtype and out.shape[2] == image.shape[2] else None
                 result = np.empty((image.shape[0] * scale, image.shape[1] * scale, out.shape[2]), kept)
             if j == 0:
                 below = np.zeros((share_y, scale * columns.whole, out.shape[2]), np.float32)
