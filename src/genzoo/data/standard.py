@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from genzoo.core.errors import DamagedFile, UserError
+from genzoo.core.reasons import in_words
 from genzoo.data.layout import HOW
 from genzoo.data.names import STANDARD
 from genzoo.data.stock import ArrayPictures, Stock
@@ -119,7 +120,7 @@ class Standard:
                 data = _expand(path, file)
             except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError) as error:
                 raise DamagedFile(
-                    f"{path} cannot be read: {error}; remove it, or put the official file there"
+                    f"{path} cannot be read ({in_words(error)}); remove it, or put the official file there"
                 ) from None
             if hashlib.sha256(data).hexdigest() != digest:
                 raise DamagedFile(
