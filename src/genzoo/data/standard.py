@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from genzoo.core.errors import DamagedFile, UserError
-from genzoo.core.reasons import in_words
 from genzoo.data.layout import HOW
 from genzoo.data.names import STANDARD
 from genzoo.data.stock import ArrayPictures, Stock
@@ -118,10 +117,8 @@ class Standard:
         for (file, path), digest in zip(self._locate().items(), SHA256[self.name], strict=True):
             try:
                 data = _expand(path, file)
-            except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError) as error:
-                raise DamagedFile(
-                    f"{path} cannot be read ({in_words(error)}); remove it, or put the official file there"
-                ) from None
+            except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError):
+                raise DamagedFile(f"{path} cannot be read; remove it, or put the official file there") from None
             if hashlib.sha256(data).hexdigest() != digest:
                 raise DamagedFile(
                     f"{path} is not the official file of {self.name} (its digest differs); replace or remove it"
