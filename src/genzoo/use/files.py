@@ -128,7 +128,9 @@ def _room(path: Path, header: decode.Header, channels: int, scale: int) -> None:
     """Refuse an image for which, and for its result, memory has no room: the decoder's copy, ours, the result, and the writer's copy."""
     height, width, _ = header.shape
     size = 2 if header.deep else 1
-    need = height * width * ((4 + 2 * channels) * size + scale**2 * (4 + 4 * size))
+    library = 4 if channels > 1 else 1  # bytes that Pillow keeps for a pixel of 8 bits
+    reading, writing = library + 2 * channels, channels + scale**2 * (3 + 4)  # a result may have colours
+    need = height * width * size * max(reading, writing)
     free = free_memory()
     if need > MANY and free is not None and need > free:
         raise UserError(
