@@ -1,15 +1,18 @@
 """What files of foreign formats are called, and that what to do about them is said; no library's own words."""
 
+import ast
 import io
 import struct
 import tarfile
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import genzoo
 from genzoo.core.reasons import in_words
 from genzoo.data.naming import HEAD, refusal, refused, what_is
 
@@ -137,3 +140,49 @@ def test_an_exception_is_said_in_our_words():
     assert in_words(ValueError("cannot reshape array of size 3 into shape (4,)")) == "damaged"
     assert in_words(struct.error("unpack requires a buffer of 4 bytes")) == "truncated"
     assert in_words(UnicodeDecodeError("utf-8", b"ab\xff", 2, 3, "invalid start byte")) == "no text in UTF-8 (byte 2)"
+
+
+OURS = {"UserError", "Refused", "DamagedFile", "DiskFull", "TrainingStopped"}
+"""Exceptions whose text is written for the person who reads it."""
+
+
+def library_words(source: str) -> list[int]:
+    """Lines of handlers of foreign exceptions that pass the exception's own text on."""
+    found = []
+    for handler in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ExceptHandler) and n.name and n.type):
+        types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        if {ast.unparse(t).split(".")[-1] for t in types} <= OURS:
+            continue
+        inside = [n for part in handler.body for n in ast.walk(part)]
+        fine = [
+            n
+            for n in inside
+            if isinstance(n, ast.Compare)  # looked at, not passed on
+            or (isinstance(n, ast.Call) and ast.unparse(n.func).startswith("re."))
+            or (isinstance(n, (ast.If, ast.IfExp)) and "UserError" in ast.unparse(n.test))
+        ]
+        allowed = {id(n) for f in fine for n in ast.walk(f)}
+        for n in inside:
+            said = n.value if isinstance(n, ast.FormattedValue) else None
+            text = n.args[0] if isinstance(n, ast.Call) and ast.unparse(n.func) in ("str", "repr") and n.args else None
+            used = [x for x in (said, text, *(said.values if isinstance(said, ast.BoolOp) else ())) if x is not None]
+            if id(n) not in allowed and any(isinstance(x, ast.Name) and x.id == handler.name for x in used):
+                found.append(n.lineno)
+    return found
+
+
+def test_the_search_for_library_words_finds_them():
+    shown = "try:\n    pass\nexcept {0} as error:\n    raise Refused({1}) from None\n"
+    for text in ('f"damaged: {error}"', 'f"{str(error)[:80]}"', "str(error)", 'f"{error.strerror or error}"'):
+        assert library_words(shown.format("ValueError", text)), text
+        assert library_words(shown.format("(OSError, UserError)", text)), text
+        assert not library_words(shown.format("UserError", text)), text
+    for text in ('f"damaged: {in_words(error)}"', '"damaged"', 'f"{error.strerror}"'):
+        assert not library_words(shown.format("Exception", text)), text
+
+
+@pytest.mark.parametrize("part", ["core", "data", "use"])
+def test_no_text_of_a_librarys_exception_reaches_a_user(part):
+    folder = Path(genzoo.__file__).parent / part
+    found = {p.name: library_words(p.read_text(encoding="utf-8")) for p in folder.rglob("*.py")}
+    assert {n: lines for n, lines in found.items() if lines} == {}

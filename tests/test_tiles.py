@@ -268,7 +268,7 @@ def test_sixteen_bits_of_colours_are_read_and_written_whole(tmp_path, channels, 
     if alpha is not None:
         assert np.array_equal(back.alpha, turned(photo.alpha))
     with open(tmp_path / "turned.png", "rb") as file:
-        shape, deep = decode.look(file)
+        shape, _, _, deep = decode.look(file)
         assert (shape[2], deep) == (colours, True)
         assert shape[:2] == back.pixels.shape[:2] or orientation % 2 == 0, (
             "what stands after the pixels is not looked for"

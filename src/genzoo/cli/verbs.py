@@ -31,7 +31,7 @@ from genzoo.use.images import channels_of, first_batch, image_files, open_for, r
 from genzoo.use.outputs import folder_for, free, save, target
 from genzoo.use.sample import Count, Seed, columns_of, sheet
 from genzoo.use.source import open_system, require
-from genzoo.use.tiles import OVERLAP, TILE, Overlap, Tile
+from genzoo.use.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
 
 PICTURES = (".png", ".npy")
 SOUNDS = (".wav", ".png", ".npy")
@@ -260,6 +260,7 @@ def translate(
     overwrite: bool = False,
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
+    megapixels: Megapixels | None = None,
     own: dict[str, Any] | None = None,
 ) -> None:
     """Map images of one domain to another, each at its own size. Originals are never touched.
@@ -272,11 +273,12 @@ def translate(
         overwrite: Replace results of an earlier call; an original is not replaced even then.
         tile: Side in pixels of the largest piece that is translated at once; larger images go tile by tile.
         overlap: Pixels that neighbouring tiles share, over which one fades into the next.
+        megapixels: Largest image that is read, where memory has room for it and its result; 1000 when not given.
         own: Options of the system's own translation.
     """
     written = translating.translate_files(
-        run, images, direction or None, out=out or None, overwrite=overwrite, tile=tile, overlap=overlap, quiet=False,
-        **(own or {}),
+        run, images, direction or None, out=out or None, overwrite=overwrite, tile=tile, overlap=overlap,
+        megapixels=megapixels, quiet=False, **(own or {}),
     )  # fmt: skip
     if Path(images).expanduser().is_file():
         _wrote(written[0], asked=out if out.endswith((".png", ".tif")) else "")

@@ -20,7 +20,7 @@ from genzoo.data.cache import Draft
 from genzoo.data.decode import Form, Header, Refused, quiet_decoding
 from genzoo.data.layout import no_images, printable
 from genzoo.data.settings import DataSettings
-from genzoo.data.stock import FilePictures, Shape, Stock
+from genzoo.data.stock import ArrayPictures, FilePictures, Shape, Stock
 
 NATIVE = 256
 """Largest common side that is kept as it is where no size is set."""
@@ -233,7 +233,8 @@ def _ranged(
 
 def _files(stock: Stock) -> dict[str, Header]:
     """The headers of all files that were probed; a file that holds both sides counts once."""
-    return {n: h for p in stock.pictures.values() if isinstance(p, FilePictures) for n, h in p.headers.items()}
+    files = [p for p in stock.pictures.values() if isinstance(p, FilePictures)]
+    return {n: p.headers[n] for p in files for n in p.names if n in p.headers}
 
 
 def _shallow(stock: Stock, settings: DataSettings) -> list[str]:
@@ -243,12 +244,19 @@ def _shallow(stock: Stock, settings: DataSettings) -> list[str]:
     numbers = ("instance", "a") if settings.label_maps else ("instance",)
     files = {n for (f, _), p in stock.pictures.items() if f not in numbers for n in p.names}
     deep = [n for n, h in _files(stock).items() if h.deep and n in files]
+    arrays = [p for (f, _), p in stock.pictures.items() if isinstance(p, ArrayPictures) and f not in numbers]
+    notes = [
+        f"{p.title}: 16-bit pixels divided by 257; gray_window=LOW,HIGH says which gray values count, bits=16 (for translation) keeps all"
+        for p in arrays
+        if p.array.dtype == np.uint16
+    ]
     if not deep:
-        return []
+        return notes
     one = len(deep) == 1
     return [
+        *notes,
         f"{len(deep)} image{'' if one else 's'} ({printable(deep[0])}{'' if one else ' …'}) ha{'s' if one else 've'} more than 8 bits, of which 8 "
-        "are kept: gray_window=LOW,HIGH says which gray values count, bits=16 (for translation) keeps all"
+        "are kept: gray_window=LOW,HIGH says which gray values count, bits=16 (for translation) keeps all",
     ]
 
 

@@ -96,7 +96,9 @@ def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
         return Header((height, width, 1 if gray else 3), kind_of(image), _pages(image), deep)  # counting pages moves on
 
 
-def pixels(file: BinaryIO, form: Form, half: str = "", *, holes: list[int] | None = None) -> np.ndarray:
+def pixels(
+    file: BinaryIO, form: Form, half: str = "", holes: list[int] | None = None, *, most: int | None = None
+) -> np.ndarray:
     """Decode the first frame to uint8 (or uint16) [C, H, W].
 
     Args:
@@ -104,11 +106,12 @@ def pixels(file: BinaryIO, form: Form, half: str = "", *, holes: list[int] | Non
         form: What it is brought to.
         half: left or right: of two pictures side by side, this one.
         holes: Gets the number of pixels that are no finite number and were filled.
+        most: Pixels above which it is refused; `MAX_PIXELS` where not given.
 
     Raises:
         Refused: This is no usable image.
     """
-    with _opened(file) as image:
+    with _opened(file, most=most) as image:
         width, height = image.size
         masks = kind_of(image) == "uint16" and form.of("uint16") != ranges.BITS_16
         if form.kind == "colours" and (form.bits == 16 or masks or form.window is not None):
@@ -123,13 +126,13 @@ def pixels(file: BinaryIO, form: Form, half: str = "", *, holes: list[int] | Non
         return to_form(_half(image, half) if half else image, form, holes)
 
 
-def extent(file: BinaryIO, half: str = "") -> ranges.Ends | None:
+def extent(file: BinaryIO, half: str = "", *, most: int | None = None) -> ranges.Ends | None:
     """The least and the largest value of the colours of the first frame, as they are stored; None where none is finite.
 
     Raises:
         Refused: This is no usable image.
     """
-    with _opened(file) as image:
+    with _opened(file, most=most) as image:
         deep = sixteen_bits(image, file)
         if deep is not None and not half:
             return ranges.extent(deep[..., : 1 if deep.shape[2] < 3 else 3])
@@ -349,6 +352,8 @@ def _pages(image: Image.Image) -> int:
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none or the EXIF block is damaged."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself, and gives the size that they have then
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
         return 1  # asking further would decode the whole file
     try:

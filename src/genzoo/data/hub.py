@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.core.reasons import in_words
 from genzoo.data.decode import Refused
 from genzoo.data.parts import parts_among
 from genzoo.data.stock import FilePictures, Stock
@@ -69,8 +70,10 @@ class Hub:
         try:
             self._sets = datasets.load_dataset(name)
         except Exception as error:
-            text = str(error).split("\n", 1)[0][:150]
-            raise UserError(f"hf:{name} cannot be loaded: {type(error).__name__}: {text}") from None
+            raise UserError(
+                f"hf:{name} cannot be loaded ({in_words(error)}); see that the name is right, that the hub can be reached, and that nobody has to "
+                f"ask for access: https://huggingface.co/datasets/{name}"
+            ) from None
         self._image = datasets.Image
 
     def identity(self) -> list[object]:

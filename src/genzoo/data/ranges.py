@@ -96,7 +96,7 @@ def decide(
         low, high = _extent(parts, kind, pool, window)
         if low > high:  # nothing that could be used was seen
             continue
-        found, said = (window, "") if window else _ends(kind, low, high)
+        found, said = (window, "") if window else ends_of(kind, low, high)
         if found is None:
             continue
         ends.append((kind, found))
@@ -121,7 +121,7 @@ def _extent(parts: list[Ranged], kind: str, pool: Executor, window: Ends | None)
     return least, most
 
 
-def _ends(kind: str, low: float, high: float) -> tuple[Ends | None, str]:
+def ends_of(kind: str, low: float, high: float) -> tuple[Ends | None, str]:
     """Black and white of what has these values, and a note where that was guessed."""
     if kind == "float":
         if low < -1 or high > 1:
@@ -154,7 +154,8 @@ def unstated(values: np.ndarray, kind: str) -> str:
         f"{8 * values.dtype.itemsize}-bit float" if kind != "whole" else "signed whole" if low < 0 else "32-bit whole"
     )
     outside = "outside 0..65535" if kind == "whole" else "whose black and white are not known"
-    return f"{name} pixels from {low:g} to {high:g}, {outside}; gray_window=LOW,HIGH says black and white, such as gray_window={low:g},{high:g}"
+    told = f"gray_window={low:g},{high:g}" if low < high else "gray_window=LOW,HIGH"
+    return f"{name} pixels from {low:g} to {high:g}, {outside}: give {told}, or other values to be black and white"
 
 
 def levels(values: np.ndarray, ends: Ends) -> np.ndarray:

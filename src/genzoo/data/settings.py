@@ -14,7 +14,8 @@ class DataSettings:
 
     Args:
         data: Name of a set (digits, garments, shapes, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral, moving-digits,
-            moving-mnist), path of a folder (also its name below $GENZOO_DATA), archive, array file or image, or hf:NAME.
+            moving-mnist), path of a folder (also its name below $GENZOO_DATA), archive, array file (FILE.npz:NAME: one of
+            several), table of points (.csv, .tsv, .parquet) or image, or hf:NAME.
         size: Height and width in pixels (64 is 64x64; 48,64 is height 48, width 64); the images' own size where all
             share one of at most 256, else 64. For voxels the side of the cube: the resolution that meshes are brought to (32 when
             not given), a whole multiple or part of a grid's own side.

@@ -116,10 +116,8 @@ class Standard:
         for (file, path), digest in zip(self._locate().items(), SHA256[self.name], strict=True):
             try:
                 data = _expand(path, file)
-            except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError) as error:
-                raise DamagedFile(
-                    f"{path} cannot be read: {error}; remove it, or put the official file there"
-                ) from None
+            except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError):
+                raise DamagedFile(f"{path} cannot be read; remove it, or put the official file there") from None
             if hashlib.sha256(data).hexdigest() != digest:
                 raise DamagedFile(
                     f"{path} is not the official file of {self.name} (its digest differs); replace or remove it"

@@ -28,7 +28,7 @@ def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
     Raises:
         Refused: This is no usable image.
     """
-    if not _is_array(file):
+    if not is_array(file):
         return decode.look(file, name, most=most)
     shape, dtype = _head(file)
     channels, height, width = _planes(shape)[1]
@@ -37,15 +37,26 @@ def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
     return Header((height, width, 1 if channels < 3 else 3), ranges.kind_of(dtype), deep=dtype.itemsize > 1)
 
 
-def extent(file: BinaryIO, half: str = "") -> ranges.Ends | None:
+def extent(file: BinaryIO, half: str = "", *, most: int | None = None) -> ranges.Ends | None:
     """The least and the largest value; see `decode.extent`."""
-    return ranges.extent(_half(array(file), half)) if _is_array(file) else decode.extent(file, half)
+    return ranges.extent(_half(array(file), half)) if is_array(file) else decode.extent(file, half, most=most)
 
 
-def pixels(file: BinaryIO, form: Form, half: str = "", *, holes: list[int] | None = None) -> np.ndarray:
+def alone(
+    file: BinaryIO, header: Header, *, most: int | None = None
+) -> tuple[tuple[tuple[str, ranges.Ends], ...], list[str]]:
+    """Black and white of one picture, where no set says them, and what has to be said of that: see `ranges.decide`."""
+    found = extent(file, most=most)
+    ends, notes = ranges.ends_of(header.kind, *found) if found and header.kind != "reals" else (None, "")
+    return ((header.kind, ends),) if ends else (), [notes] if notes else []
+
+
+def pixels(
+    file: BinaryIO, form: Form, half: str = "", holes: list[int] | None = None, *, most: int | None = None
+) -> np.ndarray:
     """Bring the picture to a form, uint8 or uint16 [C, H, W]; see `decode.pixels`."""
-    if not _is_array(file):
-        return decode.pixels(file, form, half, holes=holes)
+    if not is_array(file):
+        return decode.pixels(file, form, half, holes, most=most) if most else decode.pixels(file, form, half, holes)
     return decode.array_to_form(_half(array(file), half), form, holes)
 
 
@@ -65,7 +76,8 @@ def array(file: BinaryIO) -> np.ndarray:
     return np.ascontiguousarray(values.reshape(values.shape[-len(order) :]).transpose(order)).reshape(shape)
 
 
-def _is_array(file: BinaryIO) -> bool:
+def is_array(file: BinaryIO) -> bool:
+    """True for an array file."""
     file.seek(0)
     found = file.read(6) == b"\x93NUMPY"
     file.seek(0)

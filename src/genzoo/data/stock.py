@@ -100,7 +100,7 @@ class FilePictures:
             holes: list[int] = []
             try:
                 with self.tree.open(self.names[i]) as file:
-                    found = stills.pixels(file, form, self.half, holes=holes)
+                    found = stills.pixels(file, form, self.half, holes)
             except Refused as reason:
                 return reason
             if holes:

@@ -320,7 +320,9 @@ class TarTree:
         except OSError as error:
             spool.close()
             self._file.close()
-            raise UserError(f"{self.path} cannot be expanded into {scratch}: {error.strerror or error}") from None
+            raise UserError(
+                f"{self.path} cannot be expanded into {scratch}: {error.strerror or 'it is damaged'}"
+            ) from None
         spool.flush()
         self._file.close()
         self._file = spool

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import write_atomic
+from genzoo.core.reasons import in_words
 from genzoo.core.system import System
+from genzoo.data import naming
 from genzoo.use import codec
 from genzoo.use.arrays import as_tensor
 from genzoo.use.source import Source, open_system, require
@@ -115,12 +117,20 @@ def exact_images(files: list[Path], system: System) -> Tensor:
     return torch.stack([_exact(file, channels, height, width) for file in files])
 
 
+def _why(file: Path, error: Exception) -> str:
+    """What stands in the way of a file, by its beginning where no decoder knows it."""
+    if isinstance(error, UnidentifiedImageError):
+        with open(file, "rb") as opened:
+            return naming.refused(opened, file.name)
+    return in_words(error)
+
+
 def _exact(file: Path, channels: int, height: int, width: int) -> Tensor:
     try:
         with Image.open(file) as image:
             image.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"'{file}' is no usable image: {str(error).splitlines()[0]}") from None
+        raise UserError(f"'{file}' is no usable image: {_why(file, error)}") from None
     if image.mode in ("1", "P"):
         image = image.convert("L" if image.mode == "1" else "RGBA" if "transparency" in image.info else "RGB")
     array = np.asarray(image)

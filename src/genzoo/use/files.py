@@ -10,7 +10,12 @@ What becomes of what an image file holds beside its colours:
 | 32-bit integers (CT numbers), floats | the same, as TIFF, from a system that was trained with `gray_window=`; else as 16 bits or refused |
 | colour profile | not applied, but written into a result that has as many colours as the file |
 | EXIF and other data | not kept: they are of the photograph, not of what a model made of it |
-| animation | the first frame |
+| pages, frames | the first, and it is said |
+| arrays (.npy) of one image | read by the rules of `genzoo.data`, written as PNG |
+| pixels of 0 and 1 only | a mask: 1 is white, and it is said |
+
+An image is decoded whole, and its result is held whole until it is written; what goes through networks in tiles needs no more than that.
+Pictures of up to `MEGAPIXELS` are read where the memory has room for both, which is looked at before a pixel is decoded.
 """
 
 from __future__ import annotations
@@ -23,17 +28,21 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import write_atomic
-from genzoo.data import decode
+from genzoo.data import decode, stills
 from genzoo.data.build import bar
 from genzoo.data.decode import Refused
 from genzoo.use.images import image_files
 from genzoo.use.outputs import free
+
+MEGAPIXELS = 1000.0
+"""Largest image that is read where nothing is set; data to train on have a limit of their own, `decode.MAX_PIXELS`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,14 @@ class Photo:
 
 
 def read_photo(
-    path: str | os.PathLike[str], channels: int, *, deep: bool = True, numbers: bool = False, values: bool = False
+    path: str | os.PathLike[str],
+    channels: int,
+    *,
+    deep: bool = True,
+    numbers: bool = False,
+    values: bool = False,
+    megapixels: float = MEGAPIXELS,
+    scale: int = 1,
 ) -> Photo:
     """Read an image at its own size, upright.
 
@@ -62,24 +78,79 @@ def read_photo(
         deep: Keep 16 bits in a channel.
         numbers: It is a map of classes: gray values or places in the palette, and no colours.
         values: Keep 32-bit integers and floats as they are, where `channels` is 1.
+        megapixels: Largest image that is read.
+        scale: How many times larger its result will be, for the room that both need.
 
     Raises:
-        UserError: There is no such file, or it is no image; the message says why.
+        UserError: There is no such file, it is no image, it is too large, or there is no room for it; the message says why.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
+    most, holes, notes = round(megapixels * 1e6), list[int](), list[str]()
     try:
         with open(path, "rb") as file, decode.quiet_decoding():
-            if numbers:
-                height, width, _ = decode.probe(file)
-                file.seek(0)
-                return Photo(decode.pixels(file, decode.Form(height, width, 1, kind="labels"))[0][..., None].copy())
-            pixels, alpha, profile = decode.apart(file, channels, deep=deep, numbers=values)
+            header = stills.look(file, path.name, most=most)
+            _room(path, header, channels, scale)
+            height, width = header.shape[:2]
+            if header.pages > 1:
+                _say(path, f"holds {header.pages} pages or frames; the first is used")
+            file.seek(0)
+            if numbers or stills.is_array(file):
+                kind: Literal["labels", "colours"] = "labels" if numbers else "colours"
+                ends, notes = ((), []) if numbers else stills.alone(file, header, most=most)
+                form = decode.Form(height, width, 1 if numbers else channels, kind=kind, ends=ends)
+                found = stills.pixels(file, form, "", holes, most=most)
+                photo = Photo(np.ascontiguousarray(found.transpose(1, 2, 0)))
+            else:
+                photo = Photo(*decode.apart(file, channels, deep=deep, numbers=values, most=most, holes=holes))
+                if not values and channels in (1, 3) and photo.pixels.max() == 1:
+                    notes.append("pixels are 0 and 1 only and taken as a mask, 1 as white")
+                    photo = replace(photo, pixels=photo.pixels * np.iinfo(photo.pixels.dtype).max)
     except Refused as reason:
-        raise UserError(f"'{path}' is no usable image: {reason}") from None
-    return Photo(pixels, alpha, profile)
+        more = "; megapixels= reads larger ones" if "megapixels" in str(reason) else ""
+        raise UserError(f"'{path}' is no usable image: {reason}{more}") from None
+    if holes:
+        notes.append(
+            f"{sum(holes):,} pixels are no finite numbers (no data): they have the value of the nearest pixels that are"
+        )
+    for note in notes:
+        _say(path, note)
+    return photo
+
+
+def _say(path: Path, note: str) -> None:
+    print(f"'{path}': {note}", file=sys.stderr)
+
+
+def _room(path: Path, header: decode.Header, channels: int, scale: int) -> None:
+    """Refuse an image for which, and for its result, memory has no room: the decoder's copy, ours, the result, and the writer's copy."""
+    height, width, _ = header.shape
+    size = 2 if header.deep else 1
+    library = 4 if channels > 1 else 1  # bytes that Pillow keeps for a pixel of 8 bits
+    reading, writing = library + 2 * channels, channels + scale**2 * (3 + 4)  # a result may have colours
+    need = height * width * size * max(reading, writing)
+    free = free_memory()
+    if need > MANY and free is not None and need > free:
+        raise UserError(
+            f"'{path}' is {width}x{height}: it and its result need about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; "
+            "cut it into parts first"
+        )
+
+
+MANY = 2**29
+"""Bytes below which nobody looks whether there is room."""
+
+
+def free_memory() -> int | None:
+    """Bytes that can be had without swapping; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            found = next(line for line in file if line.startswith("MemAvailable"))
+        return int(found.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
 
 
 def save_photo(path: str | os.PathLike[str], photo: Photo) -> Path:
@@ -110,16 +181,25 @@ def suffix_of(photo: Photo) -> str:
     return ".tif" if photo.pixels.dtype in (np.int32, np.float32) else ".png"
 
 
+_BAND = 256
+"""Rows that are packed together."""
+
+
 def _png_of_16_bits(pixels: np.ndarray, profile: bytes | None) -> bytes:
     """A PNG of uint16 [H, W, C], C 1 to 4, which Pillow writes for gray alone."""
     height, width, channels = pixels.shape
-    rows = np.ascontiguousarray(pixels, ">u2").view(np.uint8).reshape(height, -1)
-    changes = np.diff(rows, axis=0, prepend=np.zeros((1, rows.shape[1]), np.uint8))  # filter 2: up
-    data = np.concatenate([np.full((height, 1), 2, np.uint8), changes], 1)
+    packer, packed = zlib.compressobj(), []
+    above = np.zeros((1, width * channels * 2), np.uint8)
+    for start in range(0, height, _BAND):
+        rows = np.ascontiguousarray(pixels[start : start + _BAND], ">u2").view(np.uint8).reshape(-1, above.shape[1])
+        changes = np.diff(rows, axis=0, prepend=above)  # filter 2: up
+        packed.append(packer.compress(np.concatenate([np.full((len(rows), 1), 2, np.uint8), changes], 1).tobytes()))
+        above = rows[-1:]
+    packed.append(packer.flush())
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))]
     parts += [(b"iCCP", b"profile\0\0" + zlib.compress(profile))] if profile else []
-    parts += [(b"IDAT", zlib.compress(data.tobytes())), (b"IEND", b"")]
+    parts += [(b"IDAT", b"".join(packed)), (b"IEND", b"")]
     chunks = (struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from genzoo.core.errors import NoSuchData, UserError, nearest
 from genzoo.core.schema import check
 from genzoo.core.system import Batch, System
-from genzoo.data import Batches, Dataset, DataSettings, open_data, seen_from, sound, to_float
-from genzoo.data.decode import Form, Refused, pixels, probe
+from genzoo.data import Batches, Dataset, DataSettings, open_data, seen_from, sound, stills, to_float
+from genzoo.data.forms import Form, Refused
 
 
 def channels_of(system: System) -> int:
@@ -62,12 +62,16 @@ def read_image(
         raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
     try:
         with open(path, "rb") as file:
-            height, width, _ = probe(file)
+            header = stills.look(file, path.name)
+            ends, notes = stills.alone(file, header) if window is None else ((), [])
             file.seek(0)
             bits = 8 if window is None else 16
-            array = pixels(file, Form(*(size or (height, width)), channels, bits=bits, window=window))
+            form = Form(*(size or header.shape[:2]), channels, bits=bits, window=window, ends=ends)
+            array = stills.pixels(file, form)
     except Refused as reason:
         raise UserError(f"'{path}' is no usable image: {reason}") from None
+    for note in notes:
+        print(f"'{path}': {note}", file=sys.stderr)
     return torch.from_numpy(array.astype(np.float32)).div(127.5 if bits == 8 else 32767.5).sub(1)
 
 

@@ -22,6 +22,7 @@ def restore_files(
     overwrite: bool = False,
     tile: int = TILE,
     overlap: int = OVERLAP,
+    megapixels: float | None = None,
     quiet: bool = True,
 ) -> list[Path]:
     """Enlarge or colour image files of any size, with their transparency; originals stay.
@@ -34,6 +35,7 @@ def restore_files(
         overwrite: Replace results of an earlier call.
         tile: Side of the largest piece that goes through the networks at once, where pieces are possible.
         overlap: Pixels that neighbouring pieces share.
+        megapixels: Largest image that is read; 1000, or 64 for systems that take an image in one piece, when not given.
         quiet: Show no progress.
 
     Raises:
@@ -43,7 +45,15 @@ def restore_files(
     require_direction(system, direction)
     path = Path(out).expanduser() if out else folder_for(source) / direction
     return translate_files(
-        system, images, direction, out=path, overwrite=overwrite, tile=tile, overlap=overlap, quiet=quiet
+        system,
+        images,
+        direction,
+        out=path,
+        overwrite=overwrite,
+        tile=tile,
+        overlap=overlap,
+        megapixels=megapixels,
+        quiet=quiet,
     )
 
 

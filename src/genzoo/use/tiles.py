@@ -29,6 +29,7 @@ Change = Callable[[Tensor], Tensor]
 """From [B, C, h, w] in [-1, 1] to [B, C', scale · h, scale · w] in [-1, 1]."""
 Tile = Annotated[int, Field(ge=16, le=65536)]
 Overlap = Annotated[int, Field(ge=0, le=4096)]
+Megapixels = Annotated[float, Field(gt=0, le=100_000)]
 
 TILE, OVERLAP = 512, 64
 """Sides in pixels of what goes through the networks at once, and of what neighbours share."""
@@ -130,6 +131,7 @@ def tiled(
     overlap: int = OVERLAP,
     net: nn.Module | None = None,
     device: torch.device | str = "cpu",
+    window: tuple[float, float] | None = None,
     advance: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Return the changed image, [scale · H, scale · W, C'], in the dtype of `image`.
@@ -147,6 +149,7 @@ def tiled(
         overlap: Pixels that neighbours share.
         net: Where instance norms are looked for, which then see the whole image (see above).
         device: Where `change` works.
+        window: Values of `image` (of any type then) that are -1 and 1 to `change`; gray comes back in the values of the image, colours as uint8.
         advance: Called with the number of tiles done and of all.
 
     Raises:
@@ -157,7 +160,7 @@ def tiled(
 
     def piece(y: int, x: int, height: int, width: int) -> Tensor:
         values = image[rows.source(y, height)[:, None], columns.source(x, width)]
-        return _floats(values).to(device)
+        return _floats(values if window is None else into_window(values, window)).to(device)
 
     def pieces() -> Tensor:
         """Places for the statistics of instance norms, half a tile in side, spread over the image."""
@@ -171,7 +174,7 @@ def tiled(
         return torch.cat([piece(y, x, height, width) for y in spots[0] for x in spots[1]])
 
     with shared_statistics(net, lambda: change(pieces())) if net is not None and not one else _nothing():
-        return _assemble(change, piece, image, rows, columns, scale, advance or (lambda done, of: None))
+        return _assemble(change, piece, image, rows, columns, scale, window, advance or (lambda done, of: None))
 
 
 def _assemble(
@@ -181,6 +184,7 @@ def _assemble(
     rows: Cuts,
     columns: Cuts,
     scale: int,
+    window: tuple[float, float] | None,
     advance: Callable[[int, int], None],
 ) -> np.ndarray:
     """Map tile after tile; what two tiles share is carried, weighed, to the next one to the right and below."""
@@ -196,7 +200,9 @@ def _assemble(
                     f"{columns.tile}x{rows.tile} pixels came back as {out.shape[1]}x{out.shape[0]}, not {wide}x{tall}"
                 )
             if not result.size:
-                result = np.empty((image.shape[0] * scale, image.shape[1] * scale, out.shape[2]), image.dtype)
+                kept = np.dtype(np.uint8) if window and out.shape[2] != image.shape[2] else image.dtype
+                window = window if kept == image.dtype and out.shape[2] == image.shape[2] else None
+                result = np.empty((image.shape[0] * scale, image.shape[1] * scale, out.shape[2]), kept)
             if j == 0:
                 below = np.zeros((share_y, scale * columns.whole, out.shape[2]), np.float32)
             if rows.count * columns.count > 1:
@@ -212,17 +218,36 @@ def _assemble(
                 if not last_y:
                     below[:, here] = out[tall - share_y :]
                     out = out[: tall - share_y]
-            _put(result, out, scale * (y - rows.before), scale * (x - columns.before))
+            _put(result, out, scale * (y - rows.before), scale * (x - columns.before), window)
             advance(i * columns.count + j + 1, rows.count * columns.count)
     return result
 
 
-def _put(result: np.ndarray, block: np.ndarray, top: int, left: int) -> None:
+def _put(result: np.ndarray, block: np.ndarray, top: int, left: int, window: tuple[float, float] | None) -> None:
     """Write what of `block` lies inside the image."""
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + block.shape[0], result.shape[0]), min(left + block.shape[1], result.shape[1])
     if y1 > y0 and x1 > x0:
-        result[y0:y1, x0:x1] = pixels(block[y0 - top : y1 - top, x0 - left : x1 - left], result.dtype)
+        inside = block[y0 - top : y1 - top, x0 - left : x1 - left]
+        result[y0:y1, x0:x1] = (
+            pixels(inside, result.dtype) if window is None else out_of_window(inside, window, result.dtype)
+        )
+
+
+def into_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Gray values of any type as float32 in [-1, 1], the ends of the window; what lies outside is cut off."""
+    low, high = window
+    return ((values.astype(np.float32) - low) / (high - low)).clip(0, 1) * 2 - 1
+
+
+def out_of_window(values: np.ndarray, window: tuple[float, float], dtype: np.dtype | type) -> np.ndarray:
+    """Values in [-1, 1] as gray values of a type, -1 and 1 at the ends of the window."""
+    low, high = window
+    found = low + (values.astype(np.float64) + 1) / 2 * (high - low)
+    if np.dtype(dtype) == np.float32:
+        return found.astype(np.float32)
+    span = np.iinfo(dtype)
+    return np.rint(found).clip(span.min, span.max).astype(dtype)
 
 
 def _floats(values: np.ndarray) -> Tensor:

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import Restores, System
+from genzoo.data import decode
 from genzoo.use.arrays import as_tensor
-from genzoo.use.files import Photo, change_files, change_photo, read_photo
+from genzoo.use.files import MEGAPIXELS, Photo, change_files, change_photo, read_photo
 from genzoo.use.images import channels_in, window_of
 from genzoo.use.outputs import folder_for
 from genzoo.use.source import Source, name_of, open_system, options, require
-from genzoo.use.tiles import OVERLAP, TILE, tiled
+from genzoo.use.tiles import OVERLAP, TILE, into_window, out_of_window, tiled
 from genzoo.use.tiles import pixels as as_pixels
 
 Images = TypeVar("Images", Tensor, list[Tensor])
@@ -74,6 +75,7 @@ def translate_files(
     overwrite: bool = False,
     tile: int = TILE,
     overlap: int = OVERLAP,
+    megapixels: float | None = None,
     quiet: bool = True,
     **own: Any,
 ) -> list[Path]:
@@ -88,6 +90,7 @@ def translate_files(
         overwrite: Replace results of an earlier call.
         tile: Side of the largest piece that is translated at once.
         overlap: Pixels that neighbouring tiles share.
+        megapixels: Largest image that is read; 1000, or 64 for systems that take an image in one piece, when not given.
         quiet: Show no progress.
         own: Options of the system's own `translate`.
 
@@ -104,12 +107,21 @@ def translate_files(
     fit = fitting_size(system, channels, direction)
 
     data = getattr(system, "trained", {}).get("data", {})
+    # What goes through the networks in one piece needs room for their features, which is many times the image's.
+    default = MEGAPIXELS if _in_tiles(system) else decode.MAX_PIXELS / 1e6
     window, numbers = window_of(system), bool(data.get("label_maps")) and channels == 1
 
     def change(file: Path) -> Photo:
-        photo = read_photo(file, channels, numbers=numbers, values=window is not None)
+        photo = read_photo(
+            file,
+            channels,
+            numbers=numbers,
+            values=window is not None,
+            megapixels=megapixels or default,
+            scale=scale_of(system),
+        )
         return change_photo(
-            photo, in_window(lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given), window)
+            photo, lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given, window)
         )
 
     path = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
@@ -131,14 +143,9 @@ def in_window(
     low, high = window
 
     def changed(pixels: np.ndarray) -> np.ndarray:
-        y = change(((pixels.astype(np.float32) - low) / (high - low)).clip(0, 1) * 2 - 1)
-        if y.shape[2] != pixels.shape[2]:
-            return as_pixels(y, np.uint8)
-        values = low + (y.astype(np.float64) + 1) / 2 * (high - low)
-        if pixels.dtype == np.float32:
-            return values.astype(np.float32)
-        span = np.iinfo(pixels.dtype)
-        return np.rint(values).clip(span.min, span.max).astype(pixels.dtype)
+        y = change(into_window(pixels, (low, high)))
+        same = y.shape[2] == pixels.shape[2]
+        return out_of_window(y, (low, high), pixels.dtype) if same else as_pixels(y, np.uint8)
 
     return changed
 
@@ -168,14 +175,21 @@ def _translated(
     tile: int,
     overlap: int,
     own: dict[str, Any],
+    window: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Translate one image [H, W, C], enlarged by its own border to a size that the networks give back, and cut to its size again."""
-    if isinstance(system, Restores) and not system.local:
+    if not _in_tiles(system):
         tile = max(pixels.shape[:2])  # what is far away matters: the image is one piece
     return tiled(
         lambda x: system.translate(x, direction=direction, **own),  # type: ignore[operator]
         pixels, scale=scale_of(system), least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
+        window=window,
     )  # fmt: skip
+
+
+def _in_tiles(system: System) -> bool:
+    """False where what is far away matters, so that an image goes through the networks in one piece."""
+    return not isinstance(system, Restores) or system.local
 
 
 def scale_of(system: System) -> int:
