@@ -10,14 +10,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from genzoo.data import DataSettings, embedded, standard
-from genzoo.data.cache import cache_root
+from genzoo.data import embedded, standard
 
 COLUMNS = 100
 
@@ -42,7 +40,7 @@ def main() -> None:
     embedded.FOLDER.mkdir(exist_ok=True)
     uci = load_digits()
     grey = np.rint(uci.images * 255 / 16).astype(np.uint8)
-    fashion = standard.Standard(DataSettings("fashion-mnist").data, Path(cache_root())).stock("image")
+    fashion = standard.Standard("fashion-mnist").stock("image")
     sources = {
         "digits": (
             8,

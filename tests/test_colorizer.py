@@ -207,6 +207,24 @@ def test_networks_of_the_paper():
     assert sum(m.dilation == (2, 2) for m in convolutions) == 6
 
 
+def test_the_network_has_as_many_parameters_as_the_authors():
+    """32,235,385 in their later program without its last, fixed layer; their first one has no scale and shift in its batch norm."""
+    colours()
+    with torch.device("meta"):
+        system = Colorizer()
+    assert sum(p.numel() for p in system.parameters()) == 32_235_385
+    scales = sum(p.numel() for m in system.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters())
+    assert scales == 2 * (64 + 128 + 256 + 4 * 512)
+
+
+def test_the_papers_rate_is_a_preset():
+    """3e-5, to 1e-5 at 200,000 and 3e-6 at 375,000 of 450,000 steps."""
+    system = create("colorizer-paper", **TINY)
+    rates = [system.lr * system.lr_scale(step / 450_000) for step in (0, 199_999, 200_000, 374_999, 375_000, 449_999)]
+    assert rates == pytest.approx([3e-5, 3e-5, 1e-5, 1e-5, 3e-6, 3e-6])
+    assert [Colorizer(**TINY).lr_scale(p) for p in (0, 0.25, 1)] == [1, 0.75, 0]
+
+
 # ---- using ---------------------------------------------------------------------------------------------------------------------
 
 

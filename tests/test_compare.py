@@ -35,8 +35,8 @@ def test_the_best_is_marked_and_a_tie_is_a_tie():
     (row,) = ranked(record(0.2, 0.01, better="higher"), record(0.9, 0.01, better="higher"))
     assert row.best == ["b"]
     (row,) = ranked(record(10, None), record(11))
-    assert row.best == ["a"]
-    assert "without intervals" in row.note
+    assert (row.best, row.tie, row.pairs) == ([], False, 0), "nothing is ranked by chance"
+    assert "without a standard error" in row.note
     (row,) = ranked(record(10, better=""), record(11, better=""))
     assert row.best == []
     assert "neither end is best" in row.note
@@ -45,6 +45,16 @@ def test_the_best_is_marked_and_a_tie_is_a_tie():
         record(0.95, 0.0, better="higher", interval=[0.85, 0.97]),
     )
     assert row.tie, "the interval counts where there is one"
+
+
+def test_a_difference_has_to_be_larger_the_more_of_them_are_judged():
+    """One difference of 4 standard errors of each is 2.83 of its own: beyond 2.58, which chance reaches in 1 of 100, but not beyond 3.3."""
+    one, other = {"a": [record(10)]}, {"b": [record(14)]}
+    assert rank("FLD", one | other)[0].best == ["a"]
+    assert sorted(rank("FLD", one | other, pairs=10)[0].best) == ["a", "b"]
+    assert rank("FLD", one | {"b": [record(13.6)]})[0].tie
+    (row,) = rank("FLD", one | {name: [record(14)] for name in "bcdefgh"})
+    assert (len(row.best), row.pairs) == (8, 28)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import (
     Animates,
     Completes,
+    Conditioned,
     Decodes,
     Encodes,
     Prepares,
@@ -20,6 +21,7 @@ from genzoo.core.system import (
     Tokenizes,
     Translates,
 )
+from genzoo.use.walk import way
 from tests.conftest import batch_for, build
 from tests.test_contract import data_batch, every_name, every_system, gen, needs, outputs, ready
 
@@ -34,6 +36,45 @@ def test_reconstructions_have_the_shape_of_the_data(name):
     y = system.decode(z)
     assert y.shape == x.shape
     assert x.ndim == 2 or y.abs().max() <= 1
+
+
+@every_name
+def test_a_walk_between_samples_of_one_class_stays_at_it_and_between_two_goes_straight(name):
+    system = ready(name)
+    needs(system, Decodes, Conditioned)
+    if not system.labels:
+        pytest.skip(f"{name} was built without classes")
+    t = torch.linspace(0, 1, 5)
+    a, b = (system.latent(4, generator=gen(seed), label=2) for seed in (0, 1))
+    z = way(system, a, b, t, system.latent_path)
+    torch.testing.assert_close(z[:, 0], a)
+    torch.testing.assert_close(z[:, -1], b)
+    if not system.conditions:
+        assert system.latent_path == "linear", "its latents are mapped from a class and have none in them"
+        return
+    noise = a.shape[1] - system.conditions
+    one = torch.nn.functional.one_hot(torch.tensor(2), system.labels).float()
+    assert torch.equal(z[..., noise:], one.expand(4, 5, -1))
+    other = way(system, a, system.latent(4, generator=gen(1), label=0), t, system.latent_path)
+    torch.testing.assert_close(other[..., noise + 2], (1 - t).expand(4, -1))
+    torch.testing.assert_close(other[..., noise], t.expand(4, -1))
+    norm = z[..., :noise].norm(dim=2)
+    assert (norm[:, 1:-1] > 0.95 * torch.minimum(norm[:, :1], norm[:, -1:])).all(), "noise keeps to the sphere"
+
+
+@every_name
+def test_what_is_asked_for_goes_straight_on_a_walk(name):
+    """Classes, codes and sentences alike; a draw of them is one of those that training saw."""
+    system = ready(name)
+    needs(system, Decodes)
+    if not system.conditions:
+        pytest.skip(f"the latents of {name} have nothing but noise")
+    a, b = system.latent(6, generator=gen()).chunk(2)
+    t = torch.linspace(0, 1, 5)
+    said = way(system, a, b, t, "spherical")[..., -system.conditions :]
+    line = torch.lerp(a[:, None], b[:, None], t[:, None])[..., -system.conditions :]
+    torch.testing.assert_close(said, line)
+    assert system.decode(way(system, a, b, t, "spherical").flatten(0, 1)).abs().max() <= 1
 
 
 @every_name

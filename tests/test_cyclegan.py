@@ -39,6 +39,18 @@ def batch(n=2, shape=(3, 8, 8)):
     return {"a": torch.rand(n, *shape) * 2 - 1, "b": torch.rand(n, *shape) * 2 - 1}
 
 
+def test_networks_have_as_many_parameters_as_the_authors():
+    """Of their PyTorch program, whose convolutions have biases that instance norm takes away again: 11,378,179 and 2,764,737."""
+    with torch.device("meta"):
+        nets = ResnetGenerator(3, 3, 64, 9), PatchGAN(3, 64, 3)
+    counts = []
+    for net in nets:
+        norms = [m for m in net.modules() if isinstance(m, nn.InstanceNorm2d)]
+        assert not any(m.affine for m in norms)
+        counts.append(sum(p.numel() for p in net.parameters()) + sum(m.num_features for m in norms))
+    assert counts == [11_378_179, 2_764_737]
+
+
 def test_pool_fills_first_and_answers_what_it_is_given():
     pool = ImagePool(4, (1, 2, 2))
     for i in range(4):

@@ -1,5 +1,7 @@
 """The cache: made once, whole or not at all, by any number of processes, killed at any moment, on a full disk."""
 
+import contextlib
+import io
 import json
 import mmap
 import os
@@ -8,12 +10,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
+import tempfile
+import traceback
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from genzoo.core import locks, places
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, cache, open_data
 
@@ -22,6 +29,8 @@ from genzoo.data import DataSettings, cache, open_data
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("GENZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GENZOO_DATA", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(places, "_said", set())
     return tmp_path / "cache" / "data"
 
 
@@ -235,6 +244,183 @@ def test_cache_that_cannot_be_made(tmp_path, folder, monkeypatch):
     monkeypatch.setenv("GENZOO_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="GENZOO_CACHE"):
         read(folder)
+
+
+# ---- shared by several users, and on mounts without locks ---------------------------------------------------------------------------
+
+
+NOBODY = 65534
+
+
+def another_user(function):
+    """What `function` returns, and says on stderr, as a user who does not own what is here; root gives up being root for it."""
+    inward, outward = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said):
+                try:
+                    found = function()
+                except UserError as error:
+                    found = f"refused: {error}"
+            os.write(outward, json.dumps([found, said.getvalue()]).encode())
+        except BaseException:
+            os.write(outward, json.dumps(["failed", traceback.format_exc()]).encode())
+        finally:
+            os._exit(0)
+    os.close(outward)
+    with os.fdopen(inward, "rb") as answer:
+        told = answer.read()
+    os.waitpid(pid, 0)
+    return json.loads(told)
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """A folder that another user reaches, with a cache of ours in it, pictures, and a home of his."""
+    root = Path(tempfile.mkdtemp(prefix="shared-cache-"))
+    root.chmod(0o755)
+    for name in ("cache", "pictures", "home"):
+        (root / name).mkdir()
+    for i in range(6):
+        Image.new("L", (8, 8), i).save(root / "pictures" / f"{i}.png")
+    if os.getuid() == 0:
+        os.chown(root / "home", NOBODY, NOBODY)
+    monkeypatch.setenv("GENZOO_CACHE", str(root / "cache"))
+    monkeypatch.setenv("HOME", str(root / "home"))
+    yield root
+    subprocess.run(["chmod", "-R", "u+rwX", str(root)], check=True)
+    shutil.rmtree(root)
+
+
+def closed(folder, mode=0o555):
+    """Folders that only their owner (or nobody, where we are not root) may write."""
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(mode if path.is_dir() else mode & 0o666)
+
+
+def told(path, *, quiet=False, **settings):
+    dataset = open_data(DataSettings(str(path), holdout=0, **settings), quiet=quiet)
+    return [levels(dataset), str(dataset.folder)]
+
+
+def test_an_entry_of_another_user_is_read(shared):
+    """No file in the cache can be written, not even a lock."""
+    mine = told(shared / "pictures", quiet=True)
+    closed(shared / "cache")
+    found, said = another_user(lambda: told(shared / "pictures", quiet=True))
+    assert found == mine
+    assert said == ""
+
+
+def test_an_entry_that_is_missing_goes_to_a_place_of_ones_own(shared):
+    told(shared / "pictures", quiet=True)
+    closed(shared / "cache")
+
+    def twice():
+        return [told(shared / "pictures", size=4), told(shared / "pictures", size=4), told(shared / "pictures", size=2)]
+
+    found, said = another_user(twice)
+    own = shared / "home" / ".cache" / "genzoo" / "data"
+    assert [f[0] for f in found] == [list(range(6))] * 3
+    assert {str(Path(f[1]).parent) for f in found} == {str(own)}
+    notes = [line for line in said.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        f"note: the cache {shared / 'cache' / 'data'} cannot be written by this user; what is new is kept in {own}"
+    ]
+    assert another_user(lambda: told(shared / "pictures", size=4))[1].count("note: ") == 0, "it is there, and read"
+
+
+def test_an_entry_that_its_maker_keeps_to_himself_is_made_again(shared):
+    """A umask of 077 in a folder that all can write: the lock cannot even be opened."""
+    told(shared / "pictures", quiet=True)
+    for path in (shared / "cache").rglob("*"):
+        path.chmod(0o000)
+    (shared / "cache" / "data").chmod(0o777)
+    found, _ = another_user(lambda: told(shared / "pictures"))
+    assert found == [list(range(6)), found[1]]
+    assert found[1].startswith(str(shared / "home"))
+
+
+def test_with_no_place_at_all_it_is_said_in_a_sentence(shared):
+    closed(shared / "cache")
+    closed(shared / "home")
+    if os.getuid() == 0:
+        os.chown(shared / "home", 0, 0)
+    found, _ = another_user(lambda: told(shared / "pictures"))
+    assert found.startswith(f"refused: the cache {shared / 'cache' / 'data'} cannot be written by this user, nor can ")
+    assert found.endswith("; set GENZOO_CACHE to a folder that can")
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022])
+def test_a_group_shares_a_cache(shared, umask):
+    """A folder with setgid that the group can write: what each makes, the other reads, and an unfinished lock of the other is no hindrance."""
+    (shared / "cache" / "data").mkdir()
+    (shared / "cache" / "data").chmod(0o2777)
+    before = os.umask(umask)
+    try:
+        mine = told(shared / "pictures", quiet=True)
+        made = Path(mine[1])
+        for name in ("manifest.json", "image.npy"):
+            assert (made / name).stat().st_mode & 0o666 == 0o666 & ~umask
+        shutil.rmtree(made)  # the lock stays, and is ours
+        found, said = another_user(lambda: told(shared / "pictures", quiet=True))
+        assert found == mine
+        assert said == ""
+        assert told(shared / "pictures", quiet=True) == mine, "and now we read his"
+        assert told(shared / "pictures", quiet=True, size=4)[1].startswith(str(shared / "cache"))
+    finally:
+        os.umask(before)
+
+
+def test_what_is_fetched_and_features_go_there_as_well(shared):
+    closed(shared / "cache")
+
+    def tries():
+        return [str(places.writable(name, quiet=True)) for name in ("data", "features", "fetched", "weights")]
+
+    found, _ = another_user(tries)
+    assert found == [str(shared / "home" / ".cache" / "genzoo" / n) for n in ("data", "features", "fetched", "weights")]
+
+
+def test_a_compressed_archive_is_expanded_where_one_can_write(shared):
+    with tarfile.open(shared / "set.tar.gz", "w:gz") as archive:
+        archive.add(shared / "pictures", "pictures")
+    closed(shared / "cache")
+    found, _ = another_user(lambda: told(shared / "set.tar.gz", quiet=True))
+    assert found[0] == list(range(6))
+
+
+LOCKLESS = """
+import errno
+from genzoo.core import locks
+def flock(*a): raise OSError(errno.ENOLCK, "No locks available")
+locks.fcntl.flock = flock
+"""
+
+
+def test_two_processes_on_a_mount_without_locks(home, folder):
+    """What they share is whole, and made once: the file that stands in for the lock holds the second."""
+    both = [start(LOCKLESS + READER, folder) for _ in range(2)]
+    said = [p.communicate(timeout=120)[0] for p in both]
+    assert [p.returncode for p in both] == [0, 0]
+    assert sum("making" in s for s in said) == 1
+    assert all(s.endswith(f"{list(range(12))}\n") for s in said)
+    assert len(entries(home)) == 1
+    assert not list(home.glob("*.held"))
+
+
+def test_a_mount_without_locks_is_said_once(home, folder, monkeypatch, capsys):
+    monkeypatch.setattr(locks, "fcntl", None)
+    for size in (None, 4, 2):
+        open_data(DataSettings(str(folder), size=size))
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == [f"note: {home} has no file locks; files that end in .held stand in for them"]
 
 
 def test_what_is_said(folder, capsys):

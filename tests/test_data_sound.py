@@ -59,7 +59,7 @@ def test_pcm_of_every_width_is_read_and_16_bit_survives(folder, width, channels)
     with open(path, "rb") as file:
         said = probe(file)
         file.seek(0)
-        read = samples(file)
+        read = samples(file).values
     assert (said.rate, said.channels, said.frames) == (8000, channels, 50)
     assert read.dtype == np.int16
     assert np.abs(read.astype(int) - values).max() <= (256 if width == 1 else 0)
@@ -77,7 +77,7 @@ def test_other_formats_are_read_by_soundfile(folder, format_, subtype):
     with open(path, "rb") as file:
         assert probe(file).frames == 4000
         file.seek(0)
-        read = samples(file)
+        read = samples(file).values
     assert read.shape == (4000, 1)
     assert np.abs(read[:, 0].astype(int) - values).max() <= (3000 if format_ == "OGG" else 0)
 
@@ -98,9 +98,8 @@ def damaged(folder):
     made = {
         "empty": b"",
         "text": b"Dear diary, today nothing was recorded.\n",
-        "truncated": whole[:300],
+        "no samples": whole[:44],
         "known format": bytes(range(128, 256)) * 3,
-        "no samples": wav(torch.zeros(1, 0), 8000),
         "1 sample": wav(torch.zeros(1, 1), 8000),
         "shorter": wav(torch.zeros(1, 79), 8000),
     }
@@ -251,9 +250,9 @@ def test_a_wav_holds_the_samples_bit_for_bit(folder):
     values = torch.from_numpy(pcm(500)[:, 0] / np.float32(32768))
     save_wav(folder / "a.wav", values[None], 11025)
     assert torch.equal(read_sound(folder / "a.wav", 11025), values[None])
-    loud = samples(io.BytesIO(wav(torch.tensor([[2.0, -2.0, 1.0]]), 8000)))[:, 0]
+    loud = samples(io.BytesIO(wav(torch.tensor([[2.0, -2.0, 1.0]]), 8000))).values[:, 0]
     assert loud.tolist() == [32767, -32768, 32767], "clipped, never wrapped"
-    two = samples(io.BytesIO(wav(torch.ones(2, 1, 10), 8000, pause=0.001)))[:, 0]
+    two = samples(io.BytesIO(wav(torch.ones(2, 1, 10), 8000, pause=0.001))).values[:, 0]
     assert len(two) == 28
     assert not two[10:18].any()
 

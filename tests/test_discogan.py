@@ -24,6 +24,16 @@ def test_nets_have_the_papers_layers():
     assert sum(isinstance(m, nn.BatchNorm2d) for m in judge) == 3
 
 
+def test_networks_have_as_many_parameters_as_the_authors():
+    """Theirs have no bias in the first and last layers."""
+    maps = 3 * 64 + 64 * 128 + 128 * 256 + 256 * 512
+    count = [
+        sum(p.numel() for p in net.parameters()) for net in (generator(3, 64, 4), discriminator((3, 64, 64), 64, 4))
+    ]
+    assert count[0] - 64 - 3 == 16 * 2 * maps + 2 * (128 + 256 + 512 + 256 + 128 + 64)
+    assert count[1] - 64 - 1 == 16 * (maps + 512) + 2 * (128 + 256 + 512)
+
+
 @pytest.mark.parametrize("name", ["discogan", "discogan-one-way", "discogan-no-cycle"])
 def test_objective_by_hand(name):
     torch.manual_seed(0)

@@ -91,4 +91,4 @@ def test_no_network_and_no_such_name_are_said(index, monkeypatch, capsys):
 def test_without_a_folder_they_go_into_the_cache(monkeypatch, tmp_path):
     monkeypatch.delenv("GENZOO_WEIGHTS", raising=False)
     monkeypatch.setenv("GENZOO_CACHE", str(tmp_path))
-    assert fetch.weights_folder() == tmp_path / "weights"
+    assert fetch.weights_file("x.pt") == tmp_path / "weights" / "x.pt"

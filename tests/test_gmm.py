@@ -257,4 +257,4 @@ def test_mistakes_are_explained():
         GMM((2,)).end_of_pass()
     with pytest.raises(UserError, match="shape"):
         GMM((2,)).log_prob(torch.zeros(1, 3))
-    assert capabilities(GMM) == ("samples", "density", "fits")
+    assert capabilities(GMM) == ("samples", "density", "surveys", "fits")

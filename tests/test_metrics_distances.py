@@ -1,5 +1,6 @@
 """Distances between sets of features against brute force, closed forms and published counter-examples."""
 
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.frechet import Moments, frechet_distance, frechet_to_reference
-from genzoo.metrics.kid import cmmd, gaussian, kernel_sums, kid, kid_subsets, polynomial, rbf_mmd
+from genzoo.metrics.kid import cmmd, gaussian, kernel_sums, kid, kid_subsets, polynomial, rbf_mmd, samples_error
 from genzoo.metrics.prd import f_beta, prd, prd_curve
 from genzoo.metrics.prdc import prdc
 from genzoo.metrics.sliced import laplacian_pyramid, pyramid_swd, sliced_wasserstein, transport_1d
@@ -113,31 +114,28 @@ def test_kid_equals_the_double_loop():
     assert rbf_mmd(x, y, sigma=1.5, chunk=11)["value"] == pytest.approx(want, rel=1e-5)
 
 
-def test_jackknife_equals_leaving_out_each_in_turn():
-    x, y = normal(12, 3, 1).double(), normal(9, 3, 2).double()
+def test_the_error_of_kid_is_that_of_its_pairs_by_loops():
+    """Every product of two pairs by its number of common examples, in double loops."""
+    x, y = normal(9, 3, 1).double(), normal(7, 3, 2).double()
+    across = polynomial(x, y).mean(1)
+    h = polynomial(x, x) - across[:, None] - across
+    pairs = list(itertools.combinations(range(9), 2))
+    products = {0: [], 1: [], 2: []}
+    for a, b in itertools.product(pairs, pairs):
+        products[len({*a} & {*b})].append(float(h[a] * h[b]))
+    mean = {k: sum(v) / len(v) for k, v in products.items()}
+    weight = {k: len(v) / len(pairs) ** 2 for k, v in products.items()}
+    want = sum(weight[k] * max(mean[k] - mean[0], 0) for k in (1, 2))
+    for chunk in (1000, 4):
+        sums = kernel_sums(x, y, polynomial)
+        assert samples_error(x, sums, polynomial, chunk) == pytest.approx(math.sqrt(want), rel=1e-9)
 
-    def value(a, b):
-        return kernel_sums(a, b, polynomial).unbiased()
 
-    left = torch.tensor([value(torch.cat([x[:i], x[i + 1 :]]), y) for i in range(12)])
-    right = torch.tensor([value(x, torch.cat([y[:i], y[i + 1 :]])) for i in range(9)])
-    want = math.sqrt(float(11 * left.var(correction=0) + 8 * right.var(correction=0)))
-    assert kernel_sums(x, y, polynomial).jackknife() == pytest.approx(want, rel=1e-6)
-
-
-def test_kid_is_unbiased_and_its_error_is_honest():
-    def values(shift):
-        found = [kid(normal(60, 8, 2 * s, shift), normal(80, 8, 2 * s + 1)) for s in range(200)]
-        return torch.tensor([f["value"] for f in found]), torch.tensor([f["se"] for f in found])
-
-    value, se = values(0.0)
-    assert (
-        abs(float(value.mean())) < 3 * float(value.std()) / 200**0.5
-    )  # zero on average where P = Q, although biased forms are not
+def test_kid_is_unbiased():
+    value = torch.tensor([kid(normal(60, 8, 2 * s), normal(80, 8, 2 * s + 1))["value"] for s in range(200)])
+    # zero on average where P = Q, although biased forms are not
+    assert abs(float(value.mean())) < 3 * float(value.std()) / 200**0.5
     assert (value < 0).any()
-    assert 0.9 < float(se.square().mean().sqrt() / value.std()) < 1.6  # degenerate there: up to √2 too large
-    value, se = values(0.5)
-    assert 0.85 < float(se.square().mean().sqrt() / value.std()) < 1.2
 
 
 def test_subsets_agree_with_the_whole():
@@ -145,7 +143,7 @@ def test_subsets_agree_with_the_whole():
     whole = kid(x, y)
     parts = kid_subsets(x, y, subsets=60, size=100)
     assert abs(parts["value"] - whole["value"]) < 3 * math.hypot(parts["se"], whole["se"])
-    assert parts["sd"] == pytest.approx(parts["se"] * math.sqrt(59), rel=1e-9)
+    assert parts["se"] == pytest.approx(math.hypot(whole["se"], parts["sd"] / math.sqrt(59)), rel=1e-9)
     assert parts == kid_subsets(x, y, subsets=60, size=100)
     assert kid_subsets(x, y, subsets=2, size=400)["sd"] == pytest.approx(0, abs=1e-6)  # everything, in another order
     with pytest.raises(UserError, match="subsets of 401"):
@@ -274,7 +272,7 @@ def test_sliced_distance_of_a_shift_is_known():
     d, shift = 16, 3.0
     x = normal(500, d)
     got = sliced_wasserstein(x + torch.eye(d)[0] * shift, x, directions=4000)
-    assert got["value"] == pytest.approx(shift / math.sqrt(d), abs=4 * got["se"])  # E cos² = 1 / d
+    assert got["value"] == pytest.approx(shift / math.sqrt(d), abs=4 * got["directions_se"])  # E cos² = 1 / d
     assert sliced_wasserstein(x, x)["value"] == 0
     assert sliced_wasserstein(x[:100], x, seed=3) == sliced_wasserstein(x[:100], x, seed=3, group=5000)
     with pytest.raises(UserError, match="two directions"):

@@ -10,8 +10,19 @@ import torch
 from genzoo.core.errors import UserError
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.lpips import lpips_score
-from genzoo.metrics.ppl import lerp, path_length, slerp
-from genzoo.metrics.similarity import SCALES, l1_percent, l2_percent, ms_ssim, ms_ssim_diversity, psnr, ssim
+from genzoo.metrics.ppl import held, lerp, path_length, slerp
+from genzoo.metrics.similarity import (
+    SCALES,
+    l1_percent,
+    l2_percent,
+    ms_ssim,
+    ms_ssim_diversity,
+    psnr,
+    ssim,
+    y_channel,
+    y_psnr,
+    y_ssim,
+)
 from genzoo.metrics.simple_features import RandomFeatures, log_mel, log_mel_statistics, mel_filters, voxel_statistics
 
 
@@ -87,6 +98,49 @@ def test_ssim_of_constants_and_of_equal_images():
         ssim(x, y, data_range=255, window=10)
 
 
+@pytest.mark.parametrize("measure", [ssim, lambda a, b, **k: ms_ssim(a, b, scales=1, **k)], ids=["ssim", "ms_ssim"])
+def test_ssim_is_of_intensities_from_0(measure):
+    """Its luminance term compares means; where 0 is gray these have signs, and nearly equal greys come out as opposites."""
+    a, b = (torch.full((1, 1, 16, 16), float(v)) for v in (127, 132))
+    want = (2 * 127 * 132 + 2.55**2) / (127**2 + 132**2 + 2.55**2)
+    assert want == pytest.approx(0.9993, abs=1e-4)
+    assert float(measure(a, b, data_range=255)) == pytest.approx(want)
+    assert float(measure(a / 255, b / 255, data_range=1)) == pytest.approx(want)
+    with pytest.raises(
+        UserError, match=r"from 0 to data_range=2, these images go from -0\.003922 to 0\.03529; .* \(x \+ 1\) / 2"
+    ):
+        measure(a / 127.5 - 1, b / 127.5 - 1, data_range=2)
+    with pytest.raises(UserError, match="from 0 to data_range=1, these images go from 127 to 132"):
+        measure(a, b, data_range=1)
+    edge = torch.tensor([-1e-7, 1 + 1e-7]).repeat(128).view(1, 1, 16, 16)
+    assert float(measure(edge, edge, data_range=1)) == pytest.approx(1), "round-off is no other range"
+
+
+def test_super_resolution_is_judged_on_luma_of_16_to_235_without_the_border():
+    """MATLAB's rgb2ycbcr: white 235, black 16, pure colours by their weights; gray pictures as they are."""
+    colours = torch.tensor([[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=torch.uint8)
+    got = y_channel(colours[:, :, None, None]).flatten()
+    torch.testing.assert_close(got, torch.tensor([16, 235, 81.481, 144.553, 40.966], dtype=torch.float64))
+    gray = images()
+    assert torch.equal(y_channel(gray), gray.double())
+    x = torch.full((1, 3, 24, 20), 100, dtype=torch.uint8)
+    y = x + 10
+    assert float(y_psnr(x, y, border=4)) == pytest.approx(20 * math.log10(255 / (10 * 219 / 255)))
+    spoilt = y.clone()
+    spoilt[:, :, :4] = spoilt[:, :, -4:] = 0
+    spoilt[..., :4] = spoilt[..., -4:] = 255
+    assert float(y_psnr(x, spoilt, border=4)) == float(y_psnr(x, y, border=4))
+    assert float(y_psnr(x, spoilt, border=3)) < float(y_psnr(x, y, border=3))
+    a, b = 16 + 100 * 219 / 255, 16 + 110 * 219 / 255
+    want = (2 * a * b + 2.55**2) / (a * a + b * b + 2.55**2)
+    assert float(y_ssim(x, spoilt, border=4)) == pytest.approx(want)
+    for bad in (x.float(), x[:, :2], x.float() / 127.5 - 1):
+        with pytest.raises(UserError, match="uint8 images"):
+            y_psnr(bad, bad, border=4)
+    with pytest.raises(UserError, match="leaves nothing of images of 24x20"):
+        y_ssim(x, y, border=10)
+
+
 def test_ms_ssim_by_its_parts_and_its_sizes():
     x, y = (torch.rand(2, 1, 44, 44, generator=rng(s), dtype=torch.float64) for s in (0, 1))
     y = 0.7 * x + 0.3 * y
@@ -111,7 +165,7 @@ def test_ms_ssim_by_its_parts_and_its_sizes():
 
 def test_diversity_is_low_where_samples_are_alike():
     varied = torch.rand(12, 1, 24, 24, generator=rng())
-    alike = varied[:1] + 0.01 * varied
+    alike = 0.99 * varied[:1] + 0.01 * varied
     a, b = (ms_ssim_diversity(x, data_range=1, scales=2) for x in (varied, alike))
     assert a["value"] < 0.3 < 0.99 < b["value"]
     assert a["pairs"] == 66  # all of them
@@ -135,6 +189,15 @@ def test_paths_start_and_end_where_they_should():
     torch.testing.assert_close(slerp(a, 2 * a, torch.full((5,), 0.5)), 1.5 * a)
     assert torch.isfinite(slerp(a, -a, torch.full((5,), 0.5))).all()
     assert torch.isfinite(slerp(0 * a, b, torch.full((5,), 0.3))).all()
+
+
+def test_a_path_may_hold_what_is_no_noise():
+    a, b = (torch.randn(5, 7, generator=rng(s)) for s in (0, 1))
+    t = torch.linspace(0, 1, 5)
+    z = held(3, slerp)(a, b, t)
+    assert torch.equal(z[:, 4:], a[:, 4:])
+    torch.testing.assert_close(z[:, :4], slerp(a[:, :4], b[:, :4], t))
+    assert held(0, slerp) is slerp
 
 
 def squared(a, b):

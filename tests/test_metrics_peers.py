@@ -14,7 +14,7 @@ from genzoo.metrics.kid import kid, kid_subsets, rbf_mmd
 from genzoo.metrics.kmeans import kmeans
 from genzoo.metrics.prdc import prdc
 from genzoo.metrics.scores import classifier_score
-from genzoo.metrics.similarity import psnr, ssim
+from genzoo.metrics.similarity import psnr, ssim, y_channel, y_psnr, y_ssim
 
 
 def features(n, d, seed, scale=1.0, dtype=torch.float32):
@@ -129,6 +129,46 @@ def test_ssim_and_psnr_equal_scikit_image(channels, shape):
         )  # fmt: skip
         assert float(ours) == pytest.approx(want, abs=1e-6)
         assert float(noise) == pytest.approx(peer.peak_signal_noise_ratio(x.numpy(), y.numpy(), data_range=255))
+
+
+def picture(side=96, seed=0):
+    """Smooth shapes, edges and grain, as a photograph has them, uint8 [3, side, side]."""
+    g = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 6, 6, generator=g)
+    smooth = torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic")[0].clamp(0, 1)
+    smooth[:, side // 3 : side // 2, side // 4 : side // 2] *= 0.6
+    return (60 + 160 * smooth + 6 * torch.randn(3, side, side, generator=g)).round().clamp(0, 255).to(torch.uint8)
+
+
+def test_a_darker_picture_has_the_ssim_of_scikit_image():
+    """The luminance term is what a range around 0 spoils: 20 levels darker are far from another picture."""
+    peer = pytest.importorskip("skimage.metrics", reason="scikit-image is the reference")
+    a = picture()
+    b = a - 20
+    want = peer.structural_similarity(
+        a.double().numpy(), b.double().numpy(), channel_axis=0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        data_range=255,
+    )  # fmt: skip
+    assert want > 0.95
+    assert float(ssim(a[None], b[None], data_range=255)) == pytest.approx(want, abs=1e-6)
+    assert float(ssim(a[None] / 255, b[None] / 255, data_range=1)) == pytest.approx(want, abs=1e-6)
+
+
+def test_luma_of_super_resolution_equals_scikit_image():
+    colour = pytest.importorskip("skimage.color", reason="scikit-image is the reference")
+    peer = pytest.importorskip("skimage.metrics", reason="scikit-image is the reference")
+    a = picture()
+    b = torch.nn.functional.avg_pool2d(a[None].float(), 3, 1, 1).round().to(torch.uint8)[0]
+    lumas = [colour.rgb2ycbcr(x.permute(1, 2, 0).numpy())[..., 0] for x in (a, b)]
+    for x, want in zip((a, b), lumas, strict=True):
+        torch.testing.assert_close(y_channel(x[None])[0, 0], torch.from_numpy(want))
+    cut = [x[4:-4, 4:-4] for x in lumas]
+    want = peer.peak_signal_noise_ratio(*cut, data_range=255)
+    assert float(y_psnr(a[None], b[None], border=4)) == pytest.approx(want)
+    want = peer.structural_similarity(
+        *cut, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+    )
+    assert float(y_ssim(a[None], b[None], border=4)) == pytest.approx(want, abs=1e-6)
 
 
 # ---- scikit-learn

@@ -221,3 +221,37 @@ def test_files_in_another_layout_are_read(tmp_path):
     assert len(net.digest) == 64
     with pytest.raises(UserError, match="no LPIPS weights"):
         _ = net.heads
+
+
+# ---- the whole of VGG-19 ---------------------------------------------------------------------------------------------------------
+
+
+def test_maps_beyond_those_of_neural_style_are_of_the_whole_network(tmp_path, monkeypatch):
+    """Read in the model zoos' layout, and computed as they do: zeros at the borders, ImageNet's colours, ReLU after the convolution."""
+    torch.manual_seed(0)
+    x, tensors, inputs, at = torch.rand(1, 3, 32, 32) * 2 - 1, {}, 3, 0
+    wanted = (x + 1) / 2 - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    wanted = wanted / torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    seen = {}
+    for block, (count, width) in enumerate(((2, 64), (2, 128), (4, 256), (4, 512), (4, 512)), 1):
+        for i in range(count):
+            kernel = torch.randn(width, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5
+            tensors |= {f"features.{at}.weight": kernel, f"features.{at}.bias": torch.full((width,), 0.01)}
+            wanted = F.relu(F.conv2d(wanted, kernel, torch.full((width,), 0.01), padding=1))
+            seen[f"relu{block}_{i + 1}"] = wanted
+            inputs, at = width, at + 2
+        wanted, at = F.max_pool2d(wanted, 2), at + 1
+    save_file(tensors, tmp_path / "vgg19.safetensors")
+    monkeypatch.setenv("GENZOO_WEIGHTS", str(tmp_path))
+    for name in ("vgg19", "vgg19-imagenet"):
+        net = FeatureNet(name, ("relu3_4", "relu5_4"))
+        first, last = net(x)
+        assert torch.allclose(first, seen["relu3_4"], rtol=1e-4, atol=1e-4)
+        assert torch.allclose(last, seen["relu5_4"], rtol=1e-4, atol=1e-4)
+        assert net.channels == (256, 512)
+        assert net.card["name"] == copy.deepcopy(net).name == "vgg19-imagenet"
+    assert (
+        FeatureNet("vgg19").trunk.file == FeatureNet("vgg19", ("relu5_1",)).trunk.file == "vgg19-normalised.safetensors"
+    )
+    with pytest.raises(UserError, match=r"vgg19 has no layer relu5_5\. There are: relu1_1, .*relu5_4 \(or"):
+        FeatureNet("vgg19", ("relu5_5",))

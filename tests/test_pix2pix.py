@@ -8,9 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import genzoo
+from genzoo.core import loading
 from genzoo.core.errors import UserError
 from genzoo.core.registry import create
 from genzoo.models.translation.pix2pix import Pix2Pix, halvings
+from genzoo.nn.norms import NORMS
+from genzoo.nn.patchgan import PatchGAN
 from genzoo.nn.unet_generator import UNetGenerator
 from tests.conftest import batch_for
 from tests.test_cyclegan import Update
@@ -38,6 +41,63 @@ def test_unet_of_the_paper_has_its_published_size_and_layers():
     assert sum(p.numel() for p in net.parameters()) == count
     assert [m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d)] == down
     assert not any(isinstance(m, nn.InstanceNorm2d) for m in (*net.down[0], *net.down[-1], *net.up[0]))
+
+
+def test_networks_have_as_many_parameters_as_the_authors():
+    """Of their PyTorch program at 256 px: 54,413,955 and 2,768,705; ours have a bias more where no norm follows, first and innermost."""
+    with torch.device("meta"):
+        for norm in ("instance", "batch"):
+            system = Pix2Pix(norm=norm)
+            assert sum(p.numel() for p in system.G.parameters()) - 64 - 512 == 54_413_955
+            assert sum(p.numel() for p in system.D.parameters()) == 2_768_705
+
+
+def test_real_and_translated_images_do_not_share_the_statistics_of_a_batch():
+    torch.manual_seed(0)
+    system = Pix2Pix(**TINY, norm="batch").train()
+    real, fake = torch.randn(2, 4, 16, 16), 3 + 2 * torch.randn(2, 4, 16, 16)
+    seen = system._judge(real, fake)
+    assert torch.equal(seen[0], system.D(real))
+    assert torch.equal(seen[1], system.D(fake))
+    assert not torch.allclose(torch.cat(seen), system.D(torch.cat([real, fake])), atol=1e-3)
+
+
+def test_a_model_from_before_the_discriminator_had_a_scale_is_what_it_was():
+    torch.manual_seed(0)
+    system = Pix2Pix(**TINY, norm="batch", d_norm="plain")
+    assert sum(p.numel() for p in system.D.parameters()) == sum(
+        p.numel() for p in PatchGAN(4, 4, 1, NORMS["plain"]).parameters()
+    )
+    old = loading.describe(system)
+    del old["hparams"]["d_norm"]
+    again = loading.build(old)
+    again.load_state_dict(system.state_dict())
+    pair = torch.randn(2, 4, 16, 16)
+    assert torch.equal(again.D(pair), system.D(pair))
+    assert loading.build({"system": "pix2pix", "hparams": {**TINY, "d_norm": None}}).d_norm == "instance"
+
+
+def test_a_run_from_before_goes_on_as_it_was(tmp_path):
+    keys = {
+        "derive": "edges",
+        "size": 16,
+        "width": 4,
+        "depth": 3,
+        "layers": 1,
+        "batch": 2,
+        "quiet": True,
+        "runs": str(tmp_path),
+    }
+    whole = genzoo.train("pix2pix", "garments", name="whole", d_norm="plain", steps=4, **keys)
+    run = genzoo.train("pix2pix", "garments", name="half", d_norm="plain", steps=2, **keys)
+    config = (run.path / "config.toml").read_text()
+    lines = [line for line in config.splitlines() if not line.startswith("d_norm")]
+    assert len(lines) == len(config.splitlines()) - 1
+    (run.path / "config.toml").write_text("\n".join(lines) + "\n")
+    genzoo.resume(run.path, steps=4, quiet=True)
+    ours, theirs = (genzoo.load(r.path).state_dict() for r in (run, whole))
+    assert ours.keys() == theirs.keys()
+    assert "D.net.3.weight" not in ours, "the norm of its discriminator has no scale"
 
 
 def test_skips_carry_what_the_bottleneck_cannot():
@@ -98,7 +158,15 @@ def objective(system, data):
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("pix2pix", {}), ("pix2pix-l1", {}), ("pix2pix-gan", {}), ("pix2pix", {"conditional": False})]
+    ("name", "more"),
+    [
+        ("pix2pix", {}),
+        ("pix2pix-l1", {}),
+        ("pix2pix-gan", {}),
+        ("pix2pix", {"conditional": False}),
+        ("pix2pix", {"norm": "batch"}),
+        ("pix2pix", {"d_norm": "plain"}),
+    ],
 )
 def test_objective_by_hand(name, more):
     torch.manual_seed(0)
@@ -150,6 +218,9 @@ def test_norms(norm):
     system = Pix2Pix(**TINY, norm=norm)
     kind = nn.InstanceNorm2d if norm == "instance" else nn.BatchNorm2d
     assert sum(isinstance(m, kind) for m in system.G.modules()) == 1 + 2
+    judges = [m for m in system.D.modules() if "Norm" in type(m).__name__]
+    assert [type(m) for m in judges] == [kind], "norm= is of both networks"
+    assert judges[0].affine
     system.training_step(batch(), Update(system))
 
 

@@ -1,13 +1,16 @@
 """pix2pixHD: feature matching by hand, instances, the two phases, the shapes of the paper, and several answers for one input."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import genzoo
+from genzoo.core import loading
 from genzoo.core.errors import UserError
 from genzoo.core.registry import create
-from genzoo.models.translation.pix2pixhd import Pix2PixHD
+from genzoo.models.translation.pix2pixhd import BANK, Pix2PixHD, place_of
 from genzoo.nn.coarse_to_fine import CoarseToFine, boundaries, halved, instance_means
 from tests.test_cyclegan import Update
 
@@ -58,6 +61,41 @@ def test_generator_of_the_paper_has_its_layers():
     assert len([m for m in fine.up if type(m).__name__ == "ResidualBlock"]) == 3
 
 
+def cancelled(net):
+    """Biases before instance norm, which takes them away again: the authors' program has them."""
+    return sum(m.num_features for m in net.modules() if isinstance(m, nn.InstanceNorm2d))
+
+
+def test_networks_have_as_many_parameters_as_the_authors():
+    """Counted in their program with 35 classes and boundaries: LocalEnhancer, two discriminators, Encoder of three features."""
+    with torch.device("meta"):
+        system = Pix2PixHD(inputs=2, labels=35, instances=True, features=3)
+        assert (
+            sum(p.numel() for p in CoarseToFine(36, 3, 64, 4, 9, 1, 3).parameters()) - coloured(64)
+            == 182_857_059 - 21_888
+        )
+    assert cancelled(system.G) == 21_888
+    count = sum(p.numel() for p in system.D.parameters()) + sum(cancelled(d) for d in system.D)
+    assert count == 5_603_202
+    block = 2 * 256 * 256 * 9  # ours has one residual block
+    assert sum(p.numel() for p in system.E.parameters()) + cancelled(system.E) - 2 * 256 - block == 788_803
+
+
+def coloured(width):
+    """The global generator's own last layer, with which it learns alone: the authors' program throws it away for the second phase."""
+    return width * 3 * 49 + 3
+
+
+def test_maps_of_the_discriminators_are_as_large_as_the_authors():
+    with torch.device("meta"):
+        net = Pix2PixHD(inputs=2, labels=35, instances=True).D[0]
+        sizes = [tuple(m.shape[1:]) for m in net.features(torch.zeros(1, 39, 256, 512))]
+    assert sizes == [(64, 129, 257), (128, 65, 129), (256, 33, 65), (512, 34, 66), (1, 35, 67)]
+    assert loading.build({"system": "pix2pixhd", "hparams": TINY}).D[0].net[0].padding == (1, 1), (
+        "as before it had a choice"
+    )
+
+
 @pytest.mark.parametrize("enhancers", [0, 1, 2])
 def test_generator_keeps_sizes_that_are_not_square(enhancers):
     net = CoarseToFine(2, 3, 16, 1, 1, enhancers, 1)
@@ -67,9 +105,11 @@ def test_generator_keeps_sizes_that_are_not_square(enhancers):
     assert torch.allclose(halved(torch.ones(1, 1, 6, 8)), torch.ones(1, 1, 3, 4))
 
 
-def test_objective_by_hand():
+@pytest.mark.parametrize("layers", [1, 2])
+def test_objective_by_hand(layers):
+    """The four maps of the authors' three layers count 1 each, and fewer count as much together (4 / (layers + 1) each)."""
     torch.manual_seed(0)
-    keys = {**TINY, "features": 0, "scales": 2, "layers": 1, "shape": (3, 32, 32), "coarse": 0.0}
+    keys = {**TINY, "features": 0, "scales": 2, "layers": layers, "shape": (3, 32, 32), "coarse": 0.0}
     system = Pix2PixHD(**keys, lr=1e-12)
     a, b = torch.rand(2, 1, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
     with torch.no_grad():
@@ -82,10 +122,10 @@ def test_objective_by_hand():
             assert torch.equal(r[-1], net(real))
             g = g + (f[-1] - 1).square().mean()
             d = d + 0.5 * (r[-1] - 1).square().mean() + 0.5 * f[-1].square().mean()
-            match.append(sum((x - y).abs().mean() for x, y in zip(r[:-1], f[:-1], strict=True)))
+            match += [(x - y).abs().mean() for x, y in zip(r[:-1], f[:-1], strict=True)]
             real, false = halved(real), halved(false)
-        assert len(r) == 3, "two maps and the logits"
-        g = g + 10 * sum(match) / 2
+        assert len(r) == layers + 2, "the maps and the logits"
+        g = g + 10 * 4 * sum(match) / len(match)
     update = Update(system)
     system.training_step({"a": a, "b": b}, update)
     (first, g_seen), (second, d_seen) = update.calls
@@ -171,9 +211,64 @@ def test_instances_are_seen_as_boundaries_and_have_features_of_their_own():
     assert torch.equal(one, again)
     assert torch.equal(mean, system.translate(a))
     assert len({system.translate(a, variant=v).sum().item() for v in range(1, 9)}) > 1
-    drawn = system._drawn(a, ids, 0, torch.Generator())
+    drawn = system._drawn(a, ids, 0)
     assert torch.allclose(drawn[0, :, 0, 0], system.bank[0, :2].mean(0))
     assert torch.allclose(drawn[0, :, 0, 15], system.bank[1, :2].mean(0))
+
+
+def town(height, width, seed=0):
+    """A label map whose objects are rectangles over a background, and their numbers, as side A holds them, float32 [2, H, W]."""
+    rng = np.random.default_rng(seed)
+    classes, ids = np.zeros((2, height, width), np.int64)
+    for number in range(1, 12):
+        y, x = rng.integers(0, height - 20), rng.integers(0, width - 20)
+        here = slice(y, y + rng.integers(10, height // 2)), slice(x, x + rng.integers(10, width // 2))
+        classes[here], ids[here] = 1 + number % 3, number
+    return numbers(torch.from_numpy(np.stack([classes, ids])))
+
+
+@pytest.mark.parametrize("kind", ["instances", "labels", "neither"])
+def test_an_instance_has_the_same_features_in_tiles_of_every_size(kind):
+    """A generator that shows the features it is given: whole, and in tiles, every pixel is the same."""
+    torch.manual_seed(0)
+    more = {"instances": {"inputs": 2, "labels": 4, "instances": True}, "labels": {"labels": 4}, "neither": {}}[kind]
+    system = Pix2PixHD(**{**TINY, "features": 3, **more}).eval()
+    system.bank.copy_(torch.rand(system.bank.shape) * 2 - 1)
+    system.filled.copy_(torch.tensor([40, 600, 7, 1])[: len(system.filled)])
+    system.fine.fill_(True)
+    system.G.forward = lambda seen: seen[:, -3:]
+    a = town(150, 230)[: system.inputs]
+    shown = {}
+    for variant in (0, 1, 2):
+        (whole,) = genzoo.translate(system, [a], variant=variant, tile=1000)
+        for tile, overlap in ((16, 0), (48, 16), (96, 32), (200, 64)):
+            (parts,) = genzoo.translate(system, [a], variant=variant, tile=tile, overlap=overlap)
+            assert torch.allclose(parts, whole, atol=1e-6), (variant, tile)
+        shown[variant] = whole
+    assert not torch.equal(shown[1], shown[2])
+    if kind == "instances":
+        found = [shown[1][:, (numbers(torch.tensor(n)) == a[1])] for n in range(12)]
+        found = [f for f in found if f.shape[1]]
+        assert all(torch.allclose(f, f[:, :1]) for f in found), "one instance, one feature"
+        assert len({tuple(f[:, 0].tolist()) for f in found}) > 6, "instances of one class differ"
+    else:
+        assert torch.allclose(shown[1], shown[1][:, :1, :1]), "without instances the image has one feature"
+
+
+def test_an_instance_number_that_two_classes_share_is_two_instances():
+    """Things without numbers of their own (0 everywhere) do not add up."""
+    torch.manual_seed(0)
+    system = Pix2PixHD(**{**TINY, "inputs": 2, "labels": 2, "instances": True}).eval()
+    system.bank.copy_(torch.rand(system.bank.shape))
+    system.filled.fill_(BANK)
+    classes = torch.zeros(1, 1, 16, 16, dtype=torch.int64)
+    classes[..., 8:] = 1
+    ids = torch.zeros_like(classes)
+    for variant in (0, 5):
+        drawn = system._drawn(numbers(torch.cat([classes, ids], 1)), ids, variant)
+        for kind, column in ((0, 0), (1, 15)):
+            wanted = system.bank[kind, place_of(5, kind, 0, BANK)] if variant else system.bank[kind].mean(0)
+            assert torch.allclose(drawn[0, :, 3, column], wanted)
 
 
 def test_the_encoder_learns_with_the_generator():

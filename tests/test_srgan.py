@@ -150,6 +150,20 @@ def test_content_is_compared_in_the_asked_layer_and_no_pixel_error_is_added():
     assert update.calls == [("g", pytest.approx(wanted, rel=1e-4))]
 
 
+def test_content_is_the_papers_map_unless_another_is_asked_for():
+    """phi_5,4: after the activation of the fourth convolution before the fifth pooling of VGG-19."""
+    keys = {**TINY, "shape": (3, 32, 32)}
+    assert SRGAN(**{**keys, "content": "vgg19"}).features.layers == ("relu5_4",)
+    assert SRGAN(**{**keys, "content": "vgg16"}).features.layers == ("relu5_3",)
+    assert SRGAN(**{**keys, "content": "vgg19"}, layer="relu2_2").features.layers == ("relu2_2",)
+    assert (
+        SRGAN(**{**keys, "content": "vgg19"}).features.plan.count("P"),
+        len(SRGAN(**{**keys, "content": "vgg19"}).features.plan),
+    ) == (4, 20)
+    with pytest.raises(UserError, match=r"weights of vgg19-imagenet are missing: .*vgg19\.safetensors .*model zoos"):
+        SRGAN(**{**keys, "content": "vgg19"}).optimizers()
+
+
 def test_srresnet_has_no_discriminator_and_its_error_falls():
     torch.manual_seed(0)
     system = create("srresnet", **{k: v for k, v in TINY.items() if k != "content"}, residual=True, lr=3e-3)

@@ -436,6 +436,28 @@ def test_averaged_weights_have_a_half_life_in_images():
 # ---- classes and ADA ---------------------------------------------------------------------------------------------------------------------
 
 
+def test_the_class_is_mapped_in_eight_layers_before_stylegan2s_d_is_multiplied_with_it():
+    """As NVlabs/stylegan2-ada-pytorch's D, whose parameters at this size are 327,072; an embedding alone where a checkpoint has no more."""
+    told = {**StyleGAN.presets["stylegan2"], "width": 32, "most": 64, "conditional": True}
+    system = StyleGAN(shape=(3, 32, 32), classes=10, **told)
+    assert count(system.D) == 327_072
+    assert count(system.D.mapping) == 8 * (64 * 64 + 64)
+    before = StyleGAN(shape=(3, 32, 32), classes=10, **{k: v for k, v in told.items() if k != "class_depth"})
+    assert count(before.D) == 327_072 - 8 * (64 * 64 + 64)
+    assert not any("mapping" in name for name in before.state_dict())
+
+    y = torch.eye(10)[:4]
+    c = system.D.embed(y)
+    c = c / c.square().mean(1, keepdim=True).sqrt()
+    for layer in system.D.mapping:  # N(0, 1) scaled by √2 / √64, biases 0, leaky rectifier
+        c = F.leaky_relu(c @ layer.weight.T * 0.01 * math.sqrt(2 / 64), 0.2)
+    x = torch.randn(4, 3, 32, 32)
+    features = []
+    system.D.score.register_forward_hook(lambda module, given, out: features.append(out))
+    score = system.D(x, 3, 1.0, y)
+    torch.testing.assert_close(score, (features[0] * c).sum(1) / 8, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("settings", [SMALL, TWO], ids=["stylegan", "stylegan2"])
 def test_with_classes_both_players_hear_of_them(settings):
     torch.manual_seed(0)

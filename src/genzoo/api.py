@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
+from genzoo.core.reading import read_toml
 from genzoo.core.registry import Entry
 from genzoo.core.schema import FROM_DATA, check, settings
 from genzoo.core.system import System
@@ -153,10 +153,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UserError(f"config={path}: there is no such file{nearest(path.name, beside)}")
-    try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"config={path} is not TOML: {error}") from None
+    read = read_toml(path, name=f"config={path}")
     if not any(isinstance(v, dict) for v in read.values()):
         return read
     keys: dict[str, Any] = {}
@@ -166,17 +163,26 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return {k: v for k, v in keys.items() if k not in ("name", *FROM_DATA)}
 
 
-def resume(run: Run | str | Path, *, steps: int | None = None, quiet: bool = False) -> Run:
+def resume(
+    run: Run | str | Path,
+    *,
+    steps: int | None = None,
+    device: str | None = None,
+    data: str | os.PathLike[str] | None = None,
+    quiet: bool = False,
+) -> Run:
     """Go on with a run exactly where it stopped, however it stopped.
 
     Args:
         run: The run or its folder.
         steps: A new total, to train a finished run longer.
+        device: Another device than the run's own, kept from then on. Exact is what goes on where it began.
+        data: Where the run's data are now, if they have moved, kept from then on. Other data are refused, by their content.
         quiet: Show no progress.
 
     Raises:
-        UserError: There is no such run.
+        UserError: There is no such run, its files or its data are not what they were, or its device is not here.
     """
     path = run_path(run)
     assert path is not None
-    return _resume(path, steps=steps, quiet=quiet)
+    return _resume(path, steps=steps, device=device, data=None if data is None else os.fspath(data), quiet=quiet)

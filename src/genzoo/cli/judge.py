@@ -95,10 +95,7 @@ def compare(runs: tuple[str, ...], out: str = "", overwrite: bool = False, json:
         apart = "not comparable with the other rows of this measure" if row["reason"] else ""
         rows.append((row["measure"], *cells, "; ".join(filter(None, [apart, row["note"]]))))
     print(columns(rows))
-    print(
-        "* best of its row"
-        + (", (tie) not told from it by its interval" if any(r["tie"] for r in found["rows"]) else "")
-    )
+    print("* best of its row" + (", (tie) not told from it" if any(r["tie"] for r in found["rows"]) else ""))
     for warning in found["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"wrote {found['page']}")

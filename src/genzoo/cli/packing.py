@@ -59,9 +59,11 @@ def compress(
     done = _compress(system, pixels, free(path, overwrite=overwrite), names=kept)
     moved = f" ({out} was there already; overwrite=true replaces it)" if out and done.path != path else ""
     print(f"wrote {done.path}{moved}")
+    said = "are zero for a level that is there, which took 24 bits"
+    if math.isfinite(done.bits):
+        said = f"say {math.ceil(done.bits / 8):,} bytes ({8 * done.size / max(done.bits, 1) - 1:+.2%})"
     print(
-        f"{done.count} images in {done.size:,} bytes, {done.bits_per_dim:.4f} bits/dim; the model's probabilities say "
-        f"{math.ceil(done.bits / 8):,} bytes ({8 * done.size / max(done.bits, 1) - 1:+.2%})"
+        f"{done.count} images in {done.size:,} bytes, {done.bits_per_dim:.4f} bits/dim; the model's probabilities {said}"
     )
 
 

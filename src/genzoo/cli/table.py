@@ -72,7 +72,7 @@ COMMANDS: dict[str, Command] = {
             "NAME data=DATA [steps=20000 size=64 lr=1e-4 config=mine.toml ...]",
             open=True,
         ),
-        Command("resume", "go on with a run that was stopped, exactly", "RUN"),
+        Command("resume", "go on with a run that was stopped, exactly", "RUN [steps=40000 device=cpu data=PATH]"),
         Command(
             "sample",
             "draw new data",

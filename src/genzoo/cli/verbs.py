@@ -51,14 +51,16 @@ def train(system: str, data: str = "", config: str = "", own: dict[str, Any] | N
     _what_next(run.path)
 
 
-def resume(run: str, steps: Annotated[int, Field(ge=1)] | None = None) -> None:
+def resume(run: str, steps: Annotated[int, Field(ge=1)] | None = None, device: str = "", data: str = "") -> None:
     """Go on with a run.
 
     Args:
         run: The run's folder.
         steps: A new total, to train a finished run longer.
+        device: Another device than the run's own: auto, cpu, cuda, cuda:1, mps ...; kept from then on.
+        data: Where the run's data are now, if they have moved; other data are refused.
     """
-    _what_next(genzoo.resume(run, steps=steps).path)
+    _what_next(genzoo.resume(run, steps=steps, device=device or None, data=data or None).path)
 
 
 def sample(
@@ -150,7 +152,8 @@ def walk(
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn.
-        path: spherical follows the arc between two latents, linear the straight line; what suits the system when not given.
+        path: spherical follows the arc between two latents, linear the straight line; what suits the system when not given. Classes, codes
+            and sentences always go straight.
         images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
         data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
         prompts: Sentences to walk between, with semicolons between them; a row has the same noise at all its ends.

@@ -22,9 +22,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genzoo.core.errors import DamagedFile, DiskFull, disk_full_is_said
+from genzoo.core.foreign import kind_of, what_is
+from genzoo.core.reading import parse_json
 
-__all__ = ["DiskFull", "optimizer_tensors", "pack", "read", "restore_optimizer", "sweep", "unpack", "write"]
+__all__ = [
+    "DiskFull",
+    "description",
+    "optimizer_tensors",
+    "pack",
+    "read",
+    "restore_optimizer",
+    "sweep",
+    "unpack",
+    "write",
+]
 
+EXPECTED = "a model or state of genzoo is a .safetensors file that 'genzoo train' or 'genzoo export' wrote"
 _BLANK = "0" * 64
 _CHUNK = 1 << 22
 _MAX_HEADER = 100_000_000
@@ -82,12 +95,37 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
     actual.update(memoryview(data)[start + length :])
     if actual.hexdigest() != expected:
         raise DamagedFile(f"{path} is damaged: its digest is {actual.hexdigest()[:12]}…, not {expected[:12]}…")
+    meta = _description(data, Path(path))
     try:
-        size = int.from_bytes(data[:8], "little")
-        meta = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["genzoo"])
         return load_bytes(data), meta
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise DamagedFile(f"{path} is not a genzoo checkpoint: {error}") from None
+    except (SafetensorError, KeyError, ValueError, RuntimeError):
+        raise DamagedFile(f"{path} is damaged: its tensors are not where its header says") from None
+
+
+def description(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON part of a checkpoint alone: nothing else is read or checked.
+
+    Raises:
+        DamagedFile: Names the file and what is wrong with it.
+        FileNotFoundError: There is no such file.
+    """
+    with open(path, "rb") as f:
+        head = f.read(8)
+        size = int.from_bytes(head, "little")
+        data = head + f.read(min(size, _MAX_HEADER))
+    _digest_span(data, Path(path))
+    return _description(data, Path(path))
+
+
+def _description(data: bytes, path: Path) -> dict[str, Any]:
+    size = int.from_bytes(data[:8], "little")
+    try:
+        meta = parse_json(parse_json(data[8 : 8 + size])["__metadata__"]["genzoo"])
+    except (KeyError, TypeError, ValueError):
+        raise DamagedFile(f"{path} is damaged: its header holds no description of a model or a state") from None
+    if not isinstance(meta, dict):
+        raise DamagedFile(f"{path} holds {kind_of(meta)} where the description of a model or a state is expected")
+    return meta
 
 
 def pack(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -114,12 +152,28 @@ def _plain(t: Tensor) -> Tensor:
 def _digest_span(data: bytes | memoryview, path: Path) -> tuple[int, int]:
     size = int.from_bytes(data[:8], "little")
     if len(data) < 16 or size > min(len(data) - 8, _MAX_HEADER):
-        raise DamagedFile(f"{path} is damaged: {len(data)} bytes are not a whole checkpoint")
+        kind = what_is(bytes(data[:64])) if data[8:9] != b"{" else ""
+        raise DamagedFile(
+            f"{path} is {kind}; {EXPECTED}"
+            if kind
+            else f"{path} is damaged: {len(data):,} bytes are not a whole checkpoint"
+        )
     mark = b'"digest":"'
-    at = bytes(data[8 : 8 + size]).find(mark)
+    head = bytes(data[8 : 8 + size])
+    at = head.find(mark)
     if at < 0 or at + len(mark) + 64 > size:
-        raise DamagedFile(f"{path} is not a genzoo checkpoint, or its header is damaged")
+        raise DamagedFile(f"{path} {_other(head)}; {EXPECTED}")
     return 8 + at + len(mark), 64
+
+
+def _other(head: bytes) -> str:
+    """What a file of safetensors is that was not written here."""
+    try:
+        names = [name for name in parse_json(head) if name != "__metadata__"]
+    except (TypeError, ValueError):
+        return "is damaged: its header is no JSON"
+    such = f" (such as {', '.join(map(repr, names[:2]))})" if names else ""
+    return f"was written by another program: {len(names)} tensors{such} and no description of a model"
 
 
 def _seal(part: Path) -> str:

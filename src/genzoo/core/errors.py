@@ -20,6 +20,10 @@ class DamagedFile(UserError):
     """A file is not what was written: truncated, altered, or of another kind."""
 
 
+class NoSuchData(UserError):
+    """There are no data of a name, or at a path."""
+
+
 class DiskFull(UserError):
     """There is no room for a file; what was there before is untouched."""
 

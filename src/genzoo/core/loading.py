@@ -11,31 +11,56 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genzoo.core import checkpoint, registry
+from genzoo.core.budget import Budget, TooLarge
 from genzoo.core.devices import pick_device
-from genzoo.core.errors import UserError, nearest
+from genzoo.core.errors import DamagedFile, UserError, nearest
+from genzoo.core.foreign import kind_of
 from genzoo.core.system import System, capabilities
 
+OTHERS = (
+    ".safetensors",
+    ".pt",
+    ".pth",
+    ".bin",
+    ".ckpt",
+    ".h5",
+    ".hdf5",
+    ".keras",
+    ".onnx",
+    ".gguf",
+    ".pkl",
+    ".npz",
+    ".msgpack",
+)
+"""Endings of models of other libraries."""
+DESCRIBED = {"name": str, "origin": str, "data": dict, "training": dict, "class_names": list, "best": dict, "step": int}
+"""Kinds of what a model's description says of it beside "system" and "hparams", where it says it."""
 
-def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a model from a run folder, a model folder, an export, or a file.
+
+def model_file(path: str | os.PathLike[str]) -> Path:
+    """The file of a model: of a run folder, a model folder, an export; or itself.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: There is none.
     """
     path = Path(path).expanduser()
     for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
         if candidate.is_file():
-            return checkpoint.read(candidate)
+            return candidate
     if path.is_dir() and (path / "config.toml").exists():
         raise UserError(f"run '{path}' has no model yet; 'genzoo resume {path}' goes on training it")
+    if path.is_dir() and (others := sorted(p for p in path.iterdir() if p.suffix in OTHERS)):
+        raise UserError(
+            f"'{path}' holds {others[0].name} and no model.safetensors: it is of another library; {checkpoint.EXPECTED}"
+        )
     siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UserError(f"there is no model at '{path}'{nearest(path.name, siblings)}")
 
@@ -46,16 +71,131 @@ def load(path: Any, *, device: str = "cpu") -> System:
     Its `name` and `hparams` say what it is; `trained` is the rest of the file's description (data, steps, version); `origin` is `path`.
 
     Raises:
-        UserError: There is no model, it is damaged, or there is no such device.
+        UserError: There is no model, it is damaged or of another program, its weights are not all numbers, or there is no such device.
     """
     path = getattr(path, "path", path)
-    tensors, meta = read_model(path)
+    file = model_file(path)
+    tensors, meta = checkpoint.read(file)
     where = pick_device(device)
+    for key, kind in DESCRIBED.items():
+        if not isinstance(meta.get(key, kind()), kind):
+            raise DamagedFile(f"{file} is damaged: its '{key}' is {kind_of(meta[key])}, not {kind_of(kind())}")
     with torch.random.fork_rng(devices=[]):  # the fresh weights, soon overwritten, leave the person's randomness alone
-        system = build(meta)
-    system.load_state_dict(tensors)
+        system = restored(meta, tensors, str(file))
     system.trained, system.origin = meta, str(path)
     return system.to(where).eval()
+
+
+def restored(description: Mapping[str, Any], tensors: Mapping[str, Tensor], file: str) -> System:
+    """The system that a file describes, with the file's tensors in it.
+
+    Args:
+        description: As for `build`.
+        tensors: Its state, by name.
+        file: Where both come from, for messages.
+
+    Raises:
+        UserError: The description is of nothing that there is, the tensors are not those of such a system, or not numbers.
+    """
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    system = fresh(lambda: build(description), size, file, tensors)
+    fill(system, tensors, f"{file} describes a {system.name}")
+    return system
+
+
+def fresh(make: Callable[[], System], size: int, file: str, tensors: Mapping[str, Tensor] | None = None) -> System:
+    """A system of settings that were read from a file; no more memory is taken for it than the tensors beside them call for.
+
+    Args:
+        make: Makes it.
+        size: Bytes of its tensors.
+        file: Where the settings are from, for messages.
+        tensors: Its state by name, where it is known.
+
+    Raises:
+        UserError: The settings are not those of a system, or of a far larger one.
+    """
+    try:
+        with Budget(size):
+            return make()
+    except TooLarge:
+        if tensors is not None and _fits(make, tensors):
+            return make()  # what is large is not kept in files, such as a pool of earlier pictures
+        said = f"its settings are those of a far larger network than the one in {size:,} bytes of tensors"
+    except (UserError, MemoryError, torch.OutOfMemoryError) as error:
+        said = str(error) if isinstance(error, UserError) else "there is no memory for it"
+    except Exception as error:  # whatever a constructor says to settings that nobody would write
+        raise DamagedFile(
+            f"{file} describes a system that cannot be built: its settings do not fit together"
+        ) from error
+    raise DamagedFile(f"{file} describes no system that can be built here: {said}")
+
+
+def _fits(make: Callable[[], System], tensors: Mapping[str, Tensor]) -> bool:
+    """Look without memory for a single weight whether the tensors are those of a system."""
+    try:
+        with torch.device("meta"), Budget(2**62):
+            expected = make().state_dict()
+    except Exception:
+        return False
+    return all(name in tensors and tensors[name].shape == t.shape for name, t in expected.items())
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str, *, live: bool = False) -> None:
+    """Put tensors from a file into a module.
+
+    Args:
+        module: Freshly made: a value that is not a number in it is meant, as the best of nothing yet.
+        tensors: Its state, by name.
+        what: Where they come from and what they ought to be, for messages: "FILE describes a dcgan".
+        live: They are all its parameters and buffers, those included that a model file does not keep.
+
+    Raises:
+        DamagedFile: Others are expected, or some are NaN or infinite.
+    """
+    expected = dict([*module.named_parameters(), *module.named_buffers()]) if live else module.state_dict()
+    usual = {name for name, t in expected.items() if bool(torch.isfinite(t).all())}
+    unlike = [n for n, t in tensors.items() if n in expected and t.dtype != expected[n].dtype]
+    try:
+        if live and not unlike:
+            unlike = _lacking(expected, tensors)
+            with torch.no_grad():
+                for name, t in expected.items() if not unlike else ():
+                    t.copy_(tensors[name])
+        elif not unlike:
+            module.load_state_dict(dict(tensors))
+    except (RuntimeError, AttributeError, TypeError):
+        unlike = _lacking(expected, tensors) or [n for n in tensors if n not in expected] or [*expected][:1]
+    if unlike:
+        more = f" (and {len(unlike) - 1:,} more are not as they should be)" if len(unlike) > 1 else ""
+        raise DamagedFile(
+            f"{what}, whose tensor '{unlike[0]}' is {_form(expected, unlike[0])}; it holds {_form(tensors, unlike[0])}{more}"
+        )
+    if lost := [n for n, t in tensors.items() if n in usual and not bool(torch.isfinite(t).all())]:
+        t = tensors[lost[0]]
+        count = int((~torch.isfinite(t)).sum())
+        raise DamagedFile(
+            f"{what}, and {count:,} of {t.numel():,} values of its tensor '{lost[0]}' are not numbers (NaN or infinite)"
+            + (f", nor are all of {len(lost) - 1:,} more tensors" if len(lost) > 1 else "")
+            + (
+                "; remove the file to go on from the one before it"
+                if live
+                else "; take an earlier model, or train it again"
+            )
+        )
+
+
+def _lacking(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors that are missing or of another shape."""
+    return [n for n, t in expected.items() if n not in tensors or tensors[n].shape != t.shape]
+
+
+def _form(tensors: Mapping[str, Tensor], name: str) -> str:
+    """Type and shape of a tensor, in words."""
+    if name not in tensors:
+        return "none"
+    t = tensors[name]
+    return f"{str(t.dtype).removeprefix('torch.')} {'x'.join(map(str, t.shape)) or 'scalar'}"
 
 
 def build(description: Mapping[str, Any]) -> System:
@@ -65,11 +205,19 @@ def build(description: Mapping[str, Any]) -> System:
         UserError: It is no description, or not one of a system that there is.
     """
     if "system" not in description:
-        raise UserError(
-            f"a system is described by 'system' and 'hparams', not by {', '.join(description) or 'nothing'}"
-        )
-    system = registry.system_class(description["system"])(**description.get("hparams", {}))
-    system.name = description.get("name", description["system"])
+        said = ", ".join(map(str, list(description)[:8]))
+        raise UserError(f"a system is described by 'system' and 'hparams', not by {said or 'nothing'}")
+    name, arguments = description["system"], description.get("hparams", {})
+    if not isinstance(name, str):
+        raise UserError(f"'system' is {kind_of(name)}, not the name of a system")
+    if not isinstance(arguments, Mapping):
+        raise UserError(f"'hparams' is {kind_of(arguments)}, not settings by name")
+    for key in ("name", "origin"):
+        if not isinstance(description.get(key, ""), str):
+            raise UserError(f"'{key}' is {kind_of(description[key])}, not text")
+    cls = registry.system_class(name)
+    system = cls(**{**cls.formerly, **arguments})
+    system.name = description.get("name", name)
     system.origin = description.get("origin", "")
     return system
 

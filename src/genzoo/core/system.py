@@ -69,8 +69,13 @@ class System(nn.Module):
     """Overrides that make the contract tests fast. It may set `shape`."""
     defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of training keys (steps, batch, ema, clip ...) that suit this system."""
+    formerly: ClassVar[dict[str, Any]] = {}
+    """What files say that were written before there was an argument: old models load, and old runs go on, as what they were."""
     latent_path: ClassVar[str] = "spherical"
     """How one goes from one latent of `decode` to another: spherical (a Gaussian prior keeps its norm) or linear."""
+    conditions: int = 0
+    """How many of the last entries of a latent [n, D] say what is asked for (a class, codes, a sentence's vector) and are no noise.
+    One goes from one to another in a straight line, so that between two latents of one class all are of that class."""
 
     hparams: dict[str, Any]
     """The bound constructor arguments: plain values, and systems where an argument's annotation is a capability."""

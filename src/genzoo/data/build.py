@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.data import ranges
 from genzoo.data.cache import Draft
-from genzoo.data.decode import Form, Refused, quiet_decoding
+from genzoo.data.decode import Form, Header, Refused, quiet_decoding
 from genzoo.data.layout import no_images, printable
 from genzoo.data.settings import DataSettings
 from genzoo.data.stock import FilePictures, Shape, Stock
@@ -50,7 +51,8 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quie
         forms = _forms(shapes, settings, stock, notes)
         if stock.paired:
             notes += _unlike(stock, shapes)
-        notes += _shallow(stock, settings)
+        forms = _ranged(forms, stock, settings, pool, notes)
+        notes += _shallow(stock, settings) + _pages(stock)
         draft.reserve(
             sum(
                 f.height * f.width * f.channels * f.bits // 8 * len(shapes[part])
@@ -71,6 +73,7 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quie
                     names.setdefault(f, []).extend(own[i] for i in kept[fields[0], split])
             if not writer.rows[fields[0]].count:
                 raise UserError(no_images(name, left))
+    notes += _filled(stock)
     (draft.folder / NAMES).write_text(json.dumps(names), encoding="ascii")
     captions = []
     if stock.labels:
@@ -210,21 +213,67 @@ def _unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) 
     return [f"{count} in size: {'; '.join(found[:3])}{'; …' * (len(found) > 3)}; both sides are brought to one"]
 
 
+def _ranged(
+    forms: dict[str, Form], stock: Stock, settings: DataSettings, pool: Executor, notes: list[str]
+) -> dict[str, Form]:
+    """The forms, after it was seen which values of every field of colours are black and white."""
+    made = dict(forms)
+    for name, form in forms.items():
+        if form.kind != "colours":
+            continue
+        parts = [p for (f, _), p in stock.pictures.items() if f == name]
+        where = f"side {name.upper()}: " if len(forms) > 1 else ""
+        ends, said = ranges.decide(parts, pool, window=settings.gray_window, gray=form.channels == 1, where=where)
+        if name == "a" and stock.paired and any("than a tenth" in n or "masks" in n for n in said):
+            said.append(f"{where}label_maps=true where its numbers are classes")
+        made[name] = replace(form, ends=ends)
+        notes += said
+    return made
+
+
+def _files(stock: Stock) -> dict[str, Header]:
+    """The headers of all files that were probed; a file that holds both sides counts once."""
+    return {n: h for p in stock.pictures.values() if isinstance(p, FilePictures) for n, h in p.headers.items()}
+
+
 def _shallow(stock: Stock, settings: DataSettings) -> list[str]:
     """A note on files with 16 bits of which 8 are kept: of a scan whose values fill a part of the range little is left then."""
     if settings.bits == 16 or settings.gray_window is not None:
         return []
     numbers = ("instance", "a") if settings.label_maps else ("instance",)
-    found = (
-        n for (f, _), p in stock.pictures.items() if f not in numbers and isinstance(p, FilePictures) for n in p.deep
-    )
-    deep = list(dict.fromkeys(found))  # a file that holds both sides counts once
+    files = {n for (f, _), p in stock.pictures.items() if f not in numbers for n in p.names}
+    deep = [n for n, h in _files(stock).items() if h.deep and n in files]
     if not deep:
         return []
     one = len(deep) == 1
     return [
         f"{len(deep)} image{'' if one else 's'} ({printable(deep[0])}{'' if one else ' …'}) ha{'s' if one else 've'} more than 8 bits, of which 8 "
         "are kept: gray_window=LOW,HIGH says which gray values count, bits=16 (for translation) keeps all"
+    ]
+
+
+def _pages(stock: Stock) -> list[str]:
+    """A note on files with several pages or frames, of which the first is used."""
+    many = {n: h.pages for n, h in _files(stock).items() if h.pages > 1}
+    if not many:
+        return []
+    one = len(many) == 1
+    return [
+        f"{len(many)} file{'' if one else 's'} ({printable(next(iter(many)))}{'' if one else ' …'}) hold{'s' if one else ''} {sum(many.values())} "
+        f"pages or frames, of which the first {'' if one else 'of each '}is used: systems for video read them all (kind=video); as images, save "
+        "every page as a file of its own"
+    ]
+
+
+def _filled(stock: Stock) -> list[str]:
+    """A note on images with pixels that were no finite number."""
+    holes = {n: k for p in stock.pictures.values() for n, k in getattr(p, "holes", {}).items()}
+    if not holes:
+        return []
+    named = printable(next(iter(holes))) + " …" * (len(holes) > 1)
+    return [
+        f"{len(holes)} image{'s' * (len(holes) > 1)} ({named}) with {sum(holes.values()):,} pixels that are no finite numbers (no data): they "
+        "have the value of the nearest pixels that are"
     ]
 
 

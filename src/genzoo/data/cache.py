@@ -1,8 +1,9 @@
 """The cache of decoded data: one folder per key, made once, whole or not at all.
 
-An entry is written under a temporary name while its key is locked, fsynced and renamed; a process that comes second waits
-and reuses it; what a killed process left is swept by the next one that holds the lock. Every file's size and sha256 stand in
-`manifest.json`, which carries its own digest; an entry that differs is made anew.
+An entry that is whole is read wherever it lies, whoever made it, without a lock. One that is missing is written under a temporary name
+while its key is locked, fsynced and renamed; a process that comes second waits and reuses it; what a killed process left is swept by the
+next one that holds the lock. Every file's size and sha256 stand in `manifest.json`, which carries its own digest; an entry that differs is
+made anew. Where this user cannot write the cache, new entries go to a place of one's own (`core.places`).
 """
 
 from __future__ import annotations
@@ -12,29 +13,21 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from genzoo.core.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: without the lock two first runs do the same work, and the renames keep it whole
-    fcntl = None  # type: ignore[assignment]
+from genzoo.core.errors import FULL, UserError
+from genzoo.core.locks import locked
+from genzoo.core.places import cache_root, places, unusable, writable
 
 FORMAT = 1
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _verified: dict[tuple[str, int, int, int], str] = {}
-
-
-def cache_root() -> Path:
-    """$GENZOO_CACHE, or ~/.cache/genzoo."""
-    return Path(os.environ.get("GENZOO_CACHE") or "~/.cache/genzoo").expanduser()
 
 
 def digest_of(value: object) -> str:
@@ -128,26 +121,55 @@ def entry(
     Raises:
         UserError: The cache cannot be written; the message names the path and the bytes needed.
     """
-    home = cache_root() / "data"
-    final = home / key
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with _locked(home / f"{key}.lock", quiet):
-            for stale in home.glob(f"{key}.tmp-*"):
-                shutil.rmtree(stale, ignore_errors=True)
-            manifest = _whole(final)
-            if manifest is None:
-                _make(home, final, build)
-                manifest = _whole(final)
-                assert manifest is not None, "an entry that was just written is whole"
-            arrays = {f.removesuffix(".npy"): _map(final / f) for f in manifest["files"] if f.endswith(".npy")}
+        found = _found(key)
+        if found is None:
+            found = _new(key, build, quiet)
+        manifest, final = found
+        arrays = {f.removesuffix(".npy"): _map(final / f) for f in manifest["files"] if f.endswith(".npy")}
     except OSError as error:
-        raise UserError(
-            f"the cache {home} cannot be used ({error.strerror or error}); set GENZOO_CACHE to another folder"
-        ) from None
+        raise unusable(cache_root() / "data", error) from None
     content = [{f: facts["sha256"] for f, facts in manifest["files"].items() if f.endswith(".npy")}]
     content += [manifest["info"][k] for k in ("sections", "class_names", "captions")]
     return {**manifest["info"], "digest": digest_of(content)}, arrays, final
+
+
+def _found(key: str) -> tuple[dict[str, Any], Path] | None:
+    """The manifest and folder of an entry that is whole, in whichever place."""
+    for home in places("data"):
+        manifest = _whole(home / key)
+        if manifest is not None:
+            return manifest, home / key
+    return None
+
+
+def _new(key: str, build: Callable[[Draft], dict[str, Any]], quiet: bool) -> tuple[dict[str, Any], Path]:
+    """Make an entry, in a place of one's own where the cache has one of this key that its maker keeps to himself."""
+    home = writable("data", quiet=quiet)
+    try:
+        return _made(home, key, build, quiet)
+    except PermissionError as error:
+        if home not in Path(str(error.filename)).parents or home == places("data")[-1]:
+            raise
+    return _made(writable("data", quiet=quiet, beyond=home), key, build, quiet)
+
+
+def _made(home: Path, key: str, build: Callable[[Draft], dict[str, Any]], quiet: bool) -> tuple[dict[str, Any], Path]:
+    """Make an entry, or wait for the process that makes it."""
+
+    def waiting() -> None:
+        if not quiet:
+            print("data: another process is reading the same data; waiting for it", file=sys.stderr, flush=True)
+
+    with locked(home / f"{key}.lock", waiting=waiting, quiet=quiet):
+        found = _found(key)
+        if found is None:
+            for stale in home.glob(f"{key}.tmp-*"):
+                shutil.rmtree(stale, ignore_errors=True)
+            _make(home, home / key, build)
+            found = _found(key)
+            assert found is not None, "an entry that was just written is whole"
+    return found
 
 
 def _map(path: Path) -> np.ndarray:
@@ -160,11 +182,14 @@ def _map(path: Path) -> np.ndarray:
 
 
 def _make(home: Path, final: Path, build: Callable[[Draft], dict[str, Any]]) -> None:
+    own = (
+        f"{socket.gethostname()}-{os.getpid()}"  # machines that share the folder count their processes each for itself
+    )
     if final.exists():
-        damaged = final.with_name(f"{final.name}.tmp-damaged-{os.getpid()}")
+        damaged = final.with_name(f"{final.name}.tmp-damaged-{own}")
         os.replace(final, damaged)
-        shutil.rmtree(damaged)
-    folder = final.with_name(f"{final.name}.tmp-{os.getpid()}")
+        shutil.rmtree(damaged, ignore_errors=True)  # another user's files: they are out of the way
+    folder = final.with_name(f"{final.name}.tmp-{own}")
     folder.mkdir()
     draft = Draft(folder, final)
     try:
@@ -179,7 +204,7 @@ def _make(home: Path, final: Path, build: Callable[[Draft], dict[str, Any]]) -> 
         os.replace(folder, final)
         _fsync_folder(home)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         need = f"{draft.needed:,} bytes" if draft.needed else "more room"
         raise UserError(
@@ -224,23 +249,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def _fsync_folder(folder: Path) -> None:
-    if fcntl is None:
+    if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _locked(path: Path, quiet: bool) -> Iterator[None]:
-    with open(path, "wb") as f:
-        if fcntl is not None:
-            try:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not quiet:
-                    print("data: another process is reading the same data; waiting for it", file=sys.stderr, flush=True)
-                fcntl.flock(f, fcntl.LOCK_EX)
-        yield

@@ -3,10 +3,11 @@
 | clip | treatment |
 |---|---|
 | animated GIF, WebP, PNG | every frame, whole, as it is shown; the times of the frames are not looked at |
-| MP4, MOV, MKV, WebM, AVI, MPEG, OGG | read by `av` (the extra `video`), the first video stream; its rotation mark is not applied |
+| MP4, MOV, MKV, WebM, AVI, MPEG, OGG, FLV, WMV, MPEG-TS | read by `av` (the extra `video`), see `genzoo.data.films` |
 | numbered pictures of one folder (a-001.png, a-002.png, ...) | one clip, in the order of the numbers, which have to have equal distances |
 | arrays (.npy, .npz) | see `genzoo.data.arrays`: the same grey levels as images |
-| one frame, damaged, truncated, text, more than 64 gigapixels | left out, with the reason |
+| frames of an animated picture that cannot be decoded | those before are used, the others counted |
+| one frame, damaged, text, more than 64 gigapixels | left out, with the reason |
 
 Frames are brought to one form as images are: `size`, `channels`, `resize`.
 """
@@ -15,21 +16,24 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from genzoo.data import decode
-from genzoo.data.decode import Form, Refused, _checked_size, _is_gray, _is_text, _reasons, array_to_form, to_form
+from genzoo.data.decode import Form, Refused, _checked_size, _is_gray, _reasons, array_to_form, to_form
+from genzoo.data.films import MOST, Film, container, too_large
+from genzoo.data.naming import HEAD, refusal, what_is
 from genzoo.data.parts import part_of
 from genzoo.data.stock import Shape
 from genzoo.data.trees import Tree
 
-MOST = 2**36
-"""Pixels of a clip, all frames together; more are refused before they are decoded."""
 STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
 """Numbered files that end like this are the frames of one clip, unless the first of them is animated."""
 
@@ -46,8 +50,8 @@ class Clip(Protocol):
             Refused: This is no usable clip.
         """
 
-    def frames(self, form: Form) -> Iterator[np.ndarray]:
-        """Its frames, uint8 [C, H, W], one after the other.
+    def frames(self, form: Form) -> Iterator[np.ndarray | None]:
+        """Its frames, uint8 [C, H, W], one after the other; None stands for frames that are missing between two others.
 
         Raises:
             Refused: It cannot be read to its end.
@@ -60,41 +64,67 @@ class FileClip:
     Args:
         tree: Where it is.
         name: Its name there.
+
+    Attributes:
+        told: What was seen when its frames were read, see `Film`.
+        rate: Frames per second, where it is a video that says so.
     """
+
+    rate: Fraction | None
 
     def __init__(self, tree: Any, name: str) -> None:
         self.tree, self.name = tree, name
+        self.told, self.rate = Counter[str](), None
 
     def probe(self) -> Shape:
-        """From the header; of a GIF from all frames, because its first palette may be gray by chance."""
+        """From the header; of a GIF from all frames, because its first palette may be gray by chance; of a video from its first frame."""
         with self.tree.open(self.name) as file:
-            container = _container(file)
-            if container:
-                return _probe_video(file, container)
-            with _reasons(file), Image.open(file, formats=decode.formats()) as image:
-                width, height = _checked_size(image)
-                count = getattr(image, "n_frames", 1)
-                if count < 2:
-                    raise Refused("one frame: a still picture")
+            demuxer = container(file)
+            if demuxer:
+                with Film(file, demuxer, self.name) as film:
+                    return film.probe()
+            with self._animation(file) as image:
+                width, height = image.size
+                count = _count(image)
+                if count == 1:
+                    raise Refused("one frame: a still picture; systems for images read it")
                 if count * width * height > MOST:
-                    raise Refused(f"{count} frames of {width}x{height}: more than {MOST // 10**9} gigapixels")
+                    raise too_large(f"{count} frames of {width}x{height}")
                 gray = _is_gray(image)
                 if image.format == "GIF":
-                    gray = all(_gray_frame(image, i) for i in range(count))
+                    gray = all(_is_gray(i) or _has_no_colour(i) for i in _animated(image, Counter()))
                 return height, width, 1 if gray else 3
 
-    def frames(self, form: Form) -> Iterator[np.ndarray]:
-        """Decode one after the other."""
+    def frames(self, form: Form) -> Iterator[np.ndarray | None]:
+        """Decode one after the other; None stands for frames that are missing between two others."""
+        self.told = Counter()
         with self.tree.open(self.name) as file:
-            container = _container(file)
-            if container:
-                yield from _video_frames(file, container, form)
-                return
-            with _reasons(file), Image.open(file, formats=decode.formats()) as image:
-                for i in range(getattr(image, "n_frames", 1)):
-                    image.seek(i)
-                    image.load()
-                    yield to_form(image, form)
+            demuxer = container(file)
+            if demuxer:
+                with Film(file, demuxer, self.name) as film:
+                    yield from film.frames(form)
+                    self.told, self.rate = film.told, film.rate
+            else:
+                with self._animation(file) as image:
+                    yield from (to_form(frame, form) for frame in _animated(image, self.told))
+
+    @contextmanager
+    def _animation(self, file: BinaryIO) -> Iterator[Image.Image]:
+        file.seek(0)
+        head = file.read(HEAD)
+        what = what_is(head, self.name)
+        if what is None or what.group != "picture":
+            raise Refused(refusal(head, self.name, "clip"))
+        file.seek(0)
+        with _reasons(file), self._recognised(file, head) as image:
+            _checked_size(image)
+            yield image
+
+    def _recognised(self, file: BinaryIO, head: bytes) -> Image.Image:
+        try:
+            return Image.open(file, formats=decode.formats())
+        except UnidentifiedImageError:
+            raise Refused(refusal(head, self.name, "clip")) from None
 
 
 class FrameClip:
@@ -114,10 +144,12 @@ class FrameClip:
         numbers = [n for n, _ in self.members]
         steps = {b - a for a, b in itertools.pairwise(numbers)}
         if 0 in steps:
-            raise Refused("two frames have the same number")
+            raise Refused("two frames have the same number; rename one")
         if len(steps) > 1:
             a, b = next((a, b) for a, b in itertools.pairwise(numbers) if b - a > min(steps))
-            raise Refused(f"the numbers of the frames jump from {a} to {b}")
+            raise Refused(
+                f"the numbers of the frames jump from {a} to {b}; number them without gaps, or split the clip there"
+            )
         shapes = []
         for _, file in self.members:
             try:
@@ -127,9 +159,9 @@ class FrameClip:
                 raise Refused(f"{PurePosixPath(file).name}: {reason}") from None
         if len({s[:2] for s in shapes}) > 1:
             (h, w, _), (a, b, _) = shapes[0], next(s for s in shapes if s[:2] != shapes[0][:2])
-            raise Refused(f"frames of different sizes ({h}x{w} and {a}x{b})")
+            raise Refused(f"frames of different sizes ({h}x{w} and {a}x{b}); bring them to one")
         if len(shapes) * shapes[0][0] * shapes[0][1] > MOST:
-            raise Refused(f"more than {MOST // 10**9} gigapixels")
+            raise too_large(f"{len(shapes)} frames of {shapes[0][1]}x{shapes[0][0]}")
         return (*shapes[0][:2], max(s[2] for s in shapes))
 
     def frames(self, form: Form) -> Iterator[np.ndarray]:
@@ -221,87 +253,33 @@ class ClipTree:
         self.tree.close()
 
 
-def _gray_frame(image: Image.Image, i: int) -> bool:
-    image.seek(i)
-    if _is_gray(image):
-        return True
+def _count(image: Image.Image) -> int:
+    """Frames of an animated picture; 0 where a damaged one cannot be counted."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # decoders throw SyntaxError, IndexError, OSError ...
+        return 0
+
+
+def _animated(image: Image.Image, told: Counter[str]) -> Iterator[Image.Image]:
+    """The frames of an animated picture up to the first that cannot be decoded; of the others the number is told."""
+    count, lasting = _count(image), set()
+    for i in itertools.count():
+        try:
+            image.seek(i)
+            image.load()
+        except EOFError:
+            break
+        except Exception:
+            if not i:
+                raise
+            told["lost"] = max(count - i, 1)
+            break
+        lasting.add(image.info.get("duration"))
+        yield image
+    told["uneven"] = len(lasting) > 1
+
+
+def _has_no_colour(image: Image.Image) -> bool:
     pixels = np.asarray(image.convert("RGB"))
     return bool((pixels == pixels[..., :1]).all())
-
-
-# ---- video files, through the extra ------------------------------------------------------------------------------------
-
-
-def _container(file: BinaryIO) -> str | None:
-    """The demuxer of a file that begins as one of the known containers; None for everything else.
-
-    Only these are handed to the library, and by name: its guesses include play lists, which may name other files.
-    """
-    head = file.read(512)
-    file.seek(0)
-    if not head:
-        raise Refused("empty file")
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
-        return "mov"
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return "avi"
-    for magic, name in (
-        (b"\x1a\x45\xdf\xa3", "matroska"),
-        (b"\x00\x00\x01\xba", "mpeg"),
-        (b"OggS", "ogg"),
-        (b"FLV", "flv"),
-    ):
-        if head.startswith(magic):
-            return name
-    if all(b >= 32 or b in (9, 10, 12, 13) for b in head) and _is_text(head):
-        raise Refused("text, not a clip")
-    return None
-
-
-def _open_video(file: BinaryIO, container: str) -> Any:
-    try:
-        import av
-    except (ImportError, OSError):
-        raise Refused("a video file needs the extra: pip install 'genzoo[video]'") from None
-    try:
-        opened = av.open(file, format=container)
-    except Exception as error:  # av.error.FFmpegError, ValueError
-        raise Refused(f"damaged: {str(error).splitlines()[0][:80]}") from None
-    if not opened.streams.video:
-        opened.close()
-        raise Refused("no video stream")
-    return opened
-
-
-def _probe_video(file: BinaryIO, container: str) -> Shape:
-    with _open_video(file, container) as opened:
-        stream = opened.streams.video[0]
-        height, width = stream.codec_context.height, stream.codec_context.width
-        if height < 1 or width < 1:
-            raise Refused("damaged: no size is given")
-        if max(stream.frames, 1) * height * width > MOST:
-            raise Refused(f"{stream.frames} frames of {width}x{height}: more than {MOST // 10**9} gigapixels")
-        return height, width, 1 if str(stream.codec_context.pix_fmt).startswith("gray") else 3
-
-
-def _video_frames(file: BinaryIO, container: str, form: Form) -> Iterator[np.ndarray]:
-    gray = form.channels < 3
-    with _open_video(file, container) as opened:
-        stream, count = opened.streams.video[0], 0
-        promised, budget = stream.frames, MOST
-        decoded = opened.decode(stream)
-        while True:
-            try:
-                frame = next(decoded, None)
-                if frame is None:
-                    break
-                budget -= frame.width * frame.height
-                image = Image.fromarray(frame.to_ndarray(format="gray" if gray else "rgb24"))
-            except Exception as error:  # av.error.FFmpegError
-                raise Refused(f"damaged after {count} frames: {str(error).splitlines()[0][:80]}") from None
-            if budget < 0:
-                raise Refused(f"more than {MOST // 10**9} gigapixels")
-            count += 1
-            yield to_form(image, form)
-        if count < promised:
-            raise Refused(f"truncated: {count} of {promised} frames are there")

@@ -39,7 +39,9 @@ class Dataset:
         words: Words of the training captions, the commonest first.
         sentences: The captions as numbers of these words.
         instances: True where the last channel of "a" numbers instances.
+        columns: Names of the columns of points; empty where they have none.
         rows: Of every field the stored one that it is made of, and which of its rows.
+        former: Digest that earlier versions gave it; empty where that is the same.
     """
 
     fields: dict[str, np.ndarray]
@@ -59,7 +61,14 @@ class Dataset:
     words: tuple[str, ...] = ()
     sentences: Sentences | None = None
     instances: bool = False
+    columns: list[str] = field(default_factory=list)
     rows: dict[str, tuple[str, range | np.ndarray]] = field(default_factory=dict)
+    former: str = ""
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Digests that checkpoints may know it by: its own, and the one that earlier versions gave it."""
+        return (self.digest, self.former) if self.former else (self.digest,)
 
     def names_of(self, name: str) -> list[str]:
         """The names of a field's examples as the data has them: paths in the folder or archive, places in an array; empty where unknown."""
@@ -112,6 +121,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "examples": dataset.sizes,
         "shape": list(facts["shape"]),
         **{k: facts[k] for k in ("levels", "rate", "inputs", "instances") if k in facts},
+        **({"columns": dataset.columns} if dataset.columns else {}),
         "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
         "captions": sum(map(len, dataset.texts)),
         **(

@@ -10,13 +10,26 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from genzoo.data.deep import as_channels, is_deep, is_gray_with_alpha, sixteen_bits, upright
+from genzoo.core.reasons import in_words
+from genzoo.data import naming, ranges
+from genzoo.data.deep import (
+    STORED,
+    as_channels,
+    is_deep,
+    is_gray_with_alpha,
+    kind_of,
+    remember,
+    sixteen_bits,
+    stored,
+    top,
+    upright,
+)
+from genzoo.data.forms import Form, Header, Refused, finite, integers, resized, shares_to_form
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before a pixel is decoded."""
@@ -37,31 +50,7 @@ _TURN = {
 """What undoes each EXIF orientation."""
 
 
-class Refused(Exception):
-    """A file is left out; the message is the reason for the report."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """What every image of a set is brought to.
-
-    Args:
-        height: Rows.
-        width: Columns.
-        channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
-        resize: cover, fit or stretch.
-        kind: colours; or numbers, which are never mixed: labels are kept as they are, instances are renumbered from 0.
-        bits: 16 for uint16 of gray or RGB images.
-        window: Gray values of the file that become black and white; the whole range of its type without it.
-    """
-
-    height: int
-    width: int
-    channels: int
-    resize: str = "cover"
-    kind: Literal["colours", "labels", "instances"] = "colours"
-    bits: int = 8
-    window: tuple[float, float] | None = None
+_is_text = naming.is_text  # readers of sounds, clips and shapes look for it here
 
 
 @functools.cache
@@ -79,43 +68,50 @@ def quiet_decoding() -> Iterator[None]:
         yield
 
 
-def probe(file: BinaryIO) -> tuple[int, int, int]:
+def probe(file: BinaryIO, name: str = "") -> tuple[int, int, int]:
     """Height, width (after EXIF rotation) and channels (1 or 3, alpha not counted) from the header.
 
     Raises:
         Refused: This is no usable image.
     """
-    return look(file)[0]
+    return look(file, name).shape
 
 
-def look(file: BinaryIO) -> tuple[tuple[int, int, int], bool]:
-    """What `probe` says, and whether there are more than 8 bits in a channel.
+def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
+    """What the header says.
+
+    Args:
+        file: The image.
+        name: Its name, for files whose ending says what they are.
+        most: Pixels above which it is refused; `MAX_PIXELS` where not given.
 
     Raises:
         Refused: This is no usable image.
     """
-    with _reasons(file), Image.open(file, formats=formats()) as image:
-        width, height = _checked_size(image)
+    with _opened(file, name, most) as image:
+        width, height = image.size
         if _orientation(image) >= 5:
             width, height = height, width
-        gray = _is_gray(image) or is_gray_with_alpha(image)
-        return (height, width, 1 if gray else 3), is_deep(image)
+        gray, deep = _is_gray(image) or is_gray_with_alpha(image), is_deep(image)
+        return Header((height, width, 1 if gray else 3), kind_of(image), _pages(image), deep)  # counting pages moves on
 
 
-def pixels(file: BinaryIO, form: Form, half: str = "") -> np.ndarray:
+def pixels(file: BinaryIO, form: Form, half: str = "", *, holes: list[int] | None = None) -> np.ndarray:
     """Decode the first frame to uint8 (or uint16) [C, H, W].
 
     Args:
         file: The image.
         form: What it is brought to.
         half: left or right: of two pictures side by side, this one.
+        holes: Gets the number of pixels that are no finite number and were filled.
 
     Raises:
         Refused: This is no usable image.
     """
-    with _reasons(file), Image.open(file, formats=formats()) as image:
-        width, height = _checked_size(image)
-        if form.kind == "colours" and (form.bits == 16 or form.window is not None):
+    with _opened(file) as image:
+        width, height = image.size
+        masks = kind_of(image) == "uint16" and form.of("uint16") != ranges.BITS_16
+        if form.kind == "colours" and (form.bits == 16 or masks or form.window is not None):
             deep = sixteen_bits(image, file)
             if deep is not None or form.channels == 3:
                 return _deep_form(image, deep, form, half)
@@ -124,11 +120,41 @@ def pixels(file: BinaryIO, form: Form, half: str = "") -> np.ndarray:
             scale = 2 * max(form.height, form.width) / min(width, height)
             image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
         image.load()
-        return to_form(_half(image, half) if half else image, form)
+        return to_form(_half(image, half) if half else image, form, holes)
+
+
+def extent(file: BinaryIO, half: str = "") -> ranges.Ends | None:
+    """The least and the largest value of the colours of the first frame, as they are stored; None where none is finite.
+
+    Raises:
+        Refused: This is no usable image.
+    """
+    with _opened(file) as image:
+        deep = sixteen_bits(image, file)
+        if deep is not None and not half:
+            return ranges.extent(deep[..., : 1 if deep.shape[2] < 3 else 3])
+        image.load()
+        image = _half(image, half) if half else image
+        if image.mode == "1":
+            return ranges.WHOLE["bool"]
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            values = stored(image)
+            scale = ranges.BITS_16[1] / top(image) if kind_of(image) == "uint16" else 1
+            found = ranges.extent(values)
+            return found and (found[0] * scale, found[1] * scale)
+        plain = _eight_bits(image)
+        bands = [plain.getchannel(b).getextrema() for b in plain.getbands() if b != "A"]
+        return float(min(b[0] for b in bands)), float(max(b[1] for b in bands))  # type: ignore[arg-type]
 
 
 def apart(
-    file: BinaryIO, channels: int, *, deep: bool = False, numbers: bool = False
+    file: BinaryIO,
+    channels: int,
+    *,
+    deep: bool = False,
+    numbers: bool = False,
+    most: int | None = None,
+    holes: list[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None, bytes | None]:
     """Decode the first frame at its own size, colours and transparency apart.
 
@@ -136,7 +162,9 @@ def apart(
         file: The image.
         channels: 1 gray, 3 RGB; with 2 (gray) and 4 (RGB) transparency stays among the channels.
         deep: Keep 16 bits in a channel where the file has them and `channels` is 1 or 3.
-        numbers: Keep 32-bit integers and floats as they are, where `channels` is 1.
+        numbers: Keep 32-bit integers and floats as they are, where `channels` is 1; 16-bit gray values too.
+        most: Pixels above which it is refused; `MAX_PIXELS` where not given.
+        holes: Gets the number of pixels that are no finite number and were filled.
 
     Returns:
         uint8 [H, W, C], or uint16 where the file has 16 bits and they are kept, or int32 or float32; transparency uint8 [H, W] or None;
@@ -145,18 +173,17 @@ def apart(
     Raises:
         Refused: This is no usable image.
     """
-    with _reasons(file), Image.open(file, formats=formats()) as image:
-        _checked_size(image)
+    with _opened(file, most=most) as image:
         found = sixteen_bits(image, file) if deep and channels in (1, 3) else None
         image.load()
         profile, turn = image.info.get("icc_profile"), _orientation(image)
         if found is not None:
             return *as_channels(upright(found, turn), channels), profile
         image = image.transpose(_TURN[turn]) if turn in _TURN else image
-        if numbers and channels == 1 and (image.mode == "F" or (image.mode == "I" and image.format != "PNG")):
-            return np.asarray(image)[..., None].copy(), None, profile
+        if numbers and channels == 1 and (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+            return finite(stored(image), holes)[..., None], None, profile
         if deep and channels in (1, 3) and (image.mode == "I" or image.mode.startswith("I;16")):
-            return *as_channels(_sixteen_bits(image).astype(np.uint16)[..., None], channels), profile
+            return *as_channels(_sixteen_bits(image)[..., None], channels), profile
         plain, alpha = _eight_bits(image), None
         if channels in (1, 3) and plain.mode in ("LA", "RGBA"):
             alpha = np.asarray(plain.getchannel("A")).copy()
@@ -165,15 +192,15 @@ def apart(
         return (array[..., None] if array.ndim == 2 else array).copy(), alpha, profile
 
 
-def to_form(image: Image.Image, form: Form) -> np.ndarray:
-    """Bring a decoded image to uint8 (or uint16) [C, H, W]."""
+def to_form(image: Image.Image, form: Form, holes: list[int] | None = None) -> np.ndarray:
+    """Bring a decoded image to uint8 (or uint16) [C, H, W]; `holes` gets the number of pixels that were filled."""
     turn = _TURN.get(_orientation(image))
     image = image.transpose(turn) if turn is not None else image
     if form.kind != "colours":
         return _numbers(image, form)
     if form.window is not None or form.bits == 16:
-        return _windowed(image, form)
-    image = _resize(_channels(_eight_bits(image), form.channels), form)
+        return _windowed(image, form, holes)
+    image = resized(_channels(_eight_bits(image, form), form.channels), form)
     array = np.asarray(image)
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
 
@@ -181,39 +208,46 @@ def to_form(image: Image.Image, form: Form) -> np.ndarray:
 def _deep_form(image: Image.Image, deep: np.ndarray | None, form: Form, half: str) -> np.ndarray:
     """Bring pixels of 16 bits, or of fewer, which are spread over them, to uint16 (or uint8) [1 or 3, H, W]; alpha is composited on white."""
     image.load()
-    turn = _orientation(image)
+    turn, ends = _orientation(image), form.of("uint16")
     if deep is None and (image.mode == "I" or image.mode.startswith("I;16")):
-        deep = _sixteen_bits(image).astype(np.uint16)[..., None]
+        deep = _sixteen_bits(image)[..., None]
     if deep is None:
-        array = np.asarray(_channels(_eight_bits(image), form.channels)).astype(np.uint16) * 257
-        deep = array[..., None] if array.ndim == 2 else array
+        array = np.asarray(_channels(_eight_bits(image, form), form.channels)).astype(np.uint16) * 257
+        deep, ends = array[..., None] if array.ndim == 2 else array, form.window
     colours, alpha = as_channels(upright(deep, turn), form.channels)
-    low, high = form.window or (0.0, 65535.0)
-    values = ((colours.astype(np.float32) - low) / (high - low)).clip(0, 1).astype(np.float32)
-    if alpha is not None:
-        share = alpha[..., None].astype(np.float32) / 255
-        values = values * share + 1 - share
-    if half:
-        width = values.shape[1]
-        if width % 2:
-            raise Refused(f"{width}x{values.shape[0]}: two pictures side by side have an even width")
-        values = values[:, : width // 2] if half == "left" else values[:, width // 2 :]
-    bands = [np.asarray(_resize(Image.fromarray(np.ascontiguousarray(v)), form)) for v in values.transpose(2, 0, 1)]
-    return _integers(np.stack(bands), form)
+    return shares_to_form(ranges.shares(colours, ends or ranges.BITS_16), alpha, form, half)
 
 
-def _integers(values: np.ndarray, form: Form) -> np.ndarray:
-    """Values in [0, 1] as uint8 or uint16."""
-    top, dtype = (255, np.uint8) if form.bits == 8 else (65535, np.uint16)
-    return np.rint(values.astype(np.float64).clip(0, 1) * top).astype(dtype)
+def array_to_form(array: np.ndarray, form: Form, holes: list[int] | None = None) -> np.ndarray:
+    """Bring an image [C, H, W] of any type of numbers to a form.
 
-
-def array_to_form(array: np.ndarray, form: Form) -> np.ndarray:
-    """Bring uint8 [C, H, W] to another form."""
+    Raises:
+        Refused: Its black and white are not known, or it has too many pixels that are no number.
+    """
+    kind = ranges.kind_of(array.dtype)
+    if form.kind != "colours":
+        if kind == "float":
+            raise Refused("numbers of classes or instances are whole numbers; these are floats")
+        plain = array if kind == "uint8" else array.astype(np.int32)
+        return to_form(
+            Image.fromarray(plain[0] if len(plain) == 1 else np.ascontiguousarray(plain.transpose(1, 2, 0))), form
+        )
+    array, ends = finite(array, holes), form.of(kind)
+    if ends is None or (kind == "whole" and not form.window and (array.min() < 0 or array.max() > ranges.BITS_16[1])):
+        raise Refused(ranges.unstated(array, kind))
+    if form.bits == 16 or form.window is not None:
+        values = ranges.shares(array, ends).transpose(1, 2, 0)
+        alpha = np.rint(values[..., -1] * 255).astype(np.uint8) if values.shape[2] in (2, 4) else None
+        colours = values[..., : 1 if values.shape[2] < 3 else 3]
+        if form.channels == 1 and colours.shape[2] == 3:
+            colours = (colours @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+        return shares_to_form(np.broadcast_to(colours, (*colours.shape[:2], form.channels)), alpha, form)
+    array = ranges.levels(array, ends)
     if array.shape == (form.channels, form.height, form.width):
         return array
-    plain = array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))
-    return to_form(Image.fromarray(plain), form)
+    return to_form(
+        Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0))), form
+    )
 
 
 def _half(image: Image.Image, half: str) -> Image.Image:
@@ -224,7 +258,7 @@ def _half(image: Image.Image, half: str) -> Image.Image:
     if width % 2:
         raise Refused(f"{width}x{height}: two pictures side by side have an even width")
     cut = image.crop((0, 0, width // 2, height) if half == "left" else (width // 2, 0, width, height))
-    cut.info = {}  # the crop is upright already
+    cut.info = {k: v for k, v in cut.info.items() if k == STORED}  # the crop is upright already
     return cut
 
 
@@ -237,7 +271,7 @@ def _numbers(image: Image.Image, form: Form) -> np.ndarray:
         values = r << 16 | g << 8 | b
     else:
         raise Refused(f"a map of labels has one channel of numbers; this image is {image.mode}")
-    values = np.asarray(_resize(Image.fromarray(values), form, Image.Resampling.NEAREST))
+    values = np.asarray(resized(Image.fromarray(values), form, Image.Resampling.NEAREST))
     if form.kind == "instances":
         values = np.unique(values, return_inverse=True)[1].reshape(values.shape)
     if values.min() < 0 or values.max() > 255:
@@ -246,63 +280,71 @@ def _numbers(image: Image.Image, form: Form) -> np.ndarray:
     return values.astype(np.uint8)[None]
 
 
-def _windowed(image: Image.Image, form: Form) -> np.ndarray:
+def _windowed(image: Image.Image, form: Form, holes: list[int] | None) -> np.ndarray:
     """Gray values between the ends of the window as uint8 or uint16 [1, H, W]."""
-    if image.mode == "F" and form.window is None:
-        raise Refused("32-bit float pixels have no stated range; give gray_window=")
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        values, whole = np.asarray(image).astype(np.float32), (0.0, 65535.0)
+        # A file's own values are what a window counts; without one, its types are brought to 16 bits first.
+        if image.mode == "F" and not form.window:
+            raise Refused(ranges.unstated(np.asarray(image), "reals"))
+        values = finite(stored(image), holes) if form.window else _sixteen_bits(image)
+        ends = form.of(kind_of(image)) or ranges.BITS_16
     else:
-        values, whole = np.asarray(_channels(_eight_bits(image), 1)).astype(np.float32), (0.0, 255.0)
-    low, high = form.window or whole
-    scaled = ((values - low) / (high - low)).clip(0, 1).astype(np.float32)
-    return _integers(np.asarray(_resize(Image.fromarray(scaled), form)), form)[None]
+        values = np.asarray(_channels(_eight_bits(image, form), 1))
+        ends = form.window or ranges.BITS_8
+    return integers(np.asarray(resized(Image.fromarray(ranges.shares(values, ends)), form)), form)[None]
 
 
 @contextmanager
-def _reasons(file: BinaryIO) -> Iterator[None]:
+def _opened(file: BinaryIO, name: str = "", most: int | None = None) -> Iterator[Image.Image]:
+    """An image, not decoded yet, of no more than `most` pixels; whatever goes wrong with it is Refused."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if most:
+        Image.MAX_IMAGE_PIXELS = None  # ours holds
+    try:
+        with _reasons(file, name):
+            if name and naming.is_raw(file, name):
+                raise Refused(naming.refused(file, name))
+            file.seek(0)
+            with Image.open(file, formats=formats()) as image:
+                _checked_size(image, most)
+                remember(image)
+                yield image
+    finally:
+        if most:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def _reasons(file: BinaryIO, name: str = "") -> Iterator[None]:
     """Turn whatever a decoder throws at a hostile file into one reason."""
     try:
         yield
     except Refused:
         raise
     except UnidentifiedImageError:
-        raise Refused(_what_is_it(file)) from None
+        raise Refused(naming.refused(file, name)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Refused(f"more than {MAX_PIXELS // 1_000_000} megapixels") from None
-    except MemoryError:
-        raise Refused("does not fit into memory") from None
     except Exception as error:  # decoders throw SyntaxError, struct.error, IndexError, zlib.error ...
-        text = str(error).split("\n", 1)[0][:120]
-        reason = "truncated" if "truncated" in text.lower() else f"damaged: {text or type(error).__name__}"
-        raise Refused(reason) from None
+        raise Refused(in_words(error)) from None
 
 
-def _what_is_it(file: BinaryIO) -> str:
-    file.seek(0)
-    head = file.read(512)
-    if not head:
-        return "empty file"
-    if all(b >= 32 or b in (9, 10, 12, 13) for b in head) and _is_text(head):
-        return "text, not an image"
-    return "not an image of a known format"
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.start >= len(head) - 3  # a character cut at the end of the excerpt
-    return True
-
-
-def _checked_size(image: Image.Image) -> tuple[int, int]:
+def _checked_size(image: Image.Image, most: int | None = None) -> tuple[int, int]:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise Refused(f"{width}x{height}: more than {MAX_PIXELS / 1e6:g} megapixels")
+    most = most or MAX_PIXELS
+    if width * height > most:
+        raise Refused(f"{width}x{height}: more than {most / 1e6:g} megapixels")
     if width < 1 or height < 1:
         raise Refused("no pixels")
     return width, height
+
+
+def _pages(image: Image.Image) -> int:
+    """Pages or frames of a file, 1 where counting them fails: what is damaged behind the first is not looked at."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:
+        return 1
 
 
 def _orientation(image: Image.Image) -> int:
@@ -323,27 +365,38 @@ def _is_gray(image: Image.Image) -> bool:
     return image.mode in _GRAY or image.mode.startswith("I;16")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """To one of L, LA, RGB, RGBA; transparency of any kind becomes an alpha channel."""
+def _eight_bits(image: Image.Image, form: Form | None = None) -> Image.Image:
+    """To one of L, LA, RGB, RGBA; transparency of any kind becomes an alpha channel, and of masks 1 becomes white."""
     mode = image.mode
     if mode == "F":
-        raise Refused("32-bit float pixels have no stated range; give gray_window=, or save with 8 or 16 bits")
+        raise Refused(ranges.unstated(np.asarray(image), "reals"))
     if mode == "I" or mode.startswith("I;16"):
-        return Image.fromarray(((_sixteen_bits(image) + 128) // 257).astype(np.uint8))
-    if mode in ("LA", "RGBA"):
-        return image
+        ends = (form and form.of(kind_of(image))) or ranges.BITS_16
+        # What has 12 bits is spread over 16 first; integers of other types count as they are.
+        return Image.fromarray(ranges.levels(_sixteen_bits(image), ends))
+    plain = image
     see_through = image.has_transparency_data
     if mode in ("1", "L"):
-        return image.convert("LA" if see_through else "L")
-    return image.convert("RGBA" if see_through else "RGB")
+        plain = image.convert("LA" if see_through else "L")
+    elif mode not in ("LA", "RGBA"):
+        plain = image.convert("RGBA" if see_through else "RGB")
+    if form is None or mode == "1" or form.window or form.of("uint8") == ranges.BITS_8:
+        return plain
+    bands = [
+        b if name == "A" else b.point([0] + [255] * 255)
+        for name, b in zip(plain.getbands(), plain.split(), strict=True)
+    ]
+    return Image.merge(plain.mode, bands)
 
 
 def _sixteen_bits(image: Image.Image) -> np.ndarray:
-    """The pixels of an image of 16 bits per gray pixel, int64 [H, W] in 0..65535."""
-    deep = np.asarray(image).astype(np.int64)
-    if deep.min() < 0 or deep.max() > 65535:
-        raise Refused("32-bit integer pixels outside 0..65535; save with 8 or 16 bits")
-    return deep
+    """The pixels of an image of up to 16 bits per gray pixel, uint16 [H, W]: fewer are spread over the range."""
+    values = stored(image)
+    if image.mode == "I" and (values.min() < 0 or values.max() > 65535):
+        raise Refused(ranges.unstated(values, "whole"))
+    if top(image) < 65535:
+        return np.rint(values.astype(np.float64) * (65535 / top(image))).astype(np.uint16)
+    return values.astype(np.uint16)
 
 
 def _channels(image: Image.Image, channels: int) -> Image.Image:
@@ -351,27 +404,3 @@ def _channels(image: Image.Image, channels: int) -> Image.Image:
         white = Image.new(image.mode, image.size, (255,) * len(image.getbands()))
         image = Image.alpha_composite(white, image)
     return image if image.mode == _MODES[channels] else image.convert(_MODES[channels])
-
-
-def _resize(image: Image.Image, form: Form, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
-    w, h = image.size
-    target = (form.width, form.height)
-    if (w, h) == target:
-        return image
-    box = (0.0, 0.0, float(w), float(h))
-    if form.resize == "cover":
-        scale = max(form.width / w, form.height / h)
-        bw, bh = min(form.width / scale, w), min(form.height / scale, h)
-        box = ((w - bw) / 2, (h - bh) / 2, (w + bw) / 2, (h + bh) / 2)
-    if form.resize != "fit":
-        return image.resize(target, resample, box=box)
-    scale = min(form.width / w, form.height / h)
-    inner = (max(1, round(w * scale)), max(1, round(h * scale)))
-    bands = len(image.getbands())
-    clear = (255,) * (bands - 1) + (0,) if bands in (2, 4) else 255 if bands == 1 else (255,) * bands
-    if image.mode in ("I", "F"):
-        clear = 0 if image.mode == "I" else 1.0  # numbers from 0; windowed values up to 1
-    canvas = Image.new(image.mode, target, clear)
-    small = image.resize(inner, resample)
-    canvas.paste(small, ((form.width - inner[0]) // 2, (form.height - inner[1]) // 2))
-    return canvas

@@ -12,6 +12,12 @@ _OTHER = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" 
 """Pillow reads the high byte of 16-bit colours in each of these orders; told the other order it reads the low one."""
 
 
+STORED = "how genzoo found its pixels stored"
+"""What `remember` keeps in the `info` of an image."""
+_BITS, _PHOTOMETRIC = 258, 262
+"""Tags of a TIFF."""
+
+
 def is_deep(image: Image.Image) -> bool:
     """True where an image that is open, but not loaded yet, has more than 8 bits in a channel."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16") or any(";16" in raw for raw in _raw_modes(image))
@@ -20,6 +26,46 @@ def is_deep(image: Image.Image) -> bool:
 def is_gray_with_alpha(image: Image.Image) -> bool:
     """True for 16-bit gray with transparency, which Pillow opens as if it had colours."""
     return _raw_modes(image) == {"LA;16B"}
+
+
+def remember(image: Image.Image) -> None:
+    """Keep with an image how its file stores pixels: Pillow forgets that where an image is turned or cut."""
+    image.info[STORED] = _facts(image)
+
+
+def kind_of(image: Image.Image) -> str:
+    """What the pixels of an image are stored as, see `genzoo.data.ranges`; reals are floats of a file."""
+    return (image.info.get(STORED) or _facts(image))[0]
+
+
+def top(image: Image.Image) -> int:
+    """The whitest value of gray pixels with more than 8 bits: 65535, or 4095 where a TIFF has 12 bits."""
+    return (image.info.get(STORED) or _facts(image))[1]
+
+
+def stored(image: Image.Image) -> np.ndarray:
+    """Gray values of an image with more than 8 bits as the file has them: uint16, int32 or float32 [H, W].
+
+    A TIFF whose least value is white is turned round, as Pillow does with 8 bits.
+    """
+    _, most, light_is_low = image.info.get(STORED) or _facts(image)
+    values = np.array(image)
+    if image.mode == "I" and kind_of(image) == "uint16":
+        values = values.clip(0, 65535).astype(np.uint16)
+    if image.mode.startswith("I;16"):
+        values = values.astype(np.uint16)
+        values = np.uint16(most) - values if light_is_low else values
+    return values
+
+
+def _facts(image: Image.Image) -> tuple[str, int, bool]:
+    """What pixels are stored as, the whitest of 16 bits, and whether the least value is white."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS, 16)
+    bits = bits[0] if isinstance(bits, tuple) else bits
+    plain = {"1": "bool", "F": "reals"}.get(image.mode) or ("uint16" if is_deep(image) else "uint8")
+    kind = "whole" if image.mode == "I" and image.format == "TIFF" else plain
+    return kind, 4095 if bits == 12 else 65535, tags.get(_PHOTOMETRIC) == 0
 
 
 def sixteen_bits(image: Image.Image, file: BinaryIO) -> np.ndarray | None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from genzoo.core.errors import UserError, nearest
+from genzoo.core.errors import NoSuchData, UserError, nearest
+from genzoo.core.places import writable
 from genzoo.core.schema import check
 from genzoo.core.words import vocabulary
 from genzoo.data import decode, layout, points, sound
 from genzoo.data.arrays import ArrayFile
 from genzoo.data.audio import open_audio
 from genzoo.data.build import build
-from genzoo.data.cache import Draft, cache_root, digest_of, entry
+from genzoo.data.cache import Draft, digest_of, entry
 from genzoo.data.captions import Sentences, Table
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import Refused
@@ -32,13 +35,14 @@ from genzoo.data.settings import DataSettings
 from genzoo.data.shapes import Shapes
 from genzoo.data.standard import Standard
 from genzoo.data.stock import FilePictures, Source, Stock
+from genzoo.data.tables import ENDINGS, Points, TableFile
 from genzoo.data.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
 from genzoo.data.video import open_video
 from genzoo.data.voxels import voxel_entry
 
 KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}
-CODE = 2
+CODE = 3
 """Raised when the same source would be decoded to something else, or more of it is kept."""
 
 
@@ -68,6 +72,8 @@ def open_data(
         raise UserError(f"seconds= is the length of a window of sound; this system takes {kind} data")
     if kind != "video" and (settings.frames, settings.stride, settings.hop) != (None, 1, None):
         raise UserError(f"frames=, stride= and hop= are for video; this system takes {kind} data")
+    if settings.up != "y" and kind != "voxels":
+        raise UserError(f"up= is the upward axis of shapes; this system takes {kind} data")
     if settings.data in POINTS:
         return _toy(settings, kind, split, seed)
     check_sides(settings, kind)
@@ -85,13 +91,13 @@ def open_data(
             return _said(open_video(source, settings, split, quiet=quiet), split, quiet)
         if kind == "voxels":
             return _voxels(source, settings, split, quiet)
-        if isinstance(source, ArrayFile) and kind in ("points", "image"):
-            found = source.points()
+        if isinstance(source, (ArrayFile, TableFile)) and kind in ("points", "image"):
+            found = source.points(asked=kind == "points")
             if found is not None:
-                return _points(settings, source.name, found, split, source.identity())
+                return _said(_points(settings, source, found, split), split, quiet)
         if kind == "points":
             raise UserError(
-                f"{settings.data} holds images; points are {', '.join(POINTS)} or an .npy file [N, D] of floats"
+                f"{settings.data} holds images; points are {', '.join(POINTS)}, a table (.csv, .parquet), or an .npy file [N, D] of floats"
             )
         return _images(source, settings, kind, split, quiet)
     finally:
@@ -112,7 +118,8 @@ def seen_from(settings: DataSettings, run: Path) -> DataSettings:
 
     def there(text: str) -> str:
         named = text.lower().replace("_", "-") in available() or Path(text).expanduser().exists()
-        return str(home / text) if not named and (home / text).exists() else text
+        file = re.sub(r"(?<=\.npz):[^:]+$", "", text)
+        return str(home / text) if not named and (home / file).exists() else text
 
     sides = two_sides(settings.data, lambda text: is_known(there(text)))
     data = ",".join(map(there, sides)) if sides else there(settings.data)
@@ -140,7 +147,7 @@ class Files:
             elif is_zip(self.path):
                 self._tree = ZipTree(self.path)
             else:
-                self._tree = TarTree(self.path, cache_root() / "data")
+                self._tree = TarTree(self.path, writable("data", quiet=True))
         return self._tree
 
     def open_tree(self) -> Tree:
@@ -228,24 +235,28 @@ def find(text: str, kind: str, settings: DataSettings, *, quiet: bool = False) -
     if key in DRAWN:
         return Shapes()
     if key in MOVING:
-        digits = Embedded("digits") if key == "moving-digits" else Standard("mnist", cache_root(), quiet=quiet)
+        digits = Embedded("digits") if key == "moving-digits" else Standard("mnist", quiet=quiet)
         return Moving(key, digits)
     if key in STANDARD:
-        return Standard(key, cache_root(), quiet=quiet)
-    path = located(text)
+        return Standard(key, quiet=quiet)
+    path, chosen = located(text), ""
+    if not path.exists() and (found := re.fullmatch(r"(.*\.npz):([^:]+)", str(path))):  # one array of several
+        path, chosen = Path(found[1]), found[2]
     if not path.exists():
-        raise UserError(_missing(text, path))
+        raise NoSuchData(_missing(text, path))
     if not path.is_dir() and not path.is_file():
         raise UserError(f"data={text} is neither a file nor a folder")
-    return _file(path, kind, settings)
+    return _file(path, kind, settings, chosen)
 
 
-def _file(path: Path, kind: str, settings: DataSettings) -> Source:
+def _file(path: Path, kind: str, settings: DataSettings, chosen: str = "") -> Source:
     try:
         if path.is_dir():
             return Files(path, settings)
         if path.suffix.lower() in (".npy", ".npz"):
-            return ArrayFile(path, single=kind == "exemplar")
+            return ArrayFile(path, single=kind == "exemplar", chosen=chosen)
+        if path.suffix.lower() in ENDINGS and not chosen:
+            return TableFile(path)
         if is_zip(path) or is_tar(path):
             return Files(path, settings)
     except OSError as error:
@@ -414,17 +425,21 @@ def _toy(settings: DataSettings, kind: str, split: str, seed: int) -> Dataset:
     return Dataset(fields, settings.data, split, digest, settings, sizes={"points": {"train": n, "test": n}})
 
 
-def _points(
-    settings: DataSettings, name: str, found: dict[str, np.ndarray], split: str, identity: list[object]
-) -> Dataset:
+def _points(settings: DataSettings, source: ArrayFile | TableFile, found: Points, split: str) -> Dataset:
     """Points of a file: its own splits, or the last share in a fixed random order for testing."""
-    order = list(found.values())
-    if "test" not in found:
+    parts = found.checked(str(source.path))
+    parts = parts if "train" in parts else {"": next(iter(parts.values()))}
+    order = list(parts.values())
+    if "test" not in parts:
         order = [order[0][np.random.default_rng([points.SIZE, len(order[0])]).permutation(len(order[0]))]]
-    sections = {s: len(a) for s, a in zip(found, order, strict=True)} if "test" in found else {"": len(order[0])}
-    notes: list[str] = []
+    sections = {s: len(a) for s, a in zip(parts, order, strict=True)} if "test" in parts else {"": len(order[0])}
+    notes = list(found.notes)
     rows, other = _rows("points", sections, settings, "points", split, notes)
     fields = {"points": np.ascontiguousarray(_take(np.concatenate(order), rows))}
     sizes = {"points": {split: len(rows), "test" if split == "train" else "train": other}}
-    digest = digest_of([identity, split, settings.limit, settings.holdout])
-    return Dataset(fields, name, split, digest, settings, notes=notes, sizes=sizes)
+    used = [split, settings.limit, settings.holdout]
+    content = hashlib.sha256(fields["points"].tobytes()).hexdigest()
+    return Dataset(
+        fields, source.name, split, digest_of([content, fields["points"].shape, *used]), settings,
+        notes=notes, sizes=sizes, columns=found.columns, former=digest_of([source.identity(), *used]),
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from genzoo.core.errors import DamagedFile, UserError
+from genzoo.core.places import places, writable
 from genzoo.data.layout import HOW
 from genzoo.data.names import STANDARD
 from genzoo.data.stock import ArrayPictures, Stock
@@ -65,14 +66,12 @@ class Standard:
 
     Args:
         name: Which.
-        cache: Folder that fetched files go to.
         quiet: Do not say on stderr what is being fetched.
     """
 
-    def __init__(self, name: str, cache: Path, *, quiet: bool = False) -> None:
+    def __init__(self, name: str, *, quiet: bool = False) -> None:
         assert name in STANDARD
         self.name, self.quiet = name, quiet
-        self._home = cache / "fetched" / name
         self._found: dict[str, Path] = {}
 
     def identity(self) -> list[object]:
@@ -102,13 +101,13 @@ class Standard:
         if self._found:
             return self._found
         home = os.environ.get("GENZOO_DATA")
-        for folder in (*([Path(home).expanduser() / self.name] if home else []), self._home):
+        fetched = [place / self.name for place in places("fetched")]
+        for folder in (*([Path(home).expanduser() / self.name] if home else []), *fetched):
             found = _search(folder, FILES[self.name])
             if len(found) == len(FILES[self.name]):
                 self._found = found
                 return found
-        self._fetch()
-        self._found = _search(self._home, FILES[self.name])
+        self._found = _search(self._fetch(), FILES[self.name])
         return self._found
 
     def _read(self) -> dict[str, bytes]:
@@ -128,14 +127,15 @@ class Standard:
             raw[file] = data
         return raw
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> Path:
         remote = [TARBALL] if self.name == "cifar10" else [f"{f}.gz" for f in IDX]
         where = f"put {', '.join(FILES[self.name])} (or their official compressed files) into $GENZOO_DATA/{self.name}/"
-        self._home.mkdir(parents=True, exist_ok=True)
+        folder = writable("fetched", quiet=self.quiet) / self.name
+        folder.mkdir(exist_ok=True)
         for file in remote:
-            if (self._home / file).exists():
+            if (folder / file).exists():
                 continue
-            part = self._home / f".{file}.{os.getpid()}.part"
+            part = folder / f".{file}.{os.getpid()}.part"
             if not self.quiet:
                 print(f"data: fetching {ADDRESS[self.name]}{file}", file=sys.stderr, flush=True)
             try:
@@ -146,7 +146,7 @@ class Standard:
                         if room < 0:
                             raise OSError("the answer is longer than the set")
                         out.write(block)
-                self._accept(part, file)
+                self._accept(part, folder / file)
             except (OSError, ValueError) as error:
                 if isinstance(error, UserError):
                     raise
@@ -156,11 +156,12 @@ class Standard:
                 ) from None
             finally:
                 part.unlink(missing_ok=True)
+        return folder
 
-    def _accept(self, part: Path, file: str) -> None:
+    def _accept(self, part: Path, file: Path) -> None:
         """Check a fetched file before it gets its name."""
         digests = dict(zip(FILES[self.name], SHA256[self.name], strict=True))
-        for inner in BINS if file == TARBALL else (file.removesuffix(".gz"),):
+        for inner in BINS if file.name == TARBALL else (file.name.removesuffix(".gz"),):
             try:
                 good = hashlib.sha256(_expand(part, inner, packed=True)).hexdigest() == digests[inner]
             except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError):
@@ -169,7 +170,7 @@ class Standard:
                 raise DamagedFile(
                     f"{ADDRESS[self.name]}{file} did not send the official file (its digest differs); try again later"
                 )
-        os.replace(part, self._home / file)
+        os.replace(part, file)
 
 
 def _search(folder: Path, files: tuple[str, ...]) -> dict[str, Path]:

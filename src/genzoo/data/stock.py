@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from genzoo.data import decode
-from genzoo.data.decode import Form, Refused
+from genzoo.data import decode, ranges, stills
+from genzoo.data.decode import Form, Header, Refused
 
 Shape = tuple[int, int, int]
 """Height, width, channels (alpha not counted)."""
@@ -26,6 +26,16 @@ class Pictures(Protocol):
 
     def block(self, indices: Sequence[int], form: Form, pool: Executor) -> list[np.ndarray | Refused]:
         """Decode some of them to uint8 [C, H, W]."""
+
+    def kinds(self) -> set[str]:
+        """What they are stored as, see `genzoo.data.ranges`; known after `probe`."""
+
+    def extents(self, kind: str, pool: Executor) -> Iterator[ranges.Ends]:
+        """The least and the largest value of one after the other, of those that are stored as `kind`."""
+
+
+_FEW = 8
+"""Images whose values are looked at together."""
 
 
 class Opens(Protocol):
@@ -46,8 +56,10 @@ class FilePictures:
 
     def __init__(self, tree: Opens, names: Sequence[str], half: str = "") -> None:
         self.tree, self.names, self.half = tree, names, half
-        self.deep: list[str] = []
-        """Of those that were probed, the ones with more than 8 bits in a channel."""
+        self.headers: dict[str, Header] = {}
+        """Of those that were probed and are usable."""
+        self.holes: dict[str, int] = {}
+        """Of those that were decoded, the ones with pixels that were no finite number and were filled, and how many."""
 
     def probe(self, pool: Executor) -> list[Shape | Refused]:
         """Read every header."""
@@ -56,28 +68,50 @@ class FilePictures:
     def _probe(self, name: str) -> Shape | Refused:
         try:
             with self.tree.open(name) as file:
-                (height, width, channels), deep = decode.look(file)
-                if deep:
-                    self.deep.append(name)
-                return height, width // 2 if self.half else width, channels
+                found = stills.look(file, name)
         except Refused as reason:
             return reason
+        self.headers[name] = found
+        height, width, channels = found.shape
+        return height, width // 2 if self.half else width, channels
+
+    def kinds(self) -> set[str]:
+        """By the headers."""
+        return {h.kind for h in self.headers.values()}
+
+    def extents(self, kind: str, pool: Executor) -> Iterator[ranges.Ends]:
+        """Decode a few at a time, as many as are asked for."""
+
+        def one(name: str) -> ranges.Ends | None:
+            try:
+                with self.tree.open(name) as file:
+                    return stills.extent(file, self.half)
+            except Refused:  # the reason is found again where it is decoded for good
+                return None
+
+        names = [n for n in self.names if n in self.headers and self.headers[n].kind == kind]
+        for start in range(0, len(names), _FEW):
+            yield from (e for e in pool.map(one, names[start : start + _FEW]) if e is not None)
 
     def block(self, indices: Sequence[int], form: Form, pool: Executor) -> list[np.ndarray | Refused]:
         """Decode in threads: the decoder works outside Python's lock."""
 
         def one(i: int) -> np.ndarray | Refused:
+            holes: list[int] = []
             try:
                 with self.tree.open(self.names[i]) as file:
-                    return decode.pixels(file, form, self.half)
+                    found = stills.pixels(file, form, self.half, holes=holes)
             except Refused as reason:
                 return reason
+            if holes:
+                self.holes[self.names[i]] = sum(holes)
+            return found
 
         return list(pool.map(one, indices))
 
 
 class ArrayPictures:
-    """Images that are already an array, uint8 [N, C, H, W].
+    """Images that are already an array, [N, C, H, W] of any type of numbers.
 
     Args:
         array: The images.
@@ -85,9 +119,10 @@ class ArrayPictures:
     """
 
     def __init__(self, array: np.ndarray, title: str) -> None:
-        assert array.dtype == np.uint8
         assert array.ndim == 4
         self.array, self.title = array, title
+        self.holes: dict[str, int] = {}
+        """See `FilePictures`."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -99,12 +134,32 @@ class ArrayPictures:
         _, c, h, w = self.array.shape
         return [(h, w, 1 if c < 3 else 3)] * len(self.array)
 
+    def kinds(self) -> set[str]:
+        """One for all."""
+        return {ranges.kind_of(self.array.dtype)}
+
+    def extents(self, kind: str, pool: Executor) -> Iterator[ranges.Ends]:
+        """Of one image after the other."""
+        return ranges.Values(self.array).extents(kind, pool)
+
     def block(self, indices: Sequence[int], form: Form, pool: Executor) -> list[np.ndarray | Refused]:
-        """Copy, or resize in threads."""
-        chosen = self.array[np.asarray(indices)]
-        if chosen.shape[1:] == (form.channels, form.height, form.width):
-            return list(chosen)
-        return list(pool.map(lambda a: decode.array_to_form(a, form), chosen))
+        """Copy, or bring to the form in threads."""
+        if (self.array.dtype, form.ends, form.bits, form.window) == (np.uint8, (("uint8", ranges.BITS_8),), 8, None):
+            chosen = self.array[np.asarray(indices)]
+            if form.kind == "colours" and chosen.shape[1:] == (form.channels, form.height, form.width):
+                return list(chosen)
+
+        def one(i: int) -> np.ndarray | Refused:
+            holes: list[int] = []
+            try:
+                found = decode.array_to_form(self.array[i], form, holes)
+            except Refused as reason:
+                return reason
+            if holes:
+                self.holes[f"{self.title}[{i}]"] = sum(holes)
+            return found
+
+        return list(pool.map(one, indices))
 
 
 @dataclass

@@ -8,6 +8,7 @@ than a clip, is not used.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,18 @@ from genzoo.data.moving import SIDE, Moving
 from genzoo.data.settings import DataSettings
 from genzoo.data.stock import Stock
 
-CODE = 1
+CODE = 2
 """Raised when the same source would be cut to something else."""
+TOLD = {
+    "turned": "{files} have a mark that turns or mirrors the picture: applied",
+    "stretched": "{files} have pixels that are not square: brought to the shape that players show",
+    "slanted": "{files} have a mark that turns the picture by no multiple of 90 degrees: not applied",
+    "lost": "{n} frames in {files} cannot be decoded and are left out; no clip spans the gap",
+    "missing": "{files} end early: {n} frames that they promise are not there",
+    "uneven": "{files} show their frames for unequal times; each counts once",
+    "interlaced": "{files} are interlaced: a frame has lines of two times (ffmpeg -i FILE -vf bwdif OUT.mp4 mends it)",
+}
+"""What is said of what `Film` tells."""
 FRAMES = 16
 """Frames of a clip where none is set."""
 
@@ -158,7 +169,7 @@ def _build(
     rows = {"video": draft.rows("video", (form.channels, frames, form.height, form.width), np.uint8)}
     rows |= {key: draft.rows(key, (), np.int64) for key in ("file", "start", *(("label",) if stock.labels else ()))}
     sections: dict[str, int] = {}
-    number = unused = 0
+    number, unused, seen = 0, 0, Seen()
     with bar(len(shapes), f"reading {name}", quiet, "clips") as advance, quiet_decoding():
         for split in sorted(parts, key=("train", "test", "").index):
             order = np.random.default_rng([ORDER_SEED, 2, len(usable[split])]).permutation(len(usable[split]))
@@ -167,17 +178,19 @@ def _build(
                 clip = parts[split][i]
                 try:
                     whole = list(clip.frames(form))
-                    if len(whole) < span:
+                    starts, rest = _starts(whole, span, hop)
+                    there = sum(frame is not None for frame in whole)
+                    if not starts:
                         apart = f", {stride} apart" if stride > 1 else ""
+                        gaps = " with gaps where some cannot be decoded" if there < len(whole) else ""
                         raise Refused(
-                            f"{len(whole)} frame{'s' * (len(whole) > 1)}: shorter than a clip of {frames}{apart} (frames=, stride=)"
+                            f"{there} frame{'s' * (there > 1)}{gaps}: shorter than a clip of {frames}{apart} (frames=, stride=)"
                         )
                 except Refused as reason:
                     left.append((clip.name, str(reason)))
                     continue
                 finally:
                     advance(1)
-                starts = range(0, len(whole) - span + 1, hop)
                 for start in starts:
                     rows["video"].append(np.ascontiguousarray(np.stack(whole[start : start + span : stride], 1)))
                     rows["file"].append(np.asarray(number, dtype=np.int64))
@@ -185,7 +198,8 @@ def _build(
                     if stock.labels:
                         rows["label"].append(np.asarray(stock.labels[split][i], dtype=np.int64))
                 sections[split] += len(starts)
-                number, unused = number + 1, unused + len(whole) - starts[-1] - span
+                number, unused = number + 1, unused + rest
+                seen.add(clip)
     if not number:
         raise UserError(no_images(name, left, what="clip"))
     if unused or rows["video"].count > number:
@@ -195,8 +209,50 @@ def _build(
         )
     return {
         "sections": {"video": sections}, "class_names": stock.class_names if stock.labels else [], "captions": [],
-        "left": [(printable(n), printable(r)) for n, r in left], "notes": notes,
+        "left": [(printable(n), printable(r)) for n, r in left], "notes": notes + seen.notes(),
     }  # fmt: skip
+
+
+def _starts(whole: list[np.ndarray | None], span: int, hop: int) -> tuple[list[int], int]:
+    """Where the clips of a file begin, every `hop` frames of every run without a gap, and the number of frames behind the last of each run."""
+    starts, rest, first = [], 0, 0
+    for at, frame in enumerate([*whole, None]):
+        if frame is None:
+            found = range(first, at - span + 1, hop)
+            starts += found
+            rest += at - (found[-1] + span if found else first)
+            first = at + 1
+    return starts, rest
+
+
+class Seen:
+    """What is said of the files of a set, once all are read."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.told, self.having, self.rates = Counter[str](), Counter[str](), Counter[str]()
+
+    def add(self, clip: Clip) -> None:
+        """Count a file."""
+        self.files += 1
+        told: Counter[str] = getattr(clip, "told", Counter())
+        self.told.update(told)
+        self.having.update(key for key, count in told.items() if count)
+        rate = getattr(clip, "rate", None)
+        if rate:
+            self.rates[f"{float(rate):.4g}"] += 1
+
+    def notes(self) -> list[str]:
+        """Sentences, for what there is to say."""
+        said = [
+            words.format(n=self.told[key], files=f"{self.having[key]} of {self.files} files")
+            for key, words in TOLD.items()
+            if self.having[key]
+        ]
+        if len(self.rates) > 1:
+            each = ", ".join(f"{n} of {rate}" for rate, n in self.rates.most_common())
+            said.append(f"files differ in frames per second ({each}); a clip is a number of frames, not a time")
+        return said
 
 
 def _rows(

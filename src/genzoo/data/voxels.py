@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from genzoo.data.layout import no_images, printable
 from genzoo.data.settings import DataSettings
 from genzoo.data.stock import FilePictures, Opens, Stock
 
-CODE = 1
+CODE = 2
 """Raised when the same source would be read as something else."""
 Named = list[tuple[str, np.ndarray, int]]
 """Name, grid and class of every shape of a part."""
@@ -39,18 +40,20 @@ def voxel_entry(
         raise UserError(
             f"size={','.join(map(str, settings.size))} is not possible; voxels are cubes: give one number, such as size=32"
         )
-    key = digest_of([CODE, "voxels", source.identity(), settings.size])[:32]
+    if settings.size and settings.size**3 > solids.MOST_CELLS:
+        raise UserError(f"size={settings.size} is too fine; voxels are cubes of at most 256 cells on a side")
+    key = digest_of([CODE, "voxels", source.identity(), settings.size, settings.up])[:32]
 
     def make(draft: Draft) -> dict[str, Any]:
-        parts, stock = _shapes(source, settings.size, quiet=quiet)
+        parts, stock = _shapes(source, settings.size, settings.up, quiet=quiet)
         return _build(parts, stock, source.name, draft)
 
     return entry(key, make, quiet=quiet)
 
 
-def _shapes(source: Any, side: int | None, *, quiet: bool) -> tuple[dict[str, Named], Stock]:
+def _shapes(source: Any, side: int | None, up: str, *, quiet: bool) -> tuple[dict[str, Named], Stock]:
     if isinstance(source, arrays.ArrayFile):
-        return _of_arrays(source, side)
+        return _of_arrays(source, side, up)
     if not hasattr(source, "open_tree"):
         raise UserError(
             f"{source.name} holds no shapes; give a folder or an archive of meshes or grids, or an array file [N,D,H,W]"
@@ -59,38 +62,52 @@ def _shapes(source: Any, side: int | None, *, quiet: bool) -> tuple[dict[str, Na
     if tree is None:  # a single file
         stock = Stock({("image", ""): FilePictures(source, [source.name])})
     else:
-        stock = layout.arrange(tree, source.wish("voxels", lambda name: _read(tree, name, side)), str(source.path))
+        stock = layout.arrange(
+            tree, source.wish("voxels", lambda name: _read(tree, name, side, up, Counter())), str(source.path)
+        )
     parts: dict[str, Named] = {}
+    told, count = Counter[str](), 0
     files = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
     with bar(sum(len(p.names) for p in files.values()), f"reading {source.name}", quiet, "shapes") as advance:
         for split, pictures in files.items():
             parts[split] = []
             for i, name in enumerate(pictures.names):
-                kind = int(stock.labels[split][i]) if stock.labels else 0
+                kind, own = int(stock.labels[split][i]) if stock.labels else 0, Counter[str]()
                 try:
-                    found = _read(pictures.tree, name, side)
+                    found = _read(pictures.tree, name, side, up, own)
                 except Refused as reason:
                     stock.left.append((name, str(reason)))
                 else:
+                    count += 1
+                    told.update(own)
                     parts[split] += [(f"{name}[{k}]" if len(found) > 1 else name, g, kind) for k, g in enumerate(found)]
                 advance(1)
+    stock.notes += _notes(told, f"{count} files")
     return parts, stock
 
 
-def _read(tree: Opens, name: str, side: int | None) -> list[np.ndarray]:
+def _notes(told: Counter[str], files: str) -> list[str]:
+    return [words.format(n=told[key], files=files) for key, words in solids.TOLD.items() if told[key]]
+
+
+def _read(tree: Opens, name: str, side: int | None, up: str, told: Counter[str]) -> list[np.ndarray]:
     with tree.open(name) as file:
-        return solids.read(file, name, side)
+        return solids.read(file, name, side, up, told)
 
 
-def _of_arrays(source: arrays.ArrayFile, side: int | None) -> tuple[dict[str, Named], Stock]:
+def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dict[str, Named], Stock]:
     stock, parts = Stock({}), {}
     loaded = arrays._load(source.path)
-    found = {}
+    found, told = {}, Counter[str]()
     try:
         for split, (key, array) in solids.chosen(loaded, str(source.path)).items():
-            found[split] = (key, [solids.resized(g, side) for g in solids.grids(np.asarray(array))])
+            found[split] = (
+                key,
+                [solids.resized(solids.raised(g, up), side) for g in solids.grids(np.asarray(array), told)],
+            )
     except Refused as reason:
         raise UserError(f"{source.path}: {reason}") from None
+    stock.notes += _notes(told, f"{len(found)} array{'s' * (len(found) > 1)}")
     for split, (key, shapes) in found.items():
         labels = arrays._labels(loaded, key, split, len(shapes))
         if labels is not None:
@@ -105,8 +122,16 @@ def _of_arrays(source: arrays.ArrayFile, side: int | None) -> tuple[dict[str, Na
 def _build(parts: dict[str, Named], stock: Stock, name: str, draft: Draft) -> dict[str, Any]:
     left = list(stock.left)
     for split, shapes in parts.items():
-        left += [(n, "an empty grid") for n, g, _ in shapes if not g.any()]
-        left += [(n, "a full grid") for n, g, _ in shapes if g.all()]
+        left += [
+            (n, "an empty grid: no cell counts as occupied; see what does under Voxels in docs/data.md")
+            for n, g, _ in shapes
+            if not g.any()
+        ]
+        left += [
+            (n, "a full grid: every cell counts as occupied; see what does under Voxels in docs/data.md")
+            for n, g, _ in shapes
+            if g.all()
+        ]
         parts[split] = [s for s in shapes if s[1].any() and not s[1].all()]
     every = [s for shapes in parts.values() for s in shapes]
     if not every:

@@ -17,7 +17,7 @@ from genzoo.losses.perceptual import lpips
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.likelihood import evaluate_density
 from genzoo.metrics.measures import Measure
-from genzoo.metrics.ppl import path_length
+from genzoo.metrics.ppl import held, lerp, path_length, slerp
 from genzoo.metrics.records import Record, content_digest
 from genzoo.metrics.similarity import psnr, ssim
 from genzoo.nn.perceptual import FeatureNet
@@ -93,13 +93,13 @@ def reconstruction(c: Comparison) -> list[Record]:
             scored.append(((x + 1) * 127.5).round().to(torch.uint8))
             values["reconstruction PSNR"].append(psnr(x, back.clamp(-1, 1), data_range=2))
             if min(x.shape[2:]) >= 11:
-                values["reconstruction SSIM"].append(ssim(x, back.clamp(-1, 1), data_range=2))
+                values["reconstruction SSIM"].append(ssim((x + 1) / 2, (back.clamp(-1, 1) + 1) / 2, data_range=1))
             seen += len(x)
     finally:
         system.train(was_training)
     how = {
         "reconstruction PSNR": ("dB", "PSNR"),
-        "reconstruction SSIM": ("", "SSIM (Gaussian window 11, σ 1.5, valid part)"),
+        "reconstruction SSIM": ("", "SSIM (Gaussian window 11, σ 1.5, valid part, intensities from 0)"),
     }
     found = []
     for name, parts in values.items():
@@ -111,7 +111,7 @@ def reconstruction(c: Comparison) -> list[Record]:
             Record(
                 measure=name, value=float(v.mean()), unit=unit, better="higher", n=n,
                 se=float(v.std() / math.sqrt(n)) if n > 1 else None,
-                protocol=f"mean over {n:,} examples of {test.name} {test.split} of the {text} of decode(encode(x)) clamped to [-1, 1], range 2",
+                protocol=f"mean over {n:,} examples of {test.name} {test.split} of the {text} of decode(encode(x)) clamped to [-1, 1]",
                 data=test.name, split=test.split, data_digest=content_digest(*scored), seed=c.seed,
                 seconds=round(time.time() - start, 1), more={"binarize": test.settings.binarize},
             )
@@ -159,14 +159,16 @@ def paths(c: Comparison) -> list[Record]:
         return (fa.double() - fb.double()).square().sum(1)
 
     n, curved = min(c.n, PATHS), system.latent_path == "spherical"
-    route, ways = ("slerp", "great circles") if curved else ("lerp", "straight lines")
+    route, ways = (slerp, "great circles") if curved else (lerp, "straight lines")
+    if system.conditions:
+        ways += ", classes or codes held,"
     was_training = system.training
     system.eval()
     try:
         got = path_length(
             system.decode,  # type: ignore[arg-type]
             lambda k, g: system.latent(k, generator=g),  # type: ignore[operator]
-            distance, n=n, path=route, epsilon=STEP, seed=c.seed,
+            distance, n=n, path=held(system.conditions, route), epsilon=STEP, seed=c.seed,
         )  # fmt: skip
     finally:
         system.train(was_training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -150,10 +151,14 @@ class Comparison:
         """
         net = self.net if features else None
         known = {k: more.pop(k) for k in list(more) if k in Record.__dataclass_fields__}
+        if known.get("se") is not None and not math.isfinite(known["se"]):
+            known["se"] = None
         protocol = f"{words}; {self.n_fake:,} samples against {len(self.real):,} images of {self.real_set.name} {self.real_set.split}"
         if known.get("floor") is not None and known.get("n_floor"):
             protocol += f", floor: {known['n_floor']:,} training images against the same"
         protocol += f"; {QUANTISATION}"
+        if known.get("se") is not None:
+            protocol += "; ± is over draws of the samples, with the real images given"
         if net is not None:
             protocol += f"; {net.resize}"
             protocol += "; random features: a check that code runs, not a measure of quality" * net.sanity

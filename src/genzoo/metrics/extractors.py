@@ -6,6 +6,7 @@ cannot be compared. So the resizing is done here and never by the caller, and ev
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import write_atomic
+from genzoo.core.places import places, writable
 from genzoo.metrics.resizers import RESIZERS, tf1_bilinear
 
 __all__ = [
@@ -224,12 +226,6 @@ def _channels_of(module: nn.Module) -> int:
 # ---- features that are needed again and again -----------------------------------------------------------------------------------
 
 
-def cache_folder() -> Path:
-    """Where features are kept: $GENZOO_CACHE/features, by default under the user's cache folder."""
-    root = Path(os.environ.get("GENZOO_CACHE") or "~/.cache/genzoo").expanduser()
-    return root / "features"
-
-
 def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Extractor) -> Tensor:
     """Return the features of `images[rows]`, computed once per content, rows and network.
 
@@ -242,16 +238,16 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
     key = hashlib.sha256(
         f"{content} {net.name} {net.digest} {net.resize}".encode() + rows.astype(np.int64).tobytes()
     ).hexdigest()
-    path = cache_folder() / f"{key[:32]}.npy"
-    if path.is_file():
+    for place in places("features"):
         try:
-            found = np.load(path)
-            if found.shape == (len(rows), net.dims) and found.dtype == np.float32:
-                return torch.from_numpy(found)
-        except (OSError, ValueError):
-            pass  # half a file from another machine: compute it again
+            found = np.load(place / f"{key[:32]}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            continue  # none, or half a file from another machine: compute it again
+        if isinstance(found, np.ndarray) and found.shape == (len(rows), net.dims) and found.dtype == np.float32:
+            return torch.from_numpy(found)
     features = net(np.ascontiguousarray(images[np.asarray(rows)]), progress=net.slow)
     buffer = io.BytesIO()
     np.save(buffer, features.numpy())
-    write_atomic(path, buffer.getvalue())
+    with contextlib.suppress(UserError):  # no room, or no place of one's own: they are computed again next time
+        write_atomic(writable("features", quiet=True) / f"{key[:32]}.npy", buffer.getvalue())
     return features

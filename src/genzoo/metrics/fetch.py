@@ -17,6 +17,7 @@ from pathlib import Path
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import write_atomic
+from genzoo.core.places import places, writable
 
 INDEX = "https://pypi.org/simple"
 
@@ -51,11 +52,11 @@ PUBLISHED = {
 }
 
 
-def weights_folder() -> Path:
-    """Where weights are looked for and kept: $GENZOO_WEIGHTS, by default `weights` in the cache folder."""
+def weights_file(file: str) -> Path:
+    """Where a file of weights is: in $GENZOO_WEIGHTS, or where that is not set in `weights` of the cache folder or of one's own."""
     given = os.environ.get("GENZOO_WEIGHTS")
-    cache = Path(os.environ.get("GENZOO_CACHE") or "~/.cache/genzoo").expanduser()
-    return Path(given).expanduser() if given else cache / "weights"
+    folders = [Path(given).expanduser()] if given else places("weights")
+    return next((f / file for f in folders if (f / file).is_file()), folders[0] / file)
 
 
 def fetch_weights(name: str, *, quiet: bool = False) -> Path:
@@ -69,9 +70,11 @@ def fetch_weights(name: str, *, quiet: bool = False) -> Path:
             f"there are no published weights '{name}'{nearest(name, PUBLISHED)} There are: {', '.join(PUBLISHED)}."
         )
     wanted = PUBLISHED[name]
-    path = weights_folder() / wanted.file
+    path = weights_file(wanted.file)
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == wanted.digest:
         return path
+    if not os.environ.get("GENZOO_WEIGHTS"):
+        path = writable("weights", quiet=quiet) / wanted.file
     address, digest = _archive(wanted)
     archive = _read(address, quiet=quiet)
     if hashlib.sha256(archive).hexdigest() != digest:

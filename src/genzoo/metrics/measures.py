@@ -6,32 +6,31 @@ and a training with `measure=` take them from one table.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.metrics.c2st import classifier_test, neighbour_test
 from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.errors import smooth_error
 from genzoo.metrics.extractors import Extractor
-from genzoo.metrics.frechet import Moments, frechet_distance, frechet_from_moments
+from genzoo.metrics.frechet import Moments, frechet_distance, frechet_to_reference
 from genzoo.metrics.kid import kid
 from genzoo.metrics.memorisation import authenticity, data_copying
 from genzoo.metrics.ndb import ndb
 from genzoo.metrics.prd import prd
 from genzoo.metrics.prdc import prdc
-from genzoo.metrics.records import Record, wilson
+from genzoo.metrics.records import Record, share_interval, wilson
 from genzoo.metrics.scores import classifier_score
 from genzoo.metrics.similarity import ms_ssim_diversity
 from genzoo.metrics.sliced import pyramid_swd
 
-GROUPS = 10
-"""Groups of the jackknife that gives a Fréchet distance its standard error."""
+LEAST = 200
+"""Samples from which on a Fréchet distance has a standard error."""
 
 
 @dataclass(frozen=True)
@@ -75,25 +74,18 @@ def frechet(c: Comparison) -> list[Record]:
         words += f"; fewer images than the {net.dims} features: strongly biased, compare at equal numbers only"
     return [
         c.record(
-            net.measure, value, words, start, better="lower", se=_jackknife(c.fake_features, c.real_features),
+            net.measure, value, words, start, better="lower", se=frechet_error(c.fake_features, c.real_features),
             floor=floor, n_floor=_count(c.floor_features),
         )
     ]  # fmt: skip
 
 
-def _jackknife(fake: Tensor, real: Tensor) -> float | None:
-    """Standard error over samples, from the distances without each tenth of them."""
-    if len(fake) < 20 * GROUPS:
+def frechet_error(fake: Tensor, real: Tensor) -> float | None:
+    """The standard error of a Fréchet distance over draws of the samples, with the real ones given; None for fewer than `LEAST`."""
+    if len(fake) < LEAST:
         return None
-    reference, parts = Moments.of(real), [Moments.of(part) for part in fake.chunk(GROUPS)]
-    values = []
-    for left_out in range(len(parts)):
-        merged = Moments(fake.shape[1])
-        for part in parts[:left_out] + parts[left_out + 1 :]:
-            merged.merge(part)
-        values.append(frechet_from_moments(merged, reference))
-    v = torch.tensor(values, dtype=torch.float64)
-    return float(((len(v) - 1) * v.var(correction=0)).sqrt())
+    reference = Moments.of(real)
+    return smooth_error(lambda part: frechet_to_reference(part, reference), fake)
 
 
 def kernel(c: Comparison) -> list[Record]:
@@ -113,7 +105,7 @@ def kernel(c: Comparison) -> list[Record]:
 def neighbourhoods(c: Comparison) -> list[Record]:
     """Precision, recall, density and coverage."""
     start, net = time.time(), _net(c)
-    got = prdc(c.fake_features, c.real_features, k=c.k)
+    got = prdc(c.fake_features, c.real_features, k=c.k, errors=True, seed=c.seed)
     floor = {} if c.floor_features is None else prdc(c.floor_features, c.real_features, k=c.k)
     meaning = {
         "precision": "share of samples inside a neighbourhood of real images",
@@ -123,13 +115,11 @@ def neighbourhoods(c: Comparison) -> list[Record]:
     }
     found = []
     for name, text in meaning.items():
-        n = c.n_fake if name == "precision" else len(c.real_features)
-        share = name != "density"
-        words = f"{text}, k = {c.k} nearest neighbours by {net.name} features" + "; se binomial, radii as given" * share
+        words, se = f"{text}, k = {c.k} nearest neighbours by {net.name} features", got["se"][name]
         found.append(
             c.record(
                 _on(name, net), got[name], words, start, better="higher", k=c.k, floor=floor.get(name), n_floor=_count(c.floor_features),
-                se=math.sqrt(got[name] * (1 - got[name]) / n) if share else None, interval=wilson(got[name], n) if share else None,
+                se=se, interval=None if se is None or name == "density" else share_interval(got[name], se, c.n_fake),
             )
         )  # fmt: skip
     return found
@@ -254,13 +244,13 @@ def copying(c: Comparison) -> list[Record]:
     fake, train, test, points = c.train_points
     got = data_copying(fake, train, test, seed=c.seed)
     words = (
-        f"Mann-Whitney z of distances to {len(train):,} training images by {points}, samples against real images: far below 0 is copying, "
-        "far above 0 is too far away"
+        f"Mann-Whitney z of distances to {len(train):,} training images by {points}, samples against real images, mean over cells: far below 0 "
+        f"is copying, far above 0 is too far away; where they are of one distribution its deviation is {got['null_sd']:.2f}, so z = {got['z']:.3g}"
     )
     return [
         c.record(
-            "C_T", got["value"], words, start, features=not points.startswith("pixels"), unit="z", copies=got["copies"],
-            share=got["share"], n_train=len(train), points=points,
+            "C_T", got["value"], words, start, features=not points.startswith("pixels"), se=got["se"], copies=got["copies"],
+            share=got["share"], z=got["z"], null_sd=got["null_sd"], n_train=len(train), points=points,
         )
     ]  # fmt: skip
 

@@ -4,7 +4,8 @@ Held-out examples tell how near new examples of the same distribution lie to the
 
 * C_T (Meehan, Chaudhuri and Dasgupta, arXiv:2004.05675): the Mann-Whitney z of "a fake is farther from the training set than a held-out
   example", in cells of the training set, averaged by their share of held-out examples. Far below 0: copying; about 0: as it should be; far
-  above 0: too far away (underfitting). Under H0 it is standard normal in one cell.
+  above 0: too far away (underfitting). Under H0 it is standard normal in one cell; over several cells it is a mean of independent
+  standard normal values, whose deviation is less than 1.
 * authenticity (Alaa et al., arXiv:2102.08921): the share of fakes whose nearest training example is no nearer to them than that example is
   to its own nearest other training example.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
@@ -58,9 +60,10 @@ def data_copying(
         chunk: Side of a block of a distance matrix.
 
     Returns:
-        `value` = C_T; `cells`, for each the `z`, and the numbers of `fake` and `test` examples (z None where left out); `share`, the
-        probability that a fake is farther from the training set than a held-out example (½ is ideal); the median distances `fake`
-        and `test`; `copies`, the share of fakes at distance 0.
+        `value` = C_T; `se`, its standard error over draws of the fakes, with the other sets given; `null_sd`, its deviation where fakes and held-out
+        examples are of one distribution and both drawn anew; `z` = value / null_sd; `cells`, for each the `z`, and the numbers of `fake` and
+        `test` examples (z None where left out); `share`, the probability that a fake is farther from the training set than a held-out
+        example (½ is ideal); the median distances `fake` and `test`; `copies`, the share of fakes at distance 0.
 
     Raises:
         UserError: No cell has enough examples, shapes that do not fit, NaN or infinite values.
@@ -72,21 +75,27 @@ def data_copying(
     clusters = kmeans(train, cells, seed=seed)
     cell_fake, cell_test = clusters.assign(fake), clusters.assign(test)
     rows: list[dict[str, Any]] = []
-    weighted = weight = 0.0
+    weighted = weight = squares = 0.0
+    influence = torch.zeros(len(fake), dtype=torch.float64)
     for cell in range(cells):
         f, t = distance_fake[cell_fake == cell], distance_test[cell_test == cell]
         enough = min(len(f), len(t)) >= max(least, 1)
         z = mann_whitney_z(f, t) if enough else None
         rows.append({"z": z, "fake": len(f), "test": len(t)})
         if z is not None:
-            weighted, weight = weighted + len(t) * z, weight + len(t)
+            weighted, weight, squares = weighted + len(t) * z, weight + len(t), squares + len(t) ** 2
+            influence[cell_fake.cpu() == cell] = len(t) * _influence(f, t)
     if not weight:
         raise UserError(
             f"none of {cells} cells has {least} fake and {least} test examples; fakes by cell {[r['fake'] for r in rows]}, test "
             f"{[r['test'] for r in rows]}: use fewer cells or more examples"
         )
+    null_sd = math.sqrt(squares) / weight
     return {
         "value": weighted / weight,
+        "se": float(influence.std()) * math.sqrt(len(fake)) / weight if len(fake) > 1 else math.nan,
+        "null_sd": null_sd,
+        "z": weighted / weight / null_sd,
         "cells": rows,
         "share": auroc(distance_test, distance_fake),
         "fake": float(distance_fake.median()),
@@ -97,6 +106,15 @@ def data_copying(
         "n_test": len(test),
         "seed": seed,
     }
+
+
+def _influence(first: Tensor, second: Tensor) -> Tensor:
+    """What each value of `first` adds to `mann_whitney_z`, by its own place among `second` and by being one more, float64 [n]."""
+    n, m = len(first), len(second)
+    a, b = first.double().cpu(), second.double().cpu().sort().values
+    above = (torch.searchsorted(b, a) + torch.searchsorted(b, a, right=True)).double() / (2 * m)
+    scale = math.sqrt(12 * n * m / (n + m + 1))
+    return scale * (above - above.mean()) / n + (above.mean() - 0.5) * scale / 2 * (1 / n - 1 / (n + m + 1))
 
 
 def authenticity(fake: Tensor, train: Tensor, *, chunk: int = 2000) -> dict[str, float]:

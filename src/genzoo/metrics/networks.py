@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.extractors import Extractor, state_digest
-from genzoo.metrics.fetch import PUBLISHED, weights_folder
+from genzoo.metrics.fetch import PUBLISHED, weights_file
 from genzoo.metrics.lenet import bundled, load_lenet
 from genzoo.metrics.resizers import bicubic, bilinear, tf1_bilinear
 from genzoo.nn.efficientnet import FEATURES, SIDE, EfficientNetLite0, normalise
@@ -86,7 +86,7 @@ def _unknown(path: Path) -> UserError:
 
 
 def _there(file: str) -> bool:
-    return (weights_folder() / file).is_file()
+    return weights_file(file).is_file()
 
 
 def _weights(name: str, file: str) -> Path:
@@ -95,7 +95,7 @@ def _weights(name: str, file: str) -> Path:
         raise UserError(
             f"{HOW[name]}{f' ({here})' if here else ''}. Without it: {', '.join(bundled())} for small gray images."
         )
-    path = weights_folder() / file
+    path = weights_file(file)
     if KNOWN.get(_sha256(path)) != name:
         raise _unknown(path)
     return path

@@ -25,7 +25,7 @@ MOST = 1000
 """Pairs that are translated, at most."""
 HOW = {
     "PSNR": ("dB", "higher", "PSNR, mean over images"),
-    "SSIM": ("", "higher", "SSIM (Gaussian window 11, σ 1.5, valid part), mean over images"),
+    "SSIM": ("", "higher", "SSIM (Gaussian window 11, σ 1.5, valid part, intensities from 0), mean over images"),
     "L1": ("%", "lower", "mean absolute difference in per cent of the range"),
     "LPIPS": ("", "lower", "LPIPS (AlexNet with its published heads, images at their own size)"),
 }
@@ -109,7 +109,8 @@ def per_image(c: Comparison, name: str) -> Tensor:
             known[name] = lpips_distances(y, b, net.load())
         else:
             function = {"PSNR": psnr, "SSIM": ssim, "L1": l1_percent}[name]
-            known[name] = function(y, b, data_range=2).double().clamp(max=100)  # equal images: 100 dB
+            intensities = [(x + 1) / 2 for x in (y, b)]
+            known[name] = function(*intensities, data_range=1).double().clamp(max=100)  # equal images: 100 dB
     return known[name]
 
 

@@ -42,7 +42,18 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return out.view_as(a).to(a.dtype)
 
 
-PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"lerp": lerp, "slerp": slerp}
+Path = Callable[[Tensor, Tensor, Tensor], Tensor]
+PATHS: dict[str, Path] = {"lerp": lerp, "slerp": slerp}
+
+
+def held(conditions: int, path: Path) -> Path:
+    """A path of latents [N, D] whose last `conditions` entries (a class, say) stay as they are in the first."""
+
+    def go(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        noise = a.shape[1] - conditions
+        return torch.cat([path(a[:, :noise], b[:, :noise], t), a[:, noise:]], 1)
+
+    return go if conditions else path
 
 
 @torch.no_grad()
@@ -52,7 +63,7 @@ def path_length(
     distance: Callable[[Tensor, Tensor], Tensor],
     *,
     n: int = 10_000,
-    path: Literal["lerp", "slerp"] = "slerp",
+    path: Literal["lerp", "slerp"] | Path = "slerp",
     sampling: Literal["full", "end"] = "full",
     epsilon: float = 1e-4,
     discard: tuple[float, float] = (0.01, 0.99),
@@ -66,7 +77,7 @@ def path_length(
         latent: (B, generator) to latents [B, ...].
         distance: Two batches of images to squared distances [B].
         n: Paths.
-        path: "slerp" for latents on (or near) a sphere, as Gaussian ones; "lerp" for others, as StyleGAN's w.
+        path: "slerp" for latents on (or near) a sphere, as Gaussian ones; "lerp" for others, as StyleGAN's w; or a function like these.
         sampling: "full": t uniform on the path; "end": t = 0.
         epsilon: Length of the step, of the path's 1. Too small, and float32 images do not change.
         discard: Quantiles outside which values are left out before the mean, as the paper does; (0, 1) keeps all.
@@ -74,13 +85,14 @@ def path_length(
         seed: Seed of latents and places.
 
     Returns:
-        `value` and `se` of the kept values; `mean_all`, without discarding; `median`; `kept`, `n`, `epsilon`.
+        `value`, the mean of the kept values, and its `se`; `mean_all`, without discarding; `median`; `kept`, `n`, `epsilon`.
 
     Raises:
         UserError: A choice that does not exist, ε or quantiles out of range, fewer than two paths, distances that are not [B], negative,
             NaN or infinite.
     """
-    if path not in PATHS or sampling not in ("full", "end"):
+    way = path if callable(path) else PATHS.get(path)
+    if way is None or sampling not in ("full", "end"):
         raise UserError(f"path is one of {', '.join(PATHS)} and sampling full or end, not {path} and {sampling}")
     low, high = discard
     if n < 2 or batch < 1 or not 0 < epsilon < 1 or not 0 <= low < high <= 1:
@@ -94,7 +106,7 @@ def path_length(
         a, b = latent(size, g), latent(size, g)
         t = torch.rand(size, generator=g, dtype=torch.float64) if sampling == "full" else torch.zeros(size).double()
         # One batch through the decoder: batch statistics, if it has any, are then those of both ends.
-        both = decode(torch.cat([PATHS[path](a, b, t), PATHS[path](a, b, t + epsilon)]))
+        both = decode(torch.cat([way(a, b, t), way(a, b, t + epsilon)]))
         d = distance(*both.chunk(2)).detach().double().cpu()
         if d.shape != (size,) or not bool(d.isfinite().all()) or bool((d < 0).any()):
             raise UserError(f"the distance must give {size} finite values of at least 0, it gave {tuple(d.shape)}")
@@ -102,7 +114,9 @@ def path_length(
     values = torch.cat(parts)
     order = values.sort().values
     kept = order[math.floor(low * (n - 1)) : math.ceil(high * (n - 1)) + 1]
-    se = float(kept.std()) / math.sqrt(len(kept)) if len(kept) > 1 else math.nan
+    # The error of a trimmed mean is that of values drawn in to the ends of what is kept (Tukey and McLaughlin 1963): the ends move as well.
+    drawn_in = values.clamp(float(kept[0]), float(kept[-1]))
+    se = float(drawn_in.std()) / math.sqrt(n) * (n / len(kept))
     return {
         "value": float(kept.mean()), "se": se, "mean_all": float(values.mean()), "median": float(values.median()),
         "kept": len(kept), "n": n, "epsilon": epsilon, "seed": seed,

@@ -7,15 +7,20 @@ than float32's round-off are ties. Distances come in blocks of a matrix that is 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.errors import local_errors, mean_error
 from genzoo.metrics.inputs import centred_pair, checked_pair, round_off, squared_distances
 
 
 @torch.no_grad()
-def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 1000) -> dict[str, float]:
+def prdc(
+    fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 1000, errors: bool = False, seed: int = 0
+) -> dict[str, Any]:
     """Return precision, recall, density and coverage of features.
 
     * precision: share of fakes inside any real neighbourhood; recall: share of reals inside any fake neighbourhood;
@@ -27,6 +32,12 @@ def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 1000) -> dict[s
         real: Features of real images [M, D].
         k: Neighbours that make a radius (3 in Kynkäänniemi et al., 5 in Naeem et al.).
         chunk: Side of a block of the distance matrix; memory is chunk².
+        errors: Whether standard errors are wanted; they cost a few times the values.
+        seed: Seed of the parts that errors come from.
+
+    Returns:
+        `precision`, `recall`, `density`, `coverage`; `k`, `n_fake`, `n_real`; with `errors` also `se`: the standard error of each over draws of
+        the fakes, with the reals given (None with fewer than 8k examples on a side for recall and coverage).
 
     Raises:
         UserError: Shapes that do not fit, no more than k examples on a side, NaN or infinite values.
@@ -52,7 +63,7 @@ def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 1000) -> dict[s
             inside_real[columns] += inside.sum(0)
             covered[rows] |= inside.any(1)
             recalled[rows] |= (d <= fake_reach[None, columns]).any(1)
-    return {
+    found: dict[str, Any] = {
         "precision": float((inside_real > 0).double().mean()),
         "recall": float(recalled.double().mean()),
         "density": float(inside_real.double().mean()) / k,
@@ -61,6 +72,14 @@ def prdc(fake: Tensor, real: Tensor, *, k: int = 5, chunk: int = 1000) -> dict[s
         "n_fake": len(fake),
         "n_real": len(real),
     }
+    if errors:
+        found["se"] = {"precision": mean_error(inside_real > 0), "density": mean_error(inside_real / k)}
+        hang = ("recall", "coverage")
+        if min(len(fake), len(real)) < 8 * k:
+            found["se"] |= dict.fromkeys(hang)
+        else:
+            found["se"] |= local_errors(lambda a, b: prdc(a, b, k=k, chunk=chunk), fake, real, hang, seed=seed)
+    return found
 
 
 @torch.no_grad()

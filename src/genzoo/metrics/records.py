@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from genzoo import __version__
+from genzoo.core.errors import DamagedFile
+from genzoo.core.reading import is_number, read_json
 
 QUANTISATION = "samples to grey levels by round((x + 1) · 127.5), clamped"
 NORMAL_95 = 1.96
@@ -33,7 +36,8 @@ class Record:
         protocol: How, in words.
         unit: nats, bits/dim, dB ...; empty for a pure number.
         better: lower or higher; empty where neither end is good.
-        se: Standard error, where it is defined.
+        se: Standard error, where there is an honest one: the spread over draws of the samples with the real images given, or, where a system
+            itself is scored, over draws of the examples.
         interval: Interval of 95 per cent, where it is not value ± 1.96 se.
         floor: The same measure of real against real images, at the same numbers.
         n: Examples that the value is of.
@@ -83,6 +87,42 @@ class Record:
         return {k: plain(v) for k, v in {**named, **self.more}.items()}
 
 
+NUMBERS = ("value", "se", "floor", "seconds")
+COUNTS = ("n", "n_real", "n_fake", "n_floor", "seed")
+TEXTS = tuple(f.name for f in fields(Record) if f.name not in (*NUMBERS, *COUNTS, "interval", "more"))
+
+
+def read_records(path: Path) -> dict[str, dict[str, Any]]:
+    """The records in a metrics.json by their keys; none where there is no such file.
+
+    Raises:
+        DamagedFile: It is no JSON, or holds something else than records.
+    """
+    mend = "; remove it, and evaluate again"
+    kept = read_json(path, mend=mend) if path.exists() else {}
+    for key, record in kept.items():
+        if wrong := _wrong(record):
+            raise DamagedFile(f"{path} is damaged: {wrong} of '{key[:60]}' is not what an evaluation writes{mend}")
+    return kept
+
+
+def _wrong(record: Any) -> str:
+    """The part of a record that is not what `Record` writes, in words; empty where all is well."""
+    if not isinstance(record, dict):
+        return "the record"
+    for name in (*NUMBERS, *COUNTS):
+        value = record.get(name)
+        if value is not None and not (is_number(value) and (name in NUMBERS or isinstance(value, int))):
+            return f"'{name}'"
+    for name in TEXTS:
+        if not isinstance(record.get(name, ""), str | None):
+            return f"'{name}'"
+    ends = record.get("interval")
+    if ends is not None and not (isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends))):
+        return "'interval'"
+    return "'value' or 'protocol'" if "value" not in record or not isinstance(record.get("protocol"), str) else ""
+
+
 def plain(value: Any) -> Any:
     """A value as JSON knows it: tensors and arrays as lists, NaN and infinities as None."""
     if isinstance(value, (Tensor, np.ndarray)):
@@ -106,7 +146,21 @@ def span(record: Mapping[str, Any]) -> tuple[float, float] | None:
     return record["value"] - NORMAL_95 * record["se"], record["value"] + NORMAL_95 * record["se"]
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
+def share_interval(share: float, se: float, n: int) -> tuple[float, float]:
+    """Wilson's interval of a share whose standard error is known: of as many independent examples as would have that error.
+
+    Args:
+        share: From 0 to 1.
+        se: Its standard error.
+        n: Samples; they are taken to be independent where the error is 0, which a share of 0 or 1 has.
+
+    >>> [round(v, 3) for v in share_interval(0.5, 0.05, 1000)], [round(v, 3) for v in share_interval(1.0, 0.0, 100)]
+    ([0.404, 0.596], [0.963, 1.0])
+    """
+    return wilson(share, share * (1 - share) / se**2 if se > 0 else n)
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
     """Wilson's interval of 95 per cent of a share of `n`: not empty where the share is 0 or 1.
 
     >>> [round(v, 3) for v in wilson(0.0, 100)], [round(v, 3) for v in wilson(0.5, 100)]

@@ -18,7 +18,8 @@ from genzoo.core.pictures import to_uint8
 from genzoo.core.system import System
 from genzoo.core.words import split, to_ids, vocabulary
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.records import Record, wilson
+from genzoo.metrics.errors import group_error
+from genzoo.metrics.records import Record, share_interval
 from genzoo.nn.augment import translation
 from genzoo.nn.sentences import Recurrent
 
@@ -119,7 +120,8 @@ def retrieval(
         seed: Seed of the choice.
 
     Returns:
-        value (share found), se, n, first_ten (share whose own is among the best tenth), median_rank (1 is best).
+        value (share found), se (over draws of captions and of images for them; None for a single caption), n, first_ten (share whose own is
+        among the best tenth), median_rank (1 is best).
 
     Raises:
         UserError: The pool has too few captions.
@@ -139,7 +141,7 @@ def retrieval(
     share = (found == 1).double().mean().item()
     return {
         "value": share,
-        "se": (share * (1 - share) / len(ranks)) ** 0.5,
+        "se": group_error((found == 1).double(), list(asked)),
         "n": len(ranks),
         "first_ten": (found <= max(1, candidates // 10)).double().mean().item(),
         "median_rank": found.double().median().item(),
@@ -182,13 +184,15 @@ def take(c: Comparison) -> list[Record]:
     floor = retrieval(
         matcher, sides[1][0][told], [c.real_set.texts[i][0] for i in told], pool, candidates=count, seed=c.seed
     )
+    se, captions_asked = got["se"], len(set(asked))
     words = (
         f"share of samples whose own caption, one of the test part, beats {count - 1} others of it by a matcher trained on all real pairs "
         f"({len(c.train):,} + {len(c.real_set):,} images, {STEPS} steps); chance {1 / count:.3g}; floor: the real test images"
     )
     record = c.record(
-        "retrieval", got["value"], words, start, features=False, better="higher", se=got["se"], floor=floor["value"],
-        interval=wilson(got["value"], got["n"]), first_ten=got["first_ten"], median_rank=got["median_rank"], candidates=count,
+        "retrieval", got["value"], words, start, features=False, better="higher", se=se, floor=floor["value"],
+        interval=None if se is None else share_interval(got["value"], se, captions_asked),
+        first_ten=got["first_ten"], median_rank=got["median_rank"], candidates=count,
     )  # fmt: skip
-    said = f"{words}; {got['n']:,} samples of {len(set(asked)):,} captions; seed {c.seed}"
+    said = f"{words}; {got['n']:,} samples of {captions_asked:,} captions; ± counts them; seed {c.seed}"
     return [dataclasses.replace(record, n=got["n"], n_fake=got["n"], protocol=said)]

@@ -44,7 +44,9 @@ def transport_1d(a: Tensor, b: Tensor, p: float) -> Tensor:
 def sliced_wasserstein(
     fake: Tensor, real: Tensor, *, p: float = 2, directions: int = 512, seed: int = 0, group: int = 32
 ) -> dict[str, float]:
-    """Return the sliced Wasserstein distance of features: `value`, and `se` over directions (delta method).
+    """Return the sliced Wasserstein distance of features: `value`, and `directions_se`, what the choice of directions adds (delta method).
+
+    That is no error over draws of the examples, and none is given.
 
     Args:
         fake: Features [N, D].
@@ -68,7 +70,7 @@ def sliced_wasserstein(
     se = float(powers.std()) / math.sqrt(directions) * (value / (p * mean) if mean > 0 else 0.0)
     return {
         "value": value,
-        "se": se,
+        "directions_se": se,
         "p": p,
         "directions": directions,
         "n_fake": len(fake),

@@ -6,37 +6,32 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genzoo.nn.ranks import sum_over_ranks
 from genzoo.nn.upfirdn import SYM6, upfirdn
 
-MARGIN = 6
-"""Pixels of reflection on each side, so that the wavelet sees whole neighbourhoods."""
-CENTRE = sum(k * t for k, t in enumerate(SYM6)) / sum(SYM6)
-"""Where the wavelet's weight lies: what stands at pixel n comes to stand at 2n + CENTRE."""
-
-
-def reflect(x: Tensor, last: float) -> Tensor:
-    """Return positions mirrored at 0 and at `last` until they lie between."""
-    return last - (x.remainder(2 * last) - last).abs() if last > 0 else torch.zeros_like(x)
+RIM = len(SYM6) // 4
+"""Pixels around the picture that are made and cut off again, so that halving sees whole neighbourhoods."""
 
 
 def bilinear(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Read [B, C, H, W] at positions [B, h, w] (rows in 0 … H − 1): [B, C, h, w], what lies outside mirrored in.
+    """Read [B, C, H, W] at positions [B, h, w] (rows in 0 … H − 1): [B, C, h, w], black outside, as `grid_sample` does.
 
     Made of gathers, whose gradients have gradients (`grid_sample` has only the first).
     """
+    x = F.pad(x, (1, 1, 1, 1))
     h, w = x.shape[2:]
-    rows, columns = reflect(rows, h - 1), reflect(columns, w - 1)
-    top, left = rows.floor().clamp(0, max(h - 2, 0)), columns.floor().clamp(0, max(w - 2, 0))
+    rows, columns = (rows + 1).clamp(0, h - 1), (columns + 1).clamp(0, w - 1)
+    top, left = rows.floor().clamp(max=h - 2), columns.floor().clamp(max=w - 2)
     y, z = (rows - top)[:, None].to(x.dtype), (columns - left)[:, None].to(x.dtype)
-    flat, (below, beside) = x.flatten(2), (min(1, h - 1), min(1, w - 1))
+    flat = x.flatten(2)
 
     def at(down: int, right: int) -> Tensor:
         index = ((top.long() + down) * w + left.long() + right).flatten(1)[:, None].expand(-1, x.shape[1], -1)
         return flat.gather(2, index).unflatten(2, rows.shape[1:])
 
-    upper, lower = (one + (other - one) * z for one, other in ((at(d, 0), at(d, beside)) for d in (0, below)))
+    upper, lower = (one + (other - one) * z for one, other in ((at(d, 0), at(d, 1)) for d in (0, 1)))
     return upper + (lower - upper) * y
 
 
@@ -63,24 +58,43 @@ def shift(x: Tensor, y: Tensor) -> Tensor:
     return _matrix((1, 0, x), (0, 1, y), like=x)
 
 
+def margins(inverse: Tensor, size: tuple[int, int]) -> list[int]:
+    """Pixels left, above, right and below an image [H, W] that any of the maps [B, 3, 3] looks at: less than a side, the wavelet's included."""
+    h, w = size
+    x, y = (w - 1) / 2, (h - 1) / 2
+    corners = inverse.new_tensor([[-x, x, x, -x], [-y, -y, y, y], [1, 1, 1, 1]])
+    reach = (inverse @ corners)[:, :2].transpose(0, 1).flatten(1)
+    outside = torch.cat([-reach, reach]).amax(1) + reach.new_tensor([2 * RIM - x, 2 * RIM - y] * 2)
+    return outside.clamp(min=0).minimum(reach.new_tensor([w - 1, h - 1] * 2)).ceil().int().tolist()
+
+
 def warp(x: Tensor, inverse: Tensor) -> Tensor:
     """Resample images: what stands at q (column, row, 1 from the centre, in pixels) comes from inverse · q; [B, C, H, W].
 
-    Images are mirrored at their borders, doubled with the sym6 wavelet, read bilinearly and halved with the wavelet turned round
-    (appendix B): with the identity, that gives the image back exactly, since the wavelet is orthonormal.
+    Images are mirrored at their borders, once, and black beyond that; doubled with the sym6 wavelet, read bilinearly and halved with the
+    wavelet turned round (appendix B): with the identity, that gives the image back exactly, since the wavelet is orthonormal. It is not
+    symmetric, so of a mirrored image it gives the mirror image nearly.
     """
     h, w = x.shape[2:]
+    inverse = inverse.float()
+    left, above, right, below = margins(inverse, (h, w))
     place = {"device": x.device, "dtype": torch.float32}
-    rows, columns = (reflect(torch.arange(-MARGIN, n + MARGIN, **place), n - 1).long() for n in (h, w))
-    twice = upfirdn(x[:, :, rows][:, :, :, columns], tuple(math.sqrt(2) * t for t in SYM6), up=2, padding=(0, -1))
+    rows, columns = (
+        (n - 1 - (torch.arange(-before, n + after, device=x.device).abs() - (n - 1)).abs())
+        for n, before, after in ((h, above, below), (w, left, right))
+    )
+    k = len(SYM6)
+    twice = upfirdn(
+        x[:, :, rows][:, :, :, columns], tuple(math.sqrt(2) * t for t in SYM6), up=2, padding=(k // 2, k // 2 - 1)
+    )
+    # What stands at pixel n stands at 2n now.
     middle_y, middle_x = (h - 1) / 2, (w - 1) / 2
-    j, i = (torch.arange(2 * n + len(SYM6) - 2, **place) for n in (h, w))
-    q_y, q_x = torch.meshgrid((j - CENTRE) / 2 - middle_y, (i - CENTRE) / 2 - middle_x, indexing="ij")
+    j, i = (torch.arange(2 * (n + 2 * RIM), **place) / 2 - RIM for n in (h, w))
+    q_y, q_x = torch.meshgrid(j - middle_y, i - middle_x, indexing="ij")
     q = torch.stack([q_x, q_y, torch.ones_like(q_x)]).flatten(1)
-    from_x, from_y = (inverse.float() @ q)[:, :2].unflatten(2, q_x.shape).unbind(1)
-    first = 2 * MARGIN - len(SYM6) + 1  # `twice` begins where the wavelet is whole
-    read = bilinear(twice, 2 * (from_y + middle_y) + CENTRE + first, 2 * (from_x + middle_x) + CENTRE + first)
-    return upfirdn(read, tuple(t / math.sqrt(2) for t in reversed(SYM6)), down=2)
+    from_x, from_y = (inverse @ q)[:, :2].unflatten(2, q_x.shape).unbind(1)
+    read = bilinear(twice, 2 * (from_y + middle_y + above), 2 * (from_x + middle_x + left))
+    return upfirdn(read, tuple(t / math.sqrt(2) for t in reversed(SYM6)), down=2, padding=(k // 2 - 1 - 2 * RIM,) * 2)
 
 
 def geometry(n: int, p: Tensor, size: tuple[int, int]) -> Tensor:
@@ -89,22 +103,24 @@ def geometry(n: int, p: Tensor, size: tuple[int, int]) -> Tensor:
     h, w = size
 
     def some(value: Tensor, otherwise: float = 0.0, chance: Tensor = p) -> Tensor:
-        return torch.where(torch.rand_like(like) < chance, value, otherwise)
+        return torch.where(torch.rand(len(value), *[1] * (value.ndim - 1), device=p.device) < chance, value, otherwise)
 
-    flip = some(torch.where(torch.rand_like(like) < 0.5, -1.0, 1.0), 1.0)
+    def shifts(value: Tensor) -> Tensor:
+        return some(value) * value.new_tensor([w, h])
+
+    flip = 1 - 2 * some((torch.rand_like(like) * 2).floor())
     turn = some((torch.rand_like(like) * 4).floor()) * (math.pi / 2)
-    moved = torch.rand_like(like) < p
-    whole = [torch.where(moved, ((torch.rand_like(like) * 2 - 1) * 0.125 * side).round(), 0.0) for side in (w, h)]
+    whole = shifts((torch.rand(n, 2, device=p.device) * 2 - 1) * 0.125).round()
     zoom = some((torch.randn_like(like) * 0.2).exp2(), 1.0)
     # Two rotations, each with this chance, leave an image unrotated with chance 1 − p.
     rotated = 1 - (1 - p).clamp(min=0).sqrt()
-    before, after = (some((torch.rand_like(like) * 2 - 1) * math.pi, 0.0, rotated) for _ in range(2))
+    before = some((torch.rand_like(like) * 2 - 1) * math.pi, 0.0, rotated)
     stretch = some((torch.randn_like(like) * 0.2).exp2(), 1.0)
-    moved = torch.rand_like(like) < p
-    part = [torch.where(moved, torch.randn_like(like) * 0.125 * side, 0.0) for side in (w, h)]
+    after = some((torch.rand_like(like) * 2 - 1) * math.pi, 0.0, rotated)
+    part = shifts(torch.randn(n, 2, device=p.device) * 0.125)
     parts = [
-        scaling(flip, torch.ones_like(flip)), rotation(turn), shift(*whole), scaling(zoom, zoom), rotation(before),
-        scaling(stretch, 1 / stretch), rotation(after), shift(*part),
+        scaling(flip, torch.ones_like(flip)), rotation(turn), shift(*-whole.T), scaling(1 / zoom, 1 / zoom), rotation(before),
+        scaling(1 / stretch, stretch), rotation(after), shift(*-part.T),
     ]  # fmt: skip
     inverse = torch.eye(3, device=p.device).expand(n, 3, 3)
     for matrix in parts:
@@ -124,7 +140,7 @@ def colour(x: Tensor, p: Tensor) -> Tensor:
 
     brightness = some(torch.randn_like(like) * 0.2, 0.0)
     contrast = some((torch.randn_like(like) * 0.5).exp2(), 1.0)
-    sign = some(torch.where(torch.rand_like(like) < 0.5, -1.0, 1.0), 1.0)
+    sign = 1 - 2 * some((torch.rand_like(like) * 2).floor(), 0.0)
     luma = x.mean(1, keepdim=True)
     tint, luma = x - luma, sign * contrast * (luma + brightness)
     if x.shape[1] == 1:

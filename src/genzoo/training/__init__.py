@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import shutil
 import sys
-import tomllib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,14 +14,17 @@ from typing import Any
 
 import torch
 
-from genzoo.core import registry, schema
+from genzoo.core import checkpoint, registry, schema
 from genzoo.core.checkpoint import unpack
-from genzoo.core.errors import DiskFull, UserError
-from genzoo.core.loading import build, load, plain, read_model
+from genzoo.core.devices import pick_device
+from genzoo.core.errors import DamagedFile, DiskFull, NoSuchData, UserError
+from genzoo.core.foreign import kind_of
+from genzoo.core.loading import fresh, load, plain, restored
 from genzoo.core.pictures import write_atomic
+from genzoo.core.reading import read_toml
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings, open_data, seen_from
-from genzoo.training.folder import Run, check_name, held, new_run, open_run, toml
+from genzoo.training.folder import Run, check_name, held, new_run, newest_state, open_run, same_data, tell_best, toml
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
 from genzoo.training.prepare import prepared, survey
@@ -92,40 +94,124 @@ def train(
     return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
 
 
-def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -> Run:
+def resume(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    device: str | None = None,
+    data: str | None = None,
+    quiet: bool = False,
+) -> Run:
     """Go on with a run exactly where it stopped, however it stopped.
 
     Args:
         path: The run folder.
         steps: A new total, to train a finished run longer. Schedules follow the new total from here on.
+        device: Another device than the run's own, from here on: exact is what goes on where it began.
+        data: Where the run's data are now, if they have moved. Their content decides: other data are refused.
         quiet: Show nothing.
 
     Returns:
         The finished run.
+
+    Raises:
+        UserError: There is no such run, its files or its data are not what they were, or its device is not here.
+        TrainingStopped: By a signal, or by losses without a finite value; saved.
     """
     run = open_run(path)
-    config = _config(run)
+    file, config = run.path / "config.toml", _config(run)
     cls = registry.system_class(config["name"])
-    data = DataSettings(**schema.check(DataSettings, config["data"], label="config.toml [data]"))
-    settings = TrainSettings(**schema.check(TrainSettings, config["training"], label="config.toml [training]"))
+    about = DataSettings(**schema.check(DataSettings, config["data"], label=f"{file} [data]"))
+    settings = TrainSettings(**schema.check(TrainSettings, config["training"], label=f"{file} [training]"))
+    settings = dataclasses.replace(settings, device=device or settings.device)
     if steps is not None:
-        done = int(run.states()[0].stem.split("-")[1]) if run.states() else 0
+        done = run.steps_done()
         if steps < done:
             raise UserError(f"steps={steps}: {run.path} has had {done} already; steps is the new total")
         settings = dataclasses.replace(settings, steps=steps)
-    arguments = schema.check(
-        cls, config["system"] | _nested(cls, run), label=f"config.toml [system] of {config['name']}"
-    )
-    runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
-    settings = dataclasses.replace(
-        settings, precision=runtime.precision
-    )  # the run keeps what was chosen, and resumes with it
-    dataset = _open(seen_from(data, run.path), cls, settings.seed, quiet or not runtime.main)
-    torch.manual_seed(settings.seed)
-    built = cls(**arguments)
-    meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, data, dataset, settings, runtime)
+    if data is not None:
+        about = _moved(about, data)
+    known = cls.formerly | config["system"] | _nested(cls, run)
+    arguments = schema.check(cls, known, label=f"{file} [system] of {config['name']}")
+    runtime, settings = _started(run, settings, quiet, chosen=device is not None)
+    dataset = _own_data(run, about, cls, settings.seed, runtime, quiet, moved=data is not None)
+    if run.states():
+        size = run.states()[0].stat().st_size
+        built = fresh(lambda: _seeded(cls, arguments, settings.seed), size, str(file))
+    else:
+        _same_shape(run, dataset, arguments)
+        built = _seeded(cls, arguments, settings.seed)
+    meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, about, dataset, settings, runtime)
     measuring = _measuring(built, dataset, settings)
-    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, longer=steps is not None)
+    changed = not (steps is device is data is None)
+    return _go(
+        run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, changed=changed, moved=data is not None
+    )
+
+
+def _seeded(cls: type[System], arguments: Mapping[str, Any], seed: int) -> System:
+    torch.manual_seed(seed)
+    return cls(**arguments)
+
+
+def _started(run: Run, settings: TrainSettings, quiet: bool, *, chosen: bool) -> tuple[Runtime, TrainSettings]:
+    """Where a run goes on, and its settings with the precision that is there."""
+    try:
+        if chosen and settings.precision == "fp16" and pick_device(settings.device).type == "cpu":
+            if not quiet:
+                print("note: fp16 is not for the CPU; the run goes on in fp32", file=sys.stderr)
+            settings = dataclasses.replace(settings, precision="fp32")
+        runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
+    except UserError as error:
+        if chosen:
+            raise
+        raise UserError(
+            f"{run.path} is a run on device={settings.device} in {settings.precision}: {error}; "
+            f"'genzoo resume {quote(str(run.path))} device=cpu' goes on with it elsewhere"
+        ) from None
+    return runtime, dataclasses.replace(settings, precision=runtime.precision)
+
+
+def _moved(about: DataSettings, data: str) -> DataSettings:
+    """The settings of data that are elsewhere now; a table of captions among them has moved with them."""
+    captions = about.captions
+    if captions and not Path(captions).expanduser().exists() and Path(captions).is_relative_to(about.data):
+        captions = str(Path(data) / Path(captions).relative_to(about.data))
+    return dataclasses.replace(about, data=data, captions=captions)
+
+
+def _own_data(
+    run: Run, about: DataSettings, cls: type[System], seed: int, runtime: Runtime, quiet: bool, *, moved: bool
+) -> Dataset:
+    """What a run has been trained on.
+
+    Raises:
+        UserError: It is not there any more, or something else is in its place.
+    """
+    try:
+        dataset = _open(seen_from(about, run.path), cls, seed, quiet or not runtime.main)
+    except NoSuchData as error:
+        if moved:
+            raise
+        raise NoSuchData(
+            f"the data of {run.path} are not where they were ({about.data}); if they have moved, "
+            f"'genzoo resume {quote(str(run.path))} data=PATH' says where they are"
+        ) from error
+    if run.described().get("data_digest") not in dataset.digests:
+        found = newest_state(run, runtime.world, lambda _: None)
+        if found is not None:
+            same_data(run, found[1][0][1], dataset, moved=moved)
+    return dataset
+
+
+def _same_shape(run: Run, dataset: Dataset, arguments: Mapping[str, Any]) -> None:
+    """Of a run that has no checkpoint yet: data of another shape do not fit what its settings say."""
+    there, known = tuple(dataset.facts()["shape"]), tuple(arguments.get("shape", ()))
+    if known and there != known:
+        raise UserError(
+            f"{dataset.name} has examples of shape {there}, and {run.path / 'config.toml'} says {known}; "
+            "give the data that the run was begun with, or start a new run"
+        )
 
 
 def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
@@ -158,22 +244,23 @@ def _nested(cls: type[System], run: Run) -> dict[str, System]:
     keys = [k for k, s in schema.settings(cls).items() if schema.capability_of(s.annotation)]
     if not keys or not run.model.exists():
         return {}
-    tensors, meta = read_model(run.path)
-    found = {k: build(meta["hparams"][k]) for k in keys if meta["hparams"][k] is not None}
-    for key, system in found.items():
-        system.load_state_dict(unpack(key, tensors))  # the part of the outer system that has the argument's name
-    return found
+    tensors, meta = checkpoint.read(run.model)
+    told = meta.get("hparams")
+    if not isinstance(told, dict) or any(not isinstance(told.get(k), dict | None) for k in keys):
+        raise DamagedFile(f"{run.model} is damaged: its settings (hparams) do not describe {' and '.join(keys)}")
+    # The tensors of an inner system stand under the name of the argument, a part of the outer one.
+    return {k: restored(told[k], unpack(k, tensors), f"{run.model} ({k})") for k in keys if told.get(k) is not None}
 
 
 def _config(run: Run) -> dict[str, Any]:
     """What config.toml of a run says."""
-    file = run.path / "config.toml"
-    try:
-        config = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not TOML any more ({error}); put back what was changed") from None
-    if lost := [k for k in ("name", "system", "data", "training") if k not in config]:
-        raise UserError(f"{file} has no '{lost[0]}' any more; put back what was changed")
+    file, mend = run.path / "config.toml", "; put back what was changed"
+    config = read_toml(file, mend=mend)
+    for key, kind in (("name", str), ("system", dict), ("data", dict), ("training", dict)):
+        if key not in config:
+            raise UserError(f"{file} has no '{key}' any more{mend}")
+        if not isinstance(config[key], kind):
+            raise UserError(f"{file}: '{key}' is {kind_of(config[key])}, not {kind_of(kind())}{mend}")
     return config
 
 
@@ -266,7 +353,8 @@ def _go(
     measuring: Measuring | None,
     *,
     quiet: bool,
-    longer: bool = False,
+    changed: bool = False,
+    moved: bool = False,
 ) -> Run:
     system = laid_out(system.to(runtime.device))
     if not run.states():
@@ -278,10 +366,15 @@ def _go(
     )  # after the weights: each rank draws its own noise
     with held(run) if runtime.main else contextlib.nullcontext():
         runtime.barrier()  # what a killed process left is swept away before any rank begins to write
-        if longer and runtime.main:
-            _write_config(run, type(system), meta)  # a run that is stopped again goes on to the new total
         trainer = Trainer(system, dataset, runtime, settings, run, meta, measuring, quiet=quiet)
-        if trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr)) and trainer.finished:
+        found = trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr))
+        if changed and runtime.main:
+            _write_config(run, type(system), meta)  # a run that is stopped again goes on as it was told to
+        if moved and found:
+            trainer.save()  # what uses the run finds the data where they are now
+            if runtime.main:
+                tell_best(run, meta["data"])
+        if found and trainer.finished:
             if not quiet:
                 print(
                     f"{run.path} is finished ({trainer.step} steps); 'genzoo resume {quote(str(run.path))} steps=...' trains it longer",

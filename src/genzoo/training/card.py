@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from genzoo.core.errors import DamagedFile
 from genzoo.core.loading import in_words
 from genzoo.metrics.stopping import advice
 from genzoo.training.folder import Run, now
@@ -23,7 +24,10 @@ def model_card(
     data = "\n".join(f"| {k} | {v} |" for k, v in meta["data"].items() if v is not None)
     counted = {k: v for k, v in skipped.items() if v}
     health = f"Updates skipped because a loss was not finite: {counted}." if counted else "No update was skipped."
-    figures = "\n".join(_figure(name, record) for name, record in run.metrics().items())
+    try:
+        figures = "\n".join(_figure(name, record) for name, record in run.metrics().items())
+    except DamagedFile as error:
+        figures = f"{error}."
     figures = figures or f"Not measured yet: `genzoo evaluate {run.path}`."
     return f"""---
 library_name: genzoo
@@ -85,6 +89,5 @@ def _cell(value: dict[str, Any] | None) -> str:
 
 def _figure(name: str, record: dict[str, Any]) -> str:
     spread = f" ± {record['se']:.4g}" if record.get("se") else ""
-    return (
-        f"* {name}: {record['value']:.5g}{spread} {record.get('unit', '')}, N = {record['n']:,}: {record['protocol']}"
-    )
+    value = "not a number" if record["value"] is None else f"{record['value']:.5g}"
+    return f"* {name}: {value}{spread} {record.get('unit', '')}, N = {record.get('n') or 0:,}: {record['protocol']}"

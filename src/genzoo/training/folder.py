@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ from torch import Tensor
 
 from genzoo.core import checkpoint
 from genzoo.core.errors import DamagedFile, UserError, nearest
+from genzoo.core.locks import Busy, locked
 from genzoo.core.pictures import write_atomic
+from genzoo.data import Dataset
+from genzoo.metrics.records import read_records
 from genzoo.training.meters import read_log
 
 
@@ -52,14 +55,23 @@ class Run:
 
     def metrics(self) -> dict[str, Any]:
         """What evaluations have found so far."""
-        path = self.path / "metrics.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return read_records(self.path / "metrics.json")
 
     def states(self) -> list[Path]:
         """Checkpoints of rank 0, newest first."""
-        return sorted(
-            (p for p in (self.path / "state").glob("step-*.safetensors") if ".rank" not in p.name), reverse=True
-        )
+        found = (self.path / "state").glob("step-*.safetensors")
+        return sorted((p for p in found if re.fullmatch(r"step-\d{9,12}\.safetensors", p.name)), reverse=True)
+
+    def steps_done(self) -> int:
+        """Steps of its newest checkpoint; 0 where there is none."""
+        return int(self.states()[0].stem.split("-")[1]) if self.states() else 0
+
+    def described(self) -> dict[str, Any]:
+        """What its newest checkpoint says of itself, unchecked; nothing where there is none that can be read."""
+        for path in self.states():
+            with contextlib.suppress(DamagedFile, FileNotFoundError):
+                return checkpoint.description(path)
+        return {}
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -123,15 +135,12 @@ def held(run: Run) -> Iterator[None]:
     """
     state = run.path / "state"
     state.mkdir(exist_ok=True)
-    with open(state / ".lock", "a+", encoding="utf-8") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise UserError(f"another process ({lock.read().strip() or 'unknown'}) is training in {run.path}") from None
-        lock.truncate(0)
-        lock.write(f"pid {os.getpid()}")
-        lock.flush()
+            stack.enter_context(locked(state / ".lock", wait=False))
+        except Busy as busy:
+            ended = f"; remove {busy.remove} if that process has ended" if busy.remove else ""
+            raise UserError(f"another process ({busy.holder}) is training in {run.path}{ended}") from None
         checkpoint.sweep(state)
         checkpoint.sweep(run.path / "model")
         checkpoint.sweep(run.path / "best")
@@ -169,6 +178,29 @@ def newest_state(
     return None
 
 
+def same_data(run: Run, meta: Mapping[str, Any], dataset: Dataset, *, moved: bool = False) -> None:
+    """Refuse data that a run has not been trained on.
+
+    Args:
+        run: The run.
+        meta: What a checkpoint of it says.
+        dataset: What is where its data are looked for.
+        moved: They are looked for where the person says that they are now.
+    """
+    if (known := meta.get("data_digest")) in dataset.digests:
+        return
+    told = f"(digest {dataset.digest[:12]}, was {str(known)[:12]})"
+    if moved:
+        raise UserError(
+            f"data={dataset.settings.data} does not hold what {run.path} was trained on {told}; "
+            "give the same data, wherever they are, or start a new run"
+        )
+    raise UserError(
+        f"the data of {run.path} have changed since it was saved {told}; put them back, say where they are now "
+        f"('genzoo resume {quote(str(run.path))} data=PATH'), or start a new run"
+    )
+
+
 def prune(run: Run, keep: int = 2) -> None:
     """Remove checkpoints but the newest `keep`, of all ranks."""
     for old in run.states()[keep:]:
@@ -178,14 +210,24 @@ def prune(run: Run, keep: int = 2) -> None:
 
 def write_model(run: Run, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write model/: the weights with their settings in one file, and the settings again for people and other tools."""
-    checkpoint.write(run.model, tensors, meta)
-    write_atomic(run.path / "model" / "config.json", json.dumps(dict(meta), indent=2).encode() + b"\n")
+    _write_both(run.model, tensors, meta)
 
 
 def write_best(run: Run, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write best/, in the form of model/: the weights that measured best, with the step and the value; 'genzoo sample RUN/best' reads it."""
-    checkpoint.write(run.best, tensors, meta)
-    write_atomic(run.best.with_name("config.json"), json.dumps(dict(meta), indent=2).encode() + b"\n")
+    _write_both(run.best, tensors, meta)
+
+
+def tell_best(run: Run, data: Mapping[str, Any]) -> None:
+    """Put into best/, if there is one, where the run's data are now."""
+    if run.best.exists():
+        tensors, meta = checkpoint.read(run.best)
+        write_best(run, tensors, {**meta, "data": dict(data)})
+
+
+def _write_both(file: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    checkpoint.write(file, tensors, meta)
+    write_atomic(file.with_name("config.json"), json.dumps(dict(meta), indent=2).encode() + b"\n")
 
 
 def toml(sections: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]], header: str) -> str:

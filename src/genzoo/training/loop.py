@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from genzoo.core import checkpoint
-from genzoo.core.errors import TrainingStopped, UserError
+from genzoo.core.errors import DamagedFile, TrainingStopped, UserError
+from genzoo.core.loading import fill
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import Batch, Fits, System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.metrics.stopping import advice
 from genzoo.training.card import model_card
 from genzoo.training.feed import Feed
-from genzoo.training.folder import Run, newest_state, prune, state_path, write_best, write_model
+from genzoo.training.folder import Run, newest_state, prune, same_data, state_path, write_best, write_model
 from genzoo.training.measuring import Measuring
 from genzoo.training.meters import LogFile, Meter, Progress
 from genzoo.training.preview import preview, save_preview, training_gif
@@ -112,6 +113,8 @@ class Trainer:
         log = LogFile(self.run.path / "log.jsonl", self.step) if self.runtime.main else None
         board = self._tensorboard()
         progress, meter = Progress(total, self.step, quiet=self.quiet), Meter()
+        if log and log.damaged:
+            progress.say(f"{log.path}: {log.damaged} damaged lines are left out")
         begun, saved_at, seconds_before, drawn = time.monotonic(), time.monotonic(), self.seconds, -1
         feed = Feed(self._pass_batch if self.fits else self.batches.at, self.step, total, threads=s.workers)
         try:
@@ -321,41 +324,63 @@ class Trainer:
         self.runtime.barrier()
 
     def restore(self, say: Any = print) -> bool:
-        """Go back to the newest whole checkpoint. Returns False where there is none yet."""
+        """Go back to the newest whole checkpoint. Returns False where there is none yet.
+
+        Raises:
+            UserError: Of other data, of another number of processes, or of another network than the settings say.
+            DamagedFile: No checkpoint is whole, or this one holds no state of such a run.
+        """
         found = newest_state(self.run, self.runtime.world, say)
         if found is None:
             return False
         self.step, parts = found
         tensors, meta = parts[0]
-        if meta["world"] != self.runtime.world:
+        file = state_path(self.run, self.step)
+        if meta.get("world") != self.runtime.world:
             raise UserError(
-                f"{self.run.path} was trained by {meta['world']} processes and goes on with as many, not {self.runtime.world}"
+                f"{self.run.path} was trained by {meta.get('world')} processes and goes on with as many, not {self.runtime.world}"
             )
-        if meta["data_digest"] != self.dataset.digest:
-            raise UserError(
-                f"the data of {self.run.path} has changed since it was saved "
-                f"(digest {self.dataset.digest[:12]}, was {meta['data_digest'][:12]}); "
-                "put it back, or start a new run"
-            )
+        same_data(self.run, meta, self.dataset)
         own = parts[self.runtime.rank][0]
         state = checkpoint.unpack("params", tensors) | checkpoint.unpack("buffers", own)
-        with torch.no_grad():
-            for name, t in [*self.system.named_parameters(), *self.system.named_buffers()]:
-                t.copy_(state[name])
+        for prefix, module in self.system.named_modules():
+            if hasattr(module, "earlier"):  # it has buffers that a run of an earlier version has not
+                module.earlier(state, f"{prefix}.")
+        config = self.run.path / "config.toml"
+        fill(self.system, state, f"{file} is of another network than {config} describes", live=True)
         if self.average:
-            self.average.system.load_state_dict(checkpoint.unpack("ema", tensors))
+            fill(
+                self.average.system,
+                checkpoint.unpack("ema", tensors),
+                f"{file} is of another network than {config} describes",
+            )
+        try:
+            self._take_up(tensors, own, meta)
+        except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            raise DamagedFile(f"{file} is damaged: it holds no whole state of the optimisers of this run") from error
+        if meta.get("device") not in (None, self.runtime.device.type):
+            say(
+                f"note: {self.run.path} was on {meta['device']} until step {self.step}; on {self.runtime.device.type} it goes on from there, "
+                "but not to the bit as it would have there"
+            )
+        if self.measuring and self.runtime.main:
+            self._keep_best()  # a run that was killed between the state and best/
+        return True
+
+    def _take_up(self, tensors: dict[str, Tensor], own: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Give optimisers, counters, history and generators what a checkpoint holds."""
         for name, optimizer in self.update.optimizers.items():
             checkpoint.restore_optimizer(name, optimizer, tensors, meta["optim"][name])
             self.update.scalers[name].load_state_dict(meta["scalers"][name])
             self.update.blame[name].copy_(tensors[f"skipped.{name}"])
         self.update.in_a_row.copy_(tensors["in_a_row"])
-        self.seconds = meta["seconds"]
+        self.seconds = float(meta["seconds"])
         if self.measuring:
             self.measuring.history = list(meta.get("measured", []))
-            if self.runtime.main:
-                self._keep_best()  # a run that was killed between the state and best/
-        set_random_state(checkpoint.unpack("rng", own), self.runtime.device)
-        return True
+        known = checkpoint.unpack("rng", own)
+        if self.runtime.device.type not in known:  # begun on another device: not the noise of its beginning once more
+            torch.manual_seed(self.settings.seed + 1_000_003 * (self.runtime.rank + 1) + self.step)
+        set_random_state(known, self.runtime.device)
 
     # ---- ranks ---------------------------------------------------------------------------------------------------------------
 

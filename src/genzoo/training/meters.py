@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genzoo.core.errors import disk_full_is_said
 from genzoo.core.pictures import write_atomic
+from genzoo.core.reading import is_number, read_lines
 
 
 class Meter:
@@ -51,10 +52,15 @@ class LogFile:
     Args:
         path: The file.
         step: Step that the run starts from.
+
+    Attributes:
+        damaged: Lines that were none of a log, and are not there any more.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
-        lines = [line for line in read_log(path) if line["step"] <= step]
+        known = read_log(path)
+        self.damaged = max(0, (path.read_bytes().count(b"\n") if path.exists() else 0) - len(known))
+        lines = [line for line in known if line["step"] <= step]
         self.path = path
         write_atomic(
             path, "".join(json.dumps(line) + "\n" for line in lines).encode()
@@ -74,15 +80,17 @@ class LogFile:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; an unfinished last line (a killed run) is left out."""
-    found = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                break
-    return found
+    """The lines of a log: a step and numbers. An unfinished last line (a killed run) and what is no such line are left out."""
+    return [line for line in read_lines(path)[0] if _is_logged(line)]
+
+
+def _is_logged(line: dict[str, Any]) -> bool:
+    """True for what `LogFile` writes: a step, and numbers by name, none where a value was not finite; counts one level deeper."""
+    step = line.get("step")
+    if not (is_number(step) and isinstance(step, int) and 0 <= step < 2**53):
+        return False
+    told = [v for value in line.values() for v in (value.values() if isinstance(value, dict) else [value])]
+    return all(v is None or is_number(v) for v in told)
 
 
 def clock(seconds: float) -> str:

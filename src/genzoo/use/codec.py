@@ -1,11 +1,13 @@
 """A model's bits made real: images through a range coder into one file, and back bit for bit.
 
 The coder needs, on both sides, the very same integer frequencies. They are made from the log-probabilities that the system
-gives symbol by symbol, by one code path that does not know whether it encodes or decodes, with a fixed number of images at a
-time and one thread. Floating-point arithmetic differs between kinds of processors and versions of torch; so the file says
-what it was made with, and anything else is refused before a wrong image is written.
+gives symbol by symbol, by one code path that does not know whether it encodes or decodes. A row of a batch and the same row in
+a batch of another size differ in their last bits, and so do sums by other numbers of threads: the system always sees `CHUNK`
+images, the last ones made up where there are fewer, and works on one thread. Floating-point arithmetic differs between kinds of
+processors and versions of torch; so the file says what it was made with, and anything else is refused before a wrong image is
+written. What comes out is held against a digest, and, coded again, against the words that it was read from.
 
-The file: magic, version, a CRC-32 of all that follows, then digests of model and images, count, shape, levels and environment
+The file: magic, version, a CRC-32 of all that follows, then digests of model and content, count, shape, levels and environment
 (`Header`), and the 32-bit words of the range coder. It is kept small: a hundred MNIST digits are nine thousand bytes.
 """
 
@@ -14,11 +16,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import platform
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,12 +32,16 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.use.source import name_of, require
 
-MAGIC, VERSION, CONTENT = b"gzo", 1, 5
-"""Magic; version of layout, quantisation of probabilities and coder together; bytes of the digest of the content."""
+MAGIC, VERSION, CONTENT = b"gzo", 2, 5
+"""Magic; version of layout, batch, quantisation of probabilities and coder together; bytes of the digest of the content."""
 CHUNK = 64
-"""Images that go through the model together: matrix products of another size may round differently."""
+"""Images that go through the model together, always: matrix products of another size round differently."""
 TOTAL = 1 << 24
 """Sum of the integer frequencies of a symbol: the resolution of the coder. A level that the model excludes costs 24 bits."""
+SLACK = 64
+"""Bits by which the words of the coder may be fewer than its symbols need. (It rounds frequencies once more, upwards by at most two.)"""
+LONGEST_NAME = 5000
+"""Characters of a name of an image, at most: paths are shorter."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Header:
 
     Args:
         model: Digest of the system's name, settings and weights, 8 bytes.
-        content: Digest of the symbols, `CONTENT` bytes.
+        content: Digest of the symbols and of all else that is said here, `CONTENT` bytes.
         count: Number of images.
         system: The system's name.
         shape: (C, H, W).
@@ -78,24 +85,54 @@ def unpack(data: bytes, label: str) -> tuple[Header, bytes]:
         UserError: Not a file of `genzoo compress`, of another version, cut off, or damaged.
     """
     if not data.startswith(MAGIC):
-        raise UserError(f"'{label}' was not written by 'genzoo compress'")
+        raise UserError(
+            f"'{label}' was not written by 'genzoo compress' (it does not begin as its files do); give a .gzoo file"
+        )
     start = len(MAGIC) + 5
     if len(data) >= start and data[len(MAGIC)] != VERSION:
-        raise UserError(f"'{label}' is of format {data[len(MAGIC)]}; this genzoo reads format {VERSION}")
+        raise UserError(
+            f"'{label}' is of format {data[len(MAGIC)]}; this genzoo reads format {VERSION}: decompress it with the version that made it"
+        )
     body = data[start:]
     if len(data) < start or zlib.crc32(body) != struct.unpack_from("<I", data, len(MAGIC) + 1)[0]:
         raise UserError(
             f"'{label}' is damaged or cut off: its checksum does not fit; copy it again from where it was made"
         )
+    try:
+        return _parts(body)
+    except (ValueError, IndexError, RecursionError, zlib.error):
+        raise UserError(
+            f"'{label}' is damaged or not from 'genzoo compress': its checksum fits and its header makes no sense; "
+            "copy it again from where it was made"
+        ) from None
+
+
+def _parts(body: bytes) -> tuple[Header, bytes]:
+    """What follows the checksum: header and words. Anything that no `pack` has written is a ValueError, or one of the parsers' errors."""
     at, numbers = 8 + CONTENT, []
     for _ in range(7):
         value, at = _read_varint(body, at)
         numbers.append(value)
     count, c, h, w, levels, text, named = numbers
-    system, *machine = body[at : at + text].decode().split("\n")
-    names = json.loads(zlib.decompress(body[at + text : at + text + named])) if named else ()
-    head = Header(body[:8], body[8 : 8 + CONTENT], count, system, (c, h, w), levels, tuple(machine), tuple(names))
-    return head, body[at + text + named :]
+    ends = at + text, at + text + named
+    words = body[ends[1] :]
+    if ends[1] > len(body) or len(words) % 4 or not all(0 < n < 1 << 32 for n in (count, c, h, w, levels)):
+        raise ValueError("numbers that cannot be")
+    system, *machine = body[at : ends[0]].decode().split("\n")
+    names = _names(body[ends[0] : ends[1]], count) if named else ()
+    if not all(part.isprintable() for part in (system, *machine)):
+        raise ValueError("words that cannot be")
+    return Header(body[:8], body[8 : 8 + CONTENT], count, system, (c, h, w), levels, tuple(machine), names), words
+
+
+def _names(packed: bytes, count: int) -> tuple[str, ...]:
+    """Names as `pack` wrote them, one for each image; what unpacks to more than names can be is a ValueError."""
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(packed, min(LONGEST_NAME * count, 1 << 28))
+    names = json.loads(text) if unpacker.eof and not unpacker.unused_data else None
+    if not isinstance(names, list) or len(names) != count or not all(isinstance(n, str) for n in names):
+        raise ValueError("names that cannot be")
+    return tuple(names)
 
 
 def _varint(value: int) -> bytes:
@@ -105,11 +142,13 @@ def _varint(value: int) -> bytes:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    low = data[at]
-    if not low & 0x80:
-        return low, at + 1
-    high, end = _read_varint(data, at + 1)
-    return (low & 0x7F) | high << 7, end
+    value = 0
+    for shift in range(0, 70, 7):
+        value |= (data[at] & 0x7F) << shift
+        at += 1
+        if not data[at - 1] & 0x80:
+            return value, at
+    raise ValueError("a number of more than ten bytes")
 
 
 def environment(system: System) -> tuple[str, ...]:
@@ -141,9 +180,10 @@ def model_digest(system: System) -> bytes:
 def frequencies(log_p: Tensor) -> np.ndarray:
     """Integers of at least 1 that sum to `TOTAL` in each row, as near to the probabilities as that allows: float64 [n, levels].
 
-    Every level can be coded, whatever the model thinks of it. What rounding leaves over goes to the likeliest level.
+    Every level can be coded, whatever the model thinks of it. What rounding leaves over goes to the likeliest level. The table is laid
+    out row by row, whatever the layout of `log_p`: the coder takes the numbers as they lie in memory.
     """
-    p = log_p.detach().cpu().double().exp().numpy()
+    p = log_p.detach().cpu().double().contiguous().exp().numpy()
     counts = np.floor(p / p.sum(1, keepdims=True) * (TOTAL - p.shape[1])) + 1
     best = counts.argmax(1)
     counts[np.arange(len(counts)), best] += TOTAL - counts.sum(1)
@@ -162,7 +202,7 @@ def encode(system: System, images: Tensor, names: tuple[str, ...] = ()) -> tuple
         The bytes of the file, and the bits that the system's probabilities say are needed.
 
     Raises:
-        UserError: The system cannot, or an image is of another shape or has other grey levels.
+        UserError: The system cannot, gives no numbers as probabilities, or an image is of another shape or has other grey levels.
     """
     _able(system, "compress")
     stream, shape = _stream(), _shape(system)
@@ -176,11 +216,11 @@ def encode(system: System, images: Tensor, names: tuple[str, ...] = ()) -> tuple
         def choose(i: int, log_p: Tensor, symbols: Tensor = symbols) -> Tensor:
             nonlocal bits
             now = symbols[:, i].contiguous()
-            bits -= float(log_p.detach().cpu().double().gather(1, now[:, None]).sum()) / np.log(2)
+            bits -= float(log_p.double().gather(1, now[:, None]).sum()) / math.log(2)
             coder.encode(now.numpy().astype(np.int32), _family(stream), frequencies(log_p))
-            return now.to(log_p.device)
+            return now
 
-        back = _walk(system, len(part), choose)
+        back = _walk(system, len(part), choose, "compress")
         if not torch.equal(_grey(back), _grey(part)):
             wrong = start + int((_grey(back) != _grey(part)).flatten(1).any(1).nonzero()[0])
             raise UserError(
@@ -189,7 +229,7 @@ def encode(system: System, images: Tensor, names: tuple[str, ...] = ()) -> tuple
             )
     header = Header(
         model_digest(system),
-        _content(told),
+        b"",
         len(images),
         name_of(system),
         shape,
@@ -197,6 +237,7 @@ def encode(system: System, images: Tensor, names: tuple[str, ...] = ()) -> tuple
         environment(system),
         names,
     )
+    header = replace(header, content=_content(told, header))
     return pack(header, coder.get_compressed().astype("<u4").tobytes()), bits
 
 
@@ -204,7 +245,7 @@ def decode(system: System, data: bytes, label: str = "the file") -> tuple[Tensor
     """Restore images, float32 [N, C, H, W] in [-1, 1], bit for bit.
 
     Raises:
-        UserError: Not such a file, damaged, made with another model, or on a machine whose arithmetic differs.
+        UserError: Not such a file, damaged, made with another model, or on a machine whose arithmetic differs; the model gives no numbers.
     """
     header, words = unpack(data, label)
     _able(system, "decompress")
@@ -223,28 +264,79 @@ def decode(system: System, data: bytes, label: str = "the file") -> tuple[Tensor
             f"'{label}' was made with {was}, here is {now}: sums are rounded differently there, and the images would come out "
             "wrong; decompress it where it was made"
         )
-    stream, parts, told = _stream(), [], []
+    wrong = UserError(
+        f"'{label}' did not come back as it was: it is damaged, or this machine rounds differently from the one that made it, "
+        f"though both are {' '.join(here)}; copy it again, or decompress it where it was made"
+    )
+    if (header.shape, header.levels) != (_shape(system), _levels(system)):
+        raise wrong
+    stream, parts, told, room = _stream(), [], [], 8 * len(words) + SLACK
     coder = stream.queue.RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32))
+    again, surest = stream.queue.RangeEncoder(), TOTAL - header.levels + 1
+    if header.count * math.prod(header.shape) * -math.log2(surest / TOTAL) > room:
+        raise wrong  # more images than so few bits hold, were the model sure of every level
     for start in range(0, header.count, CHUNK):
 
         def choose(i: int, log_p: Tensor) -> Tensor:
-            found = torch.from_numpy(coder.decode(_family(stream), frequencies(log_p)).astype(np.int64))
-            return found.to(log_p.device)
+            nonlocal room
+            table = frequencies(log_p)
+            try:
+                found = coder.decode(_family(stream), table)
+            except (AssertionError, ValueError):  # the coder's words for what no encoder with this table has written
+                raise wrong from None
+            most = np.minimum(np.take_along_axis(table, found[:, None], 1) + 2, surest)
+            room += float(np.log2(most / TOTAL).sum())
+            if room < 0:
+                raise wrong  # the file is over
+            again.encode(found, _family(stream), table)
+            return torch.from_numpy(found.astype(np.int64))
 
-        parts.append(_walk(system, min(CHUNK, header.count - start), choose))
+        parts.append(_walk(system, min(CHUNK, header.count - start), choose, "decompress"))
         told.append(system.symbols(parts[-1]).cpu())  # type: ignore[operator]
-    if _content(told) != header.content:
-        raise UserError(
-            f"'{label}' did not come back as it was: this machine rounds differently from the one that made it, though both "
-            f"are {' '.join(here)}; decompress it where it was made"
-        )
+    if _content(told, header) != header.content or again.get_compressed().astype("<u4").tobytes() != words:
+        raise wrong
     return torch.cat(parts).float().cpu(), header
 
 
 @torch.no_grad()
-def _walk(system: System, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
+def _walk(system: System, n: int, choose: Callable[[int, Tensor], Tensor], verb: str) -> Tensor:
+    """Let a system go through `n` images, at most `CHUNK`, in a batch of `CHUNK` all the same, on one thread.
+
+    Args:
+        system: What gives the probabilities.
+        n: How many images there are; the others are made of the lowest level and never coded.
+        choose: As in `Codes.code`, for these `n`: log-probabilities and answers on the CPU.
+        verb: What the person has asked for.
+
+    Raises:
+        UserError: The system gives no numbers.
+    """
+
+    def padded(i: int, log_p: Tensor) -> Tensor:
+        table = log_p.detach().cpu()[:n]
+        if bool(table.isnan().any()) or not bool(table.max(1).values.isfinite().all()):
+            raise _no_numbers(system, verb, i)
+        answer = torch.zeros(CHUNK, dtype=torch.int64)
+        answer[:n] = choose(i, table)
+        return answer.to(log_p.device)
+
     with _one_thread(), torch.autocast(system.device.type, enabled=False):
-        return system.code(n, choose)  # type: ignore[operator]
+        return system.code(CHUNK, padded)[:n]  # type: ignore[operator]
+
+
+def _no_numbers(system: System, verb: str, i: int) -> UserError:
+    """What is wrong with a model whose probabilities of symbol `i` are NaN or infinite."""
+    broken = [name for name, value in system.state_dict().items() if not bool(value.isfinite().all())]
+    why = (
+        f"{len(broken)} of its tensors hold NaN or infinite values ({broken[0]} first)"
+        if broken
+        else "its weights are finite"
+    )
+    origin = f" of {system.origin}" if system.origin else ""
+    return UserError(
+        f"{verb}: {name_of(system)}{origin} gives probabilities that are not numbers (NaN or infinite), at symbol {i} of an image; {why}. "
+        "Nothing was written; use an earlier model of it, or train again with a lower lr or clip=1"
+    )
 
 
 @contextlib.contextmanager
@@ -289,7 +381,8 @@ def _grey(x: Tensor) -> Tensor:
     return ((x.float().cpu() + 1) * 127.5).round()
 
 
-def _content(symbols: list[Tensor]) -> bytes:
-    return hashlib.blake2b(
-        torch.cat(symbols).to(torch.int16).numpy().astype("<i2").tobytes(), digest_size=CONTENT
-    ).digest()
+def _content(symbols: list[Tensor], header: Header) -> bytes:
+    """Digest of the images and of what the header says of them, itself left out."""
+    digest = hashlib.blake2b(pack(replace(header, content=b""), b""), digest_size=CONTENT)
+    digest.update(torch.cat(symbols).to(torch.int16).numpy().astype("<i2").tobytes())
+    return digest.digest()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import write_atomic
-from genzoo.metrics.records import span
+from genzoo.metrics.records import NORMAL_95, read_records, span
 from genzoo.use import page
 from genzoo.use.given import Given, is_given
 from genzoo.use.outputs import free
@@ -40,6 +42,8 @@ PROTOCOL = {
     "epsilon": "step",
 }
 """What two records must share to be ranked, and how each is called."""
+LEVEL = 0.01
+"""The chance that a comparison calls anything better where all differences are chance, over all its rows and pairs of runs together."""
 
 
 @dataclass
@@ -49,7 +53,7 @@ class Row:
     Args:
         measure: Its name.
         records: By run.
-        best: Runs that are best, or not told from the best; empty where nothing is ranked.
+        best: Runs that are best, or not told from the best; empty where nothing is ranked. A single one is better than every other.
         tie: Whether they are told apart by nothing but chance.
         reason: Why it does not compare with other rows of this measure; empty where there is no other.
         note: What else is to be known of the ranking.
@@ -61,6 +65,11 @@ class Row:
     tie: bool = False
     reason: str = ""
     note: str = ""
+
+    @property
+    def pairs(self) -> int:
+        """How many differences are judged in it."""
+        return math.comb(len(self.records), 2) if self.best else 0
 
 
 def compare(*sources: Source, out: str | Path | None = None, overwrite: bool = False) -> dict[str, Any]:
@@ -82,9 +91,9 @@ def compare(*sources: Source, out: str | Path | None = None, overwrite: bool = F
     folders = _folders(sources)
     kept = {name: _metrics(path) for name, path in folders.items()}
     measures = list(dict.fromkeys(r["measure"] for records in kept.values() for r in records))
-    table = [
-        row for m in measures for row in rank(m, {n: [r for r in rs if r["measure"] == m] for n, rs in kept.items()})
-    ]
+    by_measure = {m: {n: [r for r in rs if r["measure"] == m] for n, rs in kept.items()} for m in measures}
+    pairs = sum(row.pairs for m, records in by_measure.items() for row in rank(m, records))
+    table = [row for m, records in by_measure.items() for row in rank(m, records, pairs=pairs)]
     warnings = [
         f"{name} has no measures yet: genzoo evaluate {folders[name]}" for name, records in kept.items() if not records
     ]
@@ -111,12 +120,15 @@ def compare(*sources: Source, out: str | Path | None = None, overwrite: bool = F
     }  # fmt: skip
 
 
-def rank(measure: str, records: Mapping[str, Sequence[dict[str, Any]]]) -> list[Row]:
+def rank(measure: str, records: Mapping[str, Sequence[dict[str, Any]]], *, pairs: int | None = None) -> list[Row]:
     """Group the records of one measure by protocol, and mark the best of each group of two or more.
+
+    A run is worse than the best where chance explains their difference with a probability of less than `LEVEL` / `pairs` (Bonferroni).
 
     Args:
         measure: Its name.
         records: By run; a run may hold the measure on several data.
+        pairs: Differences that are judged at the same time; those of a row when not given.
 
     Returns:
         One row for each protocol.
@@ -131,7 +143,7 @@ def rank(measure: str, records: Mapping[str, Sequence[dict[str, Any]]]) -> list[
             else:
                 home[run] = record
     reason = _difference([p for p, _ in groups]) if len(groups) > 1 else ""
-    return [_ranked(measure, group, reason) for _, group in groups]
+    return [_ranked(measure, group, reason, pairs) for _, group in groups]
 
 
 def _plain(value: Any) -> Any:
@@ -156,7 +168,7 @@ def _short(value: Any, key: str) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _ranked(measure: str, group: dict[str, dict[str, Any]], reason: str) -> Row:
+def _ranked(measure: str, group: dict[str, dict[str, Any]], reason: str, pairs: int | None) -> Row:
     row = Row(measure, group, reason=reason)
     directions = {r.get("better") for r in group.values()}
     values = {name: r["value"] for name, r in group.items() if r.get("value") is not None}
@@ -166,19 +178,30 @@ def _ranked(measure: str, group: dict[str, dict[str, Any]], reason: str) -> Row:
         row.note = "not ranked: neither end is best"
         return row
     sign = 1 if directions == {"lower"} else -1
+    spans = {name: span(group[name]) for name in values}
+    if any(s is None for s in spans.values()):
+        row.note = "not ranked: without a standard error differences may be chance"
+        return row
     first = min(values, key=lambda name: sign * values[name])
     row.best = [first]
-    leader = span(group[first])
-    spans = {name: span(group[name]) for name in values}
-    if leader is None or any(s is None for s in spans.values()):
-        row.note = "without intervals: differences may be chance"
-        row.best += [name for name in values if name != first and values[name] == values[first]]
-    else:
-        row.best += [
-            n for n, s in spans.items() if n != first and s is not None and s[0] <= leader[1] and leader[0] <= s[1]
-        ]
+    reach = NormalDist().inv_cdf(1 - LEVEL / (2 * (pairs or math.comb(len(values), 2)))) / NORMAL_95
+    row.best += [name for name in values if name != first and not _differ(group[first], group[name], reach)]
     row.tie = len(row.best) > 1
     return row
+
+
+def _differ(a: Mapping[str, Any], b: Mapping[str, Any], reach: float) -> bool:
+    """Whether two values differ by more than chance: the sides of their intervals that face each other, as errors of a difference.
+
+    Args:
+        a: A record with an interval or an error.
+        b: Another.
+        reach: How many times its half of an interval of 95 per cent counts.
+    """
+    (below, low), (above, high) = sorted(((r["value"], span(r)) for r in (a, b)), key=lambda pair: pair[0])
+    assert low is not None
+    assert high is not None
+    return above - below > reach * math.hypot(low[1] - below, above - high[0])  # Zou and Donner 2008
 
 
 # ---- where things are ----------------------------------------------------------------------------------------------------------------
@@ -209,15 +232,10 @@ def _folders(sources: Sequence[Source]) -> dict[str, Path]:
 
 
 def _metrics(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "metrics.json"
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged ({error}); remove it and evaluate again") from None
     # Records of the first version had their measure in the key alone: "NLL on mnist test".
-    return [{"measure": key.split(" on ")[0], **record} for key, record in kept.items() if isinstance(record, dict)]
+    return [
+        {"measure": key.split(" on ")[0], **record} for key, record in read_records(folder / "metrics.json").items()
+    ]
 
 
 # ---- the page ------------------------------------------------------------------------------------------------------------------------
@@ -246,8 +264,9 @@ def _write(folder: Path, folders: Mapping[str, Path], table: Sequence[Row], warn
     parts.append(
         page.tag(
             "p",
-            "Bold: best of its row, with all that its interval of 95 per cent does not tell from it. "
-            "One row, one protocol.",
+            f"Bold: best of its row, with all that chance may put behind it. Over the whole page a difference that is chance is taken for one "
+            f"that is not with a probability of at most {LEVEL:.0%} (Bonferroni over all rows and pairs of runs); a row without standard errors "
+            "is not ranked. One row, one protocol.",
             class_="small",
         )
     )

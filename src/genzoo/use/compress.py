@@ -26,7 +26,7 @@ class Compressed:
     Args:
         path: The file.
         size: Its bytes.
-        bits: Bits that the model's conditional probabilities say the images need.
+        bits: Bits that the model's conditional probabilities say the images need; infinite where it gives a level that is there none.
         count: Number of images.
         dims: Values in an image, C·H·W.
     """
@@ -80,7 +80,9 @@ def restore(file: str | Path, source: Source | None = None) -> tuple[Tensor, cod
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
-    data = path.read_bytes()
+    with path.open("rb") as opened:
+        data = opened.read(len(codec.MAGIC))
+        data += opened.read() if data == codec.MAGIC else b""  # a large file of another kind is not read whole
     header, _ = codec.unpack(data, str(path))
     return codec.decode(_maker(header, path) if source is None else open_system(source), data, str(path))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from genzoo.metrics.extractors import Extractor
 from genzoo.metrics.measures import Measure, choose, table
 from genzoo.metrics.neighbours import nearest
 from genzoo.metrics.pairs import shows_pairs
-from genzoo.metrics.records import Record
+from genzoo.metrics.records import Record, read_records
 from genzoo.metrics.report import real_images
 from genzoo.use import page
 from genzoo.use.given import Given, is_given, open_given, real_for
@@ -102,6 +101,7 @@ def evaluate(
     folder = _folder(source, given, out)
     if folder is not None:
         writable(folder / "outputs" / "evaluate.png")
+        read_records(folder / "metrics.json")  # a damaged one is told now, not when all is measured
     found: dict[str, Any] = {
         "system": name_of(system) if system is not None else given.path.name,  # type: ignore[union-attr]
         "seed": seed,
@@ -276,10 +276,7 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
     if not found["measures"] and not found["pictures"]:
         return
     path = folder / "metrics.json"
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        kept = {}
+    kept = read_records(path)
     for name, record in found["measures"].items():
         on = f" on {record['data']} {record['split']}" if record["data"] else ""
         kept[f"{name}{on}"] = record

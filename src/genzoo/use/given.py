@@ -14,7 +14,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, open_data
-from genzoo.data.arrays import ArrayFile
+from genzoo.data.arrays import ArrayFile, _grey_levels
 from genzoo.data.decode import Form, Refused, pixels, probe, quiet_decoding
 from genzoo.use.images import image_files
 from genzoo.use.source import Source
@@ -68,7 +68,10 @@ def open_given(source: str | Path) -> Given:
 
 def _arrays(path: Path) -> Given:
     stock = ArrayFile(path).stock("image")
-    found: list[Any] = [p.array for p in stock.pictures.values()]  # type: ignore[attr-defined]
+    found: list[Any] = [
+        _grey_levels(p.array, f"{path} '{p.title}'", stock)  # type: ignore[attr-defined]
+        for p in stock.pictures.values()
+    ]
     if len({a.shape[1:] for a in found}) > 1:
         raise UserError(
             f"'{path}' holds images of several shapes: {', '.join(str(a.shape) for a in found)}; give one array of samples"

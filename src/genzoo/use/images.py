@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.errors import UserError, nearest
+from genzoo.core.errors import NoSuchData, UserError, nearest
 from genzoo.core.schema import check
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, seen_from, sound, to_float
@@ -82,9 +83,9 @@ def read_sound(path: str | os.PathLike[str], rate: int) -> Tensor:
         raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
     try:
         with open(path, "rb") as file:
-            said = sound.probe(file)
-            file.seek(0)
-            values = sound.mono(sound.samples(file))
+            said = sound.probe(file, path.name)
+            scale = sound.scale_of([sound.peak(file, path.name)]) if said.floats else 1.0
+            values = sound.mono(sound.samples(file, scale, path.name).values)
     except Refused as reason:
         raise UserError(f"'{path}' is no usable sound: {reason}") from None
     if said.rate != rate:
@@ -141,7 +142,16 @@ def open_for(
 ) -> Dataset:
     """Open a split of the run's own data, or of other data in the same form."""
     seed = int(getattr(system, "trained", {}).get("training", {}).get("seed", 0))
-    dataset = open_data(data_settings(system, data, **changes), kind=system.data, split=split, seed=seed, quiet=quiet)
+    settings = data_settings(system, data, **changes)
+    try:
+        dataset = open_data(settings, kind=system.data, split=split, seed=seed, quiet=quiet)
+    except NoSuchData as error:
+        if data is not None or not system.origin:
+            raise
+        raise NoSuchData(
+            f"what {system.origin} was trained on (data={settings.data}) is not there any more; if it has moved, "
+            f"'genzoo resume {quote(system.origin)} data=PATH' says where it is, or give other data with data="
+        ) from error
     if dataset.rate is not None and dataset.rate != system.hparams["rate"]:
         wanted = system.hparams["rate"]
         raise UserError(f"{dataset.name} has {dataset.rate} samples per second, this model {wanted}; convert it first")

@@ -56,10 +56,11 @@ def walk(
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
         seed: Which ends are drawn from the prior.
-        path: spherical follows the arc, linear the straight line; what suits the system's latents when not given.
+        path: spherical follows the arc, linear the straight line; what suits the system's latents when not given. Of a latent with a class,
+            codes or a sentence in it only the noise takes an arc.
         images: Ends to encode in place of draws, [M, C, H, W] in [-1, 1]: M - 1 walks, from each to the next.
         prompts: Sentences to walk between, a list or text with semicolons, for a system that takes prompts: `rows` walks from each to
-            the next, in straight lines, with the same noise at all ends of a row.
+            the next, in straight lines between the sentences' vectors, with the same noise at all ends of a row.
 
     Raises:
         UserError: The system has no decoder, or `images` are given and it has no encoder, or `prompts` and it takes none.
@@ -73,8 +74,8 @@ def walk(
             raise UserError("walk: give at least two prompts to walk between: prompts='a red heart; a blue square'")
         tell_unread(system, said)
         ends = torch.stack([system.latent(rows, generator=generator_for(system, seed), prompt=p) for p in said])  # type: ignore[operator]
-        return _decoded(system, ends[:-1].flatten(0, 1), ends[1:].flatten(0, 1), steps, "linear")
-    if images is not None:
+        starts, stops, path = ends[:-1].flatten(0, 1), ends[1:].flatten(0, 1), "linear"
+    elif images is not None:
         images = as_tensor(images, "walk")
         if len(images) < 2:
             raise UserError("walk: give at least two images to walk between")
@@ -88,8 +89,18 @@ def walk(
     return _decoded(system, starts, stops, steps, path or system.latent_path)
 
 
+def way(system: System, a: Tensor, b: Tensor, t: Tensor, path: str) -> Tensor:
+    """Latents of a system between its latents `a` and `b` [R, ...] at the times `t` [T]: noise by `path`, conditions straight; [R, T, ...]."""
+    if not system.conditions:
+        return between(a, b, t, spherical=path == "spherical")
+    sizes = [a.shape[1] - system.conditions, system.conditions]
+    (noise_a, said_a), (noise_b, said_b) = a.split(sizes, 1), b.split(sizes, 1)
+    noise = between(noise_a, noise_b, t, spherical=path == "spherical")
+    return torch.cat([noise, between(said_a, said_b, t, spherical=False)], 2)
+
+
 def _decoded(system: System, starts: Tensor, stops: Tensor, steps: int, path: str) -> Tensor:
-    z = between(starts, stops, torch.linspace(0, 1, steps), spherical=path == "spherical").flatten(0, 1)
+    z = way(system, starts, stops, torch.linspace(0, 1, steps), path).flatten(0, 1)
     out = torch.cat([system.decode(part).float().cpu() for part in z.split(CHUNK)])  # type: ignore[operator]
     return out.view(len(starts), steps, *out.shape[1:])
 

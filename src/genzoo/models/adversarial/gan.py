@@ -20,6 +20,7 @@ from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
 from genzoo.nn.maxout import Maxout
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 
 class DenseGenerator(nn.Module):
@@ -40,7 +41,7 @@ class DenseGenerator(nn.Module):
         self.net = nn.Sequential(*parts, nn.Linear(sizes[-1], math.prod(shape)))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return images [B, C, H, W] in [-1, 1], or points [B, D], from z [B, latent]."""
+        """Return images [B, C, H, W] in [-1, 1], or scaled points [B, D], from z [B, latent]."""
         x = self.net(z).float()
         if len(self.shape) == 3:
             x = 2 * torch.sigmoid(x) - 1
@@ -89,7 +90,8 @@ class GAN(System):
     fixed point and a gradient that stays (section 3).
 
     The nets are those of the MNIST experiment: two ReLU layers of 1,200 and a sigmoid; two maxout layers of 240 units and 5
-    pieces with dropout. On points the generator ends without a sigmoid.
+    pieces with dropout. On points the generator ends without a sigmoid, and both nets see coordinates in units of the training set's
+    standard deviations, from its mean: `sample` and `decode` give the data's own units.
 
     What later papers put on the discriminator (instance noise, spectral norm, gradient penalties) are arguments, to see on points what
     each changes; all are off by default.
@@ -113,8 +115,8 @@ class GAN(System):
         d_lr: Learning rate of the discriminator; none for the generator's.
         optimizer: Optimiser of both players, adam or sgd with momentum.
         beta1: Adam's decay of the mean gradient; the momentum of sgd.
-        instance_noise: Standard deviation of normal noise on what the discriminator sees, falling linearly to 0 over
-            the run (arXiv:1610.04490).
+        instance_noise: Standard deviation of normal noise on what the discriminator sees (points: in units of theirs), falling
+            linearly to 0 over the run (arXiv:1610.04490).
         spectral_norm: Divide every weight of the discriminator by its largest singular value (arXiv:1802.05957).
         penalty: Gradient penalty on the discriminator: wgan-gp, dragan (arXiv:1705.07215), r1 (arXiv:1801.04406) or none.
         penalty_weight: Weight of the penalty (lambda of wgan-gp and dragan, gamma of r1).
@@ -158,12 +160,17 @@ class GAN(System):
         self.latent_size, self.prior = latent, prior
         self.objective, self.critic_steps = objective, critic_steps
         self.lr, self.d_lr, self.optimizer, self.beta1 = lr, d_lr or lr, optimizer, beta1
+        self.scale = scale_for(shape)
         self.G = DenseGenerator(shape, latent, width, layers)
         self.D = MaxoutDiscriminator(shape, units, pieces, dropout, input_dropout)
         self.instance_noise, self.penalty, self.penalty_weight = instance_noise, penalty, penalty_weight
         if spectral_norm:
             for m in [m for m in self.D.modules() if isinstance(m, nn.Linear)]:
                 parametrizations.spectral_norm(m)
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One optimiser for each player."""
@@ -174,7 +181,7 @@ class GAN(System):
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Algorithm 1: a discriminator step; after `critic_steps` of them a generator step, each on noise of its own."""
-        real = batch["points"] if "points" in batch else batch["image"]
+        real, _ = self.scale(batch["points"] if "points" in batch else batch["image"])
         with torch.no_grad():
             fake = self.G(self._draw(len(real)))
         noise_sd = self.instance_noise * (1 - update.progress)
@@ -209,7 +216,7 @@ class GAN(System):
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1], or points [n, D], of latents [n, latent]."""
-        return self.G(z)
+        return self.scale.inverse(self.G(z))
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:

@@ -109,6 +109,7 @@ class InfoGAN(System):
                 "r1 is the gradient of one image's score, which d_norm=batch mixes with others': set r1=0 or d_norm=none"
             )
         self.noise, self.categories, self.numbers = noise, categories, numbers
+        self.conditions = categories + numbers
         self.weights, self.jitter = (category_weight, number_weight), jitter
         self.real_weight = real_weight
         self.prior, self.noise_scale = prior, noise_scale

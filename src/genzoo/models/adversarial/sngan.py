@@ -226,7 +226,8 @@ class SNGAN(System):
         check_sides(shape, "sngan")
         if conditional and classes < 1:
             raise UserError("conditional=true needs labels: give data with classes, such as a folder with subfolders")
-        self.labels, self.latent_size = classes if conditional else 0, latent
+        self.labels = self.conditions = classes if conditional else 0
+        self.latent_size = latent
         self.critic_steps, self.lr, self.betas = critic_steps, lr, (beta1, beta2)
         self.G = Synthesis(shape, latent, width, self.labels)
         self.D = Discriminator(shape, d_width or width // 2, self.labels)

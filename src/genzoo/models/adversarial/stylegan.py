@@ -131,7 +131,7 @@ class Discriminator(nn.Module):
     """ProGAN's, filtered before it is halved, growing (adain), or a residual net that sees the full size only (modulated).
 
     The last map, with the standard deviation over the batch, ends in two dense layers. With classes the score is the product of the
-    image's and the class's vector (projection, arXiv:1802.05637).
+    image's and the class's vector (projection, arXiv:1802.05637), which is an embedding or, as in StyleGAN2-ADA's program, mapped from one.
 
     Args:
         channels: Channels of the image.
@@ -139,11 +139,14 @@ class Discriminator(nn.Module):
         widths: Channels of every size, smallest map first.
         residual: The second kind.
         classes: Number of classes, or 0.
+        depth: Dense layers between a class's embedding and its vector.
+        rate: Factor on their learning rate.
     """
 
     def __init__(
-        self, channels: int, start: tuple[int, int], widths: list[int], *, residual: bool, classes: int
-    ) -> None:
+        self, channels: int, start: tuple[int, int], widths: list[int], *,
+        residual: bool, classes: int, depth: int = 0, rate: float = 1.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         pairs = list(itertools.pairwise(widths))
         self.residual, self.classes, first = residual, classes, widths[0]
@@ -158,6 +161,7 @@ class Discriminator(nn.Module):
         self.score = EqualLinear(first, first if classes else 1, gain=1.0)
         if classes:
             self.embed = EqualLinear(classes, first, gain=1.0)
+            self.mapping = nn.ModuleList(EqualLinear(first, first, rate=rate) for _ in range(depth))
 
     def forward(self, x: Tensor, level: int, fade: float = 1.0, y: Tensor | None = None, batches: int = 1) -> Tensor:
         """Return scores [B] of images of `level` [B, C, h, w], with one-hot classes y [B, classes] where there are any.
@@ -177,7 +181,10 @@ class Discriminator(nn.Module):
         x = self.score(leaky_relu(self.dense(x))).float()
         if not self.classes:
             return x.squeeze(1)
-        return (x * pixel_norm(self.embed(y).float())).sum(1) / math.sqrt(x.shape[1])
+        c = pixel_norm(self.embed(y).float())
+        for layer in self.mapping:
+            c = leaky_relu(layer(c))
+        return (x * c.float()).sum(1) / math.sqrt(x.shape[1])
 
 
 class StyleGAN(System):
@@ -206,6 +213,7 @@ class StyleGAN(System):
         most: Most channels of a layer.
         depth: Layers of the mapping from z to w.
         mapping_rate: Factor on the mapping's learning rate.
+        class_depth: Layers of D's mapping from the class, where conditional; 0 for an embedding alone.
         mixing: Share of examples with the styles of two z.
         noise: Add noise at every layer; without it an image depends on its styles alone.
         centred: Scales start around 0 and not around 1, and w around 0: at the start nothing is then common to all images. For short runs,
@@ -228,13 +236,16 @@ class StyleGAN(System):
     paper: ClassVar[str] = "arXiv:1812.04948"
     data: ClassVar[str] = "image"
     presets: ClassVar[dict] = {
-        "stylegan2": {"style": "modulated", "grow": 0.0, "r1_every": 16, "path": 2.0, "mean_decay": 0.998, "lr": 2e-3},
+        "stylegan2": {
+            "style": "modulated", "grow": 0.0, "r1_every": 16, "path": 2.0, "mean_decay": 0.998, "class_depth": 8, "lr": 2e-3,
+        },
         "stylegan-ffhq": {"width": 16, "most": 512, "r1": 10.0, "lr": 2e-3},
         "stylegan2-ffhq": {
-            "style": "modulated", "grow": 0.0, "width": 32, "most": 512, "r1": 10.0, "r1_every": 16, "path": 2.0, "mean_decay": 0.998, "lr": 2e-3,
+            "style": "modulated", "grow": 0.0, "width": 32, "most": 512, "r1": 10.0, "r1_every": 16, "path": 2.0, "mean_decay": 0.998,
+            "class_depth": 8, "lr": 2e-3,
         },
         "stylegan2-ada": {
-            "style": "modulated", "grow": 0.0, "r1_every": 16, "path": 2.0, "mean_decay": 0.998, "lr": 2e-3, "ada": True,
+            "style": "modulated", "grow": 0.0, "r1_every": 16, "path": 2.0, "mean_decay": 0.998, "class_depth": 8, "lr": 2e-3, "ada": True,
         },
     }  # fmt: skip
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4, "most": 8, "depth": 2}
@@ -258,6 +269,7 @@ class StyleGAN(System):
         most: Annotated[int, Field(ge=4, le=1024)] = 512,
         depth: Annotated[int, Field(ge=1, le=32)] = 8,
         mapping_rate: Annotated[float, Field(gt=0, le=1)] = 0.01,
+        class_depth: Annotated[int, Field(ge=0, le=32)] = 0,
         mixing: Annotated[float, Field(ge=0, le=1)] = 0.9,
         noise: bool = True,
         centred: bool = False,
@@ -289,7 +301,9 @@ class StyleGAN(System):
         self.layers = 2 * self.levels + 2
         self.F = Mapping(latent, depth, mapping_rate, self.labels, centred=centred)
         self.G = Synthesis(shape[0], start, latent, widths, style, noise=noise, around=0.0 if centred else 1.0)
-        self.D = Discriminator(shape[0], start, widths, residual=style == "modulated", classes=self.labels)
+        self.D = Discriminator(
+            shape[0], start, widths, residual=style == "modulated", classes=self.labels, depth=class_depth, rate=mapping_rate
+        )  # fmt: skip
         self.augment = AdaptiveAugment(ada_target, ada_images, ada_limit) if ada else None
         self.register_buffer("progress", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(latent))

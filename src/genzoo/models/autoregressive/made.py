@@ -21,9 +21,10 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.raster import Levels
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 NARROWEST = -7.0
-"""Least log standard deviation of a Gaussian conditional."""
+"""Least log standard deviation of a Gaussian conditional, in units of the data's."""
 
 
 class MaskedLinear(nn.Module):
@@ -52,7 +53,8 @@ class MADE(System):
     Without hidden layers (`layers=0`, preset `fvsbn`) it is the fully visible sigmoid belief network (Neal 1992; Frey
     1998): one logistic regression of each pixel on those before it. Several `masks` with `order=random` are the paper's
     connectivity-agnostic and order-agnostic training: a step picks one at random, and the model is their equal mixture.
-    Points get Gaussian conditionals: `components` means and widths for every coordinate.
+    Points get Gaussian conditionals: `components` means and widths for every coordinate, in units of the training set's standard
+    deviations.
 
     Args:
         shape: Channels, height and width of an image, or the dimensions of points.
@@ -102,6 +104,7 @@ class MADE(System):
         if not self.is_image:
             self.lacks = {"completes": "this model was trained on points; it completes images only"}
         self.grid = Levels(levels)
+        self.scale = scale_for(self.shape)
         self.likelihood = "exact" if masks == 1 else f"exact, of the mixture over {masks} mask sets"
         self.outputs = self.grid.outputs if self.is_image else 3 * components
         sizes = [self.dims, *[width] * layers]
@@ -128,6 +131,10 @@ class MADE(System):
         # kept in the checkpoint: a model is worth nothing under other masks than it was trained with
         self.register_buffer("ranks", ranks)
         self.register_buffer("degrees", degrees)
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam (the paper: Adagrad or Adadelta)."""
@@ -159,7 +166,7 @@ class MADE(System):
         return every.logsumexp(0) - math.log(self.masks)
 
     def forward(self, x: Tensor, masks: list[Tensor]) -> Tensor:
-        """Map inputs [B, D], values in [-1, 1] or coordinates, to the outputs of every conditional, [B, D, K]."""
+        """Map inputs [B, D], values in [-1, 1] or scaled coordinates, to the outputs of every conditional, [B, D, K]."""
         h = x
         for layer, mask in zip(self.hidden, masks, strict=False):
             h = torch.relu(layer(h, mask))
@@ -197,7 +204,7 @@ class MADE(System):
             mean, log_std, log_weight = self._gaussians(out)
             z = (x[..., None] - mean) * torch.exp(-log_std)
             each = log_weight - log_std - 0.5 * z.square() - 0.5 * math.log(2 * math.pi)
-            return each.logsumexp(-1).sum(1)
+            return each.logsumexp(-1).sum(1) + self.scale.log_det()
         return self.grid.select(out, self.grid.tokens(x)).sum(1)
 
     def _gaussians(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,13 +213,13 @@ class MADE(System):
         return mean, log_std.clamp(min=NARROWEST), weight.log_softmax(-1)
 
     def _inputs(self, x: Tensor) -> Tensor:
-        """What the network reads, [B, D]: the values of an image's levels, or the coordinates."""
+        """What the network reads, [B, D]: the values of an image's levels, or the coordinates in units of their deviations."""
         if self.is_image:
             check_images(x, self.shape)
             x = self.grid.values(self.grid.tokens(x))
         elif x.ndim != 2 or x.shape[1] != self.dims:
             raise UserError(f"points of shape {tuple(x.shape)} were given; this model takes [B, {self.dims}]")
-        return x.flatten(1).to(self._first.weight.dtype)
+        return self.scale(x.flatten(1))[0].to(self._first.weight.dtype)
 
     @property
     def _first(self) -> MaskedLinear:
@@ -244,7 +251,7 @@ class MADE(System):
             rows = which == m
             orders = self.ranks[m], self.degrees[m]
             x[rows] = self._ancestral(x[rows], known[rows], *orders, generator, temperature, cached)
-        return x.view(n, *self.shape).float()
+        return self.scale.inverse(x).view(n, *self.shape).float()
 
     @torch.no_grad()
     def complete(

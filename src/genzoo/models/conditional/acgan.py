@@ -63,7 +63,7 @@ class ACGAN(System):
         if classes < 1:
             raise UserError("acgan needs labels: give data with classes, such as a folder with a subfolder for each")
         check_sides(shape, "acgan")
-        self.labels, self.latent_size = classes, latent
+        self.labels, self.latent_size, self.conditions = classes, latent, classes
         self.class_weight, self.r1, self.lr, self.betas = class_weight, r1, lr, (beta1, beta2)
         self.G = Synthesis(shape, latent + classes, width, 4)
         self.D = Discriminator(shape, width, 4, "none", False, outputs=1 + classes)

@@ -153,7 +153,7 @@ class CGAN(System):
         if nets == "conv" and (min(shape[1:]) < 8 or max(shape[1:]) > 1024):
             size = "x".join(map(str, shape))
             raise UserError(f"shape {size} is not possible with nets=conv: sides from 8 to 1024; nets=dense takes any")
-        self.labels, self.latent_size = classes, latent
+        self.labels, self.latent_size, self.conditions = classes, latent, classes
         self.r1, self.lr, self.betas = r1, lr, (beta1, beta2)
         if nets == "dense":
             self.G: nn.Module = DenseGenerator(shape, latent, classes)

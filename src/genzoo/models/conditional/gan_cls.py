@@ -87,6 +87,7 @@ class GANCLS(System):
         self.mismatch, self.interpolate, self.r1 = mismatch, interpolate, r1
         self.lr, self.betas = lr, (beta1, beta2)
         self.text = Sentences(words, encoder, dim, length)
+        self.conditions = self.text.dim
         self.G = SentenceGenerator(shape, latent, self.text.dim, compressed, width)
         self.D = MatchingDiscriminator(shape, width, self.text.dim, compressed)
 

@@ -193,6 +193,7 @@ class StackGAN(System):
         self.words, self.factor, self.latent_size, self.condition, self.first = words, factor, latent, condition, first
         self.kl_weight, self.r1, self.halvings, self.lr, self.betas = kl_weight, r1, halvings, lr, (beta1, beta2)
         self.text = Sentences(words, encoder, dim, length)
+        self.conditions = self.text.dim
         self.augment_1, self.augment_2 = Augment(self.text.dim, condition), Augment(self.text.dim, condition)
         self.G1 = Synthesis(small, latent + condition, width, 4)
         self.D1 = MatchingDiscriminator(small, width, self.text.dim, condition)

@@ -13,6 +13,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.dequantise import cell_centre, cell_variance, discrete_log_prob, quantise
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
+from genzoo.nn.whitening import check_columns
 
 _MATRIX_DIMS = 8192
 """Largest dimension of a covariance matrix: 8192² float64 are half a gigabyte, and there are three of them."""
@@ -35,8 +36,8 @@ class Gaussian(System):
         levels: Grey levels of a pixel.
         covariance: Structure of the covariance.
         rank: Number of directions kept by "low-rank"; less than the number of dimensions.
-        ridge: Added to every variance after the fit, in squared units of the data (images: of [0, 1]). 0 is maximum likelihood;
-            points that lie in a subspace need more.
+        ridge: Added to every variance after the fit: a share of that variance (images: in squared units of [0, 1]; spherical and
+            low-rank points: of the mean variance). 0 is maximum likelihood; points that lie in a subspace need more.
     """
 
     paper: ClassVar[str] = "doi:10.1111/1467-9868.00196"
@@ -120,8 +121,8 @@ class Gaussian(System):
         if not bool(self.seen):
             raise UserError("gaussian: the pass had no data; give at least one example")
         count = self.seen.clone()
-        added = self.ridge + (cell_variance(self.levels) if self.is_image else 0.0)
         covariance = self.running_scatter / count
+        added = self._added(covariance)
         self.mean.copy_(self.running_mean)
         if self.covariance == "low-rank":
             self._set_low_rank(covariance, added)
@@ -137,7 +138,21 @@ class Gaussian(System):
         self.fitted.fill_(True)
         return {"examples": count, "entropy": self.entropy()}
 
-    def _set_low_rank(self, covariance: Tensor, added: float) -> None:
+    def _added(self, covariance: Tensor) -> Tensor | float:
+        """What is added to the variances: ridge and noise of images, [] or [D] shares of the variances of points.
+
+        Raises:
+            UserError: A column of the points is constant.
+        """
+        if self.is_image:
+            return self.ridge + cell_variance(self.levels)
+        if covariance.ndim == 0:
+            return self.ridge * covariance / self.dims
+        variances = (covariance if covariance.ndim == 1 else covariance.diagonal()).clone()
+        check_columns(self.running_mean, variances, torch.finfo(torch.float64).eps)
+        return self.ridge * (variances.mean() if self.covariance == "low-rank" else variances)
+
+    def _set_low_rank(self, covariance: Tensor, added: Tensor | float) -> None:
         values, vectors = torch.linalg.eigh(covariance)  # ascending
         values = values.clamp_min(0) + added
         noise = values[: -self.rank].mean()

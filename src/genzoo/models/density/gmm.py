@@ -14,6 +14,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.dequantise import cell_centre, cell_variance, discrete_log_prob, quantise
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 _NEGLIGIBLE = 1e-14
 """Responsibilities below this are left out of the M-step. In many dimensions nearly all are, which makes the step as cheap
@@ -31,6 +32,9 @@ class GMM(System):
     Every further pass is one EM iteration over all data in batches: responsibilities, then weighted moments in float64,
     each batch centred on its own mean and merged. After convergence the next restart begins; the best one is kept.
 
+    Points are mixed in units of the training set's standard deviations, from its mean, which one look through the data gives before the
+    first pass: so the units of a column change neither the start nor what `ridge` means. A "spherical" component is a sphere there.
+
     Images are scaled to [0, 1] and dequantised uniformly, whose variance 1/(12·levels²) enters in closed form:
     log Σ_k π_k exp(E_u log N_k(x + u)) bounds E_u log p(x + u) from below, because log-sum-exp is convex. `log_prob` of an
     image is this bound, without randomness; of points it is the exact log-density.
@@ -46,7 +50,7 @@ class GMM(System):
         levels: Grey levels of a pixel.
         components: Number of Gaussians.
         covariance: Structure of each covariance; "tied" is one full matrix for all components.
-        ridge: Added to every variance in each M-step, in squared units of the data (images: of [0, 1]).
+        ridge: Added to every variance in each M-step: a share of the whole training set's (images: in squared units of [0, 1]).
         tol: A restart has converged when a pass gains less than this, in nats per example.
         max_passes: Most EM passes of one restart.
         restarts: Number of k-means++ starts.
@@ -83,6 +87,7 @@ class GMM(System):
         self.ridge, self.tol, self.max_passes, self.restarts = ridge, tol, max_passes, restarts
         self.is_image = len(shape) == 3
         self.dims, k = math.prod(shape), components
+        self.scale = scale_for(self.shape)
         d = self.dims
         if covariance in ("tied", "full") and d * d * (1 if covariance == "tied" else k) > _MATRIX_ENTRIES:
             raise UserError(
@@ -125,10 +130,10 @@ class GMM(System):
     # ---- the density ---------------------------------------------------------------------------------------------------
 
     def _flat(self, x: Tensor) -> Tensor:
-        """Return [B, D] float64: middles of the cells of an image in [0, 1], or the points themselves."""
+        """Return [B, D] float64: middles of the cells of an image in [0, 1], or points in units of their deviations."""
         if tuple(x.shape[1:]) != self.shape:
             raise UserError(f"gmm: this model is of shape {self.shape}, the data are {tuple(x.shape[1:])}")
-        return cell_centre(x, self.levels).flatten(1) if self.is_image else x.double()
+        return cell_centre(x, self.levels).flatten(1) if self.is_image else self.scale(x.double())[0]
 
     def _root_of(self, k: int) -> Tensor:
         return self.root if self.covariance == "tied" else self.root[k]
@@ -161,7 +166,7 @@ class GMM(System):
         rows = max(1, 2**23 // (self.components * self.dims))
         distance = torch.cat([self._distances(part) for part in x.split(rows)])
         constant = self.weights.log() + self._per_component(log_det) - 0.5 * self.dims * math.log(2 * math.pi)
-        return constant - 0.5 * distance
+        return constant + self.scale.log_det() - 0.5 * distance
 
     def _scores(self, joint: Tensor) -> Tensor:
         """Return the log-likelihood of each example, [B]: with the dequantisation bound and the volume for images."""
@@ -201,15 +206,25 @@ class GMM(System):
         for k in which.unique().tolist():
             rows = which == k
             y[rows] = self.means[k] + colour(y[rows], self._root_of(k))
-        y = y.view(n, *self.shape)
+        y = self.scale.inverse(y).view(n, *self.shape)
         return (quantise(y, self.levels) if self.is_image else y).float()
 
     @torch.no_grad()
     def covariances(self) -> Tensor:
-        """Return every component's covariance matrix, [K, D, D] float64."""
-        return torch.stack([covariance_matrix(self._root_of(k), self.dims) for k in range(self.components)])
+        """Return every component's covariance matrix, [K, D, D] float64, of points in the data's units."""
+        found = torch.stack([covariance_matrix(self._root_of(k), self.dims) for k in range(self.components)])
+        return found if self.is_image else found / torch.outer(self.scale.root, self.scale.root)
+
+    @torch.no_grad()
+    def centres(self) -> Tensor:
+        """Return every component's mean, [K, D] float64, of points in the data's units; of images on [0, 1]."""
+        return self.scale.inverse(self.means)
 
     # ---- expectation-maximisation --------------------------------------------------------------------------------------
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     @property
     def converged(self) -> bool:
@@ -218,7 +233,7 @@ class GMM(System):
 
     @torch.no_grad()
     def start(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
-        """Begin from these parameters, without a first pass and without restarts.
+        """Begin from these parameters, without a first pass and without restarts; after a survey in units of the deviations.
 
         Args:
             weights: Shares of the components, [K].

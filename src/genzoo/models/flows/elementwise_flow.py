@@ -22,6 +22,7 @@ from genzoo.nn.bijections import ActNorm, Chain
 from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import extreme_singular_values
 from genzoo.nn.monotone import SigmoidMixture, Spline
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 BOX = 4.0
 """Half the side of the box in which sigmoids start and splines bend, in standard deviations."""
@@ -70,6 +71,7 @@ class ElementwiseFlow(System):
         self.shape, self.levels, self.lr, self.curve = tuple(shape), levels, lr, curve
         self.cells = Cells(tuple(shape), levels)
         self.is_image, self.dims = self.cells.images, self.cells.dims
+        self.scale = scale_for(self.shape)
         # A dark pixel that is bright once lies dozens of standard deviations out: images are scaled by their range.
         self.boxed = self.is_image and curve != "affine"
         layers: list[nn.Module] = [] if self.boxed else [ActNorm(self.dims)]
@@ -80,6 +82,10 @@ class ElementwiseFlow(System):
         self.flow = Chain(*layers)
 
     # ---- learning --------------------------------------------------------------------------------------------------
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""
@@ -101,16 +107,17 @@ class ElementwiseFlow(System):
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
-        x = u.flatten(1)
+        x, log_scale = self.scale(u.flatten(1))
         if not self.boxed:
-            return self.flow(x)
+            z, log_det = self.flow(x)
+            return z, log_scale + log_det
         z, log_det = self.flow(2 * BOX * x - BOX)
         return z, log_det + self.dims * math.log(2 * BOX)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1]."""
         x = self.flow.inverse(z)
-        return ((x + BOX) / (2 * BOX) if self.boxed else x).view(len(z), *self.shape)
+        return ((x + BOX) / (2 * BOX) if self.boxed else self.scale.inverse(x)).view(len(z), *self.shape)
 
     def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
         return self.cells.log_prob(per_example(standard_normal(z)) + log_det)

@@ -33,6 +33,7 @@ from genzoo.nn.bijections import (
 from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import extreme_singular_values
 from genzoo.nn.residual import DenseNet
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 
 class Glow(System):
@@ -82,6 +83,7 @@ class Glow(System):
         self.shape, self.levels, self.alpha, self.lr = tuple(shape), levels, alpha, lr
         self.cells = Cells(tuple(shape), levels)
         self.is_image, self.dims = self.cells.images, self.cells.dims
+        self.scale = scale_for(self.shape)
         if self.is_image:
             _check_size(self.shape, scales)
             self.flow: nn.Module = MultiScale(self.shape, scales, steps_per_scale, width)
@@ -93,6 +95,10 @@ class Glow(System):
             )
 
     # ---- learning --------------------------------------------------------------------------------------------------
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""
@@ -117,16 +123,15 @@ class Glow(System):
 
         Outside of training everything but the nets is carried in float64; what goes in and comes out stays float32.
         """
-        y, log_slope = u if self.training else widened(u), 0.0
-        if self.is_image:
-            y, log_slope = logit(y, self.alpha)
+        y = u if self.training else widened(u)
+        y, log_slope = logit(y, self.alpha) if self.is_image else self.scale(y)
         z, log_det = self.flow(y)
         return z.to(u.dtype), (log_slope + log_det).to(u.dtype)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1] by what α leaves open."""
         y = self.flow.inverse(widened(z))
-        return (unlogit(y, self.alpha) if self.is_image else y).to(z.dtype)
+        return (unlogit(y, self.alpha) if self.is_image else self.scale.inverse(y)).to(z.dtype)
 
     def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
         return self.cells.log_prob(per_example(standard_normal(z)) + log_det)

@@ -21,6 +21,7 @@ from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
 from genzoo.nn.bijections import ActNorm, Chain, LULinear
 from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import LARGEST_JACOBIAN
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 
 class LinearFlow(System):
@@ -59,6 +60,7 @@ class LinearFlow(System):
         self.shape, self.levels, self.lr = tuple(shape), levels, lr
         self.cells = Cells(tuple(shape), levels)
         self.is_image, self.dims = self.cells.images, self.cells.dims
+        self.scale = scale_for(self.shape)
         if self.dims > LARGEST_JACOBIAN:
             raise UserError(
                 f"linear-flow has a matrix of {self.dims} x {self.dims} for shape {self.shape}; "
@@ -67,6 +69,10 @@ class LinearFlow(System):
         self.flow = Chain(ActNorm(self.dims), LULinear(self.dims))
 
     # ---- learning --------------------------------------------------------------------------------------------------
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""
@@ -88,11 +94,13 @@ class LinearFlow(System):
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
-        return self.flow(u.flatten(1))
+        x, log_scale = self.scale(u.flatten(1))
+        z, log_det = self.flow(x)
+        return z, log_scale + log_det
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1]."""
-        return self.flow.inverse(z).view(len(z), *self.shape)
+        return self.scale.inverse(self.flow.inverse(z)).view(len(z), *self.shape)
 
     def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
         return self.cells.log_prob(per_example(standard_normal(z)) + log_det)
@@ -134,6 +142,8 @@ class LinearFlow(System):
     def matrix(self) -> Tensor:
         """W of z = W (x + b), [D, D]: the Jacobian at every point."""
         scale = self.flow[0].log_scale.exp()
+        if not self.is_image:
+            scale = scale * self.scale.root
         return self.flow[1](torch.diag(scale))[0].mT
 
     def jacobian_condition(self, x: Tensor) -> Tensor:

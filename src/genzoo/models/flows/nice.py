@@ -21,7 +21,7 @@ from genzoo.nn.bijections import ActNorm, AdditiveCoupling, Chain
 from genzoo.nn.dequantise import Cells, cell_variance, training_noise
 from genzoo.nn.jacobian import extreme_singular_values
 from genzoo.nn.residual import DenseNet
-from genzoo.nn.whitening import Whitening
+from genzoo.nn.whitening import Unscaled, Whitening, points_unscaled, scale_for
 
 LEAST = 1e-12
 """Uniform numbers are kept this far from 0 and 1, where the logistic distribution's quantiles are infinite."""
@@ -87,22 +87,29 @@ class NICE(System):
             sizes = (odd, even) if i % 2 else (even, odd)
             layers.append(AdditiveCoupling(DenseNet(*sizes, width, depth), odd=i % 2 == 1))
         self.flow = Chain(*layers)
+        self.scale = Unscaled() if whiten else scale_for(self.shape)
         self.log_scale = nn.Parameter(torch.zeros(self.dims))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
     @property
     def surveying(self) -> bool:
-        """True until the whitening, where there is one, has been fitted."""
-        return isinstance(self.flow[0], Whitening) and not bool(self.flow[0].fitted)
+        """True until the whitening, or the scale of points, has been fitted."""
+        return points_unscaled(self) or (self._whitens and not bool(self.flow[0].fitted))
 
     def survey(self, batch: Batch) -> None:
         """Take in the moments of a batch."""
-        self.flow[0].observe(self.cells.middle(batch["image" if self.is_image else "points"]).flatten(1))
+        fitted = self.flow[0] if self._whitens else self.scale
+        fitted.observe(self.cells.middle(batch["image" if self.is_image else "points"]).flatten(1))
 
     def end_of_survey(self) -> None:
-        """Set the whitening, with the variance that dequantisation adds."""
-        self.flow[0].fit(cell_variance(self.levels) if self.is_image else 0.0)
+        """Set the whitening, with the variance that dequantisation adds, or the scale."""
+        fitted = self.flow[0] if self._whitens else self.scale
+        fitted.fit(cell_variance(self.levels) if self.is_image else 0.0)
+
+    @property
+    def _whitens(self) -> bool:
+        return isinstance(self.flow[0], Whitening)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""
@@ -124,12 +131,13 @@ class NICE(System):
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
-        h, log_det = self.flow(u.flatten(1))
-        return h * self.log_scale.exp(), log_det + self.log_scale.sum()
+        x, log_units = self.scale(u.flatten(1))
+        h, log_det = self.flow(x)
+        return h * self.log_scale.exp(), log_units + log_det + self.log_scale.sum()
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1]."""
-        return self.flow.inverse(z * (-self.log_scale).exp()).view(len(z), *self.shape)
+        return self.scale.inverse(self.flow.inverse(z * (-self.log_scale).exp())).view(len(z), *self.shape)
 
     @property
     def _variance(self) -> float:

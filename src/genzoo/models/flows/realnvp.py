@@ -33,6 +33,7 @@ from genzoo.nn.bijections import (
 from genzoo.nn.dequantise import Cells, training_noise
 from genzoo.nn.jacobian import extreme_singular_values
 from genzoo.nn.residual import DenseNet, ResidualNet
+from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 
 class RealNVP(System):
@@ -91,6 +92,7 @@ class RealNVP(System):
         self.lr, self.weight_decay = lr, weight_decay
         self.cells = Cells(self.shape, levels)
         self.is_image, self.dims = self.cells.images, self.cells.dims
+        self.scale = scale_for(self.shape)
         if self.is_image:
             _check_size(self.shape, scales)
             self.flow: nn.Module = MultiScale(self.shape, scales, couplings, width, blocks, fold=fold, widen=widen)
@@ -102,6 +104,10 @@ class RealNVP(System):
             )
 
     # ---- learning --------------------------------------------------------------------------------------------------
+
+    surveying = property(points_unscaled)
+    survey = survey_points
+    end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam, with the penalty on the gains only."""
@@ -126,16 +132,14 @@ class RealNVP(System):
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
-        if not self.is_image:
-            return self.flow(u)
-        y, log_slope = logit(u, self.alpha)
+        y, log_slope = logit(u, self.alpha) if self.is_image else self.scale(u)
         z, log_det = self.flow(y)
         return z, log_slope + log_det
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1] by what α leaves open."""
         y = self.flow.inverse(z)
-        return unlogit(y, self.alpha) if self.is_image else y
+        return unlogit(y, self.alpha) if self.is_image else self.scale.inverse(y)
 
     def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
         return self.cells.log_prob(per_example(standard_normal(z)) + log_det)

@@ -14,6 +14,7 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn.norms import NORMS
 from genzoo.nn.patchgan import PatchGAN, smallest_side
 from genzoo.nn.unet_generator import UNetGenerator
 
@@ -37,9 +38,10 @@ class Pix2Pix(System):
         inputs: Channels of side A; as many as those of side B when not given.
         width: Channels of the generator's first layer.
         depth: How often the generator halves the image; when not given as often as its sides allow, at most 8.
-        norm: instance, or batch for batches of many.
+        norm: instance, or batch for batches of many; both networks have it, with scale and shift.
         dropout: Share of activations that are dropped in three layers of the decoder.
         d_width: Channels of the discriminator's first layer; none for the generator's width.
+        d_norm: Norm of the discriminator; none for the generator's, plain for instance norm without scale and shift.
         layers: Strided convolutions of the discriminator; its patch is 1, 16, 34, 70 or 142 pixels wide with 0, 1, 2, 3 or 4.
         conditional: Whether the discriminator sees side A beside side B.
         l1: Weight of the pixel-wise distance (lambda); 0 for none.
@@ -60,6 +62,7 @@ class Pix2Pix(System):
     }
     tiny: ClassVar[dict] = {"shape": (3, 16, 16), "inputs": 1, "width": 4, "depth": 3, "layers": 1}
     defaults: ClassVar[dict] = {"steps": 100000, "batch": 1, "ema": 0.0}
+    formerly: ClassVar[dict] = {"d_norm": "plain"}
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Pix2Pix(System):
         norm: Literal["instance", "batch"] = "instance",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
         d_width: Annotated[int, Field(ge=4, le=512)] | None = None,
+        d_norm: Literal["plain", "instance", "batch"] | None = None,
         layers: Annotated[int, Field(ge=0, le=6)] = 3,
         conditional: bool = True,
         l1: Annotated[float, Field(ge=0, le=10000)] = 100.0,
@@ -92,7 +96,8 @@ class Pix2Pix(System):
         self.lr, self.betas = lr, (beta1, beta2)
         self.G = UNetGenerator(self.inputs, c, width, self.depth, norm, dropout)
         seen = c + self.inputs if conditional else c
-        self.D = PatchGAN(seen, d_width or width, layers) if adversarial else None
+        self.d_norm = d_norm or norm
+        self.D = PatchGAN(seen, d_width or width, layers, NORMS[self.d_norm]) if adversarial else None
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One for the generator, one for the discriminator where there is one."""
@@ -112,7 +117,7 @@ class Pix2Pix(System):
         logs: Logs = {}
         if self.D is not None:
             # The paper halves D's objective to slow it down.
-            on_real, on_fake = self.D(torch.cat([self._seen(a, b), self._seen(a, fake.detach())])).chunk(2)
+            on_real, on_fake = self._judge(self._seen(a, b), self._seen(a, fake.detach()))
             d_loss = 0.5 * discriminator_loss("non-saturating", on_real, on_fake)
             update("d", d_loss)
             logs["d_loss"] = d_loss
@@ -123,6 +128,14 @@ class Pix2Pix(System):
             g_loss = g_loss + self.adversarial * logs["fool"]
         update("g", g_loss)
         return {k: v.detach() for k, v in {"g_loss": g_loss, **logs, "l1": l1}.items()}
+
+    def _judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """The discriminator's logits: in one pass, unless real and translated images would share the statistics of a batch."""
+        assert self.D is not None
+        if self.d_norm == "batch":
+            return self.D(real), self.D(fake)
+        on_real, on_fake = self.D(torch.cat([real, fake])).chunk(2)
+        return on_real, on_fake
 
     def _seen(self, a: Tensor, b: Tensor) -> Tensor:
         """What the discriminator looks at."""

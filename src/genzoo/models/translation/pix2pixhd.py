@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
@@ -28,13 +29,13 @@ class Pix2PixHD(System):
 
     A global generator learns at half the size first (`coarse` of the run); then local enhancers double it and all learn
     together (section 3.2). PatchGANs judge the image at `scales` sizes, each half the one before. The generator minimises equation 5, in
-    the least-squares form: Σ_k (D_k - 1)² + matching · mean_k Σ_i |D_k,i(a, b) - D_k,i(a, G(a))|₁ over the maps of D's layers, and with
+    the least-squares form: Σ_k (D_k - 1)² + matching · 4 mean_k,i |D_k,i(a, b) - D_k,i(a, G(a))|₁ over the maps of D's layers, and with
     `perceptual` 10 times the distance of a frozen network's maps, weighed 1/32, 1/16, 1/8, 1/4, 1.
 
     Where the last channel of side A numbers instances (`instances`), their boundaries are a channel of what G and D see (section 3.3).
     With `features` an encoder looks at side B, its outputs are averaged over each instance (over the image where there are none), and G
     sees the averages (section 3.4). After training they come from a bank of averages seen in training, kept for each class: variant 0
-    takes their mean, other variants draw one for each instance. The paper has K-means centres in their place.
+    takes their mean, in other variants every instance has one of them, by its class and number. The paper has K-means centres in their place.
 
     Adam as in the paper; the rate is constant for the first half of the run, then falls linearly to 0. Discriminators step
     after the generator, on the same translation. Coarse and fine training share their discriminators.
@@ -52,6 +53,7 @@ class Pix2PixHD(System):
         coarse: Share of the run in which the global generator learns alone, at the size that it works at later.
         d_width: Channels of the discriminators' first layer; none for the generator's width.
         layers: Strided convolutions of a discriminator.
+        d_padding: Zeros around its maps; the authors' program has 2, the paper says nothing.
         scales: Sizes at which discriminators look.
         matching: Weight of feature matching; 0 for none.
         features: Channels of the instance features; 0 for no encoder and one answer.
@@ -75,6 +77,7 @@ class Pix2PixHD(System):
         "scales": 1, "features": 2, "coarse": 0.3,
     }  # fmt: skip
     defaults: ClassVar[dict] = {"steps": 200000, "batch": 1, "ema": 0.0}
+    formerly: ClassVar[dict] = {"d_padding": 1}
     per_rank: ClassVar[tuple[str, ...]] = ("bank", "filled")
 
     bank: Tensor
@@ -96,10 +99,11 @@ class Pix2PixHD(System):
         coarse: Annotated[float, Field(ge=0, lt=1)] = 0.4,
         d_width: Annotated[int, Field(ge=4, le=512)] | None = None,
         layers: Annotated[int, Field(ge=1, le=6)] = 3,
+        d_padding: Annotated[int, Field(ge=1, le=2)] = 2,
         scales: Annotated[int, Field(ge=1, le=5)] = 2,
         matching: Annotated[float, Field(ge=0, le=1000)] = 10.0,
         features: Annotated[int, Field(ge=0, le=64)] = 0,
-        perceptual: Literal["none", "vgg16", "vgg19", "alexnet", "vgg16-random"] = "none",
+        perceptual: Literal["none", "vgg16", "vgg19", "vgg19-imagenet", "alexnet", "vgg16-random"] = "none",
         perceptual_weight: Annotated[float, Field(gt=0, le=1000)] = 10.0,
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-4,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
@@ -130,7 +134,7 @@ class Pix2PixHD(System):
         seen = (labels or given - instances) + instances
         self.G = CoarseToFine(seen + features, c, width, halvings, blocks, enhancers, enhancer_blocks)
         self.E = ResnetGenerator(c, features, max(width // 4, 4), 1, min(halvings, 4)) if features else None
-        self.D = nn.ModuleList(PatchGAN(seen + c, d_width or width, layers) for _ in range(scales))
+        self.D = nn.ModuleList(PatchGAN(seen + c, d_width or width, layers, padding=d_padding) for _ in range(scales))
         self.vgg = FeatureNet(perceptual) if perceptual != "none" else None
         self.register_buffer("fine", torch.zeros((), dtype=torch.bool))
         self.register_buffer("bank", torch.zeros(max(labels, 1), BANK, features))
@@ -241,17 +245,23 @@ class Pix2PixHD(System):
             self.bank[kind, slot] = means[example].flatten(1)[:, where].float()
             self.filled[kind] += 1
 
-    def _drawn(self, a: Tensor, ids: Tensor, variant: int, generator: Generator) -> Tensor:
-        """Features for the instances of images without a side B, [B, features, H, W]."""
+    def _drawn(self, a: Tensor, ids: Tensor, variant: int) -> Tensor:
+        """Features for the instances of images without a side B, [B, features, H, W].
+
+        An instance's are a function of the variant, its class and its number alone, so that it has the same ones in every tile.
+        """
+        if self.labels and self.instances:
+            classes = _levels(a[:, :1])
+        else:  # the image is one instance, whose features every class in it has
+            classes = torch.full_like(ids, int(self.filled.argmax()))
         out = torch.zeros(len(a), self.features, *a.shape[2:], device=a.device)
-        for example, number, kind in zip(*self._classes(a, ids), strict=True):
+        for kind, number in torch.stack([classes.flatten(), ids.flatten()], 1).unique(dim=0).tolist():
             count = min(int(self.filled[kind]), BANK)
             if not count:
                 continue  # a class that was never seen has features of 0
             known = self.bank[kind, :count]
-            chosen = int(torch.randint(count, (), generator=generator, device=a.device)) if variant else 0
-            value = known[chosen] if variant else known.mean(0)
-            out[example] += (ids[example] == number) * value[:, None, None]
+            value = known[place_of(variant, kind, number, count)] if variant else known.mean(0)
+            out += ((classes == kind) & (ids == number)) * value[:, None, None]
         return out
 
     @torch.no_grad()
@@ -274,8 +284,7 @@ class Pix2PixHD(System):
             raise UserError("variant: this model has one answer for every input; train it with features=3 for several")
         seen, ids = self._seen(x)
         if self.features:
-            generator = torch.Generator(x.device).manual_seed(variant)
-            seen = torch.cat([seen, self._drawn(x, ids, variant, generator).to(seen.dtype)], 1)
+            seen = torch.cat([seen, self._drawn(x, ids, variant).to(seen.dtype)], 1)
         if self.fine or not len(self.G.enhancers):
             return self.G(seen).contiguous()
         # Stopped while the global generator learnt alone: its image, enlarged.
@@ -284,13 +293,25 @@ class Pix2PixHD(System):
         return F.interpolate(coarse, x.shape[2:], mode="bilinear", align_corners=False).clamp(-1, 1)
 
 
+def place_of(variant: int, kind: int, number: int, count: int) -> int:
+    """Return which of `count` remembered features an instance has in a variant: drawn by a hash, on every device alike.
+
+    >>> [place_of(variant, 3, 7, 512) for variant in (1, 1, 2)]
+    [127, 127, 159]
+    """
+    digest = hashlib.blake2b(f"{variant} {kind} {number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % count
+
+
 def _levels(x: Tensor) -> Tensor:
     """Values in [-1, 1] as the whole numbers 0 … 255 that they were stored as."""
     return ((x.float() + 1) * 127.5).round().long()
 
 
 def _matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """Σ over layers of the mean absolute difference of D's maps; D is not taught by it (its logits are left out)."""
-    return torch.stack(
-        [F.l1_loss(f.float(), r.detach().float()) for r, f in zip(real[:-1], fake[:-1], strict=True)]
-    ).sum()
+    """4 times the mean over layers of the mean absolute difference of D's maps; D is not taught by it (its logits are left out).
+
+    It is the sum over the four maps of a discriminator of three layers, and as much with any other number, as in the authors' program.
+    """
+    terms = [F.l1_loss(f.float(), r.detach().float()) for r, f in zip(real[:-1], fake[:-1], strict=True)]
+    return torch.stack(terms).sum() * (4 / len(terms))

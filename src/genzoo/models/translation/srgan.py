@@ -16,7 +16,7 @@ from genzoo.core.inputs import check_direction
 from genzoo.core.system import Batch, Logs, Restores, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
-from genzoo.nn.perceptual import TRUNKS, FeatureNet
+from genzoo.nn.perceptual import FeatureNet, deepest
 from genzoo.nn.resampling import bicubic, grey_levels
 
 
@@ -34,10 +34,11 @@ class SRGAN(System):
     pixels (`content=mse`, preset `srgan-mse`: SRGAN-MSE of the paper, which needs no file). The learning rate is a tenth in
     the second half of the adversarial part. `start` takes the generator of a finished run, and leaves the pretraining out.
 
-    Deviations: the network is VGG-16 up to relu5_3 unless another is asked for (the paper: VGG-19, relu5_4), and its features'
-    squared error is divided by their mean square, so that one weight suits every network and layer: `adversarial` is 0.02 where
-    the paper has 0.001 beside features scaled by 0.006. Inputs are in [-1, 1]. `residual` adds the bicubic enlargement of
-    the input to what the network makes, which saves short runs from learning to copy; the paper's network has none of it.
+    Deviations: the network is VGG-16 up to relu5_3 unless another is asked for (the paper: VGG-19, relu5_4, which is
+    `content=vgg19`), and its features' squared error is divided by their mean square, so that one weight suits every network and
+    layer: `adversarial` is 0.02 where the paper has 0.001 beside features scaled by 1/12.75. Inputs are in [-1, 1].
+    `residual` adds the bicubic enlargement of the input to what the network makes, which saves short runs from learning to copy;
+    the paper's network has none of it.
 
     Args:
         shape: Channels, height and width of the large images; the sides are multiples of `scale`.
@@ -48,7 +49,7 @@ class SRGAN(System):
         residual: Add the bicubic enlargement to the generator's output.
         d_width: Channels of the discriminator's first layer; they double up to 8 times this.
         content: What the content is compared in after the pretraining: a recognition network's features, or pixels (mse).
-        layer: The network's map, such as relu2_2; none for its deepest one.
+        layer: The network's map, such as relu2_2; none for its deepest one: relu5_4 of VGG-19, relu5_3 of VGG-16.
         adversarial: Weight of the adversary; 0 for none (SRResNet).
         pixel: Weight of the squared error of pixels beside the content loss.
         pretrain: Share of the run with the squared error of pixels alone; none for one half, or 0 with `start`.
@@ -86,7 +87,7 @@ class SRGAN(System):
         batch_norm: bool = True,
         residual: bool = False,
         d_width: Annotated[int, Field(ge=4, le=512)] = 64,
-        content: Literal["vgg16", "vgg19", "alexnet", "vgg16-random", "mse"] = "vgg16",
+        content: Literal["vgg16", "vgg19", "vgg19-imagenet", "alexnet", "vgg16-random", "mse"] = "vgg16",
         layer: str | None = None,
         adversarial: Annotated[float, Field(ge=0, le=100)] = 0.02,
         pixel: Annotated[float, Field(ge=0, le=100)] = 0.0,
@@ -120,7 +121,7 @@ class SRGAN(System):
             return None
         if shape[0] not in (1, 3):
             raise UserError(f"content={content} takes images of 1 or 3 channels, not {shape[0]}; give content=mse")
-        net = FeatureNet(content, (layer or TRUNKS[content].layers[-1],))
+        net = FeatureNet(content, (layer or deepest(content),))
         if min(shape[1:]) < net.smallest:
             raise UserError(
                 f"images of {shape[2]}x{shape[1]} are too small for {net.layers[0]} of {content}, which takes {net.smallest}: "

@@ -1,0 +1,118 @@
+"""Every reported standard error equals the spread of the value over independent draws of the samples, with the real examples given."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genzoo.metrics.c2st import classifier_test
+from genzoo.metrics.errors import mean_error
+from genzoo.metrics.frechet import frechet_distance
+from genzoo.metrics.kid import kid, kid_subsets, rbf_mmd
+from genzoo.metrics.measures import frechet_error
+from genzoo.metrics.memorisation import authenticity, data_copying
+from genzoo.metrics.ppl import path_length
+from genzoo.metrics.prdc import prdc
+from genzoo.metrics.scores import classifier_score, label_accuracy
+from genzoo.metrics.similarity import ms_ssim_diversity, psnr
+
+DRAWS = 40
+LOW, HIGH = 0.8, 1.3
+"""Of the true spread over the reported error. The spread of 40 draws is itself known to 11 per cent."""
+
+
+def normal(n, d, seed):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def of(function, *names):
+    """Value and error that a function keeps under these names."""
+    return lambda fake, real, seed: [(function(fake, real, seed)[n] for n in ("value", "se"))]
+
+
+def neighbourhoods(name):
+    def take(fake, real, seed):
+        got = prdc(fake, real, errors=True, seed=seed)
+        return got[name], got["se"][name]
+
+    return take
+
+
+def plain(function):
+    def take(fake, real, seed):
+        got = function(fake, real, seed)
+        return got["value"], got["se"]
+
+    return take
+
+
+def blobs(points):
+    """Smooth gray pictures of 16 pixels, [N, 1, 16, 16] in [0, 1], one for each point [N, 8 and more]."""
+    coarse = points[:, :8].repeat(1, 2).view(-1, 1, 4, 4)
+    return torch.nn.functional.interpolate(coarse, (16, 16), mode="bilinear").mul(0.5).sigmoid()
+
+
+def paths(fake, real, seed):
+    """Its latents are drawn anew for each seed; the values have a heavy tail, whose ends are left out."""
+    weights = normal(4, 6, 1).double()
+    got = path_length(
+        lambda z: (z @ weights).exp(),
+        lambda n, g: torch.randn(n, 4, generator=g, dtype=torch.float64),
+        lambda a, b: (a - b).square().sum(1),
+        n=400, path="lerp", epsilon=1e-3, seed=seed,
+    )  # fmt: skip
+    return got["value"], got["se"]
+
+
+MEASURES = {
+    "precision": neighbourhoods("precision"),
+    "recall": neighbourhoods("recall"),
+    "density": neighbourhoods("density"),
+    "coverage": neighbourhoods("coverage"),
+    "frechet": lambda f, r, s: (frechet_distance(f, r), frechet_error(f, r)),
+    "kid": plain(lambda f, r, s: kid(f, r)),
+    "kid_subsets": plain(lambda f, r, s: kid_subsets(f, r, subsets=20, size=100, seed=s)),
+    "rbf_mmd": plain(lambda f, r, s: rbf_mmd(f, r, sigma=3.0)),
+    "c2st": plain(lambda f, r, s: classifier_test(f, r)),
+    "authenticity": plain(lambda f, r, s: authenticity(f, r)),
+    "copying": plain(lambda f, r, s: data_copying(f, normal(600, f.shape[1], 77), r)),
+    "classifier score": plain(lambda f, r, s: classifier_score(2 * f)),
+    "classifier score, 10 parts": plain(lambda f, r, s: classifier_score(2 * f, splits=10)),
+    "label accuracy": plain(lambda f, r, s: label_accuracy(f, torch.zeros(len(f), dtype=torch.long))),
+    "diversity": plain(lambda f, r, s: ms_ssim_diversity(blobs(f[:100]), data_range=1, scales=1, pairs=300, seed=s)),
+    "diversity, all pairs": plain(lambda f, r, s: ms_ssim_diversity(blobs(f[:40]), data_range=1, scales=1, pairs=1000)),
+    "path length": paths,
+    "mean over images": lambda f, r, s: ((v := psnr(blobs(f), blobs(f.flip(1)), data_range=1)).mean(), mean_error(v)),
+}
+SETS = {"one distribution": (1.0, 0.0, 300), "many real": (1.0, 0.0, 1500), "wider and shifted": (1.2, 0.3, 300)}
+"""Scale and shift of the samples, and the number of real examples."""
+
+
+def spread_over_error(take, scale, shift, n, m, dims, draws, seed):
+    """The deviation of values over draws of the samples, over the root of the mean squared error that they report."""
+    real = normal(m, dims, 10_000 + seed)
+    found = [take(scale * normal(n, dims, seed + s) + shift, real, seed + s) for s in range(draws)]
+    value, se = (torch.tensor([float(f[k]) for f in found], dtype=torch.float64) for k in (0, 1))
+    assert bool((se > 0).all())
+    return float(value.std() / se.square().mean().sqrt())
+
+
+@pytest.mark.parametrize("which", SETS)
+@pytest.mark.parametrize("name", MEASURES)
+def test_the_reported_error_is_the_true_spread(name, which):
+    scale, shift, m = SETS[which]
+    ratio = spread_over_error(MEASURES[name], scale, shift, 300, m, 16, DRAWS, 100)
+    assert LOW <= ratio <= HIGH, f"the true spread is {ratio:.2f} of the reported error"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", SETS)
+@pytest.mark.parametrize("dims", [4, 64])
+@pytest.mark.parametrize("name", MEASURES)
+def test_the_reported_error_is_the_true_spread_of_more_draws(name, dims, which):
+    """Other dimensions, other seeds, more samples than one part holds, and draws enough that the bounds are narrower."""
+    scale, shift, m = SETS[which]
+    if name in ("diversity", "diversity, all pairs", "mean over images") and dims < 8:
+        pytest.skip("pictures are made of 8 numbers")
+    ratio = spread_over_error(MEASURES[name], scale, shift, 1200, 4 * m, dims, 100, 5000)
+    assert 0.8 <= ratio <= 1.25, f"the true spread is {ratio:.2f} of the reported error"
