@@ -8,9 +8,8 @@ from PIL import Image
 import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
-from genzoo.data import Batches, DataSettings, contact_sheet, describe, open_data, seen_from, to_float
+from genzoo.data import Batches, contact_sheet, describe, to_float
 from genzoo.data.derive import derived
-from genzoo.data.names import two_sides
 from genzoo.use.files import Photo, read_photo, save_photo
 from genzoo.use.translate import translate_files
 from tests.data_help import picture, read
@@ -480,38 +479,3 @@ def test_old_settings_have_old_digests(folder):
         dataset.folder.name
         == digest_of([CODE, find(str(folder), "paired", dataset.settings).identity(), "paired", baked])[:32]
     )
-
-
-# ---- names with commas ---------------------------------------------------------------------------------------------------------------
-
-
-def test_the_comma_that_divides_is_the_one_with_data_on_either_side(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    pairs(folder, 3, ("my photos, 2019", "winter, old", "plain"))
-    assert two_sides("my photos, 2019") is None
-    assert two_sides("my photos, 2019,winter, old") == ("my photos, 2019", "winter, old")
-    assert two_sides("plain,my photos, 2019") == ("plain", "my photos, 2019")
-    assert two_sides("digits, plain") == ("digits", "plain")
-    assert two_sides("nothing, here, at all") == ("nothing", "here, at all")
-    for spec in ("my photos, 2019,winter, old", "plain, my photos, 2019"):
-        assert len(read(spec, kind="paired", holdout=0)) == 3
-    assert len(read("my photos, 2019", holdout=0)) == 3
-    with pytest.raises(UserError, match="there is no set and no path"):
-        read("plain,nothing", kind="paired")
-
-
-def test_runs_on_folders_with_commas_resume_and_are_evaluated_from_anywhere(folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(folder)
-    pairs(folder, 6, ("A, 2019", "B, cold"))
-    small = {"width": 4, "size": 16, "batch": 2, "steps": 2, "quiet": True}
-    one = genzoo.train("dcgan", "A, 2019", name="one", **small)
-    two = genzoo.train("cyclegan", "A, 2019,B, cold", name="two", blocks=1, **small)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    for run, spec in ((one, "A, 2019"), (two, "A, 2019,B, cold")):
-        assert f'data = "{spec}"' in (folder / run.path / "config.toml").read_text()
-        settings = seen_from(DataSettings(spec), folder / run.path)
-        kind = "image" if run is one else "unpaired"
-        assert len(open_data(settings, kind=kind, quiet=True)) == 5
-        assert genzoo.resume(folder / run.path, steps=3, quiet=True).path
-    assert main(["evaluate", str(folder / "runs" / "one"), "n=2", "measures=mmd"]) in (0, 2)
