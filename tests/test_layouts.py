@@ -43,12 +43,13 @@ def write(path, level):
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix.lower()
     if suffix in (".png", ".jpg", ".jpeg", ".ppm"):
-        Image.new("L", (8, 8), level).save(path)
+        Image.fromarray(np.random.default_rng(level).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
     elif suffix == ".gif":
-        frames = [Image.new("L", (8, 8), (level + 40 * k) % 256) for k in range(4)]
-        frames[0].save(path, save_all=True, append_images=frames[1:])
+        noise = np.random.default_rng(level).integers(0, 256, (4, 8, 8), dtype=np.uint8)
+        frames = [Image.fromarray(frame) for frame in noise]
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
     elif suffix == ".wav":
-        save_wav(path, torch.zeros(1, 800), 800)
+        save_wav(path, torch.rand(1, 800, generator=torch.Generator().manual_seed(level)) - 0.5, 800)
     elif suffix == ".npy":
         grid = np.zeros((8, 8, 8), bool)
         grid[2:6, 1:7, 1 + level % 5 : 6] = True
