@@ -87,7 +87,7 @@ def structure_changed(value: Any, rng: random.Random) -> Any:
                     [str(old), old * 1000, -old, float(old) + 0.5, [old], old * 10**9 if old == old else 0]
                 )
             case 6:
-                for _ in range(rng.choice([3, 200])):
+                for _ in range(rng.choice([3, 60])):
                     old = [old]
                 home[key] = old
             case _:
@@ -159,6 +159,12 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(str(k))} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
     return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def check_all(cases: Iterable[tuple[str, Callable[[], object]]]) -> None:
+    """Fail with the first few of what goes wrong, see `failures`."""
+    found = failures(cases)
+    assert not found, f"{len(found)} failures\n" + "\n".join(found[:4])
 
 
 class _Slow(BaseException):

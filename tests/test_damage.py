@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -19,7 +20,7 @@ from genzoo.training.card import model_card
 from genzoo.training.folder import open_run
 from genzoo.training.meters import LogFile
 from genzoo.use.images import data_settings, window_of
-from tests.mutations import bytes_changed, failures, sealed, structure_changed, tensors_changed, toml
+from tests.mutations import bytes_changed, check_all, failures, sealed, structure_changed, tensors_changed, toml
 
 MANY = pytest.mark.parametrize("count", [24, pytest.param(300, marks=pytest.mark.slow)])
 RUN = {"steps": 2, "batch": 4, "precision": "fp32", "device": "cpu", "quiet": True, "log_every": 1, "save_every": 1}
@@ -98,7 +99,7 @@ def test_models(home, run, prior, inside, count):
             changed(source.model, random.Random(seed), inside)(file)
             yield f"seed {seed}", lambda: use(file)
 
-    assert failures(cases()) == []
+    check_all(cases())
 
 
 def go_on(run, home: Path, change, *, further: bool = False) -> None:
@@ -126,7 +127,7 @@ def test_states(home, run, count):
 
             yield f"seed {seed}", lambda change=change, seed=seed: go_on(run, home, change, further=seed % 4 == 0)
 
-    assert failures(cases()) == []
+    check_all(cases())
 
 
 def text_changed(text: str, rng: random.Random) -> bytes:
@@ -143,9 +144,11 @@ def test_settings(home, run, count):
     def cases():
         for seed in range(count):
             new = text_changed(text, random.Random(2000 + seed))
+            if re.search(rb'steps"? = \d{3}', new):
+                continue  # to train longer is a wish
             yield f"seed {seed}", lambda new=new: go_on(run, home, lambda f: (f / "config.toml").write_bytes(new))
 
-    assert failures(cases()) == []
+    check_all(cases())
 
 
 def lines_changed(data: bytes, rng: random.Random) -> bytes:
@@ -188,7 +191,7 @@ def test_logs(home, run, count):
             file.write_bytes(lines_changed(good, random.Random(3000 + seed)))
             yield f"seed {seed}", read
 
-    assert failures(cases()) == []
+    check_all(cases())
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +219,7 @@ def test_measurements(home, measured, count):
             file.write_bytes(new if rng.random() < 0.7 else bytes_changed(good, rng))
             yield f"seed {seed}", read
 
-    assert failures(cases()) == []
+    check_all(cases())
 
 
 STUDY = """
@@ -249,7 +252,7 @@ def test_study_files(home, count):
             file.write_bytes(text_changed(STUDY, random.Random(5000 + seed)))
             yield f"seed {seed}", lambda file=file, seed=seed: read_plan(file, home / f"study-{seed}")[1].trials()
 
-    assert failures(cases()) == []
+    check_all(cases())
 
 
 @pytest.fixture(scope="module")
@@ -262,8 +265,9 @@ def studied(home):
 @MANY
 @pytest.mark.parametrize("name", ["journal.log", "trial.json", "study.toml"])
 def test_studies(home, studied, name, count):
+    from genzoo.studies.page import page
     from genzoo.studies.plan import read_plan
-    from genzoo.studies.report import write_report
+    from genzoo.studies.report import ranked, summary
     from genzoo.studies.work import rows_of
 
     count = count if name == "journal.log" else count // 3
@@ -275,7 +279,8 @@ def test_studies(home, studied, name, count):
 
     def read():
         plan = read_plan(folder)[1]
-        write_report(folder, plan, rows_of(folder, plan))
+        rows = rows_of(folder, plan)
+        page(folder, plan, rows, ranked(plan, summary(plan, rows)), [])
 
     def cases():
         for seed in range(count):
@@ -288,7 +293,7 @@ def test_studies(home, studied, name, count):
                 file.write_bytes(lines_changed(good, rng))
             yield f"{name}, seed {seed}", read
 
-    assert failures(cases()) == []
+    check_all(cases())
 
 
 @MANY
@@ -297,7 +302,7 @@ def test_compressed_files(home, data, count, monkeypatch):
     monkeypatch.chdir(home)
     maker = home / "runs" / "coder"
     if not maker.exists():
-        genzoo.train("made", data, size=8, binarize="threshold", hidden=(16,), name="coder", runs="runs", **RUN)
+        genzoo.train("made", data, size=8, binarize="threshold", width=16, name="coder", runs="runs", **RUN)
     images = genzoo.sample(maker, n=3)
     file, config = home / "x.gzoo", maker / "model" / "config.json"
     genzoo.compress(maker, images, file)
@@ -311,7 +316,7 @@ def test_compressed_files(home, data, count, monkeypatch):
             yield f"seed {seed}", lambda seed=seed: genzoo.decompress(file, maker if seed % 2 else None)
 
     try:
-        assert failures(cases()) == []
+        check_all(cases())
     finally:
         config.write_bytes(told)
 
