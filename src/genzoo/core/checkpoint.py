@@ -23,7 +23,7 @@ from torch import Tensor
 
 from genzoo.core.errors import DamagedFile, DiskFull, disk_full_is_said
 from genzoo.core.foreign import kind_of, what_is
-from genzoo.core.reading import parse_json
+from genzoo.core.reading import is_number, parse_json
 
 __all__ = [
     "DiskFull",
@@ -228,22 +228,40 @@ def restore_optimizer(
     """Give an optimiser its saved state back, every tensor in the memory layout of its parameter.
 
     Fused kernels walk parameter and moments in memory order, so a moment restored in another layout would be wrong.
+
+    Raises:
+        ValueError: The state is not that of such an optimiser: a moment is missing, of another shape, or not all numbers.
     """
     params = [p for g in optimizer.param_groups for p in g["params"]]
     state: dict[int, dict[str, Any]] = {}
     for key, value in unpack(f"optim.{name}", tensors).items():
         index, field = key.split(".", 1)
         p = params[int(index)]
+        if value.numel() != 1 and value.shape != p.shape:
+            raise ValueError("a moment of another shape")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError("a moment that is not a number")
         laid_out = torch.empty_like(p, dtype=value.dtype).copy_(value) if value.shape == p.shape else value.clone()
         state.setdefault(int(index), {})[field] = laid_out
     for key, value in meta["scalars"].items():
         index, field = key.split(".", 1)
         state.setdefault(int(index), {})[field] = value
-    groups = [
-        {**g, "params": old["params"]}
-        for g, old in zip(meta["groups"], optimizer.state_dict()["param_groups"], strict=True)
-    ]
-    for g in groups:
+    if len({frozenset(entry) for entry in state.values()}) > 1:
+        raise ValueError("a moment is missing")
+    old_groups = optimizer.state_dict()["param_groups"]
+    groups = [{**old, **g, "params": old["params"]} for g, old in zip(meta["groups"], old_groups, strict=True)]
+    for g, old in zip(groups, old_groups, strict=True):
+        if not all(_alike(g[key], value) for key, value in old.items() if key in g):
+            raise ValueError("options that this optimiser does not have")
         if isinstance(g.get("betas"), list):
             g["betas"] = tuple(g["betas"])
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """True where one option of an optimiser can stand for another: both switches, both numbers, or pairs of numbers."""
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if b is None or isinstance(b, bool):
+        return a is None or isinstance(a, bool)
+    return is_number(a) if isinstance(b, (int, float)) else True

@@ -92,14 +92,22 @@ COUNTS = ("n", "n_real", "n_fake", "n_floor", "seed")
 TEXTS = tuple(f.name for f in fields(Record) if f.name not in (*NUMBERS, *COUNTS, "interval", "more"))
 
 
-def read_records(path: Path) -> dict[str, dict[str, Any]]:
+def read_records(path: Path, *, under: str = "") -> dict[str, dict[str, Any]]:
     """The records in a metrics.json by their keys; none where there is no such file.
+
+    Args:
+        path: The file.
+        under: The key that has them; they are the whole file when not given.
 
     Raises:
         DamagedFile: It is no JSON, or holds something else than records.
     """
     mend = "; remove it, and evaluate again"
     kept = read_json(path, mend=mend) if path.exists() else {}
+    if under and path.exists():
+        kept = kept.get(under)  # type: ignore[assignment]
+    if not isinstance(kept, dict):
+        raise DamagedFile(f"{path} is damaged: it has no records under '{under}'{mend}")
     for key, record in kept.items():
         if wrong := _wrong(record):
             raise DamagedFile(f"{path} is damaged: {wrong} of '{key[:60]}' is not what an evaluation writes{mend}")

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.locks import Busy, locked
+from genzoo.core.reading import is_number
 from genzoo.studies.plan import Plan, Trial, import_optuna
 
 FINISHED = ("complete", "failed")
@@ -80,7 +82,7 @@ class Journal:
 
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.plan, self.optuna = path, plan, optuna
-        with self._alone():
+        with self._alone(), self._damage_is_said():
             file = path / "journal.log"
             file.touch()
             self.storage = JournalStorage(JournalFileBackend(str(file), JournalLock(file)))
@@ -91,8 +93,12 @@ class Journal:
                 load_if_exists=True,
             )
             self.state = optuna.trial.TrialState
-            for trial in plan.trials()[len(self.entries()) :]:
+            trials = plan.trials()
+            for trial in trials[len(self._last()) :]:
                 self._add(trial)
+        for trial, entry in zip(trials, self.entries(), strict=True):
+            if any(entry.user_attrs.get(k) != v for k, v in self._told(trial).items()):
+                raise self._damaged(f"its trial {trial.number} is another one")
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -100,9 +106,29 @@ class Journal:
         with locked(self.path / ".making"):
             yield
 
+    def _damaged(self, why: str) -> DamagedFile:
+        return DamagedFile(
+            f"{self.path / 'journal.log'} is damaged, or of another study: {why}; move it away: "
+            "runs that are finished are measured again, and the others go on"
+        )
+
+    @contextlib.contextmanager
+    def _damage_is_said(self) -> Iterator[None]:
+        """Optuna reads a journal that it has not written as far as it can, and then fails in many ways."""
+        try:
+            yield
+        except (OSError, UserError):
+            raise
+        except Exception as error:
+            raise self._damaged("it cannot be read as a journal") from error
+
+    @staticmethod
+    def _told(trial: Trial) -> dict[str, Any]:
+        """What an entry says of its trial."""
+        return {k: getattr(trial, k) for k in ("system", "data", "draw", "seed")} | {"trial": trial.number}
+
     def _add(self, trial: Trial) -> None:
-        ranges = self.plan.ranges(trial.system)
-        told = {k: getattr(trial, k) for k in ("system", "data", "draw", "seed")} | {"trial": trial.number}
+        ranges, told = self.plan.ranges(trial.system), self._told(trial)
         self.study.add_trial(
             self.optuna.trial.create_trial(
                 state=self.state.WAITING,
@@ -113,11 +139,27 @@ class Journal:
         )
 
     def entries(self) -> list[Any]:
-        """Optuna's entry of the last attempt at each trial, in the plan's order."""
+        """Optuna's entry of the last attempt at each trial, in the plan's order.
+
+        Raises:
+            DamagedFile: The journal holds others, or one that is finished without a value.
+        """
+        with self._damage_is_said():
+            found = self._last()
+            if [*found] != [*range(len(self.plan.trials()))]:
+                raise self._damaged(f"it holds {len(found)} trials and not those of the plan")
+            for entry in found.values():
+                if entry.state == self.state.COMPLETE and not is_number(entry.value):
+                    raise self._damaged("a trial is finished without a value")
+                if not isinstance(entry.user_attrs.get("why", ""), str):
+                    raise self._damaged("a trial has failed for no reason that is a text")
+        return [*found.values()]
+
+    def _last(self) -> dict[int, Any]:
         found: dict[int, Any] = {}
         for entry in self.study.get_trials(deepcopy=False):
             found[entry.user_attrs.get("trial", entry.number)] = entry
-        return [found[number] for number in sorted(found)]
+        return dict(sorted(found.items()))
 
     def states(self) -> list[str]:
         """waiting, running, complete or failed, for each trial."""

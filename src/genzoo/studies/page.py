@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import html
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from genzoo.metrics.records import read_records
 from genzoo.studies.plan import Plan
 from genzoo.training.meters import clock
 
@@ -161,8 +161,8 @@ def _protocols(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[str]:
     found: dict[str, None] = {}
     for row in rows:
         file = path / row["run"] / "trial.json"
-        if row["state"] == "complete" and file.exists():
-            kept = json.loads(file.read_text(encoding="utf-8"))["measures"]
+        if row["state"] == "complete":
+            kept = read_records(file, under="measures")
             found |= {f"{name}: {kept[name]['protocol']}": None for name in (plan.measure, *plan.also) if name in kept}
     return list(found) or ["nothing is measured yet"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import tomllib
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import Field
 from genzoo.api import sort_keys
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
+from genzoo.core.reading import is_number, read_text, read_toml
 from genzoo.core.schema import check, settings
 from genzoo.data.settings import DataSettings
 from genzoo.training.settings import TrainSettings
@@ -30,6 +30,8 @@ WORDS = {
 """Values by name -> the word that `genzoo evaluate measures=` takes them by."""
 NETWORKS = {"FID": "inception"}
 """Values by name -> the feature network without which they have another name; the one that suits the data for all others."""
+MOST = 100_000
+"""Trials of a study."""
 LOWER, HIGHER = (
     ("FLD", "FID", "KID", "NLL", "bits/dim", "bits/sample", "C2ST", "NDB/K", "SWD x 1000"),
     (
@@ -197,11 +199,8 @@ def read_plan(file: str | Path, out: str | Path | None = None) -> tuple[Path, Pl
         raise UserError(
             f"there is no study at '{path}'{nearest(source.name, beside)}; give a TOML file, or a study's folder"
         )
-    try:
-        text = source.read_text(encoding="utf-8")
-        given = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{source} is not TOML: {error}") from None
+    text, given = read_text(source), read_toml(source)
+    named = "name" in given
     given.setdefault("name", path.stem)
     plan = Plan(**check(Plan, given, label=str(source)))
     _check(plan, source)
@@ -209,9 +208,9 @@ def read_plan(file: str | Path, out: str | Path | None = None) -> tuple[Path, Pl
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / "study.toml"
     if not copy.exists():
-        copy.write_text(text if "name" in tomllib.loads(text) else f'name = "{plan.name}"\n{text}', encoding="utf-8")
+        copy.write_text(text if named else f"name = {json.dumps(plan.name)}\n{text}", encoding="utf-8")
     else:
-        kept = Plan(**check(Plan, tomllib.loads(copy.read_text(encoding="utf-8")), label=str(copy)))
+        kept = Plan(**check(Plan, read_toml(copy), label=str(copy)))
         if kept.digest != plan.digest:
             differ = [name for name, value in vars(plan).items() if value != vars(kept)[name]]
             raise UserError(
@@ -222,11 +221,21 @@ def read_plan(file: str | Path, out: str | Path | None = None) -> tuple[Path, Pl
 
 
 def _check(plan: Plan, source: Path) -> None:
-    if Path(plan.name).name != plan.name or plan.name in ("", ".", ".."):
-        raise UserError(f"{source}: name={plan.name} is not a plain folder name")
+    if Path(plan.name).name != plan.name or plan.name in ("", ".", "..") or not plan.name.isprintable():
+        raise UserError(f"{source}: name={plan.name!r} is not a plain folder name")
+    if len(plan.name.encode()) > 200:
+        raise UserError(f"{source}: name= has {len(plan.name)} characters, too many for a folder")
     for name, given in (("systems", plan.systems), ("data", plan.data), ("seeds", plan.seed_list)):
         if not given or len(set(given)) != len(given):
             raise UserError(f"{source}: {name} is empty or has something twice")
+    for seed in plan.seed_list:
+        check(TrainSettings, {"seed": seed}, label=str(source))
+    searched = any(plan.search_for.get(system, plan.search) for system in plan.systems)
+    count = len(plan.systems) * len(plan.data) * len(plan.seed_list) * (plan.draws if searched else 1)
+    if count > MOST:
+        raise UserError(
+            f"{source}: up to {count:,} trials are too many; at most {MOST:,} make a study: fewer draws or seeds"
+        )
     for name in (plan.measure, *plan.also):
         if name not in WORDS:
             raise UserError(
@@ -260,13 +269,30 @@ def _check(plan: Plan, source: Path) -> None:
 
 def _distribution(key: str, given: dict[str, Any]) -> Any:
     distributions = import_optuna().distributions
+    wrong = UserError(
+        f"search: {key} = {str(given)[:200]} is not a range; give {{low, high, log, step}} or {{choices}}"
+    )
     if set(given) == {"choices"}:
-        return distributions.CategoricalDistribution(given["choices"])
+        choices = given["choices"]
+        if (
+            not isinstance(choices, list)
+            or not choices
+            or not all(isinstance(c, str | bool) or is_number(c) for c in choices)
+        ):
+            raise UserError(f"search: {key} = {str(given)[:200]}: choices is a list of one or more texts or numbers")
+        return distributions.CategoricalDistribution(choices)
     if not {"low", "high"} <= set(given) <= {"low", "high", "log", "step"}:
-        raise UserError(f"search: {key} = {given} is not a range; give {{low, high, log, step}} or {{choices}}")
-    whole = isinstance(given["low"], int) and isinstance(given["high"], int)
+        raise wrong
+    low, high, log, step = given["low"], given["high"], given.get("log", False), given.get("step")
+    if not (is_number(low) and is_number(high) and isinstance(log, bool) and (step is None or is_number(step))):
+        raise wrong
+    if low > high or (log and (low <= 0 or step is not None)) or (step is not None and step <= 0):
+        raise UserError(
+            f"search: {key} = {str(given)[:200]}: low is at most high, more than 0 with log=true, which takes no step; a step is more than 0"
+        )
+    whole = isinstance(low, int) and isinstance(high, int) and not isinstance(step, float)
     kind = distributions.IntDistribution if whole else distributions.FloatDistribution
     try:
         return kind(**given)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"search: {key} = {given}: {error}") from None
+    except (ValueError, TypeError, OverflowError):
+        raise wrong from None

@@ -7,12 +7,10 @@ every worker appends to) keeps which trials are finished and with what value. Ev
 from __future__ import annotations
 
 import errno
-import json
 import math
 import shutil
 import sys
 import time
-import tomllib
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +20,10 @@ import genzoo
 from genzoo.api import sort_keys
 from genzoo.core import registry
 from genzoo.core.errors import DiskFull, TrainingStopped, UserError
+from genzoo.core.reading import is_number, read_toml
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.extractors import extractor
+from genzoo.metrics.records import read_records
 from genzoo.studies.journal import FINISHED, Journal, claimed
 from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial
 from genzoo.training.folder import open_run
@@ -237,7 +237,7 @@ def rows_of(path: Path, plan: Plan) -> list[dict[str, Any]]:
     for trial, kept in zip(plan.trials(), Journal(path, plan).entries(), strict=True):
         run = path / "runs" / trial.name
         log = read_log(run / "log.jsonl")
-        kept_settings = tomllib.loads((run / "config.toml").read_text(encoding="utf-8")) if log else {}
+        batch = _batch(run / "config.toml") if log else None
         steps = log[-1]["step"] if log else None
         rows.append(
             {
@@ -247,16 +247,26 @@ def rows_of(path: Path, plan: Plan) -> list[dict[str, Any]]:
                 "also": _also(plan, run) if kept.state.name == "COMPLETE" else {},
                 "why": kept.user_attrs.get("why", "") if kept.state.name == "FAIL" else "",
                 "steps": steps,
-                "images": steps * kept_settings["training"]["batch"] if log else None,
-                "seconds": log[-1]["seconds"] if log else None,
+                "images": steps * batch if steps is not None and batch is not None else None,
+                "seconds": log[-1].get("seconds") if log else None,
                 "run": f"runs/{trial.name}",
             }
         )
     return rows
 
 
+def _batch(config: Path) -> int | None:
+    """Examples of one step of a run; None where its settings do not say."""
+    try:
+        told = read_toml(config).get("training")
+    except (UserError, FileNotFoundError):
+        return None
+    batch = told.get("batch") if isinstance(told, dict) else None
+    return batch if isinstance(batch, int) and is_number(batch) else None
+
+
 def _also(plan: Plan, run: Path) -> dict[str, float | None]:
     """Values of the further measures, None where one was not measured, or where the run has been removed since."""
-    file = run / "trial.json"
-    measured = json.loads(file.read_text(encoding="utf-8"))["measures"] if file.exists() else {}
-    return {name: float(measured[name]["value"]) if name in measured else None for name in plan.also}
+    measured = read_records(run / "trial.json", under="measures")
+    values = {name: measured.get(name, {}).get("value") for name in plan.also}
+    return {name: None if value is None else float(value) for name, value in values.items()}

@@ -123,6 +123,13 @@ def resume(
     cls = registry.system_class(config["name"])
     about = DataSettings(**schema.check(DataSettings, config["data"], label=f"{file} [data]"))
     settings = TrainSettings(**schema.check(TrainSettings, config["training"], label=f"{file} [training]"))
+    lost = [
+        k
+        for k in ("batch", "steps")
+        if getattr(settings, k) is None and not (k == "steps" and "fits" in capabilities(cls))
+    ]
+    if lost:
+        raise UserError(f"{file} [training] has no {lost[0]} any more; put back what was changed")
     settings = dataclasses.replace(settings, device=device or settings.device)
     if steps is not None:
         done = run.steps_done()

@@ -24,7 +24,7 @@ from genzoo.metrics.stopping import advice
 from genzoo.training.card import model_card
 from genzoo.training.feed import Feed
 from genzoo.training.folder import Run, newest_state, prune, same_data, state_path, write_best, write_model
-from genzoo.training.measuring import Measuring
+from genzoo.training.measuring import Measuring, history_of
 from genzoo.training.meters import LogFile, Meter, Progress
 from genzoo.training.preview import preview, save_preview, training_gif
 from genzoo.training.runtime import Runtime, random_state, set_random_state
@@ -376,7 +376,7 @@ class Trainer:
         self.update.in_a_row.copy_(tensors["in_a_row"])
         self.seconds = float(meta["seconds"])
         if self.measuring:
-            self.measuring.history = list(meta.get("measured", []))
+            self.measuring.history = history_of(meta.get("measured", []))
         known = checkpoint.unpack("rng", own)
         if self.runtime.device.type not in known:  # begun on another device: not the noise of its beginning once more
             torch.manual_seed(self.settings.seed + 1_000_003 * (self.runtime.rank + 1) + self.step)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from genzoo.core.errors import UserError
+from genzoo.core.reading import is_number
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, open_data
 from genzoo.metrics.choice import applies, lacks, network_for
@@ -20,6 +21,22 @@ from genzoo.training.settings import TrainSettings
 
 History = list[dict[str, Any]]
 """One entry for each measurement: step, and values: name -> {value, se, better, floor}. No times: it is compared bit for bit."""
+
+
+def history_of(kept: Any) -> History:
+    """A history that a checkpoint holds.
+
+    Raises:
+        ValueError: It is none.
+    """
+    for entry in kept:
+        good = isinstance(entry["step"], int) and isinstance(entry["values"], dict)
+        for value in entry["values"].values() if good else ():
+            numbers = [value["value"], value["se"]]
+            good &= isinstance(value["better"], str) and all(v is None or is_number(v) for v in numbers)
+        if not good:
+            raise ValueError("no measurement")
+    return list(kept)
 
 
 @dataclass(frozen=True)

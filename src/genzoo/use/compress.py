@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import write_atomic
+from genzoo.core.reading import read_json
 from genzoo.core.reasons import in_words
 from genzoo.core.system import System
 from genzoo.data import naming
@@ -93,10 +93,10 @@ def _maker(header: codec.Header, path: Path) -> System:
     """The run in runs/ whose model made a file."""
     for config in sorted(Path("runs").glob("*/model/config.json")):
         try:
-            if json.loads(config.read_text(encoding="utf-8")).get("name") != header.system:
+            if read_json(config).get("name") != header.system:
                 continue
             system = open_system(config.parents[1])
-        except (UserError, OSError, json.JSONDecodeError):
+        except (UserError, OSError):
             continue  # a run that cannot be read did not make it, or cannot show that it did
         if codec.model_digest(system) == header.model:
             return system

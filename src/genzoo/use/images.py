@@ -34,8 +34,18 @@ def channels_in(system: System, direction: str) -> int:
 
 def window_of(system: System) -> tuple[float, float] | None:
     """The gray values that are black and white to a system which was trained with `gray_window=`."""
-    given = getattr(system, "trained", {}).get("data", {}).get("gray_window")
+    given = trained_on(system).get("gray_window")
     return (float(given[0]), float(given[1])) if given else None
+
+
+def trained_on(system: System) -> dict[str, Any]:
+    """Settings of the data that a system was trained on; empty where it does not know them.
+
+    Raises:
+        UserError: What its file says of them is not possible.
+    """
+    kept = getattr(system, "trained", {}).get("data")
+    return check(DataSettings, kept, label=f"{system.origin}: data") if kept else {}
 
 
 def read_image(
@@ -122,7 +132,7 @@ def data_settings(system: System, data: str | None, **changes: Any) -> DataSetti
     Raises:
         UserError: The system does not know its data and `data` is not given.
     """
-    trained = dict(getattr(system, "trained", {}).get("data", {}))
+    trained = trained_on(system)
     if not trained and data is None:
         raise UserError("this system does not know what it was trained on; give data=")
     shape = system.hparams.get("shape", ())
@@ -145,7 +155,11 @@ def open_for(
     system: System, data: str | None = None, *, split: str = "test", quiet: bool = True, **changes: Any
 ) -> Dataset:
     """Open a split of the run's own data, or of other data in the same form."""
-    seed = int(getattr(system, "trained", {}).get("training", {}).get("seed", 0))
+    seed = getattr(system, "trained", {}).get("training", {}).get("seed", 0)
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(
+            f"{system.origin}: seed={seed!r} of the training is not allowed; a whole number, at least 0, is expected"
+        )
     settings = data_settings(system, data, **changes)
     try:
         dataset = open_data(settings, kind=system.data, split=split, seed=seed, quiet=quiet)
