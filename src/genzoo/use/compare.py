@@ -40,6 +40,8 @@ PROTOCOL = {
     "bins": "bins",
     "scales": "scales",
     "epsilon": "step",
+    "judged": "what is judged",
+    "drawn": "kind of samples",
 }
 """What two records must share to be ranked, and how each is called."""
 LEVEL = 0.01
