@@ -165,7 +165,15 @@ class Comparison:
         return self.net
 
     def record(
-        self, measure: str, value: float, words: str, started: float, *, features: bool = True, **more: Any
+        self,
+        measure: str,
+        value: float,
+        words: str,
+        started: float,
+        *,
+        features: bool = True,
+        spread: str = "the samples, with the real images given",
+        **more: Any,
     ) -> Record:
         """A record of this comparison.
 
@@ -175,6 +183,7 @@ class Comparison:
             words: What was computed; numbers of images, data, quantisation and network are added.
             started: `time.time()` at the beginning.
             features: Whether the network had a part in it.
+            spread: What an error counts the draw of.
             more: Further fields of a record; what is none becomes part of `more`.
         """
         net = self.net if features else None
@@ -195,7 +204,7 @@ class Comparison:
             self._no_floor = ""
         protocol += f"; {QUANTISATION}"
         if known.get("se") is not None:
-            protocol += "; ± is over draws of the samples, with the real images given"
+            protocol += f"; ± is over draws of {spread}"
         if net is not None:
             protocol += f"; {net.resize}"
             protocol += "; random features: a check that code runs, not a measure of quality" * net.sanity

@@ -25,7 +25,7 @@ from genzoo.metrics.memorisation import authenticity, data_copying
 from genzoo.metrics.ndb import ndb
 from genzoo.metrics.prd import prd
 from genzoo.metrics.prdc import prdc
-from genzoo.metrics.records import Record, share_interval, wilson
+from genzoo.metrics.records import Record, share_interval
 from genzoo.metrics.scores import classifier_score
 from genzoo.metrics.similarity import ms_ssim_diversity
 from genzoo.metrics.sliced import pyramid_swd
@@ -159,7 +159,8 @@ def two_samples(c: Comparison) -> list[Record]:
     found = [
         c.record(
             _on("C2ST", net), got["value"], words, start, better="lower", se=got["se"], floor=floor,
-            interval=wilson(got["value"], got["n"]), n_floor=_count(c.floor_features),
+            interval=share_interval(got["value"], got["se"], got["n"]), n_floor=_count(c.floor_features),
+            spread="both the samples and the real images",
         )
     ]  # fmt: skip
     start = time.time()
