@@ -98,8 +98,8 @@ def classifier_test(
         seed: Seed of the split, the weights and the batches; torch's global generator is left alone.
 
     Returns:
-        `value`, the held-out accuracy; `se`, binomial on each side, over draws of both fakes and reals; `p`, one-sided, of N(½, 1 / 4n); `train`, the accuracy on the training half;
-        `n`, held-out examples of both sides together.
+        `value`, the held-out accuracy; `se`, binomial on each side, over draws of both fakes and reals; `p`, one-sided, of N(½, 1 / 4n); `train`, the
+        accuracy on the training half; `n`, held-out examples of both sides together.
 
     Raises:
         UserError: Fewer than four examples on a side, shapes that do not fit, NaN or infinite values.
