@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ import genzoo
 from genzoo import UserError
 from genzoo.cli.main import main
 from genzoo.core.pictures import save_png
+from genzoo.metrics.extractors import Extractor
 from genzoo.use.compare import rank
 
 
@@ -111,6 +114,56 @@ def test_likelihoods_of_another_kind_are_not_ranked():
 def test_those_that_compare_are_ranked_among_themselves():
     rows = rank("FLD", {"a": [record(10)], "b": [record(20)], "c": [record(1, n_fake=9)]})
     assert [(sorted(r.records), r.best) for r in rows] == [(["a", "b"], ["a"]), (["c"], [])]
+
+
+# ---- chance ----------------------------------------------------------------------------------------------------------------------
+
+TWELVE = Extractor(
+    "twelve", "0" * 64, 12, "FD-twelve", "none", lambda x: x.float().flatten(1) @ torch.randn(
+        144, 12, generator=torch.Generator().manual_seed(5)
+    ) / 100,
+)  # fmt: skip
+
+
+RANKED = "frechet,kid,prdc,c2st,diversity,variety,ndb,prd"
+
+
+def drawn(folder, seed, n=300, brighter=0):
+    """Pictures of one distribution as an array file: smooth shapes with noise, 12 x 12."""
+    rng = np.random.default_rng(seed)
+    shapes = rng.normal(0, 40, (n, 4, 4)).repeat(3, 1).repeat(3, 2)
+    levels = 128 + brighter + shapes + rng.normal(0, 15, (n, 12, 12))
+    np.savez(folder / f"{seed}.npz", images=levels.clip(0, 255).round().astype(np.uint8)[:, None])
+    return folder / f"{seed}.npz"
+
+
+def measured(folder, seeds, real, **changes):
+    """Sample sets, evaluated."""
+    found = []
+    for seed in seeds:
+        found.append(drawn(folder, seed, **changes))
+        genzoo.evaluate(found[-1], str(real), measures=RANKED, extractor=TWELVE, seed=seed)
+    return found
+
+
+def sole_winners(sets, folder):
+    """Rows of all pairs in which one is called better than the other."""
+    pages = [genzoo.compare(a, b, out=folder / "pair", overwrite=True) for a, b in itertools.combinations(sets, 2)]
+    return [(page["runs"], row["measure"]) for page in pages for row in page["rows"] if row["best"] and not row["tie"]]
+
+
+def test_28_comparisons_of_one_distribution_name_nobody_best_and_a_real_difference_is_seen(tmp_path):
+    """The errors count the draw of the samples, and the level counts all rows of a page: chance has no winners."""
+    real = drawn(tmp_path, 1, 900)
+    sets = measured(tmp_path, range(10, 18), real)
+    page = genzoo.compare(*sets, out=tmp_path / "all")
+    judged = {row["measure"] for row in page["rows"] if row["best"]}
+    assert judged >= {"FD-twelve", "KID", "precision", "recall", "density", "coverage", "C2ST"}
+    assert not {r["measure"] for r in page["rows"] if any(v["se"] is None for v in r["values"].values())} & judged
+    assert len(sole_winners(sets, tmp_path)) <= 1
+    (other,) = measured(tmp_path, [40], real, brighter=25)
+    winners = [sole_winners([good, other], tmp_path) for good in sets]
+    assert all({"FD-twelve", "KID"} <= {measure for _, measure in found} for found in winners)
 
 
 @pytest.fixture

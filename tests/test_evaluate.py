@@ -249,7 +249,10 @@ def test_images_without_a_network_say_what_to_do(tmp_path):
     found = genzoo.evaluate(given, str(tmp_path / "photos.npz"))
     assert "GENZOO_WEIGHTS" in found["not_measured"]["frechet"]
     assert "MS-SSIM of pairs" in found["measures"]
+    assert "training images" in found["not_measured"]["memorisation"], "all 60 are compared with"
+    found = genzoo.evaluate(given, str(tmp_path / "photos.npz"), holdout=0.3)
     assert found["measures"]["AuthPct"]["points"] == "pixels"
+    assert found["measures"]["AuthPct"]["n_train"] == 42
     sanity = genzoo.evaluate(given, str(tmp_path / "photos.npz"), extractor="random", measures="frechet,kid,prdc")[
         "measures"
     ]

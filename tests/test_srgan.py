@@ -12,6 +12,7 @@ import genzoo
 from genzoo.cli import main
 from genzoo.core import loading
 from genzoo.core.errors import UserError
+from genzoo.core.pictures import to_uint8
 from genzoo.core.registry import create
 from genzoo.losses.perceptual import feature_distance
 from genzoo.metrics import similarity
@@ -277,7 +278,8 @@ def test_evaluation_measures_restored_images_and_lays_them_out(runs):
     system = genzoo.load(run.path)
     test = open_for(system, None)
     x = torch.from_numpy(np.array(test.fields["image"])).float() / 127.5 - 1
-    wanted = [similarity.psnr(system.translate(system.degrade(i[None])), i[None], data_range=2) for i in x]
+    pairs = [[to_uint8(v) for v in (system.translate(system.degrade(i[None])), i[None])] for i in x]
+    wanted = [similarity.y_psnr(*pair, border=system.scale) for pair in pairs]
     assert psnr["value"] == pytest.approx(float(torch.cat(wanted).mean()), rel=1e-4)
     assert "degraded by the system itself (direction upscale), of" in psnr["protocol"]
     assert (run.path / "results.html").is_file()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 import genzoo
 from genzoo.cli.text import columns, number, paragraph
+from genzoo.core.errors import UserError
 from genzoo.metrics.fetch import fetch_weights
 from genzoo.use.sample import Seed
 
@@ -18,6 +19,7 @@ def evaluate(
     source: str,
     data: str = "",
     measures: str = "",
+    split: Literal["", "train", "test", "all"] = "",
     n: Annotated[int, Field(ge=2)] | None = None,
     n_real: Annotated[int, Field(ge=2)] | None = None,
     extractor: str = "",
@@ -31,11 +33,13 @@ def evaluate(
 
     Args:
         source: A run or an exported folder; or samples: a folder of images, an .npz or .npy file.
-        data: What to score and to compare with: a name, a folder, an archive; the test part of the run's own data when not given.
+        data: What to score and to compare with: a name, a folder, an archive, or FID statistics (mu and sigma in an .npz file); the test part of
+            the run's own data when not given. Data that are named are the test set, whole, where they have no test part.
         measures: Names separated by commas: pairs, lpips, nll, iwae, reconstruction, ppl, frechet, kid, prdc, variety, prd, c2st, ndb, score,
             memorisation, copying, diversity, swd; those that apply and are cheap when not given.
+        split: The part of the data: train, test or all; published FIDs of CIFAR-10 are against the training images.
         n: Samples to draw and examples to score; at most 10,000, and what is affordable in minutes, when not given.
-        n_real: Real images to compare with; at most 10,000 of the test part when not given.
+        n_real: Real images to compare with; at most 10,000 when not given.
         extractor: Feature network: lenet-mnist-v1, lenet-fashion-v1, inception, efficientnet-lite0, vgg16, random, or a file of weights;
             what suits the data when not given.
         k: Neighbours in precision, recall, density and coverage.
@@ -45,12 +49,20 @@ def evaluate(
         own: Other settings of the data: size, channels, binarize, limit ...
     """
     found = genzoo.evaluate(
-        source, data or None, measures=measures or None, n=n, n_real=n_real, extractor=extractor or None, k=k, seed=seed,
+        source, data or None, measures=measures or None, split=split or None, n=n, n_real=n_real, extractor=extractor or None, k=k, seed=seed,
         out=out or None, quiet=json, **(own or {}),
     )  # fmt: skip
     if json:
         print(jsonlib.dumps(found, indent=2))
-        return
+    else:
+        _tell(found)
+    if not found["measures"]:
+        why = "; ".join(f"{name}: {reason}" for name, reason in found["not_measured"].items())
+        raise UserError(f"no measure could be given{': ' * bool(why)}{why or ' of this system and these data'}")
+
+
+def _tell(found: dict[str, Any]) -> None:
+    """What was found, in lines."""
     rows = [(name, _measured(m), m.get("words") or m["protocol"]) for name, m in found["measures"].items()]
     print(columns(rows) if rows else "  no measure applies to this system and this data")
     for shared, names in _shared(found["measures"]).items():
@@ -75,16 +87,23 @@ def _shared(measures: dict[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def compare(runs: tuple[str, ...], out: str = "", overwrite: bool = False, json: bool = False) -> None:
+def compare(
+    runs: tuple[str, ...],
+    split: Literal["", "train", "test", "all"] = "",
+    out: str = "",
+    overwrite: bool = False,
+    json: bool = False,
+) -> None:
     """Lay measures and pictures of runs side by side, and rank what can be ranked.
 
     Args:
         runs: Runs, exported folders, or samples that have been evaluated; two or more.
+        split: Only what was measured on this part of the data: train, test or all.
         out: Folder of the page; compare, compare-2 ... when not given.
         overwrite: Write into that folder if it is there.
         json: Print JSON.
     """
-    found = genzoo.compare(*runs, out=out or None, overwrite=overwrite)
+    found = genzoo.compare(*runs, split=split or None, out=out or None, overwrite=overwrite)
     if json:
         print(jsonlib.dumps(found, indent=2))
         return

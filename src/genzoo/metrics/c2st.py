@@ -98,8 +98,8 @@ def classifier_test(
         seed: Seed of the split, the weights and the batches; torch's global generator is left alone.
 
     Returns:
-        `value`, the held-out accuracy; `se` = √(a(1 − a) / n); `p`, one-sided, of N(½, 1 / 4n); `train`, the accuracy on the training half;
-        `n`, held-out examples of both sides together.
+        `value`, the held-out accuracy; `se`, binomial on each side, over draws of both fakes and reals; `p`, one-sided, of N(½, 1 / 4n); `train`, the
+        accuracy on the training half; `n`, held-out examples of both sides together.
 
     Raises:
         UserError: Fewer than four examples on a side, shapes that do not fit, NaN or infinite values.
@@ -144,10 +144,11 @@ def classifier_test(
         return float(torch.where(score == 0, 0.5, ((score > 0) == (y[rows] > 0.5)).float()).double().mean())
 
     value = accuracy(test)
+    sides = [(accuracy(side), len(side)) for side in (test[test < n], test[test >= n])]
     z = (value - 0.5) * 2 * math.sqrt(len(test))
     return {
         "value": value,
-        "se": math.sqrt(value * (1 - value) / len(test)),
+        "se": math.sqrt(sum(share * (1 - share) / count for share, count in sides)) / 2,
         "p": 0.5 * math.erfc(z / math.sqrt(2)),
         "train": accuracy(train),
         "n": len(test),

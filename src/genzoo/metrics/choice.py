@@ -8,12 +8,16 @@ from genzoo.data import Dataset
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.extractors import Extractor, available, default_extractor, extractor
 from genzoo.metrics.measures import Measure
+from genzoo.metrics.pairs import of_translations
+from genzoo.metrics.reference import Reference
 
 DIGIT_LIKE = ("mnist", "digits", "garments")
 """Data that the bundled feature networks were made for; on other images their distance would mean nothing."""
 
 
-def network_for(wanted: str | Extractor | None, test: Dataset | None) -> tuple[Extractor | None, str]:
+def network_for(
+    wanted: str | Extractor | None, test: Dataset | None, reference: Reference | None = None
+) -> tuple[Extractor | None, str]:
     """The feature network that a person asks for or that suits the images, or None and why there is none.
 
     Raises:
@@ -23,7 +27,14 @@ def network_for(wanted: str | Extractor | None, test: Dataset | None) -> tuple[E
         return wanted, ""
     if wanted:
         return extractor(wanted), ""
-    if test is None or "image" not in test.fields:
+    if reference is not None:
+        if available()["inception"]:
+            return extractor("inception"), ""
+        return None, (
+            f"FID statistics ({reference.name}) are of Inception's features as a rule: put its weights where GENZOO_WEIGHTS says "
+            "(docs/evaluate.md), or give extractor="
+        )
+    if test is None or not {"image", "b"} & set(test.fields):
         return None, "there are no plain images to compare with"
     shape = tuple(test.facts()["shape"])
     gray = shape[0] == 1 and max(shape[1:]) <= 40
@@ -45,9 +56,16 @@ def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> 
         able: Capabilities of the system; ("samples",) where there are samples alone.
         why_no_net: Why no network was found.
     """
-    if not set(m.needs) <= set(able):
+    translated = of_translations(m, c)
+    if not set(m.needs) <= {*able, *(("samples",) if translated else ())}:
         return ""
-    if c.test is None or not set(m.fields) & set(c.test.fields):
+    if c.reference is not None and m.images and "samples" in m.needs and "image" in m.fields:
+        if m.name != "frechet":
+            return (
+                f"statistics (mu, sigma) stand for real images in a Fréchet distance alone; {m.name} needs the images"
+            )
+        return why_no_net if c.net is None else None
+    if c.test is None or not (translated or set(m.fields) & set(c.test.fields)):
         return ""
     if c.test.settings.binarize == "dynamic" and m.images:
         return "dynamically binarised images differ in every pass; give binarize=static"
@@ -57,7 +75,9 @@ def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> 
         return why_no_net
     if m.classifier and (c.net is None or c.net.logits is None):
         return ""
-    return "" if m.train and c.train is None else None
+    if m.train and c.train is None:
+        return "it needs training images beside the real ones: data with a test part, or holdout=0.1"
+    return None
 
 
 def lacks(m: Measure, able: Sequence[str]) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,10 @@ from genzoo.core.system import System
 from genzoo.data import Dataset
 from genzoo.metrics.extractors import Extractor
 from genzoo.metrics.records import QUANTISATION, Record, content_digest
+from genzoo.metrics.reference import Reference
 from genzoo.metrics.report import as_levels, real_features, real_images
+
+Value = TypeVar("Value")
 
 MOST_REAL = 10_000
 PIXEL_SIDE = 32
@@ -41,6 +45,9 @@ class Comparison:
         k: Neighbours in precision, recall, density and coverage.
         seed: Seed of samples and choices.
         floors: Whether real images are measured against real ones as well.
+        reference: Statistics that stand for real images, where there are none.
+        translate: (images [N, C, H, W], direction) to translations of any size; the system's own `translate` when not given.
+        drawn: What the samples are, in words.
     """
 
     test: Dataset | None
@@ -54,6 +61,12 @@ class Comparison:
     k: int = 5
     seed: int = 0
     floors: bool = True
+    reference: Reference | None = None
+    translate: Callable[[Tensor, str], Tensor] | None = None
+    drawn: str = "samples"
+
+    def __post_init__(self) -> None:
+        self._no_floor = ""
 
     @cached_property
     def fake(self) -> Tensor:
@@ -101,6 +114,21 @@ class Comparison:
             return None
         return real_features(self.train, self._net, n=self.n_fake, seed=self.seed)
 
+    def floor(self, of: Tensor | None, take: Callable[[Tensor], Value]) -> Value | None:
+        """What real images score in the place of samples; None where there are none, or too few, which the next record says.
+
+        Args:
+            of: These images, or their features.
+            take: The measure.
+        """
+        if of is None:
+            return None
+        try:
+            return take(of)
+        except UserError as reason:
+            self._no_floor = str(reason)
+            return None
+
     @cached_property
     def train_points(self) -> tuple[Tensor, Tensor, Tensor, str]:
         """Samples, all training images, real images as points to find copies by, and what the points are.
@@ -137,7 +165,15 @@ class Comparison:
         return self.net
 
     def record(
-        self, measure: str, value: float, words: str, started: float, *, features: bool = True, **more: Any
+        self,
+        measure: str,
+        value: float,
+        words: str,
+        started: float,
+        *,
+        features: bool = True,
+        spread: str = "the samples, with the real images given",
+        **more: Any,
     ) -> Record:
         """A record of this comparison.
 
@@ -147,40 +183,50 @@ class Comparison:
             words: What was computed; numbers of images, data, quantisation and network are added.
             started: `time.time()` at the beginning.
             features: Whether the network had a part in it.
+            spread: What an error counts the draw of.
             more: Further fields of a record; what is none becomes part of `more`.
         """
         net = self.net if features else None
         known = {k: more.pop(k) for k in list(more) if k in Record.__dataclass_fields__}
         if known.get("se") is not None and not math.isfinite(known["se"]):
             known["se"] = None
-        protocol = f"{words}; {self.n_fake:,} samples against {len(self.real):,} images of {self.real_set.name} {self.real_set.split}"
+        if self.reference is not None:
+            name, split, count, digest = self.reference.name, "statistics", None, self.reference.digest
+            binarize, against = "none", f"the statistics (mu, sigma) in {name}, whose number of images is not known"
+        else:
+            name, split, count, digest = self.real_set.name, self.real_set.split, len(self.real), self.data_digest
+            binarize, against = self.real_set.settings.binarize, f"{count:,} images of {name} {split}"
+        protocol = f"{words}; {self.n_fake:,} {self.drawn} against {against}"
         if known.get("floor") is not None and known.get("n_floor"):
             protocol += f", floor: {known['n_floor']:,} training images against the same"
+        if known.get("floor") is None and self._no_floor:
+            protocol += f", no floor: {self._no_floor}"
+            self._no_floor = ""
         protocol += f"; {QUANTISATION}"
         if known.get("se") is not None:
-            protocol += "; ± is over draws of the samples, with the real images given"
+            protocol += f"; ± is over draws of {spread}"
         if net is not None:
             protocol += f"; {net.resize}"
             protocol += "; random features: a check that code runs, not a measure of quality" * net.sanity
-        if self.real_set.settings.binarize != "none":
-            protocol += f"; binarised ({self.real_set.settings.binarize})"
+        if binarize != "none":
+            protocol += f"; binarised ({binarize})"
         return Record(
             measure=measure,
             value=value,
             protocol=f"{protocol}; seed {self.seed}",
             n=self.n_fake,
-            n_real=len(self.real),
+            n_real=count,
             n_fake=self.n_fake,
-            data=self.real_set.name,
-            split=self.real_set.split,
-            data_digest=self.data_digest,
+            data=name,
+            split=split,
+            data_digest=digest,
             extractor=net.name if net else None,
             digest=net.digest if net else None,
             resize=net.resize if net else None,
             quantisation=QUANTISATION,
             seed=self.seed,
             seconds=round(time.time() - started, 1),
-            more={"words": words, "binarize": self.real_set.settings.binarize, **more},
+            more={"words": words, "binarize": binarize, "drawn": self.drawn, **more},
             **known,
         )
 

@@ -6,6 +6,7 @@ and a training with `measure=` take them from one table.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from genzoo.metrics.memorisation import authenticity, data_copying
 from genzoo.metrics.ndb import ndb
 from genzoo.metrics.prd import prd
 from genzoo.metrics.prdc import prdc
-from genzoo.metrics.records import Record, share_interval, wilson
+from genzoo.metrics.records import Record, share_interval
 from genzoo.metrics.scores import classifier_score
 from genzoo.metrics.similarity import ms_ssim_diversity
 from genzoo.metrics.sliced import pyramid_swd
@@ -65,34 +66,41 @@ class Measure:
 def frechet(c: Comparison) -> list[Record]:
     """The Fréchet distance: FLD on a LeNet's features, FID on Inception's, FD-NAME on another network's."""
     start, net = time.time(), _net(c)
-    value = frechet_distance(c.fake_features, c.real_features)
-    floor = None if c.floor_features is None else frechet_distance(c.floor_features, c.real_features)
+    if c.reference is not None and c.reference.dims != net.dims:
+        raise UserError(
+            f"{c.reference.name} has the statistics of {c.reference.dims:,} features, and {net.name} gives {net.dims:,}; give extractor= the network "
+            "that they were made with"
+        )
+    real = c.reference.moments if c.reference is not None else Moments.of(c.real_features)
+    value = (
+        frechet_to_reference(c.fake_features, real)
+        if c.reference
+        else frechet_distance(c.fake_features, c.real_features)
+    )
+    floor = None if c.reference else c.floor(c.floor_features, lambda x: frechet_distance(x, c.real_features))
     words = (
         f"squared Fréchet distance of {net.name} features (weights {net.digest[:12]}); float64, unbiased covariances"
     )
-    if min(c.n_fake, len(c.real_features)) < net.dims:
+    if min(c.n_fake, c.n_fake if c.reference else len(c.real_features)) < net.dims:
         words += f"; fewer images than the {net.dims} features: strongly biased, compare at equal numbers only"
     return [
         c.record(
-            net.measure, value, words, start, better="lower", se=frechet_error(c.fake_features, c.real_features),
-            floor=floor, n_floor=_count(c.floor_features),
+            net.measure, value, words, start, better="lower", se=frechet_error(c.fake_features, real),
+            floor=floor, n_floor=None if floor is None else _count(c.floor_features),
         )
     ]  # fmt: skip
 
 
-def frechet_error(fake: Tensor, real: Tensor) -> float | None:
+def frechet_error(fake: Tensor, real: Moments) -> float | None:
     """The standard error of a Fréchet distance over draws of the samples, with the real ones given; None for fewer than `LEAST`."""
-    if len(fake) < LEAST:
-        return None
-    reference = Moments.of(real)
-    return smooth_error(lambda part: frechet_to_reference(part, reference), fake)
+    return None if len(fake) < LEAST else smooth_error(lambda part: frechet_to_reference(part, real), fake)
 
 
 def kernel(c: Comparison) -> list[Record]:
     """KID, unbiased over all pairs."""
     start, net = time.time(), _net(c)
     got = kid(c.fake_features, c.real_features)
-    floor = None if c.floor_features is None else kid(c.floor_features, c.real_features)["value"]
+    floor = c.floor(c.floor_features, lambda x: kid(x, c.real_features)["value"])
     words = f"squared MMD with the kernel (x·y / {net.dims} + 1)³ on {net.name} features, all pairs, unbiased"
     return [
         c.record(
@@ -106,7 +114,7 @@ def neighbourhoods(c: Comparison) -> list[Record]:
     """Precision, recall, density and coverage."""
     start, net = time.time(), _net(c)
     got = prdc(c.fake_features, c.real_features, k=c.k, errors=True, seed=c.seed)
-    floor = {} if c.floor_features is None else prdc(c.floor_features, c.real_features, k=c.k)
+    floor = c.floor(c.floor_features, lambda x: prdc(x, c.real_features, k=c.k)) or {}
     meaning = {
         "precision": "share of samples inside a neighbourhood of real images",
         "recall": "share of real images inside a neighbourhood of samples",
@@ -129,7 +137,7 @@ def curve(c: Comparison) -> list[Record]:
     """The two F-scores of the PRD curve."""
     start, net = time.time(), _net(c)
     got = prd(c.fake_features, c.real_features, seed=c.seed)
-    floor = {} if c.floor_features is None else prd(c.floor_features, c.real_features, seed=c.seed)
+    floor = c.floor(c.floor_features, lambda x: prd(x, c.real_features, seed=c.seed))
     return [
         c.record(
             _on(name, net), float(got[key]), f"{text} of the PRD curve, mean of 10 clusterings into 20 bins of {net.name} features", start,
@@ -146,14 +154,13 @@ def two_samples(c: Comparison) -> list[Record]:
     """Accuracy of classifiers that tell samples from real images; one half is ideal."""
     start, net = time.time(), _net(c)
     got = classifier_test(c.fake_features, c.real_features, seed=c.seed)
-    floor = (
-        None if c.floor_features is None else classifier_test(c.floor_features, c.real_features, seed=c.seed)["value"]
-    )
+    floor = c.floor(c.floor_features, lambda x: classifier_test(x, c.real_features, seed=c.seed)["value"])
     words = f"held-out accuracy of a classifier with 64 hidden units that tells samples from real images by {net.name} features; ½ is ideal"
     found = [
         c.record(
             _on("C2ST", net), got["value"], words, start, better="lower", se=got["se"], floor=floor,
-            interval=wilson(got["value"], got["n"]), n_floor=_count(c.floor_features),
+            interval=share_interval(got["value"], got["se"], got["n"]), n_floor=_count(c.floor_features),
+            spread="both the samples and the real images",
         )
     ]  # fmt: skip
     start = time.time()
@@ -210,7 +217,7 @@ def score(c: Comparison) -> list[Record]:
             f"{net.name} is no classifier of these classes; the classifier score needs lenet-mnist-v1 or lenet-fashion-v1"
         )
     got = classifier_score(net.classify(c.fake))
-    floor = None if c.floor_images is None else classifier_score(net.classify(c.floor_images))["value"]
+    floor = c.floor(c.floor_images, lambda x: classifier_score(net.classify(x))["value"])
     words = f"exp E KL(p(y|x) ‖ p(y)) with the logits of {net.name} (weights {net.digest[:12]}), one split; not the Inception score"
     return [
         c.record(
@@ -308,8 +315,14 @@ def table() -> dict[str, Measure]:
     """All measures by name, in the order in which they are taken."""
     from genzoo.metrics import abilities, moving, pairs, retrieval
 
+    def drawn(m: Measure) -> Measure:
+        """Of a translator, measures of samples are taken of its translations."""
+        return dataclasses.replace(
+            m, take=lambda c: m.take(pairs.translations(c) if pairs.of_translations(m, c) else c)
+        )
+
     return {
-        m.name: m
+        m.name: drawn(m) if m.needs == ("samples",) else m
         for m in (
             *abilities.MEASURES,
             *moving.MEASURES,
@@ -345,19 +358,19 @@ def table() -> dict[str, Measure]:
     }
 
 
-MEANT = {
-    **dict.fromkeys(("fid", "fld"), "frechet"),
-    **dict.fromkeys(("precision", "recall", "density", "coverage"), "prdc"),
-    **dict.fromkeys(("is", "inception-score", "inception_score"), "score"),
-    **dict.fromkeys(("bits", "bpd", "bits/dim", "bits_per_dim", "likelihood"), "nll"),
-    **dict.fromkeys(("psnr", "ssim"), "reconstruction' or 'pairs"),
-    **dict.fromkeys(("ms-ssim", "msssim"), "diversity"),
+MEANT: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("fid", "fld"), ("frechet",)),
+    **dict.fromkeys(("precision", "recall", "density", "coverage"), ("prdc",)),
+    **dict.fromkeys(("is", "inception-score", "inception_score"), ("score",)),
+    **dict.fromkeys(("bits", "bpd", "bits/dim", "bits_per_dim", "likelihood"), ("nll",)),
+    **dict.fromkeys(("psnr", "ssim"), ("reconstruction", "pairs", "restored")),
+    **dict.fromkeys(("ms-ssim", "msssim"), ("diversity",)),
 }
-"""Names that people know values by, and the measure that gives them."""
+"""Names that people know values by, and the measures that give them: those of these that apply."""
 
 
-def choose(names: str | list[str] | tuple[str, ...]) -> list[Measure]:
-    """The measures of these names ("frechet,kid" or a list).
+def alternatives(names: str | list[str] | tuple[str, ...]) -> list[tuple[Measure, ...]]:
+    """For each of these names ("fid,kid" or a list) the measures that it may mean, one as a rule.
 
     Raises:
         UserError: There is no such measure; the message lists all.
@@ -365,8 +378,18 @@ def choose(names: str | list[str] | tuple[str, ...]) -> list[Measure]:
     words = [w.strip() for w in (names.split(",") if isinstance(names, str) else names)]
     known = table()
     for word in words:
-        if word not in known and (meant := MEANT.get(word.lower())):
-            raise UserError(f"there is no measure '{word}': it is a part of '{meant}'. Measures: {', '.join(known)}.")
-        if word not in known:
-            raise UserError(f"there is no measure '{word}'{nearest(word, known) or '.'} Measures: {', '.join(known)}.")
-    return [known[w] for w in dict.fromkeys(words)]
+        if word not in known and word.lower() not in MEANT:
+            near = nearest(word, [*known, *MEANT])
+            raise UserError(f"there is no measure '{word}'{near or '.'} Measures: {', '.join(known)}.")
+    return [
+        tuple(known[m] for m in (MEANT.get(w.lower(), ()) if w not in known else (w,))) for w in dict.fromkeys(words)
+    ]
+
+
+def choose(names: str | list[str] | tuple[str, ...]) -> list[Measure]:
+    """All measures that these names mean.
+
+    Raises:
+        UserError: There is no such measure; the message lists all.
+    """
+    return list(dict.fromkeys(m for group in alternatives(names) for m in group))

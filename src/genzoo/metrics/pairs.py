@@ -5,24 +5,29 @@ A system that restores what it has degraded itself (`Restores`) makes pairs of p
 
 from __future__ import annotations
 
-import math
 import time
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.core.system import Batch, Restores, System, Translates
-from genzoo.data import Batches, to_float
-from genzoo.metrics.comparison import Comparison
+from genzoo.core.pictures import to_uint8
+from genzoo.core.system import Batch, Restores, System, Translates, capabilities
+from genzoo.data import Batches, Dataset, to_float
+from genzoo.metrics.comparison import MOST_REAL, Comparison
+from genzoo.metrics.errors import mean_error
 from genzoo.metrics.lpips import lpips_distances
 from genzoo.metrics.measures import Measure
 from genzoo.metrics.records import Record, content_digest
-from genzoo.metrics.similarity import l1_percent, psnr, ssim
+from genzoo.metrics.similarity import l1_percent, psnr, ssim, y_psnr, y_ssim
 from genzoo.nn.perceptual import FeatureNet
 
 MOST = 1000
 """Pairs that are translated, at most."""
+MOST_VALUES = 300_000_000
+"""Values of whole translations that are held in memory at most; a picture of 512x512 has 786,432."""
 HOW = {
     "PSNR": ("dB", "higher", "PSNR, mean over images"),
     "SSIM": ("", "higher", "SSIM (Gaussian window 11, σ 1.5, valid part, intensities from 0), mean over images"),
@@ -30,6 +35,8 @@ HOW = {
     "LPIPS": ("", "lower", "LPIPS (AlexNet with its published heads, images at their own size)"),
 }
 """Unit, which way is better, and what was computed."""
+ENLARGED = "of the luma (BT.601, 16 to 235, peak 255) of 8 bits without {border} pixels at the border, mean over images"
+"""How PSNR and SSIM of super-resolution are taken."""
 
 
 @torch.no_grad()
@@ -48,18 +55,91 @@ def translated(c: Comparison) -> tuple[Tensor, Tensor, Tensor]:
             raise UserError(
                 "the two sides of these data are no pairs, so there is nothing to compare a translation with"
             )
-        n = min(c.n_scored, MOST, len(test))
-        batches, parts, step = Batches(test, min(16, n), c.seed), [], 0
+        n, parts, step = min(c.n_scored, MOST, len(test)), [], 0
+        if whole(c):
+            n = min(n, max(16, MOST_VALUES // test.fields["image" if "image" in test.fields else "b"][0].size))
+        batches = Batches(_uncut(test) if whole(c) else test, 1 if whole(c) else min(16, n), c.seed)
         system.eval()
         while sum(len(p[0]) for p in parts) < n:
             batch = to_float(batches.in_order(step), system.device)
             x, wanted = sides(system, batch)
-            y = system.translate(x, direction=direction_of(system)).float()  # type: ignore[operator]
-            parts.append((as_large(x, wanted).cpu(), wanted.cpu(), y.cpu().clamp(-1, 1)))
+            y = _translate(c, x, direction_of(system))
+            parts.append((as_large(x, wanted).cpu(), wanted.cpu(), y))
             step += 1
         a, b, y = (torch.cat(side)[:n] for side in zip(*parts, strict=True))
         kept = vars(c)["_translated"] = (a, b, y)
     return kept
+
+
+def whole(c: Comparison) -> bool:
+    """True where training cut pieces out of the images: a translation is judged by whole ones, tile by tile where they are large."""
+    return bool(c.real_set.settings.crop) and c.translate is not None
+
+
+def _uncut(data: Dataset) -> Dataset:
+    return replace(data, settings=replace(data.settings, crop=None))
+
+
+def _translate(c: Comparison, x: Tensor, direction: str) -> Tensor:
+    """Translations of images in [-1, 1], on the CPU."""
+    assert c.system is not None
+    if whole(c):
+        assert c.translate is not None
+        return c.translate(x, direction).float().cpu().clamp(-1, 1)
+    return c.system.translate(x, direction=direction).float().cpu().clamp(-1, 1)  # type: ignore[operator]
+
+
+# ---- translations as samples ---------------------------------------------------------------------------------------------------
+
+
+def of_translations(m: Measure, c: Comparison) -> bool:
+    """Whether a measure of samples is taken of translations: the system draws none, but makes images that should look like side B."""
+    if c.system is None or c.given is not None or c.test is None or "samples" not in m.needs or "image" not in m.fields:
+        return False
+    able = capabilities(c.system)
+    sides = "b" in c.test.fields or ("restores" in able and "image" in c.test.fields and bool(direction_of(c.system)))
+    return "translates" in able and "samples" not in able and sides
+
+
+@torch.no_grad()
+def translations(c: Comparison) -> Comparison:
+    """A comparison of the translations of side A with the images of side B; made once.
+
+    Of a system that restores what it has degraded itself they are the restored images beside the images.
+    """
+    kept = vars(c).get("_translations")
+    if kept is None:
+        system, test = c.system, c.real_set
+        assert system is not None
+        direction = direction_of(system)
+        if test.paired or isinstance(system, Restores):
+            y = to_uint8(translated(c)[2])
+        else:
+            n = min(c.n, MOST_REAL, len(test.fields["a"]))
+            alone = replace(_uncut(test) if whole(c) else test, fields={"a": test.fields["a"]})
+            batches = Batches(alone, 1 if whole(c) else 16, c.seed)
+            system.eval()
+            made = [
+                to_uint8(_translate(c, to_float(batches.in_order(step), system.device)["a"], direction))
+                for step in range(-(-n // batches.batch))
+            ]
+            y = torch.cat(made)[:n]
+        what = "restored images" if isinstance(system, Restores) else f"translations of side A ({direction})"
+        kept = vars(c)["_translations"] = replace(
+            c, test=_plain(test, whole(c)), train=c.train and _plain(c.train, whole(c)), given=y, drawn=what, system=None, translate=None
+        )  # fmt: skip
+    return kept
+
+
+def _plain(data: Dataset, uncut: bool) -> Dataset:
+    """Side B as plain images of 8 bits."""
+    images = data.fields["b"] if "b" in data.fields else data.fields["image"]
+    if images.dtype == np.uint16:
+        images = ((images.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    plain = replace(
+        data, fields={"image": images}, paired=False, instances=False, digest=f"{data.digest} side B", rows={}
+    )
+    return _uncut(plain) if uncut else plain
 
 
 def direction_of(system: System | None) -> str:
@@ -75,9 +155,12 @@ def shows_pairs(system: System, paired: bool) -> bool:
 
 
 def sides(system: System, batch: Batch) -> tuple[Tensor, Tensor]:
-    """What is translated, and what it should become."""
+    """What is translated, and what it should become: an image that is to be enlarged is cut to a multiple of the scale, as the field does."""
     if isinstance(system, Restores):
-        return system.degrade(batch["image"]), batch["image"]
+        x = batch["image"]
+        height, width = (side - side % system.scale for side in x.shape[2:])
+        x = x[:, :, :height, :width]
+        return system.degrade(x), x
     return batch["a"], batch["b"]
 
 
@@ -107,6 +190,17 @@ def per_image(c: Comparison, name: str) -> Tensor:
             if min(b.shape[2:]) < net.smallest:
                 raise UserError(f"LPIPS needs {net.smallest} pixels; these images are {b.shape[2]}x{b.shape[3]}")
             known[name] = lpips_distances(y, b, net.load())
+        elif name in ("PSNR", "SSIM") and _border(c) and b.shape[1] in (1, 3):
+            if name == "SSIM" and min(b.shape[2:]) < 11 + 2 * _border(c):
+                raise UserError(
+                    f"SSIM without {_border(c)} pixels at the border needs {11 + 2 * _border(c)} pixels; these images are {b.shape[2]}x{b.shape[3]}"
+                )
+            function = {"PSNR": y_psnr, "SSIM": y_ssim}[name]
+            values = [
+                function(to_uint8(p), to_uint8(q), border=_border(c))
+                for p, q in zip(y.split(16), b.split(16), strict=True)
+            ]
+            known[name] = torch.cat(values).clamp(max=100)
         else:
             function = {"PSNR": psnr, "SSIM": ssim, "L1": l1_percent}[name]
             intensities = [(x + 1) / 2 for x in (y, b)]
@@ -114,10 +208,15 @@ def per_image(c: Comparison, name: str) -> Tensor:
     return known[name]
 
 
+def _border(c: Comparison) -> int:
+    """Pixels that PSNR and SSIM leave out on every side: as many as a system enlarges; none where it does not."""
+    return c.system.scale if isinstance(c.system, Restores) and c.system.scale > 1 else 0
+
+
 def fidelity(c: Comparison) -> list[Record]:
     """PSNR, SSIM and L1 of translations against their partners."""
     start = time.time()
-    names = ["PSNR", "SSIM", "L1"] if min(translated(c)[1].shape[2:]) >= 11 else ["PSNR", "L1"]
+    names = ["PSNR", "SSIM", "L1"] if min(translated(c)[1].shape[2:]) >= 11 + 2 * _border(c) else ["PSNR", "L1"]
     return [_record(c, name, start) for name in names]
 
 
@@ -131,12 +230,16 @@ def _record(c: Comparison, name: str, start: float) -> Record:
     unit, better, words = HOW[name]
     _, b, _ = translated(c)
     net = FeatureNet("alexnet").card if name == "LPIPS" else {}
+    form = "floats in [-1, 1]"
+    if name in ("PSNR", "SSIM") and _border(c) and b.shape[1] in (1, 3):
+        words, form = f"{name} {ENLARGED.format(border=_border(c))}", "8 bits"
+    judged = f"{'whole images' if whole(c) else 'images'} of {b.shape[2]}x{b.shape[3]}, {form}"
     return Record(
-        measure=f"translation {name}", value=float(values.mean()),
-        se=float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None, unit=unit, better=better, n=len(values),
+        measure=f"translation {name}", value=float(values.mean()), se=mean_error(values), unit=unit, better=better, n=len(values),
         data=test.name, split=test.split, data_digest=content_digest(((b + 1) * 127.5).round().to(torch.uint8)), seed=c.seed,
         extractor=net.get("name"), digest=net.get("digest"), seconds=round(time.time() - start, 1),
-        protocol=f"{words}; {len(values):,} {_pairs(c.system)} of {test.name} {test.split}, floats in [-1, 1]", more={"words": words},
+        protocol=f"{words}; {len(values):,} {_pairs(c.system)} of {test.name} {test.split}, {judged}; ± is over draws of the images",
+        more={"words": words, "judged": f"{words}; {judged}"},
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from genzoo.data import Dataset, open_data
 from genzoo.metrics.choice import applies, lacks, network_for
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.extractors import Extractor
-from genzoo.metrics.measures import Measure, choose
+from genzoo.metrics.measures import Measure, alternatives, choose
 from genzoo.training.runtime import Runtime, untouched_randomness
 from genzoo.training.settings import TrainSettings
 
@@ -83,11 +83,14 @@ class Measuring:
 
     def _chosen(self, system: System, names: str, why: str) -> list[Measure]:
         able, compared = capabilities(system), self._comparison(system)
-        chosen = choose(names)
-        for m in chosen:
-            reason = applies(m, compared, able, why)
-            if reason is not None:
+        chosen: list[Measure] = []
+        for group in alternatives(names):
+            reasons = {m: applies(m, compared, able, why) for m in group}
+            fitting = [m for m, reason in reasons.items() if reason is None]
+            if not fitting:
+                m, reason = next(iter(reasons.items()))
                 raise UserError(f"measure={m.name} does not apply here: {reason or lacks(m, able)}")
+            chosen += [m for m in fitting if m not in chosen]
         watch = choose("variety")
         if any(m.features and "samples" in m.needs for m in chosen):  # costs nothing more, and shows a collapse
             chosen += [m for m in watch if m not in chosen]

@@ -15,7 +15,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.pictures import write_atomic
 from genzoo.metrics.records import NORMAL_95, read_records, span
 from genzoo.use import page
-from genzoo.use.given import Given, is_given
+from genzoo.use.given import Given, Split, is_given
 from genzoo.use.outputs import free
 from genzoo.use.source import Source, run_path
 
@@ -40,6 +40,8 @@ PROTOCOL = {
     "bins": "bins",
     "scales": "scales",
     "epsilon": "step",
+    "judged": "what is judged",
+    "drawn": "kind of samples",
 }
 """What two records must share to be ranked, and how each is called."""
 LEVEL = 0.01
@@ -72,11 +74,14 @@ class Row:
         return math.comb(len(self.records), 2) if self.best else 0
 
 
-def compare(*sources: Source, out: str | Path | None = None, overwrite: bool = False) -> dict[str, Any]:
+def compare(
+    *sources: Source, split: Split | None = None, out: str | Path | None = None, overwrite: bool = False
+) -> dict[str, Any]:
     """Lay the measures and sample pictures of runs side by side, and write them as one static page.
 
     Args:
         sources: Runs, their paths, exports, or samples (folders, array files) that have been evaluated; two or more.
+        split: Only what was measured on this part of the data: train, test or all.
         out: Folder of the page; compare, compare-2 ... in the working folder when not given.
         overwrite: Write into that folder if it is there.
 
@@ -89,13 +94,17 @@ def compare(*sources: Source, out: str | Path | None = None, overwrite: bool = F
     if len(sources) < 2:
         raise UserError("compare takes two or more runs: genzoo compare runs/a runs/b")
     folders = _folders(sources)
-    kept = {name: _metrics(path) for name, path in folders.items()}
+    kept = {
+        name: [r for r in _metrics(path) if split is None or r.get("split") == split] for name, path in folders.items()
+    }
     measures = list(dict.fromkeys(r["measure"] for records in kept.values() for r in records))
     by_measure = {m: {n: [r for r in rs if r["measure"] == m] for n, rs in kept.items()} for m in measures}
     pairs = sum(row.pairs for m, records in by_measure.items() for row in rank(m, records))
     table = [row for m, records in by_measure.items() for row in rank(m, records, pairs=pairs)]
     warnings = [
-        f"{name} has no measures yet: genzoo evaluate {folders[name]}" for name, records in kept.items() if not records
+        f"{name} has no measures{f' on split={split}' if split else ' yet'}: genzoo evaluate {folders[name]}{f' split={split}' if split else ''}"
+        for name, records in kept.items()
+        if not records
     ]
     reasons = {
         row.reason: list(dict.fromkeys(r.measure for r in table if r.reason == row.reason))

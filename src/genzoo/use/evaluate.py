@@ -18,13 +18,14 @@ from genzoo.data import Dataset, DataSettings
 from genzoo.metrics.choice import applies, lacks, network_for
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.extractors import Extractor
-from genzoo.metrics.measures import Measure, choose, table
+from genzoo.metrics.measures import Measure, alternatives, table
 from genzoo.metrics.neighbours import nearest
-from genzoo.metrics.pairs import shows_pairs
+from genzoo.metrics.pairs import of_translations, shows_pairs
 from genzoo.metrics.records import Record, read_records
+from genzoo.metrics.reference import is_reference, read_reference
 from genzoo.metrics.report import real_images
 from genzoo.use import page
-from genzoo.use.given import Given, is_given, open_given, real_for
+from genzoo.use.given import Given, Split, is_given, open_given, part_of, real_for
 from genzoo.use.images import open_for
 from genzoo.use.outputs import save_json, writable
 from genzoo.use.pace import (
@@ -39,6 +40,7 @@ from genzoo.use.pace import (
 from genzoo.use.results import shows_both_ways, write_both_ways, write_results
 from genzoo.use.sample import columns_of, sample
 from genzoo.use.source import Source, name_of, open_system, run_path
+from genzoo.use.translate import translate
 
 MOST, SHOWN = 10_000, 64
 SHOWN_MOVING = 16
@@ -53,6 +55,7 @@ def evaluate(
     data: str | None = None,
     *,
     measures: str | Sequence[str] | None = None,
+    split: Split | None = None,
     n: int | None = None,
     n_real: int | None = None,
     extractor: str | Extractor | None = None,
@@ -66,8 +69,11 @@ def evaluate(
 
     Args:
         source: A run, its path, a system; or samples: a folder of images, an .npz or .npy file.
-        data: What to compare with and to score; the test part of the run's own data when not given. Samples need it.
+        data: What to compare with and to score; the test part of the run's own data when not given. Samples need it. Data that are named here
+            are the test set, whole, where they have no test part of their own. FID statistics (`mu` and `sigma` in an .npz file) stand for
+            real images in a Fréchet distance.
         measures: Names, as a list or separated by commas; those that apply and need no further wish when not given.
+        split: The part of the data: train, test or all.
         n: Samples to draw and examples to score. When not given, as many as are affordable: at most 10,000.
         n_real: Real images, chosen by seed; at most 10,000 when not given, and all of them where there are fewer.
         extractor: Feature network: a name, a file of weights, or an `Extractor`; the one that suits the data when not given.
@@ -87,13 +93,15 @@ def evaluate(
     """
     if n is not None and n < 2:
         raise UserError(f"n={n} is not allowed; give at least 2")
-    known = (*settings(DataSettings), "measures", "n", "n_real", "extractor", "k", "seed", "out")
+    known = (*settings(DataSettings), "measures", "split", "n", "n_real", "extractor", "k", "seed", "out")
     for key in about_data:
         if key not in settings(DataSettings) or key == "data":
             raise UserError(
                 f"evaluate has no setting '{key}'{nearest_word(key, known) or '.'} 'genzoo help evaluate' lists all of them."
             )
-    wanted = choose(list(measures) if not isinstance(measures, str) else measures) if measures else None
+    if split not in (None, "train", "test", "all"):
+        raise UserError(f"split={split} is not known; give train, test or all")
+    wanted = alternatives(list(measures) if not isinstance(measures, str) else measures) if measures else None
     say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
     given = open_given(getattr(source, "path", source)) if is_given(source) else None
     system = None if given else open_system(source)
@@ -114,15 +122,25 @@ def evaluate(
     }
     if given and data is None:
         raise UserError("samples are measured against real images; give data=")
-    if data is None and not getattr(system, "trained", None):
+    test = train = reference = None
+    if data is not None and is_reference(data):
+        reference = read_reference(data)
+        found |= {"data": reference.name, "split": "statistics"}
+    elif data is None and not getattr(system, "trained", None):
         if wanted:
             raise UserError("this system does not know what it was trained on; give data=")
-        test = train = None
     else:
-        test, train = _open(system, given, data, about_data, found["notes"])
+        test, train, said = _open(system, given, data, split, about_data, found["notes"])
         found |= {"data": test.name, "split": test.split, "examples": len(test)}
-    net, why_no_net = network_for(extractor, test)
-    compared = Comparison(test=test, train=train, net=net, system=system, k=k, n_real=n_real, seed=seed)
+        found["notes"] += [said] if said else []
+        if n_real is None and test.split != "test":
+            n_real = min(len(test), MOST)
+    net, why_no_net = network_for(extractor, test, reference)
+    compared = Comparison(
+        test=test, train=train, net=net, system=system, k=k, n_real=n_real, seed=seed, reference=reference
+    )
+    if "translates" in able:
+        compared.translate = lambda x, direction: translate(system, x, direction or None)
     if given is not None:
         compared.given = given.images if n is None else given.images[:n]
     _measure(compared, wanted, able, why_no_net, n, found, say)
@@ -139,26 +157,39 @@ def _folder(source: Source, given: Given | None, out: str | Path | None) -> Path
 
 
 def _open(
-    system: System | None, given: Given | None, data: str | None, about: dict[str, Any], notes: list[str]
-) -> tuple[Dataset, Dataset | None]:
-    """The test and the training part; no training part where the data have only one example."""
+    system: System | None,
+    given: Given | None,
+    data: str | None,
+    split: Split | None,
+    about: dict[str, Any],
+    notes: list[str],
+) -> tuple[Dataset, Dataset | None, str]:
+    """What `part_of` gives of the data that are meant."""
+    own, holdout = False, about.get("holdout")
     if given is not None:
         wished = DataSettings(**check(DataSettings, {"data": data, **about}, label="evaluate"))
-        test, note = real_for(given, wished, "test")
+        opened, note = real_for(given, wished)
         notes += [note] if note else []
-        return test, real_for(given, wished, "train")[0]
-    assert system is not None
-    test = open_for(system, data, **about)
-    try:
-        train = open_for(system, data, split="train", **about)
-    except UserError:
-        return test, None
-    return test, train
+    else:
+        assert system is not None
+        trained = getattr(system, "trained", {}).get("data", {}).get("data")
+        own = data is None or data == trained or (trained is not None and _same_place(data, trained))
+
+        def opened(split: str, **changes: Any) -> Dataset:
+            return open_for(system, data, split=split, **{**about, **changes})
+
+    return part_of(opened, split, own=own, holdout=float(holdout) if holdout else None)
+
+
+def _same_place(a: str, b: str) -> bool:
+    """Whether two paths lead to one folder or file that is there."""
+    first, second = (Path(p).expanduser() for p in (a, b))
+    return first.exists() and second.exists() and first.resolve() == second.resolve()
 
 
 def _measure(
     c: Comparison,
-    wanted: list[Measure] | None,
+    wanted: list[tuple[Measure, ...]] | None,
     able: Sequence[str],
     why_no_net: str,
     n: int | None,
@@ -166,15 +197,16 @@ def _measure(
     say: Any,
 ) -> None:
     """Choose, estimate, take."""
-    taken = []
-    for m in wanted or [m for m in table().values() if m.default]:
-        reason = applies(m, c, able, why_no_net)
-        if reason is None:
-            taken.append(m)
-        elif wanted:
+    taken: list[Measure] = []
+    for group in wanted or [(m,) for m in table().values() if m.default and not _of_pairs_alone(m, c)]:
+        reasons = {m: applies(m, c, able, why_no_net) for m in group}
+        fitting = [m for m, reason in reasons.items() if reason is None]
+        taken += [m for m in fitting if m not in taken]
+        if wanted and not fitting:
+            m, reason = next(((m, r) for m, r in reasons.items() if r), next(iter(reasons.items())))
             raise UserError(f"{m.name}: not for {found['system']}: {reason or lacks(m, able)}")
-        elif reason:
-            found["not_measured"][m.name] = reason
+        if not wanted and reasons[group[0]]:
+            found["not_measured"][group[0].name] = reasons[group[0]]
     c.n, c.n_scored = _numbers(c, taken, n, say)
     if c.net is not None and c.net.slow and c.n_real is None:
         c.n_real = max(c.n_fake, 2)
@@ -182,13 +214,21 @@ def _measure(
         try:
             records = m.take(c)
         except UserError as reason:  # a system may learn from data that a measure of it is not defined on, and says why
-            if wanted and len(wanted) == 1:
+            if wanted and len(taken) == 1:
                 raise
             found["not_measured"][m.name] = str(reason)
             continue
         for r in records:
             found["measures"][r.measure] = r.to_json()
         say(f"{m.name}: {', '.join(_word(r) for r in records)} ({words(max(r.seconds or 0.0 for r in records))})")
+
+    if wanted and not found["measures"]:
+        raise UserError("; ".join(f"{name}: {why}" for name, why in found["not_measured"].items()))
+
+
+def _of_pairs_alone(m: Measure, c: Comparison) -> bool:
+    """Whether a measure of samples would be taken of translations that have partners to be compared with: on request only."""
+    return of_translations(m, c) and c.test is not None and shows_pairs(c.system, c.test.paired)  # type: ignore[arg-type]
 
 
 def _word(r: Record) -> str:
@@ -197,7 +237,7 @@ def _word(r: Record) -> str:
 
 def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tuple[int, int]:
     """Samples to draw and examples to score, with an estimate of the time that is said before it is spent."""
-    sampled = any("samples" in m.needs for m in taken)
+    sampled = any("samples" in m.needs and not of_translations(m, c) for m in taken)
     drawn = scored = n or MOST
     if sampled and c.given is None and c.system is not None and (n is None or n > 256):
         each = seconds_per_sample(c.system)

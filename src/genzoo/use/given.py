@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -117,17 +118,77 @@ def _folder(path: Path) -> Given:
     return Given(torch.from_numpy(np.stack(images)), path, notes)
 
 
-def real_for(given: Given, data: DataSettings, split: str, *, quiet: bool = True) -> tuple[Dataset, str]:
-    """Open real data to compare samples with, at its own size where that is the samples' and else brought to theirs.
+Split = Literal["train", "test", "all"]
+"""Which part of data is meant."""
+
+
+def part_of(
+    opened: Callable[..., Dataset], split: Split | None, *, own: bool, holdout: float | None
+) -> tuple[Dataset, Dataset | None, str]:
+    """The part of data that is compared with, and its training part.
+
+    Data that a person names are the test set: their test part where they have one, and else all of them, because nobody has trained on the
+    rest. Of the data that a run was trained on it is what training kept for testing.
+
+    Args:
+        opened: From `split`, and `holdout` where it is another, to that part.
+        split: The part that is asked for, if any.
+        own: Whether these are the data that the run was trained on.
+        holdout: The share for testing that is asked for, if any.
 
     Returns:
-        The data, and a sentence on what was done to them, or nothing.
+        The part; training examples for floors and to find copies, where there are others than these; and a sentence, or nothing.
+
+    Raises:
+        UserError: There is no such part.
+    """
+    held = {} if own or holdout else {"holdout": 0.0}
+    train = opened(split="train", **held) if held or split in ("train", "all") else None
+    whole = bool(held) and train is not None and not all(parts["test"] for parts in train.sizes.values())
+    if whole and split == "test":
+        raise UserError(f"{train.name} has no test part; give split=all, or holdout=0.1 for a tenth of it")  # type: ignore[union-attr]
+    if whole or split == "train":
+        assert train is not None
+        said = "" if split else f"{train.name} has no test part: all of its {len(train):,} examples are compared with"
+        return (replace(train, split="all") if whole and split != "train" else train), None, said
+    test = opened(split="test", **held)
+    if split == "all":
+        assert train is not None
+        return joined(train, test), None, ""
+    if train is None:
+        try:
+            train = opened(split="train", **held)
+        except UserError:
+            return test, None, ""
+    return test, train, ""
+
+
+def joined(train: Dataset, test: Dataset) -> Dataset:
+    """Both parts of data as one; of a single example, which is both, the one."""
+    if train.digest == test.digest or len(train) == len(test) == 1:
+        return replace(train, split="all")
+    fields = {name: np.concatenate([train.fields[name], test.fields[name]]) for name in train.fields}
+    both = {key: [*getattr(train, key), *getattr(test, key)] for key in ("captions", "texts")}
+    return replace(
+        train, fields=fields, split="all", digest=f"{train.digest} {test.digest}", sentences=None, rows={}, **both
+    )
+
+
+def real_for(given: Given, data: DataSettings, *, quiet: bool = True) -> tuple[Callable[..., Dataset], str]:
+    """How real data are opened to compare samples with: at their own size where that is the samples' and else brought to theirs.
+
+    Returns:
+        What opens a part of the data (see `part_of`), and a sentence on what was done to them, or nothing.
     """
     shape = tuple(given.images.shape[1:])
-    dataset = open_data(data, split=split, quiet=quiet)
-    if "image" not in dataset.fields or tuple(dataset.facts()["shape"]) == shape:
-        return dataset, ""
-    own = "x".join(map(str, dataset.facts()["shape"]))
-    changed = {**data.__dict__, "size": tuple(shape[1:]), "channels": shape[0], "crop": None}
-    dataset = open_data(DataSettings(**changed), split=split, quiet=quiet)
-    return dataset, f"real images brought from {own} to the samples' {'x'.join(map(str, shape))} ({data.resize})"
+    dataset = open_data(data, quiet=quiet)
+    note, settings = "", data
+    if "image" in dataset.fields and tuple(dataset.facts()["shape"]) != shape:
+        own = "x".join(map(str, dataset.facts()["shape"]))
+        settings = replace(data, size=(shape[1], shape[2]), channels=shape[0], crop=None)
+        note = f"real images brought from {own} to the samples' {'x'.join(map(str, shape))} ({data.resize})"
+
+    def opened(split: str, **changes: Any) -> Dataset:
+        return open_data(replace(settings, **changes), split=split, quiet=quiet)
+
+    return opened, note
