@@ -68,7 +68,8 @@ def build(description: Mapping[str, Any]) -> System:
         raise UserError(
             f"a system is described by 'system' and 'hparams', not by {', '.join(description) or 'nothing'}"
         )
-    system = registry.system_class(description["system"])(**description.get("hparams", {}))
+    cls = registry.system_class(description["system"])
+    system = cls(**{**cls.before, **description.get("hparams", {})})
     system.name = description.get("name", description["system"])
     system.origin = description.get("origin", "")
     return system

@@ -67,6 +67,8 @@ class System(nn.Module):
     """Named variants: overrides of the signature, checked against it by a test."""
     tiny: ClassVar[dict[str, Any]] = {}
     """Overrides that make the contract tests fast. It may set `shape`."""
+    before: ClassVar[dict[str, Any]] = {}
+    """What a checkpoint or run that is older than an argument did, where that is not what the argument's default does now."""
     defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of training keys (steps, batch, ema, clip ...) that suit this system."""
     latent_path: ClassVar[str] = "spherical"

@@ -114,7 +114,7 @@ def resume(path: str | Path, *, steps: int | None = None, quiet: bool = False) -
             raise UserError(f"steps={steps}: {run.path} has had {done} already; steps is the new total")
         settings = dataclasses.replace(settings, steps=steps)
     arguments = schema.check(
-        cls, config["system"] | _nested(cls, run), label=f"config.toml [system] of {config['name']}"
+        cls, cls.before | config["system"] | _nested(cls, run), label=f"config.toml [system] of {config['name']}"
     )
     runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
     settings = dataclasses.replace(
