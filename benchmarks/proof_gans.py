@@ -264,10 +264,12 @@ def began_mnist(p: Proof) -> None:
     p.measure("largest k", max(k), protocol="over all log lines (each a mean of steps)", baseline={"smallest": min(k)})
     ratio = sum(logged(run, "fake_error")[-tenth:]) / sum(logged(run, "real_error")[-tenth:])
     p.measure("L(G(z)) / L(x), last tenth", ratio, protocol="of the logged means", baseline={"gamma": 0.75})
-    read = classify("lenet-mnist-v1", to_uint8(genzoo.sample(run, n=10_000, seed=0))).argmax(1)
-    shares = 100 * torch.bincount(read, minlength=10) / len(read)
+    shares, real = (
+        100 * torch.bincount(classify("lenet-mnist-v1", x).argmax(1), minlength=10) / len(x)
+        for x in (to_uint8(genzoo.sample(run, n=10_000, seed=0)), to_uint8(images("mnist", "test")))
+    )
     p.measure(
-        "rarest digit", float(shares.min()), unit="%", n=len(read), better="higher", baseline={"real training images": 9.0},
+        "rarest digit", float(shares.min()), unit="%", n=10_000, better="higher", baseline={"real test images": float(real.min())},
         protocol="the least share of ten classes, as lenet-mnist-v1 reads 10,000 samples",
     )  # fmt: skip
     p.note("Read as 0 to 9, in %: " + ", ".join(f"{v:.1f}" for v in shares.tolist()) + ".")
