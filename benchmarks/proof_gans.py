@@ -266,7 +266,7 @@ def began_mnist(p: Proof) -> None:
     p.measure("L(G(z)) / L(x), last tenth", ratio, protocol="of the logged means", baseline={"gamma": 0.75})
     shares, real = (
         100 * torch.bincount(classify("lenet-mnist-v1", x).argmax(1), minlength=10) / len(x)
-        for x in (to_uint8(genzoo.sample(run, n=10_000, seed=0)), to_uint8(images("mnist", "test")))
+        for x in (to_uint8(genzoo.sample(run, n=10_000, seed=0)), to_uint8(2 * images("mnist", "test") - 1))
     )
     p.measure(
         "rarest digit", float(shares.min()), unit="%", n=10_000, better="higher", baseline={"real test images": float(real.min())},
