@@ -169,3 +169,18 @@ def test_r1_by_hand():
     assert r1_penalty(lambda v: 0.5 * v.flatten(1).square().sum(1), x, gamma=4).item() == pytest.approx(
         expected.item(), rel=1e-5
     )
+
+
+def test_penalties_have_the_values_of_their_authors_formulas():
+    """With the draws of igul222/improved_wgan_training (fa66c57) and kodalinaveen3/DRAGAN (5cf95ab) on a critic of one hidden layer."""
+    torch.manual_seed(0)
+    first, second = torch.randn(12, 16, dtype=torch.double), torch.randn(16, dtype=torch.double)
+    real, fake = (torch.rand(5, 1, 3, 4, dtype=torch.double) * 2 - 1 for _ in range(2))
+
+    def critic(x):
+        return (torch.tanh(x.flatten(1) @ first) * second).sum(1)
+
+    torch.manual_seed(1)
+    assert gradient_penalty(critic, real, fake).item() == pytest.approx(36.89435859903155, rel=1e-9)
+    torch.manual_seed(1)
+    assert dragan_penalty(critic, real).item() == pytest.approx(17.671289552736532, rel=1e-9)

@@ -4,21 +4,27 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.core import loading
 from genzoo.core.registry import create
-from genzoo.models.adversarial.began import BEGAN
+from genzoo.models.adversarial.began import BEGAN, pulling_away
 from tests.adversaries import Update, gen, play
 
 TINY = BEGAN.tiny
 
 
 def with_errors(system, real, fake):
-    """Let D's errors be fixed numbers (that still depend on the weights, with gradient zero)."""
+    """Let D err by fixed amounts (that still depend on the weights, with gradient zero): by `real` on white images, by `fake` on others."""
 
-    def error(x):
-        anchor = 0 * sum(p.sum() for p in system.D.parameters()) + 0 * x.sum()
-        return anchor + (real if (x == 1).all() else fake)
+    def off(decoder, given, out):
+        anchor = 0 * sum(p.sum() for p in system.D.parameters())
+        return seen[0] + anchor + (real if (seen[0] == 1).all() else fake)
 
-    system.error = error
+    def remember(encoder, given, out):
+        seen[:] = given
+
+    seen = []
+    system.D[0].register_forward_hook(remember)
+    system.D[1].register_forward_hook(off)
     return system
 
 
@@ -71,7 +77,8 @@ def test_the_discriminators_loss_weighs_generated_images_by_k():
         torch.manual_seed(1)
         on_fake = system.error(system.G(system._draw(4)).detach())
         assert got["d"] == pytest.approx((logs["real_error"] - k * on_fake).item(), abs=1e-6)
-        assert got["g"] == pytest.approx(logs["fake_error"].item(), abs=1e-6)
+        expected = logs["fake_error"] + system.pull * logs["alike"]
+        assert got["g"] == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_each_loss_moves_only_its_player_and_noise_is_drawn_for_each():
@@ -85,19 +92,82 @@ def test_each_loss_moves_only_its_player_and_noise_is_drawn_for_each():
     assert not torch.equal(*seen)
 
 
+def strided(system):
+    return [m.out_channels for m in system.D[0].net if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
 def test_the_nets():
+    """As carpedm20/BEGAN-tensorflow builds them for 64 pixels, whose variables are 1,716,611 in G and 13,405,379 in D."""
     system = create("began-paper", shape=(3, 64, 64))
+    assert (count(system.G), count(system.D)) == (1_716_611, 13_405_379)
     assert system.D[0].net[-1].out_features == system.G.dense.in_features == 64
     assert all(m.kernel_size == (3, 3) for m in system.modules() if isinstance(m, nn.Conv2d))
-    assert [m.out_channels for m in system.D[0].net if isinstance(m, nn.Conv2d) and m.stride == (2, 2)] == [
-        256,
-        384,
-        512,
-        640,
-    ]
+    assert strided(system) == [128, 256, 384]
     assert not any(isinstance(m, (nn.BatchNorm2d, nn.Dropout, nn.ConvTranspose2d)) for m in system.modules())
-    generator, decoder = (sum(p.numel() for p in m.parameters()) for m in (system.G, system.D[1]))
-    assert generator == decoder
+    assert count(system.G) == count(system.D[1])
+
+
+def test_a_checkpoint_from_before_the_papers_encoder_is_built_as_it_was():
+    old = {"shape": (3, 64, 64), "latent": 8, "width": 4, "gamma": 0.5, "gain": 0.001, "lr": 1e-4, "beta1": 0.5}
+    system = loading.build({"system": "began", "hparams": old})
+    assert strided(system) == [8, 12, 16, 20]
+    assert system.pull == 0
+    assert strided(BEGAN(**old)) == [4, 8, 12, 16]
+
+
+# ---- the start and the pulling-away term ----------------------------------------------------------------------------------------------
+
+
+def test_weights_start_from_glorots_law_and_biases_from_0():
+    system = BEGAN(shape=(3, 32, 32), width=16)
+    for m in system.modules():
+        if isinstance(m, (nn.Conv2d, nn.Linear)):
+            places = m.weight[0, 0].numel() if isinstance(m, nn.Conv2d) else 1
+            bound = (6 / (places * (m.weight.shape[0] + m.weight.shape[1]))) ** 0.5
+            assert 0.9 * bound < m.weight.abs().max() <= bound
+            assert not m.bias.any()
+
+
+@pytest.mark.parametrize("size", [28, 64, 128])
+def test_the_gradient_reaches_the_first_layer_at_every_size(size):
+    """With PyTorch's default start its rms is 1e-7, 4e-11 and 1e-12, under Adam's epsilon of 1e-8, and rounding hides the input."""
+    torch.manual_seed(0)
+    system, x = BEGAN(shape=(3, size, size), width=16), torch.rand(2, 3, size, size) * 2 - 1
+    system.error(x).backward()
+    assert system.D[0].net[0].weight.grad.square().mean().sqrt() > 1e-5
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        one, other = system.D(x)
+    assert (one != other).float().mean() > 0.95
+
+
+def test_pulling_away_by_hand():
+    """The mean over ordered pairs of different examples of their squared cosine (arXiv:1609.03126, equation 4)."""
+    codes = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]])
+    assert pulling_away(codes).item() == pytest.approx((0 + 0.5 + 0.5) / 3, abs=1e-6)
+    assert pulling_away(torch.ones(4, 3)).item() == pytest.approx(1, abs=1e-6)
+    assert pulling_away(torch.eye(5)).item() == pytest.approx(0, abs=1e-6)
+    assert pulling_away(torch.ones(1, 3)).item() == pytest.approx(0, abs=1e-6)  # nobody to be unlike
+
+
+def test_the_pulling_away_term_moves_the_generator_only_and_is_off_in_the_papers_preset():
+    assert create("began-paper", shape=(1, 8, 8), width=4).pull == 0
+    for pull in (0.0, 0.3):
+        torch.manual_seed(0)
+        system = BEGAN(**TINY, pull=pull)
+        got = {}
+
+        class Spy(Update):
+            def __call__(self, name, loss, got=got):
+                got[name] = loss.item()
+
+        logs = system.training_step({"image": torch.rand(4, 1, 8, 8)}, Spy(system))
+        assert got["g"] == pytest.approx((logs["fake_error"] + pull * logs["alike"]).item(), abs=1e-6)
+        assert got["d"] == pytest.approx(logs["real_error"].item(), abs=1e-6)
+        assert 0 < logs["alike"] <= 1
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 14), (2, 31, 45)], ids=str)

@@ -279,6 +279,27 @@ def test_cutout_removes_half_a_side_at_most():
     assert holes.min() < 64
 
 
+def test_augmentation_has_the_values_of_the_authors_program_with_the_same_draws():
+    """`DiffAugment` of mit-han-lab/data-efficient-gans at 0b63395, all three after one another, six values."""
+    x = torch.linspace(-1, 1, 2 * 3 * 6 * 6).view(2, 3, 6, 6)
+    torch.manual_seed(3)
+    got = augment(x, ("color", "translation", "cutout")).flatten()[[0, 20, 50, 100, 150, 200]]
+    assert got.tolist() == pytest.approx([0.0, -1.21571, -1.08393, 0.0, 0.07924, 0.1623], abs=1e-5)
+
+
+@pytest.mark.parametrize(("side", "moves", "hole"), [(4, 1, 2), (12, 2, 6), (20, 3, 10), (9, 1, 5)])
+def test_shares_of_a_side_are_rounded_up_and_holes_may_stand_at_both_ends(side, moves, hole):
+    line = torch.ones(400, 1, side, side)
+    went = (translation(line)[:, 0].amax(2) == 0).sum(1)
+    assert went.max() == moves
+    kept = cutout(line)[:, 0].amin(2)  # rows without a hole are 1 throughout
+    assert (kept == 0).sum(1).max() == hole
+    assert (kept[:, 0] == 0).any()
+    assert (kept[:, -1] == 0).any()
+    lone = {int(k) for k in (kept == 0).sum(1)}
+    assert min(lone) == (hole // 2 if hole % 2 == 0 else hole // 2 + 1)
+
+
 def test_sampling_is_the_generators_alone():
     system = DCGAN(**TINY).eval()
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
+from genzoo.core.registry import create
 from genzoo.models.adversarial.infogan import InfoGAN, shared_information
 from genzoo.nn.augment import affine
 from tests.adversaries import Update, gen, play
@@ -226,3 +227,13 @@ def test_the_papers_nets_and_rates():
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(UserError, match="r1=0"):
         InfoGAN(**TINY, d_norm="batch")
+
+
+def test_parameters_are_those_of_the_authors_program_but_for_what_batch_norm_makes_idle():
+    """openai/InfoGAN on MNIST: 6,652,481 in G, 6,559,169 in D and 133,004 in Q, biases before batch norm included."""
+    system = create("infogan-paper")
+    generator, critic, reader = (sum(p.numel() for p in m.parameters()) for m in (system.G, system.D, system.Q))
+    # G's batch norm after the second dense layer is here one for each of 128 maps, there one for each of 6,272 values.
+    assert generator == 6_652_481 - (1024 + 6272 + 64) - 2 * (6272 - 128)
+    assert critic == 6_559_169 - (128 + 1024)
+    assert reader == 133_004

@@ -16,6 +16,14 @@ from tests.adversaries import Update, gen, play
 SMALL = {"shape": (1, 16, 16), "latent": 4, "width": 4, "most": 8}
 
 
+def test_parameters_at_1024_are_those_of_the_authors_program():
+    """23,079,115 and 23,087,249 in tkarras/progressive_growing_of_gans; G's first bias is here one for each place, there for each map."""
+    system = ProGAN(shape=(3, 1024, 1024), width=16)
+    generator, critic = (sum(p.numel() for p in m.parameters()) for m in (system.G, system.D))
+    assert generator == 23_079_115 + 15 * 512
+    assert critic == 23_087_249
+
+
 @pytest.mark.parametrize("levels", [0, 1, 3, 8])
 @pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
 def test_growth_is_monotone_and_ends_whole(levels, share):

@@ -24,6 +24,10 @@ def test_the_papers_cifar_nets():
     ]  # fmt: skip
     assert sum(isinstance(m, nn.BatchNorm2d) for m in system.G.modules()) == 7
     assert not any(isinstance(m, nn.BatchNorm2d) for m in system.D.modules())
+    told = create("sngan-paper", shape=(3, 32, 32), classes=10, conditional=True)
+    generator, critic = (sum(p.numel() for p in m.parameters()) for m in (told.G, told.D))
+    assert generator == 4_304_387  # as pfnet-research/sngan_projection's configuration for CIFAR-10
+    assert critic == 1_055_104 + 1  # its last layer has no bias
     assert system.hparams["critic_steps"] == 5
     assert system.optimizers()["d"].defaults["betas"] == (0.0, 0.9)
 

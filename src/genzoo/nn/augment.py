@@ -34,10 +34,15 @@ def _offsets(x: Tensor, low: int, high: int) -> Tensor:
     return torch.randint(low, high + 1, (len(x), 1), device=x.device)
 
 
+def _share(side: int, ratio: float) -> int:
+    """Pixels that a share of a side is, halves rounded up."""
+    return int(side * ratio + 0.5)
+
+
 def translation(x: Tensor, ratio: float = 0.125) -> Tensor:
     """Move each image by up to `ratio` of its sides; what comes in from outside is 0."""
     h, w = x.shape[2:]
-    my, mx = round(h * ratio), round(w * ratio)
+    my, mx = _share(h, ratio), _share(w, ratio)
     rows = torch.arange(h, device=x.device) + my + _offsets(x, -my, my)
     columns = torch.arange(w, device=x.device) + mx + _offsets(x, -mx, mx)
     example = torch.arange(len(x), device=x.device)[:, None, None]
@@ -46,11 +51,11 @@ def translation(x: Tensor, ratio: float = 0.125) -> Tensor:
 
 
 def cutout(x: Tensor, ratio: float = 0.5) -> Tensor:
-    """Set a rectangle with `ratio` of each side to 0; its centre is anywhere, so it may reach over the border."""
+    """Set a rectangle with `ratio` of each side to 0; its centre is any pixel (odd sides) or border of one (even), so it may reach outside."""
     h, w = x.shape[2:]
-    ch, cw = round(h * ratio), round(w * ratio)
-    rows = torch.arange(h, device=x.device) - _offsets(x, 0, h - 1) + ch // 2
-    columns = torch.arange(w, device=x.device) - _offsets(x, 0, w - 1) + cw // 2
+    ch, cw = _share(h, ratio), _share(w, ratio)
+    rows = torch.arange(h, device=x.device) - _offsets(x, 0, h - ch % 2) + ch // 2
+    columns = torch.arange(w, device=x.device) - _offsets(x, 0, w - cw % 2) + cw // 2
     hole = ((rows >= 0) & (rows < ch))[:, None, :, None] & ((columns >= 0) & (columns < cw))[:, None, None, :]
     return x * ~hole
 

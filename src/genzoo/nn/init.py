@@ -16,3 +16,12 @@ def normal_init(module: nn.Module, std: float = 0.02) -> None:
             continue
         if m.bias is not None:
             nn.init.zeros_(m.bias)
+
+
+def xavier_init(module: nn.Module) -> None:
+    """Draw weights from Glorot's uniform law, of variance 2 / (fan-in + fan-out); biases are 0 (TensorFlow's layers)."""
+    for m in module.modules():
+        if isinstance(m, (nn.Conv2d, nn.Linear)):
+            nn.init.xavier_uniform_(m.weight)
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)

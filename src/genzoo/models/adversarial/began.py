@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
-from genzoo.nn.dcgan import stages
+from genzoo.nn.init import xavier_init
 from genzoo.nn.ranks import mean_over_ranks
 
 
-def _pair(inputs: int, outputs: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, inputs, 3, 1, 1), nn.ELU(), nn.Conv2d(inputs, outputs, 3, 1, 1), nn.ELU()]
+def _pair(inputs: int, inner: int, outputs: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, inner, 3, 1, 1), nn.ELU(), nn.Conv2d(inner, outputs, 3, 1, 1), nn.ELU()]
+
+
+def _halvings(height: int, width: int, smallest: int) -> int:
+    """How often the smaller side can be halved without going below `smallest`."""
+    return max(0, int(math.log2(min(height, width) / smallest)))
+
+
+def pulling_away(codes: Tensor) -> Tensor:
+    """Return the mean squared cosine between codes [B, D] of different examples (arXiv:1609.03126, equation 4): 0 at right angles, 1 alike."""
+    s = F.normalize(codes.float(), dim=1)
+    n = len(s)
+    return ((s @ s.T).square().sum() - n) / max(1, n * (n - 1))
 
 
 class Decoder(nn.Module):
@@ -27,17 +40,18 @@ class Decoder(nn.Module):
         shape: (C, H, W) of the image; a size that is no multiple of the doublings is made larger and cropped.
         hidden: Size of the code.
         width: Channels of every layer.
+        smallest: Least side of the smallest map.
     """
 
-    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int) -> None:
         super().__init__()
         c, self.h, self.w = shape
-        k = stages(self.h, self.w)
+        k = _halvings(self.h, self.w, smallest)
         self.start = (width, math.ceil(self.h / 2**k), math.ceil(self.w / 2**k))
         self.dense = nn.Linear(hidden, math.prod(self.start))
-        parts = _pair(width, width)
+        parts = _pair(width, width, width)
         for _ in range(k):
-            parts += [nn.Upsample(scale_factor=2), *_pair(width, width)]
+            parts += [nn.Upsample(scale_factor=2), *_pair(width, width, width)]
         self.net = nn.Sequential(*parts, nn.Conv2d(width, c, 3, 1, 1))
 
     def forward(self, h: Tensor) -> Tensor:
@@ -54,21 +68,21 @@ class Encoder(nn.Module):
         shape: (C, H, W) of the image.
         hidden: Size of the code.
         width: Channels next to the image.
+        smallest: Least side of the smallest map.
+        early: Channels grow before a halving and not after it.
     """
 
-    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, early: bool) -> None:
         super().__init__()
         c, h, w = shape
         parts: list[nn.Module] = [nn.Conv2d(c, width, 3, 1, 1), nn.ELU()]
-        channels = width
-        for _ in range(stages(h, w)):
-            parts += [
-                *_pair(channels, channels + width),
-                nn.Conv2d(channels + width, channels + width, 3, 2, 1),
-                nn.ELU(),
-            ]
-            channels, h, w = channels + width, (h + 1) // 2, (w + 1) // 2
-        self.net = nn.Sequential(*parts, *_pair(channels, channels), nn.Flatten(), nn.Linear(channels * h * w, hidden))
+        channels, k = width, _halvings(h, w, smallest)
+        for i in range(k):
+            out = width * (i + 2 if early else i + 1)
+            parts += [*_pair(channels, channels if early else out, out), nn.Conv2d(out, out, 3, 2, 1), nn.ELU()]
+            channels, h, w = out, (h + 1) // 2, (w + 1) // 2
+        last = width * (k + 1)
+        self.net = nn.Sequential(*parts, *_pair(channels, last, last), nn.Flatten(), nn.Linear(last * h * w, hidden))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return codes [B, hidden] of images [B, C, H, W]."""
@@ -83,13 +97,20 @@ class BEGAN(System):
     γ asks for sharp, alike images, a high one for variety. M = L(x) + |γ L(x) − L(G(z_G))| falls while images get better and is the
     sign by which to stop.
 
-    Deviations: no vanishing skip connections; the smallest map is 4 to 7 pixels wide (the paper: 8); the rate falls by the trainer's
-    `decay` and not when M stalls. What leaves [-1, 1] is cut off in samples, not in training.
+    Weights start from Glorot's uniform law and biases from 0, as in TensorFlow's layers: without norms PyTorch's default start lets the
+    gradient fade to 1e-10 on its way through D. `pull` adds to L_G the pulling-away term of EBGAN (arXiv:1609.03126), the mean squared
+    cosine between D's codes of the generated images: nothing else in the game minds that all of them are one image.
+
+    Deviations: `pull`; no vanishing skip connections; the smallest map is 4 to 7 pixels wide (`smallest`; the paper: 8); the rate falls by
+    the trainer's `decay` and not when M stalls. What leaves [-1, 1] is cut off in samples, not in training.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.
         latent: Dimensions of the noise z, uniform(-1, 1), and of the autoencoder's code.
         width: Channels of the generator and next to the image in the encoder, where they grow by as much with every halving.
+        smallest: Sides are halved while the smaller one stays at least as long.
+        widen: The encoder's channels grow after each halving (as in the paper) or before it.
+        pull: Weight of the pulling-away term in the generator's loss; 0 for none.
         gamma: Diversity ratio: the error of generated images over that of real ones at equilibrium.
         gain: Rate (lambda) at which k follows the balance.
         lr: Learning rate of both players.
@@ -98,7 +119,8 @@ class BEGAN(System):
 
     paper: ClassVar[str] = "arXiv:1703.10717"
     data: ClassVar[str] = "image"
-    presets: ClassVar[dict] = {"began-paper": {"width": 128}}
+    presets: ClassVar[dict] = {"began-paper": {"width": 128, "smallest": 8, "pull": 0.0}}
+    formerly: ClassVar[dict] = {"smallest": 4, "widen": "before", "pull": 0.0}
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4}
     defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema": 0.999, "decay": "linear"}
     k: Tensor
@@ -109,6 +131,9 @@ class BEGAN(System):
         *,
         latent: Annotated[int, Field(ge=1, le=4096)] = 64,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        smallest: Annotated[int, Field(ge=2, le=64)] = 4,
+        widen: Literal["after", "before"] = "after",
+        pull: Annotated[float, Field(ge=0, le=100)] = 0.2,
         gamma: Annotated[float, Field(gt=0, le=1)] = 0.5,
         gain: Annotated[float, Field(gt=0, le=1)] = 0.001,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-4,
@@ -117,8 +142,11 @@ class BEGAN(System):
         super().__init__()
         check_sides(shape, "began")
         self.latent_size, self.gamma, self.gain, self.lr, self.beta1 = latent, gamma, gain, lr, beta1
-        self.G = Decoder(shape, latent, width)
-        self.D = nn.Sequential(Encoder(shape, latent, width), Decoder(shape, latent, width))
+        self.pull = pull
+        self.G = Decoder(shape, latent, width, smallest)
+        encoder = Encoder(shape, latent, width, smallest, widen == "before")
+        self.D = nn.Sequential(encoder, Decoder(shape, latent, width, smallest))
+        xavier_init(self)
         self.register_buffer("k", torch.zeros(()))
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -134,14 +162,16 @@ class BEGAN(System):
         return (x - self.D(x)).abs().mean()
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """D lowers L(x) − k L(G(z_D)), G lowers L(G(z_G)), and k follows the balance of the two errors."""
+        """D lowers L(x) − k L(G(z_D)), G lowers L(G(z_G)) and the likeness of its images, and k follows the balance of the two errors."""
         x = batch["image"]
         with torch.no_grad():
             fake = self.G(self._draw(len(x)))
         on_real = self.error(x)
         update("d", on_real - self.k * self.error(fake))
-        on_fake = self.error(self.G(self._draw(len(x))))
-        update("g", on_fake)
+        fake = self.G(self._draw(len(x)))
+        codes = self.D[0](fake)
+        on_fake, alike = (fake - self.D[1](codes)).abs().mean(), pulling_away(codes)
+        update("g", on_fake + self.pull * alike if self.pull else on_fake)
 
         balance = (self.gamma * on_real - on_fake).detach()
         self.k.copy_((self.k + self.gain * mean_over_ranks(balance)).clamp(0, 1))
@@ -150,6 +180,7 @@ class BEGAN(System):
             "real_error": on_real.detach(),
             "fake_error": on_fake.detach(),
             "k": self.k.clone(),
+            "alike": alike.detach(),
         }
 
     def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
