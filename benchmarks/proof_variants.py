@@ -43,7 +43,7 @@ def edges_to_emoji(work: Path, held: int = 200) -> str:
 
 
 @proof("pix2pixhd-variants-emoji", system="pix2pixhd", family="translation", minutes=7)
-def pix2pixhd_variants_emoji(p: Proof, steps: int = 900, plain_steps: int = 500) -> None:
+def pix2pixhd_variants_emoji(p: Proof, steps: int = 500, plain_steps: int = 300) -> None:
     """From the same edges instance features give answers that differ, one of them nearer to the truth; dropout hardly does."""
     data = edges_to_emoji(Path(p.work) / "emoji")
     common: dict[str, Any] = {
@@ -53,7 +53,7 @@ def pix2pixhd_variants_emoji(p: Proof, steps: int = 900, plain_steps: int = 500)
         "layers": 2,
         "lr": 4e-4,
         "seed": 0,
-        "precision": "bf16",
+        "precision": "fp32",
     }
     runs = {
         "pix2pixhd-variants": p.train(
