@@ -221,7 +221,7 @@ def terms(
 
 
 @proof("pix2pix-earth", system="pix2pix", family="translation", minutes=15)
-def pix2pix_earth(p: Proof, steps: int = 500) -> None:
+def pix2pix_earth(p: Proof, steps: int = 300) -> None:
     """L1 alone wins in decibels and blurs; with the adversary maps are sharper and nearer to real ones for a network than L1's, even with noise."""
     _, rows = terms(p, SIDES, steps, {"pix2pix-l1": 2, "pix2pix-gan": 1, "pix2pix": 2})
     shown = (
@@ -232,7 +232,7 @@ def pix2pix_earth(p: Proof, steps: int = 500) -> None:
 
 
 @proof("pix2pix-night", system="pix2pix", family="translation", minutes=15)
-def pix2pix_night(p: Proof, steps: int = 500) -> None:
+def pix2pix_night(p: Proof, steps: int = 300) -> None:
     """Day to night: L1 alone wins in decibels; with the adversary nights are nearer to real ones for a network than L1's, even with noise."""
     made, rows = terms(p, ("satellite", "night"), steps, {"pix2pix-l1": 2, "pix2pix": 2})
     lights = {name: 100 * float((x[:, 0] > x[:, 2] + 20 / 127.5).float().mean()) for name, x in made.items()}
@@ -250,7 +250,7 @@ def pix2pix_night(p: Proof, steps: int = 500) -> None:
 
 
 @proof("pix2pixhd-earth", system="pix2pixhd", family="translation", minutes=12)
-def pix2pixhd_earth(p: Proof, steps: int = 400, seeds: int = 2) -> None:
+def pix2pixhd_earth(p: Proof, steps: int = 250, seeds: int = 2) -> None:
     """With feature matching the coarse-to-fine generator learns a truer map in the same number of steps than without."""
     keys: dict[str, Any] = {
         "size": 128, "crop": 64, "flip": True, "sides": SIDES, "width": 32, "halvings": 2, "blocks": 3, "enhancer_blocks": 2, "layers": 2,
@@ -273,7 +273,7 @@ def pix2pixhd_earth(p: Proof, steps: int = 400, seeds: int = 2) -> None:
 
 
 @proof("pix2pixhd-twice-earth", system="pix2pixhd", family="translation", minutes=15)
-def pix2pixhd_twice_earth(p: Proof, steps: int = 300) -> None:
+def pix2pixhd_twice_earth(p: Proof, steps: int = 200) -> None:
     """At twice the resolution pix2pixhd's maps are nearer to real ones for a network than those of pix2pix, even with noise."""
     keys: dict[str, Any] = {
         "size": 128, "flip": True, "sides": SIDES, "width": 32, "batch": 2, "lr": 4e-4, "seed": 0, "precision": "fp32", "steps": steps,
