@@ -36,6 +36,7 @@ from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data, to_float
 from genzoo.nn import few_pixels
 from genzoo.nn.image_pool import ImagePool
+from genzoo.nn.norms import NORMS
 from genzoo.nn.patchgan import PatchGAN
 from genzoo.nn.resnet_generator import ResnetGenerator
 from genzoo.nn.unet_generator import UNetGenerator
@@ -49,7 +50,7 @@ Draw = Callable[[], tuple[Tensor, Tensor]]
 
 def plain_pix2pix(draw: Draw, size: int, width: int) -> Step:
     """One step of pix2pix by hand."""
-    g, d = UNetGenerator(3, 3, width, size.bit_length() - 1), PatchGAN(6, width, 2)
+    g, d = UNetGenerator(3, 3, width, size.bit_length() - 1), PatchGAN(6, width, 2, NORMS["instance"])
     for m in g.modules():  # the same function without genzoo's short cut for few pixels
         if isinstance(m, (few_pixels.Conv2d, few_pixels.ConvTranspose2d)):
             m.__class__ = type(m).__bases__[0]

@@ -65,6 +65,7 @@ def grid_power(x: Tensor, period: int) -> Tensor:
         count = lines.shape[3] // SEGMENT
         cut = lines[..., : count * SEGMENT].double().unflatten(3, (count, SEGMENT))
         power = torch.fft.rfft((cut - cut.mean(-1, keepdim=True)) * window).abs().square().mean((1, 2, 3))
+        power = power.clamp(min=1e-9)  # flat images have no grid
         peak = power[:, at - 1 : at + 2].mean(1)
         ratios.append(peak.log() - power[:, near].log().mean(1))
     return torch.stack(ratios).mean(0).exp()

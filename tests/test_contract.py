@@ -12,7 +12,7 @@ import signal
 import pytest
 import torch
 
-from genzoo.core import registry, schema
+from genzoo.core import loading, registry, schema
 from genzoo.core.errors import UserError
 from genzoo.core.system import (
     CAPABILITIES,
@@ -415,6 +415,16 @@ def test_log_prob_is_one_finite_number_an_example_and_independent_of_its_neighbo
 
 
 # ---- describing --------------------------------------------------------------------------------------------------------------------
+
+
+@every_system
+def test_what_old_files_stand_for_is_an_argument_that_now_has_another_default(name):
+    cls = registry.system_class(name)
+    settings = schema.settings(cls)
+    for key, value in cls.formerly.items():
+        assert not settings[key].required
+        assert value != settings[key].default
+        assert loading.build({"system": name, "hparams": cls.tiny}).hparams[key] == value
 
 
 @every_system

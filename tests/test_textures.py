@@ -33,6 +33,7 @@ def test_images_without_a_grid_have_none(period):
     noise = torch.randn(4, 3, 128, 128, generator=torch.Generator().manual_seed(1))
     for x in (clouds(), noise, clouds() + 0.05 * noise):
         assert textures.grid_power(x, period).log().abs().max() < 0.35
+    assert torch.equal(textures.grid_power(torch.full((1, 3, 64, 64), 0.3), period), torch.ones(1, dtype=torch.float64))
 
 
 def test_a_checkerboard_stands_out_at_its_own_period():
