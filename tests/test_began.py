@@ -1,13 +1,18 @@
 """BEGAN: the balance k by hand and within [0, 1], the measure M, and who moves whom."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
+import genzoo
 from genzoo.core import loading
 from genzoo.core.registry import create
 from genzoo.models.adversarial.began import BEGAN, pulling_away
+from genzoo.training import resume
 from tests.adversaries import Update, gen, play
+from tests.conftest import data_for
 
 TINY = BEGAN.tiny
 
@@ -117,6 +122,21 @@ def test_a_checkpoint_from_before_the_papers_encoder_is_built_as_it_was():
     assert strided(system) == [8, 12, 16, 20]
     assert system.pull == 0
     assert strided(BEGAN(**old)) == [4, 8, 12, 16]
+
+
+def test_a_run_from_before_these_arguments_resumes_as_it_was(tmp_path):
+    data = dataclasses.asdict(data_for("began", tmp_path / "data"))
+    old = {"latent": 4, "width": 4, "widen": "before", "pull": 0.0}
+    run = genzoo.train("began", **data, **old, steps=2, batch=4, runs=str(tmp_path / "runs"), quiet=True)
+    config = run.path / "config.toml"
+    lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.split(" =")[0] not in BEGAN.before]
+    assert len(kept) == len(lines) - 3
+    config.write_text("".join(kept), encoding="utf-8")
+    resume(run.path, steps=4, quiet=True)
+    system = loading.load(run.path)
+    assert {k: system.hparams[k] for k in BEGAN.before} == BEGAN.before
+    assert strided(system) == [8]
 
 
 # ---- the start and the pulling-away term ----------------------------------------------------------------------------------------------
