@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from genzoo.core import checkpoint
 from genzoo.core.errors import TrainingStopped, UserError
-from genzoo.core.loading import read_model
+from genzoo.core.loading import model_file
 from genzoo.data import DataSettings
 from genzoo.metrics.stopping import advice, collapse, copying, oscillation, sameness, trend, winning
 from genzoo.training import Trainer, TrainSettings, load, open_run, resume, train
@@ -67,7 +68,7 @@ def test_stopped_and_resumed_equals_uninterrupted_with_its_measurements(tmp_path
     assert {"FLD", "precision", "recall", "density", "coverage", "variety"} == set(meta_a["measured"][0]["values"])
     for name, t in tensors_a.items():
         assert torch.equal(t, tensors_b[name]), name
-    best_a, best_b = (read_model(r.path / "best") for r in (whole, run))
+    best_a, best_b = (checkpoint.read(model_file(r.path / "best")) for r in (whole, run))
     assert {**best_a[1], "training": 0} == {**best_b[1], "training": 0}
     assert all(torch.equal(t, best_b[0][k]) for k, t in best_a[0].items())
 
@@ -113,7 +114,7 @@ def test_a_run_that_was_killed_before_best_was_written_writes_it_when_it_resumes
     assert not run.best.exists()
     monkeypatch.setattr(Measuring, "take", lambda *a: pytest.fail("nothing is due") if a[2] == 3 else ({}, {}, 0.0))
     resume(run.path, quiet=True)
-    assert read_model(run.path / "best")[1]["step"] == 3
+    assert checkpoint.read(model_file(run.path / "best"))[1]["step"] == 3
 
 
 def test_a_measure_that_cannot_be_taken_at_a_step_says_why(tmp_path, data, monkeypatch, capsys):
@@ -155,7 +156,7 @@ def test_a_likelihood_is_measured_of_fits_and_flows(tmp_path):
     lines = [line for line in run.log() if "NLL" in line]
     assert lines
     assert "bits/dim" in lines[0]
-    assert read_model(run.path / "best")[1]["best"]["measure"] == "NLL"
+    assert checkpoint.read(model_file(run.path / "best"))[1]["best"]["measure"] == "NLL"
 
 
 # ---- when to stop ------------------------------------------------------------------------------------------------------------------
