@@ -298,15 +298,7 @@ def test_studies(home, studied, name, count):
 
 
 @MANY
-@pytest.mark.parametrize(
-    "summed",
-    [
-        False,
-        pytest.param(
-            True, marks=pytest.mark.xfail(strict=True, reason="the codec believes a header with a right checksum")
-        ),
-    ],
-)
+@pytest.mark.parametrize("summed", [False, True])
 def test_compressed_files(home, data, count, summed, monkeypatch):
     """The file of `genzoo compress`, with a wrong checksum or as another program could write it, and config.json of its model."""
     monkeypatch.chdir(home)

@@ -267,7 +267,7 @@ def test_sixteen_bits_keep_their_range_and_a_window_chooses_from_it(folder):
         for path in (folder / side).iterdir():
             path.unlink()
         Image.fromarray(np.linspace(-1, 3, 72, dtype=np.float32).reshape(8, 9)).save(folder / side / "float.tiff")
-    with pytest.raises(UserError, match="give gray_window="):
+    with pytest.raises(UserError, match="gray_window="):
         read(folder, kind="paired", holdout=0)
     floats = read(folder, kind="paired", holdout=0, gray_window=(0, 2)).fields["a"][0, 0]
     expected = np.rint(np.linspace(-0.5, 1.5, 72).clip(0, 1) * 255).reshape(8, 9)

@@ -102,3 +102,12 @@ def test_a_name_that_says_more_is_a_part_beside_one_of_its_like():
     assert parts_among(["trainA", "trainB", "testA"], {"a", "b"}) == {
         "trainA": ("train", "a"), "trainB": ("train", "b"), "testA": ("test", "a"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["unpaired", "paired"])
+def test_one_side_that_is_there_alone_is_said_at_once(tmp_path, kind):
+    """One part of one side: what names have in common was cut off without end."""
+    (tmp_path / "trainA").mkdir()
+    picture(0).save(tmp_path / "trainA" / "x.png")
+    with pytest.raises(UserError, match="B"):
+        open_data(DataSettings(str(tmp_path)), kind=kind, quiet=True)

@@ -16,7 +16,7 @@ from genzoo.core.errors import NoSuchData, UserError, nearest
 from genzoo.core.places import writable
 from genzoo.core.schema import check
 from genzoo.core.words import vocabulary
-from genzoo.data import decode, layout, points, sound
+from genzoo.data import layout, points, sound, stills
 from genzoo.data.arrays import ArrayFile
 from genzoo.data.audio import open_audio
 from genzoo.data.build import build
@@ -167,7 +167,7 @@ class Files:
 
     def stock(self, structure: str) -> Stock:
         """Read the structure from the names."""
-        tree, probe = self._open(), sound.probe if structure == "audio" else decode.look
+        tree, probe = self._open(), sound.probe if structure == "audio" else stills.look
 
         def look(name: str) -> None:
             with tree.open(name) as file:
@@ -302,7 +302,8 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
         return build(stock, settings, source.name, draft, quiet=quiet)
 
     info, arrays, folder = entry(key, make, quiet=quiet)
-    only_used(info, arrays)
+    if isinstance(source, Files):  # a named set or an array keeps its classes, those without an example too
+        only_used(info, arrays)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
     dataset.paired = kind == "paired"
@@ -346,7 +347,8 @@ def _speak(dataset: Dataset, captions: list[str], rows: range | np.ndarray, trai
 
 def _voxels(source: Source, settings: DataSettings, split: str, quiet: bool) -> Dataset:
     info, arrays, folder = voxel_entry(source, settings, quiet=quiet)
-    only_used(info, arrays)
+    if isinstance(source, Files):
+        only_used(info, arrays)
     report = [(str(n), str(r)) for n, r in info["left"]]
     dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
     rows, other = _rows("voxels", info["sections"]["voxels"], settings, "voxels", split, dataset.notes)

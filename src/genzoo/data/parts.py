@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -84,11 +83,12 @@ def parts_among(names: Iterable[str], tails: Collection[str] = ()) -> dict[str, 
     if all(part != "train" for part, _ in found.values()):
         return {}
     rests = {rest for _, rest in found.values()}
-    if len(rests) == 1 and not rests & set(tails):
-        return {n: (part, "") for n, (part, _) in found.items()}
-    common = 0
-    while len({tuple(r.split()[: common + 1]) for r in rests}) == 1:
-        common += 1
+    if len(rests) == 1:
+        return found if rests & set(tails) else {n: (part, "") for n, (part, _) in found.items()}
+    words = [rest.split() for rest in rests]
+    common = next(
+        (k for k, column in enumerate(zip(*words, strict=False)) if len(set(column)) > 1), min(map(len, words))
+    )
     return {n: (part, " ".join(rest.split()[common:])) for n, (part, rest) in found.items()}
 
 
