@@ -130,12 +130,12 @@ def test_a_run_from_before_these_arguments_resumes_as_it_was(tmp_path):
     run = genzoo.train("began", **data, **old, steps=2, batch=4, runs=str(tmp_path / "runs"), quiet=True)
     config = run.path / "config.toml"
     lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.split(" =")[0] not in BEGAN.before]
-    assert len(kept) == len(lines) - 3
+    kept = [line for line in lines if line.split(" =")[0] not in BEGAN.formerly]
+    assert len(kept) == len(lines) - len(BEGAN.formerly)
     config.write_text("".join(kept), encoding="utf-8")
     resume(run.path, steps=4, quiet=True)
     system = loading.load(run.path)
-    assert {k: system.hparams[k] for k in BEGAN.before} == BEGAN.before
+    assert {k: system.hparams[k] for k in BEGAN.formerly} == BEGAN.formerly
     assert strided(system) == [8]
 
 

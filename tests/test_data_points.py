@@ -93,7 +93,7 @@ def test_a_constant_column_and_a_hole_are_named(tmp_path):
     table = TABLE.copy()
     table[:, 2] = 7
     np.save(tmp_path / "a.npy", table)
-    with pytest.raises(UserError, match="column 2 is 7 in every row"):
+    with pytest.raises(UserError, match=r"column 2 \(from 0\) is 7 in every row"):
         read(tmp_path / "a.npy")
     table = TABLE.copy()
     table[5, 3] = np.nan

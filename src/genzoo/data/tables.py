@@ -81,7 +81,7 @@ class Points:
         return made
 
     def _column(self, index: int) -> str:
-        return f"'{self.columns[index]}'" if self.columns else str(index)
+        return f"'{self.columns[index]}'" if self.columns else f"{index} (from 0)"
 
 
 class TableFile:

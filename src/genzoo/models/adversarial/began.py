@@ -120,7 +120,7 @@ class BEGAN(System):
     paper: ClassVar[str] = "arXiv:1703.10717"
     data: ClassVar[str] = "image"
     presets: ClassVar[dict] = {"began-paper": {"width": 128, "smallest": 8, "pull": 0.0}}
-    formerly: ClassVar[dict] = {"smallest": 4, "widen": "before", "pull": 0.0}
+    formerly: ClassVar[dict] = {"widen": "before", "pull": 0.0}
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4}
     defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema": 0.999, "decay": "linear"}
     k: Tensor
