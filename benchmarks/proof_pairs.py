@@ -221,7 +221,7 @@ def terms(
 
 
 @proof("pix2pix-earth", system="pix2pix", family="translation", minutes=15)
-def pix2pix_earth(p: Proof, steps: int = 700) -> None:
+def pix2pix_earth(p: Proof, steps: int = 300) -> None:
     """L1 alone wins in decibels and blurs; with the adversary maps are sharper and nearer to real ones for a network than L1's, even with noise."""
     _, rows = terms(p, SIDES, steps, {"pix2pix-l1": 2, "pix2pix-gan": 1, "pix2pix": 2})
     shown = (
