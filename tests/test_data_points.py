@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from genzoo.cli.main import main
 from genzoo.core.errors import UserError
+from genzoo.core.pictures import scatter
 from genzoo.data import describe
 from tests.data_help import read
+
+SMALL = {"made": ["width=8"], "gan": ["width=8", "units=8"], "gmm": ["components=2"]}
+"""Settings that make a system fast."""
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 RNG = np.random.default_rng(0)
@@ -144,8 +151,8 @@ def test_columns_that_are_no_numbers_are_left_out_and_named(tmp_path):
     assert dataset.columns == ["height", "weight"]
     (note,) = [n for n in dataset.notes if "left out" in n]
     assert "'column 0' (it counts the rows)" in note
-    assert "'name' (no numbers)" in note
-    assert "'born'" in note
+    assert "'name' (no numbers: 'Ann 0')" in note, "what stands there tells why: a date, 1,000, a unit"
+    assert "'born' (no numbers: '1990-01-01')" in note
 
 
 @pytest.mark.parametrize("cell", ["", "n/a", "NaN", "1O5", "null"])
@@ -212,3 +219,67 @@ def test_parquet_is_points(tmp_path):
     with pytest.raises(UserError, match="Parquet") as caught:
         read(tmp_path / "c.parquet")
     assert "magic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_in_another_encoding_is_read_or_the_encoding_is_named(tmp_path, encoding):
+    text = "größe,gewicht\n" + "\n".join(f"{h},{w}" for h, w in ROWS)
+    (tmp_path / "a.csv").write_text(text, encoding=encoding)
+    assert read(tmp_path / "a.csv", holdout=0).columns == ["größe", "gewicht"]
+    (tmp_path / "a.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"a\.csv is no table of numbers: it is not text in UTF-8; save it as UTF-8"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("text", ["# only a remark\n", "x,y\n"])
+def test_a_table_without_rows_is_said(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(UserError, match=r"a\.csv has no rows"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_first_row_of_numbers_is_data_and_said(tmp_path):
+    (tmp_path / "a.csv").write_text("2019,2020\n1,5\n2,7\n4,6\n")
+    dataset = read(tmp_path / "a.csv", holdout=0)
+    assert len(dataset) == 4
+    assert any("the first row is numbers, and read as data" in n for n in dataset.notes)
+    assert not any("the first row" in n for n in read(csv(tmp_path / "b.csv"), holdout=0).notes)
+
+
+def lit(page):
+    """Where a page is coloured as points are, [size, size], in fractions of its side."""
+    return np.argwhere((page[..., 0] < 100) & (page[..., 2] > 150)) / len(page)
+
+
+def test_points_in_other_units_are_drawn_with_their_ranges_written_on_the_page():
+    normal = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    points = torch.tensor([170.0, 70000.0]) + normal * torch.tensor([10.0, 9000.0])
+    page = scatter(points)
+    at = lit(page)
+    assert len(at) > 400
+    assert (at.min(0) < 0.25).all(), "they fill the page"
+    assert (at.max(0) > 0.75).all()
+    assert (page[:20] < 255).any(), "their ranges"
+    inside = scatter(points.new_tensor([[1.0, 2.0]]))
+    assert np.allclose(lit(inside).mean(0), [0.25, 0.625], atol=0.01), "[-4, 4]² where they lie in it"
+    assert (inside[:20] == 255).all()
+
+
+def test_one_column_is_drawn_as_a_histogram():
+    page = scatter(torch.cat([torch.full((30, 1), -2.0), torch.full((10, 1), 2.0)]))
+    tall, low = (page[:, int(at * len(page)), 0] < 255 for at in (0.26, 0.74))
+    assert tall.sum() == pytest.approx(3 * low.sum(), abs=2)
+    assert low.sum() > 50
+    assert len(lit(scatter(torch.full((5, 1), 1e6))))
+    assert not len(lit(scatter(torch.full((5, 1), torch.nan)))), "nothing finite, an empty page"
+
+
+@pytest.mark.parametrize("name", ["made", "gan", "gmm"])
+def test_a_table_of_one_column_is_trained_on_and_shown(tmp_path, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    r = np.random.default_rng(0)
+    (tmp_path / "a.csv").write_text("x\n" + "\n".join(f"{v:.4f}" for v in r.normal(170, 5, 60)))
+    assert main(["data", "show", "a.csv", "out=a.png"]) == 0
+    assert len(lit(np.asarray(Image.open("a.png"))))
+    assert main(["train", name, "data=a.csv", "steps=2", "batch=8", "name=a", *SMALL.get(name, [])]) == 0
+    assert main(["sample", "runs/a", "n=8", "out=b.png"]) == 0

@@ -1,6 +1,7 @@
 """Every source that `data=` takes as a folder, an archive or an array file."""
 
 import csv
+import re
 import tarfile
 import zipfile
 
@@ -234,3 +235,39 @@ def test_exemplar_takes_one_file_and_holds_nothing_back(tmp_path, folder):
     for i in range(3):
         picture(i).save(folder / f"{i}.png")
     assert len(read(folder, kind="exemplar")) == len(read(folder, kind="exemplar", split="test")) == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.arange(9) % 3, r"labels int64 \[9\]"),
+        (np.array(["cat", "dog"] * 5), r"labels <U3 \[10\]"),
+        (np.linspace(0, 1, 10), r"labels float64 \[10\]"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_said(tmp_path, labels, said):
+    np.savez(tmp_path / "a.npz", images=np.zeros((10, 6, 6), np.uint8), labels=labels)
+    dataset = read(tmp_path / "a.npz")
+    assert dataset.class_names == []
+    (note,) = [n for n in dataset.notes if "no labels" in n]
+    assert re.search(said + ".* for each of 10 examples", note)
+
+
+def test_labels_of_clips_and_of_voxels_that_cannot_be_used_are_said(tmp_path):
+    cells = np.random.default_rng(0).random((10, 8, 8, 8)) < 0.5
+    np.savez(tmp_path / "a.npz", voxels=cells, labels=np.array(["a"] * 10))
+    assert any("no labels: labels <U1" in n for n in read(tmp_path / "a.npz", kind="voxels").notes)
+    np.savez(tmp_path / "b.npz", clips=cells.astype(np.uint8) * 255, labels=np.arange(4))
+    assert any("no labels: labels int64 [4]" in n for n in read(tmp_path / "b.npz", kind="video", frames=8).notes)
+
+
+def test_a_validation_array_beside_a_test_array_is_said(tmp_path):
+    parts = {f"x_{w}": np.zeros((n, 6, 6), np.uint8) for w, n in (("train", 8), ("val", 3), ("test", 4))}
+    np.savez(tmp_path / "a.npz", **parts)
+    dataset = read(tmp_path / "a.npz")
+    assert dataset.sizes["image"] == {"train": 8, "test": 4}
+    assert "x_val uint8 [3,6,6] is not used: there is a test part" in dataset.notes
+    del parts["x_test"]
+    np.savez(tmp_path / "b.npz", **parts)
+    assert read(tmp_path / "b.npz").sizes["image"] == {"train": 8, "test": 3}
+    assert not any("not used" in n for n in read(tmp_path / "b.npz").notes)

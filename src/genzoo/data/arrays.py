@@ -113,9 +113,7 @@ class ArrayFile:
         stock = Stock({})
         for split, (key, images) in _examples(arrays, self.path, (3, 4), IMAGES, stock.notes, self.chosen).items():
             stock.pictures["image", split] = ArrayPictures(self._planes(key, images), key)
-            labels = _labels(arrays, key, split, len(images))
-            if labels is not None:
-                stock.labels[split] = labels
+            _give_labels(stock, arrays, key, split, len(images))
         _number(stock, stock.pictures)
         return stock
 
@@ -244,6 +242,9 @@ def _examples(
     if others and notes is not None:
         kept = " and ".join(f"'{k}'" for k in by_stem[stem].values())
         notes.append(f"{kept} is taken for the data, not {_seen(others)}; data={Path(path).name}:NAME takes another")
+    unused = [k for k in found if not any(k in keys.values() for keys in by_stem.values())]
+    if unused and notes is not None:
+        notes.append(f"{_seen({k: found[k] for k in unused})} is not used: there is a test part")
     return {split: (key, found[key]) for split, key in by_stem[stem].items()}
 
 
@@ -266,12 +267,30 @@ def _labels(arrays: dict[str, np.ndarray], images: str, split: str, n: int) -> n
             continue
         if flat.dtype.kind == "f" and not (np.isfinite(flat).all() and (flat == np.rint(flat)).all()):
             continue
-        words = _words(key)
-        side = [w for w in _words(images) if w in _SPLITS]
-        named = any(w in words for w in _LABELS) or key in _LABELS
-        if named and (not split or all(w in words for w in side)):
+        if _names_labels(key, images, split):
             return np.asarray(flat).astype(np.int64)
     return None
+
+
+def _names_labels(key: str, images: str, split: str) -> bool:
+    """True for a name that the labels of the array `images` could have."""
+    words = _words(key)
+    side = [w for w in _words(images) if w in _SPLITS]
+    named = any(w in words for w in _LABELS) or key in _LABELS
+    return named and (not split or all(w in words for w in side))
+
+
+def _give_labels(stock: Stock, arrays: dict[str, np.ndarray], images: str, split: str, n: int) -> None:
+    """Keep the classes of the `n` examples of an array; where an array has a name for labels, and its values are none, that is said."""
+    labels = _labels(arrays, images, split, n)
+    if labels is not None:
+        stock.labels[split] = labels
+        return
+    named = [k for k, a in arrays.items() if k != images and a.ndim < 3 and _names_labels(k, images, split)]
+    for key in [k for k in named if k != "arr_1"][:1]:
+        stock.notes.append(
+            f"no labels: {_seen({key: arrays[key]})} has no whole number, and no one-hot row, for each of {n} examples of '{images}'"
+        )
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

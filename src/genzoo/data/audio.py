@@ -124,8 +124,8 @@ def _build(stock: Stock, seconds: float, mix: bool, name: str, draft: Draft, *, 
     if not number:
         raise UserError(no_images(name, left, what="sound"))
     notes.append(
-        f"{number} files at {rate} Hz in windows of {window} samples ({window / rate:g} s); {unused / rate:.1f} s at the ends of "
-        "files, less than a window each, are not used"
+        f"{number} files at {rate} Hz in windows of {window} samples ({window / rate:g} s)"
+        + (f"; {unused / rate:.1f} s at the ends of files, less than a window each, are not used" if unused else "")
     )
     del changed[rate]
     if changed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
@@ -19,6 +18,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.words import split, to_ids
 from genzoo.data.decode import Refused
 from genzoo.data.names import composed, stem_of
+from genzoo.data.naming import text_of
 from genzoo.data.trees import MAX_BYTES, Tree, slashed
 
 TABLES = tuple(f"{name}.{end}" for name in ("captions", "metadata") for end in ("csv", "tsv", "txt", "jsonl"))
@@ -226,16 +226,10 @@ def _rows(table: str, content: bytes, told: Told) -> list[_Row]:
 
 
 def _text(content: bytes) -> str:
-    """Text in UTF-8, or in UTF-16 with its mark.
-
-    Raises:
-        Refused: It is neither.
-    """
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        return content.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError:
-        raise Refused("not text in UTF-8; save it as UTF-8") from None
+    text = text_of(content)
+    if text is None:
+        raise Refused("not text in UTF-8; save it as UTF-8")
+    return text
 
 
 def _csv(text: str) -> tuple[list[str], list[dict[str, Any]], int, int]:

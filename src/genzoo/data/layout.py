@@ -280,8 +280,12 @@ def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, stock: 
         left = {i.name for i in strange}
         return [i for i in items if i.name not in left]
     if strange:
+        folders = sorted({i.parts[0] for i in strange} - {""})
+        told = (
+            f" ({', '.join(folders[:4])}{', …' * (len(folders) > 4)}: no class of the training part)" if folders else ""
+        )
         stock.notes.append(
-            f"the test part ({len(test)} images) has no labels: it is no test part for systems with classes"
+            f"the test part ({len(test)} images) has no labels{told}: it is no test part for systems with classes"
         )
     return items
 

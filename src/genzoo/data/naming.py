@@ -5,6 +5,7 @@ Files that are read are in the table too, because a picture among sounds, or a s
 
 from __future__ import annotations
 
+import codecs
 import functools
 import re
 from dataclasses import dataclass
@@ -288,6 +289,16 @@ def what_is(head: bytes, name: str = "") -> Named | None:
     if by_name and not begins:
         return by_name
     return _TEXT if is_text(head) else None
+
+
+def text_of(content: bytes) -> str | None:
+    """A text in UTF-8, or in UTF-16 with its mark; None for what is neither."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
 
 
 def is_raw(file: BinaryIO, name: str) -> bool:

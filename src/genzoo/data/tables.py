@@ -24,7 +24,7 @@ import numpy as np
 from genzoo.core.errors import UserError
 from genzoo.core.reasons import in_words
 from genzoo.data.layout import HOW, printable
-from genzoo.data.naming import HEAD, what_is
+from genzoo.data.naming import HEAD, text_of, what_is
 from genzoo.data.stock import Stock
 from genzoo.data.trees import MAX_BYTES, stamp
 
@@ -137,7 +137,7 @@ class TableFile:
         table = np.stack([v for _, v in kept], 1)
         if not len(table):
             raise UserError(f"{self.path} has no rows")
-        notes.insert(0, f"{len(kept)} columns: {', '.join(n for n, _ in kept)}")
+        notes.insert(0, f"{len(kept)} column{'s' * (len(kept) > 1)}: {', '.join(n for n, _ in kept)}")
         return Points({"": table}, [n for n, _ in kept], notes, first)
 
 
@@ -148,15 +148,16 @@ Column = np.ndarray | str
 def _text(path: Path, head: bytes) -> tuple[list[str], list[Column], int, list[str]]:
     """Names, columns, number of the first row in the file, and notes."""
     what = what_is(head)
-    if what is None or what.group not in ("text", "table") or not head.strip():
-        raise UserError(f"{path} is {'an ' * (not head)}{what.what if what else 'no text'}, no table of numbers")
+    if what and (what.group not in ("text", "table") or not head.strip()):
+        raise UserError(f"{path} is {'an ' * (not head)}{what.what}, no table of numbers")
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path} is larger than {MAX_BYTES // 2**20} MiB; save it as .npy, an array [N,D] of floats")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is {in_words(error)}; save it as UTF-8") from None
+    text = text_of(path.read_bytes())
+    if text is None:
+        raise UserError(f"{path} is no table of numbers: it is not text in UTF-8; save it as UTF-8")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise UserError(f"{path} has no rows")
     first = next((i for i, line in enumerate(text.splitlines()) if line.strip() and not line.startswith("#")), 0)
     mark = next((m for m in (";", "\t", ",") if m in lines[0]), " ")
     try:
@@ -190,7 +191,7 @@ def _text(path: Path, head: bytes) -> tuple[list[str], list[Column], int, list[s
         and (np.diff(index) == 1).all()
     ):
         columns[0] = "it counts the rows"
-    return names, columns, start, []
+    return names, columns, start, [] if headed else ["no names of columns: the first row is numbers, and read as data"]
 
 
 def _number(cell: str, comma: bool) -> float | None:
@@ -210,7 +211,8 @@ def _column(path: Path, name: str, cells: list[str], start: int, comma: bool) ->
         return np.array(values, dtype=np.float64)
     gaps = [i for i in bad if cells[i].strip().lower() in _MISSING]
     if len(bad) == len(cells) or len(bad) > len(cells) / 2 > len(gaps):
-        return "no numbers" if len(gaps) < len(cells) else "empty"
+        texts = (cells[i].strip() for i in bad if i not in gaps)
+        return next((f"no numbers: '{printable(t)[:40]}'" for t in texts), "empty")
     first = bad[0]
     said = f"'{printable(cells[first].strip())}'" if cells[first].strip() else "empty"
     raise UserError(

@@ -116,9 +116,7 @@ def _of_arrays(source: arrays.ArrayFile) -> tuple[dict[str, list[Clip]], Stock]:
         shaped = _channels_second(clips, f"{source.path} '{key}'")
         levels = arrays._grey_levels(shaped, f"{source.path} '{key}'", stock)
         parts[split] = [ArrayClip(f"{key}[{i}]", np.ascontiguousarray(c)) for i, c in enumerate(levels)]
-        labels = arrays._labels(found, key, split, len(levels))
-        if labels is not None:
-            stock.labels[split] = labels
+        arrays._give_labels(stock, found, key, split, len(levels))
     arrays._number(stock, parts)
     return parts, stock
 
@@ -204,8 +202,8 @@ def _build(
         raise UserError(no_images(name, left, what="clip"))
     if unused or rows["video"].count > number:
         notes.append(
-            f"{number} file{'s' * (number > 1)} in {rows['video'].count} clips of {frames} frames, {stride} apart, one every {hop} frames; "
-            f"{unused} frames at the ends of files are not used"
+            f"{number} file{'s' * (number > 1)} in {rows['video'].count} clips of {frames} frames, {stride} apart, one every {hop} frames"
+            + (f"; {unused} frames at the ends of files are not used" if unused else "")
         )
     return {
         "sections": {"video": sections}, "class_names": stock.class_names if stock.labels else [], "captions": [],

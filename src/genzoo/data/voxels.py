@@ -109,9 +109,7 @@ def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dic
         raise UserError(f"{source.path}: {reason}") from None
     stock.notes += _notes(told, f"{len(found)} array{'s' * (len(found) > 1)}")
     for split, (key, shapes) in found.items():
-        labels = arrays._labels(loaded, key, split, len(shapes))
-        if labels is not None:
-            stock.labels[split] = labels
+        arrays._give_labels(stock, loaded, key, split, len(shapes))
     arrays._number(stock, found)
     for split, (key, shapes) in found.items():
         kinds = stock.labels[split] if stock.labels else np.zeros(len(shapes), np.int64)
