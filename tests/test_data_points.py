@@ -102,6 +102,11 @@ def test_a_constant_column_and_a_hole_are_named(tmp_path):
     np.save(tmp_path / "a.npy", table)
     with pytest.raises(UserError, match=r"column 2 \(from 0\) is 7 in every row"):
         read(tmp_path / "a.npy")
+    table = TABLE.astype(np.float64)
+    table[:, 2] = 1e9 + 1e-3 * np.arange(len(table))
+    np.save(tmp_path / "a.npy", table)
+    with pytest.raises(UserError, match=r"column 2 \(from 0\) varies by 0.039 around 1e\+09.* subtract 1e\+09"):
+        read(tmp_path / "a.npy")
     table = TABLE.copy()
     table[5, 3] = np.nan
     np.save(tmp_path / "b.npy", table)

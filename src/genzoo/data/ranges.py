@@ -154,8 +154,7 @@ def unstated(values: np.ndarray, kind: str) -> str:
         f"{8 * values.dtype.itemsize}-bit float" if kind != "whole" else "signed whole" if low < 0 else "32-bit whole"
     )
     outside = "outside 0..65535" if kind == "whole" else "whose black and white are not known"
-    told = f"gray_window={low:g},{high:g}" if low < high else "gray_window=LOW,HIGH"
-    return f"{name} pixels from {low:g} to {high:g}, {outside}: give {told}, or other values to be black and white"
+    return f"{name} pixels from {low:g} to {high:g}, {outside}: give gray_window=LOW,HIGH, the values that are black and white in all images"
 
 
 def levels(values: np.ndarray, ends: Ends) -> np.ndarray:

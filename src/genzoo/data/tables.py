@@ -72,6 +72,13 @@ class Points:
                 )
             if split != "test" and len(values) > 1:
                 same = [c for c in range(values.shape[1]) if (values[:, c] == values[0, c]).all()]
+                for c in same:
+                    if (table[:, c] != table[0, c]).any():
+                        low, high = float(table[:, c].min()), float(table[:, c].max())
+                        raise UserError(
+                            f"{told}: column {self._column(c)} varies by {high - low:g} around {low:g}, which float32 does not tell apart; "
+                            f"subtract {low:g} from it first"
+                        )
                 if same:
                     names = ", ".join(self._column(c) for c in same)
                     raise UserError(
