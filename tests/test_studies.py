@@ -168,7 +168,7 @@ def test_another_study_in_the_same_folder_is_refused_and_what_differs_is_told(tm
 def test_a_file_that_is_no_text_is_answered(tmp_path):
     path = tmp_path / "a.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not TOML"):
+    with pytest.raises(UserError, match="is no UTF-8 text"):
         genzoo.study(path, out=tmp_path / "out", quiet=True)
 
 
