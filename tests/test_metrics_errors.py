@@ -111,7 +111,9 @@ def spread_over_error(take, scale, shift, n, m, dims, draws, seed, anew=False):
     return float(value.std() / se.square().mean().sqrt())
 
 
-@pytest.mark.parametrize("which", SETS)
+@pytest.mark.parametrize(
+    "which", ["one distribution", *(pytest.param(w, marks=pytest.mark.slow) for w in SETS if w != "one distribution")]
+)
 @pytest.mark.parametrize("name", MEASURES)
 def test_the_reported_error_is_the_true_spread(name, which):
     scale, shift, m = SETS[which]

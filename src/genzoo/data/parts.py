@@ -47,7 +47,7 @@ def part_of(name: str, tails: Collection[str] = ()) -> tuple[str, str] | None:
     """The part that a folder's name tells, and what else it says; None where it tells none.
 
     >>> part_of("Validation"), part_of("train2017"), part_of("DIV2K_valid_HR"), part_of("trees")
-    (('val', ''), ('train', ''), ('val', 'DIV2K HR'), None)
+    (('val', ''), ('train', ''), ('val', 'DIV 2 K HR'), None)
 
     Args:
         name: Name of the folder.
