@@ -122,7 +122,8 @@ def test_a_number_given_to_another_process_is_not_its_holder(tmp_path, monkeypat
     host = locks.socket.gethostname()
     (tmp_path / "x.held").write_text(f"{host} pid {os.getpid()} 17")
     with locked(tmp_path / "x", wait=False, quiet=True):
-        pass
+        assert not (tmp_path / "x.held").read_text().endswith(f" {os.getpid()} 17"), "it is this process's own now"
+    assert not list(tmp_path.glob("*.held*"))
 
 
 @pytest.mark.parametrize("holder", ["elsewhere pid 1 5", "", "elsewhere pid x"])

@@ -50,9 +50,6 @@ _TURN = {
 """What undoes each EXIF orientation."""
 
 
-_is_text = naming.is_text  # readers of sounds, clips and shapes look for it here
-
-
 @functools.cache
 def formats() -> tuple[str, ...]:
     """The formats that are read: pictures only, none whose decoder runs another program (EPS)."""
