@@ -24,7 +24,7 @@ import genzoo
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
-from genzoo.metrics.extractors import Extractor, default_extractor
+from genzoo.metrics.features.extractors import Extractor, default_extractor
 from genzoo.metrics.report import image_report
 
 SHARED = Path(__file__).resolve().parents[1] / "runs" / "proofs" / "shared"
@@ -99,7 +99,7 @@ def baselines(
 
 
 def independent_pixels(train: Dataset, test: Dataset) -> float:
-    """Nats of binarised test images under one Bernoulli for each pixel."""
+    """Nats of binarized test images under one Bernoulli for each pixel."""
     p = (torch.tensor(train.fields["image"][:]).double() / 255).mean(0).clamp(1e-4, 1 - 1e-4)
     x = torch.tensor(test.fields["image"][:]).double() / 255  # cross-entropy is linear in x: its mean needs no draw
     return float(-(x * p.log() + (1 - x) * (1 - p).log()).flatten(1).sum(1).mean())

@@ -30,9 +30,9 @@ from torch import Tensor, nn
 
 from genzoo.data import DataSettings, open_data, to_float
 from genzoo.models.adversarial.dcgan import DCGAN
-from genzoo.nn.dcgan import stages
+from genzoo.nn.gan.dcgan import stages
+from genzoo.runs.folder import new_run
 from genzoo.training import Trainer, TrainSettings
-from genzoo.training.folder import new_run
 from genzoo.training.runtime import Runtime
 
 Step = Callable[[], object]
@@ -85,7 +85,7 @@ class Bare:
                 group["fused"] = True
 
     def __call__(self, name: str, loss: Tensor) -> None:
-        """Backward onto what the optimiser owns, and its step."""
+        """Backward onto what the optimizer owns, and its step."""
         for p in self.owned[name]:
             p.grad = None
         loss.backward(inputs=self.owned[name])

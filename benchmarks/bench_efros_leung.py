@@ -22,7 +22,7 @@ def plain_loop(
     generator: torch.Generator,
     image: np.ndarray | None = None,
     known: np.ndarray | None = None,
-    vectorised: bool = False,
+    vectorized: bool = False,
 ) -> np.ndarray:
     """Grow a texture, [C, height, width] integers, as one would write it down from the paper.
 
@@ -38,7 +38,7 @@ def plain_loop(
         generator: Source of randomness.
         image: Start from this image, [C, height, width] ...
         known: ... whose pixels are kept where this is True.
-        vectorised: Compare a pixel with all windows in one NumPy expression instead of a loop over windows.
+        vectorized: Compare a pixel with all windows in one NumPy expression instead of a loop over windows.
     """
     exemplar = exemplar.astype(np.int64)
     channels, rows, columns = exemplar.shape
@@ -46,7 +46,7 @@ def plain_loop(
     line = np.exp(-0.5 * ((np.arange(window) - half) / (window / 6.4)) ** 2)
     gaussian = np.maximum(1, np.rint(np.outer(line, line) * 2**16)).astype(np.int64)
     corners = [(y, x) for y in range(rows - window + 1) for x in range(columns - window + 1)]
-    windows = np.stack([exemplar[:, y : y + window, x : x + window] for y, x in corners]) if vectorised else None
+    windows = np.stack([exemplar[:, y : y + window, x : x + window] for y, x in corners]) if vectorized else None
     height, width = size
     out = np.zeros((channels, height + 2 * half, width + 2 * half), np.int64)
     filled = np.zeros(out.shape[1:], bool)
@@ -74,7 +74,7 @@ def plain_loop(
             _, y, x = layer[i]
             template = out[:, y - half : y + half + 1, x - half : x + half + 1]
             weights = gaussian * filled[y - half : y + half + 1, x - half : x + half + 1]
-            if vectorised:
+            if vectorized:
                 scores = (weights * (windows - template) ** 2).sum((1, 2, 3))
             else:
                 scores = np.empty(len(corners), np.int64)
@@ -120,7 +120,7 @@ def main() -> None:
         sample = system.sample(1, generator=torch.Generator().manual_seed(1), size=args.size)
         return ((sample[0] + 1) * 127.5).round().to(torch.int64).numpy()
 
-    def loop(vectorised: bool) -> np.ndarray:
+    def loop(vectorized: bool) -> np.ndarray:
         return plain_loop(
             texture,
             (args.size, args.size),
@@ -128,7 +128,7 @@ def main() -> None:
             error_threshold=system.error_threshold,
             max_error_threshold=system.max_error_threshold,
             generator=torch.Generator().manual_seed(1),
-            vectorised=vectorised,
+            vectorized=vectorized,
         )
 
     # Processor time, which other programs on the machine do not disturb; with one thread it is the time on the clock.
@@ -145,12 +145,12 @@ def main() -> None:
         f"exemplar {args.exemplar}x{args.exemplar}x3, output {args.size}x{args.size}, window {args.window}; processor time"
     )
     print(f"{'genzoo efros-leung':<38}{mine:8.3f} s (median of 5)")
-    for name, vectorised in (
+    for name, vectorized in (
         ("NumPy, one pixel against all windows", True),
         ("NumPy loop over pixels and windows", False),
     ):
         start = time.process_time()
-        other = loop(vectorised)
+        other = loop(vectorized)
         seconds = time.process_time() - start
         if not np.array_equal(fast, other):
             raise SystemExit(f"{name}: the outputs differ in {(fast != other).any(0).sum()} pixels")

@@ -8,7 +8,7 @@
   genzoo's own nets and `training_step`, with zero_grad / backward / step for every player; a generator's step computes the
   discriminator's gradients as well and throws them away. The losses are read with `.item()` at every step, to print them.
 * own step (where plain is another): genzoo's own nets and `training_step` in that way, without the trainer: what its layouts, fused
-  optimiser and spared gradients are worth by themselves.
+  optimizer and spared gradients are worth by themselves.
 * mimicry: the same system in torch-mimicry (its own nets, `train_step` and log), where that is installed (pip install --no-deps torch-mimicry);
   sngan only, with nets of the same widths: of the six the only one whose published PyTorch code still runs on today's PyTorch by itself.
 * genzoo: the trainer's step, with its batches, schedules, guards, logs and averaged weights (which the plain loop lacks).
@@ -42,8 +42,8 @@ from torch import Tensor
 import genzoo
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data, to_float
+from genzoo.runs.folder import new_run
 from genzoo.training import Trainer, TrainSettings
-from genzoo.training.folder import new_run
 from genzoo.training.runtime import Runtime
 
 CPU = torch.device("cpu")

@@ -34,14 +34,14 @@ from torch.optim import Adam
 import genzoo
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data, to_float
-from genzoo.nn import few_pixels
-from genzoo.nn.image_pool import ImagePool
-from genzoo.nn.norms import NORMS
-from genzoo.nn.patchgan import PatchGAN
-from genzoo.nn.resnet_generator import ResnetGenerator
-from genzoo.nn.unet_generator import UNetGenerator
+from genzoo.models.translation import _few_pixels as few_pixels
+from genzoo.models.translation._image_pool import ImagePool
+from genzoo.models.translation._norms import NORMS
+from genzoo.models.translation._unet import UNetGenerator
+from genzoo.nn.gan.patchgan import PatchGAN
+from genzoo.nn.gan.resnet_generator import ResnetGenerator
+from genzoo.runs.folder import new_run
 from genzoo.training import Trainer, TrainSettings
-from genzoo.training.folder import new_run
 from genzoo.training.runtime import Runtime
 
 Step = Callable[[], object]
@@ -164,7 +164,7 @@ def training(a: argparse.Namespace, clock: Callable[[], float]) -> None:
 
 def large(megapixels: float) -> None:
     """Translate one image by tiles and print what it cost; for a process of its own."""
-    from genzoo.use.tiles import tiled
+    from genzoo.use.common.tiles import tiled
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

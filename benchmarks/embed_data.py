@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from genzoo.data import embedded, standard
+from genzoo.data.sources import embedded, standard
 
 COLUMNS = 100
 

@@ -127,7 +127,7 @@ def infogan(size: int, width: int) -> Loop:
 
 
 class Linear(nn.Module):
-    """Dense, with an equalised rate."""
+    """Dense, with an equalized rate."""
 
     def __init__(self, inputs: int, outputs: int, bias: float = 0.0, rate: float = 1.0) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ def filtered(x: Tensor, kernel: Tensor, pads: tuple[int, int], up: int = 1) -> T
 
 
 class Conv(nn.Module):
-    """Convolution with an equalised rate; `halve` filters first and has stride 2."""
+    """Convolution with an equalized rate; `halve` filters first and has stride 2."""
 
     kernel: Tensor
 

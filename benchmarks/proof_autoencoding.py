@@ -17,15 +17,15 @@ from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.losses.likelihoods import bernoulli, per_example, standard_normal
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.ais import Decoder, ais
-from genzoo.metrics.extractors import default_extractor
+from genzoo.metrics.features.extractors import default_extractor
 from genzoo.metrics.likelihood import evaluate_density
 from genzoo.metrics.report import image_report
-from genzoo.nn.perceptual import FeatureNet
+from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.use.arithmetic import direction, images_of, labelled, shifted
 
 
 def importance_weighted(system: System, dataset: Dataset, samples: int, n: int, seed: int = 0) -> Tensor:
-    """Log p of the first `n` examples of a data set by `samples` draws each, [n], float64; binarised once, by the seed."""
+    """Log p of the first `n` examples of a data set by `samples` draws each, [n], float64; binarized once, by the seed."""
     batches, generator = Batches(dataset, 500, seed), torch.Generator(system.device).manual_seed(seed)
     found = []
     for step in range(n // 500):
@@ -79,7 +79,7 @@ def pca_error(train: Dataset, x: Tensor, k: int) -> float:
 
 @proof("vae-mnist", system="vae", family="autoencoding", minutes=30)
 def vae_mnist(p: Proof) -> None:
-    """Binarised MNIST by the importance-weighted bound with 5000 draws, against the published 86.76 nats of one stochastic layer."""
+    """Binarized MNIST by the importance-weighted bound with 5000 draws, against the published 86.76 nats of one stochastic layer."""
     keys = {"binarize": "dynamic", "batch": 100, "seed": 0}
     run = p.train("vae", "mnist", steps=130_000, lr=3e-3, **keys)
     system = genzoo.load(run.path)
@@ -90,7 +90,7 @@ def vae_mnist(p: Proof) -> None:
     images = [to_float(batches.in_order(s), "cpu")["image"] for s in range(batches.pass_length())]
     elbo = torch.cat([system.elbo(x, generator=torch.Generator().manual_seed(0)) for x in images]).double()
     protocol = (
-        "stochastically binarised MNIST, new draw of the training images at every step, test images binarised once with seed 0; "
+        "stochastically binarized MNIST, new draw of the training images at every step, test images binarized once with seed 0; "
         "averaged weights; mean and standard error over images"
     )
     bernoulli = {"independent pixels": independent_pixels(train, test)}
@@ -114,7 +114,7 @@ def vae_mnist(p: Proof) -> None:
         "The same z with every pixel drawn: the model's own images",
     )
     x = images[0][:40]
-    caption = "Binarised test digits (odd rows) and their reconstructions (even rows): grey edges are the doubt of the decoder"
+    caption = "Binarized test digits (odd rows) and their reconstructions (even rows): grey edges are the doubt of the decoder"
     p.picture("reconstructions", side_by_side(x, genzoo.reconstruct(run, x), columns=10), caption)
     p.picture("walk", genzoo.walk(run, rows=6, steps=10, seed=0).flatten(0, 1), "Walks between draws of z")
     plane = p.train("vae-2d", "mnist", name="plane", steps=8_000, lr=2e-3, **keys)
@@ -145,7 +145,7 @@ def vae_ais(p: Proof) -> None:
     annealed, known = ais(model, x, **settings), ais(model, simulated, posterior=latents, **settings)
     elbo = torch.stack([system.elbo(x, generator=torch.Generator().manual_seed(k)).double() for k in range(20)]).mean(0)
     weighted = system.log_prob(x, generator=torch.Generator().manual_seed(0), samples=5000).double()
-    told = f"the first {n} test images of the shuffled order, binarised once with seed 0"
+    told = f"the first {n} test images of the shuffled order, binarized once with seed 0"
     how = f"{steps} temperatures, {chains} chains, 10 leapfrog steps each, seed 0"
     for name, values, protocol in (
         ("negative ELBO", -elbo, "mean of 20 draws of z for each image"),

@@ -14,7 +14,7 @@ import genzoo
 from genzoo.core.pictures import picture
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
-from genzoo.metrics.lenet import classify
+from genzoo.metrics.features.lenet import classify
 from genzoo.metrics.likelihood import evaluate_density
 
 
@@ -29,7 +29,7 @@ def histogram_bits(train: Dataset, test: Dataset) -> float:
 
 
 def test_images(test: Dataset, n: int) -> Tensor:
-    """The first images of the test split's shuffled order, binarised where the data are."""
+    """The first images of the test split's shuffled order, binarized where the data are."""
     return to_float(Batches(test, n, 0).in_order(0), torch.device("cpu"))["image"]
 
 
@@ -47,7 +47,7 @@ def completions(system: System, x: Tensor, variants: int = 3) -> Tensor:
 
 @proof("pixelcnn-mnist", system="pixelcnn", family="autoregressive", minutes=12)
 def pixelcnn_mnist(p: Proof) -> None:
-    """Exact nats of binarised MNIST, against the published 81.30, with samples and completed digits."""
+    """Exact nats of binarized MNIST, against the published 81.30, with samples and completed digits."""
     keys = {"steps": 10_000, "batch": 16, "width": 32, "blocks": 7, "lr": 3e-3, "precision": "bf16", "seed": 0}
     run = p.train("pixelcnn", "mnist", binarize="dynamic", **keys)
     system = genzoo.load(run.path)
@@ -70,7 +70,7 @@ def pixelcnn_mnist(p: Proof) -> None:
         "Test image, its upper half, and three completions of the lower half, in groups of five.",
     )
     p.note(
-        "Test images are binarised once, at random by their gray level with seed 0. Published numbers are mostly for the static set "
+        "Test images are binarized once, at random by their gray level with seed 0. Published numbers are mostly for the static set "
         "of Larochelle & Murray; the two differ by one to two nats, so the comparison is a near one."
     )
 
@@ -131,13 +131,13 @@ def pixelcnn_l2(p: Proof) -> None:
 
 
 BINARISED = (
-    "Test images are binarised once, at random by their gray level with seed 0; training images anew for every batch (dynamic). Published "
+    "Test images are binarized once, at random by their gray level with seed 0; training images anew for every batch (dynamic). Published "
     "numbers are mostly for the static set of Larochelle & Murray; the two differ by one to two nats, so the comparison is a near one."
 )
 
 
-def binarised(p: Proof, system: str, *, published: str, goal: float | None = None, **keys: object) -> System:
-    """Train on dynamically binarised MNIST in bf16 with seed 0, measure the test set, show samples; return the system."""
+def binarized(p: Proof, system: str, *, published: str, goal: float | None = None, **keys: object) -> System:
+    """Train on dynamically binarized MNIST in bf16 with seed 0, measure the test set, show samples; return the system."""
     run = p.train(system, "mnist", binarize="dynamic", precision="bf16", seed=0, **keys)
     model = genzoo.load(run.path)
     train, test = (open_data(DataSettings("mnist", binarize="dynamic"), split=s, quiet=True) for s in ("train", "test"))
@@ -170,18 +170,18 @@ def show_completions(p: Proof, system: System) -> None:
 
 @proof("fvsbn-mnist", system="fvsbn", family="autoregressive", minutes=4)
 def fvsbn_mnist(p: Proof) -> None:
-    """One logistic regression of each pixel on those before it: what no hidden layer reaches on binarised MNIST."""
-    model = binarised(
-        p, "fvsbn", published="96.58 nats, FVSBN with dynamic binarisation (pytorch-generative)", goal=98.0, steps=9000, batch=256, ema=0.99
+    """One logistic regression of each pixel on those before it: what no hidden layer reaches on binarized MNIST."""
+    model = binarized(
+        p, "fvsbn", published="96.58 nats, FVSBN with dynamic binarization (pytorch-generative)", goal=98.0, steps=9000, batch=256, ema=0.99
     )  # fmt: skip
     show_completions(p, model)
 
 
 @proof("made-mnist", system="made", family="autoregressive", minutes=15)
 def made_mnist(p: Proof) -> None:
-    """Exact nats of binarised MNIST by a masked dense network, two hidden layers of 1500 units."""
-    model = binarised(
-        p, "made", published="84.87 nats with dynamic binarisation (pytorch-generative); 86.64, MADE 2hl with 32 masks, static",
+    """Exact nats of binarized MNIST by a masked dense network, two hidden layers of 1500 units."""
+    model = binarized(
+        p, "made", published="84.87 nats with dynamic binarization (pytorch-generative); 86.64, MADE 2hl with 32 masks, static",
         goal=86.0, width=1500, layers=2, direct=True, steps=9000, batch=512, lr=4e-3, warmup=0.01, ema=0.0,
     )  # fmt: skip
     show_completions(p, model)
@@ -205,7 +205,7 @@ def gated_pixelcnn_mnist(p: Proof) -> None:
         first = name.startswith("NLL, m")
         p.measure(
             name, float(nats.mean()), unit="nats", se=float(nats.std() / math.sqrt(n)), n=n, split="test", protocol=protocol,
-            published="81.50 nats, without classes, dynamic binarisation (pytorch-generative)" if first else None,
+            published="81.50 nats, without classes, dynamic binarization (pytorch-generative)" if first else None,
             better="lower", goal=85.0 if first else None,
         )  # fmt: skip
     p.measure(
@@ -227,8 +227,8 @@ def gated_pixelcnn_mnist(p: Proof) -> None:
 @proof("multiscale-pixelcnn-mnist", system="multiscale-pixelcnn", family="autoregressive", minutes=12)
 def multiscale_pixelcnn_mnist(p: Proof) -> None:
     """Sampling speed against pixelcnn, side by side in one process, with the likelihood that each has."""
-    model = binarised(
-        p, "multiscale-pixelcnn", published="none for binarised MNIST", width=32, blocks=3, steps=3500, batch=32, lr=2e-3
+    model = binarized(
+        p, "multiscale-pixelcnn", published="none for binarized MNIST", width=32, blocks=3, steps=3500, batch=32, lr=2e-3
     )  # fmt: skip
     keys = {"steps": 3000, "batch": 16, "width": 16, "blocks": 7, "lr": 3e-3, "binarize": "dynamic"}
     plain = genzoo.load(p.train("pixelcnn", "mnist", precision="bf16", seed=0, **keys).path)
@@ -266,8 +266,8 @@ def multiscale_pixelcnn_mnist(p: Proof) -> None:
 
 @proof("row-lstm-mnist", system="row-lstm", family="autoregressive", minutes=10)
 def row_lstm_mnist(p: Proof) -> None:
-    """Exact nats of binarised MNIST by LSTMs from row to row, at a few minutes of one thread."""
-    model = binarised(
+    """Exact nats of binarized MNIST by LSTMs from row to row, at a few minutes of one thread."""
+    model = binarized(
         p, "row-lstm", published="80.54 nats, Row LSTM (van den Oord et al. 2016)", goal=90.0, width=16, layers=4, steps=3000,
         batch=16, lr=4e-3,
     )  # fmt: skip
@@ -276,8 +276,8 @@ def row_lstm_mnist(p: Proof) -> None:
 
 @proof("diagonal-bilstm-mnist", system="diagonal-bilstm", family="autoregressive", minutes=12)
 def diagonal_bilstm_mnist(p: Proof) -> None:
-    """Exact nats of binarised MNIST by LSTMs along both diagonals, at a few minutes of one thread."""
-    model = binarised(
+    """Exact nats of binarized MNIST by LSTMs along both diagonals, at a few minutes of one thread."""
+    model = binarized(
         p, "diagonal-bilstm", published="79.20 nats, Diagonal BiLSTM of 7 layers (van den Oord et al. 2016)", goal=90.0, width=16,
         layers=2, steps=2000, batch=16, lr=4e-3,
     )  # fmt: skip

@@ -18,8 +18,8 @@ from genzoo.core.pictures import picture
 from genzoo.core.sound import save_wav
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.metrics.likelihood import evaluate_density
-from genzoo.nn.companding import encode, expand
-from genzoo.training.meters import read_log
+from genzoo.models.autoregressive._mu_law import encode, expand
+from genzoo.runs.meters import read_log
 
 
 def timed(p: Proof, system: str, data: str, **keys: Any) -> tuple[Any, list[tuple[float, float]], float]:

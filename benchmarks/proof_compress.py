@@ -17,7 +17,7 @@ import genzoo
 from genzoo.core.pictures import to_uint8
 from genzoo.data import Batches, DataSettings, open_data, to_float
 from genzoo.metrics.likelihood import evaluate_density
-from genzoo.use import codec
+from genzoo.use.common import codec
 
 N = 100
 

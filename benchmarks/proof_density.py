@@ -13,7 +13,7 @@ import genzoo
 from genzoo.core.pictures import grid
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
-from genzoo.metrics.extractors import extractor
+from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.likelihood import evaluate_density
 from genzoo.metrics.outliers import auroc
 from genzoo.metrics.report import image_report

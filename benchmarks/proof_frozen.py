@@ -14,11 +14,11 @@ import genzoo
 from genzoo.core.pictures import grid, to_uint8
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.extractors import default_extractor, extractor
+from genzoo.metrics.features.extractors import default_extractor, extractor
 from genzoo.metrics.measures import frechet, kernel
 from genzoo.metrics.outliers import auroc
 from genzoo.metrics.report import image_report
-from genzoo.use.figures import new_figure, save_figure
+from genzoo.use.pages.figures import new_figure, save_figure
 
 DATA, BATCH, STEPS = "fashion-mnist", 32, 800
 SAMPLES = 5_000

@@ -14,10 +14,10 @@ import genzoo
 from genzoo.core.pictures import write_atomic
 from genzoo.metrics.modes import RING_SIGMA, mode_counts, ring_modes, sample_mixture
 from genzoo.metrics.stopping import advice
-from genzoo.training.folder import newest_state
+from genzoo.runs.folder import newest_state
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
-from genzoo.use.figures import new_figure, save_figure
+from genzoo.use.pages.figures import new_figure, save_figure
 
 REMEDIES: dict[str, dict[str, Any]] = {
     "minimax, no remedy": {},
@@ -127,10 +127,10 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
         "The discriminator wins",
     ),
     "learning rate ten times too high": ({**SOUND, "lr": 2e-2}, "Collapse|Oscillation|worse"),
-    "ten images": ({**SOUND, "limit": 10, "steps": 1_200}, "Memorisation"),
+    "ten images": ({**SOUND, "limit": 10, "steps": 1_200}, "Memorization"),
 }
 HEALTH_STEPS, EVERY = 800, 100
-ALARMS = ("has become worse", "Collapse", "Samples are nearly", "Oscillation", "Memorisation", "The discriminator wins")
+ALARMS = ("has become worse", "Collapse", "Samples are nearly", "Oscillation", "Memorization", "The discriminator wins")
 
 
 def words(run: Any) -> list[str]:

@@ -15,9 +15,9 @@ import genzoo
 from genzoo.core.pictures import grid, scatter, to_uint8
 from genzoo.data import DataSettings, open_data
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.metrics.extractors import extractor
+from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.lenet import classify
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.lenet import classify
 from genzoo.metrics.modes import GRID_SIGMA, RING_SIGMA, grid_modes, mode_counts, ring_modes
 from genzoo.metrics.parzen import parzen
 from genzoo.training.preview import EACH
@@ -86,7 +86,7 @@ def gan_points(p: Proof) -> None:
 
 @proof("gan-gradient", system="gan", family="adversarial", minutes=2)
 def gan_gradient(p: Proof) -> None:
-    """Why the generator maximises log D: when D wins, the gradient of log(1 - D) vanishes and that of -log D does not."""
+    """Why the generator maximizes log D: when D wins, the gradient of log(1 - D) vanishes and that of -log D does not."""
     steps = 400
     torch.manual_seed(0)
     system = genzoo.create("gan", shape=(1, 28, 28), d_lr=1e-3).train()
@@ -289,7 +289,7 @@ def began_mnist(p: Proof) -> None:
 
 @proof("sngan-cifar10", system="sngan", family="adversarial", minutes=10)
 def sngan_cifar10(p: Proof) -> None:
-    """A spectrally normalised residual GAN on CIFAR-10, in minutes on one CPU core."""
+    """A spectrally normalized residual GAN on CIFAR-10, in minutes on one CPU core."""
     run = p.train(
         "sngan", "cifar10", width=32, d_width=32, batch=32, critic_steps=2, steps=6_000, lr=4e-4, seed=0, precision="bf16", flip=True
     )  # fmt: skip

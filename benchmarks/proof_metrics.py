@@ -17,11 +17,11 @@ from torch import Tensor
 from genzoo.core.pictures import grid
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.metrics.c2st import neighbour_test
-from genzoo.metrics.extractors import extractor
+from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.lenet import classify
 from genzoo.metrics.frechet import Moments, frechet_to_reference
 from genzoo.metrics.kid import kid
-from genzoo.metrics.kmeans import kmeans
-from genzoo.metrics.lenet import classify
+from genzoo.metrics.maths.kmeans import kmeans
 from genzoo.metrics.memorisation import authenticity, data_copying
 from genzoo.metrics.modes import STACKED_SAMPLES, stack_digits, stacked_modes
 from genzoo.metrics.ndb import ndb

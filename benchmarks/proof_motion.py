@@ -14,9 +14,9 @@ from genzoo.core.motion import strips
 from genzoo.core.pictures import grid
 from genzoo.core.turntable import VIEW, render
 from genzoo.data import Dataset, DataSettings, open_data
+from genzoo.metrics.features.simple_features import video_statistics
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.moving import solid_statistics
-from genzoo.metrics.simple_features import video_statistics
+from genzoo.metrics.statistics import solid_statistics
 
 
 def values(dataset: Dataset, field: str, n: int | None = None) -> Tensor:
@@ -47,7 +47,7 @@ def film_proof(p: Proof, data: str, n: int, keys: dict[str, Any], clips: dict[st
     found = {k: frechet_distance(video_statistics(v), wanted) for k, v in stats.items()}
     p.measure(
         "Fréchet distance of video statistics", found["samples"], n=n, split="test", better="lower",
-        protocol=f"squared Fréchet distance of the {wanted.shape[1]} statistics of genzoo.metrics.simple_features.video_statistics (not FVD), "
+        protocol=f"squared Fréchet distance of the {wanted.shape[1]} statistics of simple_features.video_statistics (not FVD), "
         f"{n:,} samples against {n:,} test clips; real: training clips; gaussian: the Gaussian of {n:,} training clips in the span of their "
         "principal components, clamped; standing: the first frame of each test clip, repeated",
         baseline={k: v for k, v in found.items() if k != "samples"},
@@ -133,7 +133,7 @@ def furniture(p: Proof, steps: int = 2000, n: int = 240) -> None:
     found = {k: frechet_distance(solid_statistics(v), wanted) for k, v in stats.items()}
     p.measure(
         "Fréchet distance of voxel statistics", found["samples"], n=len(real), split="test", better="lower", goal=found["voxel PCA"],
-        protocol=f"squared Fréchet distance of the {wanted.shape[1]} statistics of genzoo.metrics.simple_features.voxel_statistics, {len(real)} "
+        protocol=f"squared Fréchet distance of the {wanted.shape[1]} statistics of simple_features.voxel_statistics, {len(real)} "
         "samples, occupied from probability 1/2 on, against as many held-out pieces; real: training pieces; voxel PCA: the Gaussian of all "
         "training voxels in the span of their principal components, occupied above 0, which is the goal",
         baseline={k: v for k, v in found.items() if k != "samples"},

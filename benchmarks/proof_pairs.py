@@ -17,11 +17,11 @@ from torch import Tensor
 import genzoo
 from genzoo.core.pictures import grid, to_uint8
 from genzoo.data import DataSettings, open_data
-from genzoo.metrics.extractors import extractor
+from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.kid import kid
 from genzoo.metrics.lpips import lpips_distances
 from genzoo.metrics.similarity import l1_percent, psnr, ssim
-from genzoo.nn.perceptual import FeatureNet
+from genzoo.nn.pretrained.perceptual import FeatureNet
 
 SIDES = ("satellite", "relief")
 HELD = "a band of longitudes that no training picture overlaps"

@@ -22,14 +22,14 @@ from genzoo.metrics.lpips import lpips_distances
 from genzoo.metrics.outliers import auroc
 from genzoo.metrics.similarity import l1_percent, l2_percent, psnr, y_psnr, y_ssim
 from genzoo.nn.colour import luma, rgb_to_lab
-from genzoo.nn.perceptual import FeatureNet
+from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.resampling import bicubic, grey_levels
 
 STEPS = {
     "srresnet": 400, "srgan": 160, "encoder": 2000, "holes": 1000, "mde": 1500, "block": 1000, "seeker": 150, "colour": 1300,
     "classifier": 700,
 }  # fmt: skip
-"""Optimiser steps of every run: minutes on one core."""
+"""Optimizer steps of every run: minutes on one core."""
 TEST = 1000
 """Test images of CIFAR-10 that are measured."""
 

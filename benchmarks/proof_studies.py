@@ -21,7 +21,7 @@ import genzoo
 from genzoo.core.pictures import titled, to_uint8
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.extractors import default_extractor, extractor
+from genzoo.metrics.features.extractors import default_extractor, extractor
 from genzoo.metrics.measures import frechet, kernel
 from genzoo.metrics.report import image_report
 

@@ -15,7 +15,7 @@ from torch import Tensor
 import genzoo
 from genzoo.core.pictures import grid
 from genzoo.data import DataSettings, open_data
-from genzoo.metrics.extractors import extractor
+from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.ppl import path_length
 
 SMALL: dict[str, Any] = {

@@ -16,10 +16,10 @@ from genzoo.core.pictures import to_uint8
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.losses.perceptual import lpips
-from genzoo.metrics.extractors import extractor
+from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.similarity import psnr
-from genzoo.nn.perceptual import FeatureNet
+from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.use.reconstruct import side_by_side
 
 CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
@@ -90,7 +90,7 @@ def bits_of(p: Proof, prior: System, n: int) -> None:
     uniform = length * math.log(system.codebook_size) / dims
     protocol = (
         f"-(log p(x | c) + log P(c)) / (D ln 2) with c = the image's own {length} codes: a bound on -log p(x), since p(x) is a sum over all "
-        f"codes; p(x | c) the decoder's discretised logistic, D = 3072; the first {n:,} test images"
+        f"codes; p(x | c) the decoder's discretized logistic, D = 3072; the first {n:,} test images"
     )
     for name, extra in (("uniform", torch.full_like(pixels, uniform)), ("learned", codes)):
         value, error = mean_and_error(pixels + extra)

@@ -99,7 +99,7 @@ def wrong_digits(images: Tensor) -> float:
 
 def read_digits(images: Tensor) -> tuple[Tensor, Tensor]:
     """What a classifier reads in the first test digits [N, 3, 32, 32], and what they are, int64 [N]."""
-    from genzoo.metrics.lenet import classify
+    from genzoo.metrics.features.lenet import classify
 
     labels = open_data(DataSettings("mnist"), kind="labelled", split="test", quiet=True).fields["label"][: len(images)]
     read = classify("lenet-mnist-v1", to_uint8(images.mean(1, keepdim=True)[:, :, 2:-2, 2:-2])).argmax(1)

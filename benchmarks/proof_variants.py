@@ -17,10 +17,10 @@ from torch import Tensor
 import genzoo
 from genzoo.core.pictures import grid
 from genzoo.data import Batches, DataSettings, open_data, to_float
-from genzoo.data.derive import derived
+from genzoo.data.sources.derive import derived
 from genzoo.metrics.lpips import lpips_distances
 from genzoo.metrics.similarity import l1_percent
-from genzoo.nn.perceptual import FeatureNet
+from genzoo.nn.pretrained.perceptual import FeatureNet
 
 VARIANTS = 8
 

@@ -238,7 +238,7 @@ class Proof:
             log: Whether the vertical axis is logarithmic.
             top: Where the vertical axis ends; at the highest point when not given.
         """
-        from genzoo.use.figures import new_figure, save_figure
+        from genzoo.use.pages.figures import new_figure, save_figure
 
         figure, axes = new_figure(1)
         for label, points in lines.items():

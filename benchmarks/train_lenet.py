@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from genzoo.metrics.lenet import WEIGHTS, LeNet
+from genzoo.metrics.features.lenet import WEIGHTS, LeNet
 
 NAMES = {"mnist": "lenet-mnist-v1", "fashion-mnist": "lenet-fashion-v1"}
 FITTED, EPOCHS, BATCH, RATE, SEED = 50_000, 6, 128, 4e-3, 0

@@ -17,7 +17,7 @@ from genzoo.core.registry import Entry
 
 ROOT = Path(__file__).parents[1]
 KINDS = {
-    "exact": ("Explicit, exact", "`log_prob` is log p(x): of the discrete image, or of points; flows: images through dequantisation, a bound"),
+    "exact": ("Explicit, exact", "`log_prob` is log p(x): of the discrete image, or of points; flows: images through dequantization, a bound"),
     "bounded": ("Explicit, bounded", "`log_prob` is a lower bound of log p(x)"),
     "implicit": ("Implicit", "makes data and tells no probability of them"),
     "codes": ("Codes alone", "maps data to codes and back; another system learns the distribution of the codes"),
@@ -56,7 +56,7 @@ def _data(record: dict[str, Any]) -> str:
         " ".join(
             [
                 ",".join(Path(part).name for part in run["data"].split(",")),
-                *([f"{run['binarize']} binarised"] if "binarize" in run else []),
+                *([f"{run['binarize']} binarized"] if "binarize" in run else []),
             ]
         )
         for run in record["runs"]

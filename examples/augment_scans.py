@@ -26,7 +26,7 @@ from torch.nn import functional as F
 import genzoo
 from genzoo.core.pictures import grid, save_png
 from genzoo.core.registry import system_class
-from genzoo.use.files import Photo, read_photo, save_photo
+from genzoo.use.common.files import Photo, read_photo, save_photo
 from genzoo.use.translate import translate_files
 
 SIDE, OFFSET = 64, 1024
@@ -143,7 +143,7 @@ def generated(run: Any, out: Path, scans: np.ndarray) -> np.ndarray:
 class Segmenter(nn.Module):
     """A small U-Net from scans [B, 1, H, W] to logits of kidney [B, 1, H, W].
 
-    Every convolution is normalised and no rectifier is dead: without that one start in four never learned anything.
+    Every convolution is normalized and no rectifier is dead: without that one start in four never learned anything.
 
     Args:
         width: Channels at full size.

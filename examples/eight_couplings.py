@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genzoo.nn.bijections import Chain, MaskedCoupling
+from genzoo.nn.flow.bijections import Chain, MaskedCoupling
 
 DIMS = 6
 
@@ -36,7 +36,7 @@ def chain(couplings: int) -> Chain:
 
 
 def error(couplings: int, target: Tensor) -> float:
-    """The smallest relative error that two starts of the optimiser reach."""
+    """The smallest relative error that two starts of the optimizer reach."""
     found = []
     for seed in range(2):
         torch.manual_seed(seed)

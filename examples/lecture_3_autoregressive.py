@@ -1,4 +1,4 @@
-"""Lecture 3, autoregressive models: the chain rule makes any conditional model a normalised one, and whatever is missing can be drawn.
+"""Lecture 3, autoregressive models: the chain rule makes any conditional model a normalized one, and whatever is missing can be drawn.
 
 p(x) is a product of p(x_i | all before). That it sums to one needs no partition function, which is checked here by counting all 512 images
 of 3 x 3 binary pixels. Then three ways to see the past on small digits: a logistic regression, a masked dense net, masked convolutions.
@@ -41,7 +41,7 @@ train, test = (
 share = ((train.sum(0) + 1) / (len(train) + 2)).clamp(1e-3, 1 - 1e-3)
 independent = -(test * share.log() + (1 - test) * (1 - share).log()).sum((1, 2, 3)).mean()
 print(
-    f"\nNats for a held-out digit ({len(test)} of them, 16x16, binarised at half): independent pixels {independent:.1f}"
+    f"\nNats for a held-out digit ({len(test)} of them, 16x16, binarized at half): independent pixels {independent:.1f}"
 )
 
 masked = 2 * test[:16] - 1

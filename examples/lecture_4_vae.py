@@ -32,7 +32,7 @@ test = (
 )
 test = test[: 40 if given.short else 360]
 print(
-    f"Bounds of log p(x) in nats, {len(test)} held-out digits, 16x16, binarised at half; more draws of z, tighter bound:"
+    f"Bounds of log p(x) in nats, {len(test)} held-out digits, 16x16, binarized at half; more draws of z, tighter bound:"
 )
 samples, rows = {"held-out digits": grid(test[:64])}, {"held-out digits": test[:16]}
 for latent in (2, 16):

@@ -1,4 +1,4 @@
-"""Lecture 5, normalising flows: a density is carried along by an invertible map, and the determinant keeps the account.
+"""Lecture 5, normalizing flows: a density is carried along by an invertible map, and the determinant keeps the account.
 
 log p(x) = log N(f(x); 0, I) + log |det df/dx|. Checked here against the singular values of the Jacobian, and by summing the density over the
 plane. On two half moons a linear map can be no better than a Gaussian, a map of each axis alone knows no dependence, and couplings bend.

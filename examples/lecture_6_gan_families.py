@@ -1,6 +1,6 @@
 """Lecture 6, families of GANs: one pair of nets, one budget, and what changes when only the objective does.
 
-The presets differ in what the players minimise and in how the discriminator is kept from being too sure. Quality (precision) and variety
+The presets differ in what the players minimize and in how the discriminator is kept from being too sure. Quality (precision) and variety
 (recall) are told apart, because a generator that makes one good image scores well on the first alone. One seed and a small budget: the order
 may be another with yours; `genzoo study` is for the question which is better.
 

@@ -4,7 +4,7 @@ import torch
 
 
 class Update:
-    """Applies losses to what their optimiser owns, and remembers which came and what they moved."""
+    """Applies losses to what their optimizer owns, and remembers which came and what they moved."""
 
     def __init__(self, system, steps=100):
         self.system, self.optimizers = system, system.optimizers()

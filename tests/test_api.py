@@ -16,10 +16,10 @@ from genzoo import UserError
 from genzoo.api import read_config, sort_keys
 from genzoo.core import loading, registry
 from genzoo.core.system import capabilities
-from genzoo.use import outputs
+from genzoo.use.common import outputs
+from genzoo.use.common.source import CHUNK, own_options
 from genzoo.use.complete import box_mask
 from genzoo.use.reconstruct import side_by_side
-from genzoo.use.source import CHUNK, own_options
 from genzoo.use.translate import fitting_size
 from genzoo.use.walk import between, frames
 from tests.conftest import build

@@ -31,8 +31,8 @@ from genzoo.core.system import (
     Translates,
     capabilities,
 )
+from genzoo.runs.folder import newest_state
 from genzoo.training import Trainer, TrainSettings, load, resume, train
-from genzoo.training.folder import newest_state
 from genzoo.training.preview import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
@@ -110,11 +110,11 @@ def test_no_parameter_has_two_owners_and_owned_parameters_are_its_own(name):
 
 
 @every_name
-def test_each_update_moves_only_what_its_optimiser_owns_and_each_optimiser_moves_something(name):
+def test_each_update_moves_only_what_its_optimiser_owns_and_each_optimizer_moves_something(name):
     torch.manual_seed(0)
     system = build(name)
     if isinstance(system, Fits):
-        pytest.skip("learns without optimisers")
+        pytest.skip("learns without optimizers")
     update, names, moved = Updater(system, CPU), {p: n for n, p in system.named_parameters()}, set()
 
     class Watched:

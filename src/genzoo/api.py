@@ -14,11 +14,13 @@ from genzoo.core.registry import Entry
 from genzoo.core.schema import FROM_DATA, check, settings
 from genzoo.core.system import System
 from genzoo.data import DataSettings
+from genzoo.lectures import theory
 from genzoo.training import Run, TrainSettings, load
 from genzoo.training import resume as _resume
 from genzoo.training import train as _train
 from genzoo.use.animate import animate
 from genzoo.use.arithmetic import arithmetic
+from genzoo.use.common.source import run_path
 from genzoo.use.compare import compare
 from genzoo.use.complete import complete
 from genzoo.use.compress import compress, decompress
@@ -26,8 +28,6 @@ from genzoo.use.evaluate import evaluate
 from genzoo.use.export import export
 from genzoo.use.reconstruct import reconstruct
 from genzoo.use.sample import sample
-from genzoo.use.source import run_path
-from genzoo.use.theory import theory
 from genzoo.use.translate import translate
 from genzoo.use.walk import walk
 

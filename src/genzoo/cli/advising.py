@@ -22,7 +22,7 @@ from genzoo.cli.text import columns, paragraph
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.registry import Entry, Kind
-from genzoo.data.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD
+from genzoo.data.sources.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD
 
 ANSWERS, ENOUGH, SIDE = 3, 0.1, 28
 """Systems in an answer; the share of its own default training without which a system is not advised first; the side of most paces."""
@@ -96,7 +96,7 @@ ALIASES = {
     "inpaint": "complete", "inpainting": "complete", "fill": "complete", "generate": "sample", "draw": "sample", "edit": "arithmetic",
     "interpolate": "walk", "outliers": "likelihood", "density": "likelihood", "score": "likelihood", "encode": "reconstruct",
     "anomaly": "likelihood", "anomalies": "likelihood", "novelty": "likelihood", "codes": "tokens", "latent": "reconstruct",
-    "compression": "compress", "enlarge": "upscale", "super-resolution": "upscale", "colour": "colorize", "colourise": "colorize",
+    "compression": "compress", "enlarge": "upscale", "super-resolution": "upscale", "colour": "colorize", "colourize": "colorize",
     "color": "colorize", "caption": "text", "few-images": "few", "few-shot": "few", "style": "translate", "image-to-image": "translate",
 }  # fmt: skip
 PHRASES = {

@@ -82,7 +82,7 @@ def show(name: str, json: bool = False) -> None:
     from genzoo.core.schema import capability_of, json_schema, settings, table
     from genzoo.core.system import capabilities
     from genzoo.training.settings import FALLBACKS, TrainSettings
-    from genzoo.use.source import own_options
+    from genzoo.use.common.source import own_options
 
     entry, preset = registry.find(name)
     cls = registry.system_class(name)
@@ -150,7 +150,7 @@ def data(
         json: Print JSON.
         own: Settings of the data: size, channels, resize ...
     """
-    from genzoo.data.names import FORMS, available
+    from genzoo.data.sources.names import FORMS, available
 
     own = dict(own or {})
     if action not in ("", "list", "show"):
@@ -199,7 +199,7 @@ def _settings(rows: list[tuple[str, str, str, str]], values: dict[str, Any] | No
 
 
 def _own_rows(cls: type, method: str, settings: Any) -> list[tuple[str, str, str, str]]:
-    from genzoo.use.source import own_options
+    from genzoo.use.common.source import own_options
 
     known = settings(getattr(cls, method))
     return [

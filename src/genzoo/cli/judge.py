@@ -11,7 +11,7 @@ from pydantic import Field
 import genzoo
 from genzoo.cli.text import columns, number, paragraph
 from genzoo.core.errors import UserError
-from genzoo.metrics.fetch import fetch_weights
+from genzoo.metrics.features.fetch import fetch_weights
 from genzoo.use.sample import Seed
 
 
@@ -36,7 +36,7 @@ def evaluate(
         data: What to score and to compare with: a name, a folder, an archive, or FID statistics (mu and sigma in an .npz file); the test part of
             the run's own data when not given. Data that are named are the test set, whole, where they have no test part.
         measures: Names separated by commas: pairs, lpips, nll, iwae, reconstruction, ppl, frechet, kid, prdc, variety, prd, c2st, ndb, score,
-            memorisation, copying, diversity, swd; those that apply and are cheap when not given.
+            memorization, copying, diversity, swd; those that apply and are cheap when not given.
         split: The part of the data: train, test or all; published FIDs of CIFAR-10 are against the training images.
         n: Samples to draw and examples to score; at most 10,000, and what is affordable in minutes, when not given.
         n_real: Real images to compare with; at most 10,000 when not given.

@@ -78,7 +78,7 @@ def _run(words: list[str]) -> None:
 
             stack.enter_context(waiting(command.name))
         if device:
-            from genzoo.use.source import on_device
+            from genzoo.use.common.source import on_device
 
             stack.enter_context(on_device(device))
         function(**values)

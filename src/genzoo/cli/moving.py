@@ -12,9 +12,9 @@ from torch import Tensor
 import genzoo
 from genzoo.core import motion, turntable
 from genzoo.core.system import System
-from genzoo.use.images import channels_of, image_files, read_image
-from genzoo.use.outputs import folder_for, free, save, target
-from genzoo.use.source import open_system, require
+from genzoo.use.common.images import channels_of, image_files, read_image
+from genzoo.use.common.outputs import folder_for, free, save, target
+from genzoo.use.common.source import open_system, require
 
 SUFFIXES = (".gif", ".png", ".mp4", ".npz", ".npy")
 USUAL = 16

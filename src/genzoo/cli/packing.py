@@ -10,11 +10,11 @@ from pydantic import Field
 
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import save_png, to_uint8
+from genzoo.use.common.images import first_batch, image_files, open_for
+from genzoo.use.common.outputs import folder_for, free
+from genzoo.use.common.source import open_system, require
 from genzoo.use.compress import compress as _compress
 from genzoo.use.compress import exact_images, restore
-from genzoo.use.images import first_batch, image_files, open_for
-from genzoo.use.outputs import folder_for, free
-from genzoo.use.source import open_system, require
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 

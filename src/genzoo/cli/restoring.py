@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from genzoo.use.common.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
 from genzoo.use.restore import restore_files
-from genzoo.use.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
 
 
 def upscale(

@@ -11,10 +11,10 @@ from genzoo.cli.verbs import _wrote
 from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import check
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
-from genzoo.data.names import MOVING, composed, located, two_sides
-from genzoo.data.parts import parts_among
-from genzoo.data.trees import hidden
-from genzoo.use.outputs import free, target
+from genzoo.data.sources.names import MOVING, composed, located, two_sides
+from genzoo.data.sources.parts import parts_among
+from genzoo.data.sources.trees import hidden
+from genzoo.use.common.outputs import free, target
 
 HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
 FILMS, SHAPES = (".mp4", ".mov", ".mkv", ".webm", ".avi"), (".binvox", ".obj", ".stl", ".ply", ".off")

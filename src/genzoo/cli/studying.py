@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field
 
 import genzoo
+from genzoo import lectures as theories
 from genzoo.cli.text import columns, number
 from genzoo.core.errors import UserError
-from genzoo.use import theory as theories
 from genzoo.use.sample import Seed
 
 

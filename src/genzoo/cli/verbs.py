@@ -26,12 +26,12 @@ from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
 from genzoo.use import translate as translating
 from genzoo.use import walk as walking
-from genzoo.use.files import change_photo, read_photo, save_photo, suffix_of
-from genzoo.use.images import channels_of, first_batch, image_files, open_for, read_image, read_sound, window_of
-from genzoo.use.outputs import folder_for, free, save, target
+from genzoo.use.common.files import change_photo, read_photo, save_photo, suffix_of
+from genzoo.use.common.images import channels_of, first_batch, image_files, open_for, read_image, read_sound, window_of
+from genzoo.use.common.outputs import folder_for, free, save, target
+from genzoo.use.common.source import open_system, require
+from genzoo.use.common.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
 from genzoo.use.sample import Count, Seed, columns_of, sheet
-from genzoo.use.source import open_system, require
-from genzoo.use.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
 
 PICTURES = (".png", ".npy")
 SOUNDS = (".wav", ".png", ".npy")

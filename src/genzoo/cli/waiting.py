@@ -22,7 +22,7 @@ def waiting(what: str, *, first: float = FIRST) -> Iterator[None]:
         what: What is being done.
         first: Seconds until the first line.
     """
-    from genzoo.training.meters import clock
+    from genzoo.runs.meters import clock
 
     begun, over, drawn = time.monotonic(), threading.Event(), [0, 0]
 

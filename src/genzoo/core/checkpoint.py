@@ -209,7 +209,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split an optimiser's state into tensors by name and a JSON part."""
+    """Split an optimizer's state into tensors by name and a JSON part."""
     state = optimizer.state_dict()
     tensors, scalars = {}, {}
     for index, entry in state["state"].items():
@@ -225,12 +225,12 @@ def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> tuple[dict
 def restore_optimizer(
     name: str, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
 ) -> None:
-    """Give an optimiser its saved state back, every tensor in the memory layout of its parameter.
+    """Give an optimizer its saved state back, every tensor in the memory layout of its parameter.
 
     Fused kernels walk parameter and moments in memory order, so a moment restored in another layout would be wrong.
 
     Raises:
-        ValueError: The state is not that of such an optimiser: a moment is missing, of another shape, or not all numbers.
+        ValueError: The state is not that of such an optimizer: a moment is missing, of another shape, or not all numbers.
     """
     params = [p for g in optimizer.param_groups for p in g["params"]]
     state: dict[int, dict[str, Any]] = {}
@@ -252,14 +252,14 @@ def restore_optimizer(
     groups = [{**old, **g, "params": old["params"]} for g, old in zip(meta["groups"], old_groups, strict=True)]
     for g, old in zip(groups, old_groups, strict=True):
         if not all(_alike(g[key], value) for key, value in old.items() if key in g):
-            raise ValueError("options that this optimiser does not have")
+            raise ValueError("options that this optimizer does not have")
         if isinstance(g.get("betas"), list):
             g["betas"] = tuple(g["betas"])
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """True where one option of an optimiser can stand for another: both switches, both numbers, or pairs of numbers."""
+    """True where one option of an optimizer can stand for another: both switches, both numbers, or pairs of numbers."""
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(_alike, a, b))
     if b is None or isinstance(b, bool):

@@ -3,7 +3,7 @@
 A system is a `torch.nn.Module` whose constructor signature is its whole configuration. It learns in one of three ways,
 and the trainer asks which by capability, never by name:
 
-* `loss(batch)`: one objective; the trainer minimises `logs["loss"]` with the only optimiser;
+* `loss(batch)`: one objective; the trainer minimizes `logs["loss"]` with the only optimizer;
 * `training_step(batch, update)`: several players; the step calls `update(name, loss)` once for each;
 * `observe(batch)` and `end_of_pass()` (`Fits`): closed form or EM, without gradients.
 """
@@ -44,7 +44,7 @@ class Update(Protocol):
     """step / steps, in [0, 1)."""
 
     def __call__(self, name: str, loss: Tensor) -> None:
-        """Send `loss` back onto what optimiser `name` owns, reduce over ranks, guard, clip, and step that optimiser."""
+        """Send `loss` back onto what optimizer `name` owns, reduce over ranks, guard, clip, and step that optimizer."""
 
 
 class System(nn.Module):
@@ -53,7 +53,7 @@ class System(nn.Module):
     Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the
     configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
     ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
-    pixel: 256, or 2 when binarised), `words` (vocabulary of the captions, empty without them);
+    pixel: 256, or 2 when binarized), `words` (vocabulary of the captions, empty without them);
     for sound `shape` ((1, T)), `classes` and `rate` (samples per second); for clips `shape` is (C, T, H, W), for voxels (1, D, H, W);
     for pairs `shape` (of side B), `inputs` (channels of side A) and `instances` (True where the last of them numbers objects).
     """
@@ -106,7 +106,7 @@ class System(nn.Module):
             cls.log_prob = _within_range(cls.__dict__["log_prob"])  # type: ignore[attr-defined]
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Return fresh optimisers by name. No parameter has two owners. A system that is fitted without gradients has none."""
+        """Return fresh optimizers by name. No parameter has two owners. A system that is fitted without gradients has none."""
         return {}
 
     def lr_scale(self, progress: float) -> float:
@@ -114,14 +114,14 @@ class System(nn.Module):
         return 1.0
 
     def loss(self, batch: Batch) -> Logs:
-        """Return the logs of one objective; `logs["loss"]` is minimised by the optimiser named "model".
+        """Return the logs of one objective; `logs["loss"]` is minimized by the optimizer named "model".
 
         Define this or `training_step`.
         """
         raise NotImplementedError(f"{type(self).__name__} defines neither loss nor training_step")
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """Do one step of the algorithm. Define this where several optimisers play."""
+        """Do one step of the algorithm. Define this where several optimizers play."""
         logs = self.loss(batch)
         update("model", logs["loss"])
         return logs
@@ -208,7 +208,7 @@ class Density(Protocol):
         """Return log p(x) in nats, [B], one value per example.
 
         For images in [-1, 1]: the log-probability of the discrete image with `levels` grey levels (mass, not density;
-        for continuous models through uniform dequantisation, where the value is a one-sample lower-bound estimate), so that
+        for continuous models through uniform dequantization, where the value is a one-sample lower-bound estimate), so that
         bits/dim = -log_prob / (C·H·W·ln 2) for every system. For points: the log-density in the data's own units.
         """
 

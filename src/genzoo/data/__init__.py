@@ -44,9 +44,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genzoo.data.batches import Batches, to_float
     from genzoo.data.dataset import Dataset, contact_sheet, describe
-    from genzoo.data.names import available
     from genzoo.data.opening import open_data, seen_from
     from genzoo.data.settings import DataSettings
+    from genzoo.data.sources.names import available
 
 _HOME = {
     "Batches": "batches",
@@ -54,7 +54,7 @@ _HOME = {
     "Dataset": "dataset",
     "describe": "dataset",
     "contact_sheet": "dataset",
-    "available": "names",
+    "available": "sources.names",
     "open_data": "opening",
     "seen_from": "opening",
     "DataSettings": "settings",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.data.build import bernoulli
 from genzoo.data.dataset import Dataset
+from genzoo.data.kinds.image import bernoulli
 
 _IMAGES = ("image", "a", "b", "video", "voxels")
 
@@ -20,7 +20,7 @@ class Batches:
 
     The global index stream of a group is one permutation of it after another, epoch by epoch, each seeded by (seed, epoch,
     group). Step s takes positions [s * batch, (s + 1) * batch) of the stream, and rank r its share of them. Crops, flips
-    and dynamic binarisation are seeded by (seed, step) and drawn for the whole batch, so that ranks together see what
+    and dynamic binarization are seeded by (seed, step) and drawn for the whole batch, so that ranks together see what
     one process would.
 
     Args:
@@ -104,7 +104,7 @@ class Batches:
         return np.random.default_rng([self.seed, epoch, zlib.crc32(group.encode())]).permutation(n)
 
     def _augment(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Crop, flip and binarise the whole batch, then take this rank's share."""
+        """Crop, flip and binarize the whole batch, then take this rank's share."""
         settings, n = self.dataset.settings, len(rows)
         if settings.crop:
             c, (h, w) = settings.crop, rows.shape[2:]

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.data.build import NAMES
-from genzoo.data.captions import Sentences
+from genzoo.data.kinds.image import NAMES
 from genzoo.data.settings import DataSettings
+from genzoo.data.sources.captions import Sentences
 
 
 @dataclass

@@ -16,29 +16,32 @@ from genzoo.core.errors import NoSuchData, UserError, nearest
 from genzoo.core.places import writable
 from genzoo.core.schema import check
 from genzoo.core.words import vocabulary
-from genzoo.data import layout, points, sound, stills
-from genzoo.data.arrays import ArrayFile
-from genzoo.data.audio import open_audio
-from genzoo.data.build import build
 from genzoo.data.cache import Draft, digest_of, entry
-from genzoo.data.captions import Sentences, Table
 from genzoo.data.dataset import Dataset
-from genzoo.data.decode import Refused
-from genzoo.data.derive import Derived
-from genzoo.data.embedded import Embedded
-from genzoo.data.hub import Hub
-from genzoo.data.labels import only_used
-from genzoo.data.moving import Moving
-from genzoo.data.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD, available, is_known, located, two_sides
-from genzoo.data.pairs import TwoSides, check_sides, side_by_side
+from genzoo.data.decode import sounds as sound
+from genzoo.data.decode import stills
+from genzoo.data.decode.images import Refused
+from genzoo.data.kinds import points
+from genzoo.data.kinds.audio import open_audio
+from genzoo.data.kinds.image import build
+from genzoo.data.kinds.video import open_video
+from genzoo.data.kinds.voxels import voxel_entry
 from genzoo.data.settings import DataSettings
-from genzoo.data.shapes import Shapes
-from genzoo.data.standard import Standard
-from genzoo.data.stock import FilePictures, Source, Stock
-from genzoo.data.tables import ENDINGS, Points, TableFile
-from genzoo.data.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
-from genzoo.data.video import open_video
-from genzoo.data.voxels import voxel_entry
+from genzoo.data.sources import layout
+from genzoo.data.sources.arrays import ArrayFile
+from genzoo.data.sources.captions import Sentences, Table
+from genzoo.data.sources.derive import Derived
+from genzoo.data.sources.embedded import Embedded
+from genzoo.data.sources.hub import Hub
+from genzoo.data.sources.labels import only_used
+from genzoo.data.sources.moving_digits import Moving
+from genzoo.data.sources.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD, available, is_known, located, two_sides
+from genzoo.data.sources.pairs import TwoSides, check_sides, side_by_side
+from genzoo.data.sources.shapes import Shapes
+from genzoo.data.sources.standard import Standard
+from genzoo.data.sources.stock import FilePictures, Source, Stock
+from genzoo.data.sources.tables import ENDINGS, Points, TableFile
+from genzoo.data.sources.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
 
 KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}

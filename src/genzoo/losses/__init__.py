@@ -1,1 +1,1 @@
-"""Pure functions of tensors that systems minimise or score with."""
+"""Pure functions of tensors that systems minimize or score with."""

@@ -1,4 +1,4 @@
-"""Adversarial objectives: what a discriminator and a generator minimise, as pure functions of logits.
+"""Adversarial objectives: what a discriminator and a generator minimize, as pure functions of logits.
 
 A discriminator's output is always a logit (a score): no sigmoid stands before these functions, so that both players
 keep a gradient at any confidence. Outputs of any shape are taken ([B], patches [B, 1, h, w]) and averaged.
@@ -17,7 +17,7 @@ wasserstein: Arjovsky et al. arXiv:1701.07875 · hinge: Lim & Ye arXiv:1705.0289
 
 
 def discriminator_loss(objective: Objective, real: Tensor, fake: Tensor) -> Tensor:
-    """Return what the discriminator minimises: it wants `real` scored high and `fake` scored low.
+    """Return what the discriminator minimizes: it wants `real` scored high and `fake` scored low.
 
     With s(.) the sigmoid and sp(.) the softplus, the mean of
     minimax, non-saturating: −log s(real) − log(1 − s(fake)) = sp(−real) + sp(fake) ·
@@ -36,7 +36,7 @@ def discriminator_loss(objective: Objective, real: Tensor, fake: Tensor) -> Tens
 
 
 def generator_loss(objective: Objective, fake: Tensor) -> Tensor:
-    """Return what the generator minimises: it wants `fake` scored high.
+    """Return what the generator minimizes: it wants `fake` scored high.
 
     The mean of minimax: log(1 − s(fake)) = −sp(fake) · non-saturating: −log s(fake) = sp(−fake) ·
     least-squares: ½(fake − 1)² · wasserstein and hinge: −fake.

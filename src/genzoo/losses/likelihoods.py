@@ -1,6 +1,6 @@
 """Log-likelihoods of pixels, element by element, in nats; and what sums, averages and converts them.
 
-All of them compute in float32 (or float64 where given) even under autocast: a bfloat16 discretised logistic does not
+All of them compute in float32 (or float64 where given) even under autocast: a bfloat16 discretized logistic does not
 sum to one.
 """
 
@@ -34,7 +34,7 @@ def full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
     """Log Bernoulli(x; sigmoid(logits)) for `x` in {0, 1}.
 
-    For grey values between 0 and 1 this is the negative cross-entropy, which can be minimised but is not a
+    For grey values between 0 and 1 this is the negative cross-entropy, which can be minimized but is not a
     likelihood.
     """
     return x * logits - F.softplus(logits)
@@ -59,11 +59,11 @@ def standard_logistic(x: Tensor) -> Tensor:
 
 
 @full_precision
-def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
+def discretized_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
     """Log-mass that a logistic distribution puts on the grey level of `x`; the masses of all levels sum to one.
 
     `x` holds grey levels as values in [-1, 1], `levels` of them, 2 / (levels - 1) apart. With a and b the
-    standardised lower and upper edge of the bin, log(σ(b) - σ(a)) = -softplus(-b) - softplus(a) + log(1 - exp(a -
+    standardized lower and upper edge of the bin, log(σ(b) - σ(a)) = -softplus(-b) - softplus(a) + log(1 - exp(a -
     b)), which neither cancels nor underflows far from the mean. The first and last bin reach to infinity.
     """
     half = 1 / (levels - 1)
@@ -76,11 +76,11 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
 
 @full_precision
 def logistic_mixture(x: Tensor, logits: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    """Log-mass that a mixture of discretised logistics puts on the level of `x`, [...].
+    """Log-mass that a mixture of discretized logistics puts on the level of `x`, [...].
 
     `logits`, `mean` and `log_scale` are [..., K]: one value for each component.
     """
-    log_mass = discretised_logistic(x.unsqueeze(-1), mean, log_scale, levels)
+    log_mass = discretized_logistic(x.unsqueeze(-1), mean, log_scale, levels)
     return torch.logsumexp(logits.log_softmax(-1) + log_mass, -1)
 
 
@@ -118,7 +118,7 @@ def coupled_logistic_mixture(
         levels: Grey levels.
     """
     mean = coupled_mean(x, mean, coupling)
-    log_mass = discretised_logistic(x.unsqueeze(-1), mean, log_scale, levels).sum(-2)
+    log_mass = discretized_logistic(x.unsqueeze(-1), mean, log_scale, levels).sum(-2)
     return torch.logsumexp(logits.log_softmax(-1) + log_mass, -1)
 
 

@@ -1,7 +1,7 @@
 """Gradient penalties on a critic: how steep it may be, and where.
 
 All norms are over everything of one example (never over the batch, never over channels alone), so the value does not
-depend on the batch size. The critic must treat its examples independently: batch normalisation makes "the gradient of
+depend on the batch size. The critic must treat its examples independently: batch normalization makes "the gradient of
 one example" meaningless.
 """
 

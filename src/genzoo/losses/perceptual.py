@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class ScoredFeatures(Protocol):
-    """A network whose maps have LPIPS weights, such as `genzoo.nn.perceptual.FeatureNet("alexnet")`."""
+    """A network whose maps have LPIPS weights, such as `genzoo.nn.pretrained.perceptual.FeatureNet("alexnet")`."""
 
     heads: list[Tensor]
     """Weights of the channels, [C] for each map, not negative."""

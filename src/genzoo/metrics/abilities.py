@@ -20,7 +20,7 @@ from genzoo.metrics.measures import Measure
 from genzoo.metrics.ppl import held, lerp, path_length, slerp
 from genzoo.metrics.records import Record, content_digest
 from genzoo.metrics.similarity import psnr, ssim
-from genzoo.nn.perceptual import FeatureNet
+from genzoo.nn.pretrained.perceptual import FeatureNet
 
 RECONSTRUCTED = 1000
 IWAE_SAMPLES = 5000

@@ -1,6 +1,6 @@
 """Classifier two-sample tests: can anything tell samples from data?
 
-    accuracy ½: no classifier of this kind can; 1: every sample is recognised.
+    accuracy ½: no classifier of this kind can; 1: every sample is recognized.
 
 A classifier is trained on one half of the pooled examples and judged on the other; under H0 its accuracy there is about N(½, 1 / 4n)
 (Lopez-Paz and Oquab, arXiv:1610.06545). The 1-nearest-neighbour classifier needs no training: leave-one-out accuracy, whose p-value comes
@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.inputs import checked_pair
-from genzoo.metrics.neighbours import nearest_rows
+from genzoo.metrics.maths.inputs import checked_pair
+from genzoo.metrics.maths.neighbours import nearest_rows
 
 
 def _balanced(fake: Tensor, real: Tensor, g: Generator) -> tuple[Tensor, int]:
@@ -85,7 +85,7 @@ def classifier_test(
 ) -> dict[str, Any]:
     """Train a small classifier on half of the examples and return its accuracy on the others.
 
-    Features are standardised by the training half. Adam, minibatches, cross-entropy.
+    Features are standardized by the training half. Adam, minibatches, cross-entropy.
 
     Args:
         fake: Features [N, D], N ≥ 4.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from genzoo.data import Dataset
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.extractors import Extractor, available, default_extractor, extractor
+from genzoo.metrics.features.extractors import Extractor, available, default_extractor, extractor
 from genzoo.metrics.measures import Measure
 from genzoo.metrics.pairs import of_translations
 from genzoo.metrics.reference import Reference

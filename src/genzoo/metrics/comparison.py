@@ -17,7 +17,7 @@ from genzoo.core.drawing import draw
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset
-from genzoo.metrics.extractors import Extractor
+from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.records import QUANTISATION, Record, content_digest
 from genzoo.metrics.reference import Reference
 from genzoo.metrics.report import as_levels, real_features, real_images
@@ -180,7 +180,7 @@ class Comparison:
         Args:
             measure: Its name.
             value: The number.
-            words: What was computed; numbers of images, data, quantisation and network are added.
+            words: What was computed; numbers of images, data, quantization and network are added.
             started: `time.time()` at the beginning.
             features: Whether the network had a part in it.
             spread: What an error counts the draw of.

@@ -2,7 +2,7 @@
 
     MIG = mean over factors v of ( I(z₁; v) − I(z₂; v) ) / H(v)          (Chen et al., arXiv:1802.04942)
 
-z₁ and z₂ are the two code dimensions that know most of v. Codes are discretised by histograms of 20 equal bins from their smallest to
+z₁ and z₂ are the two code dimensions that know most of v. Codes are discretized by histograms of 20 equal bins from their smallest to
 their largest value, as is usual where no density of the codes is at hand.
 """
 
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.inputs import checked
+from genzoo.metrics.maths.inputs import checked
 
 
-def discretise(codes: Tensor, bins: int = 20) -> Tensor:
+def discretize(codes: Tensor, bins: int = 20) -> Tensor:
     """Return the histogram bin of every value of [N, L], whole numbers 0 … bins − 1; a constant column is in one bin."""
     codes = codes.double()
     low, high = codes.min(0).values, codes.max(0).values
@@ -66,7 +66,7 @@ def mig(codes: Tensor, factors: Tensor, *, bins: int = 20) -> dict[str, Any]:
     constant = [i for i, h in enumerate(entropy.tolist()) if h == 0]
     if constant:
         raise UserError(f"factors {constant} have one value only: there is nothing to know of them; leave them out")
-    binned = discretise(codes, bins)
+    binned = discretize(codes, bins)
     information = torch.tensor(
         [[mutual_information(z, v) for v in factors.unbind(1)] for z in binned.unbind(1)], dtype=torch.float64
     )

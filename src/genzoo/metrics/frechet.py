@@ -14,7 +14,7 @@ import functools
 import torch
 from torch import Tensor
 
-from genzoo.metrics.inputs import checked, checked_pair
+from genzoo.metrics.maths.inputs import checked, checked_pair
 
 
 class Moments:
@@ -79,7 +79,7 @@ class Moments:
 
 
 def frechet_from_moments(a: Moments, reference: Moments) -> float:
-    """Return the squared Fréchet distance from moments; the factorisation of `reference` is kept for the next call."""
+    """Return the squared Fréchet distance from moments; the factorization of `reference` is kept for the next call."""
     h = reference.half
     overlap = torch.linalg.eigvalsh(h.T @ a.covariance @ h).clamp_min(0).sqrt().sum()
     traces = a.covariance.trace() + reference.covariance.trace()
@@ -87,7 +87,7 @@ def frechet_from_moments(a: Moments, reference: Moments) -> float:
 
 
 def frechet_to_reference(features: Tensor, reference: Moments) -> float:
-    """Return the squared Fréchet distance of features [N, D] to a reference whose factorisation is kept for the next call.
+    """Return the squared Fréchet distance of features [N, D] to a reference whose factorization is kept for the next call.
 
     With fewer examples than features the covariance is never formed: the overlap is the nuclear norm of the [N, D] product of the
     centred features with the reference's half.
@@ -104,7 +104,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Return the squared Fréchet distance between features [N, D] and [M, D] (the number that FID and FLD report).
 
     With fewer examples than features on both sides it comes from the singular values of the [N, M] cross-Gram matrix: exact, and
-    several times faster than any [D, D] factorisation. A set of identical images has covariance 0: the distance is then
+    several times faster than any [D, D] factorization. A set of identical images has covariance 0: the distance is then
     |μ₁ − μ₂|² + tr Σ of the other set.
 
     Raises:

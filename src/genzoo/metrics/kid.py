@@ -18,7 +18,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.errors import variance_of_pairs
-from genzoo.metrics.inputs import centred_pair, checked_pair, squared_distances
+from genzoo.metrics.maths.inputs import centred_pair, checked_pair, squared_distances
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 """Rows [n, D] and [m, D] to kernel values [n, m]."""

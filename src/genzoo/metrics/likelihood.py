@@ -33,7 +33,7 @@ def evaluate_density(
         dataset: What to score, as a rule a test split.
         n: Score only the first `n` examples; all of them by default. Stored order is shuffled once, so they are a fair sample.
         batch: Examples at a time.
-        seed: Seed of the estimator's noise, where it has any, and of dynamic binarisation.
+        seed: Seed of the estimator's noise, where it has any, and of dynamic binarization.
         samples: Draws for each example, of a system whose `log_prob` takes their number; its own default when not given.
 
     Returns:
@@ -87,7 +87,7 @@ def evaluate_density(
             "dims": dims,
         }
     levels = int(system.hparams.get("levels", 256)) if field == "image" else 0
-    binarised = f", binarised ({dataset.settings.binarize})" if dataset.settings.binarize != "none" else ""
+    drawn = f", binarised ({dataset.settings.binarize})" if dataset.settings.binarize != "none" else ""
     record |= {
         "n": total,
         "data": dataset.name,
@@ -105,7 +105,7 @@ def evaluate_density(
     sides = "x".join(map(str, dataset.facts()["shape"]))  # padded or enlarged images have other bits
     grey = f"; {levels} grey levels, {sides}" if levels else ""
     record["protocol"] = (
-        f"{record['likelihood']}{grey}; mean over {total:,} examples of {dataset.name} {dataset.split}{binarised}, every one once, "
+        f"{record['likelihood']}{grey}; mean over {total:,} examples of {dataset.name} {dataset.split}{drawn}, every one once, "
         f"no augmentation; ± is the standard error over examples; seed {seed}"
     )
     return record

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.losses.perceptual import ScoredFeatures, lpips
-from genzoo.nn.perceptual import FeatureNet
+from genzoo.nn.pretrained.perceptual import FeatureNet
 
 
 class NamedNetwork(ScoredFeatures, Protocol):
-    """A network with LPIPS weights that says what it is, such as `genzoo.nn.perceptual.FeatureNet`."""
+    """A network with LPIPS weights that says what it is, such as `genzoo.nn.pretrained.perceptual.FeatureNet`."""
 
     card: dict[str, str]
     """Its name, the digest of its weights, its layers."""

@@ -18,7 +18,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.metrics.c2st import classifier_test, neighbour_test
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.errors import smooth_error
-from genzoo.metrics.extractors import Extractor
+from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.frechet import Moments, frechet_distance, frechet_to_reference
 from genzoo.metrics.kid import kid
 from genzoo.metrics.memorisation import authenticity, data_copying
@@ -313,7 +313,8 @@ def _on(name: str, net: Extractor) -> str:
 
 def table() -> dict[str, Measure]:
     """All measures by name, in the order in which they are taken."""
-    from genzoo.metrics import abilities, moving, pairs, retrieval
+    from genzoo.metrics import abilities, pairs, retrieval
+    from genzoo.metrics import statistics as moving
 
     def drawn(m: Measure) -> Measure:
         """Of a translator, measures of samples are taken of its translations."""

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.inputs import checked_pair
-from genzoo.metrics.kmeans import kmeans
-from genzoo.metrics.neighbours import nearest_rows
+from genzoo.metrics.maths.inputs import checked_pair
+from genzoo.metrics.maths.kmeans import kmeans
+from genzoo.metrics.maths.neighbours import nearest_rows
 from genzoo.metrics.outliers import auroc
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.inputs import checked
+from genzoo.metrics.maths.inputs import checked
 
 RING_SIGMA, GRID_SIGMA = 0.01, 0.05
 MIXTURE_SAMPLES = 2_500

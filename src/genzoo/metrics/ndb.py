@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.inputs import checked_pair
-from genzoo.metrics.kmeans import kmeans
+from genzoo.metrics.maths.inputs import checked_pair
+from genzoo.metrics.maths.kmeans import kmeans
 
 
 def different_bins(first: Tensor, second: Tensor, *, alpha: float = 0.05) -> dict[str, Any]:

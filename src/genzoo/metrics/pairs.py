@@ -22,7 +22,7 @@ from genzoo.metrics.lpips import lpips_distances
 from genzoo.metrics.measures import Measure
 from genzoo.metrics.records import Record, content_digest
 from genzoo.metrics.similarity import l1_percent, psnr, ssim, y_psnr, y_ssim
-from genzoo.nn.perceptual import FeatureNet
+from genzoo.nn.pretrained.perceptual import FeatureNet
 
 MOST = 1000
 """Pairs that are translated, at most."""

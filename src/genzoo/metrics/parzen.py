@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.inputs import checked_pair
+from genzoo.metrics.maths.inputs import checked_pair
 
 SIGMAS = tuple(10 ** (-1 + i / 9) for i in range(10))
 

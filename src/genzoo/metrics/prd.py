@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.inputs import checked_pair
-from genzoo.metrics.kmeans import kmeans
+from genzoo.metrics.maths.inputs import checked_pair
+from genzoo.metrics.maths.kmeans import kmeans
 
 
 def prd_curve(fake: Tensor, real: Tensor, *, angles: int = 1001, epsilon: float = 1e-10) -> tuple[Tensor, Tensor]:

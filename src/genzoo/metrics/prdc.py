@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.errors import local_errors, mean_error
-from genzoo.metrics.inputs import centred_pair, checked_pair, round_off, squared_distances
+from genzoo.metrics.maths.inputs import centred_pair, checked_pair, round_off, squared_distances
 
 
 @torch.no_grad()

@@ -50,7 +50,7 @@ class Record:
         extractor: Name of the feature network.
         digest: SHA-256 of its weights.
         resize: Its resizer.
-        quantisation: How samples became grey levels.
+        quantization: How samples became grey levels.
         seed: Seed of samples, choices and estimates.
         library: Versions.
         seconds: Time it took.

@@ -1,6 +1,6 @@
 """A distance between samples and real images, as a record that carries its whole protocol.
 
-A Fréchet distance without the numbers of images, the split, the resizer, the quantisation and the network is meaningless; and so is
+A Fréchet distance without the numbers of images, the split, the resizer, the quantization and the network is meaningless; and so is
 one without its floor, what real training images score against the same real test images at the same number.
 """
 
@@ -16,7 +16,7 @@ from genzoo.core.drawing import finite
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import to_uint8
 from genzoo.data import Dataset
-from genzoo.metrics.extractors import Extractor, cached_features
+from genzoo.metrics.features.extractors import Extractor, cached_features
 from genzoo.metrics.records import QUANTISATION
 
 __all__ = ["QUANTISATION", "as_levels", "image_report", "real_features", "real_images", "rows_of"]
@@ -92,7 +92,7 @@ def image_report(
 
     Returns:
         A record (see `genzoo.metrics.records.Record`): measure (FLD or FID), value, se, floor (None without `train`), n_fake, n_real,
-        n_floor, split, data, data_digest, extractor, digest, resize, quantisation, seed, library, seconds, protocol in words.
+        n_floor, split, data, data_digest, extractor, digest, resize, quantization, seed, library, seconds, protocol in words.
     """
     from genzoo.metrics.measures import Comparison, frechet
 

@@ -20,8 +20,8 @@ from genzoo.core.words import split, to_ids, vocabulary
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.errors import group_error
 from genzoo.metrics.records import Record, share_interval
-from genzoo.nn.augment import translation
-from genzoo.nn.sentences import Recurrent
+from genzoo.nn.gan.augment import translation
+from genzoo.nn.pretrained.sentences import Recurrent
 
 CANDIDATES, STEPS, BATCH, DIM, LARGEST = 100, 600, 64, 128, 32
 """Captions to choose from; the matcher's training; the size of its vectors; the side that it sees images at."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.inputs import checked
+from genzoo.metrics.maths.inputs import checked
 
 
 def classifier_score(logits: Tensor, *, splits: int = 1, seed: int = 0) -> dict[str, float]:
@@ -25,7 +25,7 @@ def classifier_score(logits: Tensor, *, splits: int = 1, seed: int = 0) -> dict[
     smaller score: fewer examples make p(y).
 
     Args:
-        logits: Unnormalised log-probabilities [N, K]; any size is safe.
+        logits: Unnormalized log-probabilities [N, K]; any size is safe.
         splits: Parts, of N // splits or one more examples.
         seed: Seed of the order in which examples are dealt to parts; unused with one.
 

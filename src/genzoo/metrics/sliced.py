@@ -3,7 +3,7 @@
     SWₚ = ( mean over directions of Wₚᵖ of the projections )^(1/p)        (Rabin et al. 2011)
 
 In one dimension the optimal transport is between sorted values. ProGAN's protocol (Karras et al., arXiv:1710.10196, section 5) takes
-7x7 patches of every level of a Laplacian pyramid, normalised per colour, and reports p = 1 times 1000 for each level.
+7x7 patches of every level of a Laplacian pyramid, normalized per colour, and reports p = 1 times 1000 for each level.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.inputs import checked_pair
+from genzoo.metrics.maths.inputs import checked_pair
 
 PATCH = 7
 
@@ -114,7 +114,7 @@ def _enlarge(x: Tensor) -> Tensor:
 
 
 def _patches(images: Tensor, levels: int, per_image: int, g: Generator, chunk: int) -> list[Tensor]:
-    """Patches of every level at random places, normalised to mean 0 and deviation 1 of every colour, [N · per_image, C · 49]."""
+    """Patches of every level at random places, normalized to mean 0 and deviation 1 of every colour, [N · per_image, C · 49]."""
     found: list[list[Tensor]] = [[] for _ in range(levels)]
     for part in images.split(chunk):
         for level, x in enumerate(laplacian_pyramid(part.float(), levels)):

@@ -1,4 +1,4 @@
-"""Weight initialisations that several papers share."""
+"""Weight initializations that several papers share."""
 
 from __future__ import annotations
 

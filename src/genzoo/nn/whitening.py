@@ -19,10 +19,10 @@ class Whitening(nn.Module):
     """z = Aᵀ(x - μ) with A Aᵀ = Σ⁻¹: mean 0 and covariance 1 on what it was fitted to.
 
     A full A is upper triangular: log|det| = Σ log A_ii, and the inverse is one triangular solve. z_i is what a linear prediction of
-    x_i from x_1 … x_i-1 leaves, over its standard deviation. A `diagonal` one standardises: each z_i is x_i less its mean, over its
+    x_i from x_1 … x_i-1 leaves, over its standard deviation. A `diagonal` one standardizes: each z_i is x_i less its mean, over its
     standard deviation, so that a system of points works alike in metres and in millimetres (see `survey_points`).
 
-    Before the fit it is the identity. μ and A are buffers: constants to the optimiser, kept in the checkpoint. They are float32, which
+    Before the fit it is the identity. μ and A are buffers: constants to the optimizer, kept in the checkpoint. They are float32, which
     loses nothing of float32 data far from zero: a difference of two such numbers that are near each other is exact.
 
     Args:
@@ -68,7 +68,7 @@ class Whitening(nn.Module):
         """Set μ and A from the moments that were observed.
 
         Args:
-            noise: Variance of what is added to every value afterwards: of dequantisation, which the moments have not seen.
+            noise: Variance of what is added to every value afterwards: of dequantization, which the moments have not seen.
 
         Raises:
             UserError: The observed vectors lie in fewer dimensions than they have.

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.metrics.records import read_records
+from genzoo.runs.meters import clock
 from genzoo.studies.plan import Plan
-from genzoo.training.meters import clock
 
 CAPTIONS = {
     "boxes": "Every finished trial (points), with quartiles over draws and seeds.",

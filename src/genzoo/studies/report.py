@@ -14,10 +14,10 @@ import numpy as np
 
 from genzoo.core.locks import locked
 from genzoo.core.pictures import write_atomic
+from genzoo.runs.meters import read_log
 from genzoo.studies.page import order, page
 from genzoo.studies.plan import Plan
-from genzoo.training.meters import read_log
-from genzoo.use.figures import new_figure, save_figure
+from genzoo.use.pages.figures import new_figure, save_figure
 
 
 def write_report(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> None:

@@ -22,13 +22,13 @@ from genzoo.core import registry
 from genzoo.core.errors import DiskFull, TrainingStopped, UserError
 from genzoo.core.reading import is_number, read_toml
 from genzoo.data import DataSettings, open_data
-from genzoo.metrics.extractors import extractor
+from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.records import read_records
+from genzoo.runs.folder import open_run
+from genzoo.runs.meters import clock, read_log
 from genzoo.studies.journal import FINISHED, Journal, claimed
 from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial
-from genzoo.training.folder import open_run
-from genzoo.training.meters import clock, read_log
-from genzoo.use.outputs import save_json
+from genzoo.use.common.outputs import save_json
 
 SHARE = 0.05
 """Of a worker's time, what it spends at most on a page that is drawn while trials are still open."""

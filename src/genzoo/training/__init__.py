@@ -24,7 +24,7 @@ from genzoo.core.pictures import write_atomic
 from genzoo.core.reading import read_toml
 from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings, open_data, seen_from
-from genzoo.training.folder import Run, check_name, held, new_run, newest_state, open_run, same_data, tell_best, toml
+from genzoo.runs.folder import Run, check_name, held, new_run, newest_state, open_run, same_data, tell_best, toml
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
 from genzoo.training.prepare import prepared, survey

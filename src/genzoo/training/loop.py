@@ -1,4 +1,4 @@
-"""The one training loop: batches, steps, optimisers, devices and files, and not one model's name."""
+"""The one training loop: batches, steps, optimizers, devices and files, and not one model's name."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from genzoo.core.pictures import write_atomic
 from genzoo.core.system import Batch, Fits, System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.metrics.stopping import advice
-from genzoo.training.card import model_card
+from genzoo.runs.card import model_card
+from genzoo.runs.folder import Run, newest_state, prune, same_data, state_path, write_best, write_model
+from genzoo.runs.meters import LogFile, Meter, Progress
 from genzoo.training.feed import Feed
-from genzoo.training.folder import Run, newest_state, prune, same_data, state_path, write_best, write_model
 from genzoo.training.measuring import Measuring, history_of
-from genzoo.training.meters import LogFile, Meter, Progress
 from genzoo.training.preview import preview, save_preview, training_gif
 from genzoo.training.runtime import Runtime, random_state, set_random_state
 from genzoo.training.settings import TrainSettings
@@ -357,7 +357,7 @@ class Trainer:
         try:
             self._take_up(tensors, own, meta)
         except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
-            raise DamagedFile(f"{file} is damaged: it holds no whole state of the optimisers of this run") from error
+            raise DamagedFile(f"{file} is damaged: it holds no whole state of the optimizers of this run") from error
         if meta.get("device") not in (None, self.runtime.device.type):
             say(
                 f"note: {self.run.path} was on {meta['device']} until step {self.step}; on {self.runtime.device.type} it goes on from there, "
@@ -368,7 +368,7 @@ class Trainer:
         return True
 
     def _take_up(self, tensors: dict[str, Tensor], own: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Give optimisers, counters, history and generators what a checkpoint holds."""
+        """Give optimizers, counters, history and generators what a checkpoint holds."""
         for name, optimizer in self.update.optimizers.items():
             checkpoint.restore_optimizer(name, optimizer, tensors, meta["optim"][name])
             self.update.scalers[name].load_state_dict(meta["scalers"][name])

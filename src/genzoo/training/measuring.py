@@ -14,7 +14,7 @@ from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, open_data
 from genzoo.metrics.choice import applies, lacks, network_for
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.extractors import Extractor
+from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.measures import Measure, alternatives, choose
 from genzoo.training.runtime import Runtime, untouched_randomness
 from genzoo.training.settings import TrainSettings

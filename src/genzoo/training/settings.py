@@ -15,7 +15,7 @@ class TrainSettings:
     """How long, how and where to train. None means: what suits the system, the device or the budget.
 
     Args:
-        steps: Optimiser steps in the whole run; schedules are functions of step / steps.
+        steps: Optimizer steps in the whole run; schedules are functions of step / steps.
         minutes: Stop, saved, after this much time, even if steps are left; 'genzoo resume' goes on for as long again.
         batch: Examples in a step, over all ranks together.
         seed: Seed of initial weights, data order and noise.
@@ -34,7 +34,7 @@ class TrainSettings:
         measure_every: Steps between measurements; a tenth of the run when not given.
         measure_n: Samples to draw and examples to score for one measurement.
         measure_with: Feature network of the measures: a name or a file of weights; the one that suits the data when not given.
-        clip: Greatest gradient norm of each optimiser's parameters; larger gradients are scaled down to it.
+        clip: Greatest gradient norm of each optimizer's parameters; larger gradients are scaled down to it.
         warmup: Share of the run in which the learning rate rises from 0.
         decay: How the learning rate falls after warm-up, on top of the system's own schedule.
         deterministic: On CUDA, choose kernels that give the same bits every time; false is faster.

@@ -24,15 +24,15 @@ def schedule(progress: float, warmup: float, decay: str) -> float:
 
 
 class Updater:
-    """Owns the optimisers of a run and applies losses to them.
+    """Owns the optimizers of a run and applies losses to them.
 
-    A loss or gradient that is not finite never reaches the weights: the step of that optimiser is skipped and counted. On the CPU
-    the check is a plain branch; elsewhere fused optimisers take it as a tensor, so that the device is never waited for.
+    A loss or gradient that is not finite never reaches the weights: the step of that optimizer is skipped and counted. On the CPU
+    the check is a plain branch; elsewhere fused optimizers take it as a tensor, so that the device is never waited for.
 
     Args:
         system: What learns.
         runtime: Device, precision, ranks.
-        clip: Greatest gradient norm per optimiser, or None.
+        clip: Greatest gradient norm per optimizer, or None.
         warmup: See `schedule`.
         decay: See `schedule`.
     """
@@ -71,7 +71,7 @@ class Updater:
         self.ok = torch.ones_like(self.ok)
 
     def __call__(self, name: str, loss: Tensor) -> None:
-        """Send `loss` back onto what optimiser `name` owns, reduce over ranks, guard, clip, and step that optimiser."""
+        """Send `loss` back onto what optimizer `name` owns, reduce over ranks, guard, clip, and step that optimizer."""
         optimizer, params, scaler = self.optimizers[name], self.owned[name], self.scalers[name]
         for p in params:
             p.grad = None
@@ -117,12 +117,12 @@ class Updater:
             self.runtime.mean(shared_buffers(self.system))
 
     def counts(self) -> dict[str, int]:
-        """Skipped steps by optimiser so far."""
+        """Skipped steps by optimizer so far."""
         return {name: int(count) for name, count in self.blame.items()}
 
 
 def shared_buffers(system: nn.Module) -> list[Tensor]:
-    """What becomes the mean over ranks after every step: statistics of batch normalisation, and buffers that a module names in `averaged`.
+    """What becomes the mean over ranks after every step: statistics of batch normalization, and buffers that a module names in `averaged`.
 
     Buffers that it names in `per_rank` (pools of what this rank has seen) are each rank's own; all others are equal by how they come about.
     """

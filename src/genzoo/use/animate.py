@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.use.arrays import as_tensor
-from genzoo.use.source import Source, open_system, require
+from genzoo.use.common.arrays import as_tensor
+from genzoo.use.common.source import Source, open_system, require
 
 
 @torch.no_grad()

@@ -12,9 +12,9 @@ from torch import Tensor
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data import Dataset, open_data
-from genzoo.use.arrays import as_tensor, shape_is_said
-from genzoo.use.images import data_settings
-from genzoo.use.source import CHUNK, Source, name_of, open_system, require
+from genzoo.use.common.arrays import as_tensor, shape_is_said
+from genzoo.use.common.images import data_settings
+from genzoo.use.common.source import CHUNK, Source, name_of, open_system, require
 
 Amount = Annotated[float, Field(ge=-10, le=10)]
 MOST = 2000

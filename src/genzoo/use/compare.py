@@ -14,16 +14,16 @@ from typing import Any
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import write_atomic
 from genzoo.metrics.records import NORMAL_95, read_records, span
-from genzoo.use import page
-from genzoo.use.given import Given, Split, is_given
-from genzoo.use.outputs import free
-from genzoo.use.source import Source, run_path
+from genzoo.use.common.outputs import free
+from genzoo.use.common.sample_sets import Given, Split, is_given
+from genzoo.use.common.source import Source, run_path
+from genzoo.use.pages import page
 
 PROTOCOL = {
     "data": "data",
     "split": "split",
     "data_digest": "images of the data",
-    "binarize": "binarisation",
+    "binarize": "binarization",
     "levels": "grey levels",
     "dims": "dimensions",
     "likelihood": "kind of likelihood",

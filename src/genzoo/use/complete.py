@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.use.arrays import as_tensor
+from genzoo.use.common.arrays import as_tensor
+from genzoo.use.common.source import CHUNK, Source, generator_for, open_system, options, require
+from genzoo.use.common.tiles import HALF
+from genzoo.use.common.tiles import pixels as as_pixels
 from genzoo.use.sample import Seed
-from genzoo.use.source import CHUNK, Source, generator_for, open_system, options, require
-from genzoo.use.tiles import HALF
-from genzoo.use.tiles import pixels as as_pixels
 from genzoo.use.translate import in_window
 
 

@@ -15,10 +15,10 @@ from genzoo.core.pictures import write_atomic
 from genzoo.core.reading import read_json
 from genzoo.core.reasons import in_words
 from genzoo.core.system import System
-from genzoo.data import naming
-from genzoo.use import codec
-from genzoo.use.arrays import as_tensor
-from genzoo.use.source import Source, open_system, require
+from genzoo.data import formats as naming
+from genzoo.use.common import codec
+from genzoo.use.common.arrays import as_tensor
+from genzoo.use.common.source import Source, open_system, require
 
 
 @dataclass(frozen=True)

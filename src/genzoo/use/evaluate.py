@@ -17,18 +17,16 @@ from genzoo.core.system import System, capabilities
 from genzoo.data import Dataset, DataSettings
 from genzoo.metrics.choice import applies, lacks, network_for
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.extractors import Extractor
+from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.maths.neighbours import nearest
 from genzoo.metrics.measures import Measure, alternatives, table
-from genzoo.metrics.neighbours import nearest
 from genzoo.metrics.pairs import of_translations, shows_pairs
 from genzoo.metrics.records import Record, read_records
 from genzoo.metrics.reference import is_reference, read_reference
 from genzoo.metrics.report import real_images
-from genzoo.use import page
-from genzoo.use.given import Given, Split, is_given, open_given, part_of, real_for
-from genzoo.use.images import open_for
-from genzoo.use.outputs import save_json, writable
-from genzoo.use.pace import (
+from genzoo.use.common.images import open_for
+from genzoo.use.common.outputs import save_json, writable
+from genzoo.use.common.pace import (
     BUDGET,
     SLOW_BUDGET,
     affordable,
@@ -37,9 +35,11 @@ from genzoo.use.pace import (
     seconds_per_score,
     words,
 )
-from genzoo.use.results import shows_both_ways, write_both_ways, write_results
+from genzoo.use.common.sample_sets import Given, Split, is_given, open_given, part_of, real_for
+from genzoo.use.common.source import Source, name_of, open_system, run_path
+from genzoo.use.pages import page
+from genzoo.use.pages.results import shows_both_ways, write_both_ways, write_results
 from genzoo.use.sample import columns_of, sample
-from genzoo.use.source import Source, name_of, open_system, run_path
 from genzoo.use.translate import translate
 
 MOST, SHOWN = 10_000, 64

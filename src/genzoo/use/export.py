@@ -12,7 +12,7 @@ from genzoo.core.loading import describe, in_words
 from genzoo.core.pictures import write_atomic
 from genzoo.core.registry import find
 from genzoo.core.system import System, capabilities
-from genzoo.use.source import WORDS, Source, name_of, open_system
+from genzoo.use.common.source import WORDS, Source, name_of, open_system
 
 
 def export(source: Source, to: str | Path, *, overwrite: bool = False) -> Path:

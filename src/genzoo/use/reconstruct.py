@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genzoo.use.arrays import as_tensor, shape_is_said
-from genzoo.use.source import CHUNK, Source, open_system, require
+from genzoo.use.common.arrays import as_tensor, shape_is_said
+from genzoo.use.common.source import CHUNK, Source, open_system, require
 
 
 @torch.no_grad()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Restores, System, capabilities
-from genzoo.use.outputs import folder_for
-from genzoo.use.source import WORDS, Source, name_of, open_system
-from genzoo.use.tiles import OVERLAP, TILE
+from genzoo.use.common.outputs import folder_for
+from genzoo.use.common.source import WORDS, Source, name_of, open_system
+from genzoo.use.common.tiles import OVERLAP, TILE
 from genzoo.use.translate import translate_files
 
 

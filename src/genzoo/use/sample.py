@@ -16,7 +16,7 @@ from genzoo.core.pictures import titled
 from genzoo.core.system import System
 from genzoo.core.words import with_hints
 from genzoo.training.preview import EACH, rows_by_label, takes_labels, takes_prompts
-from genzoo.use.source import Source, draw, generator_for, open_system, options, require, whole
+from genzoo.use.common.source import Source, draw, generator_for, open_system, options, require, whole
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import Restores, System
-from genzoo.data import decode
-from genzoo.use.arrays import as_tensor
-from genzoo.use.files import MEGAPIXELS, Photo, change_files, change_photo, read_photo
-from genzoo.use.images import channels_in, window_of
-from genzoo.use.outputs import folder_for
-from genzoo.use.source import Source, name_of, open_system, options, require
-from genzoo.use.tiles import OVERLAP, TILE, into_window, out_of_window, tiled
-from genzoo.use.tiles import pixels as as_pixels
+from genzoo.data.decode import images as decode
+from genzoo.use.common.arrays import as_tensor
+from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, read_photo
+from genzoo.use.common.images import channels_in, window_of
+from genzoo.use.common.outputs import folder_for
+from genzoo.use.common.source import Source, name_of, open_system, options, require
+from genzoo.use.common.tiles import OVERLAP, TILE, into_window, out_of_window, tiled
+from genzoo.use.common.tiles import pixels as as_pixels
 
 Images = TypeVar("Images", Tensor, list[Tensor])
 
@@ -41,7 +41,7 @@ def translate(
         source: A run, its path, or a system.
         images: What to translate: [N, C, H, W], or a list of [C, H, W] of different sizes.
         direction: One of the system's directions; its first when not given.
-        tile: Side of the largest piece that is translated at once; larger images go tile by tile (see `genzoo.use.tiles`).
+        tile: Side of the largest piece that is translated at once; larger images go tile by tile (see `genzoo.use.common.tiles`).
         overlap: Pixels that neighbouring tiles share.
         own: Options of the system's own `translate`: variant ...
 
@@ -79,7 +79,7 @@ def translate_files(
     quiet: bool = True,
     **own: Any,
 ) -> list[Path]:
-    """Translate image files, each at its own size, with its transparency and depth (see `genzoo.use.files`); originals stay.
+    """Translate image files, each at its own size, with its transparency and depth (see `genzoo.use.common.files`); originals stay.
 
     Args:
         source: A run, its path, or a system.

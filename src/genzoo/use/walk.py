@@ -13,9 +13,9 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture
 from genzoo.core.system import System
-from genzoo.use.arrays import as_tensor, shape_is_said
+from genzoo.use.common.arrays import as_tensor, shape_is_said
+from genzoo.use.common.source import CHUNK, Source, generator_for, open_system, require
 from genzoo.use.sample import Seed, prompts_of, tell_unread
-from genzoo.use.source import CHUNK, Source, generator_for, open_system, require
 
 Rows = Annotated[int, Field(ge=1, le=64)]
 Steps = Annotated[int, Field(ge=2, le=1000)]

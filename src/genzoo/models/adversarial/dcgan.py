@@ -1,6 +1,6 @@
 """Convolutional GAN: two networks of strided convolutions play against each other; every classic objective.
 
-The objective, the penalty and the regularisers are arguments, so that one network pair carries the GAN variants of
+The objective, the penalty and the regularizers are arguments, so that one network pair carries the GAN variants of
 Goodfellow et al. (arXiv:1406.2661), LSGAN (arXiv:1611.04076), WGAN (arXiv:1701.07875), WGAN-GP (arXiv:1704.00028),
 DRAGAN (arXiv:1705.07215), R1 (arXiv:1801.04406), hinge with spectral norm (arXiv:1802.05957), instance noise
 (arXiv:1610.04490) and differentiable augmentation (arXiv:2006.10738).
@@ -20,13 +20,13 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import Objective, discriminator_loss, generator_loss
 from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
-from genzoo.nn.augment import Augmentation, augment
-from genzoo.nn.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.augment import Augmentation, augment
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.layout import channels_last
 
 
 class DCGAN(System):
-    """DCGAN of Radford, Metz & Chintala (2015), with the objectives and regularisers that came after it as arguments.
+    """DCGAN of Radford, Metz & Chintala (2015), with the objectives and regularizers that came after it as arguments.
 
     The five rules of section 3: strided and fractionally-strided convolutions instead of pooling; batch norm in both
     networks (not at the generator's output, not at the discriminator's input); no hidden fully connected layers; ReLU
@@ -34,7 +34,7 @@ class DCGAN(System):
     `g_activation` and `d_activation` break them one by one. Images of any height and width from 8 to 1024 and any channels.
 
     Deviations: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`) and z is normal (the paper: uniform); `dcgan-paper`
-    has the paper's. Real and generated images are never normalised together, and the generator steps on the
+    has the paper's. Real and generated images are never normalized together, and the generator steps on the
     images that the discriminator has just been trained on (algorithm 1 of arXiv:1406.2661 draws new ones).
 
     Args:
@@ -45,13 +45,13 @@ class DCGAN(System):
         dense: Units of a dense hidden layer in both networks, which then halve and double twice at most; 0 for none. With 1024
             and width=64 they are the networks of InfoGAN, on which arXiv:1711.10337 compared the objectives.
         prior: Law of each latent dimension, normal(0, 1) or uniform(-1, 1).
-        objective: What the two players minimise.
+        objective: What the two players minimize.
         critic_steps: Discriminator steps for each generator step.
         weight_clip: Bound on every discriminator weight after its step (WGAN); none for no bound.
         penalty: Gradient penalty on the discriminator; needs d_norm other than batch.
         penalty_weight: Weight of the penalty (lambda of wgan-gp and dragan, gamma of r1).
-        g_norm: Normalisation in the generator.
-        d_norm: Normalisation in the discriminator.
+        g_norm: Normalization in the generator.
+        d_norm: Normalization in the discriminator.
         resampling: strides in the convolutions of both nets (rule 1), or pooling: repeated pixels before and maxima after
             convolutions of stride 1, whose filters are 3 x 3 for kernel=4.
         g_activation: Between the generator's layers (rule 4: relu).
@@ -62,7 +62,7 @@ class DCGAN(System):
         augment: Differentiable augmentations of what the discriminator sees.
         lr: Learning rate.
         d_lr: Learning rate of the discriminator; none for the generator's.
-        optimizer: Optimiser of both players.
+        optimizer: Optimizer of both players.
         beta1: Adam's decay of the mean gradient.
         beta2: Adam's decay of the squared gradient.
     """
@@ -134,7 +134,7 @@ class DCGAN(System):
         if penalty != "none" and d_norm == "batch":
             raise UserError(
                 f"penalty={penalty} with d_norm=batch is not possible: batch norm mixes the examples whose gradients "
-                "are penalised one by one. Give d_norm=none, layer or instance."
+                "are penalized one by one. Give d_norm=none, layer or instance."
             )
         self.latent_size, self.prior = latent, prior
         # Batch norm must not mix real and generated images; with spectral norm each use of D is a power iteration.
@@ -148,7 +148,7 @@ class DCGAN(System):
         self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm, activation=d_activation, **rules)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimiser for each player."""
+        """One optimizer for each player."""
         if self.optimizer == "rmsprop":
             return {"d": RMSprop(self.D.parameters(), lr=self.d_lr), "g": RMSprop(self.G.parameters(), lr=self.lr)}
         return {

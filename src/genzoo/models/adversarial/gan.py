@@ -19,7 +19,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
-from genzoo.nn.maxout import Maxout
+from genzoo.nn.gan.maxout import Maxout
 from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 
@@ -86,7 +86,7 @@ class GAN(System):
 
     min_G max_D V(D, G) = E log D(x) + E log(1 − D(G(z))) (eq. 1). For a fixed G the best discriminator is
     D*(x) = p(x) / (p(x) + p_G(x)), and V(D*, G) = −2 log 2 + 2 JSD(p, p_G) (prop. 1, theorem 1). Where D rejects every
-    sample, the gradient of log(1 − D(G(z))) vanishes; `non-saturating` maximises log D(G(z)) instead, with the same
+    sample, the gradient of log(1 − D(G(z))) vanishes; `non-saturating` maximizes log D(G(z)) instead, with the same
     fixed point and a gradient that stays (section 3).
 
     The nets are those of the MNIST experiment: two ReLU layers of 1,200 and a sigmoid; two maxout layers of 240 units and 5
@@ -109,11 +109,11 @@ class GAN(System):
         pieces: Linear pieces of a maxout unit.
         dropout: Share of the discriminator's hidden units left out at each training step.
         input_dropout: Share of the discriminator's inputs left out at each training step.
-        objective: What the generator minimises, log(1 - D) (minimax) or -log D (non-saturating).
+        objective: What the generator minimizes, log(1 - D) (minimax) or -log D (non-saturating).
         critic_steps: Discriminator steps for each generator step (the paper's k).
         lr: Learning rate.
         d_lr: Learning rate of the discriminator; none for the generator's.
-        optimizer: Optimiser of both players, adam or sgd with momentum.
+        optimizer: Optimizer of both players, adam or sgd with momentum.
         beta1: Adam's decay of the mean gradient; the momentum of sgd.
         instance_noise: Standard deviation of normal noise on what the discriminator sees (points: in units of theirs), falling
             linearly to 0 over the run (arXiv:1610.04490).
@@ -173,7 +173,7 @@ class GAN(System):
     end_of_survey = end_points_survey
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimiser for each player."""
+        """One optimizer for each player."""
         players = {"d": (self.D, self.d_lr), "g": (self.G, self.lr)}
         if self.optimizer == "sgd":
             return {k: SGD(m.parameters(), lr=lr, momentum=self.beta1) for k, (m, lr) in players.items()}

@@ -15,7 +15,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
-from genzoo.nn.volumetric import Discriminator3d, Synthesis3d
+from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
 
 SIDES = (8, 16, 32, 64, 128)
 

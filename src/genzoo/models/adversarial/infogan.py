@@ -16,8 +16,8 @@ from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
-from genzoo.nn.augment import affine
-from genzoo.nn.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.augment import affine
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 
 
 def shared_information(p: Tensor, q: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def shared_information(p: Tensor, q: Tensor) -> Tensor:
 class InfoGAN(System):
     """InfoGAN of Chen et al. (2016).
 
-    The generator's input is noise z and a code c: one of K categories and some numbers in [-1, 1]. Without labels, G maximises
+    The generator's input is noise z and a code c: one of K categories and some numbers in [-1, 1]. Without labels, G maximizes
     beside its game a bound of the information that the image keeps of the code (eq. 4-6):
     L_I(G, Q) = E log Q(c | G(z, c)) + H(c) <= I(c; G(z, c)). Q shares the convolutions of D and has two dense layers of its own; for the
     numbers it is a Gaussian of standard deviation 1 around a predicted mean, as in the authors' MNIST experiment. The bound's
@@ -122,7 +122,7 @@ class InfoGAN(System):
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each side; Q shares D's convolutions and so its optimiser."""
+        """Adam for each side; Q shares D's convolutions and so its optimizer."""
         return {
             "d": Adam([*self.D.parameters(), *self.Q.parameters()], lr=self.d_lr, betas=self.betas),
             "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),

@@ -14,7 +14,7 @@ from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
-from genzoo.nn.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 
 SMALLEST = 8
 

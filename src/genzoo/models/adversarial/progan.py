@@ -15,10 +15,10 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import gradient_penalty
-from genzoo.nn.dcgan import stages
-from genzoo.nn.equalised import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
-from genzoo.nn.growing import enlarge, growth, real_at
-from genzoo.nn.leaky import leaky_relu
+from genzoo.nn.gan.dcgan import stages
+from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
+from genzoo.nn.gan.growing import enlarge, growth, real_at
+from genzoo.nn.gan.leaky import leaky_relu
 
 
 class Synthesis(nn.Module):
@@ -93,12 +93,12 @@ class ProGAN(System):
     """Progressive growing of GANs of Karras, Aila, Laine & Lehtinen (2018).
 
     Both nets start at 4 to 7 pixels. A new level's images enter as a weighted sum with the enlarged images of the level below, the weight
-    going from 0 to 1 (figure 2); real images are faded in the same way. Weights have an equalised rate (section 4.1), the generator
-    normalises every pixel's features (4.2), the discriminator sees how much a batch varies (3). The loss is WGAN-GP's with a
+    going from 0 to 1 (figure 2); real images are faded in the same way. Weights have an equalized rate (section 4.1), the generator
+    normalizes every pixel's features (4.2), the discriminator sees how much a batch varies (3). The loss is WGAN-GP's with a
     small pull of real scores to 0 (appendix A). Level and fade are functions of progress alone (`growth`); until the last level is
     reached, samples are enlarged.
 
-    Deviations: the batch stays the same at all levels; the optimisers keep their averages from level to level; D's smallest
+    Deviations: the batch stays the same at all levels; the optimizers keep their averages from level to level; D's smallest
     map ends in two dense layers at any size, the paper's 4x4 convolution among them. `grow=0` trains the last level from the start.
 
     Args:

@@ -12,9 +12,9 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.nn.augment import Augmentation, augment
-from genzoo.nn.dcgan import Synthesis
-from genzoo.nn.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator, RandomMixing
+from genzoo.nn.gan.augment import Augmentation, augment
+from genzoo.nn.gan.dcgan import Synthesis
+from genzoo.nn.pretrained.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator, RandomMixing
 
 
 class ProjectedGAN(System):
@@ -22,7 +22,7 @@ class ProjectedGAN(System):
 
     min_G max_D Σ_l E log D_l(P_l(x)) + E log(1 - D_l(P_l(G(z)))) (eq. 2) in its hinge form: P_l are the maps of a frozen network F,
     mixed across channels by random 1x1 convolutions and across scales by random 3x3 convolutions and enlargement (section 3.2);
-    D_l is a small spectrally normalised discriminator of the l-th map. F and the mixing are never trained. Both players see images
+    D_l is a small spectrally normalized discriminator of the l-th map. F and the mixing are never trained. Both players see images
     through differentiable augmentation, and images smaller than `resolution` enlarged.
 
     Deviations: the generator is DCGAN's (the paper's: FastGAN's, or StyleGAN2's); the D_l end at maps of about 4 pixels whatever the image's size;
@@ -37,7 +37,7 @@ class ProjectedGAN(System):
         mixing: Random mixing of the maps: across channels and scales, across channels only, or none.
         mix_width: Channels of the finest mixed map.
         d_width: Channels inside each discriminator.
-        d_norm: Normalisation in the discriminators, beside spectral norm.
+        d_norm: Normalization in the discriminators, beside spectral norm.
         latent: Dimensions of the latent z, normal(0, 1).
         width: Channels of the generator next to the image.
         kernel: Side of the generator's filters.

@@ -1,4 +1,4 @@
-"""Spectrally normalised residual GAN with the hinge loss; a projection discriminator makes it class-conditional."""
+"""Spectrally normalized residual GAN with the hinge loss; a projection discriminator makes it class-conditional."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update, draw_labels
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.nn.dcgan import stages
+from genzoo.nn.gan.dcgan import stages
 
 
 def _glorot(module: nn.Module, gain: float = 1.0) -> nn.Module:
@@ -50,7 +50,7 @@ class ConditionalNorm(nn.Module):
         self.classes = classes
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """Normalise [B, C, H, W], with one-hot classes y [B, classes] where there are any."""
+        """Normalize [B, C, H, W], with one-hot classes y [B, classes] where there are any."""
         x = self.norm(x)
         if not self.classes:
             return x
@@ -141,7 +141,7 @@ class Synthesis(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Residual blocks down to about 8 pixels, two more, a sum over places and a logit; every weight spectrally normalised.
+    """Residual blocks down to about 8 pixels, two more, a sum over places and a logit; every weight spectrally normalized.
 
     With classes the logit gains <v(y), features>, a projection on a learned direction of the class (arXiv:1802.05637, eq. 3).
 
@@ -176,10 +176,10 @@ class Discriminator(nn.Module):
 
 
 class SNGAN(System):
-    """Spectral normalisation for GANs of Miyato, Kataoka, Koyama & Yoshida (2018).
+    """Spectral normalization for GANs of Miyato, Kataoka, Koyama & Yoshida (2018).
 
     Every weight of D, as a matrix, is divided by its largest singular value (one power iteration at each use, eq. 8-9), so that D is
-    Lipschitz without a penalty. Both minimise the hinge losses (eq. 16-17); Adam's rate falls linearly to 0. `conditional` is the
+    Lipschitz without a penalty. Both minimize the hinge losses (eq. 16-17); Adam's rate falls linearly to 0. `conditional` is the
     projection discriminator of Miyato & Koyama (arXiv:1802.05637) with class-conditional batch norm in G.
 
     Deviations: G steps on the batch's size (the paper: twice that). Deeper nets, for images above 32 pixels, double their channels with

@@ -16,14 +16,14 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update, draw_labels
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import path_lengths, r1_of, r1_penalty
-from genzoo.nn.adaptive import AdaptiveAugment
-from genzoo.nn.dcgan import stages
-from genzoo.nn.equalised import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
-from genzoo.nn.growing import enlarge, growth, real_at
+from genzoo.models.adversarial._adaptive import AdaptiveAugment
+from genzoo.nn.gan.dcgan import stages
+from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
+from genzoo.nn.gan.growing import enlarge, growth, real_at
+from genzoo.nn.gan.leaky import leaky_relu
+from genzoo.nn.gan.modulated import ModulatedConv2d, Noise, StyledLayer
+from genzoo.nn.gan.upfirdn import double
 from genzoo.nn.layout import channels_last
-from genzoo.nn.leaky import leaky_relu
-from genzoo.nn.modulated import ModulatedConv2d, Noise, StyledLayer
-from genzoo.nn.upfirdn import double
 
 ADJUST = 4
 """Steps between two moves of ADA's probability."""
@@ -34,7 +34,7 @@ PATH_DECAY = 0.01
 
 
 class Mapping(nn.Module):
-    """Normalised z (beside a normalised embedding of the class) through `depth` dense layers to w.
+    """Normalized z (beside a normalized embedding of the class) through `depth` dense layers to w.
 
     Args:
         latent: Dimensions of z and w.

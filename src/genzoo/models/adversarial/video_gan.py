@@ -12,8 +12,8 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.nn.dcgan import Discriminator, Synthesis
-from genzoo.nn.volumetric import Discriminator3d, Synthesis3d
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
 
 KEPT = 64
 """First frames of the training data that a conditional model keeps, to have something to go on from."""
@@ -53,7 +53,7 @@ class VideoGAN(System):
     Deviations: clips of any length from 2 and any sides from 8 (the paper: 32 frames of 64 x 64); short clips double their length
     in the last layers only. Weights start at N(0, 0.02²), the authors' code has 0.01. The encoder's code is a vector that both
     streams start from (the authors' code: a map of 4 x 4); as there, the first frame's error is a mean absolute one, and real and
-    generated clips go through the discriminator in separate batches. Stabilised video is assumed, and not made here.
+    generated clips go through the discriminator in separate batches. Stabilized video is assumed, and not made here.
 
     Args:
         shape: Channels, frames, height and width of a clip; from 2 frames, sides from 8 to 256.

@@ -16,9 +16,9 @@ from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
-from genzoo.nn.augment import Augmentation, augment
-from genzoo.nn.dcgan import Discriminator, Synthesis
-from genzoo.nn.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator
+from genzoo.nn.gan.augment import Augmentation, augment
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.pretrained.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator
 from genzoo.nn.ranks import mean_over_ranks
 
 
@@ -32,7 +32,7 @@ def smoothed_loss(on_real: Tensor, on_fake: Tensor, target: float) -> Tensor:
 def probe_accuracy(real: Tensor, fake: Tensor, decay: float = 1e-2) -> Tensor:
     """Return the held-out accuracy of a logistic regression that tells rows `real` from rows `fake`, a scalar in [0, 1].
 
-    Fitted on the even rows by L-BFGS, standardised by them, with a squared penalty on the weights; scored on the odd rows.
+    Fitted on the even rows by L-BFGS, standardized by them, with a squared penalty on the weights; scored on the odd rows.
 
     Args:
         real: Features [N, D], N at least 2.
@@ -70,7 +70,7 @@ class VisionAidedGAN(System):
     wrong, is added; then the next, progressively (sections 3.2 and 3.3). Logistic losses, one-sided smoothing of the
     heads' targets, differentiable augmentation for the heads.
 
-    Deviations: nets are DCGAN's with R1 (the paper's: StyleGAN2's, whose R1 is lazy); a head is a spectrally normalised
+    Deviations: nets are DCGAN's with R1 (the paper's: StyleGAN2's, whose R1 is lazy); a head is a spectrally normalized
     discriminator of each of an expert's maps; the times of addition are shares of the run and not counts of images.
 
     Args:

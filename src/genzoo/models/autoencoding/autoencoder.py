@@ -15,11 +15,11 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.system import Batch, Logs, System
-from genzoo.nn.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
+from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
 
 
 class Autoencoder(System):
-    """Autoencoder: minimises |x - D(E(x + noise))|² over images, with nothing asked of the code but its size.
+    """Autoencoder: minimizes |x - D(E(x + noise))|² over images, with nothing asked of the code but its size.
 
     Without hidden layers (`linear-autoencoder`) the best it can do is the projection onto the leading principal components
     (Baldi & Hornik 1989); a test holds it to that. Deviation from the paper: no pretraining by restricted Boltzmann machines,
@@ -38,7 +38,7 @@ class Autoencoder(System):
         depth: Hidden layers of each net (dense; 0 is linear), or times that the image is halved, as far as its size allows
             (conv).
         activation: Nonlinearity of the nets.
-        error: What is minimised: squared or absolute difference of pixels.
+        error: What is minimized: squared or absolute difference of pixels.
         noise: Standard deviation of normal noise on what the encoder sees while training (images span -1 to 1).
         lr: Learning rate of Adam.
         schedule: Learning rate over time: constant, or cosine to zero.

@@ -21,25 +21,25 @@ from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.losses.likelihoods import (
     bernoulli,
-    discretised_logistic,
+    discretized_logistic,
     gaussian,
     log_mean_exp,
     per_example,
     standard_normal,
 )
 from genzoo.losses.perceptual import feature_distance
-from genzoo.nn.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
-from genzoo.nn.dequantise import dequantise, discrete_log_prob, on_levels, quantise, training_noise
-from genzoo.nn.perceptual import TRUNKS, FeatureNet
+from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
+from genzoo.nn.dequantize import dequantize, discrete_log_prob, on_levels, quantize, training_noise
+from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 
 
 class VAE(System):
     """Variational autoencoder with a Gaussian posterior.
 
-    Maximises E_q[log p(x|z)] - beta · KL(q(z|x) || N(0, I)) (equation 3 of arXiv:1312.6114, beta = 1), or with
+    Maximizes E_q[log p(x|z)] - beta · KL(q(z|x) || N(0, I)) (equation 3 of arXiv:1312.6114, beta = 1), or with
     `importance_samples` k > 1 the bound log 1/k Σ p(x, z_i)/q(z_i|x) (equation 8 of arXiv:1509.00519).
 
-    Binarised images (`binarize=dynamic`) suit the Bernoulli decoder and are what nats on MNIST are quoted for. On
+    Binarized images (`binarize=dynamic`) suit the Bernoulli decoder and are what nats on MNIST are quoted for. On
     grey images the Bernoulli decoder can be trained (a cross-entropy, as many do) but gives no likelihood; the other
     two decoders do. The Gaussian decoder scores images with uniform noise inside each grey level, so that its density
     is bounded and comparable.
@@ -51,16 +51,16 @@ class VAE(System):
 
     Args:
         shape: Channels, height and width of the images.
-        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        levels: Grey levels of a pixel: 256, or 2 when binarized.
         architecture: Fully connected nets, or strided convolutions.
-        likelihood: What p(x|z) is; auto is bernoulli for binarised images and discretized-logistic for others.
+        likelihood: What p(x|z) is; auto is bernoulli for binarized images and discretized-logistic for others.
         latent: Size of z.
         hidden: Units of each hidden layer (dense).
         width: Channels of the first convolution; doubled at every halving (conv).
         depth: Hidden layers of each net (dense), or times that the image is halved, as far as its size allows (conv).
         activation: Nonlinearity of the nets.
         beta: Weight of the KL term; 1 is the bound on the likelihood.
-        importance_samples: Draws of z per image and step, k; above 1 the importance-weighted bound is maximised.
+        importance_samples: Draws of z per image and step, k; above 1 the importance-weighted bound is maximized.
         perceptual: Network whose features are reconstructed in place of pixels; none: pixels, by `likelihood`. All but
             vgg16-random need a file of weights in $GENZOO_WEIGHTS to train, and none to be used.
         perceptual_layers: How many of the network's maps are compared, from the image inwards.
@@ -206,7 +206,7 @@ class VAE(System):
         if self.decoder_likelihood == "bernoulli":
             return (on_levels(x, 2) + 1) / 2 if self.levels == 2 else (x + 1) / 2
         if self.decoder_likelihood == "gaussian":
-            return 2 * dequantise(x, self.levels, generator) - 1
+            return 2 * dequantize(x, self.levels, generator) - 1
         return x if self.decoder_likelihood == "features" else on_levels(x, self.levels)
 
     def _log_likelihood(self, target: Tensor, out: Tensor) -> Tensor:
@@ -219,7 +219,7 @@ class VAE(System):
         if self.decoder_likelihood == "bernoulli":
             return per_example(bernoulli(target, out))
         if self.decoder_likelihood == "discretized-logistic":
-            return per_example(discretised_logistic(target, out, self.log_scale.clamp(min=-7), self.levels))
+            return per_example(discretized_logistic(target, out, self.log_scale.clamp(min=-7), self.levels))
         dims = math.prod(self.shape)
         on_unit_cube = per_example(gaussian(target, out, self.log_scale.clamp(min=-7))) + dims * math.log(2)
         return discrete_log_prob(on_unit_cube, dims, self.levels)
@@ -240,7 +240,7 @@ class VAE(System):
         if self.decoder_likelihood == "bernoulli" and self.levels != 2:
             raise UserError(
                 f"a Bernoulli decoder gives no likelihood of images with {self.levels} grey levels (cross-entropy with "
-                "grey values is not normalised): train with binarize=dynamic (or static, threshold), or with "
+                "grey values is not normalized): train with binarize=dynamic (or static, threshold), or with "
                 "likelihood=discretized-logistic."
             )
 
@@ -327,7 +327,7 @@ class VAE(System):
             raise UserError("mean=false needs a distribution of pixels, which a VAE trained on features does not have.")
         if self.decoder_likelihood == "gaussian":
             noise = torch.randn(out.shape, generator=generator, device=out.device)
-            return quantise((out + self.log_scale.exp() * noise + 1) / 2, self.levels)
+            return quantize((out + self.log_scale.exp() * noise + 1) / 2, self.levels)
         u = torch.rand(out.shape, generator=generator, device=out.device)
         if self.decoder_likelihood == "bernoulli":
             return 2 * (u < out.sigmoid()).float() - 1

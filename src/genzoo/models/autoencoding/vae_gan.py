@@ -28,9 +28,9 @@ class VAEGAN(System):
     With z ~ q(z|x) from E, x̃ = G(z), x_p = G(z_p) for z_p ~ N(0, I), and D_l the features of D:
 
         L_prior = KL(q(z|x) || N(0, I))        L_llike = ½ |D_l(x) - D_l(x̃)|²  (summed; a Gaussian of unit variance)
-        E minimises L_prior + L_llike
-        G minimises γ · L_llike / F - ½ log D(x̃) - ½ log D(x_p)
-        D minimises -log D(x) - ½ log(1 - D(x̃)) - ½ log(1 - D(x_p))
+        E minimizes L_prior + L_llike
+        G minimizes γ · L_llike / F - ½ log D(x̃) - ½ log D(x_p)
+        D minimizes -log D(x) - ½ log(1 - D(x̃)) - ½ log(1 - D(x_p))
 
     All three gradients are taken at the same weights, and none reaches another's: the reconstruction does not teach D to see
     less, the adversarial loss does not reach E. `vae-dis` leaves the adversarial terms of G out: only the features of D, which

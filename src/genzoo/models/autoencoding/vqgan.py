@@ -20,13 +20,13 @@ from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import lpips
-from genzoo.nn.patchgan import PatchGAN, smallest_side
-from genzoo.nn.perceptual import FeatureNet
-from genzoo.nn.quantise import VectorQuantiser
+from genzoo.nn.autoencoding.quantize import VectorQuantizer
+from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
+from genzoo.nn.pretrained.perceptual import FeatureNet
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation with as many groups, up to 32, as divide the channels."""
+    """Group normalization with as many groups, up to 32, as divide the channels."""
     return nn.GroupNorm(math.gcd(32, channels), channels)
 
 
@@ -96,9 +96,9 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -
 
 
 class VQGAN(System):
-    """Vector-quantised autoencoder with a perceptual and an adversarial loss.
+    """Vector-quantized autoencoder with a perceptual and an adversarial loss.
 
-    The autoencoder minimises |x - x̂| + w·LPIPS(x, x̂) + β·|z_e - sg e|² - a·λ·D(x̂), the discriminator of patches the hinge loss, λ the
+    The autoencoder minimizes |x - x̂| + w·LPIPS(x, x̂) + β·|z_e - sg e|² - a·λ·D(x̂), the discriminator of patches the hinge loss, λ the
     adaptive weight of arXiv:2012.09841, equation 7. The discriminator counts from `adversarial_from` on, a share of the run; it has
     learned alone since `warm` before that, so that its first verdicts are not those of random weights, which ruin the reconstructions.
 
@@ -188,7 +188,7 @@ class VQGAN(System):
         self.adversarial_weight, self.adversarial_from = adversarial_weight, adversarial_from
         self.d_from = max(0.0, adversarial_from - warm)
         self.encoder = encoder(channels, dim, width, blocks, halvings)
-        self.quantiser = VectorQuantiser(
+        self.quantiser = VectorQuantizer(
             codes, dim, learn=codebook, decay=code_decay, commitment=commitment, restart=restart
         )
         self.decoder = decoder(channels, dim, width, blocks, halvings)

@@ -1,6 +1,6 @@
 """An autoencoder whose latents are codes: each place of its grid holds one of K learned vectors.
 
-The vector-quantised variational autoencoder (van den Oord, Vinyals & Kavukcuoglu 2017). An encoder gives a grid of vectors,
+The vector-quantized variational autoencoder (van den Oord, Vinyals & Kavukcuoglu 2017). An encoder gives a grid of vectors,
 each is replaced by the nearest vector of a codebook, and a decoder reconstructs the image from those. The codes are what a
 second stage learns (`token-prior`).
 """
@@ -18,28 +18,28 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import discretised_logistic, per_example
-from genzoo.nn.codec import decoder, encoder
-from genzoo.nn.dequantise import on_levels
-from genzoo.nn.quantise import VectorQuantiser
+from genzoo.losses.likelihoods import discretized_logistic, per_example
+from genzoo.nn.autoencoding.quantize import VectorQuantizer
+from genzoo.nn.autoencoding.residual_coders import decoder, encoder
+from genzoo.nn.dequantize import on_levels
 
 
 class VQVAE(System):
-    """Vector-quantised autoencoder.
+    """Vector-quantized autoencoder.
 
-    Minimises -log p(x | z_q) + |sg z_e - e|² + β·|z_e - sg e|² (equation 3 of arXiv:1711.00937) with z_q = e, the code nearest to
-    z_e(x); the gradient of the first term passes from z_q to z_e as if quantising were the identity. With `codebook=ema` the second term
+    Minimizes -log p(x | z_q) + |sg z_e - e|² + β·|z_e - sg e|² (equation 3 of arXiv:1711.00937) with z_q = e, the code nearest to
+    z_e(x); the gradient of the first term passes from z_q to z_e as if quantizing were the identity. With `codebook=ema` the second term
     is replaced by running means. Reconstruction is per dimension, the other two are means over elements, so no term depends on the size
     of the batch.
 
-    p(x|z) is a discretised logistic around the decoder's output, its scale learned for each channel; that makes
+    p(x|z) is a discretized logistic around the decoder's output, its scale learned for each channel; that makes
     log p(x) ≥ log p(x | z(x)) + log P(z(x)) a bound on the likelihood of the image. Here P is uniform, as in the paper's training; a
     `token-prior` on these codes gives the bound with a learned P. `reconstruction=mse` is the paper's squared error over the data's
     variance: no likelihood.
 
     Args:
         shape: Channels, height and width of the images; sides that can be halved `halvings` times.
-        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        levels: Grey levels of a pixel: 256, or 2 when binarized.
         codes: Size of the codebook, K.
         dim: Dimensions of a code.
         per_place: Codes at each place of the grid, from one codebook; the paper has 10 on CIFAR-10.
@@ -50,7 +50,7 @@ class VQVAE(System):
         code_decay: Weight of the past in the running means and counts.
         commitment: Weight of the term that keeps the encoder near its codes, β.
         restart: Codes used less than this share of the average count move to an encoder output; 0 for never.
-        reconstruction: What the decoder minimises: bits of a discretised logistic, or squared error over variance.
+        reconstruction: What the decoder minimizes: bits of a discretized logistic, or squared error over variance.
         lr: Learning rate of Adam at the start; it falls to zero along a half cosine.
     """
 
@@ -94,7 +94,7 @@ class VQVAE(System):
         grid = (height // factor, wide // factor)
         self.code_grids = (grid if per_place == 1 else (*grid, per_place),)
         self.encoder = nn.Sequential(encoder(channels, width, blocks, halvings), nn.Conv2d(width, per_place * dim, 1))
-        self.quantiser = VectorQuantiser(
+        self.quantiser = VectorQuantizer(
             codes, dim, learn=codebook, decay=code_decay, commitment=commitment, restart=restart
         )
         self.decoder = decoder(per_place * dim, width, blocks, halvings, channels)
@@ -132,15 +132,15 @@ class VQVAE(System):
 
     def _log_pixels(self, x: Tensor, mean: Tensor) -> Tensor:
         x = on_levels(x, self.levels)
-        return per_example(discretised_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
+        return per_example(discretized_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
 
     def _places(self, x: Tensor) -> Tensor:
-        """What is quantised, [B, dim, h, w, per_place]."""
+        """What is quantized, [B, dim, h, w, per_place]."""
         return self.encoder(on_levels(x, self.levels)).unflatten(1, (self.per_place, -1)).movedim(1, -1)
 
     @staticmethod
     def _joined(z: Tensor) -> Tensor:
-        """What is decoded, [B, per_place · dim, h, w], of what was quantised."""
+        """What is decoded, [B, per_place · dim, h, w], of what was quantized."""
         return z.movedim(-1, 1).flatten(1, 2)
 
     # ---- codes -----------------------------------------------------------------------------------------------------

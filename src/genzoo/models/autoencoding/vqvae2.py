@@ -1,6 +1,6 @@
 """Codes on two or three grids: coarse ones for what an image shows, finer ones for its detail.
 
-VQ-VAE-2 (Razavi, van den Oord & Vinyals 2019). The coarsest grid is quantised first; each finer grid is quantised knowing the coarser
+VQ-VAE-2 (Razavi, van den Oord & Vinyals 2019). The coarsest grid is quantized first; each finer grid is quantized knowing the coarser
 codes, and the decoder sees all of them. The priors over all grids are one second stage: `token-prior` on the codes, coarse to fine.
 """
 
@@ -16,26 +16,26 @@ from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import discretised_logistic, per_example
-from genzoo.nn.codec import decoder, encoder
-from genzoo.nn.dequantise import on_levels
-from genzoo.nn.quantise import Quantised, VectorQuantiser
+from genzoo.losses.likelihoods import discretized_logistic, per_example
+from genzoo.nn.autoencoding.quantize import Quantized, VectorQuantizer
+from genzoo.nn.autoencoding.residual_coders import decoder, encoder
+from genzoo.nn.dequantize import on_levels
 
 
 class VQVAE2(System):
-    """Vector-quantised autoencoder with a hierarchy of codes.
+    """Vector-quantized autoencoder with a hierarchy of codes.
 
-    Algorithm 1 of arXiv:1906.00446, for `scales` grids: encoders give h_1 (finest) to h_n (coarsest); e_n = quantise(h_n); for every finer
-    grid e_i = quantise(h_i, decode(e_i+1)); the decoder takes all e_i, brought to the finest grid. Loss: reconstruction and, for every grid,
+    Algorithm 1 of arXiv:1906.00446, for `scales` grids: encoders give h_1 (finest) to h_n (coarsest); e_n = quantize(h_n); for every finer
+    grid e_i = quantize(h_i, decode(e_i+1)); the decoder takes all e_i, brought to the finest grid. Loss: reconstruction and, for every grid,
     β·|z_e - sg e|²; codebooks, one for each grid, are running means.
 
-    As in `vqvae` the reconstruction is a discretised logistic with a learned scale, so that there is a likelihood;
+    As in `vqvae` the reconstruction is a discretized logistic with a learned scale, so that there is a likelihood;
     `reconstruction=mse` is the paper's. Priors of all levels are trained as one `token-prior`: coarse codes come first in the sequence, so
     what it says of them is p(coarse), and of the others p(fine | coarse), as in the paper, which trains two networks.
 
     Args:
         shape: Channels, height and width of the images; sides that can be halved `halvings` + `scales` - 1 times.
-        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        levels: Grey levels of a pixel: 256, or 2 when binarized.
         scales: Grids of codes; each has half the sides of the next finer one.
         halvings: Times that the image is halved for the finest grid.
         codes: Size of each grid's codebook.
@@ -45,7 +45,7 @@ class VQVAE2(System):
         code_decay: Weight of the past in the running means and counts.
         commitment: Weight of the term that keeps the encoders near their codes, β.
         restart: Codes used less than this share of the average count move to an encoder output; 0 for never.
-        reconstruction: What the decoder minimises: bits of a discretised logistic, or squared error over variance.
+        reconstruction: What the decoder minimizes: bits of a discretized logistic, or squared error over variance.
         lr: Learning rate of Adam at the start; it falls to zero along a half cosine.
     """
 
@@ -99,7 +99,7 @@ class VQVAE2(System):
         )
         self.to_code = nn.ModuleList(nn.Conv2d(width + (dim if i < scales - 1 else 0), dim, 1) for i in range(scales))
         self.quantisers = nn.ModuleList(
-            VectorQuantiser(codes, dim, decay=code_decay, commitment=commitment, restart=restart) for _ in range(scales)
+            VectorQuantizer(codes, dim, decay=code_decay, commitment=commitment, restart=restart) for _ in range(scales)
         )
         self.hints = nn.ModuleList(decoder(dim, width, blocks, 1, dim) for _ in range(scales - 1))
         self.ups = nn.ModuleList(
@@ -122,7 +122,7 @@ class VQVAE2(System):
     def loss(self, batch: Batch) -> Logs:
         """Nats per dimension (or squared error over variance) and the commitment of every grid; level 1 is the coarsest."""
         x = batch["image"]
-        found = self._quantised(x)
+        found = self._quantized(x)
         mean = self._decoded([q.z for q in found])
         error = (mean - x).square().mean()
         if self.reconstruction == "mse":
@@ -140,12 +140,12 @@ class VQVAE2(System):
             logs |= {f"usage_{level}": q.usage, f"perplexity_{level}": q.perplexity}
         return {k: v if k == "loss" else v.detach() for k, v in logs.items()}
 
-    def _quantised(self, x: Tensor) -> list[Quantised]:
-        """What every grid's quantiser gives, coarse to fine: a finer grid is quantised knowing the one before it."""
+    def _quantized(self, x: Tensor) -> list[Quantized]:
+        """What every grid's quantizer gives, coarse to fine: a finer grid is quantized knowing the one before it."""
         features = [self.encoders[0](on_levels(x, self.levels))]
         for encode in self.encoders[1:]:
             features.append(encode(features[-1]))
-        found: list[Quantised] = []
+        found: list[Quantized] = []
         for i in reversed(range(len(features))):
             known = [self.hints[i](found[-1].z)] if found else []
             found.append(self.quantisers[i](self.to_code[i](torch.cat([features[i], *known], 1))))
@@ -158,14 +158,14 @@ class VQVAE2(System):
 
     def _log_pixels(self, x: Tensor, mean: Tensor) -> Tensor:
         x = on_levels(x, self.levels)
-        return per_example(discretised_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
+        return per_example(discretized_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
 
     # ---- codes -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def tokenize(self, x: Tensor) -> Tensor:
         """Codes of images [B, C, H, W] in [-1, 1]: int64 [B, T], the grids coarse to fine, each in raster order."""
-        return torch.cat([q.codes.flatten(1) for q in self._quantised(x)], 1)
+        return torch.cat([q.codes.flatten(1) for q in self._quantized(x)], 1)
 
     @torch.no_grad()
     def detokenize(self, codes: Tensor) -> Tensor:

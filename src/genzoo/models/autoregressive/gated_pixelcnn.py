@@ -20,8 +20,8 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_label, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
-from genzoo.nn.masked import MaskedConv2d, Past
-from genzoo.nn.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
+from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
 
 FIRST = 7
 """Width of the first layer's kernels."""
@@ -172,12 +172,12 @@ class GatedPixelCNN(System):
 
     Trained by maximum likelihood of the image given its label: the loss is nats per image. Labels are drawn uniformly:
     without a label, `log_prob` is the exact mixture over the classes, log 1/K Σ_k p(x | k), at K times the cost. There
-    is no batch normalisation: its statistics would let future pixels leak into the past.
+    is no batch normalization: its statistics would let future pixels leak into the past.
 
     Args:
         shape: Channels, height and width of an image.
         classes: Classes that images are drawn given; 0 is without labels.
-        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarised data), or a power of two to quantise to.
+        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarized data), or a power of two to quantize to.
         width: Features p of each stack.
         layers: Gated layers; each widens the view by half a kernel.
         kernel: Width of the kernels after the first layer, whose kernels are 7 wide; odd.

@@ -20,7 +20,7 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
-from genzoo.nn.raster import Levels
+from genzoo.nn.autoregressive.raster import Levels
 from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 NARROWEST = -7.0
@@ -58,7 +58,7 @@ class MADE(System):
 
     Args:
         shape: Channels, height and width of an image, or the dimensions of points.
-        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarised data), or a power of two to quantise to.
+        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarized data), or a power of two to quantize to.
         layers: Hidden layers; 0 is a logistic (points: linear) regression.
         width: Units of a hidden layer.
         direct: Connect inputs and outputs directly as well; needed without hidden layers.
@@ -325,7 +325,7 @@ class MADE(System):
     def _choose(self, out: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         """A draw, [B], from conditionals with outputs [B, K], by uniform numbers [B, 2]."""
         if self.is_image:
-            return self.grid.values(self.grid.pick(self.grid.normalise(out), uniform[:, 0], temperature))
+            return self.grid.values(self.grid.pick(self.grid.normalize(out), uniform[:, 0], temperature))
         mean, log_std, log_weight = self._gaussians(out)
         cumulative = log_weight.softmax(-1).cumsum(-1)
         one = (uniform[:, :1] >= cumulative / cumulative[:, -1:]).sum(-1, keepdim=True)

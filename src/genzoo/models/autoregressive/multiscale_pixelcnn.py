@@ -19,8 +19,8 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
-from genzoo.nn.masked import MaskedConv2d, MaskedStack
-from genzoo.nn.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.autoregressive.masked import MaskedConv2d, MaskedStack
+from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
 
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Row and column in a 2x2 block of each group, in the order in which they are drawn; the first is the smaller image."""
@@ -77,11 +77,11 @@ class MultiscalePixelCNN(System):
 
     The pixels of one group are taken to be independent given the groups before it, which makes them parallel and costs
     some likelihood. The smallest image is drawn by a plain PixelCNN. Trained by maximum likelihood: the loss is nats per
-    image. There is no batch normalisation: its statistics would let one image's pixels into another's conditionals.
+    image. There is no batch normalization: its statistics would let one image's pixels into another's conditionals.
 
     Args:
         shape: Channels, height and width of an image.
-        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarised data), or a power of two to quantise to.
+        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarized data), or a power of two to quantize to.
         doublings: How often the smallest image is doubled; height and width are multiples of 2^doublings.
         width: Features of the networks that double; the smallest image's PixelCNN has as many, 2h = width.
         blocks: Residual blocks of each network; each widens the view by two pixels.

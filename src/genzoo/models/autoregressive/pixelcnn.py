@@ -20,14 +20,14 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
-from genzoo.nn.masked import MaskedStack
-from genzoo.nn.raster import Levels, code_in_raster_order, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.autoregressive.masked import MaskedStack
+from genzoo.nn.autoregressive.raster import Levels, code_in_raster_order, draw_in_chunks, fill_in_raster_order
 
 
 class PixelCNN(System):
     """An exact likelihood of discrete images, as a product of one distribution per pixel and colour.
 
-    Trained by maximum likelihood: the loss is nats per image, the mean over the batch. There is no batch normalisation:
+    Trained by maximum likelihood: the loss is nats per image, the mean over the batch. There is no batch normalization:
     its statistics would let future pixels leak into the past. Like every plain stack of masked convolutions this one
     has a blind spot: pixels above and to the right of a line that rises by one row per column are never seen.
 
@@ -36,7 +36,7 @@ class PixelCNN(System):
 
     Args:
         shape: Channels, height and width of an image.
-        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarised data), or a power of two to quantise to.
+        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarized data), or a power of two to quantize to.
         output: What is predicted for a pixel: a probability for each level, or ("l2") its mean.
         width: Features h of a block's 3x3 convolution; 2h between blocks.
         blocks: Residual blocks; each widens the view by one pixel.

@@ -21,7 +21,7 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
-from genzoo.nn.shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
+from genzoo.models.autoregressive._shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
 
 LEAST_LOG_SCALE = -7.0
 """Scales below a tenth of a grey level of 256 change no probability, but would let gradients grow without bound."""
@@ -217,12 +217,12 @@ class PixelCNNpp(System):
     p(x) = Σ_k π_k Π_c [σ((x_c + ½ - μ_ck) / s_ck) - σ((x_c - ½ - μ_ck) / s_ck)], where μ_ck = m_ck + Σ_{j<c} α_cjk x_j
     (equations 1-3; ½ is half a grey level, and the end levels reach to infinity).
 
-    Convolutions are weight-normalised, and the first batch sets their gains and biases. Drawing computes in float64
+    Convolutions are weight-normalized, and the first batch sets their gains and biases. Drawing computes in float64
     where the device has it, so that it does not depend on how the work is divided.
 
     Args:
         shape: Channels, height and width of an image; any sizes.
-        levels: Grey levels of a pixel: 256, 2 for binarised data, or a power of two to quantise to.
+        levels: Grey levels of a pixel: 256, 2 for binarized data, or a power of two to quantize to.
         width: Features of each stream.
         blocks: Gated blocks of each stream at each resolution, on the way down.
         scales: Resolutions, each half of the one before.
@@ -282,7 +282,7 @@ class PixelCNNpp(System):
     def _log_mass(self, x: Tensor) -> Tensor:
         """Nats per image, [B]."""
         check_images(x, self.shape)
-        x = self._quantised(x)
+        x = self._quantized(x)
         return per_example(coupled_logistic_mixture(x.movedim(1, -1), *self._mixture(self.net(x)), self.levels))
 
     def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -293,7 +293,7 @@ class PixelCNNpp(System):
         logits, mean, log_scale, coupling = rows.split(self.numbers, -2)
         return logits.squeeze(-2), mean, log_scale.clamp(min=LEAST_LOG_SCALE), torch.tanh(coupling)
 
-    def _quantised(self, x: Tensor) -> Tensor:
+    def _quantized(self, x: Tensor) -> Tensor:
         """Images in [-1, 1] with values on the grid of `levels` levels, float32 (or float64 where given)."""
         grey = ((x if x.dtype == torch.float64 else x.float()) + 1).mul(127.5).round().clamp(0, 255)
         return (grey * (self.levels / 256)).floor() * (2 / (self.levels - 1)) - 1
@@ -360,7 +360,7 @@ class PixelCNNpp(System):
         uniform = torch.rand(len(x), height, width, 1 + colours, generator=generator, device=self.device)
         # float32 would now and then put a value on the other side of a rounding, as the batch and the cache go
         precise = torch.float32 if self.device.type == "mps" else torch.float64
-        x = torch.where(known, self._quantised(x), 0).to(precise)
+        x = torch.where(known, self._quantized(x), 0).to(precise)
         with torch.autocast(self.device.type, enabled=False):
             parts = zip(x.split(chunk), known.split(chunk), uniform.to(precise).split(chunk), strict=True)
             drawn = [self._raster(*part, temperature, cached) for part in parts]

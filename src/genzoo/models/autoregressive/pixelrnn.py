@@ -20,9 +20,9 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
-from genzoo.nn.masked import MaskedConv2d, Past
-from genzoo.nn.raster import Levels, draw_in_chunks, fill_in_raster_order
-from genzoo.nn.recurrence import Scan, cell
+from genzoo.models.autoregressive._recurrence import Scan, cell
+from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
+from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
 
 
 class RowLSTM(nn.Module):
@@ -231,11 +231,11 @@ class PixelRNN(System):
     Trained by maximum likelihood: the loss is nats per image. With `scales` above 1 it is the multi-scale PixelRNN of
     section 3.6: a first network draws every second pixel of every second row (and so on, down), a second one the other
     pixels given all of those: p(x) = p(coarse) p(rest | coarse), where each pixel is predicted once. There is no batch
-    normalisation: its statistics would let future pixels leak into the past.
+    normalization: its statistics would let future pixels leak into the past.
 
     Args:
         shape: Channels, height and width of an image.
-        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarised data), or a power of two to quantise to.
+        levels: Grey levels of a pixel: 256, 2 (Bernoulli, for binarized data), or a power of two to quantize to.
         lstm: From row to row, which sees a triangle above the pixel; or along both diagonals, which sees the whole past.
         width: Features h of a layer's states; 2h between layers.
         layers: LSTM layers.

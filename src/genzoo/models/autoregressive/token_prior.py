@@ -21,7 +21,7 @@ from genzoo.core.inputs import check_images, check_known, check_label, read_prom
 from genzoo.core.loading import digest
 from genzoo.core.system import Batch, Logs, System, Tokenizes
 from genzoo.core.words import unknown
-from genzoo.nn.sentences import Encoder, Sentences
+from genzoo.nn.pretrained.sentences import Encoder, Sentences
 
 
 class Past:
@@ -40,7 +40,7 @@ class Past:
 
 
 class Block(nn.Module):
-    """Attention to what came before, then two layers at each position; each adds to its normalised input."""
+    """Attention to what came before, then two layers at each position; each adds to its normalized input."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Predicts each sample of a sound from those before it, through dilated convolutions that see thousands of them.
 
 WaveNet (van den Oord et al. 2016): p(x) = Π_t p(x_t | x_1, ..., x_{t-1}), each factor a categorical distribution over
-mu-law codes, or a mixture of discretised logistics over 16-bit amplitudes. Doubling the dilation from layer to layer
+mu-law codes, or a mixture of discretized logistics over 16-bit amplitudes. Doubling the dilation from layer to layer
 doubles the view. Training sees all times at once; drawing keeps each layer's last inputs and computes one time only.
 """
 
@@ -20,8 +20,8 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_known, check_label, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import draw_coupled, log_mean_exp, logistic_mixture, per_example, pick
-from genzoo.nn.causal import CausalConv1d, Tape
-from genzoo.nn.companding import decode, encode
+from genzoo.models.autoregressive._causal import CausalConv1d, Tape
+from genzoo.models.autoregressive._mu_law import decode, encode
 
 PCM = 65536
 """Levels of a 16-bit sample."""

@@ -15,14 +15,14 @@ from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update, draw_labels
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
-from genzoo.nn.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 
 
 class ACGAN(System):
     """Auxiliary-classifier GAN of Odena, Olah & Shlens (2017).
 
     D gives a source S (real or generated) and a class C. With L_S = E log P(S = real | x) + E log P(S = fake | G(z, y)) (eq. 2) and
-    L_C = E log P(C = y | x) + E log P(C = y | G(z, y)) (eq. 3), D maximises L_S + L_C and G maximises L_C − L_S. Only G is told
+    L_C = E log P(C = y | x) + E log P(C = y | G(z, y)) (eq. 3), D maximizes L_S + L_C and G maximizes L_C − L_S. Only G is told
     the class; the cross-entropies are taken of logits, never of probabilities.
 
     Deviations: R1 in place of batch norm and dropout in D (`r1`), which keeps the two players level on small images; the
@@ -81,7 +81,7 @@ class ACGAN(System):
         return out[:, 0], out[:, 1:]
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """D maximises L_S + L_C, then G maximises L_C − L_S; generated images have classes drawn with equal chances."""
+        """D maximizes L_S + L_C, then G maximizes L_C − L_S; generated images have classes drawn with equal chances."""
         real, label = batch["image"], batch["label"]
         z = torch.randn(len(real), self.latent_size, device=real.device)
         wanted = torch.randint(self.labels, (len(real),), device=real.device)

@@ -15,8 +15,8 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update, draw_labels
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
-from genzoo.nn.dcgan import Discriminator, Synthesis
-from genzoo.nn.maxout import Maxout
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.maxout import Maxout
 
 
 class DenseGenerator(nn.Module):
@@ -82,7 +82,7 @@ class ConvGenerator(nn.Module):
 
 
 class ConvDiscriminator(nn.Module):
-    """DCGAN's discriminator without normalisation; a learned picture of the label is one more channel of its input.
+    """DCGAN's discriminator without normalization; a learned picture of the label is one more channel of its input.
 
     Args:
         shape: (C, H, W) of the image.

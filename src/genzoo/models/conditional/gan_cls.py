@@ -15,15 +15,15 @@ from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.core.words import unknown
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.penalties import r1_penalty
-from genzoo.nn.matching import MatchingDiscriminator, SentenceGenerator
-from genzoo.nn.sentences import Encoder, Sentences
+from genzoo.nn.gan.matching import MatchingDiscriminator, SentenceGenerator
+from genzoo.nn.pretrained.sentences import Encoder, Sentences
 
 
 class GANCLS(System):
     """Generative adversarial text to image synthesis of Reed, Akata, Yan, Logeswaran, Schiele & Lee (2016).
 
     With h a sentence's vector, h̃ that of another image's sentence and x̂ = G(z, h), algorithm 1: s_r = D(x, h), s_w = D(x, h̃),
-    s_f = D(x̂, h); D maximises log s_r + ½ (log(1 − s_w) + log(1 − s_f)), G maximises log s_f. Without s_w, D can be content with
+    s_f = D(x̂, h); D maximizes log s_r + ½ (log(1 − s_w) + log(1 − s_f)), G maximizes log s_f. Without s_w, D can be content with
     "real or not", and only slowly learns that a sentence matters. GAN-INT (eq. 5): G is also asked for images of sentences halfway between
     two, β h₁ + (1 − β) h₂ with β = ½, which nobody wrote.
 

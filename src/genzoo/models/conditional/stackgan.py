@@ -18,10 +18,10 @@ from genzoo.core.words import unknown
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.losses.penalties import r1_penalty
-from genzoo.nn.dcgan import Synthesis
+from genzoo.nn.gan.dcgan import Synthesis
+from genzoo.nn.gan.matching import MatchingDiscriminator
 from genzoo.nn.init import normal_init
-from genzoo.nn.matching import MatchingDiscriminator
-from genzoo.nn.sentences import Encoder, Sentences
+from genzoo.nn.pretrained.sentences import Encoder, Sentences
 
 
 class Augment(nn.Module):

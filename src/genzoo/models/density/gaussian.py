@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
-from genzoo.nn.dequantise import cell_centre, cell_variance, discrete_log_prob, quantise
+from genzoo.nn.dequantize import cell_centre, cell_variance, discrete_log_prob, quantize
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
 from genzoo.nn.whitening import check_columns
 
@@ -26,9 +26,9 @@ class Gaussian(System):
     them, "full" keeps every covariance, "low-rank" is probabilistic PCA: Σ = W Wᵀ + σ² I with W spanning the leading
     eigenvectors and σ² the mean of the eigenvalues left out (Tipping and Bishop 1999, equations 7 and 8).
 
-    Images are scaled to [0, 1] and dequantised uniformly. A quadratic log-density needs no draws for that: uniform noise
-    moves the mean to the middle of the cell and adds 1/(12·levels²) to every variance, exactly. So the fit maximises the
-    expected dequantisation bound itself, and `log_prob` of an image is that expectation, without randomness. Points are
+    Images are scaled to [0, 1] and dequantized uniformly. A quadratic log-density needs no draws for that: uniform noise
+    moves the mean to the middle of the cell and adds 1/(12·levels²) to every variance, exactly. So the fit maximizes the
+    expected dequantization bound itself, and `log_prob` of an image is that expectation, without randomness. Points are
     scored by their exact density.
 
     Args:
@@ -191,9 +191,9 @@ class Gaussian(System):
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Return nats per example, [B]: mass of the discrete image (expected dequantisation bound), or density of points.
+        """Return nats per example, [B]: mass of the discrete image (expected dequantization bound), or density of points.
 
-        `generator` is not needed: the expectation over the dequantisation noise is in closed form.
+        `generator` is not needed: the expectation over the dequantization noise is in closed form.
         """
         distance = self._distance(self._flat(x) - self.mean)
         log_density = self._log_det_root() - 0.5 * (distance + self.dims * math.log(2 * math.pi))
@@ -208,7 +208,7 @@ class Gaussian(System):
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw `n` examples; images are rounded down to their grey level, as dequantisation rounds up."""
+        """Draw `n` examples; images are rounded down to their grey level, as dequantization rounds up."""
         z = torch.randn(n, self.dims, generator=generator, dtype=torch.float64, device=self.device)
         if self.covariance == "low-rank":
             inside = z @ self.directions
@@ -216,7 +216,7 @@ class Gaussian(System):
         else:
             offset = colour(z, self.root)
         y = (self.mean + offset).view(n, *self.shape)
-        return (quantise(y, self.levels) if self.is_image else y).float()
+        return (quantize(y, self.levels) if self.is_image else y).float()
 
     @torch.no_grad()
     def covariance_matrix(self) -> Tensor:

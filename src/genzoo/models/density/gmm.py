@@ -1,4 +1,4 @@
-"""A mixture of Gaussians, fitted by expectation-maximisation over passes of the data."""
+"""A mixture of Gaussians, fitted by expectation-maximization over passes of the data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
-from genzoo.nn.dequantise import cell_centre, cell_variance, discrete_log_prob, quantise
+from genzoo.nn.dequantize import cell_centre, cell_variance, discrete_log_prob, quantize
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
 from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
@@ -35,12 +35,12 @@ class GMM(System):
     Points are mixed in units of the training set's standard deviations, from its mean, which one look through the data gives before the
     first pass: so the units of a column change neither the start nor what `ridge` means. A "spherical" component is a sphere there.
 
-    Images are scaled to [0, 1] and dequantised uniformly, whose variance 1/(12·levels²) enters in closed form:
+    Images are scaled to [0, 1] and dequantized uniformly, whose variance 1/(12·levels²) enters in closed form:
     log Σ_k π_k exp(E_u log N_k(x + u)) bounds E_u log p(x + u) from below, because log-sum-exp is convex. `log_prob` of an
     image is this bound, without randomness; of points it is the exact log-density.
 
     `ridge` acts like more of the same noise: M-step covariances are the weighted moments plus ridge·I, which is exactly
-    the maximiser of the log-likelihood with −½·ridge·tr(Σ_k⁻¹) in each component's logarithm. That "objective" never falls
+    the maximizer of the log-likelihood with −½·ridge·tr(Σ_k⁻¹) in each component's logarithm. That "objective" never falls
     from pass to pass and decides on convergence; with ridge 0 on points it is the log-likelihood. A full covariance in many
     dimensions overfits the directions in which a component has few points: for images of hundreds of pixels take
     ridge=1e-3 or so (a standard deviation of 8 grey levels of 255), fewer components, or "diagonal".
@@ -169,23 +169,23 @@ class GMM(System):
         return constant + self.scale.log_det() - 0.5 * distance
 
     def _scores(self, joint: Tensor) -> Tensor:
-        """Return the log-likelihood of each example, [B]: with the dequantisation bound and the volume for images."""
+        """Return the log-likelihood of each example, [B]: with the dequantization bound and the volume for images."""
         if not self.is_image:
             return joint.logsumexp(1)
         bound = joint - 0.5 * cell_variance(self.levels) * self._per_component(precision_trace)
         return discrete_log_prob(bound.logsumexp(1), self.dims, self.levels)
 
-    def _penalised(self, joint: Tensor) -> tuple[Tensor, Tensor]:
+    def _penalized(self, joint: Tensor) -> tuple[Tensor, Tensor]:
         """Return what EM climbs: `joint` with the noise and ridge terms, [B, K], and its objective per example, [B]."""
-        penalised = joint - 0.5 * self.added * self._per_component(precision_trace)
-        objective = penalised.logsumexp(1)
-        return penalised, discrete_log_prob(objective, self.dims, self.levels) if self.is_image else objective
+        penalized = joint - 0.5 * self.added * self._per_component(precision_trace)
+        objective = penalized.logsumexp(1)
+        return penalized, discrete_log_prob(objective, self.dims, self.levels) if self.is_image else objective
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """Return nats per example, [B]: a lower bound on the mass of the discrete image, or the density of points.
 
-        `generator` is not needed: the dequantisation noise enters in closed form.
+        `generator` is not needed: the dequantization noise enters in closed form.
         """
         return self._scores(self._joint(self._flat(x))).to(x.dtype)
 
@@ -200,14 +200,14 @@ class GMM(System):
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw `n` examples; images are rounded down to their grey level, as dequantisation rounds up."""
+        """Draw `n` examples; images are rounded down to their grey level, as dequantization rounds up."""
         which = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         y = torch.randn(n, self.dims, generator=generator, dtype=torch.float64, device=self.device)
         for k in which.unique().tolist():
             rows = which == k
             y[rows] = self.means[k] + colour(y[rows], self._root_of(k))
         y = self.scale.inverse(y).view(n, *self.shape)
-        return (quantise(y, self.levels) if self.is_image else y).float()
+        return (quantize(y, self.levels) if self.is_image else y).float()
 
     @torch.no_grad()
     def covariances(self) -> Tensor:
@@ -220,7 +220,7 @@ class GMM(System):
         """Return every component's mean, [K, D] float64, of points in the data's units; of images on [0, 1]."""
         return self.scale.inverse(self.means)
 
-    # ---- expectation-maximisation --------------------------------------------------------------------------------------
+    # ---- expectation-maximization --------------------------------------------------------------------------------------
 
     surveying = property(points_unscaled)
     survey = survey_points
@@ -266,9 +266,9 @@ class GMM(System):
             self.seen += len(x)
             return
         joint = self._joint(x)
-        penalised, objective = self._penalised(joint)
+        penalized, objective = self._penalized(joint)
         self.running_scores += torch.stack([objective.sum(), self._scores(joint).sum()])
-        self._accumulate(x, penalised.softmax(1))
+        self._accumulate(x, penalized.softmax(1))
         self.seen += len(x)
 
     def _accumulate(self, x: Tensor, responsibility: Tensor) -> None:
@@ -288,7 +288,7 @@ class GMM(System):
         if not bool(self.begun):
             return self._begin()
         objective, log_likelihood = self.running_scores / n
-        self._maximise()
+        self._maximize()
         self._clear()
         self.iteration += 1
         finished = bool(objective - self.previous < self.tol) or int(self.iteration) >= self.max_passes
@@ -298,7 +298,7 @@ class GMM(System):
             self._finish(objective)
         return logs
 
-    def _maximise(self) -> None:
+    def _maximize(self) -> None:
         alive = self.counts > 1e-8  # a component that has lost all its points keeps its place, with weight 0
         total = self.counts.sum()
         self.weights.copy_(self.counts / total)
@@ -378,13 +378,13 @@ class GMM(System):
         if self.covariance != "tied":  # pooled over components: a cluster of few points has no covariance of its own
             pooled = self.running_scatter.sum(0) / len(x)
             self.running_scatter.copy_(pooled * shares.view(-1, *[1] * pooled.ndim))
-        self._maximise()
+        self._maximize()
         joint = self._joint(x)
         self._clear()
         self.begun.fill_(True)
         self.iteration.zero_()
         self.previous.fill_(-math.inf)
-        _, objective = self._penalised(joint)
+        _, objective = self._penalized(joint)
         return {
             "log_likelihood": self._scores(joint).mean(),
             "objective": objective.mean(),

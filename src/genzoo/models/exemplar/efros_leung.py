@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_known
 from genzoo.core.system import Batch, Logs, System
-from genzoo.nn.dequantise import level_index
+from genzoo.nn.dequantize import level_index
 
 _CHUNK = 2**24
 """Entries of the patch matrix that are turned into float64 at a time (128 MiB); one that has no more is kept so."""

@@ -18,10 +18,10 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
-from genzoo.nn.bijections import ActNorm, Chain
-from genzoo.nn.dequantise import Cells, training_noise
-from genzoo.nn.jacobian import extreme_singular_values
-from genzoo.nn.monotone import SigmoidMixture, Spline
+from genzoo.models.flows._monotone import SigmoidMixture, Spline
+from genzoo.nn.dequantize import Cells, training_noise
+from genzoo.nn.flow.bijections import ActNorm, Chain
+from genzoo.nn.flow.jacobian import extreme_singular_values
 from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 BOX = 4.0
@@ -35,12 +35,12 @@ class ElementwiseFlow(System):
     diagonal Gaussian); a mixture of sigmoids or a spline gives it any shape, so that every margin of the data can be
     fitted exactly. What the dimensions have to do with one another is lost: two moons become their margins' product.
 
-    Points are first shifted and scaled by the first batch's moments (learned from there on); images, dequantised to
+    Points are first shifted and scaled by the first batch's moments (learned from there on); images, dequantized to
     [0, 1] and flattened, fill the box of the spline and the sigmoids exactly.
 
     Args:
         shape: Channels, height and width of the images, or the dimension of points.
-        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        levels: Grey levels of a pixel: 256, or 2 when binarized.
         curve: The increasing map: affine, a mixture of sigmoids, or a rational-quadratic spline with identity tails.
         parts: Sigmoids of a mixture, or bins of a spline.
         lr: Learning rate of Adam at the start; it falls to zero along a half cosine.
@@ -106,7 +106,7 @@ class ElementwiseFlow(System):
     # ---- the map ---------------------------------------------------------------------------------------------------
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
+        """Map continuous data (images: dequantized to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
         x, log_scale = self.scale(u.flatten(1))
         if not self.boxed:
             z, log_det = self.flow(x)
@@ -126,7 +126,7 @@ class ElementwiseFlow(System):
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantisation noise, with a fixed seed without a generator."""
+        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantization noise, with a fixed seed without a generator."""
         return self._log_prob(*self(self.cells.spread(x, generator)))
 
     @torch.no_grad()

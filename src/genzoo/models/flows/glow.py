@@ -17,7 +17,8 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
-from genzoo.nn.bijections import (
+from genzoo.nn.dequantize import Cells, training_noise
+from genzoo.nn.flow.bijections import (
     ActNorm,
     Chain,
     ChannelCoupling,
@@ -30,9 +31,8 @@ from genzoo.nn.bijections import (
     unsqueeze,
     widened,
 )
-from genzoo.nn.dequantise import Cells, training_noise
-from genzoo.nn.jacobian import extreme_singular_values
-from genzoo.nn.residual import DenseNet
+from genzoo.nn.flow.jacobian import extreme_singular_values
+from genzoo.nn.flow.residual import DenseNet
 from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 
@@ -40,7 +40,7 @@ class Glow(System):
     """Multi-scale flow of (activation norm, invertible 1x1 convolution, affine coupling) steps with a standard normal prior.
 
     Table 1 and figure 2 of arXiv:1807.03039: at each of L scales a squeeze, K steps, and half of the channels leave. What
-    leaves is standardised by a normal that what stays predicts (section 3.6 of arXiv:1605.08803, as in Glow's code); that
+    leaves is standardized by a normal that what stays predicts (section 3.6 of arXiv:1605.08803, as in Glow's code); that
     is one more affine bijection, so all of z is N(0, I), and `encode` and temperature act on all of it. The 1x1
     convolutions are in LU form (equation 10 and 11) and start as random rotations.
 
@@ -51,7 +51,7 @@ class Glow(System):
 
     Args:
         shape: Channels, height and width of the images, or the dimension of points.
-        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        levels: Grey levels of a pixel: 256, or 2 when binarized.
         scales: Resolutions, L; height and width must be divisible by 2^L. Points have one.
         steps_per_scale: Steps at each scale, K.
         width: Feature maps of the nets inside the couplings (points: hidden units).
@@ -119,7 +119,7 @@ class Glow(System):
     # ---- the map ---------------------------------------------------------------------------------------------------
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B]).
+        """Map continuous data (images: dequantized to [0, 1]) to (z [B, D], log|det dz/du| [B]).
 
         Outside of training everything but the nets is carried in float64; what goes in and comes out stays float32.
         """
@@ -140,7 +140,7 @@ class Glow(System):
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantisation noise, with a fixed seed without a generator."""
+        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantization noise, with a fixed seed without a generator."""
         return self._log_prob(*self(self.cells.spread(x, generator)))
 
     @torch.no_grad()
@@ -221,7 +221,7 @@ class Net(nn.Module):
 
 
 class Split(nn.Module):
-    """Half of the channels leave, standardised by a mean and a scale that the other half gives."""
+    """Half of the channels leave, standardized by a mean and a scale that the other half gives."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -18,9 +18,9 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
-from genzoo.nn.bijections import ActNorm, Chain, LULinear
-from genzoo.nn.dequantise import Cells, training_noise
-from genzoo.nn.jacobian import LARGEST_JACOBIAN
+from genzoo.nn.dequantize import Cells, training_noise
+from genzoo.nn.flow.bijections import ActNorm, Chain, LULinear
+from genzoo.nn.flow.jacobian import LARGEST_JACOBIAN
 from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 
@@ -31,12 +31,12 @@ class LinearFlow(System):
     Cholesky factor is one), so the maximum of the likelihood is the full-covariance Gaussian's, which `gaussian` finds in
     one pass; here gradient steps find it. What is not an ellipsoid, two moons say, it cannot fit.
 
-    S and b start from the first batch's moments, L U from the identity. Images are dequantised to [0, 1] and flattened, without a
+    S and b start from the first batch's moments, L U from the identity. Images are dequantized to [0, 1] and flattened, without a
     logit, as `gaussian` has them.
 
     Args:
         shape: Channels, height and width of the images, or the dimension of points.
-        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        levels: Grey levels of a pixel: 256, or 2 when binarized.
         lr: Learning rate of Adam at the start; it falls to zero along a half cosine.
     """
 
@@ -93,7 +93,7 @@ class LinearFlow(System):
     # ---- the map ---------------------------------------------------------------------------------------------------
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
+        """Map continuous data (images: dequantized to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
         x, log_scale = self.scale(u.flatten(1))
         z, log_det = self.flow(x)
         return z, log_scale + log_det
@@ -109,7 +109,7 @@ class LinearFlow(System):
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantisation noise, with a fixed seed without a generator."""
+        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantization noise, with a fixed seed without a generator."""
         return self._log_prob(*self(self.cells.spread(x, generator)))
 
     @torch.no_grad()

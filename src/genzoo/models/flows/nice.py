@@ -17,10 +17,10 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_logistic, standard_normal
-from genzoo.nn.bijections import ActNorm, AdditiveCoupling, Chain
-from genzoo.nn.dequantise import Cells, cell_variance, training_noise
-from genzoo.nn.jacobian import extreme_singular_values
-from genzoo.nn.residual import DenseNet
+from genzoo.nn.dequantize import Cells, cell_variance, training_noise
+from genzoo.nn.flow.bijections import ActNorm, AdditiveCoupling, Chain
+from genzoo.nn.flow.jacobian import extreme_singular_values
+from genzoo.nn.flow.residual import DenseNet
 from genzoo.nn.whitening import Unscaled, Whitening, points_unscaled, scale_for
 
 LEAST = 1e-12
@@ -31,7 +31,7 @@ class NICE(System):
     """Additive couplings on the even and the odd pixels in turn, a diagonal scaling, and a factorial prior.
 
     h_b = x_b + m(x_a) (section 3.2), z = exp(s) ⊙ h (section 3.3), log p(x) = Σ log p(z_i) + Σ s_i with a logistic or
-    normal prior (section 3.4). Images are dequantised to [0, 1] and flattened.
+    normal prior (section 3.4). Images are dequantized to [0, 1] and flattened.
 
     With `whiten`, the first layer is a linear map that gives the training set mean 0 and covariance 1 (section 5.1, where
     colour images are whitened). It is fitted in one pass before the first step and stays as it is; its determinant counts.
@@ -42,7 +42,7 @@ class NICE(System):
 
     Args:
         shape: Channels, height and width of the images, or the dimension of points.
-        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        levels: Grey levels of a pixel: 256, or 2 when binarized.
         couplings: Additive couplings; four let every dimension depend on every other.
         width: Hidden units of each net.
         depth: Hidden layers of each net.
@@ -103,7 +103,7 @@ class NICE(System):
         fitted.observe(self.cells.middle(batch["image" if self.is_image else "points"]).flatten(1))
 
     def end_of_survey(self) -> None:
-        """Set the whitening, with the variance that dequantisation adds, or the scale."""
+        """Set the whitening, with the variance that dequantization adds, or the scale."""
         fitted = self.flow[0] if self._whitens else self.scale
         fitted.fit(cell_variance(self.levels) if self.is_image else 0.0)
 
@@ -130,7 +130,7 @@ class NICE(System):
     # ---- the map ---------------------------------------------------------------------------------------------------
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
+        """Map continuous data (images: dequantized to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
         x, log_units = self.scale(u.flatten(1))
         h, log_det = self.flow(x)
         return h * self.log_scale.exp(), log_units + log_det + self.log_scale.sum()
@@ -152,7 +152,7 @@ class NICE(System):
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantisation noise, with a fixed seed without a generator."""
+        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantization noise, with a fixed seed without a generator."""
         return self._log_prob(*self(self.cells.spread(x, generator)))
 
     @torch.no_grad()

@@ -19,7 +19,8 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
-from genzoo.nn.bijections import (
+from genzoo.nn.dequantize import Cells, training_noise
+from genzoo.nn.flow.bijections import (
     ActNorm,
     Chain,
     ChannelCoupling,
@@ -30,27 +31,26 @@ from genzoo.nn.bijections import (
     unlogit,
     unsqueeze,
 )
-from genzoo.nn.dequantise import Cells, training_noise
-from genzoo.nn.jacobian import extreme_singular_values
-from genzoo.nn.residual import DenseNet, ResidualNet
+from genzoo.nn.flow.jacobian import extreme_singular_values
+from genzoo.nn.flow.residual import DenseNet, ResidualNet
 from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
 
 
 class RealNVP(System):
     """Flow of affine couplings with a standard normal prior.
 
-    Trained on the exact log-density of uniformly dequantised images, in bits per dimension, after y = logit(α + (1 -
+    Trained on the exact log-density of uniformly dequantized images, in bits per dimension, after y = logit(α + (1 -
     2α)·u) (section 4.1 of arXiv:1605.08803; the paper prints 1 - α, its code has 1 - 2α, which treats black and white
     alike). Points are scored in their own units, in nats.
 
-    Where the paper puts batch normalisation, an activation norm stands (shift and scale set by the first batch, then
+    Where the paper puts batch normalization, an activation norm stands (shift and scale set by the first batch, then
     learned), so that training, evaluation and single images all use the same map. Each scale is three checkerboard
     couplings, squeeze, three channel couplings, factor out half; the last scale is four checkerboard couplings
     (section 3.6).
 
     Args:
         shape: Channels, height and width of the images, or the dimension of points.
-        levels: Grey levels of a pixel: 256, or 2 when binarised.
+        levels: Grey levels of a pixel: 256, or 2 when binarized.
         scales: Resolutions; height and width must be divisible by 2^(scales - 1). Points have one.
         couplings: Couplings of each kind at each scale, one more at the last; points go through four times as many.
         width: Feature maps (images) or hidden units (points) of the nets inside the couplings.
@@ -59,7 +59,7 @@ class RealNVP(System):
             paper has none.
         widen: Double the feature maps at every further scale, as the paper does.
         alpha: Keeps the logit finite at black and white.
-        weight_decay: L2 penalty on the gains of weight-normalised layers.
+        weight_decay: L2 penalty on the gains of weight-normalized layers.
         lr: Learning rate of Adam.
     """
 
@@ -131,7 +131,7 @@ class RealNVP(System):
     # ---- the map ---------------------------------------------------------------------------------------------------
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Map continuous data (images: dequantised to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
+        """Map continuous data (images: dequantized to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
         y, log_slope = logit(u, self.alpha) if self.is_image else self.scale(u)
         z, log_det = self.flow(y)
         return z, log_slope + log_det
@@ -148,7 +148,7 @@ class RealNVP(System):
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantisation noise.
+        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantization noise.
 
         Without a generator the noise is drawn with a fixed seed.
         """

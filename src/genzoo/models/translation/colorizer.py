@@ -1,4 +1,4 @@
-"""Colourisation as classification: every pixel gets a distribution over 313 colours, and rare colours count more."""
+"""Colourization as classification: every pixel gets a distribution over 313 colours, and rare colours count more."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def colours(steps: int = 255) -> Tensor:
 
 
 class Colorizer(System):
-    """Colourisation of Zhang, Isola & Efros (2016): from lightness L to a distribution over quantised colours ab.
+    """Colourization of Zhang, Isola & Efros (2016): from lightness L to a distribution over quantized colours ab.
 
     Z is the true colour of a place, as weights of its 5 nearest of the Q = 313 colours, proportional to a Gaussian of their
     distances with σ = 5; p̃ is how often every colour is the nearest one in the training data so far, smoothed by the same
-    Gaussian over the colours; q* is the nearest colour. The network's Ẑ minimises (equations 2 to 4)
+    Gaussian over the colours; q* is the nearest colour. The network's Ẑ minimizes (equations 2 to 4)
 
         -mean over places of v(Z) Σ_q Z_q log Ẑ_q,     v(Z) = w_q*,     w ∝ ((1 - λ) p̃ + λ / Q)^-1,     Σ_q p̃_q w_q = 1
 
-    with λ = `rebalance`. The colour that is shown is the annealed mean of Ẑ: Ẑ^(1/T), normalised, times the colours, T =
+    with λ = `rebalance`. The colour that is shown is the annealed mean of Ẑ: Ẑ^(1/T), normalized, times the colours, T =
     `temperature` (equation 5). The preset `colorizer-l2` regresses ab instead: the squared error of equation 1, halved.
 
     The lightness of what is given is kept: where a colour does not exist at it, it is made paler until it does.

@@ -16,7 +16,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_something_known
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.nn.dcgan import Discriminator, stages
+from genzoo.nn.gan.dcgan import Discriminator, stages
 from genzoo.nn.init import normal_init
 
 FILL = (123 / 127.5 - 1, 117 / 127.5 - 1, 104 / 127.5 - 1)
@@ -32,8 +32,8 @@ class ContextEncoder(System):
     With a hole h and a band of `overlap` pixels around it, F the encoder and decoder, x̂ = F(x with h in the mean colour):
 
         L_rec = mean over hole and band of w (x - x̂)²,   w = 1 in the hole, `overlap_weight` in the band    (equation 1)
-        D minimises -log D(x) - log(1 - D(x̂))                                                              (equation 2)
-        F minimises (1 - `adversarial`) L_rec + `adversarial` · (-log D(x̂))                                 (equation 3)
+        D minimizes -log D(x) - log(1 - D(x̂))                                                              (equation 2)
+        F minimizes (1 - `adversarial`) L_rec + `adversarial` · (-log D(x̂))                                 (equation 3)
 
     In the band the answer is in the input: predicting it too, with a large weight, ties the filling to what is around it. D
     sees the filling alone, and nothing of its surroundings, where the hole is the central square; with other holes it sees

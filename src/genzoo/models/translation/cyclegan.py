@@ -14,9 +14,9 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_direction
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.nn.image_pool import ImagePool
-from genzoo.nn.patchgan import PatchGAN, smallest_side
-from genzoo.nn.resnet_generator import ResnetGenerator
+from genzoo.models.translation._image_pool import ImagePool
+from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
+from genzoo.nn.gan.resnet_generator import ResnetGenerator
 
 
 class CycleGAN(System):
@@ -90,7 +90,7 @@ class CycleGAN(System):
         self.pool_b = ImagePool(pool, shape)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimiser for both generators, one for both discriminators."""
+        """One optimizer for both generators, one for both discriminators."""
         return {
             "g": Adam([*self.a2b.parameters(), *self.b2a.parameters()], lr=self.lr, betas=self.betas),
             "d": Adam([*self.D_a.parameters(), *self.D_b.parameters()], lr=self.lr, betas=self.betas),

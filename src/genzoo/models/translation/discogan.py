@@ -80,7 +80,7 @@ class DiscoGAN(System):
         self.D_a, self.D_b = (discriminator(shape, width, depth) for _ in range(2))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimiser for both generators, one for both discriminators."""
+        """One optimizer for both generators, one for both discriminators."""
         keys = {"lr": self.lr, "betas": self.betas, "weight_decay": self.weight_decay}
         return {
             "g": Adam([*self.a2b.parameters(), *self.b2a.parameters()], **keys),

@@ -17,7 +17,7 @@ from genzoo.core.inputs import check_direction, check_images, check_known, check
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.perceptual import feature_distance
 from genzoo.nn.colour import fade_to_fit, luma, rgb_to_ycc, ycc_to_rgb
-from genzoo.nn.perceptual import TRUNKS, FeatureNet
+from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 from genzoo.nn.resampling import bicubic
 
 LEAST = 0.2
@@ -36,8 +36,8 @@ class MissingDataEncoder(System):
     whole image that the generator makes, x̂ = m ⊙ x + (1 - m) ⊙ y, and D a network that gives for every value of an image
     the probability that it was known ("seek"):
 
-        D minimises the cross-entropy between D(x̂) and m
-        G minimises mean |y - x| + `perceptual_weight` · |φ(y) - φ(x)|² / |φ(x)|² + `adversarial` · mean over m = 0 of -log D(x̂)
+        D minimizes the cross-entropy between D(x̂) and m
+        G minimizes mean |y - x| + `perceptual_weight` · |φ(y) - φ(x)|² / |φ(x)|² + `adversarial` · mean over m = 0 of -log D(x̂)
 
     so G hides what it has made. φ are inner maps of a recognition network, whose weights come from $GENZOO_WEIGHTS; the
     preset `mde-no-features` does without. `complete` fills holes and extrapolates, `translate` colours gray images.
@@ -50,7 +50,7 @@ class MissingDataEncoder(System):
         shape: Channels, height and width of an image; sides are multiples of what the networks halve. Gray images are completed, not coloured.
         width: Channels of the generator's first layer; they double up to 8 times this.
         d_width: Channels of the discriminator's first layer.
-        fragments: Of every channel another part is known, or of all channels the same (no colourisation is learned then).
+        fragments: Of every channel another part is known, or of all channels the same (no colourization is learned then).
         perceptual: Network whose features are compared, or none.
         perceptual_weight: Weight of the features.
         adversarial: Weight of hide and seek; 0 for none.

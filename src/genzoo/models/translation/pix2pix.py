@@ -14,9 +14,9 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.nn.norms import NORMS
-from genzoo.nn.patchgan import PatchGAN, smallest_side
-from genzoo.nn.unet_generator import UNetGenerator
+from genzoo.models.translation._norms import NORMS
+from genzoo.models.translation._unet import UNetGenerator
+from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 
 DEEPEST = 8
 
@@ -29,7 +29,7 @@ class Pix2Pix(System):
     alone, equation 2). The generator is the U-Net of appendix 6.1.1, whose only noise is dropout; D is the PatchGAN of section
     3.2.2. D steps before G. The learning rate is constant for the first half of the run, then falls linearly to 0.
 
-    The paper trains with batches of one and normalises by the statistics of the batch also at use, which is instance norm: the
+    The paper trains with batches of one and normalizes by the statistics of the batch also at use, which is instance norm: the
     default here, at every batch size. Its noise at use is an option here: translations are the same every time unless a
     `variant` is asked for.
 

@@ -15,10 +15,10 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
-from genzoo.nn.coarse_to_fine import CoarseToFine, boundaries, halved, instance_means
-from genzoo.nn.patchgan import PatchGAN, smallest_side
-from genzoo.nn.perceptual import FeatureNet
-from genzoo.nn.resnet_generator import ResnetGenerator
+from genzoo.models.translation._coarse_to_fine import CoarseToFine, boundaries, halved, instance_means
+from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
+from genzoo.nn.gan.resnet_generator import ResnetGenerator
+from genzoo.nn.pretrained.perceptual import FeatureNet
 
 BANK = 512
 """Instances of each class whose features are remembered."""
@@ -28,7 +28,7 @@ class Pix2PixHD(System):
     """pix2pixHD of Wang, Liu, Zhu, Tao, Kautz & Catanzaro (2018): translation of large pairs, with several answers for one input.
 
     A global generator learns at half the size first (`coarse` of the run); then local enhancers double it and all learn
-    together (section 3.2). PatchGANs judge the image at `scales` sizes, each half the one before. The generator minimises equation 5, in
+    together (section 3.2). PatchGANs judge the image at `scales` sizes, each half the one before. The generator minimizes equation 5, in
     the least-squares form: Σ_k (D_k - 1)² + matching · 4 mean_k,i |D_k,i(a, b) - D_k,i(a, G(a))|₁ over the maps of D's layers, and with
     `perceptual` 10 times the distance of a frozen network's maps, weighed 1/32, 1/16, 1/8, 1/4, 1.
 

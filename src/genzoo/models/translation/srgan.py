@@ -16,7 +16,7 @@ from genzoo.core.inputs import check_direction
 from genzoo.core.system import Batch, Logs, Restores, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
-from genzoo.nn.perceptual import FeatureNet, deepest
+from genzoo.nn.pretrained.perceptual import FeatureNet, deepest
 from genzoo.nn.resampling import bicubic, grey_levels
 
 
@@ -24,11 +24,11 @@ class SRGAN(System):
     """SRResNet and SRGAN of Ledig et al. (2017): enlargement of photographs by 2, 4 or 8.
 
     It learns from plain images x: the input is x made small by the antialiased bicubic filter of `genzoo.nn.resampling` and
-    rounded to 256 grey levels, the target is x. For the share `pretrain` of the run the generator G minimises the squared error
+    rounded to 256 grey levels, the target is x. For the share `pretrain` of the run the generator G minimizes the squared error
     of pixels (SRResNet, equation 4). Then, per step, the discriminator D and G in turn (equations 2, 3 and 5 to 7):
 
-        D minimises -log D(x) - log(1 - D(G(x↓)))
-        G minimises l_content + `adversarial` · (-log D(G(x↓))) + `pixel` · mean (G(x↓) - x)²
+        D minimizes -log D(x) - log(1 - D(G(x↓)))
+        G minimizes l_content + `adversarial` · (-log D(G(x↓))) + `pixel` · mean (G(x↓) - x)²
 
     The content is compared in the inner map `layer` of a recognition network, whose weights come from $GENZOO_WEIGHTS, or in
     pixels (`content=mse`, preset `srgan-mse`: SRGAN-MSE of the paper, which needs no file). The learning rate is a tenth in

@@ -1,0 +1,1 @@
+"""Careful readers of files: one for each kind of content."""

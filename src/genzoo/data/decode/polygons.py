@@ -1,0 +1,85 @@
+"""Faces with any number of corners as triangles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from genzoo.data.decode.images import Refused
+
+MOST_CORNERS = 2000
+"""Corners of a face that is not convex, at most: clipping its ears takes time with their square."""
+
+
+def triangles(vertices: np.ndarray, polygons: Iterable[Sequence[int] | np.ndarray]) -> np.ndarray:
+    """Triangles [T, 3] that cover polygons: a fan where all corners are convex, clipped ears where some are not.
+
+    Args:
+        vertices: Corners [V, 3].
+        polygons: Numbers of the corners of each face, in order; faces of fewer than three are left out.
+
+    Raises:
+        Refused: A face names a vertex that is not there.
+    """
+    groups: dict[int, list[Sequence[int] | np.ndarray]] = {}
+    for polygon in polygons:
+        groups.setdefault(len(polygon), []).append(polygon)
+    found = [np.empty((0, 3), np.int64)]
+    for corners, members in groups.items():
+        if corners < 3:
+            continue
+        faces = np.array(members, np.int64)
+        if faces.min() < 0 or faces.max() >= len(vertices):
+            raise Refused("damaged: a face names a vertex that is not there; export it again")
+        if corners > 3:
+            bent = _bent(vertices[faces])
+            found += [face[_ears(vertices[face])] for face in faces[bent]]
+            faces = faces[~bent]
+        fan = [faces[:, [0, i, i + 1]] for i in range(1, corners - 1)]
+        found += [np.stack(fan, 1).reshape(-1, 3)] if len(faces) else []
+    return np.concatenate(found)
+
+
+def _normals(points: np.ndarray) -> np.ndarray:
+    """Newell's normals [M, 3] of polygons [M, n, 3]."""
+    return np.cross(points - points[:, :1], np.roll(points, -1, 1) - points[:, :1]).sum(1)
+
+
+def _bent(points: np.ndarray) -> np.ndarray:
+    """Which of the polygons [M, n, 3] have a corner that points inwards."""
+    edges = np.roll(points, -1, 1) - points
+    turns = (np.cross(np.roll(edges, 1, 1), edges) * _normals(points)[:, None]).sum(2)
+    return (turns < -1e-9 * np.abs(turns).max(1, keepdims=True, initial=0)).any(1)
+
+
+def _ears(points: np.ndarray) -> np.ndarray:
+    """Triangles [n - 2, 3] of one polygon [n, 3] without crossing edges, by clipping ears in the plane of its normal."""
+    if len(points) > MOST_CORNERS:
+        raise Refused(f"a face of {len(points):,} corners that is not convex: export it as triangles")
+    (normal,) = _normals(points[None])
+    flat = np.delete(points, np.abs(normal).argmax(), 1)
+    x, y = flat.T
+    if (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() < 0:
+        flat = flat * [-1, 1]
+    left, found = list(range(len(points))), []
+    while len(left) > 3:
+        for i in range(len(left)):
+            ear = [left[i - 1], left[i], left[(i + 1) % len(left)]]
+            a, b, c = flat[ear]
+            others = flat[[k for k in left if k not in ear]]
+            if (
+                _turn(a, b, c) > 0
+                and not ((_turn(a, b, others) >= 0) & (_turn(b, c, others) >= 0) & (_turn(c, a, others) >= 0)).any()
+            ):
+                break
+        else:  # a polygon without an ear crosses itself
+            i, ear = 1, left[:3]
+        found.append(ear)
+        del left[i]
+    return np.array([*found, left])
+
+
+def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Positive where the way from a over b to c turns left."""
+    return (b[0] - a[0]) * (c[..., 1] - a[1]) - (b[1] - a[1]) * (c[..., 0] - a[0])

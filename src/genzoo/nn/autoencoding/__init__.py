@@ -1,0 +1,1 @@
+"""Modules of autoencoders that two or more systems share."""

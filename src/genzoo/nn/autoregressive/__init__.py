@@ -1,0 +1,1 @@
+"""Modules of autoregressive models that two or more systems share."""

@@ -1,0 +1,168 @@
+"""Discrete images, level by level: what a network reads, the probability that it states, and drawing in raster order.
+
+Shapes: images are [B, C, H, W]; *tokens* are the level of each pixel and colour, int64 in 0..levels-1; a *column* is all
+features of one pixel, [B, C].
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The grid of grey levels: an independent softmax over it for each pixel and colour.
+
+    Args:
+        levels: Number of grey levels, a power of two of at most 256.
+        colours: Channels of an image.
+    """
+
+    levels: int
+    colours: int = 1
+
+    @property
+    def outputs(self) -> int:
+        """Network outputs for one pixel's colour: two levels need one logit only; the other's is fixed at zero."""
+        return 1 if self.levels == 2 else self.levels
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Level of each pixel and colour, int64 in 0..levels-1, from values in [-1, 1]."""
+        grey = ((x.float() + 1) * 127.5).round().clamp(0, 255)
+        return (grey * (self.levels / 256)).floor().long()
+
+    def values(self, tokens: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The value in [-1, 1] of each level: what a network reads."""
+        return (tokens * (2 / (self.levels - 1)) - 1).to(dtype)
+
+    def normalize(self, logits: Tensor) -> Tensor:
+        """Log-probabilities [..., levels] from logits [..., outputs], in float32 under any autocast."""
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        if self.levels == 2:
+            logits = torch.cat([torch.zeros_like(logits), logits], -1)
+        return logits.log_softmax(-1)
+
+    def log_probs(self, out: Tensor) -> Tensor:
+        """Log-probabilities [B, ..., C, levels] from network outputs [B, C·outputs, ...]."""
+        # levels come last because there they are neighbours in memory: over another axis the softmax takes twice as long
+        return self.normalize(out.movedim(1, -1).unflatten(-1, (self.colours, self.outputs)))
+
+    def select(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """Log-probability of tokens [...] under logits [..., outputs], in float32 under any autocast."""
+        if self.levels == 2:  # log σ(±logit): the same as the softmax over two, and several times as fast
+            logits = logits[..., 0] if logits.dtype == torch.float64 else logits[..., 0].float()
+            return F.logsigmoid(logits * (2 * tokens - 1))
+        return self.normalize(logits).gather(-1, tokens[..., None])[..., 0]
+
+    def log_mass(self, out: Tensor, tokens: Tensor) -> Tensor:
+        """Log-probability of each token, [B, H, W, C], from outputs [B, C·outputs, H, W] and tokens [B, C, H, W]."""
+        return self.select(out.movedim(1, -1).unflatten(-1, (self.colours, self.outputs)), tokens.movedim(1, -1))
+
+    def pick(self, log_p: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """The token at which the cumulative distribution of log-probabilities [..., levels] passes `uniform` [...]."""
+        cumulative = (log_p / temperature).softmax(-1).cumsum(-1)
+        # divided by its end, the sum is exactly 1 there, so that no level of probability zero is ever picked
+        return (uniform[..., None] >= cumulative / cumulative[..., -1:]).sum(-1)
+
+    def pick_value(self, out: Tensor, colour: int, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """The value drawn for one colour, [B], from one pixel's outputs [B, C·outputs]."""
+        return self.values(self.pick(self.log_probs(out)[:, colour], uniform, temperature))
+
+
+Fill = Callable[..., Tensor]
+"""Takes images, known pixels, uniform numbers (and whatever else goes with each image) and returns the filled images."""
+
+
+@torch.no_grad()
+def draw_in_chunks(fill: Fill, x: Tensor, known: Tensor, *more: Tensor, generator: Generator, chunk: int) -> Tensor:
+    """Fill the unknown pixels of `x`, `chunk` images at a time, float32 like `x`; autocast is off.
+
+    One uniform number is drawn for each decision, by its place: neither known pixels, nor the chunk, nor the way of
+    computing shift anybody else's.
+
+    Args:
+        fill: What fills a part.
+        x: Images [B, C, H, W]; zero where not known.
+        known: bool [B, 1, H, W].
+        more: Further tensors with one row for each image.
+        generator: All the randomness.
+        chunk: Images filled together.
+    """
+    uniform = torch.rand(x.shape, generator=generator, device=x.device)
+    with torch.autocast(x.device.type, enabled=False):
+        parts = zip(*(t.split(chunk) for t in (x, known, uniform, *more)), strict=True)
+        return torch.cat([fill(*part) for part in parts]).float()
+
+
+def fill_in_raster_order(
+    predict: Callable[[Tensor, Past | None], Tensor],
+    choose: Callable[[Tensor, int, Tensor], Tensor],
+    first: MaskedConv2d,
+    x: Tensor,
+    known: Tensor,
+    uniform: Tensor,
+    *,
+    cached: bool,
+    margin: int = 0,
+) -> Tensor:
+    """Draw the unknown pixels of `x` in place, row by row, pixel by pixel, colour by colour; return `x`.
+
+    Args:
+        predict: Maps images [B, C, H, W] to outputs [B, C·K, H, W]; with a past, one pixel's column to its outputs.
+        choose: Maps one pixel's outputs [B, C·K], the colour and uniform numbers [B] to values [B].
+        first: The mask A convolution that reads the image: it learns the last colour of each pixel afterwards.
+        x: Images [B, C, H, W].
+        known: Pixels to keep, bool [B, 1, H, W].
+        uniform: One number for each pixel and colour, like `x`.
+        cached: Compute only what each pixel adds; false: a whole pass for every pixel and colour.
+        margin: Columns on the right of the image that the network visits by itself.
+    """
+    colours, height, width = x.shape[1:]
+    past = Past(height, width + margin, canvas=x)
+    given = known.all(0)[0].tolist()
+    for row, col in itertools.product(range(height), range(width)):
+        past.at = row, col
+        if given[row][col]:
+            if cached:
+                predict(x[:, :, row, col], past)
+            continue
+        for c in range(colours):
+            out = predict(x[:, :, row, col], past) if cached else predict(x, None)[:, :, row, col]
+            drawn = choose(out, c, uniform[:, c, row, col]).to(x.dtype)
+            x[:, c, row, col] = torch.where(known[:, 0, row, col], x[:, c, row, col], drawn)
+        if cached:
+            past.keep(first, x[:, :, row, col])
+    return x
+
+
+def code_in_raster_order(
+    predict: Callable[[Tensor, Past | None], Tensor],
+    choose: Callable[[int, Tensor], Tensor],
+    grid: Levels,
+    first: MaskedConv2d,
+    x: Tensor,
+) -> Tensor:
+    """Go through images symbol by symbol in the order of drawing, with its cache; return them.
+
+    Args:
+        predict: As in `fill_in_raster_order`.
+        choose: Given the number of a symbol and its log-probabilities, float32 [B, levels], says what stands there, int64 [B].
+        grid: The grey levels.
+        first: As in `fill_in_raster_order`.
+        x: Zeros [B, C, H, W], filled in place.
+    """
+    count = itertools.count()
+
+    def stated(out: Tensor, colour: int, _: Tensor) -> Tensor:
+        return grid.values(choose(next(count), grid.log_probs(out)[:, colour].float()))
+
+    unknown = torch.zeros(len(x), 1, *x.shape[2:], dtype=torch.bool, device=x.device)
+    return fill_in_raster_order(predict, stated, first, x, unknown, x.clone(), cached=True)

@@ -1,0 +1,1 @@
+"""Modules of normalizing flows that two or more systems share."""

@@ -1,0 +1,1 @@
+"""Modules of adversarial networks that two or more systems share."""

@@ -1,0 +1,1 @@
+"""Published networks with frozen weights."""

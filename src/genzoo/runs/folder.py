@@ -1,0 +1,263 @@
+"""The run folder: one place for settings, logs, pictures, the model and everything that resuming needs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from torch import Tensor
+
+from genzoo.core import checkpoint
+from genzoo.core.errors import DamagedFile, UserError, nearest
+from genzoo.core.locks import Busy, locked
+from genzoo.core.pictures import write_atomic
+from genzoo.data import Dataset
+from genzoo.metrics.records import read_records
+from genzoo.runs.meters import read_log
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Args:
+        path: The folder: config.toml, log.jsonl, samples/, metrics.json, model/, best/, state/, README.md.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Its name: the folder's."""
+        return self.path.name
+
+    @property
+    def model(self) -> Path:
+        """The file that `genzoo.load` reads."""
+        return self.path / "model" / "model.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights that measured best while training, where `measure=` was given."""
+        return self.path / "best" / "model.safetensors"
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of its log."""
+        return read_log(self.path / "log.jsonl")
+
+    def metrics(self) -> dict[str, Any]:
+        """What evaluations have found so far."""
+        return read_records(self.path / "metrics.json")
+
+    def states(self) -> list[Path]:
+        """Checkpoints of rank 0, newest first."""
+        found = (self.path / "state").glob("step-*.safetensors")
+        return sorted((p for p in found if re.fullmatch(r"step-\d{9,12}\.safetensors", p.name)), reverse=True)
+
+    def steps_done(self) -> int:
+        """Steps of its newest checkpoint; 0 where there is none."""
+        return int(self.states()[0].stem.split("-")[1]) if self.states() else 0
+
+    def described(self) -> dict[str, Any]:
+        """What its newest checkpoint says of itself, unchecked; nothing where there is none that can be read."""
+        for path in self.states():
+            with contextlib.suppress(DamagedFile, FileNotFoundError):
+                return checkpoint.description(path)
+        return {}
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """The run in a folder.
+
+    Raises:
+        UserError: There is no such folder, or it is no run; the message has the nearest name.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        raise UserError(f"there is no run at '{folder}'{nearest(folder.name, siblings)}")
+    if not (folder / "config.toml").exists():
+        raise UserError(f"'{folder}' is not a run: it has no config.toml")
+    return Run(folder)
+
+
+def check_name(root: str | os.PathLike[str], name: str | None) -> None:
+    """Look, before data are read and networks built, whether a run can have its name.
+
+    Raises:
+        UserError: It is no folder name, or is taken.
+    """
+    if name and (Path(name).name != name or name in (".", "..")):
+        raise UserError(f"name={name} is not a plain folder name; use runs=FOLDER to choose where runs go")
+    if name and (Path(root) / name).exists():
+        raise _taken(Path(root) / name)
+
+
+def _taken(folder: Path) -> UserError:
+    if not (folder / "config.toml").exists():
+        return UserError(f"{folder} is there and is no run; choose another name, or remove it")
+    return UserError(
+        f"a run named '{folder.name}' is in {folder.parent}; choose another name, or 'genzoo resume {quote(str(folder))}'"
+    )
+
+
+def new_run(root: str | os.PathLike[str], name: str | None, default: str) -> Run:
+    """Make a run folder that no other run has: a given name must be free, the system's name is numbered until it is."""
+    root = Path(root)
+    check_name(root, name)
+    root.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 100_000):
+        folder = root / (name or (default if number == 1 else f"{default}-{number}"))
+        try:
+            folder.mkdir()  # atomic: of two processes, one makes it
+        except FileExistsError:
+            if name:
+                raise _taken(folder) from None
+            continue
+        return Run(folder)
+    raise UserError(f"{root} has too many runs of {default}; give name=")
+
+
+@contextlib.contextmanager
+def held(run: Run) -> Iterator[None]:
+    """Hold a run folder for this process. The lock falls with the process, however that ends.
+
+    Raises:
+        UserError: Another process trains in this folder.
+    """
+    state = run.path / "state"
+    state.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(state / ".lock", wait=False))
+        except Busy as busy:
+            ended = f"; remove {busy.remove} if that process has ended" if busy.remove else ""
+            raise UserError(f"another process ({busy.holder}) is training in {run.path}{ended}") from None
+        checkpoint.sweep(state)
+        checkpoint.sweep(run.path / "model")
+        checkpoint.sweep(run.path / "best")
+        yield
+
+
+def state_path(run: Run, step: int, rank: int = 0) -> Path:
+    """File of a rank's state after `step` steps."""
+    return run.path / "state" / (f"step-{step:09d}" + (f".rank{rank}" if rank else "") + ".safetensors")
+
+
+def newest_state(
+    run: Run, world: int, say: Any = print
+) -> tuple[int, list[tuple[dict[str, Tensor], dict[str, Any]]]] | None:
+    """Read the newest whole checkpoint of all ranks; a damaged one is named and the one before it used.
+
+    Returns:
+        The step and each rank's tensors and meta, or None where there is no checkpoint yet.
+
+    Raises:
+        DamagedFile: There are checkpoints and all of them are damaged.
+    """
+    damaged: list[str] = []
+    for path in run.states():
+        step = int(path.stem.split("-")[1])
+        try:
+            parts = [checkpoint.read(state_path(run, step, rank)) for rank in range(world)]
+        except (DamagedFile, FileNotFoundError) as error:
+            damaged.append(str(error))
+            say(f"{error}; trying the one before it")
+            continue
+        return step, parts
+    if damaged:
+        raise DamagedFile(f"no checkpoint of {run.path} is whole: {damaged[0]}")
+    return None
+
+
+def same_data(run: Run, meta: Mapping[str, Any], dataset: Dataset, *, moved: bool = False) -> None:
+    """Refuse data that a run has not been trained on.
+
+    Args:
+        run: The run.
+        meta: What a checkpoint of it says.
+        dataset: What is where its data are looked for.
+        moved: They are looked for where the person says that they are now.
+    """
+    if (known := meta.get("data_digest")) in dataset.digests:
+        return
+    told = f"(digest {dataset.digest[:12]}, was {str(known)[:12]})"
+    if moved:
+        raise UserError(
+            f"data={dataset.settings.data} does not hold what {run.path} was trained on {told}; "
+            "give the same data, wherever they are, or start a new run"
+        )
+    raise UserError(
+        f"the data of {run.path} have changed since it was saved {told}; put them back, say where they are now "
+        f"('genzoo resume {quote(str(run.path))} data=PATH'), or start a new run"
+    )
+
+
+def prune(run: Run, keep: int = 2) -> None:
+    """Remove checkpoints but the newest `keep`, of all ranks."""
+    for old in run.states()[keep:]:
+        for part in old.parent.glob(old.name.removesuffix(".safetensors") + "*"):
+            part.unlink(missing_ok=True)
+
+
+def write_model(run: Run, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write model/: the weights with their settings in one file, and the settings again for people and other tools."""
+    _write_both(run.model, tensors, meta)
+
+
+def write_best(run: Run, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write best/, in the form of model/: the weights that measured best, with the step and the value; 'genzoo sample RUN/best' reads it."""
+    _write_both(run.best, tensors, meta)
+
+
+def tell_best(run: Run, data: Mapping[str, Any]) -> None:
+    """Put into best/, if there is one, where the run's data are now."""
+    if run.best.exists():
+        tensors, meta = checkpoint.read(run.best)
+        write_best(run, tensors, {**meta, "data": dict(data)})
+
+
+def _write_both(file: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    checkpoint.write(file, tensors, meta)
+    write_atomic(file.with_name("config.json"), json.dumps(dict(meta), indent=2).encode() + b"\n")
+
+
+def toml(sections: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]], header: str) -> str:
+    """Settings as TOML, one section a table; a value that differs from its default says so."""
+    lines = [f"# {line}" for line in header.splitlines()]
+    for section, values in sections.items():
+        lines += ["", f"[{section}]"]
+        for key, value in values.items():
+            default = defaults.get(section, {}).get(key, value)
+            note = f"  # default {_toml_value(default)}" if _toml_value(default) != _toml_value(value) else ""
+            lines.append(f"{key} = {_toml_value(value)}{note}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if value is None:
+        return '"none"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    if isinstance(value, Mapping):  # a nested system: where it came from, if it came from a file
+        return _toml_value(value.get("origin")) if value.get("origin") else _toml_table(value)
+    return json.dumps(value) if isinstance(value, (str, int)) else repr(value)
+
+
+def _toml_table(values: Mapping[str, Any]) -> str:
+    return "{ " + ", ".join(f"{json.dumps(k)} = {_toml_value(v)}" for k, v in values.items()) + " }"
+
+
+def now() -> str:
+    """The time, to the second, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,270 @@
+"""Image files in and out for the commands that change them: translate, upscale, colorize, complete.
+
+What becomes of what an image file holds beside its colours:
+
+| in the file | in the result |
+|---|---|
+| EXIF orientation | applied: the result is upright |
+| transparency | kept, brought to the result's size; the colours below it are changed like all others |
+| 16 bits in a channel | 16 bits: gray or RGB, as the system gives it; its transparency has 8 bits, and is written with 16 |
+| 32-bit integers (CT numbers), floats | the same, as TIFF, from a system that was trained with `gray_window=`; else as 16 bits or refused |
+| colour profile | not applied, but written into a result that has as many colours as the file |
+| EXIF and other data | not kept: they are of the photograph, not of what a model made of it |
+| pages, frames | the first, and it is said |
+| arrays (.npy) of one image | read by the rules of `genzoo.data`, written as PNG |
+| pixels of 0 and 1 only | a mask: 1 is white, and it is said |
+
+An image is decoded whole, and its result is held whole until it is written; what goes through networks in tiles needs no more than that.
+Pictures of up to `MEGAPIXELS` are read where the memory has room for both, which is looked at before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.pictures import write_atomic
+from genzoo.data.decode import images as decode
+from genzoo.data.decode import stills
+from genzoo.data.decode.images import Refused
+from genzoo.data.kinds.image import bar
+from genzoo.use.common.images import image_files
+from genzoo.use.common.outputs import free
+
+MEGAPIXELS = 1000.0
+"""Largest image that is read where nothing is set; data to train on have a limit of their own, `decode.MAX_PIXELS`."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image as commands change it.
+
+    Args:
+        pixels: uint8 or uint16 [H, W, C], C 1 (gray) or 3; 4 where a system works on transparency itself; int32 or float32 with C 1.
+        alpha: Transparency, uint8 [H, W]; None where there is none.
+        profile: ICC colour profile; None where there is none.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    profile: bytes | None = None
+
+
+def read_photo(
+    path: str | os.PathLike[str],
+    channels: int,
+    *,
+    deep: bool = True,
+    numbers: bool = False,
+    values: bool = False,
+    megapixels: float = MEGAPIXELS,
+    scale: int = 1,
+) -> Photo:
+    """Read an image at its own size, upright.
+
+    Args:
+        path: The file.
+        channels: 1 gray, 3 RGB; transparency is set aside. 2 and 4 keep it among the pixels.
+        deep: Keep 16 bits in a channel.
+        numbers: It is a map of classes: gray values or places in the palette, and no colours.
+        values: Keep 32-bit integers and floats as they are, where `channels` is 1.
+        megapixels: Largest image that is read.
+        scale: How many times larger its result will be, for the room that both need.
+
+    Raises:
+        UserError: There is no such file, it is no image, it is too large, or there is no room for it; the message says why.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
+    most, holes, notes = round(megapixels * 1e6), list[int](), list[str]()
+    try:
+        with open(path, "rb") as file, decode.quiet_decoding():
+            header = stills.look(file, path.name, most=most)
+            _room(path, header, channels, scale)
+            height, width = header.shape[:2]
+            if header.pages > 1:
+                _say(path, f"holds {header.pages} pages or frames; the first is used")
+            file.seek(0)
+            if numbers or stills.is_array(file):
+                kind: Literal["labels", "colours"] = "labels" if numbers else "colours"
+                ends, notes = ((), []) if numbers else stills.alone(file, header, most=most)
+                form = decode.Form(height, width, 1 if numbers else channels, kind=kind, ends=ends)
+                found = stills.pixels(file, form, "", holes, most=most)
+                photo = Photo(np.ascontiguousarray(found.transpose(1, 2, 0)))
+            else:
+                photo = Photo(*decode.apart(file, channels, deep=deep, numbers=values, most=most, holes=holes))
+                if not values and channels in (1, 3) and photo.pixels.max() == 1:
+                    notes.append("pixels are 0 and 1 only and taken as a mask, 1 as white")
+                    photo = replace(photo, pixels=photo.pixels * np.iinfo(photo.pixels.dtype).max)
+    except Refused as reason:
+        more = "; megapixels= reads larger ones" if "megapixels" in str(reason) else ""
+        raise UserError(f"'{path}' is no usable image: {reason}{more}") from None
+    if holes:
+        notes.append(
+            f"{sum(holes):,} pixels are no finite numbers (no data): they have the value of the nearest pixels that are"
+        )
+    for note in notes:
+        _say(path, note)
+    return photo
+
+
+def _say(path: Path, note: str) -> None:
+    print(f"'{path}': {note}", file=sys.stderr)
+
+
+def _room(path: Path, header: decode.Header, channels: int, scale: int) -> None:
+    """Refuse an image for which, and for its result, memory has no room: the decoder's copy, ours, the result, and the writer's copy."""
+    height, width, _ = header.shape
+    size = 2 if header.deep else 1
+    library = 4 if channels > 1 else 1  # bytes that Pillow keeps for a pixel of 8 bits
+    reading, writing = library + 2 * channels, channels + scale**2 * (3 + 4)  # a result may have colours
+    need = height * width * size * max(reading, writing)
+    free = free_memory()
+    if need > MANY and free is not None and need > free:
+        raise UserError(
+            f"'{path}' is {width}x{height}: it and its result need about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; "
+            "cut it into parts first"
+        )
+
+
+MANY = 2**29
+"""Bytes below which nobody looks whether there is room."""
+
+
+def free_memory() -> int | None:
+    """Bytes that can be had without swapping; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            found = next(line for line in file if line.startswith("MemAvailable"))
+        return int(found.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def save_photo(path: str | os.PathLike[str], photo: Photo) -> Path:
+    """Write a PNG with 8 or 16 bits, or a TIFF with 32, whole or not at all; transparency is brought to the size of the pixels."""
+    pixels = photo.pixels
+    height, width, channels = pixels.shape
+    if suffix_of(photo) == ".tif":
+        buffer = io.BytesIO()
+        Image.fromarray(pixels[..., 0]).save(buffer, "TIFF", compression="tiff_adobe_deflate")
+        return write_atomic(path, buffer.getvalue())
+    alpha = Image.fromarray(photo.alpha) if photo.alpha is not None and channels in (1, 3) else None
+    if alpha is not None and alpha.size != (width, height):
+        alpha = alpha.resize((width, height), Image.Resampling.BICUBIC)
+    if pixels.dtype == np.uint16 and (channels > 1 or alpha is not None):
+        if alpha is not None:
+            pixels = np.concatenate([pixels, np.asarray(alpha, np.uint16)[..., None] * np.uint16(257)], 2)
+        return write_atomic(path, _png_of_16_bits(pixels, photo.profile))
+    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    if alpha is not None:
+        image.putalpha(alpha)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **({"icc_profile": photo.profile} if photo.profile else {}))
+    return write_atomic(path, buffer.getvalue())
+
+
+def suffix_of(photo: Photo) -> str:
+    """The ending of the file that holds all that a photo has: .png, or .tif for what PNG has no room for."""
+    return ".tif" if photo.pixels.dtype in (np.int32, np.float32) else ".png"
+
+
+_BAND = 256
+"""Rows that are packed together."""
+
+
+def _png_of_16_bits(pixels: np.ndarray, profile: bytes | None) -> bytes:
+    """A PNG of uint16 [H, W, C], C 1 to 4, which Pillow writes for gray alone."""
+    height, width, channels = pixels.shape
+    packer, packed = zlib.compressobj(), []
+    above = np.zeros((1, width * channels * 2), np.uint8)
+    for start in range(0, height, _BAND):
+        rows = np.ascontiguousarray(pixels[start : start + _BAND], ">u2").view(np.uint8).reshape(-1, above.shape[1])
+        changes = np.diff(rows, axis=0, prepend=above)  # filter 2: up
+        packed.append(packer.compress(np.concatenate([np.full((len(rows), 1), 2, np.uint8), changes], 1).tobytes()))
+        above = rows[-1:]
+    packed.append(packer.flush())
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))]
+    parts += [(b"iCCP", b"profile\0\0" + zlib.compress(profile))] if profile else []
+    parts += [(b"IDAT", b"".join(packed)), (b"IEND", b"")]
+    chunks = (struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def change_photo(photo: Photo, change: Callable[[np.ndarray], np.ndarray]) -> Photo:
+    """Change the pixels and keep what can be kept of the rest."""
+    pixels = change(photo.pixels)
+    profile = photo.profile if pixels.shape[2] == photo.pixels.shape[2] else None
+    return replace(photo, pixels=pixels, profile=profile)
+
+
+def change_files(
+    images: str | os.PathLike[str] | Sequence[str],
+    out: Path,
+    change: Callable[[Path], Photo],
+    *,
+    overwrite: bool = False,
+    word: str = "images",
+    quiet: bool = False,
+) -> list[Path]:
+    """Write what `change` makes of every image file below `out`, under its name with .png (or .tif); say what was left out on stderr.
+
+    An original is never replaced, whatever is asked: its result is then NAME-2.png.
+
+    Args:
+        images: A file, a folder that is searched recursively, or several of them.
+        out: Folder where results go, in the same subfolders; of a single image a name that ends in .png or .tif may be given.
+        change: From a file to the picture; raises a UserError for a file that it cannot use.
+        overwrite: Replace results of an earlier call.
+        word: What the progress bar says is being done.
+        quiet: Show no progress.
+
+    Raises:
+        UserError: There is no file, none of them can be used, or `out` cannot be written. Of a single file, why it cannot be used.
+    """
+    given = [images] if isinstance(images, (str, os.PathLike)) else images
+    if out.suffix.lower() in (".jpg", ".jpeg", ".webp", ".tiff", ".bmp", ".gif") and not out.is_dir():
+        raise UserError(f"out={out} cannot be written; give a name that ends in .png, or a folder")
+    named = out.suffix.lower() in (".png", ".tif") and len(given) == 1 and Path(given[0]).expanduser().is_file()
+    named = named and not out.is_dir()
+    if not named and not out.is_dir() and (out.is_file() or out.suffix.lower() in (".png", ".tif")):
+        raise UserError(
+            f"out={out} {'is a file' if out.is_file() else 'names one file'}; give a folder for the results of several"
+        )
+    files = [found for each in given for found in image_files(each)]
+    originals = {file.resolve() for file, _ in files}
+    written = []
+    with bar(len(files), word, quiet) as advance:
+        for file, name in files:
+            try:
+                photo = change(file)
+            except UserError as reason:
+                if len(files) == 1:
+                    raise
+                print(f"left out: {reason}", file=sys.stderr)
+                continue
+            finally:
+                advance(1)
+            path = out if named else out / name.with_suffix(suffix_of(photo))
+            if path.suffix.lower() != suffix_of(photo):
+                raise UserError(
+                    f"the result of {file} is {suffix_of(photo)}, not {path.suffix}; give out= such a name, or a folder"
+                )
+            written.append(save_photo(free(path, overwrite=overwrite and path.resolve() not in originals), photo))
+    if not written:
+        raise UserError(f"'{given[0]}' holds no image that can be read")
+    return written
