@@ -36,8 +36,8 @@ def fit(system: System, dataset: Dataset, passes: int = 1) -> System:
     batches = Batches(dataset, 1000, 0)
     for _ in range(passes):
         for step in range(batches.pass_length()):
-            system.observe(to_float(batches.in_order(step), "cpu"))
-        system.end_of_pass()
+            system.partial_fit(to_float(batches.in_order(step), "cpu"))
+        system.finish_pass()
     return system.eval()
 
 
@@ -58,8 +58,8 @@ def mixture_samples(train: Dataset, gaussian: System, n: int, seed: int) -> torc
     mixture = genzoo.create("gmm-100", shape=(basis.shape[1],), max_passes=GMM_PASSES, covariance="full")
     while not mixture.converged:
         for part in codes.split(1000):
-            mixture.observe({"points": part})
-        logs = mixture.end_of_pass()
+            mixture.partial_fit({"points": part})
+        logs = mixture.finish_pass()
         print(f"gmm-100: {float(logs['log_likelihood']):.3f} nats per image in {GMM_DIMS} dimensions", flush=True)
     drawn = mixture.sample(n, generator=torch.Generator().manual_seed(seed)).double()
     pixels = ((mean + drawn @ basis.T) * 256).floor().clamp(0, 255).to(torch.uint8)

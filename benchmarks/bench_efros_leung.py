@@ -112,8 +112,8 @@ def main() -> None:
     args = parser.parse_args()
     texture = demo_texture(args.exemplar)
     system = EfrosLeung(texture.shape, window=args.window)
-    system.observe({"image": torch.from_numpy(texture)[None].float() / 127.5 - 1})
-    system.end_of_pass()
+    system.partial_fit({"image": torch.from_numpy(texture)[None].float() / 127.5 - 1})
+    system.finish_pass()
     system.eval()
 
     def ours() -> np.ndarray:

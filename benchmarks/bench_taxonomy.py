@@ -135,8 +135,8 @@ def fit(system: System, batch: Batch) -> float:
     """CPU seconds of a whole fit."""
     start, passes = time.process_time(), 0
     while not system.converged and passes < 100:
-        system.observe(batch)
-        system.end_of_pass()
+        system.partial_fit(batch)
+        system.finish_pass()
         passes += 1
     return time.process_time() - start
 

@@ -46,7 +46,7 @@ def walk_picture(p: Proof, run: Any) -> None:
 @torch.no_grad()
 def read_latents(system: System, net: str, n: int = 4000) -> tuple[Tensor, Tensor]:
     """Draws of z [n, latent], and the probabilities [n, classes] that a classifier gives to their images."""
-    z = system.latent(n, generator=torch.Generator().manual_seed(1))
+    z = system.sample_prior(n, generator=torch.Generator().manual_seed(1))
     images = torch.cat([to_uint8(system.decode(part)) for part in z.split(500)])
     return z, classify(net, images).softmax(1)
 

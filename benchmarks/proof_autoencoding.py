@@ -139,7 +139,7 @@ def vae_ais(p: Proof) -> None:
         draw=lambda n, g: torch.randn(n, system.hparams["latent"], generator=g),
     )
     g = torch.Generator().manual_seed(0)
-    latents = system.latent(n, generator=g)
+    latents = system.sample_prior(n, generator=g)
     simulated = 2 * torch.bernoulli((system.decode(latents) + 1) / 2, generator=g) - 1
     settings = {"steps": steps, "chains": chains, "leapfrogs": 10, "seed": 0}
     annealed, known = ais(model, x, **settings), ais(model, simulated, posterior=latents, **settings)

@@ -179,8 +179,8 @@ def _against_sklearn(p: Proof) -> None:
     system.start(torch.full((k,), 1 / k), means, first)
     while not system.converged:
         for part in x.float().split(1000):
-            system.observe({"points": part})
-        system.end_of_pass()
+            system.partial_fit({"points": part})
+        system.finish_pass()
     theirs = GaussianMixture(
         k, reg_covar=ridge, tol=0, max_iter=passes, weights_init=np.full(k, 1 / k), means_init=means.numpy(),
         precisions_init=torch.linalg.inv(first).numpy(),

@@ -140,8 +140,8 @@ def _speed(p: Proof) -> None:
         None, :side, :side
     ]
     system = genzoo.create("efros-leung", shape=(1, side, side), window=window)
-    system.observe({"image": torch.from_numpy(texture)[None].float() / 127.5 - 1})
-    system.end_of_pass()
+    system.partial_fit({"image": torch.from_numpy(texture)[None].float() / 127.5 - 1})
+    system.finish_pass()
     system.eval()
     times = []
     for _ in range(4):

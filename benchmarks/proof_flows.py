@@ -165,8 +165,8 @@ def linear_flow(p: Proof) -> None:
         if gaussian is None:
             gaussian = gaussian_of(train)
         else:
-            gaussian.observe({"points": torch.from_numpy(train.fields["points"][:])})
-            gaussian.end_of_pass()
+            gaussian.partial_fit({"points": torch.from_numpy(train.fields["points"][:])})
+            gaussian.finish_pass()
         key, se = ("nll", "se") if data in ("moons", "spiral") else ("bits_per_dim", "bits_per_dim_se")
         ours, theirs = evaluate_density(system, test), evaluate_density(gaussian, test)
         unit = "nats" if key == "nll" else "bits/dim"

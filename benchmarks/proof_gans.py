@@ -95,7 +95,7 @@ def gan_gradient(p: Proof) -> None:
     norms: dict[str, list[float]] = {"minimax": [], "non-saturating": []}
     chance = []
     for step in range(steps + 1):
-        fake = system.G(system.latent(100, generator=torch.Generator().manual_seed(1)))
+        fake = system.G(system.sample_prior(100, generator=torch.Generator().manual_seed(1)))
         system.D.eval()
         logits = system.D(fake)
         for objective, found in norms.items():

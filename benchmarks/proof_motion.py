@@ -54,7 +54,7 @@ def film_proof(p: Proof, data: str, n: int, keys: dict[str, Any], clips: dict[st
     )  # fmt: skip
 
     system = genzoo.load(run.path)
-    z = system.latent(200, generator=torch.Generator().manual_seed(1))
+    z = system.sample_prior(200, generator=torch.Generator().manual_seed(1))
     clip, mask, front, back = (
         torch.cat(part) for part in zip(*(system.streams(part) for part in z.split(50)), strict=True)
     )

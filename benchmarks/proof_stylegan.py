@@ -37,7 +37,7 @@ def evenness(p: Proof, run: Any, net: str, n: int = 2000) -> None:
         return (x - y).square().sum(1)
 
     in_w = path_length(
-        system.decode, lambda k, g: system.latent(k, generator=g), distance, n=n, path="lerp", epsilon=EPSILON
+        system.decode, lambda k, g: system.sample_prior(k, generator=g), distance, n=n, path="lerp", epsilon=EPSILON
     )
     in_z = path_length(
         lambda z: system.decode(system.F(z, None)),

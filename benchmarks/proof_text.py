@@ -142,7 +142,10 @@ def stackgan_emoji(p: Proof) -> None:
     )  # fmt: skip
     system = genzoo.load(run.path)
     z = torch.cat(
-        [system.latent(EACH, generator=torch.Generator().manual_seed(i), prompt=c) for i, c in enumerate(_captions())]
+        [
+            system.sample_prior(EACH, generator=torch.Generator().manual_seed(i), prompt=c)
+            for i, c in enumerate(_captions())
+        ]
     )
     sketch, large = system.stages(z)
     smooth = F.interpolate(sketch, scale_factor=2, mode="bilinear", align_corners=False)

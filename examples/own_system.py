@@ -40,7 +40,7 @@ class Shades(System):
         """Mean squared error."""
         return {"loss": (self.decode(self.encode(batch["image"])) - batch["image"]).square().mean()}
 
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Normal codes."""
         return torch.randn(n, self.down.out_features, generator=generator)
 

@@ -205,7 +205,7 @@ class Shifter(genzoo.core.system.System):
     def decode(self, z):
         return z.view(-1, 1, 2, 2).clamp(-1, 1)
 
-    def latent(self, n, *, generator):
+    def sample_prior(self, n, *, generator):
         return torch.randn(n, 4, generator=generator)
 
 

@@ -17,6 +17,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import (
     CAPABILITIES,
     Animates,
+    Calibrates,
     Completes,
     Conditioned,
     Decodes,
@@ -25,7 +26,6 @@ from genzoo.core.system import (
     Fits,
     Prompted,
     Samples,
-    Surveys,
     System,
     Tokenizes,
     Translates,
@@ -70,14 +70,14 @@ def learn(system: System, steps: int) -> None:
         passes = 0
         while not system.converged and passes < 3:
             for seed in range(4):
-                system.observe(batch_for(system, 24, seed))
-            system.end_of_pass()
+                system.partial_fit(batch_for(system, 24, seed))
+            system.finish_pass()
             passes += 1
         return
-    if isinstance(system, Surveys) and system.surveying:
+    if isinstance(system, Calibrates) and system.calibrating:
         for seed in range(40):  # enough for a covariance of full rank
-            system.survey(batch_for(system, 24, seed))
-        system.end_of_survey()
+            system.calibrate(batch_for(system, 24, seed))
+        system.finish_calibration()
     update = Updater(system, CPU)
     for step in range(steps):
         update.begin(step, steps)
@@ -324,7 +324,7 @@ def outputs(system: System):
     if isinstance(system, Encodes):
         yield lambda s: s.encode(x)
     if isinstance(system, Decodes):
-        z = system.latent(2, generator=gen())
+        z = system.sample_prior(2, generator=gen())
         yield lambda s: s.decode(z)
     if isinstance(system, Translates):
         for direction in system.directions:

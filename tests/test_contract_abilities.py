@@ -32,7 +32,7 @@ def test_reconstructions_have_the_shape_of_the_data(name):
     needs(system, Encodes, Decodes)
     x = data_batch(system)
     z = system.encode(x)
-    assert z.shape[1:] == system.latent(2, generator=gen()).shape[1:]
+    assert z.shape[1:] == system.sample_prior(2, generator=gen()).shape[1:]
     y = system.decode(z)
     assert y.shape == x.shape
     assert x.ndim == 2 or y.abs().max() <= 1
@@ -45,7 +45,7 @@ def test_a_walk_between_samples_of_one_class_stays_at_it_and_between_two_goes_st
     if not system.labels:
         pytest.skip(f"{name} was built without classes")
     t = torch.linspace(0, 1, 5)
-    a, b = (system.latent(4, generator=gen(seed), label=2) for seed in (0, 1))
+    a, b = (system.sample_prior(4, generator=gen(seed), label=2) for seed in (0, 1))
     z = way(system, a, b, t, system.latent_path)
     torch.testing.assert_close(z[:, 0], a)
     torch.testing.assert_close(z[:, -1], b)
@@ -55,7 +55,7 @@ def test_a_walk_between_samples_of_one_class_stays_at_it_and_between_two_goes_st
     noise = a.shape[1] - system.conditions
     one = torch.nn.functional.one_hot(torch.tensor(2), system.labels).float()
     assert torch.equal(z[..., noise:], one.expand(4, 5, -1))
-    other = way(system, a, system.latent(4, generator=gen(1), label=0), t, system.latent_path)
+    other = way(system, a, system.sample_prior(4, generator=gen(1), label=0), t, system.latent_path)
     torch.testing.assert_close(other[..., noise + 2], (1 - t).expand(4, -1))
     torch.testing.assert_close(other[..., noise], t.expand(4, -1))
     norm = z[..., :noise].norm(dim=2)
@@ -69,7 +69,7 @@ def test_what_is_asked_for_goes_straight_on_a_walk(name):
     needs(system, Decodes)
     if not system.conditions:
         pytest.skip(f"the latents of {name} have nothing but noise")
-    a, b = system.latent(6, generator=gen()).chunk(2)
+    a, b = system.sample_prior(6, generator=gen()).chunk(2)
     t = torch.linspace(0, 1, 5)
     said = way(system, a, b, t, "spherical")[..., -system.conditions :]
     line = torch.lerp(a[:, None], b[:, None], t[:, None])[..., -system.conditions :]

@@ -220,7 +220,7 @@ class Darker(System):
     def decode(self, z):
         return (z - 40 / 255).clamp(-1, 1)
 
-    def latent(self, n, *, generator):
+    def sample_prior(self, n, *, generator):
         return torch.zeros(n, *self.shape)
 
     latent_path = "linear"

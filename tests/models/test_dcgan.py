@@ -68,7 +68,7 @@ def test_the_paper_preset_has_the_papers_sizes():
     assert system.G.start == (4, 4, 1024)
     assert [m.out_channels for m in system.G.net if isinstance(m, nn.ConvTranspose2d)] == [512, 256, 128, 3]
     assert all(m.kernel_size == (5, 5) for m in system.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)))
-    z = system.latent(500, generator=torch.Generator().manual_seed(0))
+    z = system.sample_prior(500, generator=torch.Generator().manual_seed(0))
     assert z.abs().max() <= 1
     assert z.std().item() == pytest.approx(3**-0.5, rel=0.02)
 
@@ -308,7 +308,7 @@ def test_sampling_is_the_generators_alone():
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(a, system.sample(3, generator=torch.Generator().manual_seed(7)))
     assert not torch.equal(a, system.sample(3, generator=torch.Generator().manual_seed(8)))
-    z = system.latent(3, generator=torch.Generator().manual_seed(7))
+    z = system.sample_prior(3, generator=torch.Generator().manual_seed(7))
     assert torch.equal(a, system.decode(z))
 
 

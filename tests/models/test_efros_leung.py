@@ -33,9 +33,9 @@ def to_grey(x):
 
 def fitted(texture, **settings):
     model = EfrosLeung(texture.shape, **settings)
-    model.observe({"image": to_float(texture)[None]})
+    model.partial_fit({"image": to_float(texture)[None]})
     assert not model.converged
-    model.end_of_pass()
+    model.finish_pass()
     assert model.converged
     return model.eval()
 
@@ -125,8 +125,8 @@ def test_only_exemplar_pixels_are_copied():
     texture = noise(3, 16, 13)
     x = to_float(texture) + 3e-4
     model = EfrosLeung((3, 16, 13), window=5)
-    model.observe({"image": x[None]})
-    model.end_of_pass()
+    model.partial_fit({"image": x[None]})
+    model.finish_pass()
     s = model.sample(2, generator=gen())
     assert s.shape == (2, 3, 16, 13)
     assert s.dtype == torch.float32
@@ -161,11 +161,11 @@ def test_colour_decides_where_grey_would_not():
 def test_the_exemplar_is_the_chosen_image_and_survives_a_resume():
     images = to_float(noise(3, 40, 8).reshape(5, 3, 8, 8))
     first, second = (EfrosLeung((3, 8, 8), window=3, index=3) for _ in range(2))
-    first.observe({"image": images[:2]})
+    first.partial_fit({"image": images[:2]})
     second.load_state_dict(first.state_dict())
-    second.observe({"image": images[2:4]})
-    second.observe({"image": images[4:]})
-    second.end_of_pass()
+    second.partial_fit({"image": images[2:4]})
+    second.partial_fit({"image": images[4:]})
+    second.finish_pass()
     assert torch.equal(second.exemplar, images[3])
     third = EfrosLeung((3, 8, 8), window=3)
     third.load_state_dict(second.state_dict())
@@ -178,9 +178,9 @@ def test_mistakes_are_explained():
     with pytest.raises(UserError, match="smaller window"):
         EfrosLeung((3, 8, 32), window=9)
     model = EfrosLeung((3, 8, 8), window=3, index=2)
-    model.observe({"image": torch.zeros(2, 3, 8, 8)})
+    model.partial_fit({"image": torch.zeros(2, 3, 8, 8)})
     with pytest.raises(UserError, match="index=2"):
-        model.end_of_pass()
+        model.finish_pass()
     with pytest.raises(UserError, match="known"):
         model.complete(torch.zeros(1, 3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool), generator=gen())
     assert capabilities(EfrosLeung) == ("samples", "completes", "fits")

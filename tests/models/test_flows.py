@@ -69,7 +69,7 @@ def test_inverse_undoes_forward_and_forward_undoes_inverse_in_float32(name, kw):
         z = model(x)[0]
         assert (model.inverse(z) - x).abs().max() < 2e-5
         assert (model(model.inverse(z))[0] - z).abs().max() < 1e-4
-        drawn = 1.5 * model.latent(200, generator=gen())
+        drawn = 1.5 * model.sample_prior(200, generator=gen())
         assert (model(model.inverse(drawn))[0] - drawn).abs().max() < 1e-3
 
 
@@ -135,7 +135,7 @@ def test_codes_of_images_are_exact_repeatable_and_of_the_middle_of_each_level(na
 def test_temperature_scales_the_latents_and_zero_draws_one_thing(name, kw):
     model = stirred(name, (1, 8, 8), **kw)
     warm = model.sample(4, generator=gen(), temperature=0.5)
-    assert torch.equal(warm, model.decode(0.5 * model.latent(4, generator=gen())))
+    assert torch.equal(warm, model.decode(0.5 * model.sample_prior(4, generator=gen())))
     cold = model.sample(3, generator=gen(), temperature=0)
     assert torch.equal(cold[0], cold[2])
 

@@ -55,10 +55,10 @@ def test_images_are_bounded_and_points_are_not():
 
 
 def test_the_prior():
-    z = GAN(**TINY).latent(4000, generator=gen())
+    z = GAN(**TINY).sample_prior(4000, generator=gen())
     assert z.abs().max() <= 1
     assert z.std().item() == pytest.approx(3**-0.5, rel=0.02)
-    assert GAN(**TINY, prior="normal").latent(4000, generator=gen()).std().item() == pytest.approx(1, rel=0.02)
+    assert GAN(**TINY, prior="normal").sample_prior(4000, generator=gen()).std().item() == pytest.approx(1, rel=0.02)
 
 
 @pytest.mark.parametrize("k", [1, 3])

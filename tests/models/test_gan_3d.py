@@ -112,7 +112,7 @@ def test_values_are_probabilities_on_the_scale_of_the_data_and_a_threshold_cuts_
             if p.ndim > 1:
                 p.mul_(20)
     soft = system.sample(6, generator=gen())
-    z = system.latent(6, generator=gen())
+    z = system.sample_prior(6, generator=gen())
     assert z.min() >= 0
     assert z.max() <= 1
     with torch.no_grad():
@@ -161,7 +161,7 @@ def test_a_straight_walk_goes_from_one_shape_to_the_other_inside_the_prior():
     system = built().eval()
     rows = genzoo.walk(system, rows=2, steps=5, path="linear")
     assert rows.shape == (2, 5, 1, 8, 8, 8)
-    ends = system.latent(2, generator=gen())
+    ends = system.sample_prior(2, generator=gen())
     assert torch.allclose(rows[:, 0], system.decode(ends), atol=1e-6)
     middle = system.decode((ends[:1] + ends[1:]) / 2)
     assert torch.allclose(rows[0, 2], middle[0], atol=1e-5)
@@ -224,7 +224,7 @@ def test_how_much_of_the_projection_depends_on_z():
         torch.manual_seed(0)
         system = GAN3D(**{**TINY, "latent": 64, "width": 64}, prior=prior)
         with torch.no_grad():
-            h = system.G.project(system.latent(500, generator=gen()))
+            h = system.G.project(system.sample_prior(500, generator=gen()))
         assert (h.var(0).mean() / h.square().mean()).item() == pytest.approx(share, abs=0.02)
 
 

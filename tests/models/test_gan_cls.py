@@ -134,7 +134,7 @@ def test_order_counts_for_the_unit_and_not_for_the_bag():
     for encoder, same in (("words", True), ("gru", False)):
         torch.manual_seed(0)
         system = GANCLS(**{**TINY, "encoder": encoder, "length": 8}).eval()
-        a, b = (system.latent(1, generator=gen(), prompt=p) for p in ("red circle a blue", "blue a circle red"))
+        a, b = (system.sample_prior(1, generator=gen(), prompt=p) for p in ("red circle a blue", "blue a circle red"))
         assert torch.allclose(a, b, atol=1e-6) == same
 
 

@@ -28,8 +28,8 @@ def correlated(n, d, seed=0, dtype=torch.float64):
 def fit(model, x, batch=37):
     key = "image" if model.is_image else "points"
     for part in x.split(batch):
-        model.observe({key: part})
-    model.end_of_pass()
+        model.partial_fit({key: part})
+    model.finish_pass()
     return model.eval()
 
 
@@ -161,12 +161,12 @@ def test_a_fit_resumed_in_the_middle_of_a_pass_is_the_same(kind):
     first, second = (Gaussian((1, 4, 4), covariance=kind, rank=3) for _ in range(2))
     parts = x.split(16)
     for part in parts[:2]:
-        first.observe({"image": part})
+        first.partial_fit({"image": part})
     second.load_state_dict(first.state_dict())
     for part in parts[2:]:
-        second.observe({"image": part})
+        second.partial_fit({"image": part})
     assert not second.converged
-    second.end_of_pass()
+    second.finish_pass()
     assert second.converged
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), second.state_dict().values(), strict=True)
@@ -190,7 +190,7 @@ def test_mistakes_are_explained():
     with pytest.raises(UserError, match="shape"):
         Gaussian((4, 4))
     with pytest.raises(UserError, match="no data"):
-        Gaussian((2,)).end_of_pass()
+        Gaussian((2,)).finish_pass()
     with pytest.raises(UserError, match="shape"):
         Gaussian((2,)).log_prob(torch.zeros(1, 3))
     assert capabilities(Gaussian) == ("samples", "density", "fits")

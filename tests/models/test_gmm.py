@@ -30,8 +30,8 @@ def clusters(n=400, d=3, k=3, seed=0, spread=3.0):
 
 def one_pass(model, x, batch=64):
     for part in x.split(batch):
-        model.observe({"image" if model.is_image else "points": part})
-    return model.end_of_pass()
+        model.partial_fit({"image" if model.is_image else "points": part})
+    return model.finish_pass()
 
 
 def fit(model, x, batch=64):
@@ -180,7 +180,7 @@ def test_every_example_is_as_likely_to_be_kept_for_the_start():
         torch.manual_seed(seed)
         model = GMM((1,), components=1, start_points=20)
         for part in x.split(33):
-            model.observe({"points": part})
+            model.partial_fit({"points": part})
         chosen = model.start_data[:, 0].long()
         assert len(chosen.unique()) == 20
         kept[chosen] += 1
@@ -215,10 +215,10 @@ def test_a_fit_resumed_in_the_middle_of_a_pass_is_the_same(kind, stop):
     for _ in range(stop):
         one_pass(first, x, 40)
     for part in parts[:2]:
-        first.observe({"image": part})
+        first.partial_fit({"image": part})
     second.load_state_dict(first.state_dict())
-    second.observe({"image": parts[2]})
-    second.end_of_pass()
+    second.partial_fit({"image": parts[2]})
+    second.finish_pass()
     fit(second, x, 40)
     a, b = whole.state_dict(), second.state_dict()
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
@@ -254,7 +254,7 @@ def test_mistakes_are_explained():
     with pytest.raises(UserError, match="covariances"):
         GMM((2,), components=2).start(torch.ones(2), torch.zeros(2, 2), torch.ones(2))
     with pytest.raises(UserError, match="no data"):
-        GMM((2,)).end_of_pass()
+        GMM((2,)).finish_pass()
     with pytest.raises(UserError, match="shape"):
         GMM((2,)).log_prob(torch.zeros(1, 3))
-    assert capabilities(GMM) == ("samples", "density", "surveys", "fits")
+    assert capabilities(GMM) == ("samples", "density", "calibrates", "fits")

@@ -94,7 +94,7 @@ def test_the_losses_of_both_updates_hold_the_bound_with_its_gradient():
 
 
 def test_codes_have_the_stated_laws():
-    z = InfoGAN(**TINY).latent(3000, generator=gen())
+    z = InfoGAN(**TINY).sample_prior(3000, generator=gen())
     noise, which, numbers = z[:, :4], z[:, 4:7], z[:, 7:]
     assert noise.std().item() == pytest.approx(1, rel=0.03)
     assert which.sum(1).eq(1).all()
@@ -206,10 +206,10 @@ def test_affine_changes():
 
 
 def test_noise_has_the_stated_law():
-    uniform = InfoGAN(**TINY, prior="uniform", noise_scale=0.5).latent(4000, generator=gen())[:, :4]
+    uniform = InfoGAN(**TINY, prior="uniform", noise_scale=0.5).sample_prior(4000, generator=gen())[:, :4]
     assert uniform.abs().max() <= 0.5
     assert uniform.std().item() == pytest.approx(0.5 * 3**-0.5, rel=0.03)
-    normal = InfoGAN(**TINY, noise_scale=0.1).latent(4000, generator=gen())[:, :4]
+    normal = InfoGAN(**TINY, noise_scale=0.1).sample_prior(4000, generator=gen())[:, :4]
     assert normal.std().item() == pytest.approx(0.1, rel=0.03)
 
 

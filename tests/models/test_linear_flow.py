@@ -55,8 +55,8 @@ def test_the_optimum_on_images_is_the_gaussians_of_the_same_dequantized_images()
     nats = model._log_prob(*model(u)).mean() + 12 * torch.tensor(256.0).log()
     assert nats.item() == pytest.approx(gaussian_log_prob(u.flatten(1)).mean().item(), abs=1e-4)
     closed = genzoo.create("gaussian", shape=(1, 4, 3))
-    closed.observe({"image": x})
-    closed.end_of_pass()
+    closed.partial_fit({"image": x})
+    closed.finish_pass()
     assert -model.float().log_prob(x).mean() == pytest.approx(-closed.log_prob(x).mean().item(), rel=0.01)
 
 

@@ -49,7 +49,7 @@ def test_the_logistic_density_is_scipys_and_integrates_to_one():
 def test_latents_are_drawn_from_the_prior_that_is_scored(prior, variance):
     """Trained with a logistic prior and drawn from a normal one, samples would be of another model."""
     model = NICE((2,), prior=prior, width=8)
-    z = model.latent(100_000, generator=gen()).double()
+    z = model.sample_prior(100_000, generator=gen()).double()
     assert z.isfinite().all()
     assert z.var().item() == pytest.approx(variance, rel=0.02)
     assert (z**4).mean().item() / variance**2 == pytest.approx(4.2 if prior == "logistic" else 3.0, rel=0.05)

@@ -6,14 +6,14 @@ import torch
 
 from genzoo.core import checkpoint, registry
 from genzoo.core.errors import UserError
-from genzoo.core.system import Fits, Surveys, capabilities
+from genzoo.core.system import Calibrates, Fits, capabilities
 from genzoo.data import DataSettings, open_data
 from genzoo.data.kinds.points import draw
 from genzoo.models.autoregressive.made import MADE
 from genzoo.models.density.gaussian import Gaussian
 from genzoo.nn.whitening import Whitening, check_columns
 from genzoo.training import TrainSettings, load, resume, train
-from genzoo.training.prepare import survey
+from genzoo.training.prepare import calibrate
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.conftest import build
@@ -56,19 +56,19 @@ def trained(name, points, folder, *, steps=150, **own):
 
 def surveyed(system, points):
     for part in points.split(100):
-        system.survey({"points": part})
-    system.end_of_survey()
+        system.calibrate({"points": part})
+    system.finish_calibration()
     return system
 
 
 def learn(system, points, steps=20):
-    """A few steps, or passes, on points; after a survey where the system wants one."""
-    if isinstance(system, Surveys) and system.surveying:
+    """A few steps, or passes, on points; after a calibration where the system wants one."""
+    if isinstance(system, Calibrates) and system.calibrating:
         surveyed(system, points)
     if isinstance(system, Fits):
         while not system.converged:
-            system.observe({"points": points})
-            system.end_of_pass()
+            system.partial_fit({"points": points})
+            system.finish_pass()
         return system.eval()
     update = Updater(system, CPU)
     for step in range(steps):
@@ -172,7 +172,7 @@ def test_the_players_of_a_gan_see_scaled_points_and_its_samples_are_not_scaled()
     system.D.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
     learn(system, points, steps=3)
     assert max(float(x.abs().max()) for x in seen) < 20
-    z = system.latent(5, generator=gen())
+    z = system.sample_prior(5, generator=gen())
     torch.testing.assert_close(system.decode(z), system.scale.inverse(system.G(z)))
     assert system.sample(5, generator=gen()).min() > 9e5
 
@@ -195,11 +195,11 @@ def test_points_are_scaled_and_images_have_no_scale(name):
     assert not any(isinstance(m, Whitening) for m in images.modules()), "the tensors of image models are what they were"
     if name == "gaussian":
         return  # its mean and covariance are the scale
-    assert "surveys" in capabilities(points)
-    assert points.surveying
-    assert not images.surveying
+    assert "calibrates" in capabilities(points)
+    assert points.calibrating
+    assert not images.calibrating
     surveyed(points, torch.from_numpy(table()))
-    assert not points.surveying
+    assert not points.calibrating
     scale = points.scale
     z, log_det = scale(torch.from_numpy(table()))
     torch.testing.assert_close(z.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
@@ -244,7 +244,7 @@ def both_ranks(rank, file):
     torch.manual_seed(rank)
     system = build("made", shape=(3,))
     dataset = open_data(DataSettings(file), split="train", quiet=True)
-    survey(system, dataset, runtime, quiet=True)
+    calibrate(system, dataset, runtime, quiet=True)
     runtime.same(system)
     return {k: v for k, v in system.state_dict().items() if k.startswith("scale.")}
 
@@ -295,11 +295,11 @@ def test_a_state_of_half_a_scale_is_no_earlier_one():
 
 def test_a_run_from_before_the_scale_goes_on_without_one(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(MADE, "surveying", False)  # as that version trained
+        patch.setattr(MADE, "calibrating", False)  # as that version trained
         runs = [trained("made", table(), tmp_path / part, steps=4) for part in "ab"]
     for file in [*runs[1].states(), runs[1].path / "model" / "model.safetensors"]:
         without_scale(file)
-    monkeypatch.setattr(MADE, "survey", lambda *_: pytest.fail("surveyed"))
+    monkeypatch.setattr(MADE, "calibrate", lambda *_: pytest.fail("surveyed"))
     kept, earlier = (load(resume(run.path, steps=8, quiet=True).path) for run in runs)
     assert not bool(earlier.scale.fitted)
     x = torch.from_numpy(table())

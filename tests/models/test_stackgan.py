@@ -96,7 +96,7 @@ def test_the_first_stage_sees_real_images_averaged_down():
 def test_a_sample_is_the_enlarged_sketch_until_the_second_stage_begins():
     torch.manual_seed(0)
     system = StackGAN(**TINY).eval()
-    z = system.latent(3, generator=gen())
+    z = system.sample_prior(3, generator=gen())
     sketch, large = system.stages(z)
     assert (sketch.shape, large.shape) == ((3, 1, 8, 8), (3, 1, 16, 16))
     assert torch.equal(F.avg_pool2d(system.decode(z), 2), sketch)
@@ -156,5 +156,5 @@ def test_the_first_stage_learns_which_word_looks_how():
 
     play(system, steps=300, total=1000, data=data)
     system.eval()
-    z = [system.latent(64, generator=gen(), prompt=f"a {w}") for w in TINY["words"][1:]]
+    z = [system.sample_prior(64, generator=gen(), prompt=f"a {w}") for w in TINY["words"][1:]]
     assert [system.stages(latent)[0].mean().item() for latent in z] == pytest.approx(levels.tolist(), abs=0.35)

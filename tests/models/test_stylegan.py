@@ -130,7 +130,7 @@ def test_without_noise_an_image_depends_on_its_styles_alone(settings):
                 p.data.fill_(0.5)
         update, _ = play(system, steps=1)
         assert any(name.endswith("strength") for name in update.moved["g"]) is noise
-        w = system.latent(3, generator=gen())
+        w = system.sample_prior(3, generator=gen())
         level = system._grown(float(system.progress))
         a, b = (system.G(w[:, None].expand(-1, system.layers, -1), system._fresh, *level) for _ in range(2))
         assert torch.allclose(a, b) is same
@@ -237,7 +237,7 @@ def test_centred_styles_leave_nothing_in_common_at_the_start():
     z = torch.randn(3, 256)
     assert torch.equal(again.F(z, None), system.F(z, None))  # the centre is kept with the weights
     told = StyleGAN(**{**settings, "centred": True, "conditional": True, "classes": 3})
-    w = torch.cat([told.latent(500, generator=gen(), label=k) for k in range(3)])
+    w = torch.cat([told.sample_prior(500, generator=gen(), label=k) for k in range(3)])
     assert w.mean(0).abs().max() < 0.3 < w.std()
     torch.manual_seed(0)
     paper, zero = (StyledLayer(3, 6, 4, (8, 8), style="adain", around=around) for around in (1.0, 0.0))
@@ -278,10 +278,10 @@ def test_the_running_mean_of_w():
 def test_truncation_by_hand():
     system = StyleGAN(**TWO)
     system.mean.normal_()
-    w = system.latent(3, generator=gen())
-    half = system.latent(3, generator=gen(), truncation=0.5)
+    w = system.sample_prior(3, generator=gen())
+    half = system.sample_prior(3, generator=gen(), truncation=0.5)
     assert torch.allclose(half, system.mean + 0.5 * (w - system.mean), atol=1e-6)
-    low = system.latent(3, generator=gen(), truncation=0.5, cutoff=2)
+    low = system.sample_prior(3, generator=gen(), truncation=0.5, cutoff=2)
     assert torch.equal(low[:, :2], half[:, None].expand(-1, 2, -1))
     assert torch.equal(low[:, 2:], w[:, None].expand(-1, 4, -1))
     same = system.sample(4, generator=gen(), truncation=0.0)
@@ -295,7 +295,7 @@ def test_the_mixing_table(settings):
     system.progress.fill_(1)
     table = system.mix(2, 3, generator=gen(), first=2, last=4).unflatten(0, (3, 4))
     assert torch.equal(table[0, 0], torch.ones(1, 16, 16))
-    w = system.latent(5, generator=gen())
+    w = system.sample_prior(5, generator=gen())
     assert torch.allclose(table[1:, 0], system.decode(w[:2]), atol=1e-5)
     assert torch.allclose(table[0, 1:], system.decode(w[2:]), atol=1e-5)
     for i, j in itertools.product(range(2), range(3)):
@@ -312,7 +312,7 @@ def test_decoding_is_deterministic_and_samples_have_noise_of_their_own():
     for name, p in system.G.named_parameters():
         if name.endswith("strength"):
             p.data.fill_(1.0)
-    w = system.latent(2, generator=gen())
+    w = system.sample_prior(2, generator=gen())
     assert torch.equal(system.decode(w), system.decode(w))
     assert not torch.allclose(system.sample(2, generator=gen()), system.decode(w))
 
@@ -321,7 +321,7 @@ def test_one_walks_straight_in_w_and_on_arcs_elsewhere():
     system = StyleGAN(**TWO).eval()
     straight = genzoo.walk(system, rows=2, steps=3)
     assert torch.equal(straight, genzoo.walk(system, rows=2, steps=3, path="linear"))
-    w = system.latent(2, generator=gen())
+    w = system.sample_prior(2, generator=gen())
     assert torch.allclose(straight[0, 1], system.decode((w[:1] + w[1:]) / 2)[0], atol=1e-5)
     other = build("dcgan").eval()
     assert torch.equal(genzoo.walk(other, rows=2, steps=3), genzoo.walk(other, rows=2, steps=3, path="spherical"))

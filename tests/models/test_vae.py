@@ -146,7 +146,7 @@ def test_encode_decode_and_samples():
     x = torch.rand(5, 3, 7, 5) * 2 - 1
     assert torch.equal(model.encode(x), model.encode(x))
     assert model.decode(model.encode(x)).shape == x.shape
-    assert model.latent(4, generator=gen()).shape == (4, 6)
+    assert model.sample_prior(4, generator=gen()).shape == (4, 6)
     for likelihood, levels in (("bernoulli", 2), ("gaussian", 256), ("discretized-logistic", 256)):
         model = small(levels=levels, likelihood=likelihood).eval()
         state = torch.random.get_rng_state()

@@ -34,7 +34,7 @@ def spread(system):
 
 def test_the_clip_is_the_blend_of_its_streams():
     system = spread(built())
-    z = system.latent(5, generator=gen())
+    z = system.sample_prior(5, generator=gen())
     clip, mask, front, back = system.streams(z)
     assert clip.shape == front.shape == (5, 3, 4, 8, 8)
     assert mask.shape == (5, 1, 4, 8, 8)
@@ -51,13 +51,13 @@ def test_where_the_mask_is_nought_the_background_stands_still_to_the_last_bit():
     system = spread(built())
     with torch.no_grad():
         system.G.moving.out.bias[-1] = -1e4
-    clip, mask, _, back = system.streams(system.latent(3, generator=gen()))
+    clip, mask, _, back = system.streams(system.sample_prior(3, generator=gen()))
     assert not mask.any()
     assert torch.equal(clip, back.expand_as(clip))
     assert torch.equal(clip[:, :, 0], clip[:, :, -1])
     with torch.no_grad():
         system.G.moving.out.bias[-1] = 1e4
-    clip, mask, front, _ = system.streams(system.latent(3, generator=gen()))
+    clip, mask, front, _ = system.streams(system.sample_prior(3, generator=gen()))
     assert (mask == 1).all()
     assert torch.equal(clip, front)
 

@@ -8,13 +8,13 @@ import torch
 
 import genzoo
 from genzoo.core.errors import UserError
-from genzoo.core.system import Surveys
+from genzoo.core.system import Calibrates
 from genzoo.data import DataSettings, open_data
 from genzoo.models.flows.nice import NICE
 from genzoo.nn.dequantize import dequantize
 from genzoo.nn.whitening import MOST_WHITENED, Whitening
 from genzoo.training import TrainSettings, load, resume, train
-from genzoo.training.prepare import survey
+from genzoo.training.prepare import calibrate
 from genzoo.training.runtime import Runtime
 from tests.models.test_flows import gen
 
@@ -32,8 +32,8 @@ def surveyed(x, **kw):
     torch.manual_seed(0)
     model = NICE(tuple(x.shape[1:]), width=8, depth=1, whiten=True, **kw).to(x.dtype)
     for part in x.split(100):
-        model.survey({"image" if x.ndim == 4 else "points": part})
-    model.end_of_survey()
+        model.calibrate({"image" if x.ndim == 4 else "points": part})
+    model.finish_calibration()
     return model.eval()
 
 
@@ -95,19 +95,19 @@ def test_a_survey_sees_every_example_once_in_order_and_draws_no_random_number(tm
     seen = []
 
     class Watcher(NICE):
-        def survey(self, batch):
+        def calibrate(self, batch):
             seen.append(batch["image"])
-            super().survey(batch)
+            super().calibrate(batch)
 
     model = Watcher((1, 8, 8), width=8, whiten=True)
     dataset = open_data(data, split="train", quiet=True)
     before = torch.get_rng_state()
-    survey(model, dataset, CPU, quiet=True)
+    calibrate(model, dataset, CPU, quiet=True)
     assert torch.equal(before, torch.get_rng_state())
     stored = torch.from_numpy(np.array(dataset.fields["image"][:])).float() / 127.5 - 1
     assert torch.allclose(torch.cat(seen), stored), "not mirrored"
-    assert not model.surveying
-    survey(model, dataset, CPU, quiet=True)
+    assert not model.calibrating
+    calibrate(model, dataset, CPU, quiet=True)
     assert len(torch.cat(seen)) == len(dataset), "it is not looked through again"
 
 
@@ -123,7 +123,7 @@ def test_a_run_surveys_before_its_first_step_and_a_resumed_one_never(tmp_path, m
     own = {"width": 8, "depth": 1, "whiten": True}
     whole = train("nice", data, TrainSettings(name="whole", **settings), own, quiet=True)
     half = train("nice", data, TrainSettings(name="half", **{**settings, "steps": 2}), own, quiet=True)
-    monkeypatch.setattr(NICE, "survey", lambda *_: pytest.fail("surveyed again"))
+    monkeypatch.setattr(NICE, "calibrate", lambda *_: pytest.fail("surveyed again"))
     again = resume(half.path, steps=4, quiet=True)
     models = [load(run.path) for run in (whole, again)]
     first, second = (m.state_dict() for m in models)
@@ -141,8 +141,8 @@ def test_a_run_surveys_before_its_first_step_and_a_resumed_one_never(tmp_path, m
 def test_the_first_rank_surveys_before_its_buffers_are_given_to_the_others(tmp_path, monkeypatch):
     data = DataSettings(str(_file(tmp_path)), size=8)
     other = NICE((1, 8, 8), width=8, whiten=True)
-    survey(other, open_data(data, split="train", quiet=True), Runtime(torch.device("cpu"), "fp32", 1, 2), quiet=True)
-    assert other.surveying, "the second rank leaves it to the first"
+    calibrate(other, open_data(data, split="train", quiet=True), Runtime(torch.device("cpu"), "fp32", 1, 2), quiet=True)
+    assert other.calibrating, "the second rank leaves it to the first"
     given = []
     monkeypatch.setattr(Runtime, "same", lambda self, m: given.append(bool(m.flow[0].fitted)))
     settings = TrainSettings(steps=1, batch=8, runs=str(tmp_path), device="cpu", ema=0.5)
@@ -152,8 +152,8 @@ def test_the_first_rank_surveys_before_its_buffers_are_given_to_the_others(tmp_p
 
 def test_without_whitening_there_is_nothing_to_survey():
     model = NICE((1, 4, 4), width=8)
-    assert isinstance(model, Surveys)
-    assert not model.surveying
+    assert isinstance(model, Calibrates)
+    assert not model.calibrating
     assert not any("root" in k for k in model.state_dict())
 
 

@@ -77,7 +77,7 @@ def test_different_latents_are_different_data_after_rounding_to_eight_bits(name)
         pytest.skip("has no decoder that learns")
     torch.manual_seed(0)
     system = at_its_size(name).eval()
-    z = system.latent(2, generator=gen())
+    z = system.sample_prior(2, generator=gen())
     with torch.autocast("cpu", torch.bfloat16):
         one, other = system.decode(z)
     assert (one != other).float().mean() > 0.5

@@ -15,7 +15,7 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core import registry
 from genzoo.core.errors import UserError
-from genzoo.core.system import Codes, System, capabilities
+from genzoo.core.system import Compresses, System, capabilities
 from genzoo.models.autoregressive.pixelcnn import PixelCNN
 from genzoo.use.common import codec
 from genzoo.use.compress import exact_images
@@ -58,7 +58,7 @@ def sharp(**kw):
 def test_the_factors_multiply_to_the_likelihood_and_give_the_images_back(name, channels):
     shape = (channels, 6, 5)
     model = ready(name, shape=shape)
-    assert isinstance(model, Codes)
+    assert isinstance(model, Compresses)
     x = images(3, shape)
     symbols, total = model.symbols(x), torch.zeros(3)
     assert symbols.shape == (3, channels * 30)

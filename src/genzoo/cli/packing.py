@@ -42,7 +42,7 @@ def compress(
     if images and data:
         raise UserError("compress: give images or data=, not both")
     system = open_system(run)
-    require(system, "codes", verb="compress")
+    require(system, "compresses", verb="compress")
     path = Path(out).expanduser() if out else folder_for(run) / "images.gzoo"
     if path.is_dir():
         path = path / "images.gzoo"

@@ -135,7 +135,7 @@ COMMANDS: dict[str, Command] = {
             "compress",
             "images into one file as small as the model's likelihood says",
             "RUN [IMAGE_OR_FOLDER ...] [out=FILE]",
-            needs=("codes",),
+            needs=("compresses",),
             waits=True,
             home="packing",
             many="images",

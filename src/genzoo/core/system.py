@@ -5,7 +5,7 @@ and the trainer asks which by capability, never by name:
 
 * `loss(batch)`: one objective; the trainer minimizes `logs["loss"]` with the only optimizer;
 * `training_step(batch, update)`: several players; the step calls `update(name, loss)` once for each;
-* `observe(batch)` and `end_of_pass()` (`Fits`): closed form or EM, without gradients.
+* `partial_fit(batch)` and `finish_pass()` (`Fits`): closed form or EM, without gradients.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class Density(Protocol):
 class Decodes(Protocol):
     """Has a latent prior and a generator from it: what walks and latent arithmetic need."""
 
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw `n` latents from the prior, [n, ...]."""
 
     def decode(self, z: Tensor) -> Tensor:
@@ -288,7 +288,7 @@ class Inverts(Protocol):
 
 
 @runtime_checkable
-class Codes(Protocol):
+class Compresses(Protocol):
     """Gives the exact probability of an image as one factor after another, in an order in which it can be decoded."""
 
     def symbols(self, x: Tensor) -> Tensor:
@@ -340,17 +340,17 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
-class Surveys(Protocol):
+class Calibrates(Protocol):
     """Looks through the training set once before its first step, for what stays fixed afterwards: a whitening."""
 
-    surveying: bool
+    calibrating: bool
     """True while there is something to find; False where that has been done, or was not asked for."""
 
-    def survey(self, batch: Batch) -> None:
+    def calibrate(self, batch: Batch) -> None:
         """Take in one batch: all examples come once, in order and without augmentation, and no random number is drawn."""
 
-    def end_of_survey(self) -> None:
-        """Every example has been seen: set what stays fixed. It is kept in buffers, so a checkpoint has it and resuming surveys nothing."""
+    def finish_calibration(self) -> None:
+        """Every example has been seen: set what stays fixed. It is kept in buffers, so a checkpoint has it and resuming calibrates nothing."""
 
 
 @runtime_checkable
@@ -360,11 +360,11 @@ class Fits(Protocol):
     converged: bool
     """True when a further pass would change nothing that matters."""
 
-    def observe(self, batch: Batch) -> None:
+    def partial_fit(self, batch: Batch) -> None:
         """Take in one batch of the current pass. All state is in buffers, so that a killed fit resumes exactly."""
 
-    def end_of_pass(self) -> Logs:
-        """Every example has been observed once: update the parameters."""
+    def finish_pass(self) -> Logs:
+        """Every example has come once: update the parameters."""
 
 
 CAPABILITIES: dict[str, type] = {
@@ -379,10 +379,10 @@ CAPABILITIES: dict[str, type] = {
     "completes": Completes,
     "animates": Animates,
     "inverts": Inverts,
-    "codes": Codes,
+    "compresses": Compresses,
     "tokenizes": Tokenizes,
     "prepares": Prepares,
-    "surveys": Surveys,
+    "calibrates": Calibrates,
     "fits": Fits,
 }
 

@@ -167,7 +167,7 @@ def paths(c: Comparison) -> list[Record]:
     try:
         got = path_length(
             system.decode,  # type: ignore[arg-type]
-            lambda k, g: system.latent(k, generator=g),  # type: ignore[operator]
+            lambda k, g: system.sample_prior(k, generator=g),  # type: ignore[operator]
             distance, n=n, path=held(system.conditions, route), epsilon=STEP, seed=c.seed,
         )  # fmt: skip
     finally:

@@ -20,7 +20,7 @@ class Whitening(nn.Module):
 
     A full A is upper triangular: log|det| = Σ log A_ii, and the inverse is one triangular solve. z_i is what a linear prediction of
     x_i from x_1 … x_i-1 leaves, over its standard deviation. A `diagonal` one standardizes: each z_i is x_i less its mean, over its
-    standard deviation, so that a system of points works alike in metres and in millimetres (see `survey_points`).
+    standard deviation, so that a system of points works alike in metres and in millimetres (see `calibrate_points`).
 
     Before the fit it is the identity. μ and A are buffers: constants to the optimizer, kept in the checkpoint. They are float32, which
     loses nothing of float32 data far from zero: a difference of two such numbers that are near each other is exact.
@@ -54,7 +54,7 @@ class Whitening(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
+    def partial_fit(self, x: Tensor) -> None:
         """Merge the moments of a batch [B, D], in float64 on the CPU: some devices have none."""
         self._resolution = torch.finfo(x.dtype).eps
         x = x.double().cpu()
@@ -141,7 +141,7 @@ class Unscaled(nn.Module):
         return 0.0
 
 
-# ---- the scale of a system of points, and its survey, borrowed by name in the class bodies -----------------------------------------
+# ---- the scale of a system of points, and its calibration, borrowed by name in the class bodies -----------------------------------------
 
 
 def scale_for(shape: tuple[int, ...]) -> Whitening | Unscaled:
@@ -154,11 +154,11 @@ def points_unscaled(self: nn.Module) -> bool:
     return isinstance(self.scale, Whitening) and not bool(self.scale.fitted)
 
 
-def survey_points(self: nn.Module, batch: Mapping[str, Tensor]) -> None:
+def calibrate_points(self: nn.Module, batch: Mapping[str, Tensor]) -> None:
     """Take in the moments of a batch of points, [B, D]."""
-    self.scale.observe(batch["points"])
+    self.scale.partial_fit(batch["points"])
 
 
-def end_points_survey(self: nn.Module) -> None:
+def finish_points_calibration(self: nn.Module) -> None:
     """Set mean and scale of each column of the points."""
     self.scale.fit()

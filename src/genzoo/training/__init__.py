@@ -27,7 +27,7 @@ from genzoo.data import Dataset, DataSettings, open_data, seen_from
 from genzoo.runs.folder import Run, check_name, held, new_run, newest_state, open_run, same_data, tell_best, toml
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
-from genzoo.training.prepare import prepared, survey
+from genzoo.training.prepare import calibrate, prepared
 from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import FALLBACKS, TrainSettings
 
@@ -365,7 +365,7 @@ def _go(
 ) -> Run:
     system = laid_out(system.to(runtime.device))
     if not run.states():
-        survey(system, dataset, runtime, quiet=quiet)
+        calibrate(system, dataset, runtime, quiet=quiet)
     runtime.same(system)
     dataset = prepared(system, dataset, runtime, quiet=quiet)
     torch.manual_seed(

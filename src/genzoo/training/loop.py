@@ -177,8 +177,8 @@ class Trainer:
 
     def _one(self, batch: Batch) -> dict[str, Tensor]:
         if self.fits:
-            self.system.observe(batch)
-            return self.system.end_of_pass() if (self.step + 1) % self.batches.pass_length() == 0 else {}
+            self.system.partial_fit(batch)
+            return self.system.finish_pass() if (self.step + 1) % self.batches.pass_length() == 0 else {}
         self.system.train()
         self.update.begin(self.step, self.settings.steps)
         try:

@@ -1,4 +1,4 @@
-"""What is computed from the data once, before the first step: codes of a tokenizer, features of a frozen network, a survey."""
+"""What is computed from the data once, before the first step: codes of a tokenizer, features of a frozen network, a calibration."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.system import Prepares, Surveys, System
+from genzoo.core.system import Calibrates, Prepares, System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.cache import Draft, Rows, digest_of, entry
 from genzoo.training.runtime import Runtime
 
 CHUNK = 128
 SURVEYED = 1000
-"""Examples of one batch of a survey."""
+"""Examples of one batch of a calibration."""
 
 
-def survey(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool = False) -> None:
+def calibrate(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool = False) -> None:
     """Let a system that asks for it look through the training set once, on the first rank; the others are to be given its buffers.
 
     A run that goes on has no need of it: what was found is in its checkpoint.
     """
-    if not (isinstance(system, Surveys) and system.surveying and runtime.main):
+    if not (isinstance(system, Calibrates) and system.calibrating and runtime.main):
         return
     if not quiet:
         print(f"looking through {len(dataset):,} examples once, before the first step", file=sys.stderr)
     batches = Batches(dataset, SURVEYED, 0)
     for step in range(batches.pass_length()):
-        system.survey(to_float(batches.in_order(step), runtime.device))
-    system.end_of_survey()
+        system.calibrate(to_float(batches.in_order(step), runtime.device))
+    system.finish_calibration()
 
 
 def prepared(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool = False) -> Dataset:

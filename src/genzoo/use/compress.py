@@ -112,7 +112,7 @@ def exact_images(files: list[Path], system: System) -> Tensor:
     Raises:
         UserError: A file is no image, or not of the size, channels or depth that the system takes: nothing is resized or converted.
     """
-    require(system, "codes", verb="compress")
+    require(system, "compresses", verb="compress")
     channels, height, width = system.hparams["shape"]
     return torch.stack([_exact(file, channels, height, width) for file in files])
 

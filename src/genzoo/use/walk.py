@@ -73,7 +73,7 @@ def walk(
         if len(said) < 2:
             raise UserError("walk: give at least two prompts to walk between: prompts='a red heart; a blue square'")
         tell_unread(system, said)
-        ends = torch.stack([system.latent(rows, generator=generator_for(system, seed), prompt=p) for p in said])  # type: ignore[operator]
+        ends = torch.stack([system.sample_prior(rows, generator=generator_for(system, seed), prompt=p) for p in said])  # type: ignore[operator]
         starts, stops, path = ends[:-1].flatten(0, 1), ends[1:].flatten(0, 1), "linear"
     elif images is not None:
         images = as_tensor(images, "walk")
@@ -84,7 +84,7 @@ def walk(
         starts, stops = ends[:-1], ends[1:]
     else:
         # The last walk leads back to the first draw, so that all of them together are one ring.
-        starts = system.latent(max(rows, 2), generator=generator_for(system, seed))  # type: ignore[operator]
+        starts = system.sample_prior(max(rows, 2), generator=generator_for(system, seed))  # type: ignore[operator]
         starts, stops = starts[:rows], starts.roll(-1, 0)[:rows]
     return _decoded(system, starts, stops, steps, path or system.latent_path)
 

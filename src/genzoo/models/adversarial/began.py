@@ -187,7 +187,7 @@ class BEGAN(System):
         return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw z [n, latent], uniform in [-1, 1]."""
         return self._draw(n, generator)
 
@@ -199,4 +199,4 @@ class BEGAN(System):
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.latent(n, generator=generator))
+        return self.decode(self.sample_prior(n, generator=generator))

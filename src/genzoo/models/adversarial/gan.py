@@ -20,7 +20,7 @@ from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
 from genzoo.nn.gan.maxout import Maxout
-from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
+from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
 
 class DenseGenerator(nn.Module):
@@ -168,9 +168,9 @@ class GAN(System):
             for m in [m for m in self.D.modules() if isinstance(m, nn.Linear)]:
                 parametrizations.spectral_norm(m)
 
-    surveying = property(points_unscaled)
-    survey = survey_points
-    end_of_survey = end_points_survey
+    calibrating = property(points_unscaled)
+    calibrate = calibrate_points
+    finish_calibration = finish_points_calibration
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One optimizer for each player."""
@@ -209,7 +209,7 @@ class GAN(System):
         return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw z [n, latent] from the prior."""
         return self._draw(n, generator)
 
@@ -221,4 +221,4 @@ class GAN(System):
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Return `n` images [n, C, H, W] in [-1, 1], or points [n, D]."""
-        return self.decode(self.latent(n, generator=generator))
+        return self.decode(self.sample_prior(n, generator=generator))

@@ -137,7 +137,7 @@ class GAN3D(System):
         return draw(n, self.latent_size, device=self.device, generator=generator)
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw z [n, latent]; the uniform prior wants walks on straight lines, which stay inside."""
         return self._draw(n, generator)
 
@@ -157,7 +157,7 @@ class GAN3D(System):
             generator: All the randomness.
             threshold: Probability from which on a voxel is occupied: grids of -1 and 1; none gives 2p - 1.
         """
-        soft = self.decode(self.latent(n, generator=generator))
+        soft = self.decode(self.sample_prior(n, generator=generator))
         return soft if threshold is None else torch.where(soft >= 2 * threshold - 1, 1.0, -1.0)
 
     @torch.no_grad()

@@ -219,7 +219,7 @@ class InfoGAN(System):
         return self.decode(z)
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw noise and codes, [n, noise + categories + numbers]."""
         return self._draw(n, generator)
 

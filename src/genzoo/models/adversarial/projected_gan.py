@@ -125,7 +125,7 @@ class ProjectedGAN(System):
         return torch.randn(n, self.latent_size, device=self.device, generator=generator)
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw z [n, latent] from the prior."""
         return self._draw(n, generator)
 
@@ -137,7 +137,7 @@ class ProjectedGAN(System):
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.latent(n, generator=generator))
+        return self.decode(self.sample_prior(n, generator=generator))
 
 
 def _mean(scores: list[Tensor]) -> Tensor:

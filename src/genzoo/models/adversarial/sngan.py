@@ -266,7 +266,7 @@ class SNGAN(System):
         return torch.randn(n, self.latent_size, device=self.device, generator=generator)
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
         """Draw noise [n, latent]; where conditional with a one-hot class behind it, drawn unless `label` is given."""
         z = self._draw(n, generator)
         if not self.labels and label is None:
@@ -287,4 +287,4 @@ class SNGAN(System):
             generator: All the randomness.
             label: Class of all of them, where conditional; none draws a class for each, all equally likely.
         """
-        return self.decode(self.latent(n, generator=generator, label=label))
+        return self.decode(self.sample_prior(n, generator=generator, label=label))

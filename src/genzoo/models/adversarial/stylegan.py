@@ -411,7 +411,7 @@ class StyleGAN(System):
         return torch.randn(n, *fixed.shape[1:], device=fixed.device, generator=generator)
 
     @torch.no_grad()
-    def latent(
+    def sample_prior(
         self,
         n: int,
         *,
@@ -459,7 +459,7 @@ class StyleGAN(System):
             truncation: ψ of w' = mean + ψ (w - mean): 1 for all there is, below 1 for typical images, 0 for the mean one.
             cutoff: Truncate the first layers only, so many; none for all of them.
         """
-        w = self.latent(n, generator=generator, label=label, truncation=truncation, cutoff=cutoff)
+        w = self.sample_prior(n, generator=generator, label=label, truncation=truncation, cutoff=cutoff)
         return self._show(w, lambda fixed, n: self._fresh(fixed, n, generator))
 
     @torch.no_grad()
@@ -484,7 +484,7 @@ class StyleGAN(System):
         stop = self.layers if last is None else last
         if not 0 <= first < stop <= self.layers:
             raise UserError(f"layers {first} to {stop} are not possible; there are {self.layers}, counted from 0")
-        w = self.latent(rows + columns, generator=generator, truncation=truncation)
+        w = self.sample_prior(rows + columns, generator=generator, truncation=truncation)
         given, taking = w.split([rows, columns])
         layer = torch.arange(self.layers, device=w.device)[:, None]
         table = torch.where((first <= layer) & (layer < stop), given[:, None, None], taking[None, :, None])

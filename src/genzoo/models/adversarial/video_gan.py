@@ -154,7 +154,7 @@ class VideoGAN(System):
             self.kept += n
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw z [n, latent] from the prior; where conditional the codes of first frames of the training data, drawn with replacement."""
         if not self.conditional:
             return self._draw(n, generator)
@@ -174,7 +174,7 @@ class VideoGAN(System):
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Return `n` clips [n, C, T, H, W] in [-1, 1]; where conditional they go on from first frames of the training data."""
-        return self.decode(self.latent(n, generator=generator))
+        return self.decode(self.sample_prior(n, generator=generator))
 
     @torch.no_grad()
     def animate(self, first: Tensor) -> Tensor:

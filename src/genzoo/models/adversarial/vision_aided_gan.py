@@ -237,7 +237,7 @@ class VisionAidedGAN(System):
         return torch.randn(n, self.latent_size, device=self.device, generator=generator)
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw z [n, latent] from the prior."""
         return self._draw(n, generator)
 
@@ -249,4 +249,4 @@ class VisionAidedGAN(System):
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.latent(n, generator=generator))
+        return self.decode(self.sample_prior(n, generator=generator))

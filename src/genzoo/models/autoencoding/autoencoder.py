@@ -109,7 +109,7 @@ class Autoencoder(System):
         return self.decoder(z).float().clamp(-1, 1)
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draws from the Gaussian that fits the codes of the training images, [n, latent]."""
         return self.codes.draw(n, generator)
 

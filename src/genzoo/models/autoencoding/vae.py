@@ -304,7 +304,7 @@ class VAE(System):
         return 2 * out.sigmoid() - 1 if self.decoder_likelihood == "bernoulli" else out.clamp(-1, 1)
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draws from the prior N(0, I), [n, latent]."""
         return torch.randn(n, self.hparams["latent"], generator=generator, device=self.device)
 
@@ -320,7 +320,7 @@ class VAE(System):
             mean: Show the mean of p(x|z), as papers do; false draws every pixel too, which is what the model is.
             temperature: Factor on the standard deviation of z.
         """
-        out = self.decoder(temperature * self.latent(n, generator=generator)).float()
+        out = self.decoder(temperature * self.sample_prior(n, generator=generator)).float()
         if mean:
             return self._mean(out)
         if self.decoder_likelihood == "features":

@@ -177,7 +177,7 @@ class VAEGAN(System):
         return self.G(z).float()
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draws from the prior N(0, I), [n, latent]."""
         return torch.randn(n, self.hparams["latent"], generator=generator, device=self.device)
 
@@ -190,7 +190,7 @@ class VAEGAN(System):
             generator: Source of all randomness.
             temperature: Factor on the standard deviation of z.
         """
-        return self.decode(temperature * self.latent(n, generator=generator))
+        return self.decode(temperature * self.sample_prior(n, generator=generator))
 
 
 def _down(a: int, b: int, *norm: nn.Module) -> nn.Module:

@@ -272,7 +272,7 @@ class VQGAN(System):
         return self.decoder(z).float().clamp(-1, 1).contiguous()
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Vectors of codes drawn uniformly, [n, dim, h, w]; codes of images are drawn by a prior."""
         shape = (n, *self.code_grids[0])
         return self._vectors(

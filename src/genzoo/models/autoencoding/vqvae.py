@@ -185,7 +185,7 @@ class VQVAE(System):
         return self.decoder(z).float().clamp(-1, 1).contiguous()
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Vectors of codes drawn uniformly, [n, per_place · dim, h, w]: the prior of this stage, which knows nothing of images."""
         shape = (n, math.prod(self.code_grids[0]))
         return self._vectors(torch.randint(self.codebook_size, shape, generator=generator, device=self.device))

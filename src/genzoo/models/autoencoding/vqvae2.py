@@ -209,7 +209,7 @@ class VQVAE2(System):
         return self._decoded(vectors).clamp(-1, 1).contiguous()
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Vectors of codes drawn uniformly, [n, T · dim]: the prior of this stage, which knows nothing of images."""
         length = sum(math.prod(g) for g in self.code_grids)
         codes = torch.randint(self.codebook_size, (n, length), generator=generator, device=self.device)

@@ -21,7 +21,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive.raster import Levels
-from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
+from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
 NARROWEST = -7.0
 """Least log standard deviation of a Gaussian conditional, in units of the data's."""
@@ -132,9 +132,9 @@ class MADE(System):
         self.register_buffer("ranks", ranks)
         self.register_buffer("degrees", degrees)
 
-    surveying = property(points_unscaled)
-    survey = survey_points
-    end_of_survey = end_points_survey
+    calibrating = property(points_unscaled)
+    calibrate = calibrate_points
+    finish_calibration = finish_points_calibration
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam (the paper: Adagrad or Adadelta)."""

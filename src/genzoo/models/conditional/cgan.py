@@ -187,7 +187,7 @@ class CGAN(System):
         return F.one_hot(label, self.labels).float()
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
         """Draw noise with a one-hot class behind it, [n, latent + classes]; without `label` the class is drawn."""
         z = torch.randn(n, self.latent_size, device=self.device, generator=generator)
         return torch.cat([z, self._one_hot(draw_labels(self, n, label, generator))], 1)
@@ -206,4 +206,4 @@ class CGAN(System):
             generator: All the randomness.
             label: Class of all of them; none draws a class for each, all equally likely.
         """
-        return self.decode(self.latent(n, generator=generator, label=label))
+        return self.decode(self.sample_prior(n, generator=generator, label=label))

@@ -133,7 +133,7 @@ class GANCLS(System):
         return [] if self.text.reads_any else unknown(prompt, self.words)
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
         """Draw noise with a sentence's vector behind it, [n, latent + dim]; without `prompt` captions are drawn that were seen in training.
 
         Raises:
@@ -158,4 +158,4 @@ class GANCLS(System):
             generator: All the randomness.
             prompt: What they show, in words; captions of the training are drawn when not given.
         """
-        return self.decode(self.latent(n, generator=generator, prompt=prompt))
+        return self.decode(self.sample_prior(n, generator=generator, prompt=prompt))

@@ -267,7 +267,7 @@ class StackGAN(System):
         return [] if self.text.reads_any else unknown(prompt, self.words)
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
         """Draw all noise with a sentence's vector behind it, [n, latent + 2 · condition + dim]; without `prompt` captions of the training.
 
         Raises:
@@ -300,4 +300,4 @@ class StackGAN(System):
             generator: All the randomness.
             prompt: What they show, in words; captions of the training are drawn when not given.
         """
-        return self.decode(self.latent(n, generator=generator, prompt=prompt))
+        return self.decode(self.sample_prior(n, generator=generator, prompt=prompt))

@@ -110,13 +110,13 @@ class Gaussian(System):
         return bool(self.fitted)
 
     @torch.no_grad()
-    def observe(self, batch: Batch) -> None:
+    def partial_fit(self, batch: Batch) -> None:
         """Merge the moments of a batch."""
         x = self._flat(batch["image" if self.is_image else "points"])
         add_moments(self.seen, self.running_mean, self.running_scatter, x)
 
     @torch.no_grad()
-    def end_of_pass(self) -> Logs:
+    def finish_pass(self) -> Logs:
         """Set mean and covariance from the moments of the pass."""
         if not bool(self.seen):
             raise UserError("gaussian: the pass had no data; give at least one example")

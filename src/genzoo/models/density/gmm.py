@@ -14,7 +14,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.dequantize import cell_centre, cell_variance, discrete_log_prob, quantize
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
-from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
+from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
 _NEGLIGIBLE = 1e-14
 """Responsibilities below this are left out of the M-step. In many dimensions nearly all are, which makes the step as cheap
@@ -222,9 +222,9 @@ class GMM(System):
 
     # ---- expectation-maximization --------------------------------------------------------------------------------------
 
-    surveying = property(points_unscaled)
-    survey = survey_points
-    end_of_survey = end_points_survey
+    calibrating = property(points_unscaled)
+    calibrate = calibrate_points
+    finish_calibration = finish_points_calibration
 
     @property
     def converged(self) -> bool:
@@ -233,7 +233,7 @@ class GMM(System):
 
     @torch.no_grad()
     def start(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
-        """Begin from these parameters, without a first pass and without restarts; after a survey in units of the deviations.
+        """Begin from these parameters, without a first pass and without restarts; after a calibration in units of the deviations.
 
         Args:
             weights: Shares of the components, [K].
@@ -258,7 +258,7 @@ class GMM(System):
         self.previous.fill_(-math.inf)
 
     @torch.no_grad()
-    def observe(self, batch: Batch) -> None:
+    def partial_fit(self, batch: Batch) -> None:
         """Keep candidates for the start (first pass), or add the batch's responsibilities and moments (E-step)."""
         x = self._flat(batch["image" if self.is_image else "points"])
         if not bool(self.begun):
@@ -280,7 +280,7 @@ class GMM(System):
             add_moments(self.counts[k], self.running_means[k], into, x[rows], weight[rows])
 
     @torch.no_grad()
-    def end_of_pass(self) -> Logs:
+    def finish_pass(self) -> Logs:
         """Begin a restart (first pass) or do the M-step, and decide whether the restart has converged."""
         n = int(self.seen)
         if not n:

@@ -80,7 +80,7 @@ class EfrosLeung(System):
         return bool(self.fitted)
 
     @torch.no_grad()
-    def observe(self, batch: Batch) -> None:
+    def partial_fit(self, batch: Batch) -> None:
         """Keep the image number `index` of the pass."""
         images, position = batch["image"], self.index - int(self.seen)
         if tuple(images.shape[1:]) != self.shape:
@@ -90,7 +90,7 @@ class EfrosLeung(System):
         self.seen += len(images)
 
     @torch.no_grad()
-    def end_of_pass(self) -> Logs:
+    def finish_pass(self) -> Logs:
         """Check that there was such an image."""
         if int(self.seen) <= self.index:
             raise UserError(f"efros-leung: index={self.index}, but the data have {int(self.seen)} images; count from 0")

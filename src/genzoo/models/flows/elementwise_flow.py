@@ -22,7 +22,7 @@ from genzoo.models.flows._monotone import SigmoidMixture, Spline
 from genzoo.nn.dequantize import Cells, training_noise
 from genzoo.nn.flow.bijections import ActNorm, Chain
 from genzoo.nn.flow.jacobian import extreme_singular_values
-from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
+from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
 BOX = 4.0
 """Half the side of the box in which sigmoids start and splines bend, in standard deviations."""
@@ -83,9 +83,9 @@ class ElementwiseFlow(System):
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
-    surveying = property(points_unscaled)
-    survey = survey_points
-    end_of_survey = end_points_survey
+    calibrating = property(points_unscaled)
+    calibrate = calibrate_points
+    finish_calibration = finish_points_calibration
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""
@@ -140,7 +140,7 @@ class ElementwiseFlow(System):
         return self.cells.gather(self.inverse(z))
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draws from the prior N(0, I), [n, D]."""
         return torch.randn(n, self.dims, generator=generator, device=self.device)
 
@@ -153,7 +153,7 @@ class ElementwiseFlow(System):
             generator: Source of all randomness.
             temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
         """
-        return self.decode(temperature * self.latent(n, generator=generator))
+        return self.decode(temperature * self.sample_prior(n, generator=generator))
 
     def jacobian_condition(self, x: Tensor) -> Tensor:
         """Largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2], float64.

@@ -21,7 +21,7 @@ from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
 from genzoo.nn.dequantize import Cells, training_noise
 from genzoo.nn.flow.bijections import ActNorm, Chain, LULinear
 from genzoo.nn.flow.jacobian import LARGEST_JACOBIAN
-from genzoo.nn.whitening import end_points_survey, points_unscaled, scale_for, survey_points
+from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
 
 class LinearFlow(System):
@@ -70,9 +70,9 @@ class LinearFlow(System):
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
-    surveying = property(points_unscaled)
-    survey = survey_points
-    end_of_survey = end_points_survey
+    calibrating = property(points_unscaled)
+    calibrate = calibrate_points
+    finish_calibration = finish_points_calibration
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam."""
@@ -123,7 +123,7 @@ class LinearFlow(System):
         return self.cells.gather(self.inverse(z))
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draws from the prior N(0, I), [n, D]."""
         return torch.randn(n, self.dims, generator=generator, device=self.device)
 
@@ -136,7 +136,7 @@ class LinearFlow(System):
             generator: Source of all randomness.
             temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
         """
-        return self.decode(temperature * self.latent(n, generator=generator))
+        return self.decode(temperature * self.sample_prior(n, generator=generator))
 
     @torch.no_grad()
     def matrix(self) -> Tensor:

@@ -93,16 +93,16 @@ class NICE(System):
     # ---- learning --------------------------------------------------------------------------------------------------
 
     @property
-    def surveying(self) -> bool:
+    def calibrating(self) -> bool:
         """True until the whitening, or the scale of points, has been fitted."""
         return points_unscaled(self) or (self._whitens and not bool(self.flow[0].fitted))
 
-    def survey(self, batch: Batch) -> None:
+    def calibrate(self, batch: Batch) -> None:
         """Take in the moments of a batch."""
         fitted = self.flow[0] if self._whitens else self.scale
-        fitted.observe(self.cells.middle(batch["image" if self.is_image else "points"]).flatten(1))
+        fitted.partial_fit(self.cells.middle(batch["image" if self.is_image else "points"]).flatten(1))
 
-    def end_of_survey(self) -> None:
+    def finish_calibration(self) -> None:
         """Set the whitening, with the variance that dequantization adds, or the scale."""
         fitted = self.flow[0] if self._whitens else self.scale
         fitted.fit(cell_variance(self.levels) if self.is_image else 0.0)
@@ -166,7 +166,7 @@ class NICE(System):
         return self.cells.gather(self.inverse(z))
 
     @torch.no_grad()
-    def latent(self, n: int, *, generator: Generator) -> Tensor:
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draws from the prior that is scored, logistic or normal, [n, D]."""
         if self.prior == "normal":
             return torch.randn(n, self.dims, generator=generator, device=self.device)
@@ -182,7 +182,7 @@ class NICE(System):
             generator: Source of all randomness.
             temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
         """
-        return self.decode(temperature * self.latent(n, generator=generator))
+        return self.decode(temperature * self.sample_prior(n, generator=generator))
 
     def jacobian_condition(self, x: Tensor) -> Tensor:
         """Largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2], float64.

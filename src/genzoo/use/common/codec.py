@@ -305,7 +305,7 @@ def _walk(system: System, n: int, choose: Callable[[int, Tensor], Tensor], verb:
     Args:
         system: What gives the probabilities.
         n: How many images there are; the others are made of the lowest level and never coded.
-        choose: As in `Codes.code`, for these `n`: log-probabilities and answers on the CPU.
+        choose: As in `Compresses.code`, for these `n`: log-probabilities and answers on the CPU.
         verb: What the person has asked for.
 
     Raises:
@@ -351,7 +351,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _able(system: System, verb: str) -> None:
-    require(system, "codes", verb=verb)
+    require(system, "compresses", verb=verb)
     if any(p.dtype != torch.float32 for p in system.parameters()):
         raise UserError(f"{verb}: the model has to be in float32")
 

@@ -46,7 +46,7 @@ WORDS = {
     "translates": "translate images",
     "completes": "complete images",
     "animates": "animate images",
-    "codes": "compress images",
+    "compresses": "compress images",
     "tokenizes": "turn images into codes",
 }
 """What a capability lets one do, in words."""
