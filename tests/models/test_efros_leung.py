@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from benchmarks import bench_efros_leung as bench
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.exemplar import efros_leung
 from genzoo.models.exemplar.efros_leung import EfrosLeung
 

@@ -15,11 +15,12 @@ import genzoo
 from genzoo.cli.moving import sample_moving
 from genzoo.cli.table import offered
 from genzoo.core import registry
+from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import capability_of, settings
 from genzoo.core.sound import save_wav
-from genzoo.core.system import CAPABILITIES, System, capabilities
+from genzoo.core.system import System
 from genzoo.metrics.similarity import psnr
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
