@@ -13,8 +13,9 @@ import pytest
 import genzoo
 from genzoo.cli.table import commands
 from genzoo.core import registry
+from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.schema import capability_of, check, settings
-from genzoo.core.system import CAPABILITIES, System, capabilities
+from genzoo.core.system import System
 from genzoo.data.settings import DataSettings
 from genzoo.training.settings import FALLBACKS, TrainSettings
 

@@ -20,9 +20,9 @@ from genzoo.cli.parse import parse
 from genzoo.cli.table import commands, offered
 from genzoo.cli.text import columns
 from genzoo.core import registry
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.schema import settings
-from genzoo.core.system import capabilities
 from genzoo.data.settings import DataSettings
 from genzoo.training.settings import TrainSettings
 

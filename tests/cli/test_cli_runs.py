@@ -13,7 +13,7 @@ import genzoo
 from genzoo.cli import main as cli
 from genzoo.cli.table import commands
 from genzoo.core import registry
-from genzoo.core.system import capabilities
+from genzoo.core.capabilities import capabilities
 from genzoo.use.translate import scale_of
 from tests.cli.test_cli import able, mistake
 

@@ -8,8 +8,8 @@ from shlex import quote
 
 from genzoo.cli.table import offered
 from genzoo.core import registry
+from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.schema import capability_of, settings
-from genzoo.core.system import CAPABILITIES, capabilities
 from genzoo.use.common.source import open_system
 
 

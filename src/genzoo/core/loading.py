@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from genzoo.core import checkpoint, registry
 from genzoo.core.budget import Budget, TooLarge
+from genzoo.core.capabilities import capabilities
 from genzoo.core.devices import pick_device
 from genzoo.core.errors import DamagedFile, UserError, nearest
 from genzoo.core.foreign import kind_of
-from genzoo.core.system import System, capabilities
+from genzoo.core.system import System
 
 OTHERS = (
     ".safetensors",

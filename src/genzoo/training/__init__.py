@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from genzoo.core import checkpoint, registry, schema
+from genzoo.core.capabilities import capabilities
 from genzoo.core.checkpoint import unpack
 from genzoo.core.devices import pick_device
 from genzoo.core.errors import DamagedFile, DiskFull, NoSuchData, UserError
@@ -22,7 +23,7 @@ from genzoo.core.foreign import kind_of
 from genzoo.core.loading import fresh, load, plain, restored
 from genzoo.core.pictures import write_atomic
 from genzoo.core.reading import read_toml
-from genzoo.core.system import System, capabilities
+from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, open_data, seen_from
 from genzoo.runs.folder import Run, check_name, held, new_run, newest_state, open_run, same_data, tell_best, toml
 from genzoo.training.loop import Trainer
