@@ -27,6 +27,7 @@ import genzoo
 from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
+from genzoo.core.loading import resolved
 from genzoo.core.pictures import write_atomic
 from genzoo.core.schema import settings
 from genzoo.core.system import Batch, System
@@ -99,7 +100,8 @@ def built(cls: type[System]) -> tuple[System, dict[str, Any]]:
                 given["words"] = captioned(shape).facts()["words"]
             given |= {k: {**v, "hparams": {"shape": shape}} for k, v in inner.items()}
             try:
-                system = cls(**{k: v for k, v in given.items() if k in known and (k != "shape" or cls.data != "audio")})
+                kept = {k: v for k, v in given.items() if k in known and (k != "shape" or cls.data != "audio")}
+                system = cls(**resolved(cls, kept))
                 system.optimizers()
             except UserError as error:
                 reason = error
