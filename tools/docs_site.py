@@ -29,6 +29,8 @@ BROUGHT = {
     "examples/augment_scans.py": "examples/augment_scans.py",
 }
 """Files of the repository that are not in docs/, and where the site has them."""
+KNOWN = {"lVert": r"\Vert ", "rVert": r"\Vert ", "arg": r"\operatorname{arg}"}
+"""Commands of formulas that the converter lacks, in those that it has."""
 ROOMS = ("core", "data", "losses", "metrics", "nn", "runs", "studies", "training", "lectures")
 """Parts of the package whose docstrings stand in the reference, beside the public functions and the systems."""
 
@@ -62,6 +64,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     def drawn(match: re.Match[str]) -> str:
         block, formula = match[1] == "div", match[2].strip().removeprefix("\\(").removesuffix("\\)")
         formula = unescape(formula.removeprefix("\\[").removesuffix("\\]").strip())
+        formula = re.sub(r"\\(lVert|rVert|arg)(?![A-Za-z])", lambda m: KNOWN[m[1]], formula)
         made = latex2mathml.converter.convert(formula, display="block" if block else "inline")
         if "\\" in made:
             raise PluginError(f"{page.file.src_uri}: a command in the formula {formula} is not known")
