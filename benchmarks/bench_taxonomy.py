@@ -28,7 +28,7 @@ import genzoo
 from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 from genzoo.core.schema import settings
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float

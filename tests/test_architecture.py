@@ -26,7 +26,7 @@ SYSTEMS = sorted(registry.entries())
 
 ALLOWED = {
     "losses": {"losses"},
-    "nn": {"nn", "core.errors"},
+    "nn": {"nn", "core.errors", "core.files"},
     "core": {"core"},
     "models": {"core", "losses", "nn"},
     "data": {"core", "data"},

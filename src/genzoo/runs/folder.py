@@ -17,8 +17,8 @@ from torch import Tensor
 
 from genzoo.core import checkpoint
 from genzoo.core.errors import DamagedFile, UserError, nearest
-from genzoo.core.locks import Busy, locked
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import Busy, locked, sweep
+from genzoo.core.files import write_atomic
 from genzoo.data import Dataset
 from genzoo.metrics.records import read_records
 from genzoo.runs.meters import read_log
@@ -141,9 +141,8 @@ def held(run: Run) -> Iterator[None]:
         except Busy as busy:
             ended = f"; remove {busy.remove} if that process has ended" if busy.remove else ""
             raise UserError(f"another process ({busy.holder}) is training in {run.path}{ended}") from None
-        checkpoint.sweep(state)
-        checkpoint.sweep(run.path / "model")
-        checkpoint.sweep(run.path / "best")
+        for folder in (run.path, state, run.path / "model", run.path / "best", run.path / "samples"):
+            sweep(folder)
         yield
 
 

@@ -19,9 +19,9 @@ from genzoo.core.capabilities import capabilities
 from genzoo.core.checkpoint import unpack
 from genzoo.core.devices import pick_device
 from genzoo.core.errors import DamagedFile, DiskFull, NoSuchData, UserError
+from genzoo.core.files import write_atomic
 from genzoo.core.foreign import kind_of
 from genzoo.core.loading import fresh, load, plain, restored
-from genzoo.core.pictures import write_atomic
 from genzoo.core.reading import read_toml
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, open_data, seen_from

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 from genzoo.core.reading import read_json
 from genzoo.core.reasons import in_words
 from genzoo.core.system import System
