@@ -17,8 +17,7 @@ from torch import Tensor
 
 from genzoo.core import checkpoint
 from genzoo.core.errors import DamagedFile, UserError, nearest
-from genzoo.core.files import Busy, locked, sweep
-from genzoo.core.files import write_atomic
+from genzoo.core.files import Busy, locked, sweep, write_atomic
 from genzoo.data import Dataset
 from genzoo.metrics.records import read_records
 from genzoo.runs.meters import read_log
