@@ -11,9 +11,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from genzoo.cli.advising import ENOUGH, facts
 from genzoo.core import registry
 from genzoo.core.registry import Entry
+from genzoo.use.advise import ENOUGH, facts
 
 ROOT = Path(__file__).parents[1]
 KINDS = {

@@ -1,17 +1,20 @@
-"""The commands study and theory."""
+"""Work on a study: systems over data, settings and seeds."""
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Annotated
 
 from pydantic import Field
 
 import genzoo
-from genzoo import lectures as theories
+from genzoo.cli.table import Command
 from genzoo.cli.text import columns, number
-from genzoo.core.errors import UserError
-from genzoo.use.sample import Seed
+
+COMMAND = Command(
+    "compare systems over data, settings and seeds; start it again to go on, or several times to share the work",
+    "FILE.toml [out=FOLDER limit=5]",
+    place=60,
+)
 
 
 def study(
@@ -44,30 +47,3 @@ def study(
             told.append((r["system"], *map(number, words), f"{r['trials']} of {r['draws'] * r['seeds']}"))
         print(columns(told) + "\n")
     print(f"page: {found.path / 'index.html'}, table: {found.path / 'table.csv'}")
-
-
-def theory(
-    parts: tuple[theories.Part, ...] = tuple(theories.PARTS), out: str = "theory", seed: Seed = 0, json: bool = False
-) -> None:
-    """Check what the lectures claim, numerically, and draw it.
-
-    Args:
-        parts: discriminator, fits, gradients, oscillation, or several with commas.
-        out: Folder of the pictures; those of an earlier call are replaced.
-        seed: Seed of what is drawn at random.
-        json: Print JSON.
-    """
-    found = genzoo.theory(out, parts=parts, seed=seed)
-    if json:
-        told = {part: [{**vars(c), "holds": c.holds} for c in checks] for part, checks in found["checks"].items()}
-        print(jsonlib.dumps({"checks": told, "pictures": found["pictures"]}, indent=2))
-    for part, checks in () if json else found["checks"].items():
-        print(f"{part}: {found['pictures'][part]}")
-        print(
-            columns(
-                ("holds" if c.holds else "FAILS", c.claim, f"{c.formula:.6g}", f"{c.found:.6g}", c.how) for c in checks
-            )
-        )
-    failed = [c.claim for checks in found["checks"].values() for c in checks if not c.holds]
-    if failed:
-        raise UserError(f"{len(failed)} of the checks failed: {'; '.join(failed)}")

@@ -1,4 +1,4 @@
-"""Signs of life of commands that may take minutes: how long it has been, and what is left where that is known."""
+"""Show signs of life of commands that may take minutes: how long it has been, and what is left where that is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command advise: which systems suit a task, some data and a budget, from what is known of them without importing torch.
+"""Say which systems suit a task, some data and a budget, from what is known of them without importing torch.
 
 What a system can do and which data it takes is read from its file (`core.registry`); what a step of it costs was measured by
 `benchmarks/bench_taxonomy.py` (use/paces.json), and what it reached on MNIST by its proof (use/reached.json, written by `make docs`).
@@ -10,15 +10,13 @@ import functools
 import itertools
 import json as jsonlib
 import re
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import genzoo
-from genzoo.cli.table import COMMANDS
-from genzoo.cli.text import columns, paragraph
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.registry import Entry, Kind
@@ -63,7 +61,7 @@ class Task:
     colour: bool = False
 
     def __call__(self, e: Entry) -> bool:
-        """Whether a system can do it."""
+        """Tell whether a system can do it."""
         able = set(self.needs) <= set(e.abilities) and self.direction in ("", *e.directions)
         return able and (not self.helps or bool(set(self.helps) & set(e.arguments)))
 
@@ -87,11 +85,6 @@ class Advice:
     minutes: float | None
 
 
-CODED: tuple[Kind, ...] = ("bounded", "codes", "implicit", "exact")
-SUITED: dict[str, tuple[tuple[Kind, ...], str]] = {
-    "complete": (PROBABLE, "bits/dim"), "compress": (PROBABLE, "bits/dim"), "reconstruct": (CODED, ""), "arithmetic": (CODED, ""),
-}  # fmt: skip
-"""Commands whose task is not best served by what samples best: which kinds suit them, and what ranks those that are alike."""
 ALIASES = {
     "inpaint": "complete", "inpainting": "complete", "fill": "complete", "generate": "sample", "draw": "sample", "edit": "arithmetic",
     "interpolate": "walk", "outliers": "likelihood", "density": "likelihood", "score": "likelihood", "encode": "reconstruct",
@@ -122,40 +115,15 @@ TAKEN_BY = {"labelled": ("labelled", "image"), "captioned": ("captioned", "image
 """Kind of data -> kinds of systems that learn from it, best first; a kind serves its own systems alone where it is not here."""
 
 
-def tasks() -> dict[str, Task]:
-    """Every task: the commands that need a capability, and a few that are not one command."""
-    found = {}
-    for c in COMMANDS.values():
-        if c.needs:
-            order, measure = SUITED.get(c.name, (SHARP, "FLD"))
-            words = re.sub(r"\s*[\[(|].*", "", c.usage)
-            found[c.name] = Task(c.line, c.needs, f"{c.name} {words}".strip(), order, measure)
-    for e in registry.entries().values():
-        for way in e.directions if "restores" in e.abilities else ():
-            line = COMMANDS[way].line if way in COMMANDS else f"{way} images"
-            found[way] = Task(
-                line, ("translates", "restores"), f"{way} RUN IMAGE_OR_FOLDER", SHARP, "", way, colour=True
-            )
-    return found | {
-        "class": Task("draw data of a class that one names", ("samples", "conditioned"), "sample RUN label=0"),
-        "likelihood": Task(
-            "tell how probable data are: outliers, models compared in bits", ("density",), "evaluate RUN measures=nll", PROBABLE, "bits/dim"
-        ),
-        "few": Task("draw new data where there are some hundred images only", ("samples",), "sample RUN", helps=("augment", "ada")),
-        "text": Task("draw what a sentence says", ("samples", "prompted"), 'sample RUN prompt="..."'),
-        "tokens": Task("turn data into codes for a second model", ("tokenizes",), "reconstruct RUN", PROBABLE, ""),
-    }  # fmt: skip
-
-
 @functools.cache
 def facts(name: str) -> dict[str, Any]:
-    """A file of measured facts that comes with the package; empty where it has not been written yet."""
+    """Read a file of measured facts that comes with the package; empty where it has not been written yet."""
     path = Path(genzoo.__file__).parent / "use" / name
     return jsonlib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def seconds_of(budget: str) -> float:
-    """A budget in seconds: 90s, 10min, 2h, 1d; a bare number is minutes.
+    """Read a budget as seconds: 90s, 10min, 2h, 1d; a bare number is minutes.
 
     >>> [seconds_of(word) for word in ("90s", "10min", "2h", "0.5")]
     [90.0, 600.0, 7200.0, 30.0]
@@ -167,7 +135,7 @@ def seconds_of(budget: str) -> float:
 
 
 def kind_of(data: str) -> tuple[str, str]:
-    """The kind of data that a word, a known name or a path stands for, and what `data=` takes to try it."""
+    """Tell the kind of data that a word, a known name or a path stands for, and what `data=` takes to try it."""
     known = sorted({e.data for e in registry.entries().values()} | {"points"})
     if data in known or data in KINDS:
         kind = KINDS.get(data, data)
@@ -190,7 +158,7 @@ def kind_of(data: str) -> tuple[str, str]:
 
 
 def _inside(folder: Path) -> str:
-    """The kind of data that a folder holds, by the names in it and one level below."""
+    """Tell the kind of data that a folder holds, by the names in it and one level below."""
     inside = {p.name for p in folder.iterdir()}
     below = [p for p in folder.iterdir() if p.is_dir()]
     ends = {p.suffix.lower() for place in (folder, *below) for p in itertools.islice(place.iterdir(), 100)}
@@ -206,11 +174,14 @@ def _inside(folder: Path) -> str:
     return next((kind for kind, holds in kinds if holds), "image")
 
 
-def advise(task: str, data: str | None = None, budget: str = "1h", size: int | None = None) -> list[Advice]:
-    """Two or three systems for a task, best first, from different families where there are.
+def advise(
+    tasks: Mapping[str, Task], task: str, data: str | None = None, budget: str = "1h", size: int | None = None
+) -> list[Advice]:
+    """Choose two or three systems for a task, best first, from different families where there are.
 
     Args:
-        task: A key of `tasks()`, or another word for one.
+        tasks: Every task by its name.
+        task: A name of one, or another word for it.
         data: A kind of data, a known set, or a path; what the task's name says, or images, when not given.
         budget: Time for training, such as 10min.
         size: Side of the images; the time of a step is taken to grow with their area. When not given, the side that was timed.
@@ -218,14 +189,13 @@ def advise(task: str, data: str | None = None, budget: str = "1h", size: int | N
     Raises:
         UserError: No such task, data or budget, or nothing in the zoo does the task with the data.
     """
-    every = tasks()
     word, said = PHRASES.get(task.lower(), (ALIASES.get(task.lower(), task.lower()), "images"))
-    if word not in every:
-        listed = ", ".join(every)
+    if word not in tasks:
+        listed = ", ".join(tasks)
         raise UserError(
-            f"there is no task '{task}'{nearest(task, [*every, *ALIASES, *PHRASES]) or '.'} Tasks: {listed}."
+            f"there is no task '{task}'{nearest(task, [*tasks, *ALIASES, *PHRASES]) or '.'} Tasks: {listed}."
         )
-    wanted, seconds = every[word], seconds_of(budget)
+    wanted, seconds = tasks[word], seconds_of(budget)
     kind, example = kind_of(data or said)
     if wanted.colour and example == EXAMPLES["image"] and data not in EMBEDDED:
         example = EXAMPLES["captioned"]
@@ -265,7 +235,7 @@ def _pace(e: Entry) -> dict[str, Any]:
 
 
 def _cost(e: Entry, kind: str, size: int | None) -> float | None:
-    """Seconds of the system's own default training, where they are known; steps were timed on images and sounds, not on points."""
+    """Estimate the seconds of the system's own default training, where they are known; steps were timed on images and sounds, not on points."""
     pace = _pace(e)
     if pace.get("fit") is not None:
         return pace["fit"]
@@ -276,12 +246,12 @@ def _cost(e: Entry, kind: str, size: int | None) -> float | None:
 
 
 def _timed(e: Entry) -> list[int]:
-    """Sides of the examples that its steps were timed on."""
+    """Look up the sides of the examples that its steps were timed on."""
     return _pace(e).get("changed", {}).get("shape", [1, SIDE, SIDE])[1:]
 
 
 def _side(e: Entry, size: int | None) -> int:
-    """Side of the images that a person thinks of: the given one, or what suits the kind of data and was timed."""
+    """Choose the side of the images that a person thinks of: the given one, or what suits the kind of data and was timed."""
     return size or max(_timed(e)[-1], PHOTO if e.data in ("paired", "unpaired") else 0)
 
 
@@ -291,7 +261,7 @@ def _share(e: Entry, kind: str, seconds: float, size: int | None) -> float | Non
 
 
 def _reached(e: Entry, wanted: Task, kind: str) -> float | None:
-    """What ranks it by what it reached: the task's measure on MNIST, or nats on the moons for points."""
+    """Look up what ranks it by what it reached: the task's measure on MNIST, or nats on the moons for points."""
     return facts("reached.json").get(_ranked_by(wanted, kind), {}).get(e.name)
 
 
@@ -302,7 +272,7 @@ def _ranked_by(wanted: Task, kind: str) -> str:
 
 
 def _time(seconds: float) -> str:
-    """A time as people say it.
+    """Write a time as people say it.
 
     >>> [_time(s) for s in (45, 600, 36_000)]
     ['45 s', '10 min', '10 h']
@@ -360,37 +330,3 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
 
 def _names(entries: list[Entry]) -> str:
     return ", ".join(e.name for e in entries)
-
-
-def command(task: str = "", data: str = "", budget: str = "", size: str = "", json: bool = False) -> None:
-    """Say which systems suit a task, and what to type.
-
-    Args:
-        task: What is wanted; without it the tasks are asked for, or listed.
-        data: A kind of data (images, points, sounds ...), a known set, or a path; what the task says, or images, when not given.
-        budget: Time for training: 90s, 10min, 2h; an hour when not given.
-        size: Side of the images; the side that was timed when not given.
-        json: Print JSON.
-    """
-    if not task and (data or budget or size):
-        raise UserError(f"advise: task= is missing; give one of {', '.join(tasks())}")
-    if not task:
-        print("Tasks:\n" + columns((name, t.line) for name, t in tasks().items()))
-        if not sys.stdin.isatty():
-            print("\ngenzoo advise task=complete data=images budget=10min")
-            return
-        task, data, budget = input("\ntask? "), input("data? [images] "), input("budget? [1h] ")
-    if size and not (size.isdigit() and 1 <= int(size) <= 1024):
-        raise UserError(f"size={size} is not allowed; give a whole number from 1 to 1024")
-    found = advise(task, data or None, budget or "1h", int(size) if size else None)
-    if json:
-        print(jsonlib.dumps([vars(a) for a in found], indent=2))
-        return
-    for i, a in enumerate(found, 1):
-        print(f"{i}. {a.system} ({a.family})")
-        print("\n".join(paragraph(f"- {reason}.", indent=3) for reason in a.why))
-        print("\n".join(f"     {line}" for line in a.commands) + "\n")
-    if any(re.search(r"\b[A-Z_]{2,}\b", line) for a in found for line in a.commands):
-        print("Words in capitals are to be replaced by what is yours; 'genzoo help data' says in which form.")
-    if len(found) == 1:
-        print(f"Nothing else in the zoo does '{task}' with such data.")

@@ -1,4 +1,4 @@
-"""The commands compress and decompress."""
+"""Write images into one file whose size is the bits of a model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from typing import Annotated
 
 from pydantic import Field
 
+import genzoo
+from genzoo.cli.table import Command
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import save_png, to_uint8
 from genzoo.use.common.images import first_batch, image_files, open_for
 from genzoo.use.common.outputs import folder_for, free
 from genzoo.use.common.source import open_system, require
-from genzoo.use.compress import compress as _compress
-from genzoo.use.compress import exact_images, restore
+from genzoo.use.compress import exact_images
 
+COMMAND = Command(
+    "images into one file as small as the model's likelihood says",
+    "RUN [IMAGE_OR_FOLDER ...] [out=FILE]",
+    place=49,
+    needs=("compresses",),
+    waits=True,
+    many="images",
+)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 
@@ -56,7 +64,7 @@ def compress(
         kept = tuple(name.as_posix() for _, name in files) if names else ()
     else:
         pixels = first_batch(system, open_for(system, data or None), n)["image"]
-    done = _compress(system, pixels, free(path, overwrite=overwrite), names=kept)
+    done = genzoo.compress(system, pixels, free(path, overwrite=overwrite), names=kept)
     moved = f" ({out} was there already; overwrite=true replaces it)" if out and done.path != path else ""
     print(f"wrote {done.path}{moved}")
     said = "are zero for a level that is there, which took 24 bits"
@@ -65,27 +73,3 @@ def compress(
     print(
         f"{done.count} images in {done.size:,} bytes, {done.bits_per_dim:.4f} bits/dim; the model's probabilities {said}"
     )
-
-
-def decompress(file: str, run: str = "", out: str = "", overwrite: bool = False) -> None:
-    """Write the images of a file that compress made, bit for bit, as PNG.
-
-    Args:
-        file: The file.
-        run: The run that made it; the one in runs/ that did when not given.
-        out: Folder of the images; the file's name without its ending when not given.
-        overwrite: Write into a folder that is there already.
-    """
-    images, header = restore(file, run or None)
-    wanted = Path(out).expanduser() if out else Path(file).expanduser().with_suffix("")
-    if wanted.is_file():
-        raise UserError(f"out={wanted} is a file; give a folder")
-    folder = wanted if overwrite else free(wanted)
-    digits = len(str(len(images) - 1))
-    for i, image in enumerate(images):
-        name = Path(header.names[i]).with_suffix(".png") if header.names else Path(f"{i:0{digits}d}.png")
-        if name.is_absolute() or ".." in name.parts:
-            name = Path(name.name)  # a name from a file never leads out of the folder
-        array = to_uint8(image).permute(1, 2, 0).numpy()
-        save_png(folder / name, array[..., 0] if array.shape[2] == 1 else array)
-    print(f"wrote {len(images)} images to {folder}")

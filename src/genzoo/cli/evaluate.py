@@ -1,18 +1,25 @@
-"""Commands that judge: evaluate and compare."""
+"""Measure a run, or samples."""
 
 from __future__ import annotations
 
 import json as jsonlib
-import sys
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 import genzoo
+from genzoo.cli.table import Command
 from genzoo.cli.text import columns, number, paragraph
 from genzoo.core.errors import UserError
-from genzoo.metrics.features.fetch import fetch_weights
 from genzoo.use.sample import Seed
+
+COMMAND = Command(
+    "measures of a run or of samples, each with its protocol, and a page of them",
+    "RUN_OR_SAMPLES [data=DATA measures=frechet,prdc n=1000 seed=0]",
+    place=50,
+    open="data",
+    device=True,
+)
 
 
 def evaluate(
@@ -78,6 +85,12 @@ def _tell(found: dict[str, Any]) -> None:
             print(f"wrote {file}")
 
 
+def _measured(m: dict[str, Any]) -> str:
+    spread = f" ± {number(m['se'])}" if m.get("se") is not None else ""
+    floor = f" (real data {number(m['floor'])})" if m.get("floor") is not None else ""
+    return f"{number(m['value'])}{spread} {m['unit']}{floor}".strip()
+
+
 def _shared(measures: dict[str, Any]) -> dict[str, list[str]]:
     """The part of their protocols that measures have in common -> their names."""
     found: dict[str, list[str]] = {}
@@ -85,58 +98,3 @@ def _shared(measures: dict[str, Any]) -> dict[str, list[str]]:
         if words := m.get("words"):
             found.setdefault(m["protocol"].removeprefix(words).lstrip("; "), []).append(name)
     return found
-
-
-def compare(
-    runs: tuple[str, ...],
-    split: Literal["", "train", "test", "all"] = "",
-    out: str = "",
-    overwrite: bool = False,
-    json: bool = False,
-) -> None:
-    """Lay measures and pictures of runs side by side, and rank what can be ranked.
-
-    Args:
-        runs: Runs, exported folders, or samples that have been evaluated; two or more.
-        split: Only what was measured on this part of the data: train, test or all.
-        out: Folder of the page; compare, compare-2 ... when not given.
-        overwrite: Write into that folder if it is there.
-        json: Print JSON.
-    """
-    found = genzoo.compare(*runs, split=split or None, out=out or None, overwrite=overwrite)
-    if json:
-        print(jsonlib.dumps(found, indent=2))
-        return
-    names = found["runs"]
-    rows = [("measure", *names, "")]
-    for row in found["rows"]:
-        cells = [_cell(row["values"].get(name), name in row["best"], row["tie"]) for name in names]
-        apart = "not comparable with the other rows of this measure" if row["reason"] else ""
-        rows.append((row["measure"], *cells, "; ".join(filter(None, [apart, row["note"]]))))
-    print(columns(rows))
-    print("* best of its row" + (", (tie) not told from it" if any(r["tie"] for r in found["rows"]) else ""))
-    for warning in found["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
-    print(f"wrote {found['page']}")
-
-
-def _cell(value: dict[str, Any] | None, best: bool, tie: bool) -> str:
-    if value is None:
-        return "-"
-    spread = f" ± {value['se']:.2g}" if value.get("se") is not None else ""
-    return f"{number(value['value'])}{spread}" + ("* (tie)" if best and tie else "*" if best else "")
-
-
-def _measured(m: dict[str, Any]) -> str:
-    spread = f" ± {number(m['se'])}" if m.get("se") is not None else ""
-    floor = f" (real data {number(m['floor'])})" if m.get("floor") is not None else ""
-    return f"{number(m['value'])}{spread} {m['unit']}{floor}".strip()
-
-
-def weights(name: str = "inception") -> None:
-    """Fetch the weights of a published feature network into $GENZOO_WEIGHTS, or the cache folder where that is not set.
-
-    Args:
-        name: inception, which FID stands on.
-    """
-    print(f"wrote {fetch_weights(name)}")
