@@ -20,10 +20,10 @@ from genzoo.cli.progress import waiting
 from genzoo.cli.table import commands, offered
 from genzoo.core import schema
 from genzoo.core.capabilities import capabilities
-from genzoo.core.drawing import draw
 from genzoo.core.errors import DiskFull, UserError, disk_full_is_said
 from genzoo.core.files import write_atomic
 from genzoo.data import DataSettings, open_data, seen_from
+from genzoo.metrics.drawing import draw
 from genzoo.metrics.measures import choose
 from genzoo.runs.meters import LogFile, pace, read_log
 from genzoo.training import load, open_run, resume

@@ -24,7 +24,7 @@ from torch import Tensor
 from genzoo.core.errors import DamagedFile, DiskFull, disk_full_is_said
 from genzoo.core.files import replacing
 from genzoo.core.foreign import kind_of, what_is
-from genzoo.core.reading import is_number, parse_json
+from genzoo.text.documents import is_number, parse_json
 
 __all__ = [
     "DiskFull",

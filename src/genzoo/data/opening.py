@@ -15,7 +15,6 @@ import numpy as np
 from genzoo.core.errors import NoSuchData, UserError, nearest
 from genzoo.core.files import cache_folder
 from genzoo.core.schema import check
-from genzoo.core.words import vocabulary
 from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import sounds as sound
@@ -42,6 +41,7 @@ from genzoo.data.sources.standard import Standard
 from genzoo.data.sources.stock import FilePictures, Source, Stock
 from genzoo.data.sources.tables import ENDINGS, Points, TableFile
 from genzoo.data.sources.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
+from genzoo.text.vocabulary import vocabulary
 
 KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}

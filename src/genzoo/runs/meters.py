@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genzoo.core.errors import disk_full_is_said
 from genzoo.core.files import write_atomic
-from genzoo.core.reading import is_number, read_lines
+from genzoo.text.documents import is_number, read_lines
 
 
 class Meter:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.files import Busy, locked
-from genzoo.core.reading import is_number
 from genzoo.studies.plan import Plan, Trial, import_optuna
+from genzoo.text.documents import is_number
 
 FINISHED = ("complete", "failed")
 

@@ -22,10 +22,10 @@ from genzoo.core.errors import DamagedFile, DiskFull, NoSuchData, UserError
 from genzoo.core.files import write_atomic
 from genzoo.core.foreign import kind_of
 from genzoo.core.loading import fresh, load, plain, resolved, restored
-from genzoo.core.reading import read_toml
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, open_data, seen_from
 from genzoo.runs.folder import Run, check_name, held, new_run, newest_state, open_run, same_data, tell_best, toml
+from genzoo.text.documents import read_toml
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
 from genzoo.training.prepare import calibrate, prepared

@@ -15,11 +15,11 @@ import numpy as np
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import folder_named
-from genzoo.core.words import split, to_ids
 from genzoo.data.decode.images import Refused
 from genzoo.data.formats import text_of
 from genzoo.data.sources.names import composed, stem_of
 from genzoo.data.sources.trees import MAX_BYTES, Tree, slashed
+from genzoo.text.vocabulary import split, to_ids
 
 TABLES = tuple(f"{name}.{end}" for name in ("captions", "metadata") for end in ("csv", "tsv", "txt", "jsonl"))
 """Files that are tables of captions, in lower case."""

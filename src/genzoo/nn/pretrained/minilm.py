@@ -130,7 +130,7 @@ class MiniLM:
 
     @torch.no_grad()
     def __call__(self, sentences: Sequence[Sequence[str]], device: torch.device) -> Tensor:
-        """Vectors of sentences, each a list of words (`genzoo.core.words.split`), float32 [n, dim] of length one."""
+        """Vectors of sentences, each a list of words (`genzoo.text.vocabulary.split`), float32 [n, dim] of length one."""
         self.load()
         if device not in self._weights:
             self._weights[device] = {k: v.to(device) for k, v in self._weights[torch.device("cpu")].items()}

@@ -16,10 +16,10 @@ from torch import Generator
 
 from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.devices import pick_device
-from genzoo.core.drawing import CHUNK, draw
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System
+from genzoo.metrics.drawing import CHUNK, draw
 
 __all__ = [
     "CHUNK",
