@@ -10,8 +10,8 @@ import torch
 from proofs import Proof
 from torch import Tensor
 
-from genzoo.core.pictures import grid
 from genzoo.core.system import System
+from genzoo.data.drawing.images import grid
 
 STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 

@@ -11,9 +11,9 @@ from proofs import Proof, proof
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import picture
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data.kinds import picture
 from genzoo.metrics.features.lenet import classify
 from genzoo.metrics.likelihood import evaluate_density
 

@@ -14,8 +14,8 @@ from proofs import Proof, proof
 
 import genzoo
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import to_uint8
 from genzoo.core.system import System
+from genzoo.data.drawing.images import to_uint8
 
 TEXTURES = {"brick": 23, "grass": 11, "gravel": 15}
 """Window of each: as wide as its largest regular feature at this size."""

@@ -15,8 +15,8 @@ from textures import grid_power, mean_and_error, noise_of_equal_sharpness, sharp
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid, to_uint8
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import grid, to_uint8
 from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.kid import kid
 from genzoo.metrics.lpips import lpips_distances

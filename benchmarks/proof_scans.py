@@ -10,7 +10,7 @@ from typing import Any
 
 from proofs import ROOT, Proof, proof
 
-from genzoo.core.pictures import grid
+from genzoo.data.drawing.images import grid
 
 
 def example() -> ModuleType:

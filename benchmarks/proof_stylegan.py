@@ -13,8 +13,8 @@ from proofs import Proof, proof
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import grid
 from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.ppl import path_length
 

@@ -165,7 +165,8 @@ def test_two_processes_at_once(home, folder):
 
 SLOW = """
 import sys, time
-from genzoo.data import DataSettings, decode, open_data
+from genzoo.data import DataSettings, open_data
+from genzoo.data.decode import images as decode
 original = decode.pixels
 def pixels(*a):
     print("decoding", flush=True)

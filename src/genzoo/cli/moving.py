@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core import motion, turntable
 from genzoo.core.system import System
+from genzoo.data import kinds
 from genzoo.use.common.images import channels_of, image_files, read_image
 from genzoo.use.common.outputs import folder_for, free, save, target
 from genzoo.use.common.source import open_system, require
@@ -23,7 +23,7 @@ USUAL = 16
 
 def frames_of(samples: Tensor, kind: str) -> list[Any]:
     """The frames of the animation of clips, or of a turn around voxels."""
-    return turntable.turn(samples) if kind == "voxels" else motion.frames(samples)
+    return kinds.get(kind).frames(samples) or []
 
 
 def sample_moving(

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import save_png, to_uint8
+from genzoo.data.drawing.images import save_png, to_uint8
 from genzoo.use.common.images import first_batch, image_files, open_for
 from genzoo.use.common.outputs import folder_for, free
 from genzoo.use.common.source import open_system, require

@@ -8,9 +8,10 @@ from typing import Any
 
 from genzoo.cli.text import columns
 from genzoo.cli.verbs import _wrote
-from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import check
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
+from genzoo.data.drawing.images import save_png
+from genzoo.data.kinds import picture
 from genzoo.data.sources.names import MOVING, composed, located, two_sides
 from genzoo.data.sources.parts import parts_among
 from genzoo.data.sources.trees import hidden

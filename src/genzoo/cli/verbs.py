@@ -17,10 +17,11 @@ from genzoo.cli.table import offered
 from genzoo.core import registry
 from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import capability_of, settings
-from genzoo.core.sound import save_wav
 from genzoo.core.system import System
+from genzoo.data.drawing.images import save_png
+from genzoo.data.drawing.sounds import save_wav
+from genzoo.data.kinds import picture
 from genzoo.metrics.similarity import psnr
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
@@ -446,7 +447,7 @@ def _images(system: System, images: str, most: int) -> Tensor:
 
 
 def _pixels(x: Tensor) -> Any:
-    from genzoo.core.pictures import to_uint8
+    from genzoo.data.drawing.images import to_uint8
 
     array = to_uint8(x).permute(1, 2, 0).numpy()
     return array[..., 0] if array.shape[2] == 1 else array
