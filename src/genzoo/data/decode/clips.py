@@ -34,9 +34,6 @@ from genzoo.data.sources.parts import part_of
 from genzoo.data.sources.stock import Shape
 from genzoo.data.sources.trees import Tree
 
-ENDINGS = ("gif", "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")
-"""Endings of films and animations, without the dot."""
-
 STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
 """Numbered files that end like this are the frames of one clip, unless the first of them is animated."""
 

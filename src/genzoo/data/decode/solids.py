@@ -29,9 +29,6 @@ from genzoo.data.decode.meshes import MESHES, STATED_UP, has_holes, mesh, turned
 from genzoo.data.formats import HEAD, refusal
 from genzoo.data.sources import arrays
 
-ENDINGS = ("npy", "npz", "binvox", "obj", "stl", "ply", "off", "glb", "gltf")
-"""Endings of grids and meshes, without the dot."""
-
 MESH_SIDE = 32
 """Resolution of meshes where no size is set."""
 MOST_CELLS = 256**3

@@ -29,9 +29,6 @@ from genzoo.data.decode.images import Refused
 from genzoo.data.decode.joined import links
 from genzoo.data.formats import HEAD, refusal
 
-ENDINGS = ("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "caf", "w64")
-"""Endings of sound files, without the dot."""
-
 MAX_VALUES = 2**28
 """Files with more values (samples times channels) are refused before they are read."""
 SCALES = {1.0: "[-1, 1]", 2.0**15: "16-bit integers", 2.0**23: "24-bit integers", 2.0**31: "32-bit integers"}

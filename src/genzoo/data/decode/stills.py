@@ -22,12 +22,6 @@ from genzoo.data.decode import images as decode
 from genzoo.data.decode import npy, ranges
 from genzoo.data.decode.images import Form, Header, Refused
 
-ENDINGS = (
-    *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "gif", "bmp", "dib", "webp", "tif", "tiff", "avif"),
-    *("jp2", "j2k", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm"),
-)
-"""Endings of image files, without the dot."""
-
 
 def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
     """What the header says; see `decode.look`.

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
-from genzoo.data.decode import sounds as sound
 from genzoo.data.kinds import Facts, Kind, register
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class Audio(Kind):
     stored = "int16 [N, 1, T]"
     words = ("sound", "sounds", "speech", "music")
     example = "SOUNDS/"
-    endings = sound.ENDINGS
+    endings = ("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "caf", "w64")
     own_settings = {("seconds",): "seconds= is the length of a window of sound"}
     suffixes = (".wav", ".png", ".npy")
     files = (".wav", ".png")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import SIDES, Arrangement
-from genzoo.data.decode import stills
 from genzoo.data.kinds import Facts, Kind, register
 
 if TYPE_CHECKING:
@@ -27,7 +26,10 @@ class Image(Kind):
     stored = "uint8 or uint16 [N, C, H, W]"
     words = ("images", "photos", "faces")
     example = "digits"
-    endings = stills.ENDINGS
+    endings = (
+        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "gif", "bmp", "dib", "webp", "tif", "tiff", "avif"),
+        *("jp2", "j2k", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm"),
+    )
     mirrored = True
     sides = 2
     suffixes = (".png", ".npy", ".npz")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
-from genzoo.data.decode import clips
 from genzoo.data.kinds import Facts, Kind, register
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Video(Kind):
     stored = "uint8 [N, C, T, H, W]"
     words = ("videos", "clips")
     example = "moving-digits"
-    endings = clips.ENDINGS
+    endings = ("gif", "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")
     own_settings = {("frames", "stride", "hop"): "frames=, stride= and hop= are for video"}
     mirrored = True
     sides = 2

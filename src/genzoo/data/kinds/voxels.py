@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
-from genzoo.data.decode import solids
 from genzoo.data.kinds import Facts, Kind, register
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Voxels(Kind):
     stored = "uint8 [N, 1, D, H, W], 0 and 255"
     words = ("3d", "solids")
     example = "SOLIDS/"
-    endings = solids.ENDINGS
+    endings = ("npy", "npz", "binvox", "obj", "stl", "ply", "off", "glb", "gltf")
     own_settings = {("up",): "up= is the upward axis of shapes"}
     mirrored = True
     sides = 3

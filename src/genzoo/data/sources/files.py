@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 from genzoo.core.errors import UserError
 from genzoo.core.places import writable
+from genzoo.data import kinds
+from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import stills
 from genzoo.data.decode.images import Refused
 from genzoo.data.kinds import Kind
@@ -52,9 +54,10 @@ class Files:
             own.append(f"subfolders {self.settings.subfolders}")
         return [*own, *stamp(self.table.path)] if self.table else own
 
-    def wish(self, kind: Kind, look: layout.Look) -> layout.Wish:
-        """What is looked for in it where it is no image; `look` says of a file whether it is an example."""
-        return layout.Wish(kind.name, look, kind.thing, kind.endings, self.settings.sides, self.settings.subfolders)
+    def wish(self, kind: Kind, look: layout.Look, structure: str = "") -> layout.Wish:
+        """Say what is looked for in it; `look` tells of a file whether it is an example, `structure` how images are arranged."""
+        told = self.settings
+        return layout.Wish(structure or kind.name, look, kind.thing, kind.endings, told.sides, told.subfolders)
 
     def stock(self, structure: str) -> Stock:
         """Read the structure from the names."""
@@ -64,7 +67,7 @@ class Files:
             with tree.open(name) as file:
                 stills.look(file)
 
-        wish = layout.Wish(structure, look, sides=self.settings.sides, subfolders=self.settings.subfolders)
+        wish = self.wish(kinds.get(PLAIN.of), look, structure)
         return layout.arrange(tree, wish, str(self.path), self.table)
 
     def close(self) -> None:

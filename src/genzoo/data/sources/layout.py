@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode.images import Refused
-from genzoo.data.decode.stills import ENDINGS
 from genzoo.data.sources import labels
 from genzoo.data.sources.captions import TABLES, TEXTS, Table, beside, read_tables, why_none
 from genzoo.data.sources.names import composed, stem_of
@@ -35,8 +35,6 @@ HOW_CAPTIONED = (
 )
 HOW = {"paired": HOW_PAIRED, "unpaired": HOW_UNPAIRED, "captioned": HOW_CAPTIONED}
 """How each structure is laid out, for the message to somebody whose data have another."""
-IMAGE = "image"
-"""What an example of a picture is called."""
 PICTURES = {"images", "image", "imgs", "img", "jpegimages", "pictures", "photos"}
 NOTES = {
     *(
@@ -90,10 +88,10 @@ class Wish:
 
     structure: str
     look: Look
-    thing: str = IMAGE
-    endings: tuple[str, ...] = ENDINGS
-    sides: tuple[str, str] = ("A", "B")
-    subfolders: Subfolders = "auto"
+    thing: str
+    endings: tuple[str, ...]
+    sides: tuple[str, str]
+    subfolders: Subfolders
 
     @property
     def two(self) -> bool:
@@ -261,7 +259,7 @@ def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, stock: 
     items = [Item(i.name, i.split, (words[i.name], i.parts[-1])) for i in items]
     test = [i for i in items if i.split == "test"]
     strange = [i for i in test if i.parts[0] not in known]
-    if strange and (wish.thing != IMAGE or (wish.structure == "image" and len(strange) < len(test))):
+    if strange and (wish.thing != PLAIN.of or (wish.structure == "image" and len(strange) < len(test))):
         count = Counter(i.parts[0] for i in strange)
         stock.left += [
             (f"test: {c}" if c else "test", f"{n} {wish.thing}{'s' * (n > 1)}, no class of the training part")
