@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -53,6 +54,8 @@ class Kind(ABC):
     """Other words that people say for it: sounds, speech, music."""
     example: ClassVar[str]
     """What data= takes to try it; capitals stand for something of one's own."""
+    sets: ClassVar[tuple[str, ...]] = ()
+    """Names of known sets of it."""
     endings: ClassVar[tuple[str, ...]] = ()
     """Endings, without the dot, that make a file an example of it."""
     own_settings: ClassVar[Mapping[tuple[str, ...], str]] = {}
@@ -275,15 +278,14 @@ def picture(samples: Tensor, *, columns: int | None = None, kind: str | Kind = P
     return wanted.picture(samples, columns=columns)
 
 
-def told_by(files: Sequence[str]) -> Kind | None:
-    """The kind that the names of files tell by endings that no other kind has; None where they say nothing, or images are among them."""
-    ends = {Path(name).suffix.lower().lstrip(".") for name in files}
-    kinds = [k for k in every().values() if k.endings]
-    for kind in kinds:
-        shared = {e for k in kinds if k is not kind for e in k.endings} | {a.lstrip(".") for a in ARRAYS}
-        if kind.name != PLAIN.of and ends & (set(kind.endings) - shared):
-            return kind
-    return None
+def told_by(files: Iterable[str]) -> Kind | None:
+    """The kind that the names of most files tell, by endings that no other kind has; None for images and where they say nothing."""
+    known = list(every().values())
+    shared = Counter(ending for kind in known for ending in {*kind.endings, *(a.lstrip(".") for a in ARRAYS)})
+    ends = Counter(Path(name).suffix.lower().lstrip(".") for name in files)
+    counts = {kind: sum(ends[e] for e in kind.endings if shared[e] == 1) for kind in known}
+    first = max(known, key=lambda kind: (counts[kind], kind.name != PLAIN.of))
+    return first if counts[first] and first.name != PLAIN.of else None
 
 
 def spoken() -> dict[str, str]:
@@ -291,6 +293,11 @@ def spoken() -> dict[str, str]:
     both: list[tuple[str, tuple[str, ...]]] = [(k.name, k.words) for k in every().values()]
     both += [(a.name, a.words) for a in ARRANGEMENTS.values() if a is not PLAIN]
     return {word: name for name, words in both for word in (name, *words)}
+
+
+def of_set(name: str) -> Kind | None:
+    """The kind of a known set of this name; None where it is of images, or not known."""
+    return next((k for k in every().values() if name in k.sets), None)
 
 
 def example_of(data: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from genzoo.core.errors import UserError
 from genzoo.data.arrangements import Arrangement
 from genzoo.data.kinds import Kind, register
+from genzoo.data.sources.names import POINTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,14 +28,13 @@ class Points(Kind):
     bounds = None
     words = ("2d", "tabular", "table")
     example = "moons"
+    sets = tuple(POINTS)
     stands_for = ("image",)
 
     def open(
         self, source: Any, settings: DataSettings, split: str, arrangement: Arrangement, *, quiet: bool
     ) -> Dataset:
         """Read them from a table or an array, or draw them by their definition."""
-        from genzoo.data.sources.names import POINTS
-
         found = self._found(source, settings, split, asked=True)
         if found is None:
             raise UserError(

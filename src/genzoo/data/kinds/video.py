@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
 from genzoo.data.kinds import Facts, Kind, register
+from genzoo.data.sources.names import MOVING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,7 @@ class Video(Kind):
     stored = "uint8 [N, C, T, H, W]"
     words = ("videos", "clips")
     example = "moving-digits"
+    sets = tuple(MOVING)
     endings = ("gif", "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")
     own_settings = {("frames", "stride", "hop"): "frames=, stride= and hop= are for video"}
     mirrored = True
