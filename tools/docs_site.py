@@ -31,7 +31,7 @@ BROUGHT = {
 """Files of the repository that are not in docs/, and where the site has them."""
 KNOWN = {"lVert": r"\Vert ", "rVert": r"\Vert ", "arg": r"\operatorname{arg}"}
 """Commands of formulas that the converter lacks, in those that it has."""
-ROOMS = ("core", "data", "losses", "metrics", "nn", "runs", "studies", "training", "lectures")
+ROOMS = [p.name for p in sorted(SOURCE.iterdir()) if (p / "__init__.py").exists() and p.name not in ("cli", "models")]
 """Parts of the package whose docstrings stand in the reference, beside the public functions and the systems."""
 
 
