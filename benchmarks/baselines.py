@@ -25,7 +25,7 @@ from genzoo.core.pictures import write_atomic
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.metrics.features.extractors import Extractor, default_extractor
-from genzoo.metrics.report import image_report
+from genzoo.metrics.frechet import image_report
 
 SHARED = Path(__file__).resolve().parents[1] / "runs" / "proofs" / "shared"
 GMM_DIMS, GMM_PASSES = 100, 12

@@ -18,8 +18,8 @@ from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.features.extractors import Extractor, default_extractor, extractor
 from genzoo.metrics.features.lenet import classify
+from genzoo.metrics.frechet import image_report
 from genzoo.metrics.modes import STACKED_SAMPLES, stack_digits, stacked_modes
-from genzoo.metrics.report import image_report
 
 
 def score(

@@ -15,7 +15,7 @@ from genzoo.core.pictures import picture
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.metrics.features.lenet import classify
-from genzoo.metrics.likelihood import evaluate_density
+from genzoo.metrics.nll import evaluate_density
 
 
 def histogram_bits(train: Dataset, test: Dataset) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 import genzoo
 from genzoo.core.pictures import to_uint8
 from genzoo.data import Batches, DataSettings, open_data, to_float
-from genzoo.metrics.likelihood import evaluate_density
+from genzoo.metrics.nll import evaluate_density
 from genzoo.use.common import codec
 
 N = 100

@@ -18,8 +18,8 @@ from genzoo.core.pictures import grid, scatter, to_uint8
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.metrics.features.extractors import default_extractor
-from genzoo.metrics.likelihood import evaluate_density
-from genzoo.metrics.report import image_report
+from genzoo.metrics.frechet import image_report
+from genzoo.metrics.nll import evaluate_density
 
 
 def first_images(dataset: Dataset, n: int) -> Tensor:

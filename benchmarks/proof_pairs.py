@@ -19,8 +19,8 @@ from genzoo.core.pictures import grid, to_uint8
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.kid import kid
-from genzoo.metrics.lpips import lpips_distances
-from genzoo.metrics.similarity import l1_percent, psnr, ssim
+from genzoo.metrics.maths.lpips import lpips_distances
+from genzoo.metrics.maths.similarity import l1_percent, psnr, ssim
 from genzoo.nn.pretrained.perceptual import FeatureNet
 
 SIDES = ("satellite", "relief")

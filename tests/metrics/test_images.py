@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.diversity import ms_ssim_diversity
 from genzoo.metrics.features.simple_features import (
     RandomFeatures,
     log_mel,
@@ -16,20 +17,19 @@ from genzoo.metrics.features.simple_features import (
     voxel_statistics,
 )
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.lpips import lpips_score
-from genzoo.metrics.ppl import held, lerp, path_length, slerp
-from genzoo.metrics.similarity import (
+from genzoo.metrics.maths.lpips import lpips_score
+from genzoo.metrics.maths.similarity import (
     SCALES,
     l1_percent,
     l2_percent,
     ms_ssim,
-    ms_ssim_diversity,
     psnr,
     ssim,
     y_channel,
     y_psnr,
     y_ssim,
 )
+from genzoo.metrics.ppl import held, lerp, path_length, slerp
 
 
 def rng(seed=0):
@@ -154,7 +154,7 @@ def test_ms_ssim_by_its_parts_and_its_sizes():
     small = [torch.nn.functional.avg_pool2d(t, 2) for t in (x, y)]
     w = SCALES[0] / (SCALES[0] + SCALES[1])
     # The contrast-structure term alone: SSIM of images whose local means are made equal is not available, so take it as SSIM / luminance.
-    from genzoo.metrics.similarity import _terms, _window
+    from genzoo.metrics.maths.similarity import _terms, _window
 
     structure = _terms(x, y, 1, _window(11, 1.5))[1]
     want = structure**w * ssim(*small, data_range=1) ** (1 - w)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from genzoo.metrics.maths.neighbours import nearest
+from genzoo.metrics.maths.outliers import auroc
 from genzoo.metrics.modes import (
     GRID_SIGMA,
     RING_SIGMA,
@@ -19,7 +20,6 @@ from genzoo.metrics.modes import (
     stack_digits,
     stacked_modes,
 )
-from genzoo.metrics.outliers import auroc
 from genzoo.metrics.parzen import SIGMAS, choose_sigma, parzen, parzen_log_prob
 from genzoo.metrics.prdc import prdc
 

@@ -24,7 +24,7 @@ from genzoo.core.errors import DiskFull, UserError, disk_full_is_said
 from genzoo.core.pictures import write_atomic
 from genzoo.core.system import capabilities
 from genzoo.data import DataSettings, open_data, seen_from
-from genzoo.metrics.measures import choose
+from genzoo.metrics.measure import choose
 from genzoo.runs.meters import LogFile, pace, read_log
 from genzoo.training import load, open_run, resume
 from genzoo.use.common.pace import words

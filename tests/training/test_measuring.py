@@ -226,12 +226,12 @@ def test_samples_without_variety_and_copies_are_named():
     assert "their variety is 0.02 of that of real images" in sameness(alike)
     assert sameness(alike[:3]) == "", "an untrained generator's samples are alike"
     assert sameness([*alike, (9, 0.5, None)]) == ""
-    assert "only 3 % of samples are no copies" in copying([(1, 90.0, 1.0), (2, 3.0, 1.0)])
-    assert copying([(1, 3.0, 1.0), (2, 48.0, 1.0)]) == copying([]) == ""
-    assert copying([(1, 3.0, 1.0)], [(1, 0.006, None)]) == "", (
+    assert "only 3 % of samples are no copies" in copying("AuthPct", [(1, 90.0, 1.0), (2, 3.0, 1.0)])
+    assert copying("AuthPct", [(1, 3.0, 1.0), (2, 48.0, 1.0)]) == copying("AuthPct", []) == ""
+    assert copying("AuthPct", [(1, 3.0, 1.0)], [(1, 0.006, None)]) == "", (
         "one and the same sample near one example is no memory of many"
     )
-    assert copying([(1, 3.0, 1.0)], [(1, 0.6, None)])
+    assert copying("AuthPct", [(1, 3.0, 1.0)], [(1, 0.6, None)])
     both = advice([{"step": 1, "values": {"AuthPct": {"value": 0.0, "se": 0.0, "better": None}}}])
     assert len(both) == 1
     assert "Memorization" in both[0]

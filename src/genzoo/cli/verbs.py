@@ -20,7 +20,7 @@ from genzoo.core.pictures import picture, save_png
 from genzoo.core.schema import capability_of, settings
 from genzoo.core.sound import save_wav
 from genzoo.core.system import CAPABILITIES, System, capabilities
-from genzoo.metrics.similarity import psnr
+from genzoo.metrics.maths.similarity import psnr
 from genzoo.use import arithmetic as arithmetics
 from genzoo.use import complete as completing
 from genzoo.use import reconstruct as reconstructing
