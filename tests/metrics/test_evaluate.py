@@ -266,7 +266,7 @@ def test_images_without_a_network_say_what_to_do(tmp_path):
 def test_a_network_of_ones_own_and_pixels_of_large_images():
     net = Extractor("mine", "d", 3, "FD-mine", "none", lambda x: x.float().flatten(2).mean(2), batch=7)
     c = Comparison(test=toy(30, shape=(3, 16, 16)), net=net, given=torch.from_numpy(images(20, (3, 16, 16), 2)))
-    assert [r.measure for r in frechet(c)] == ["FD-mine"]
+    assert [r.measure for r in frechet.take(c)] == ["FD-mine"]
     big = torch.full((2, 1, 64, 64), 51, dtype=torch.uint8)
     torch.testing.assert_close(pixel_points(big), torch.full((2, 1024), 0.2))
     slow = replace(c, net=replace(net, photographs=True), train=toy(30, "train", 4, (1, 16, 16)))

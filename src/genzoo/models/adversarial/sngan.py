@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam, Optimizer
 
+from genzoo.core.capabilities import draw_labels
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_sides
-from genzoo.core.system import Batch, Logs, System, Update, draw_labels
+from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn.gan.dcgan import stages
 
