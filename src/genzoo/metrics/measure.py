@@ -128,7 +128,7 @@ class Measure:
         )
         told += ["a classifier of the data's classes"] if self.classifier else []
         told += ["a feature network"] if (self.features or self.network) and not self.classifier else []
-        told += ["or its statistics (mu, sigma)"] if self.statistics else []
+        told += ["real images or statistics (mu, sigma)"] if self.statistics else []
         return ", ".join([*told, *["training images"] * self.train])
 
 
@@ -240,15 +240,23 @@ def choose(names: str | Sequence[str]) -> list[Measure]:
 
 
 def rows() -> list[tuple[str, str, str, str, str]]:
-    """Of every measure: question, name, what it is, the values it gives, what it needs."""
+    """Of every measure: question, name, what it is, the values it gives, what it needs and whether it is taken on request only."""
     arrow = {"lower": " ↓", "higher": " ↑", "": ""}
+
+    def shown(v: Value) -> str:
+        unit = f" [{v.unit}]" if v.unit and v.unit not in v.name else ""
+        return v.name.replace(NETWORK, "NAME") + unit + arrow[v.better]
+
     return [
         (
-            QUESTIONS[m.question], m.name + " (on request)" * (not m.default), m.line,
-            ", ".join(f"{v.name.replace(NETWORK, 'NAME')}{f' [{v.unit}]' * bool(v.unit)}{arrow[v.better]}" for v in m.gives), m.asks,
+            QUESTIONS[m.question],
+            m.name,
+            m.line,
+            ", ".join(map(shown, m.gives)),
+            m.asks + "; on request" * (not m.default),
         )
         for m in table().values()
-    ]  # fmt: skip
+    ]
 
 
 def markdown() -> str:
@@ -257,7 +265,6 @@ def markdown() -> str:
     asked = ""
     for question, name, line, gives, needs in rows():
         lines += [f"| **{question}** | | | |"] if question != asked else []
-        word, _, request = name.partition(" ")
-        lines.append(f"| `{word}`{' ' * bool(request)}{request} | {line} | {gives} | {needs} |")
+        lines.append(f"| `{name}` | {line} | {gives} | {needs} |")
         asked = question
     return "\n".join(lines)
