@@ -17,7 +17,7 @@ from genzoo.data import DataSettings, open_data
 from genzoo.metrics.features.extractors import Extractor, default_extractor, extractor
 from genzoo.metrics.features.lenet import classify
 from genzoo.metrics.frechet import image_report
-from genzoo.metrics.modes import STACKED_SAMPLES, stack_digits, stacked_modes
+from genzoo.metrics.stacked_modes import STACKED_SAMPLES, stack_digits, stacked_modes
 from proofs.baselines import baselines
 from proofs.proof import Proof, proof
 

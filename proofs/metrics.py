@@ -24,13 +24,13 @@ from genzoo.metrics.kid import kid
 from genzoo.metrics.maths.kmeans import kmeans
 from genzoo.metrics.maths.moments import Moments
 from genzoo.metrics.memorization import authenticity
-from genzoo.metrics.modes import STACKED_SAMPLES, stack_digits, stacked_modes
 from genzoo.metrics.ndb import ndb
 from genzoo.metrics.parzen import parzen
 from genzoo.metrics.prdc import prdc
 from genzoo.metrics.real import real_features, rows_of
 from genzoo.metrics.score import classifier_score
 from genzoo.metrics.sliced import sliced_wasserstein
+from genzoo.metrics.stacked_modes import STACKED_SAMPLES, stack_digits, stacked_modes
 from proofs.proof import Proof, proof
 
 

@@ -17,11 +17,10 @@ from genzoo.metrics.modes import (
     mode_counts,
     ring_modes,
     sample_mixture,
-    stack_digits,
-    stacked_modes,
 )
 from genzoo.metrics.parzen import SIGMAS, choose_sigma, parzen, parzen_log_prob
 from genzoo.metrics.prdc import prdc
+from genzoo.metrics.stacked_modes import stack_digits, stacked_modes
 
 
 def rng(seed=0):

@@ -93,6 +93,23 @@ class Decodes(Protocol):
 
 
 @runtime_checkable
+class Joint(Protocol):
+    """Gives the joint density of data and latents: p(z), p(x | z), and draws from both."""
+
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw `n` latents from the prior, [n, L]."""
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Return log p(z) in nats, [B], differentiable in z [B, L]."""
+
+    def log_given(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x | z) in nats, [B], as `log_prob` counts it; differentiable in z [B, L], and without randomness."""
+
+    def sample_given(self, z: Tensor, *, generator: Generator) -> Tensor:
+        """Draw data from p(x | z), [B, C, H, W] in [-1, 1]."""
+
+
+@runtime_checkable
 class Encodes(Protocol):
     """Maps data to latents, deterministically; with `decode` it reconstructs."""
 
@@ -241,6 +258,7 @@ CAPABILITIES: dict[str, type] = {
     "prompted": Prompted,
     "density": Density,
     "decodes": Decodes,
+    "joint": Joint,
     "encodes": Encodes,
     "translates": Translates,
     "restores": Restores,

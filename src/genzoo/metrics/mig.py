@@ -8,13 +8,36 @@ their largest value, as is usual where no density of the codes is at hand.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.core.words import split
+from genzoo.data import Dataset, to_float
+from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.maths.inputs import checked
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record, content_digest
+
+MEASURE = Measure(
+    name="mig",
+    line="mutual information gap: does one code, and only one, know each factor (class, words of captions of one form)?",
+    question="codes",
+    gives=(Value("MIG", better="higher"),),
+    needs=("encodes",),
+    images=False,
+    features=False,
+    default=False,
+    protocol=(("factors", "factors"), ("bins", "bins")),
+)
+MOST = 10_000
+VALUES = 50
+"""Different words at one place of a caption, at most, that are values of a factor."""
 
 
 def discretize(codes: Tensor, bins: int = 20) -> Tensor:
@@ -76,3 +99,63 @@ def mig(codes: Tensor, factors: Tensor, *, bins: int = 20) -> dict[str, Any]:
         "value": float(gaps.mean()), "gaps": gaps, "information": information, "entropy": entropy,
         "best": top.indices[0].tolist(), "n": len(codes), "bins": bins,
     }  # fmt: skip
+
+
+def factors_of(dataset: Dataset) -> tuple[Tensor, Tensor, list[str]]:
+    """Return the factors of a set's examples: rows that have all of them [N], their values [N, K], and what they are.
+
+    Factors are the class, and the places at which captions of the commonest length differ: "a small red circle" has a size, a colour and
+    a kind.
+
+    Raises:
+        UserError: There are none.
+    """
+    rows, columns, names = torch.arange(len(dataset)), [], []
+    texts = [split(t[0]) if t else [] for t in dataset.texts]
+    if any(texts):
+        length = Counter(len(t) for t in texts if t).most_common(1)[0][0]
+        rows = torch.tensor([i for i, t in enumerate(texts) if len(t) == length])
+        for place in range(length):
+            words = [texts[i][place] for i in rows.tolist()]
+            number = {w: k for k, w in enumerate(dict.fromkeys(words))}
+            if 2 <= len(number) <= VALUES:
+                columns.append(torch.tensor([number[w] for w in words]))
+                names.append("/".join(list(number)[:3]) + ("/..." if len(number) > 3 else ""))
+    if "label" in dataset.fields and len(dataset.class_names) > 1:
+        columns.append(torch.from_numpy(np.array(dataset.fields["label"])).long()[rows])
+        names.append("class")
+    if not columns:
+        raise UserError(f"{dataset.name} has neither classes nor captions of one form, so no factors are known")
+    return rows, torch.stack(columns, 1), names
+
+
+@torch.no_grad()
+def take(c: Comparison) -> list[Record]:
+    """Return the mutual information gap of the codes of held-out images."""
+    start, system, test = time.time(), c.asked_system, c.real_set
+    rows, factors, names = factors_of(test)
+    n = min(c.n_scored, MOST, len(rows))
+    rows, factors = rows[:n], factors[:n]
+    images = torch.from_numpy(np.ascontiguousarray(test.fields["image"][rows.numpy()]))
+    was_training = system.training
+    system.eval()
+    try:
+        codes = torch.cat(
+            [system.encode(to_float({"image": x}, system.device)["image"]).float().cpu() for x in images.split(200)]
+        )  # type: ignore[operator]
+    finally:
+        system.train(was_training)
+    if codes.ndim != 2:
+        raise UserError(f"MIG takes codes [N, L]; these are {tuple(codes.shape[1:])} each")
+    got = mig(codes, factors)
+    gaps = ", ".join(f"{name} {gap:.3g}" for name, gap in zip(names, got["gaps"].tolist(), strict=True))
+    protocol = (
+        f"mean over factors of the gap between the two of {codes.shape[1]} codes that know most of each, over its entropy; histograms of "
+        f"{got['bins']} bins; {n:,} examples of {test.name} {test.split}; gaps: {gaps}"
+    )
+    return [
+        Record(
+            **MEASURE.says("MIG"), value=got["value"], n=n, protocol=protocol, data=test.name, split=test.split, data_digest=content_digest(images),
+            seed=c.seed, seconds=round(time.time() - start, 1), more={"factors": names, "bins": got["bins"], "gaps": got["gaps"]},
+        )
+    ]  # fmt: skip

@@ -289,6 +289,15 @@ class VAE(System):
             bounds.append(total - math.log(samples))
         return torch.cat(bounds)
 
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Log p(z) under N(0, I) in nats, [B]."""
+        return per_example(standard_normal(z))
+
+    def log_given(self, x: Tensor, z: Tensor) -> Tensor:
+        """Log p(x|z) of the discrete image in nats, [B]; a Gaussian decoder takes one fixed draw of the place within grey levels."""
+        self._is_likelihood()
+        return self._log_likelihood(self._target(x, self._generator(None)), self.decoder(z).float())
+
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The mean of q(z|x), [B, latent]."""
@@ -320,11 +329,15 @@ class VAE(System):
             mean: Show the mean of p(x|z), as papers do; false draws every pixel too, which is what the model is.
             temperature: Factor on the standard deviation of z.
         """
-        out = self.decoder(temperature * self.sample_prior(n, generator=generator)).float()
-        if mean:
-            return self._mean(out)
+        z = temperature * self.sample_prior(n, generator=generator)
+        return self.decode(z) if mean else self.sample_given(z, generator=generator)
+
+    @torch.no_grad()
+    def sample_given(self, z: Tensor, *, generator: Generator) -> Tensor:
+        """Images of latents with every pixel drawn from p(x|z), [B, C, H, W]."""
         if self.decoder_likelihood == "features":
             raise UserError("mean=false needs a distribution of pixels, which a VAE trained on features does not have.")
+        out = self.decoder(z).float()
         if self.decoder_likelihood == "gaussian":
             noise = torch.randn(out.shape, generator=generator, device=out.device)
             return quantize((out + self.log_scale.exp() * noise + 1) / 2, self.levels)
