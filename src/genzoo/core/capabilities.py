@@ -6,6 +6,7 @@ A system has a capability when it has its methods and attributes; nothing is reg
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -144,6 +145,34 @@ class Restores(Protocol):
         """Return what `translate` would be given of images [B, C, H, W], without randomness: [B, C', H / scale, W / scale]."""
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A picture of many images, as a paper shows it.
+
+    Args:
+        images: [n, C, H, W] in [-1, 1], row by row.
+        columns: Images in a row.
+        words: What it shows.
+        gap: Pixels between images.
+    """
+
+    images: Tensor
+    columns: int
+    words: str
+    gap: int = 2
+
+
+@runtime_checkable
+class Figures(Protocol):
+    """Draws the figures that its paper shows of a trained model."""
+
+    def figures(self, *, generator: Generator) -> dict[str, Figure]:
+        """Return its figures by name.
+
+        Further keyword arguments (how many rows, which truncation) become options of `genzoo figures`.
+        """
+
+
 @runtime_checkable
 class Completes(Protocol):
     """Fills in what is missing of an image (or of a sound: [B, 1, T], with `known` of the same shape)."""
@@ -262,6 +291,7 @@ CAPABILITIES: dict[str, type] = {
     "encodes": Encodes,
     "translates": Translates,
     "restores": Restores,
+    "figures": Figures,
     "completes": Completes,
     "animates": Animates,
     "inverts": Inverts,
