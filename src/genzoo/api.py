@@ -28,6 +28,7 @@ from genzoo.use.complete import complete
 from genzoo.use.compress import compress, decompress
 from genzoo.use.evaluate import evaluate
 from genzoo.use.export import export
+from genzoo.use.figures import figures
 from genzoo.use.reconstruct import reconstruct
 from genzoo.use.sample import sample
 from genzoo.use.translate import translate
@@ -43,6 +44,7 @@ __all__ = [
     "decompress",
     "evaluate",
     "export",
+    "figures",
     "list_systems",
     "load",
     "reconstruct",
