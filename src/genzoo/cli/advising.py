@@ -21,7 +21,7 @@ from genzoo.cli.table import COMMANDS
 from genzoo.cli.text import columns, paragraph
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.registry import Entry, Kind
+from genzoo.core.outline import Entry, Kind
 from genzoo.data.sources.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD
 
 ANSWERS, ENOUGH, SIDE = 3, 0.1, 28

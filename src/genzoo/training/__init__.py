@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from genzoo.core import checkpoint, registry, schema
+from genzoo.core import checkpoint, own, registry, schema
 from genzoo.core.capabilities import capabilities
 from genzoo.core.checkpoint import unpack
 from genzoo.core.devices import pick_device
@@ -39,7 +40,7 @@ LARGE = 100_000_000
 
 
 def train(
-    name: str,
+    what: Any,
     data: DataSettings,
     settings: TrainSettings | None = None,
     system: Mapping[str, Any] | None = None,
@@ -49,7 +50,7 @@ def train(
     """Train a system on data into a new run folder.
 
     Args:
-        name: System or preset.
+        what: System or preset; or a class of one's own, or its file.
         data: What to train on.
         settings: How long, how and where.
         system: The system's own arguments.
@@ -62,8 +63,8 @@ def train(
         UserError: A wrong name, setting, path or kind of data: before anything is written.
         TrainingStopped: By a signal, or by losses without a finite value; saved.
     """
-    entry, preset = registry.find(name)
-    cls = registry.system_class(name)
+    entry, preset = registry.find(what)
+    cls, name = registry.system_class(entry.name), preset or entry.name
     settings = complete(cls, settings or TrainSettings())
     torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     given = resolved(cls, {**(cls.presets[preset] if preset else {}), **(system or {})})
@@ -82,9 +83,9 @@ def train(
     built = cls(**arguments)  # before the folder is made: a shape that the system cannot take leaves nothing behind
     measuring = _measuring(built, dataset, settings)  # says what is wrong with a measure before the folder is made
     built.optimizers()  # nor do weights that it learns with and that are not on this machine
-    made = new_run(settings.runs, settings.name, preset or entry.name).path if runtime.main else ""
+    made = new_run(settings.runs, settings.name, name).path if runtime.main else ""
     run = Run(Path(runtime.agree(str(made))))
-    meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings, runtime)
+    meta = _meta(name, cls, arguments, data, dataset, settings, runtime)
     if runtime.main:
         try:
             _write_config(run, cls, meta)
@@ -121,7 +122,7 @@ def resume(
     """
     run = open_run(path)
     file, config = run.path / "config.toml", _config(run)
-    cls = registry.system_class(config["name"])
+    cls = registry.described(config["name"], config.get("source", {}))
     about = DataSettings(**schema.check(DataSettings, config["data"], label=f"{file} [data]"))
     settings = TrainSettings(**schema.check(TrainSettings, config["training"], label=f"{file} [training]"))
     lost = [
@@ -149,7 +150,7 @@ def resume(
     else:
         _same_shape(run, dataset, arguments)
         built = _seeded(cls, arguments, settings.seed)
-    meta = _meta(config["name"], registry.find(config["name"])[0].name, arguments, about, dataset, settings, runtime)
+    meta = _meta(config["name"], cls, arguments, about, dataset, settings, runtime)
     measuring = _measuring(built, dataset, settings)
     changed = not (steps is device is data is None)
     return _go(
@@ -264,10 +265,10 @@ def _config(run: Run) -> dict[str, Any]:
     """What config.toml of a run says."""
     file, mend = run.path / "config.toml", "; put back what was changed"
     config = read_toml(file, mend=mend)
-    for key, kind in (("name", str), ("system", dict), ("data", dict), ("training", dict)):
-        if key not in config:
+    for key, kind in (("name", str), ("source", dict), ("system", dict), ("data", dict), ("training", dict)):
+        if key not in config and key != "source":
             raise UserError(f"{file} has no '{key}' any more{mend}")
-        if not isinstance(config[key], kind):
+        if not isinstance(config.get(key, kind()), kind):
             raise UserError(f"{file}: '{key}' is {kind_of(config[key])}, not {kind_of(kind())}{mend}")
     return config
 
@@ -292,16 +293,18 @@ def _refuse_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) 
 
 def _meta(
     name: str,
-    system: str,
+    cls: type[System],
     arguments: dict[str, Any],
     data: DataSettings,
     dataset: Dataset,
     settings: TrainSettings,
     runtime: Runtime,
 ) -> dict[str, Any]:
+    source = own.source(cls)
     return {
         "name": name,
-        "system": system,
+        "system": registry.name_of(cls),
+        **({"source": source} if source else {}),
         "version": version("genzoo"),
         "torch": torch.__version__,
         "device": runtime.device.type,
@@ -322,7 +325,10 @@ def _write_config(run: Run, cls: type[System], meta: dict[str, Any]) -> None:
     header = f"All settings of this run. 'genzoo train {meta['name']} config=THIS' trains another run like it."
     text = toml(sections, defaults, header)
     head, _, rest = text.partition("\n")
-    write_atomic(run.path / "config.toml", f'{head}\nname = "{meta["name"]}"\n{rest}'.encode())
+    lines = f'name = "{meta["name"]}"\n'
+    if source := meta.get("source"):
+        lines += f"source = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in source.items())} }}\n"
+    write_atomic(run.path / "config.toml", f"{head}\n{lines}{rest}".encode())
 
 
 def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset, runtime: Runtime, quiet: bool) -> None:
@@ -337,6 +343,8 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
         f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
         file=sys.stderr,
     )
+    if again := own.how_to_give(meta.get("source", {}), str(run.path)):
+        print(f"note: {meta['name']} is a class of your own; to use this run later: {again}", file=sys.stderr)
     if not s["steps"]:
         return
     if s["batch"] > len(dataset):
