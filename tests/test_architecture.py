@@ -12,7 +12,7 @@ import pytest
 from tools.house import circles, imports
 
 import genzoo
-from genzoo.cli.table import COMMANDS
+from genzoo.cli.table import commands
 from genzoo.core import registry
 from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.loading import resolved
@@ -220,11 +220,9 @@ def test_every_key_has_a_line_of_its_own():
 
 
 def test_every_command_is_a_function_with_documented_options():
-    from genzoo.cli.main import load
-
-    for command in COMMANDS.values():
+    for command in commands().values():
         assert set(command.needs) <= set(CAPABILITIES)
-        for s in settings(load(command)).values():
+        for s in settings(command.load()).values():
             assert s.doc, f"{command.name}: {s.name} has no line under Args:"
 
 

@@ -247,7 +247,7 @@ def test_levels_that_are_ruled_out_are_coded_and_the_size_is_said_in_words(tmp_p
     data, bits = codec.encode(model, x)
     assert math.isinf(bits)
     assert torch.equal(codec._grey(codec.decode(model, data)[0]), codec._grey(x))
-    monkeypatch.setattr("genzoo.cli.packing.open_system", lambda run: model)
+    monkeypatch.setattr("genzoo.cli.compress.open_system", lambda run: model)
     Image.fromarray(codec._grey(x)[0, 0].byte().numpy()).save(tmp_path / "a.png")
     assert main(["compress", "it", str(tmp_path / "a.png"), "-o", str(tmp_path / "x.gzoo")]) == 0
     assert "zero for a level that is there" in capsys.readouterr().out
