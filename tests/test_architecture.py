@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tools.house import circles, imports
 
 import genzoo
 from genzoo.cli.table import commands
@@ -20,6 +19,7 @@ from genzoo.core.schema import capability_of, check, settings
 from genzoo.core.system import System
 from genzoo.data.settings import DataSettings
 from genzoo.training.settings import FALLBACKS, TrainSettings
+from tools.house import circles, imports
 
 SOURCE = Path(genzoo.__file__).parent
 ROOT = SOURCE.parents[1]

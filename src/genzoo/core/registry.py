@@ -179,7 +179,8 @@ def entry_of(cls: type[System]) -> Entry:
     if name in entries():
         return entries()[name]
     known = settings(cls)  # type: ignore[arg-type]
-    told = cls.__doc__ or sys.modules[cls.__module__].__doc__ or "A class without a word about itself."
+    of_file = None if cls.__module__ == "__main__" else sys.modules[cls.__module__].__doc__
+    told = of_file or cls.__doc__ or ""
     likelihood = getattr(cls, "likelihood", "")
     directions = getattr(cls, "directions", ())
     return Entry(
@@ -229,6 +230,13 @@ def _loaded(entry: Entry, point: importlib.metadata.EntryPoint) -> type[System]:
         ) from error
 
 
+def given_as(cls: type[System]) -> dict[str, str]:
+    """Where a class comes from that has to be given to open its models again; empty for one that is found by its name."""
+    from genzoo.core.own import source
+
+    return {} if name_of(cls) in installed() else source(cls)
+
+
 def described(name: str, source: Mapping[str, str]) -> type[System]:
     """The class that a file of a model or a run describes: of the zoo, given in this process, or of an installed package.
 
@@ -256,7 +264,7 @@ def described(name: str, source: Mapping[str, str]) -> type[System]:
     for entry, point in installed().values():
         if (entry.family, point.attr) == (source.get("package"), source.get("class")):
             return _loaded(entry, point)
-    raise own.missing(name, dict(source))
+    raise own.missing(name, source)
 
 
 def create(what: Any, **settings: Any) -> System:

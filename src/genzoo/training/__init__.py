@@ -343,7 +343,8 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
         f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
         file=sys.stderr,
     )
-    if again := own.how_to_give(meta.get("source", {}), str(run.path)):
+    if source := registry.given_as(type(system)):
+        again = own.how_to_give(source, str(run.path))
         print(f"note: {meta['name']} is a class of your own; to use this run later: {again}", file=sys.stderr)
     if not s["steps"]:
         return
