@@ -23,7 +23,7 @@ from typing import Any
 
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.schema import settings
+from genzoo.core.schema import FROM_DATA, settings
 from genzoo.core.system import System
 
 FILE = re.compile(r"(?P<file>.+\.py)(:(?P<part>[\w-]+))?")
@@ -88,7 +88,7 @@ def accepted(cls: Any) -> type[System]:
         raise UserError(f"{what} is no system; give a class that derives from genzoo.System, or its file: mine.py")
     if inspect.isabstract(cls):
         raise UserError(f"{cls.__name__} is abstract; it lacks {', '.join(sorted(cls.__abstractmethods__))}")
-    if cls.__init__ is System.__init__:
+    if inspect.unwrap(cls.__init__) is inspect.unwrap(System.__init__):
         raise UserError(f"{cls.__name__} has no constructor; its arguments are its settings, the first of them `shape`")
     try:
         known = settings(cls)
@@ -97,6 +97,10 @@ def accepted(cls: Any) -> type[System]:
     if "shape" not in known:
         raise UserError(
             f"{cls.__name__} takes no `shape`: the size of the data, (C, H, W) of images, which they answer"
+        )
+    if lacking := [k for k in FROM_DATA if k in known and known[k].required]:
+        raise UserError(
+            f"{cls.__name__} has no default for {lacking[0]}, which stands until the data answer it; give one"
         )
     learns = cls.loss is not System.loss or cls.training_step is not System.training_step
     if not learns and "fits" not in capabilities(cls):
