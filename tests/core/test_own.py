@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -285,10 +286,11 @@ def test_no_file_is_run_that_only_a_checkpoint_names(here, name, where):
         forget()
         said = {**meta, "system": name, "name": name, "source": source}
         if where == "config":
-            text = config.replace('"my-shades"', json.dumps(name)).splitlines()
-            told = ", ".join(f"{k} = {json.dumps(v)}" for k, v in source.items())
-            text[2] = f"source = {{ {told} }}"
-            (run.path / "config.toml").write_text("\n".join(text))
+            table = "\n".join(f"{k} = {json.dumps(v)}" for k, v in source.items())
+            text = re.sub(
+                r"(?s)\[source\].*?\n\n", f"[source]\n{table}\n\n", config.replace('"my-shades"', json.dumps(name))
+            )
+            (run.path / "config.toml").write_text(text)
         elif where == "inner":
             said = {"system": "token-prior", "name": "token-prior", "hparams": {"tokenizer": said}}
         if where != "config":

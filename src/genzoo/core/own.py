@@ -138,11 +138,11 @@ def _run(path: Path) -> ModuleType:
 
 def _what_failed(path: Path, error: BaseException) -> str:
     """Say in one line what is wrong with a file that cannot be run, and where."""
-    said = " ".join(str(error).split())
+    said, names = " ".join(str(error).split()), (str(path), os.path.abspath(path))
     if isinstance(error, SyntaxError):
-        where = "" if error.filename == str(path) else f" of {error.filename}"
+        where = "" if error.filename in names else f" of {error.filename}"
         return f"{path} is no Python: line {error.lineno}{where}: {error.msg}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename in names]
     at = f" at line {lines[-1]}" if lines else ""
     if isinstance(error, ImportError):
         return f"{path} cannot be run{at}: {said}"
