@@ -12,6 +12,7 @@ from proofs import Proof, proof
 from torch import Tensor
 
 import genzoo
+from genzoo.core.drawing import EACH
 from genzoo.core.pictures import grid, scatter, to_uint8
 from genzoo.data import DataSettings, open_data
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
@@ -20,7 +21,6 @@ from genzoo.metrics.features.lenet import classify
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.modes import GRID_SIGMA, RING_SIGMA, grid_modes, mode_counts, ring_modes
 from genzoo.metrics.parzen import parzen
-from genzoo.training.preview import EACH
 
 
 def images(data: str, split: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""The public API: what `import genzoo` offers, and what the command line is made of."""
+"""Systems by name, and training: the part of the public API that is no use of a trained system (those stand in `genzoo.use`)."""
 
 from __future__ import annotations
 
@@ -14,48 +14,16 @@ from genzoo.core.registry import Entry
 from genzoo.core.schema import FROM_DATA, check, settings
 from genzoo.core.system import System
 from genzoo.data import DataSettings
-from genzoo.lectures import theory
-from genzoo.training import Run, TrainSettings, load
+from genzoo.training import Run, TrainSettings
 from genzoo.training import resume as _resume
 from genzoo.training import train as _train
-from genzoo.use.animate import animate
-from genzoo.use.arithmetic import arithmetic
 from genzoo.use.common.source import run_path
-from genzoo.use.compare import compare
-from genzoo.use.complete import complete
-from genzoo.use.compress import compress, decompress
-from genzoo.use.evaluate import evaluate
-from genzoo.use.export import export
-from genzoo.use.reconstruct import reconstruct
-from genzoo.use.sample import sample
-from genzoo.use.translate import translate
-from genzoo.use.walk import walk
 
-__all__ = [
-    "compare",
-    "arithmetic",
-    "complete",
-    "animate",
-    "compress",
-    "create",
-    "decompress",
-    "evaluate",
-    "export",
-    "list_systems",
-    "load",
-    "reconstruct",
-    "resume",
-    "sample",
-    "sort_keys",
-    "theory",
-    "train",
-    "translate",
-    "walk",
-]
+__all__ = ["create", "list_systems", "read_config", "resume", "sort_keys", "train"]
 
 
 def list_systems(family: str | None = None) -> list[Entry]:
-    """The systems of the zoo, or of one family.
+    """List the systems of the zoo, or of one family.
 
     Raises:
         UserError: There is no such family.
@@ -144,7 +112,7 @@ def sort_keys(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Keys from a TOML file, with or without tables. Of a run's config.toml, what belongs to that one run is left out.
+    """Read keys from a TOML file, with or without tables. Of a run's config.toml, what belongs to that one run is left out.
 
     Raises:
         UserError: There is no such file, or it is not TOML.

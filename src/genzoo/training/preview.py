@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +11,13 @@ from torch import Generator, Tensor
 
 from genzoo.core.capabilities import (
     Completes,
-    Conditioned,
     Decodes,
     Encodes,
-    Prompted,
     Restores,
     Samples,
     Translates,
 )
+from genzoo.core.drawing import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.core.motion import PER_SECOND, frames
 from genzoo.core.pictures import grid, picture, save_gif, save_png, titled
 from genzoo.core.sound import save_wav
@@ -35,38 +32,8 @@ SOME = 16
 """Clips or shapes in a picture."""
 FEWER = {"exemplar": FEW, "audio": FEW, "video": SOME, "voxels": SOME}
 FRAMES = 60
-EACH = 8
-"""Samples of one class, in a row."""
 ROWS = 6
 """Captions in a picture."""
-MOST_ROWS = 20
-"""Classes in a picture."""
-
-
-def takes_labels(system: System) -> bool:
-    """True for a system that was built with classes to choose from."""
-    return isinstance(system, Conditioned) and system.labels > 0
-
-
-@torch.no_grad()
-def rows_by_label(system: System, generator: Generator, **options: Any) -> Tensor:
-    """Draw `EACH` samples of each class, class by class, of the first `MOST_ROWS` at most: [rows · EACH, ...]."""
-    rows = range(min(system.labels, MOST_ROWS))  # type: ignore[arg-type]
-    return torch.cat([system.sample(EACH, generator=generator, **options, label=k).float() for k in rows])  # type: ignore[operator]
-
-
-def takes_prompts(system: System) -> bool:
-    """True for a system that was built with captions."""
-    return isinstance(system, Prompted) and len(system.words) > 0
-
-
-@torch.no_grad()
-def rows_by_prompt(
-    system: System, prompts: Sequence[str], generator: Callable[[], Generator], *, n: int = EACH, **options: Any
-) -> Tensor:
-    """Draw `n` samples of each prompt, every time with a generator of its own: [prompts · n, ...]. Equal generators make rows comparable."""
-    drawn = [system.sample(n, generator=generator(), **options, prompt=p).float() for p in prompts]  # type: ignore[operator]
-    return torch.cat(drawn)
 
 
 @torch.no_grad()

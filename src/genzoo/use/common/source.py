@@ -100,7 +100,7 @@ def open_system(source: Source) -> System:
     """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says."""
     if isinstance(source, System):
         return source.eval()
-    from genzoo.training import load
+    from genzoo.core.loading import load
 
     path = run_path(source)
     assert path is not None
