@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_range
+from genzoo.core.schema import bind
 
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
@@ -93,8 +94,6 @@ class System(nn.Module):
 
         @functools.wraps(original)
         def bound_init(self: System, *args: Any, **kw: Any) -> None:
-            from genzoo.core.schema import bind
-
             hparams = bind(type(self), args, kw)
             if min(hparams.get("shape", (1,))) < 1:
                 raise UserError(f"shape={hparams['shape']} is not allowed; every side is at least 1")
