@@ -25,7 +25,7 @@ SYSTEMS = sorted(registry.entries())
 
 ALLOWED = {
     "losses": {"losses"},
-    "nn": {"nn", "core.errors"},
+    "nn": {"losses", "nn", "core.errors", "core.inputs"},
     "core": {"core"},
     "models": {"core", "losses", "nn"},
     "data": {"core", "data"},

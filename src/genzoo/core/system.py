@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_label, check_range
+from genzoo.core.inputs import check_range
 
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
@@ -168,19 +168,6 @@ class Conditioned(Protocol):
 
     def sample(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
         """Return `n` samples of class `label`; None draws a class for each sample, all equally likely, from `generator`."""
-
-
-def draw_labels(system: Conditioned, n: int, label: int | None, generator: Generator) -> Tensor:
-    """Return the classes of `n` samples, int64 [n]: all `label`, or drawn from `generator`, every class equally likely.
-
-    Raises:
-        UserError: There is no such class.
-    """
-    device = generator.device
-    if label is None:
-        return torch.randint(system.labels, (n,), generator=generator, device=device)
-    check_label(label, system.labels)
-    return torch.full((n,), label, device=device)
 
 
 @runtime_checkable
