@@ -25,7 +25,7 @@ SYSTEMS = sorted(registry.entries())
 
 ALLOWED = {
     "losses": {"losses"},
-    "nn": {"losses", "nn", "core.errors", "core.inputs"},
+    "nn": {"losses", "nn", "core.errors", "core.inputs", "core.words"},
     "core": {"core"},
     "models": {"core", "losses", "nn"},
     "data": {"core", "data"},

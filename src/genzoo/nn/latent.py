@@ -120,3 +120,13 @@ def sample_of_class(
     """
     drawn: Tensor = self.decode(self.sample_prior(n, generator=generator, label=label))
     return drawn
+
+
+# ---- of an encoder with a Gaussian posterior ----------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def posterior_mean(self: Any, x: Tensor) -> Tensor:
+    """Return the mean of q(z|x), [B, latent]."""
+    mean: Tensor = self.posterior(x)[0]
+    return mean

@@ -12,17 +12,20 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer, RMSprop
+from torch.optim import Optimizer, RMSprop
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import Objective, discriminator_loss, generator_loss
 from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
+from genzoo.nn import latent
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.layout import channels_last
+from genzoo.nn.optimizers import adam_for_each
 
 
 class DCGAN(System):
@@ -126,11 +129,7 @@ class DCGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     ) -> None:
         super().__init__()
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            raise UserError(
-                f"shape {'x'.join(map(str, shape))} is not possible; dcgan makes images of any height and width "
-                "from 8 to 1024 (channels, height, width). Give size= to resize the data."
-            )
+        check_sides(shape, "dcgan")
         if penalty != "none" and d_norm == "batch":
             raise UserError(
                 f"penalty={penalty} with d_norm=batch is not possible: batch norm mixes the examples whose gradients "
@@ -151,10 +150,7 @@ class DCGAN(System):
         """One optimizer for each player."""
         if self.optimizer == "rmsprop":
             return {"d": RMSprop(self.D.parameters(), lr=self.d_lr), "g": RMSprop(self.G.parameters(), lr=self.lr)}
-        return {
-            "d": Adam(self.D.parameters(), lr=self.d_lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+        return adam_for_each(self)
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """One discriminator step, and every `critic_steps` steps one generator step on the same z."""
@@ -196,25 +192,10 @@ class DCGAN(System):
         x = augment(x, self.augment)
         return x + noise_sd * torch.randn_like(x) if noise_sd else x
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        if self.prior == "normal":
-            return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-        return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent] from the prior."""
-        return self._draw(n, generator)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent]."""
-        return self.G(z).contiguous()
-
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    _draw = latent.normal_or_uniform
+    sample_prior = latent.sample_prior
+    decode = latent.decode
+    sample = latent.sample
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.optim import SGD, Adam, Optimizer
 
@@ -19,6 +19,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
+from genzoo.nn import latent
 from genzoo.nn.gan.maxout import Maxout
 from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
@@ -203,22 +204,12 @@ class GAN(System):
             logs["g_loss"] = g_loss
         return {k: v.detach() for k, v in logs.items()}
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        if self.prior == "normal":
-            return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-        return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent] from the prior."""
-        return self._draw(n, generator)
+    _draw = latent.normal_or_uniform
+    sample_prior = latent.sample_prior
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1], or points [n, D], of latents [n, latent]."""
         return self.scale.inverse(self.G(z))
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1], or points [n, D]."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    sample = latent.sample

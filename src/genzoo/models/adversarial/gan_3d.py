@@ -9,13 +9,14 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn import latent
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
+from genzoo.nn.optimizers import adam_for_each
 
 SIDES = (8, 16, 32, 64, 128)
 
@@ -96,12 +97,7 @@ class GAN3D(System):
         self.to(memory_format=torch.channels_last_3d)  # convolutions follow it; on a CPU they take half the time in G
         self.register_buffer("accuracy", torch.zeros(()))
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player, the discriminator's far slower."""
-        return {
-            "d": Adam(self.D.parameters(), lr=self.d_lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+    optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """One generator step; before it one of the discriminator, unless it was right too often on the last batch."""
@@ -136,10 +132,7 @@ class GAN3D(System):
         draw = torch.rand if self.prior == "uniform" else torch.randn
         return draw(n, self.latent_size, device=self.device, generator=generator)
 
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent]; the uniform prior wants walks on straight lines, which stay inside."""
-        return self._draw(n, generator)
+    sample_prior = latent.sample_prior
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:

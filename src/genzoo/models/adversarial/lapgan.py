@@ -8,13 +8,14 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.optimizers import adam_for
 
 SMALLEST = 8
 
@@ -127,7 +128,7 @@ class LAPGAN(System):
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each player of each level: d0 and g0 are the finest."""
         players = {f"{kind}{k}": m for kind, nets in (("d", self.D), ("g", self.G)) for k, m in enumerate(nets)}
-        return {name: Adam(m.parameters(), lr=self.lr, betas=self.betas) for name, m in players.items()}
+        return {name: adam_for(self, m) for name, m in players.items()}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """A step of both players at every level, each from the real image of the level below."""

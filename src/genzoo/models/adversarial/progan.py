@@ -7,18 +7,19 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import gradient_penalty
+from genzoo.nn import latent
 from genzoo.nn.gan.dcgan import stages
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
 from genzoo.nn.gan.growing import enlarge, growth, real_at
 from genzoo.nn.gan.leaky import leaky_relu
+from genzoo.nn.optimizers import adam_for_each
 
 
 class Synthesis(nn.Module):
@@ -155,12 +156,7 @@ class ProGAN(System):
         self.D = Discriminator(c, start, widths)
         self.register_buffer("progress", torch.zeros(()))
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player."""
-        return {
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+    optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """One step of each player at the level and fade of this moment."""
@@ -180,13 +176,8 @@ class ProGAN(System):
         logs["level"] = torch.tensor(level - 1 + fade if level else 0.0)
         return {k: v.detach() for k, v in logs.items()}
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent]; only its direction counts."""
-        return self._draw(n, generator)
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
@@ -194,7 +185,4 @@ class ProGAN(System):
         level, fade = growth(float(self.progress), self.levels, self.grow)
         return enlarge(self.G(z, level, fade), 2 ** (self.levels - level)).clamp(-1, 1).contiguous()
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    sample = latent.sample

@@ -8,16 +8,17 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_sides
-from genzoo.core.system import Batch, Logs, System, Update, draw_labels
+from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn import latent
 from genzoo.nn.gan.dcgan import stages
+from genzoo.nn.optimizers import adam_for_each
 
 
 def _glorot(module: nn.Module, gain: float = 1.0) -> nn.Module:
@@ -232,12 +233,7 @@ class SNGAN(System):
         self.G = Synthesis(shape, latent, width, self.labels)
         self.D = Discriminator(shape, d_width or width // 2, self.labels)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player."""
-        return {
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+    optimizers = adam_for_each
 
     def lr_scale(self, progress: float) -> float:
         """Linearly to 0."""
@@ -259,32 +255,13 @@ class SNGAN(System):
             logs["g_loss"] = g_loss
         return {k: v.detach() for k, v in logs.items()}
 
-    def _one_hot(self, label: Tensor) -> Tensor:
-        return F.one_hot(label, self.labels).float()
-
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
-        """Draw noise [n, latent]; where conditional with a one-hot class behind it, drawn unless `label` is given."""
-        z = self._draw(n, generator)
-        if not self.labels and label is None:
-            return z
-        return torch.cat([z, self._one_hot(draw_labels(self, n, label, generator))], 1)
+    _one_hot = latent.one_hot
+    _draw = latent.normal
+    sample_prior = latent.sample_prior_of_class
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1] of latents."""
         return self.G(z[:, : self.latent_size], z[:, self.latent_size :] if self.labels else None).contiguous()
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, label: Annotated[int, Field(ge=0)] | None = None) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: How many.
-            generator: All the randomness.
-            label: Class of all of them, where conditional; none draws a class for each, all equally likely.
-        """
-        return self.decode(self.sample_prior(n, generator=generator, label=label))
+    sample = latent.sample_of_class

@@ -6,16 +6,16 @@ The autoencoder (Hinton & Salakhutdinov 2006): the network that principal compon
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 
 class Autoencoder(System):
@@ -79,13 +79,11 @@ class Autoencoder(System):
         self.apply(xavier_init)
         self.codes = CodeStatistics(latent)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for both nets."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
+    optimizers = one_adam
 
     def lr_scale(self, progress: float) -> float:
         """The chosen schedule at `progress`."""
-        return 0.5 * (1 + math.cos(math.pi * progress)) if self.schedule == "cosine" else 1.0
+        return half_cosine(self, progress) if self.schedule == "cosine" else 1.0
 
     def loss(self, batch: Batch) -> Logs:
         """The mean error of a pixel in [-1, 1]."""

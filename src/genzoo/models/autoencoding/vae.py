@@ -28,9 +28,11 @@ from genzoo.losses.likelihoods import (
     standard_normal,
 )
 from genzoo.losses.perceptual import feature_distance
+from genzoo.nn import latent
 from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
 from genzoo.nn.dequantize import dequantize, discrete_log_prob, on_levels, quantize, training_noise
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
+from genzoo.nn.schedules import half_cosine
 
 
 class VAE(System):
@@ -138,7 +140,7 @@ class VAE(System):
             likelihood = "features"
         elif likelihood == "auto":
             likelihood = "bernoulli" if levels == 2 else "discretized-logistic"
-        self.shape, self.levels, self.decoder_likelihood = shape, levels, likelihood
+        self.shape, self.levels, self.decoder_likelihood, self.latent_size = shape, levels, likelihood, latent
         self.beta, self.importance_samples, self.perceptual_weight = beta, importance_samples, perceptual_weight
         self.lr, self.adam_eps, self.schedule = lr, adam_eps, schedule
         act = ACTIVATIONS[activation]
@@ -165,7 +167,7 @@ class VAE(System):
     def lr_scale(self, progress: float) -> float:
         """The chosen schedule at `progress`."""
         if self.schedule == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * progress))
+            return half_cosine(self, progress)
         if self.schedule == "iwae-paper":  # stage i lasts 3^i of 1 + 3 + ... + 3^7 = 3280 passes
             stage = math.floor(math.log(1 + 2 * 3280 * progress, 3) + 1e-9)
             return 10 ** (-stage / 7)
@@ -289,10 +291,7 @@ class VAE(System):
             bounds.append(total - math.log(samples))
         return torch.cat(bounds)
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The mean of q(z|x), [B, latent]."""
-        return self.posterior(x)[0]
+    encode = latent.posterior_mean
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
@@ -303,10 +302,8 @@ class VAE(System):
         out = out.float()
         return 2 * out.sigmoid() - 1 if self.decoder_likelihood == "bernoulli" else out.clamp(-1, 1)
 
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the prior N(0, I), [n, latent]."""
-        return torch.randn(n, self.hparams["latent"], generator=generator, device=self.device)
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
 
     @torch.no_grad()
     def sample(
@@ -320,7 +317,7 @@ class VAE(System):
             mean: Show the mean of p(x|z), as papers do; false draws every pixel too, which is what the model is.
             temperature: Factor on the standard deviation of z.
         """
-        out = self.decoder(temperature * self.sample_prior(n, generator=generator)).float()
+        out = self.decoder(temperature * self._draw(n, generator)).float()
         if mean:
             return self._mean(out)
         if self.decoder_likelihood == "features":

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
@@ -20,9 +20,11 @@ from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import lpips
+from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.autoencoding.quantize import VectorQuantizer
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.pretrained.perceptual import FeatureNet
+from genzoo.nn.schedules import half_cosine
 
 
 def norm(channels: int) -> nn.GroupNorm:
@@ -209,9 +211,7 @@ class VQGAN(System):
             found["d"] = Adam(self.D.parameters(), lr=self.lr, betas=(0.5, 0.9))
         return found
 
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    lr_scale = half_cosine
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """One step of the autoencoder, and from `adversarial_from` - `warm` on one of the discriminator."""
@@ -246,10 +246,7 @@ class VQGAN(System):
         """Codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w] in raster order."""
         return self.quantiser(self.encoder(x)).codes.flatten(1)
 
-    @torch.no_grad()
-    def detokenize(self, codes: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of codes [B, h·w]."""
-        return self.decode(self._vectors(codes))
+    detokenize = coded.detokenize
 
     def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
         """Refused: this decoder is no distribution over images."""
@@ -261,20 +258,6 @@ class VQGAN(System):
     def _vectors(self, codes: Tensor) -> Tensor:
         return self.quantiser.look_up(codes.reshape(-1, *self.code_grids[0])).movedim(-1, 1)
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The vectors of an image's codes, [B, dim, h, w]."""
-        return self._vectors(self.tokenize(x))
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of vectors [B, dim, h, w], which need not be codes."""
-        return self.decoder(z).float().clamp(-1, 1).contiguous()
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Vectors of codes drawn uniformly, [n, dim, h, w]; codes of images are drawn by a prior."""
-        shape = (n, *self.code_grids[0])
-        return self._vectors(
-            torch.randint(self.codebook_size, shape, generator=generator, device=self.device).flatten(1)
-        )
+    encode = coded.encode
+    decode = coded.decode
+    sample_prior = coded.sample_prior

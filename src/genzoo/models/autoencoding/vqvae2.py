@@ -12,14 +12,15 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import discretized_logistic, per_example
+from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.autoencoding.quantize import Quantized, VectorQuantizer
 from genzoo.nn.autoencoding.residual_coders import decoder, encoder
 from genzoo.nn.dequantize import on_levels
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 
 class VQVAE2(System):
@@ -111,24 +112,15 @@ class VQVAE2(System):
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam; codebooks are running means."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam
+    lr_scale = half_cosine
 
     def loss(self, batch: Batch) -> Logs:
         """Nats per dimension (or squared error over variance) and the commitment of every grid; level 1 is the coarsest."""
         x = batch["image"]
         found = self._quantized(x)
         mean = self._decoded([q.z for q in found])
-        error = (mean - x).square().mean()
-        if self.reconstruction == "mse":
-            reconstruction = error / x.var().clamp_min(1e-4)
-        else:
-            reconstruction = -self._log_pixels(x, mean).mean() / math.prod(self.shape)
+        reconstruction, error = coded.reconstruction(self, x, mean)
         commitment = torch.stack([q.loss for q in found]).sum()
         logs = {
             "loss": reconstruction + commitment,
@@ -156,10 +148,6 @@ class VQVAE2(System):
         raised = [up(z) for up, z in zip(self.ups, reversed(vectors), strict=True)]
         return self.decoder(torch.cat(raised, 1)).float()
 
-    def _log_pixels(self, x: Tensor, mean: Tensor) -> Tensor:
-        x = on_levels(x, self.levels)
-        return per_example(discretized_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
-
     # ---- codes -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -172,12 +160,7 @@ class VQVAE2(System):
         """Images [B, C, H, W] in [-1, 1] of codes [B, T]."""
         return self._decoded(self._vectors(codes)).clamp(-1, 1).contiguous()
 
-    @torch.no_grad()
-    def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Log p(x | codes) of the discrete image in nats, [B]."""
-        if self.reconstruction == "mse":
-            raise UserError("reconstruction=mse gives no likelihood of images; train with reconstruction=logistic")
-        return self._log_pixels(x, self._decoded(self._vectors(codes)))
+    log_likelihood = coded.log_likelihood
 
     def _vectors(self, codes: Tensor) -> list[Tensor]:
         """Vectors [B, dim, h, w] of every grid, coarse to fine."""
@@ -189,11 +172,7 @@ class VQVAE2(System):
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x | z(x)) - T ln K in nats, [B], with T codes under a uniform prior; `generator` is not used."""
-        codes = self.tokenize(x)
-        return self.log_likelihood(x, codes) - codes.shape[1] * math.log(self.codebook_size)
+    log_prob = coded.log_prob
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:

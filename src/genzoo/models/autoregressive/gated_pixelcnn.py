@@ -15,13 +15,15 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_label, check_levels, check_temperature
+from genzoo.core.inputs import check_images, check_label, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 FIRST = 7
 """Width of the first layer's kernels."""
@@ -212,23 +214,14 @@ class GatedPixelCNN(System):
         check_levels(levels)
         if kernel % 2 == 0:
             raise UserError(f"kernel={kernel} has no centre; give an odd number: 3, 5, 7")
-        if min(width, head) < colours:
-            raise UserError(
-                f"width={width} and head={head} must each be at least {colours}, the channels of the images: "
-                "every colour needs a feature of its own"
-            )
+        raster.check_features(colours, width=width, head=head)
         self.shape, self.classes, self.labels, self.lr = tuple(shape), classes, classes, lr
         self.grid = Levels(levels, colours)
         self.likelihood = f"exact, of the mixture over {classes} classes" if classes else "exact"
         self.net = Network(colours, width, layers, kernel, head, colours * self.grid.outputs, classes)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam (the paper: RMSProp)."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam  # the paper: RMSProp
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 
@@ -266,8 +259,7 @@ class GatedPixelCNN(System):
         tokens = self.grid.tokens(x)
         return self.grid.log_mass(self.net(self._values(tokens), label=label), tokens)
 
-    def _values(self, tokens: Tensor) -> Tensor:
-        return self.grid.values(tokens, self.net.out.bias.dtype)
+    _values = raster.values
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
@@ -291,9 +283,7 @@ class GatedPixelCNN(System):
             cached: Compute only what each pixel adds; false: a whole pass per pixel and colour (equal, and slow).
             chunk: Images drawn together; fewer need less memory.
         """
-        x = torch.zeros(n, *self.shape, device=self.device)
-        known = torch.zeros(n, 1, *self.shape[1:], dtype=torch.bool, device=self.device)
-        return self._draw(x, known, generator, label, temperature, cached, chunk)
+        return self._draw(*raster.nothing_known(self, n), generator, label, temperature, cached, chunk)
 
     def complete(
         self,
@@ -320,9 +310,7 @@ class GatedPixelCNN(System):
             cached: As in `sample`.
             chunk: As in `sample`.
         """
-        check_images(x, self.shape)
-        check_known(known, x)
-        x, known = x.to(self.device), known.to(self.device)
+        x, known = raster.some_known(self, x, known)
         return torch.where(known, x.float(), self._draw(x, known, generator, label, temperature, cached, chunk))
 
     @torch.no_grad()

@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive.raster import Levels
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
 NARROWEST = -7.0
@@ -136,13 +137,8 @@ class MADE(System):
     calibrate = calibrate_points
     finish_calibration = finish_points_calibration
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam (the paper: Adagrad or Adadelta)."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam  # the paper: Adagrad or Adadelta
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_label, read_prompt
+from genzoo.core.inputs import check_images, check_known, check_label
 from genzoo.core.loading import digest
 from genzoo.core.system import Batch, Logs, System, Tokenizes
-from genzoo.core.words import unknown
+from genzoo.nn import captioned
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
 
 
@@ -306,14 +306,8 @@ class TokenPrior(System):
         codes = self.tokenizer.tokenize(x)
         return self.code_log_prob(codes) + self.tokenizer.log_likelihood(x, codes)
 
-    def unread(self, prompt: str) -> list[str]:
-        """Return the words of a sentence that the encoder passes over."""
-        return unknown(prompt, self.words) if self.words and not self.text.reads_any else []
-
-    def _told(self, prompt: str, n: int) -> Tensor:
-        """The vector of a prompt, [n, dim]."""
-        found = read_prompt(prompt, self.words, any_word=bool(self.words) and self.text.reads_any)
-        return self.text.read(found, n)
+    unread = captioned.unread
+    _told = captioned.told
 
     def _refuse_labels(self, label: Tensor | int | None, guidance: float = 1.0, *, told: bool = False) -> None:
         if label is not None:

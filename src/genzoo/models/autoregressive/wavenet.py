@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_known, check_label, check_temperature
@@ -22,6 +21,8 @@ from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import draw_coupled, log_mean_exp, logistic_mixture, per_example, pick
 from genzoo.models.autoregressive._causal import CausalConv1d, Tape
 from genzoo.models.autoregressive._mu_law import decode, encode
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 PCM = 65536
 """Levels of a 16-bit sample."""
@@ -189,13 +190,8 @@ class WaveNet(System):
         codes, outputs = (levels, levels) if output == "mu-law" else (0, 3 * mixtures)
         self.net = Network(codes, outputs, width, skip, layers, stacks, kernel, classes if conditional else 0)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 

@@ -9,18 +9,19 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_words, read_prompt
+from genzoo.core.inputs import check_words
 from genzoo.core.system import Batch, Logs, System, Update
-from genzoo.core.words import unknown
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn import captioned
 from genzoo.nn.gan.dcgan import Synthesis
 from genzoo.nn.gan.matching import MatchingDiscriminator
 from genzoo.nn.init import normal_init
+from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
 
 
@@ -208,10 +209,7 @@ class StackGAN(System):
             "d1": [self.D1, self.text], "g1": [self.G1, self.augment_1],
             "d2": [self.D2], "g2": [self.G2, self.augment_2],
         }  # fmt: skip
-        return {
-            name: Adam([p for m in modules for p in m.parameters()], lr=self.lr, betas=self.betas)
-            for name, modules in owned.items()
-        }
+        return {name: adam_for(self, *modules) for name, modules in owned.items()}
 
     def lr_scale(self, progress: float) -> float:
         """Half to the power of how many of the `halvings` + 1 equal parts of the stage are over."""
@@ -262,21 +260,12 @@ class StackGAN(System):
         logs |= {"d_fake": s_f.mean(), "stage": torch.tensor(float(stage))}
         return {k: v.detach() for k, v in logs.items()}
 
-    def unread(self, prompt: str) -> list[str]:
-        """Return the words of a sentence that the encoder passes over."""
-        return [] if self.text.reads_any else unknown(prompt, self.words)
+    unread = captioned.unread
+    sample_prior = captioned.sample_prior
 
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
-        """Draw all noise with a sentence's vector behind it, [n, latent + 2 · condition + dim]; without `prompt` captions of the training.
-
-        Raises:
-            UserError: The prompt is empty, or has no word that the model knows.
-        """
-        z = torch.randn(n, self.latent_size + 2 * self.condition, device=self.device, generator=generator)
-        if prompt is None:
-            return torch.cat([z, self.text.recall(n, generator)], 1)
-        return torch.cat([z, self.text.read(read_prompt(prompt, self.words, any_word=self.text.reads_any), n)], 1)
+    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Draw the noise z and that of both conditions, [n, latent + 2 · condition]."""
+        return torch.randn(n, self.latent_size + 2 * self.condition, device=self.device, generator=generator)
 
     @torch.no_grad()
     def stages(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -291,13 +280,4 @@ class StackGAN(System):
         sketch, large = self.stages(z)
         return large if self.second else F.interpolate(sketch, scale_factor=self.factor)
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: How many.
-            generator: All the randomness.
-            prompt: What they show, in words; captions of the training are drawn when not given.
-        """
-        return self.decode(self.sample_prior(n, generator=generator, prompt=prompt))
+    sample = captioned.sample

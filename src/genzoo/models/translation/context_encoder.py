@@ -10,7 +10,6 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_something_known
@@ -18,6 +17,7 @@ from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn.gan.dcgan import Discriminator, stages
 from genzoo.nn.init import normal_init
+from genzoo.nn.optimizers import adam_for_each
 
 FILL = (123 / 127.5 - 1, 117 / 127.5 - 1, 104 / 127.5 - 1)
 """What stands in holes: the mean colour of ImageNet, as in the paper."""
@@ -107,12 +107,7 @@ class ContextEncoder(System):
         seen = (c, *(s.stop - s.start for s in self.box)) if hole == "centre" else shape
         self.D = Discriminator(seen, d_width, 4, "batch", False) if adversarial else None
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for encoder and decoder, one for the discriminator where there is one."""
-        made: dict[str, Optimizer] = {"g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas)}
-        if self.D is not None:
-            made["d"] = Adam(self.D.parameters(), lr=self.d_lr, betas=self.betas)
-        return made
+    optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Cut, fill; a step of D, then one of the generator."""

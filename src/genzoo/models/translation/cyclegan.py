@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_direction
@@ -17,6 +17,8 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.models.translation._image_pool import ImagePool
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
+from genzoo.nn.optimizers import adam_for
+from genzoo.nn.schedules import constant_then_linear
 
 
 class CycleGAN(System):
@@ -91,14 +93,9 @@ class CycleGAN(System):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One optimizer for both generators, one for both discriminators."""
-        return {
-            "g": Adam([*self.a2b.parameters(), *self.b2a.parameters()], lr=self.lr, betas=self.betas),
-            "d": Adam([*self.D_a.parameters(), *self.D_b.parameters()], lr=self.lr, betas=self.betas),
-        }
+        return {"g": adam_for(self, self.a2b, self.b2a), "d": adam_for(self, self.D_a, self.D_b)}
 
-    def lr_scale(self, progress: float) -> float:
-        """1 for the first half, then linearly to 0."""
-        return min(1.0, 2.0 * (1.0 - progress))
+    lr_scale = constant_then_linear
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """One step of both generators, then one of both discriminators."""

@@ -10,13 +10,14 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_direction, check_images, check_known, check_something_known
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.perceptual import feature_distance
 from genzoo.nn.colour import fade_to_fit, luma, rgb_to_ycc, ycc_to_rgb
+from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 from genzoo.nn.resampling import bicubic
 
@@ -123,10 +124,7 @@ class MissingDataEncoder(System):
                 self.features.load()
             except UserError as missing:
                 raise UserError(f"{missing} Here: perceptual=none (preset mde-no-features) needs no weights.") from None
-        made: dict[str, Optimizer] = {"g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas)}
-        if self.D is not None:
-            made["d"] = Adam(self.D.parameters(), lr=self.lr, betas=self.betas)
-        return made
+        return adam_for_each(self)
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Hide parts of every channel; a step of the seeker, then one of the generator."""

@@ -9,7 +9,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
@@ -17,6 +16,8 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.models.translation._norms import NORMS
 from genzoo.models.translation._unet import UNetGenerator
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
+from genzoo.nn.optimizers import adam_for_each
+from genzoo.nn.schedules import constant_then_linear
 
 DEEPEST = 8
 
@@ -99,16 +100,8 @@ class Pix2Pix(System):
         self.d_norm = d_norm or norm
         self.D = PatchGAN(seen, d_width or width, layers, NORMS[self.d_norm]) if adversarial else None
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One for the generator, one for the discriminator where there is one."""
-        found: dict[str, Optimizer] = {"g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas)}
-        if self.D is not None:
-            found["d"] = Adam(self.D.parameters(), lr=self.lr, betas=self.betas)
-        return found
-
-    def lr_scale(self, progress: float) -> float:
-        """1 for the first half, then linearly to 0."""
-        return min(1.0, 2.0 * (1.0 - progress))
+    optimizers = adam_for_each
+    lr_scale = constant_then_linear
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """One step of the discriminator, then one of the generator."""

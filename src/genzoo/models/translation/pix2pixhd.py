@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
@@ -18,7 +18,9 @@ from genzoo.losses.perceptual import feature_distance
 from genzoo.models.translation._coarse_to_fine import CoarseToFine, boundaries, halved, instance_means
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
+from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.perceptual import FeatureNet
+from genzoo.nn.schedules import constant_then_linear
 
 BANK = 512
 """Instances of each class whose features are remembered."""
@@ -144,15 +146,9 @@ class Pix2PixHD(System):
         """One for generator and encoder, one for all discriminators."""
         if self.vgg is not None:
             self.vgg.load()
-        learning = [*self.G.parameters(), *(self.E.parameters() if self.E is not None else ())]
-        return {
-            "g": Adam(learning, lr=self.lr, betas=self.betas),
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-        }
+        return {"g": adam_for(self, self.G, self.E), "d": adam_for(self, self.D)}
 
-    def lr_scale(self, progress: float) -> float:
-        """1 for the first half, then linearly to 0."""
-        return min(1.0, 2.0 * (1.0 - progress))
+    lr_scale = constant_then_linear
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """One step of the generator, then one of the discriminators; at a smaller size while the global generator learns alone."""

@@ -9,13 +9,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_direction
 from genzoo.core.system import Batch, Logs, Restores, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
+from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import FeatureNet, deepest
 from genzoo.nn.resampling import bicubic, grey_levels
 
@@ -150,10 +151,7 @@ class SRGAN(System):
                 self.features.load()
             except UserError as missing:
                 raise UserError(f"{missing} Here: content=mse (preset srgan-mse) needs no weights.") from None
-        made: dict[str, Optimizer] = {"g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas)}
-        if self.D is not None:
-            made["d"] = Adam(self.D.parameters(), lr=self.lr, betas=self.betas)
-        return made
+        return adam_for_each(self)
 
     def lr_scale(self, progress: float) -> float:
         """1, and a tenth in the second half of the adversarial part."""
