@@ -51,7 +51,7 @@ format: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	@{ date -u '+measured %Y-%m-%d %H:%M UTC'; nproc | sed 's/$$/ cores/'; \
-	for script in benchmarks/bench_*.py; do echo; echo "$$ python $$script"; $(BIN)/python $$script; done; } | tee docs/benchmarks.txt
+	for name in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do echo; echo "$$ python -m benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name; done; } | tee docs/benchmarks.txt
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/make_tables.py

@@ -1,6 +1,6 @@
 """What the caches of pixelcnnpp and wavenet save when drawing.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_autoregressive.py [pixelcnnpp|wavenet] [--batch 16] [--size 32] [--seconds 1] [--naive 3]
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_autoregressive [pixelcnnpp|wavenet] [--batch 16] [--size 32] [--seconds 1] [--naive 3]
 
 Naive drawing runs the whole network once per pixel (per sample of sound); every such pass costs the same, so a few are
 timed and multiplied by their number. That the results are equal is checked in full: each value is drawn anew from one

@@ -1,6 +1,6 @@
 """Speed of the data path after caching: uint8 images from the memory map to a batch, in images per CPU-second.
 
-    python benchmarks/bench_data.py
+    python -m benchmarks.bench_data
 
 The data are made here (60,000 images of 28x28, random), cached as any .npz is, and read in the trainer's order. A CPU-second is a second of this
 process's CPU time over all threads, so a busy machine does not change the figure much.

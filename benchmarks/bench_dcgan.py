@@ -1,6 +1,6 @@
 """What a training step of dcgan costs: against a plain hand-written loop of the same nets, and against the bare maths.
 
-    python benchmarks/bench_dcgan.py [--threads 2] [--rounds 30] [--steps 2] [--width 64] [--size 32] [--batch 64] [--cpu-time]
+    python -m benchmarks.bench_dcgan [--threads 2] [--rounds 30] [--steps 2] [--width 64] [--size 32] [--batch 64] [--cpu-time]
 
 * plain: nn.Sequential nets in the default memory format, BCE with logits, default Adam, zero_grad / backward / step: what a
   tutorial writes. All gradients of the discriminator are computed in the generator's step and thrown away.

@@ -1,4 +1,4 @@
-"""Efros-Leung against a plain NumPy loop over pixels and windows, with equal output: python benchmarks/bench_efros_leung.py."""
+"""Efros-Leung against a plain NumPy loop over pixels and windows, with equal output: python -m benchmarks.bench_efros_leung."""
 
 from __future__ import annotations
 

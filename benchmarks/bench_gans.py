@@ -1,6 +1,6 @@
 """What a training step of a GAN costs: the trainer against a plain loop over the same nets and the same algorithm.
 
-    python benchmarks/bench_gans.py [--systems wgan-gp,sngan,progan,stylegan2,infogan] [--rounds 5] [--width 32] [--size 32] [--batch 32]
+    python -m benchmarks.bench_gans [--systems wgan-gp,sngan,progan,stylegan2,infogan] [--rounds 5] [--width 32] [--size 32] [--batch 32]
                                     [--threads 1] [--cpu-time]
 
 * plain: what one writes by hand, in the default memory format and float32, with default Adam. For wgan-gp, infogan and stylegan2 the nets and
@@ -35,11 +35,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plain_gans
 import torch
 from torch import Tensor
 
 import genzoo
+from benchmarks import plain_gans
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data, to_float
 from genzoo.runs.folder import new_run

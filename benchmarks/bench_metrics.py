@@ -1,6 +1,6 @@
 """What measures cost, beside the usual implementations of the same numbers: CPU seconds of one thread, and peak memory.
 
-    python benchmarks/bench_metrics.py [frechet] [prdc] [parzen] [memory]
+    python -m benchmarks.bench_metrics [frechet] [prdc] [parzen] [memory]
 
 Without names, everything, in about six minutes. Each comparison runs both sides in one process or in twin processes on the same arrays;
 the ratio is what counts, and CPU time is taken, so that other load on the machine matters little. Peers (torch-fidelity, prdc, SciPy) are
@@ -18,13 +18,9 @@ import sys
 import time
 import types
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-
-SOURCE = Path(__file__).resolve().parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
 
 DIMS = 2048
 
@@ -125,7 +121,6 @@ PRDC_CODE = (
     + """
 import sys, time, json
 import numpy as np, torch
-sys.path.insert(0, {source!r})
 g = torch.Generator().manual_seed(0)
 real, fake = (torch.randn(10_000, 2048, generator=g) * torch.logspace(0, -1, 2048) * s for s in (1.0, 1.05))
 if {ours}:
@@ -150,7 +145,7 @@ def child(code: str) -> list:
 
 def prdc() -> None:
     """Precision, recall, density and coverage of 10,000 against 10,000: against the authors' package."""
-    found = [child(PRDC_CODE.format(source=str(SOURCE), ours=ours)) for ours in (True, False)]
+    found = [child(PRDC_CODE.format(ours=ours)) for ours in (True, False)]
     (ours, memory, value), (theirs, their_memory, other) = found
     worst = max(abs(value[k] - v) for k, v in other.items())
     line("PRDC, 10,000 x 10,000 x 2048 | prdc", ours, theirs, "s", 1.8, f"largest difference of a value {worst:.1e}")
@@ -190,7 +185,6 @@ MEMORY_CODE = (
     + """
 import sys, json
 import torch
-sys.path.insert(0, {source!r})
 from genzoo.metrics import c2st, kid, kmeans, neighbours, prdc
 x, y = (torch.randn({n}, 16, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
 runs = {{
@@ -211,7 +205,7 @@ print(json.dumps([peak() - before]))
 def memory() -> None:
     """Peak memory beyond the features as N grows fourfold: a whole matrix of distances would grow sixteenfold."""
     for name in ("kid", "prdc", "nearest_rows", "kmeans"):
-        small, large = (child(MEMORY_CODE.format(source=str(SOURCE), n=n, name=name))[0] for n in (6000, 24_000))
+        small, large = (child(MEMORY_CODE.format(n=n, name=name))[0] for n in (6000, 24_000))
         whole = 24_000**2 * 4 / 2**20
         verdict = "met" if large < small + 40 else "NOT MET"
         print(

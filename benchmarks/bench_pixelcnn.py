@@ -1,6 +1,6 @@
 """What the cache of pixelcnn saves when sampling, and what the memory layout costs in training.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_pixelcnn.py [--width 32] [--blocks 7] [--batch 16] [--size 28] [--channels 1]
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_pixelcnn [--width 32] [--blocks 7] [--batch 16] [--size 28] [--channels 1]
 
 Naive sampling runs the whole network once per pixel and colour; it is run in full, once, in the same process, and its
 images must equal the cached ones.

@@ -1,7 +1,7 @@
 """What a training step and a sample of every system cost, side by side on one machine: src/genzoo/use/paces.json.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_taxonomy.py             every system
-    OMP_NUM_THREADS=1 python benchmarks/bench_taxonomy.py dcgan vae   these again; the others stay as they are
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_taxonomy             every system
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_taxonomy dcgan vae   these again; the others stay as they are
 
 Each system as `genzoo train NAME data=digits size=28` builds it, all settings at their defaults; where that is not possible, at 32x32, 64x64 or
 96x96, in colour, or without a network that needs a file of weights, and the record says so. Captioned images are the drawn shapes at 32x32, clips
@@ -22,19 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from proofs import machine
 
 import genzoo
 from genzoo.core import registry
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
+from genzoo.core.loading import resolved
 from genzoo.core.pictures import write_atomic
 from genzoo.core.schema import settings
-from genzoo.core.system import Batch, System, capabilities
+from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.training import complete
 from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import TrainSettings
 from genzoo.training.update import Updater
+from proofs.machine import machine
 
 OUT = Path(genzoo.__file__).parent / "use" / "paces.json"
 SHAPES = {
@@ -98,7 +100,8 @@ def built(cls: type[System]) -> tuple[System, dict[str, Any]]:
                 given["words"] = captioned(shape).facts()["words"]
             given |= {k: {**v, "hparams": {"shape": shape}} for k, v in inner.items()}
             try:
-                system = cls(**{k: v for k, v in given.items() if k in known and (k != "shape" or cls.data != "audio")})
+                kept = {k: v for k, v in given.items() if k in known and (k != "shape" or cls.data != "audio")}
+                system = cls(**resolved(cls, kept))
                 system.optimizers()
             except UserError as error:
                 reason = error

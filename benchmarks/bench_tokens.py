@@ -1,6 +1,6 @@
 """What the cache of keys and values saves token-prior when it draws.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_tokens.py [--side 16] [--width 128] [--depth 4] [--batch 8]
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_tokens [--side 16] [--width 128] [--depth 4] [--batch 8]
 
 Without the cache every code costs the whole sequence so far. Both ways are run in the same process with the same weights and the same
 seed, and must draw the same codes. Times are the process's own (CPU seconds), so other programs on the machine do not count.

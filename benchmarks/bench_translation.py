@@ -1,6 +1,6 @@
 """What translation costs: a training step of pix2pix and of cyclegan against plain loops with the same nets, and large images by tiles.
 
-    python benchmarks/bench_translation.py [--threads 1] [--rounds 10] [--size 64] [--width 32] [--batch 4] [--megapixels 0.5 2 8] [--cpu-time]
+    python -m benchmarks.bench_translation [--threads 1] [--rounds 10] [--size 64] [--width 32] [--batch 4] [--megapixels 0.5 2 8] [--cpu-time]
                                            [--systems pix2pix,cyclegan]
 
 * plain: the same networks of PyTorch's own layers, in the default memory format with default Adam, zero_grad / backward / step, as

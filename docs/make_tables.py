@@ -12,13 +12,13 @@ from pathlib import Path
 
 from make_taxonomy import lucic, reached, taxonomy
 
-from genzoo.cli.table import COMMANDS
+from genzoo.cli.table import commands
 from genzoo.core import registry
+from genzoo.core.capabilities import capabilities
 from genzoo.core.schema import table
-from genzoo.core.system import capabilities
 
 ROOT = Path(__file__).parents[1]
-VERBS = [c for c in COMMANDS.values() if c.needs]
+VERBS = [c for c in commands().values() if c.needs]
 
 
 def link(paper: str) -> str:

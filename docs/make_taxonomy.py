@@ -11,9 +11,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from genzoo.cli.advising import ENOUGH, facts
 from genzoo.core import registry
 from genzoo.core.registry import Entry
+from genzoo.use.advise import ENOUGH, facts
 
 ROOT = Path(__file__).parents[1]
 KINDS = {
@@ -219,7 +219,7 @@ def taxonomy() -> str:
     parts += [
         "",
         f"Times: CPU time of one thread ({machine.get('cpu', 'not measured')}, torch {machine.get('torch', '?')}, "
-        f"{facts('paces.json').get('precision', '?')}), by `python benchmarks/bench_taxonomy.py`: default settings on digits of 28x28, "
+        f"{facts('paces.json').get('precision', '?')}), by `python -m benchmarks.bench_taxonomy`: default settings on digits of 28x28, "
         "gray; a training step of 16 divided by 16 (a fit: the whole of it; nets that grow: the mean over a training), and one of 4 samples drawn "
         "together (sound: windows of the default length); all rows are of this one machine, and each has the day on which it was timed. Times say "
         "what the defaults cost, not what a family must cost. Values are those of the systems' own proofs; each links to its protocol, and values of "

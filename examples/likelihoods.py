@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import genzoo
+from genzoo.core.capabilities import capabilities
 from genzoo.core.registry import system_class
-from genzoo.core.system import capabilities
 
 for entry in genzoo.list_systems():
     cls = system_class(entry.name)

@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 import genzoo
-from genzoo.core.system import Batch, Logs, System, capabilities
+from genzoo.core.capabilities import capabilities
+from genzoo.core.system import Batch, Logs, System
 
 
 class Shades(System):

@@ -13,6 +13,7 @@ from PIL import Image
 
 import genzoo
 from genzoo.core import registry, schema
+from genzoo.core.loading import resolved
 from genzoo.core.sound import save_wav
 from genzoo.core.system import Batch, System
 from genzoo.data import DataSettings
@@ -46,7 +47,7 @@ def build(name: str, **overrides: object) -> System:
     cls = registry.system_class(name)
     preset = registry.names()[name][1]
     chosen = {**cls.tiny, **(cls.presets[preset] if preset else {}), **_tiny_again(cls, preset), **overrides}
-    return cls(**{k: _same_shape(v, chosen.get("shape")) for k, v in chosen.items()})
+    return cls(**resolved(cls, {k: _same_shape(v, chosen.get("shape")) for k, v in chosen.items()}))
 
 
 def _same_shape(value: object, shape: object) -> object:

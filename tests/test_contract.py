@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from genzoo.core import loading, registry, schema
-from genzoo.core.errors import UserError
-from genzoo.core.system import (
+from genzoo.core.capabilities import (
     CAPABILITIES,
     Animates,
     Calibrates,
@@ -26,11 +25,12 @@ from genzoo.core.system import (
     Fits,
     Prompted,
     Samples,
-    System,
     Tokenizes,
     Translates,
     capabilities,
 )
+from genzoo.core.errors import UserError
+from genzoo.core.system import System
 from genzoo.runs.folder import newest_state
 from genzoo.training import Trainer, TrainSettings, load, resume, train
 from genzoo.training.preview import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts

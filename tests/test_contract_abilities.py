@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from genzoo.core import loading, registry
-from genzoo.core.errors import UserError
-from genzoo.core.system import (
+from genzoo.core.capabilities import (
     Animates,
     Completes,
     Conditioned,
@@ -17,10 +16,11 @@ from genzoo.core.system import (
     Encodes,
     Prepares,
     Restores,
-    System,
     Tokenizes,
     Translates,
 )
+from genzoo.core.errors import UserError
+from genzoo.core.system import System
 from genzoo.use.walk import way
 from tests.conftest import batch_for, build
 from tests.test_contract import data_batch, every_name, every_system, gen, needs, outputs, ready
@@ -145,7 +145,7 @@ def test_a_step_on_prepared_data_is_the_step_on_the_data(name):
 
 
 def build_again(system: System) -> System:
-    other = type(system)(**loading.plain(system.hparams))
+    other = loading.build(loading.describe(system))
     other.load_state_dict(system.state_dict())
     return other
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
+from genzoo.core.loading import resolved
 from genzoo.core.reading import read_toml
 from genzoo.core.registry import Entry
 from genzoo.core.schema import FROM_DATA, check, settings
@@ -75,7 +76,7 @@ def create(name: str, **arguments: Any) -> System:
     Raises:
         UserError: Unknown name or setting, or a value out of bounds.
     """
-    system = registry.create(name, **arguments)
+    system = registry.create(name, **resolved(registry.system_class(name), arguments))
     entry, preset = registry.find(name)
     system.name = preset or entry.name
     return system
@@ -135,7 +136,7 @@ def sort_keys(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
             )
         sorted_keys[place][key] = value
     own, about_data, about_training = sorted_keys
-    checked = check(cls, own, label=name)
+    checked = check(cls, resolved(cls, own), label=name)
     return (
         {k: checked[k] for k in own},
         check(DataSettings, about_data, label=name),

@@ -12,13 +12,18 @@ import sys
 import pytest
 
 from genzoo.api import sort_keys
-from genzoo.cli import advising
-from genzoo.cli.advising import advise, kind_of, seconds_of, tasks
+from genzoo.cli.advise import tasks
 from genzoo.cli.main import main
-from genzoo.cli.table import COMMANDS
+from genzoo.cli.table import commands
 from genzoo.core import registry
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, open_data
+from genzoo.use import advise as advising
+from genzoo.use.advise import kind_of, seconds_of
+
+
+def advise(*asked, **keys):
+    return advising.advise(tasks(), *asked, **keys)
 
 
 @pytest.fixture
@@ -52,12 +57,12 @@ def test_every_task_is_answered_by_what_can_do_it_on_some_data(task):
             assert a.why
             for line in a.commands:
                 assert line.split()[0] == "genzoo"
-                assert line.split()[1] in COMMANDS
+                assert line.split()[1] in commands()
     assert answered
 
 
 def test_commands_with_a_need_are_tasks():
-    assert {c.name for c in COMMANDS.values() if c.needs} <= set(tasks())
+    assert {c.name for c in commands().values() if c.needs} <= set(tasks())
 
 
 def test_a_task_may_be_one_of_a_systems_maps():

@@ -17,12 +17,12 @@ from PIL import Image
 import genzoo
 from genzoo.cli import main as cli
 from genzoo.cli.parse import parse
-from genzoo.cli.table import COMMANDS, offered
+from genzoo.cli.table import commands, offered
 from genzoo.cli.text import columns
 from genzoo.core import registry
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.schema import settings
-from genzoo.core.system import capabilities
 from genzoo.data.settings import DataSettings
 from genzoo.training.settings import TrainSettings
 
@@ -113,18 +113,18 @@ def test_columns_wrap_to_the_terminal(monkeypatch):
 def test_no_words_show_what_there_is(capsys):
     assert main([]) == 0
     page = capsys.readouterr().out
-    assert all(f"  {name} " in page for name in COMMANDS)
+    assert all(f"  {name} " in page for name in commands())
     assert page.count("genzoo train") >= 3
     assert main(["--help"]) == main(["-h"]) == main(["help"]) == 0
     assert capsys.readouterr().out == page * 3
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands())
 def test_every_command_has_help_of_its_own(command, capsys):
     assert main([command, "--help"]) == 0
     page = capsys.readouterr().out
     assert page.startswith(f"genzoo {command}")
-    for s in settings(cli.load(COMMANDS[command])).values():
+    for s in settings(commands()[command].load()).values():
         assert s.name == "own" or f"  {s.name} " in page
 
 
@@ -154,7 +154,7 @@ def test_show_has_every_setting_with_its_bounds(name, capsys):
         assert preset in page
     able = capabilities(cls)
     assert all(c.call("RUN") in page for c in offered(able, getattr(cls, "directions", ())))
-    others = [c for c in COMMANDS.values() if c.needs and set(c.needs) <= set(able) and c.call("RUN") not in page]
+    others = [c for c in commands().values() if c.needs and set(c.needs) <= set(able) and c.call("RUN") not in page]
     assert all(
         "restores" in able and "translates" in c.needs for c in others
     )  # upscale or colorize stands there instead
@@ -286,16 +286,16 @@ def test_every_setting_misspelled_and_out_of_range(name, setting, capsys):
 
 COMMAND_SETTINGS = [
     (c.name, s)
-    for c in COMMANDS.values()
+    for c in commands().values()
     if not c.open and not c.own
-    for s in settings(cli.load(c)).values()
+    for s in settings(c.load()).values()
     if s.name != "own"
 ]
 
 
 @pytest.mark.parametrize(("command", "setting"), COMMAND_SETTINGS, ids=[f"{c}-{s.name}" for c, s in COMMAND_SETTINGS])
 def test_every_option_of_a_command_misspelled(command, setting, capsys):
-    required = [s.name for s in settings(cli.load(COMMANDS[command])).values() if s.required]
+    required = [s.name for s in settings(commands()[command].load()).values() if s.required]
     said = mistake(capsys, command, *("x" for _ in required), f"{typo(setting.name)}=1")
     assert f"{command} has no setting '{typo(setting.name)}' — did you mean '" in said
 
@@ -362,7 +362,7 @@ def test_a_broken_pipe_is_quiet(capsys, monkeypatch):
     def fails():
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr("genzoo.cli.info.list_", fails)
+    monkeypatch.setattr("genzoo.cli.list.list_", fails)
     assert main(["list"]) == 141
     assert capsys.readouterr() == ("", "")
 
@@ -370,5 +370,5 @@ def test_a_broken_pipe_is_quiet(capsys, monkeypatch):
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "genzoo", "smaple"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    said = f"there is no command 'smaple' — did you mean 'sample'? 'genzoo' alone shows all {len(COMMANDS)}."
+    said = f"there is no command 'smaple' — did you mean 'sample'? 'genzoo' alone shows all {len(commands())}."
     assert done.stderr == f"genzoo: {said}\n"

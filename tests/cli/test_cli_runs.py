@@ -11,9 +11,9 @@ from PIL import Image
 
 import genzoo
 from genzoo.cli import main as cli
-from genzoo.cli.table import COMMANDS
+from genzoo.cli.table import commands
 from genzoo.core import registry
-from genzoo.core.system import capabilities
+from genzoo.core.capabilities import capabilities
 from genzoo.use.translate import scale_of
 from tests.cli.test_cli import able, mistake
 
@@ -71,7 +71,7 @@ def test_every_command_that_a_system_allows_works_and_the_others_say_why(name, r
         "arithmetic": ["plus=1", "n=2"],
         "animate": [str(image)],
     }
-    for command in (c for c in COMMANDS.values() if c.needs):
+    for command in (c for c in commands().values() if c.needs):
         words = [command.name, str(run.path), *extra[command.name]]
         if reasons := [f"{command.name}: {why}" for ability, why in system.lacks.items() if ability in command.needs]:
             assert reasons[0] in mistake(capsys, *words)

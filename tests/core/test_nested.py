@@ -10,8 +10,8 @@ import torch
 
 import genzoo
 from genzoo.core import loading, registry, schema
+from genzoo.core.capabilities import Tokenizes
 from genzoo.core.errors import UserError
-from genzoo.core.system import Tokenizes
 from genzoo.data import DataSettings, open_data
 from genzoo.runs.folder import newest_state
 from genzoo.training import TrainSettings, train

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genzoo.core.system import capabilities
+from genzoo.core.capabilities import capabilities
 from genzoo.models.autoencoding.autoencoder import Autoencoder, CodeStatistics
 
 

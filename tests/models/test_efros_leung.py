@@ -1,22 +1,14 @@
 """Truths of texture synthesis: equal to the plain loop, copies only, holes filled around untouched pixels."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import bench_efros_leung as bench
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.exemplar import efros_leung
 from genzoo.models.exemplar.efros_leung import EfrosLeung
-
-spec = importlib.util.spec_from_file_location(
-    "bench_efros_leung", Path(__file__).parents[2] / "benchmarks/bench_efros_leung.py"
-)
-bench = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bench)
 
 
 def gen(seed=0):

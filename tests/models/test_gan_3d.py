@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import genzoo
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.adversarial.gan_3d import GAN3D
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater, shared_buffers

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.autoregressive.gated_pixelcnn import GatedPixelCNN, VerticalConv, gate
 from genzoo.nn.autoregressive.masked import colour_of, raster_mask
 

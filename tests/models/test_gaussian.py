@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.density.gaussian import Gaussian
 from genzoo.nn.dequantize import dequantize, discrete_log_prob, quantize
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.data import Batches, DataSettings, open_data, to_float
 from genzoo.metrics.likelihood import evaluate_density
 from genzoo.models.autoregressive.made import MADE

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.autoregressive.pixelcnn import PixelCNN
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past, colour_of, raster_mask
 

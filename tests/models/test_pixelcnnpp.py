@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.losses.likelihoods import (
     coupled_logistic_mixture,
     coupled_mean,

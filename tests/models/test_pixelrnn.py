@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.autoregressive._recurrence import Lines, Scan, cell
 from genzoo.models.autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
 from genzoo.nn.autoregressive.masked import Past

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from genzoo.core import checkpoint, registry
+from genzoo.core.capabilities import Calibrates, Fits, capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import Calibrates, Fits, capabilities
 from genzoo.data import DataSettings, open_data
 from genzoo.data.kinds.points import draw
 from genzoo.models.autoregressive.made import MADE

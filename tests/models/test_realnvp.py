@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.flows.realnvp import RealNVP
 from genzoo.nn.dequantize import dequantize
 from genzoo.nn.flow.bijections import ActNorm, checkerboard, logit, squeeze, unlogit, unsqueeze

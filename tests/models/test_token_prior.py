@@ -266,6 +266,8 @@ def test_it_learns_a_pattern_of_codes():
 def test_mistakes_are_told():
     with pytest.raises(UserError, match="tokenizer=runs"):
         TokenPrior(shape=(1, 8, 8))
+    with pytest.raises(UserError, match=r"takes a system that tokenizes, not runs/vqvae; .*genzoo\.load"):
+        TokenPrior(shape=(1, 8, 8), tokenizer="runs/vqvae")
     with pytest.raises(UserError, match="1x8x8"):
         TokenPrior(shape=(3, 8, 8), tokenizer=tokenizer())
     with pytest.raises(UserError, match="multiple of heads"):

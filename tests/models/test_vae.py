@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.autoencoding.vae import VAE
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from genzoo.core.system import capabilities
+from genzoo.core.capabilities import capabilities
 from genzoo.models.autoencoding.vae_gan import VAEGAN
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import genzoo
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.adversarial.video_gan import KEPT, VideoGAN
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d, strides
 from genzoo.training.runtime import Runtime

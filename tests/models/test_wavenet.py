@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from genzoo.models.autoregressive._causal import CausalConv1d, Tape
 from genzoo.models.autoregressive._mu_law import compress, decode, encode, expand
 from genzoo.models.autoregressive.wavenet import PCM, WaveNet

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import genzoo
+from genzoo.core.capabilities import Calibrates
 from genzoo.core.errors import UserError
-from genzoo.core.system import Calibrates
 from genzoo.data import DataSettings, open_data
 from genzoo.models.flows.nice import NICE
 from genzoo.nn.dequantize import dequantize

@@ -1,17 +1,11 @@
 """The loops that bench_gans.py compares with are the algorithms and nets that they say they are."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
 import genzoo
+from benchmarks import plain_gans
 from genzoo.losses.penalties import gradient_penalty
-
-SPEC = importlib.util.spec_from_file_location("plain_gans", Path(__file__).parents[2] / "benchmarks/plain_gans.py")
-plain_gans = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(plain_gans)
 
 
 @pytest.fixture

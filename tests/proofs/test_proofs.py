@@ -1,9 +1,7 @@
 """The proof runner: records become pages the same way every time, and one proof touches only what is its own."""
 
-import importlib.util
+import io
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,20 +9,13 @@ import torch
 from PIL import Image
 
 from genzoo.core import registry
-
-FILE = Path(__file__).parents[2] / "benchmarks" / "proofs.py"
-
-
-@pytest.fixture
-def proofs(monkeypatch):
-    spec = importlib.util.spec_from_file_location("proofs_under_test", FILE)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+from proofs import runner
+from proofs.machine import ROOT
+from proofs.proof import Entry, Proof, proof, small_png
+from proofs.result_pages import write_pages
 
 
-def fake_entries(proofs, value=3.0):
+def fake_entries(value=3.0):
     def one(p):
         p.record["runs"].append({"system": "vae", "data": "mnist", "steps": 5, "channels": [1, 2], "seconds": 1.5})
         p.measure(
@@ -47,29 +38,27 @@ def fake_entries(proofs, value=3.0):
     def two(p):
         p.measure("AUROC", 0.5, better="higher", goal=0.9)
 
-    entries = {
-        "one": proofs.Entry("one", "vae", "autoencoding", 1, "it works", one),
-        "two": proofs.Entry("two", "gaussian", "density", 1, "it too", two),
-        "three": proofs.Entry("three", "gmm", "density", 2, "later", two),
+    return {
+        "one": Entry("one", "vae", "autoencoding", 1, "it works", one),
+        "two": Entry("two", "gaussian", "density", 1, "it too", two),
+        "three": Entry("three", "gmm", "density", 2, "later", two),
     }
-    proofs.REGISTRY.update(entries)
-    return entries
 
 
 def texts(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def run(proofs, entries, folder, *names):
+def run(entries, folder, *names):
     for name in names:
-        proofs.run_proof(entries[name], folder / "results", folder / "work")
-    proofs.write_pages(folder / "results", entries)
+        runner.run_proof(entries[name], folder / "results", folder / "work")
+    write_pages(folder / "results", entries)
     return texts(folder / "results")
 
 
-def test_pages_say_what_was_measured(proofs, tmp_path):
-    entries = fake_entries(proofs)
-    files = run(proofs, entries, tmp_path, "one", "two")
+def test_pages_say_what_was_measured(tmp_path):
+    entries = fake_entries()
+    files = run(entries, tmp_path, "one", "two")
     page = files["autoencoding.md"].decode()
     assert "| NLL | 3 ± 0.25 nats | 10,000 | test |  | 1 \\| 2 | met (≤ 3) |" in page
     assert "| FLD | 20.00 |  |  | real 1.95 · gmm-100 22.00 |  |  |" in page
@@ -83,23 +72,23 @@ def test_pages_say_what_was_measured(proofs, tmp_path):
     assert "| [three](density.md#three) | gmm |  | not run |" in index
     headline = "| [one](autoencoding.md#one) | vae | mnist | NLL (N=10,000, test); [1 more](autoencoding.md#one) | 3 ± 0.25 nats |"
     assert headline in index
-    assert "`python benchmarks/proofs.py three`" in index
+    assert "`python -m proofs three`" in index
     table = index.split("## Every proof")[1]
     assert table.index("[one]") < table.index("[three]") < table.index("[two]")
     assert "FLD" not in table, "one measure of each proof"
     date = json.loads(files["records/one.json"])["date"]
-    assert f"| {date} | `python benchmarks/proofs.py one` |" in table
+    assert f"| {date} | `python -m proofs one` |" in table
 
 
-def test_a_reader_finds_the_proofs_of_a_family_and_of_a_system(proofs, tmp_path):
-    entries = fake_entries(proofs)
+def test_a_reader_finds_the_proofs_of_a_family_and_of_a_system(tmp_path):
+    entries = fake_entries()
 
     def four(p):
         p.measure("FLD", 2.0)
         p.record["runs"] += [{"system": name, "data": "mnist", "seconds": 1.0} for name in ("wgan-gp", "vae", "vae")]
 
-    entries["four"] = proofs.Entry("four", "study", "studies", 1, "it compares", four)
-    index = run(proofs, entries, tmp_path, "one", "two", "four")["README.md"].decode()
+    entries["four"] = Entry("four", "study", "studies", 1, "it compares", four)
+    index = run(entries, tmp_path, "one", "two", "four")["README.md"].decode()
     families = index.split("## By family")[1].split("## By system")[0]
     assert (
         "| [density](density.md) | 1 of 2 | [three](density.md#three) (not run) · [two](density.md#two) |" in families
@@ -113,36 +102,36 @@ def test_a_reader_finds_the_proofs_of_a_family_and_of_a_system(proofs, tmp_path)
     assert "[three](#three) (not run) · [two](#two)" in page
 
 
-def test_the_goals_of_a_proof_are_counted(proofs, tmp_path):
-    entries = fake_entries(proofs)
+def test_the_goals_of_a_proof_are_counted(tmp_path):
+    entries = fake_entries()
 
     def two(p):
         p.measure("FLD", 3.0)
         p.measure("AUROC", 0.95, better="higher", goal=0.9)
         p.measure("purity", 0.5, better="higher", goal=0.9)
 
-    entries["two"] = proofs.Entry("two", "gaussian", "density", 1, "it too", two)
-    index = run(proofs, entries, tmp_path, "two")["README.md"].decode()
+    entries["two"] = Entry("two", "gaussian", "density", 1, "it too", two)
+    index = run(entries, tmp_path, "two")["README.md"].decode()
     assert "| AUROC; [2 more](density.md#two) | 0.95 |  |  | met (≥ 0.9); 1 of 2 goals met |" in index
 
 
-def test_a_system_without_a_proof_says_so(proofs, tmp_path):
-    lines = run(proofs, fake_entries(proofs), tmp_path, "one")["README.md"].decode().splitlines()
+def test_a_system_without_a_proof_says_so(tmp_path):
+    lines = run(fake_entries(), tmp_path, "one")["README.md"].decode().splitlines()
     without = {line.split(" | ")[1] for line in lines if line.startswith("| no proof |")}
     assert without == {*registry.entries()} - {"vae", "gaussian", "gmm"}, "one is run, the others are about these"
 
 
-def test_pages_are_a_function_of_the_records(proofs, tmp_path):
-    entries = fake_entries(proofs)
-    before = run(proofs, entries, tmp_path, "one", "two")
+def test_pages_are_a_function_of_the_records(tmp_path):
+    entries = fake_entries()
+    before = run(entries, tmp_path, "one", "two")
     for page in (tmp_path / "results").glob("*.md"):
         page.unlink()
-    assert run(proofs, entries, tmp_path) == before
+    assert run(entries, tmp_path) == before
 
 
-def test_running_one_again_changes_only_its_own(proofs, tmp_path):
-    before = run(proofs, fake_entries(proofs), tmp_path, "one", "two")
-    after = run(proofs, fake_entries(proofs, value=4.0), tmp_path, "one")
+def test_running_one_again_changes_only_its_own(tmp_path):
+    before = run(fake_entries(), tmp_path, "one", "two")
+    after = run(fake_entries(value=4.0), tmp_path, "one")
     assert {name for name in before if before[name] != after[name]} == {
         "records/one.json",
         "autoencoding.md",
@@ -156,91 +145,97 @@ def test_running_one_again_changes_only_its_own(proofs, tmp_path):
     assert "not met" in changed[0][1]
 
 
-def test_a_proof_that_fails_keeps_the_old_record(proofs, tmp_path):
-    entries = fake_entries(proofs)
-    before = run(proofs, entries, tmp_path, "two")
+def test_a_proof_that_fails_keeps_the_old_record(tmp_path):
+    entries = fake_entries()
+    before = run(entries, tmp_path, "two")
 
     def broken(p):
         p.measure("AUROC", 0.9)
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        proofs.run_proof(
-            proofs.Entry("two", "gaussian", "density", 1, "it too", broken), tmp_path / "results", tmp_path / "work"
+        runner.run_proof(
+            Entry("two", "gaussian", "density", 1, "it too", broken), tmp_path / "results", tmp_path / "work"
         )
     assert texts(tmp_path / "results") == before
 
 
-def test_work_folder_and_stale_pictures_are_removed(proofs, tmp_path):
+def test_work_folder_and_stale_pictures_are_removed(tmp_path):
     def names(kind):
-        return proofs.Entry("p", "vae", "autoencoding", 1, "", lambda p: p.picture(kind, torch.zeros(1, 1, 4, 4)))
+        return Entry("p", "vae", "autoencoding", 1, "", lambda p: p.picture(kind, torch.zeros(1, 1, 4, 4)))
 
     (tmp_path / "work" / "p" / "old-run").mkdir(parents=True)
-    proofs.run_proof(names("a"), tmp_path / "results", tmp_path / "work")
+    runner.run_proof(names("a"), tmp_path / "results", tmp_path / "work")
     assert not (tmp_path / "work" / "p" / "old-run").exists()
-    proofs.run_proof(names("b"), tmp_path / "results", tmp_path / "work")
+    runner.run_proof(names("b"), tmp_path / "results", tmp_path / "work")
     assert [f.name for f in (tmp_path / "results" / "pictures").iterdir()] == ["p-b.png"]
 
 
-def test_pictures_stay_small(proofs):
+def test_pictures_stay_small():
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
-    small = proofs.small_png(noise, 60_000)
+    small = small_png(noise, 60_000)
     assert len(small) <= 60_000
     flat = Image.fromarray(np.zeros((50, 60, 3), np.uint8))
-    import io
-
-    assert Image.open(io.BytesIO(proofs.small_png(flat))).size == (60, 50)
+    assert Image.open(io.BytesIO(small_png(flat))).size == (60, 50)
 
 
-def test_a_goal_needs_a_direction(proofs, tmp_path):
-    p = proofs.Proof(fake_entries(proofs)["one"], tmp_path, tmp_path / "work")
+def test_a_goal_needs_a_direction(tmp_path):
+    p = Proof(fake_entries()["one"], tmp_path, tmp_path / "work")
     with pytest.raises(ValueError, match="better"):
         p.measure("x", 1.0, goal=2.0)
 
 
-def test_records_name_the_machine_and_the_command(proofs, tmp_path):
-    files = run(proofs, fake_entries(proofs), tmp_path, "two")
+def test_records_name_the_machine_and_the_command(tmp_path):
+    files = run(fake_entries(), tmp_path, "two")
     record = json.loads(files["records/two.json"])
-    assert record["command"].endswith("proofs.py two")
+    assert record["command"].endswith("python -m proofs two")
     assert record["machine"]["torch"] == torch.__version__
     assert record["machine"]["cores"] >= 1
     assert record["seconds"] >= 0
 
 
-def test_records_name_no_folder_of_the_machine(proofs, tmp_path, monkeypatch):
+def test_records_name_no_folder_of_the_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "data"))
-    p = proofs.Proof(fake_entries(proofs)["one"], tmp_path, tmp_path / "work")
-    p.measure("x", 1.0, protocol=f"images of {tmp_path}/data/textures and {proofs.ROOT}/runs/proofs/one/a.png")
+    p = Proof(fake_entries()["one"], tmp_path, tmp_path / "work")
+    p.measure("x", 1.0, protocol=f"images of {tmp_path}/data/textures and {ROOT}/runs/proofs/one/a.png")
     assert p.record["measures"][0]["protocol"] == "images of $GENZOO_DATA/textures and runs/proofs/one/a.png"
 
 
-def test_command_line_refuses_clearly(proofs, tmp_path, monkeypatch, capsys):
-    entries = fake_entries(proofs)
-    monkeypatch.setattr(proofs, "collect", lambda: entries)
-    monkeypatch.setattr(proofs, "RESULTS", tmp_path)
+def test_command_line_refuses_clearly(tmp_path, monkeypatch, capsys):
+    entries = fake_entries()
+    monkeypatch.setattr(runner, "collect", lambda: entries)
+    monkeypatch.setattr(runner, "RESULTS", tmp_path)
     monkeypatch.delenv("GENZOO_DATA", raising=False)
-    assert proofs.main(["one"]) == 2
+    assert runner.main(["one"]) == 2
     assert "GENZOO_DATA" in capsys.readouterr().err
-    assert proofs.main(["thre"]) == 2
+    assert runner.main(["thre"]) == 2
     assert "did you mean 'three'" in capsys.readouterr().err
-    assert proofs.main(["--family", "densty"]) == 2
+    assert runner.main(["--family", "densty"]) == 2
     assert "did you mean 'density'" in capsys.readouterr().err
-    assert proofs.main([]) == 0
+    assert runner.main([]) == 0
     out = capsys.readouterr().out
     assert out.count("not run") == 3
 
 
-def test_a_stopped_proof_goes_on_with_its_finished_runs(proofs, tmp_path):
-    entry = proofs.Entry("four", "gaussian", "density", 1, "it resumes", lambda p: None)
-    first = proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
+def test_a_stopped_proof_goes_on_with_its_finished_runs(tmp_path):
+    entry = Entry("four", "gaussian", "density", 1, "it resumes", lambda p: None)
+    first = Proof(entry, tmp_path / "results", tmp_path / "work")
     run = first.train("vae", "digits", steps=2, batch=4, quiet=True)
     weights = run.model.read_bytes()
     with pytest.raises(SystemExit, match="another process runs the proof four"):
-        proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
+        Proof(entry, tmp_path / "results", tmp_path / "work")
     del first
-    again = proofs.Proof(entry, tmp_path / "results", tmp_path / "work", resume=True)
+    again = Proof(entry, tmp_path / "results", tmp_path / "work", resume=True)
     assert again.train("vae", "digits", steps=2, batch=4).model.read_bytes() == weights
     assert again.record["runs"][0]["seconds"] > 0
     del again
-    proofs.Proof(entry, tmp_path / "results", tmp_path / "work")
+    Proof(entry, tmp_path / "results", tmp_path / "work")
     assert not run.path.exists(), "without resume a proof begins anew"
+
+
+def test_every_record_has_a_proof_that_its_page_can_name():
+    entries = runner.collect()
+    records = {path.stem for path in (runner.RESULTS / "records").glob("*.json")}
+    assert records <= set(entries), "a record without a proof cannot be made again"
+    with pytest.raises(ValueError, match="two proofs are called dcgan-mnist"):
+        proof("dcgan-mnist", system="dcgan", family="adversarial", minutes=1)(lambda p: None)

@@ -1,15 +1,10 @@
 """The proofs' own measures: a checkerboard stands out at its period and nowhere else, noise is as sharp as was asked."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 from torch.nn import functional as F
 
-SPEC = importlib.util.spec_from_file_location("textures", Path(__file__).parents[2] / "benchmarks/textures.py")
-textures = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(textures)
+from proofs import textures
 
 
 def clouds(n=4, side=128, seed=0):

@@ -16,13 +16,13 @@ from PIL import Image
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.cli.table import COMMANDS, offered
-from genzoo.cli.waiting import waiting
+from genzoo.cli.progress import waiting
+from genzoo.cli.table import commands, offered
 from genzoo.core import schema
+from genzoo.core.capabilities import capabilities
 from genzoo.core.drawing import draw
 from genzoo.core.errors import DiskFull, UserError, disk_full_is_said
 from genzoo.core.pictures import write_atomic
-from genzoo.core.system import capabilities
 from genzoo.data import DataSettings, open_data, seen_from
 from genzoo.metrics.measures import choose
 from genzoo.runs.meters import LogFile, pace, read_log
@@ -271,8 +271,8 @@ def test_what_a_system_is_for_is_offered_as_it_is_typed():
     assert names["colorizer"] == ["colorize"]
     assert names["pix2pix"] == ["translate"]
     assert names["vae"][:2] == ["sample", "walk"]
-    assert COMMANDS["upscale"].call("runs/x") == "genzoo upscale runs/x IMAGE_OR_FOLDER"
-    assert COMMANDS["sample"].call("runs/x") == "genzoo sample runs/x"
+    assert commands()["upscale"].call("runs/x") == "genzoo upscale runs/x IMAGE_OR_FOLDER"
+    assert commands()["sample"].call("runs/x") == "genzoo sample runs/x"
 
 
 def test_the_second_stage_is_named_after_the_first(tmp_path, capsys):

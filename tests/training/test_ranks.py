@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genzoo.core import registry
-from genzoo.core.system import capabilities
+from genzoo.core.capabilities import capabilities
 from genzoo.models.adversarial._adaptive import AdaptiveAugment
 from genzoo.nn.ranks import mean_over_ranks, pooled, ranks, sum_over_ranks
 from genzoo.training.runtime import Runtime

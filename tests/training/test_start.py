@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from genzoo.core import registry, schema
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import capabilities
 from tests.adversaries import Update, gen
 from tests.conftest import batch_for, build
 

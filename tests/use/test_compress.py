@@ -14,8 +14,9 @@ from PIL import Image
 import genzoo
 from genzoo.cli.main import main
 from genzoo.core import registry
+from genzoo.core.capabilities import Compresses, capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import Compresses, System, capabilities
+from genzoo.core.system import System
 from genzoo.models.autoregressive.pixelcnn import PixelCNN
 from genzoo.use.common import codec
 from genzoo.use.compress import exact_images
@@ -246,7 +247,7 @@ def test_levels_that_are_ruled_out_are_coded_and_the_size_is_said_in_words(tmp_p
     data, bits = codec.encode(model, x)
     assert math.isinf(bits)
     assert torch.equal(codec._grey(codec.decode(model, data)[0]), codec._grey(x))
-    monkeypatch.setattr("genzoo.cli.packing.open_system", lambda run: model)
+    monkeypatch.setattr("genzoo.cli.compress.open_system", lambda run: model)
     Image.fromarray(codec._grey(x)[0, 0].byte().numpy()).save(tmp_path / "a.png")
     assert main(["compress", "it", str(tmp_path / "a.png"), "-o", str(tmp_path / "x.gzoo")]) == 0
     assert "zero for a level that is there" in capsys.readouterr().out

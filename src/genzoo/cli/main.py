@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import sys
@@ -11,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from genzoo.cli.parse import parse
-from genzoo.cli.table import COMMANDS, Command
+from genzoo.cli.table import Command, command, commands
 from genzoo.core.errors import DiskFull, TrainingStopped, UserError, nearest
 
 HELP = ("-h", "--help", "-help")
@@ -63,20 +62,20 @@ def _run(words: list[str]) -> None:
         words = ["help"]
     if words[0] in ("--version", "-V"):
         words = ["version"]
-    command = find(words[0])
+    found = find(words[0])
     if any(w in HELP for w in words[1:]):
-        words = ["help", command.name]
-        command = COMMANDS["help"]
-    function = load(command)
+        words = ["help", found.name]
+        found = find("help")
+    function = found.load()
     kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
     position, keys = parse(words[1:], switch=lambda key: kinds.get(key) in (bool, "bool"))
-    device = keys.pop("device", "") if command.opens else ""
-    values = arguments(command, function, position, keys)
+    device = keys.pop("device", "") if found.opens else ""
+    values = arguments(found, function, position, keys)
     with ExitStack() as stack:
-        if command.waits:
-            from genzoo.cli.waiting import waiting
+        if found.waits:
+            from genzoo.cli.progress import waiting
 
-            stack.enter_context(waiting(command.name))
+            stack.enter_context(waiting(found.name))
         if device:
             from genzoo.use.common.source import on_device
 
@@ -85,31 +84,25 @@ def _run(words: list[str]) -> None:
 
 
 def find(word: str) -> Command:
-    """The command that a person means.
+    """Find the command that a person means.
 
     Raises:
         UserError: There is none of that name; the message has the nearest one.
     """
-    if word in COMMANDS:
-        return COMMANDS[word]
+    if found := command(word):
+        return found
     from genzoo.core.registry import names
 
     if word.lower().replace("_", "-") in names():
         raise UserError(
             f"'{word}' is a system, not a command; 'genzoo train {word} data=...' trains it, 'genzoo show {word}' explains it"
         )
-    raise UserError(
-        f"there is no command '{word}'{nearest(word, COMMANDS) or '.'} 'genzoo' alone shows all {len(COMMANDS)}."
-    )
-
-
-def load(command: Command) -> Callable[..., None]:
-    """Import a command's function."""
-    return getattr(importlib.import_module(f"genzoo.cli.{command.home}"), command.function or command.name)
+    every = commands()
+    raise UserError(f"there is no command '{word}'{nearest(word, every) or '.'} 'genzoo' alone shows all {len(every)}.")
 
 
 def arguments(
-    command: Command, function: Callable[..., None], position: list[str], keys: dict[str, str]
+    asked: Command, function: Callable[..., None], position: list[str], keys: dict[str, str]
 ) -> dict[str, Any]:
     """Check what was given against the function's signature.
 
@@ -119,53 +112,51 @@ def arguments(
     parameters = inspect.signature(function).parameters.values()
     slots = [p.name for p in parameters if p.name != "own" and p.annotation not in (bool, "bool")]
     gathered: tuple[str, ...] = ()
-    if command.many in slots:
-        at = slots.index(command.many)
+    if asked.many in slots:
+        at = slots.index(asked.many)
         slots, gathered, position = slots[:at], tuple(position[at:]), position[:at]
     if len(position) > len(slots):
         extra = position[len(slots)]
         raise UserError(
-            f"{command.name}: '{extra}' is one word too many; options are written key=value. Usage: {usage(command)}"
+            f"{asked.name}: '{extra}' is one word too many; options are written key=value. Usage: {usage(asked)}"
         )
     values: dict[str, Any] = dict(keys)
     if "o" in values and any(p.name == "out" for p in parameters):
         values.setdefault("out", values.pop("o"))  # -o FILE, as compressors have it
-    if command.many and command.many in values:
-        gathered = (values.pop(command.many), *gathered)
+    if asked.many and asked.many in values:
+        gathered = (values.pop(asked.many), *gathered)
     if gathered:
-        values[command.many] = gathered
+        values[asked.many] = gathered
     for slot, word in zip(slots, position, strict=False):
         if slot in values:
-            raise UserError(f"{command.name}: {slot} is given twice: {word} and {slot}={values[slot]}")
+            raise UserError(f"{asked.name}: {slot} is given twice: {word} and {slot}={values[slot]}")
         values[slot] = word
     missing = [p.name for p in parameters if p.default is p.empty and p.name not in values and p.name != "own"]
     if missing:
-        raise UserError(f"{command.name}: {missing[0].upper()} is missing. Usage: {usage(command)}")
+        raise UserError(f"{asked.name}: {missing[0].upper()} is missing. Usage: {usage(asked)}")
     own = {}
-    if command.own or command.open:
+    if asked.own or asked.open:
         named = {p.name for p in parameters}
         own = {k: values.pop(k) for k in [*values] if k not in named or k == "own"}
-    if command.name in ("list", "advise", "help", "version"):
-        return plain(command, function, values)
+    if asked.light:
+        return plain(asked, function, values)
     from genzoo.core.schema import check
 
-    checked = check(function, values, label=command.name, skip=("own",))
-    return {**checked, "own": own} if command.own or command.open else checked
+    checked = check(function, values, label=asked.name, skip=("own",))
+    return {**checked, "own": own} if asked.own or asked.open else checked
 
 
-def plain(command: Command, function: Callable[..., None], values: dict[str, str]) -> dict[str, Any]:
-    """Check the options of the few commands that have to answer at once: words and switches only, without pydantic."""
+def plain(asked: Command, function: Callable[..., None], values: dict[str, str]) -> dict[str, Any]:
+    """Check the options of the few askeds that have to answer at once: words and switches only, without pydantic."""
     kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
     for key, value in values.items():
         if key not in kinds:
-            raise UserError(
-                f"{command.name} has no setting '{key}'{nearest(key, kinds) or '.'} Usage: {usage(command)}"
-            )
+            raise UserError(f"{asked.name} has no setting '{key}'{nearest(key, kinds) or '.'} Usage: {usage(asked)}")
         if kinds[key] == "bool" and value.lower() not in ("true", "false"):
-            raise UserError(f"{command.name}: {key}={value} is not allowed; give true or false")
+            raise UserError(f"{asked.name}: {key}={value} is not allowed; give true or false")
     return {k: v.lower() == "true" if kinds[k] == "bool" else v for k, v in values.items()}
 
 
-def usage(command: Command) -> str:
+def usage(asked: Command) -> str:
     """One line: what to type."""
-    return f"genzoo {command.name} {command.usage}".rstrip()
+    return f"genzoo {asked.name} {asked.usage}".rstrip()

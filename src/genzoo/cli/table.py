@@ -1,200 +1,139 @@
-"""The one table of commands. It imports nothing, so that help and completion cost nothing."""
+"""Commands, found in the files that declare them. Nothing of them is imported, so that help and completion cost nothing.
+
+A command is one file, here or in an installed package that names it under the entry points `genzoo.commands`: it declares
+`COMMAND = Command("what it does", "WHAT MAY FOLLOW")` with literals only, and has a function of the command's name (with an underscore
+behind it where Python has that name already), whose signature and `Args:` are the options.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import ast
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import genzoo.cli
+
+GROUP = "genzoo.commands"
+"""Entry points by which an installed package adds commands: `wave = "my_package.wave"`."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A word after `genzoo`.
+    """What is known of a word after `genzoo` before its file is imported.
 
     Args:
-        name: The word.
         line: What it does, in one line.
         usage: What may follow, most used first.
-        home: Module in `genzoo.cli` of its function.
-        function: That function, whose signature and `Args:` are the options; the name when not given.
+        place: Where it stands among the others, small first; those of one place by name.
         needs: Capabilities that a system must have.
         direction: The one map of a system that restores which this command is for.
         own: Method of the system whose further arguments are options as well.
-        open: True where keys beyond the signature are passed on (settings of a system, of data).
+        open: Which keys beyond the signature are passed on: those of the "data"; of data, training and "system"; none.
+        device: True where it uses a run's networks, though it needs no one capability.
         waits: True where it may take minutes and shows nothing of its own.
+        light: True where it has to answer at once: its options are words and switches, and are checked without pydantic.
         many: Option that takes all the words from its place on: images that a shell has written out.
+        name: The word: the name of its file. Left to who reads the file.
+        module: Import path of its file. Left to who reads the file.
     """
 
-    name: str
     line: str
-    usage: str
-    home: str = "verbs"
-    function: str = ""
+    usage: str = ""
+    place: int = 80
     needs: tuple[str, ...] = ()
     direction: str = ""
     own: str = ""
-    open: bool = False
+    open: str = ""
+    device: bool = False
     waits: bool = False
+    light: bool = False
     many: str = ""
+    name: str = ""
+    module: str = ""
 
     @property
     def opens(self) -> bool:
         """True where a run's networks are used: device= says on which device."""
-        return bool(self.needs or self.direction or (self.home == "judge" and self.open))
+        return bool(self.needs or self.direction or self.device)
 
     def call(self, run: str) -> str:
         """What has to be typed to use it on a run, without what may be left out."""
         needed = self.usage.removeprefix("RUN").split("[")[0]
         return f"genzoo {self.name} {run} {needed.strip()}".rstrip()
 
+    def load(self) -> Callable[..., None]:
+        """Import its function."""
+        module, name = importlib.import_module(self.module), self.name.replace("-", "_")
+        found: Callable[..., None] = getattr(module, name, None) or getattr(module, f"{name}_")
+        return found
 
-COMMANDS: dict[str, Command] = {
-    c.name: c
-    for c in (
-        Command("list", "the systems, family by family", "[FAMILY]", function="list_", home="info"),
-        Command("show", "one system: idea, paper, settings with bounds, presets, what it can do", "NAME", home="info"),
-        Command(
-            "advise",
-            "which systems suit a task, some data and a budget, and what to type",
-            "[task=complete data=images budget=10min size=64]",
-            home="advising",
-            function="command",
-        ),
-        Command(
-            "data",
-            "the data sets that are known; what is in one",
-            "[show] [DATA] [size=64 ...]",
-            open=True,
-            home="info",
-        ),
-        Command(
-            "train",
-            "train a system on data",
-            "NAME data=DATA [steps=20000 size=64 lr=1e-4 config=mine.toml ...]",
-            open=True,
-        ),
-        Command("resume", "go on with a run that was stopped, exactly", "RUN [steps=40000 device=cpu data=PATH]"),
-        Command(
-            "sample",
-            "draw new data",
-            "RUN [n=64 seed=0 out=grid.png label=3 prompt='a red heart']",
-            needs=("samples",),
-            waits=True,
-            own="sample",
-        ),
-        Command(
-            "walk",
-            "walk through latent space: a picture and a GIF",
-            "RUN [images=A.png,B.png prompts='a cat; a dog' rows=8 steps=10 seed=0 out=walk.gif]",
-            needs=("decodes",),
-            waits=True,
-        ),
-        Command(
-            "reconstruct", "encode and decode images", "RUN [data=DATA n=32]", needs=("encodes", "decodes"), waits=True
-        ),
-        Command(
-            "arithmetic",
-            "add to images what one class has and another has not",
-            "RUN plus=CLASS [minus=CLASS of=CLASS images=FILES amounts=0,0.5,1 data=DATA]",
-            needs=("encodes", "decodes"),
-            waits=True,
-        ),
-        Command(
-            "translate",
-            "map images of one domain to another",
-            "RUN IMAGE_OR_FOLDER [direction=a2b tile=512 -o out.png]",
-            needs=("translates",),
-            own="translate",
-        ),
-        Command(
-            "upscale", "enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", home="restoring", direction="upscale"
-        ),
-        Command(
-            "colorize",
-            "colour gray photographs",
-            "RUN IMAGE_OR_FOLDER [-o out.png]",
-            home="restoring",
-            direction="colorize",
-        ),
-        Command(
-            "complete",
-            "fill in what is missing",
-            "RUN [IMAGE] [box=x,y,w,h | mask=mask.png] [full=true]",
-            needs=("completes",),
-            waits=True,
-            own="complete",
-        ),
-        Command(
-            "animate",
-            "clips that begin with still images",
-            "RUN IMAGE_OR_FOLDER [out=x.gif]",
-            needs=("animates",),
-            waits=True,
-            home="moving",
-        ),
-        Command(
-            "compress",
-            "images into one file as small as the model's likelihood says",
-            "RUN [IMAGE_OR_FOLDER ...] [out=FILE]",
-            needs=("compresses",),
-            waits=True,
-            home="packing",
-            many="images",
-        ),
-        Command(
-            "decompress",
-            "the images of such a file, bit for bit",
-            "FILE [RUN] [out=FOLDER]",
-            home="packing",
-            waits=True,
-        ),
-        Command(
-            "evaluate",
-            "measures of a run or of samples, each with its protocol, and a page of them",
-            "RUN_OR_SAMPLES [data=DATA measures=frechet,prdc n=1000 seed=0]",
-            open=True,
-            home="judge",
-        ),
-        Command(
-            "compare",
-            "runs side by side: what compares is ranked, what does not says why",
-            "RUN RUN ... [out=FOLDER]",
-            many="runs",
-            home="judge",
-        ),
-        Command(
-            "weights",
-            "fetch the weights of a published feature network, once, with a digest check",
-            "inception",
-            home="judge",
-        ),
-        Command(
-            "study",
-            "compare systems over data, settings and seeds; start it again to go on, or several times to share the work",
-            "FILE.toml [out=FOLDER limit=5]",
-            home="studying",
-        ),
-        Command(
-            "theory",
-            "what the lectures claim, checked numerically and drawn",
-            "[parts=discriminator,fits,gradients out=theory]",
-            home="studying",
-        ),
-        Command("export", "the model in a plain folder", "RUN to=FOLDER"),
-        Command("version", "versions of genzoo and of what it stands on", "", home="info"),
-        Command("help", "this page, or the options of one command", "[COMMAND]", function="help_", home="info"),
-    )
-}
+
+def commands() -> dict[str, Command]:
+    """Every command by its name, in the order of the help page."""
+    files = {p.stem.replace("_", "-"): (p, f"genzoo.cli.{p.stem}") for p in _files()}
+    found = [_read(path, name, module) for name, (path, module) in (_installed() | files).items()]
+    return {c.name: c for c in sorted((c for c in found if c), key=lambda c: (c.place, c.name))}
+
+
+def command(word: str) -> Command | None:
+    """One command, without reading the files of the others; None where there is none of that name."""
+    for path in _files(word.replace("-", "_")):
+        if found := _read(path, word, f"genzoo.cli.{path.stem}"):
+            return found
+    return commands().get(word)
 
 
 def offered(able: Collection[str], directions: Collection[str] = ()) -> list[Command]:
     """The commands for a system with these capabilities and maps; where a map has a command of its own, that one and not the general one."""
-    own = {c.direction for c in COMMANDS.values() if c.direction in directions} if "restores" in able else set()
+    every = commands().values()
+    own = {c.direction for c in every if c.direction in directions} if "restores" in able else set()
     found = []
-    for c in COMMANDS.values():
+    for c in every:
         general = "translates" in c.needs and set(directions) <= own
         if c.direction in own or (c.needs and set(c.needs) <= set(able) and not general):
             found.append(c)
     return found
+
+
+def _files(stem: str = "*") -> list[Path]:
+    """Files beside this one, and in the folders that were added to the package's path."""
+    return [p for folder in genzoo.cli.__path__ for p in Path(folder).glob(f"{stem}.py")]
+
+
+def _installed() -> dict[str, tuple[Path, str]]:
+    """Commands of installed packages: name -> file and import path."""
+    from importlib.metadata import entry_points
+
+    found = {}
+    for point in entry_points(group=GROUP):
+        package, *rest = point.value.split(".")
+        spec = importlib.util.find_spec(package)  # of a package within another, this would import the outer one
+        places = spec.submodule_search_locations or [] if spec else []
+        files = [p for place in places if (p := Path(place, *rest).with_suffix(".py")).is_file()]
+        files += [Path(spec.origin)] if spec and spec.origin and not rest else []
+        if files:
+            found[point.name] = (files[0], point.value)
+    return found
+
+
+@functools.cache
+def _read(path: Path, name: str, module: str) -> Command | None:
+    """The command that a file declares; None where it declares none."""
+    text = path.read_text(encoding="utf-8")
+    if "\nCOMMAND = " not in text:
+        return None
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMMAND":
+            assert isinstance(node.value, ast.Call), f"{path}: COMMAND is no call of Command"
+            given: list[Any] = [ast.literal_eval(a) for a in node.value.args]
+            named: dict[str, Any] = {str(k.arg): ast.literal_eval(k.value) for k in node.value.keywords}
+            return replace(Command(*given, **named), name=name, module=module)
+    return None
 
 
 EXAMPLES = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 def width() -> int:
@@ -56,3 +57,23 @@ def number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1 else f"{value:.4f}"
     return "-" if value is None else str(value)
+
+
+def settings_table(rows: list[tuple[str, str, str, str]], values: dict[str, Any] | None = None) -> str:
+    """Lay out settings, their defaults (or the values given here), and what is allowed."""
+    changed = values or {}
+    laid = [(n, word(changed[n]) if n in changed else d or "(empty)", f"{t} [{a}]" if a else t) for n, d, a, t in rows]
+    return columns(laid, caps=(24, 20))
+
+
+def word(value: Any) -> str:
+    """Write a value as it is typed."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(str(v) for v in value)
+    return (
+        str(value).lower()
+        if isinstance(value, bool) or value is None
+        else number(value)
+        if not isinstance(value, float)
+        else f"{value:g}"
+    )

@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from genzoo.core import checkpoint, registry
 from genzoo.core.budget import Budget, TooLarge
+from genzoo.core.capabilities import capabilities
 from genzoo.core.devices import pick_device
 from genzoo.core.errors import DamagedFile, UserError, nearest
 from genzoo.core.foreign import kind_of
-from genzoo.core.system import System, capabilities
+from genzoo.core.schema import capability_of, settings
+from genzoo.core.system import System
 
 OTHERS = (
     ".safetensors",
@@ -216,7 +218,7 @@ def build(description: Mapping[str, Any]) -> System:
         if not isinstance(description.get(key, ""), str):
             raise UserError(f"'{key}' is {kind_of(description[key])}, not text")
     cls = registry.system_class(name)
-    system = cls(**{**cls.formerly, **arguments})
+    system = cls(**resolved(cls, {**cls.formerly, **arguments}))
     system.name = description.get("name", name)
     system.origin = description.get("origin", "")
     return system
@@ -241,6 +243,20 @@ def in_words(value: Any) -> Any:
     if isinstance(value, Mapping) and "system" in value:
         return f"{value.get('name', value['system'])}" + (f" from {value['origin']}" if value.get("origin") else "")
     return value
+
+
+def resolved(cls: Callable[..., System], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Open what stands for a system among the arguments of another one: the path of a run, a run, a description.
+
+    Raises:
+        UserError: There is none, or it cannot do what the argument is for.
+    """
+    known, found = settings(cls), dict(arguments)
+    for key, value in arguments.items():
+        capability = capability_of(known[key].annotation) if key in known else None
+        if capability and not (value is None or (isinstance(value, str) and value.lower() in ("none", ""))):
+            found[key] = as_argument(key, value, capability)
+    return found
 
 
 def as_argument(key: str, value: Any, capability: type) -> Any:

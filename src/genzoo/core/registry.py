@@ -30,7 +30,7 @@ class Entry:
         paper: The class's `paper`.
         data: The class's `data` kind.
         presets: Names of its presets.
-        abilities: Its capabilities, as `core.system.capabilities` finds them.
+        abilities: Its capabilities, as `core.capabilities.capabilities` finds them.
         likelihood: What its `log_prob` is, in words; empty without one.
         directions: Names of its maps, where it translates: a2b, upscale.
         inner: Argument that takes another system, where there is one.
@@ -93,7 +93,7 @@ def _members(cls: ast.ClassDef) -> set[str]:
 @functools.cache
 def _protocols() -> dict[str, set[str]]:
     """Capability -> names that a system needs for it, from the file that defines them."""
-    tree = ast.parse((Path(__file__).parent / "system.py").read_text(encoding="utf-8"))
+    tree = ast.parse((Path(__file__).parent / "capabilities.py").read_text(encoding="utf-8"))
     classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
     (table,) = (n for n in tree.body if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "CAPABILITIES")
     assert isinstance(table.value, ast.Dict)

@@ -99,7 +99,7 @@ def describe(annotation: Any) -> str:
 
 
 def is_capability(annotation: Any) -> bool:
-    """True for a protocol: such an argument takes a system (`genzoo.core.loading`)."""
+    """True for a protocol: such an argument takes a system."""
     return bool(getattr(annotation, "_is_protocol", False))
 
 
@@ -228,19 +228,17 @@ def _options(annotation: Any) -> list[Any]:
 
 
 def _for_pydantic(annotation: Any) -> Any:
-    """Systems are checked by `loading.as_argument`; in a JSON schema they are the path of a run."""
+    """Systems are checked by `check`; in a JSON schema they are the path of a run."""
     return Annotated[Any, WithJsonSchema({"type": "string"})] if capability_of(annotation) else annotation
 
 
 def _read(key: str, annotation: Any, value: Any) -> Any:
-    """Turn a word of the command line into what pydantic can check, and what stands for a system into one; other values pass."""
+    """Turn a word of the command line into what pydantic can check; other values pass."""
     options = _options(annotation)
     if type(None) in options and isinstance(value, str) and value.lower() in ("none", ""):
         return None
     if value is not None and (capability := capability_of(annotation)):
-        from genzoo.core.loading import as_argument  # not above: forms are read without torch
-
-        return as_argument(key, value, capability)
+        return _able(key, value, capability)
     if isinstance(value, os.PathLike) and str in options:
         return os.fspath(value)
     if not isinstance(value, str):
@@ -253,6 +251,17 @@ def _read(key: str, annotation: Any, value: Any) -> Any:
     if any(get_origin(o) in (tuple, list) for o in options) and not (int in options and value.isdigit()):
         return [part for part in re.split(r"[,x×\s()\[\]]+", value) if part]
     return value
+
+
+def _able(key: str, value: Any, capability: type) -> Any:
+    """Refuse what is no system of this capability; what stands for one is opened before (`genzoo.core.loading.resolved`)."""
+    if isinstance(value, capability):
+        return value
+    verb, given = capability.__name__.lower(), _show(value) if isinstance(value, str) else f"a {type(value).__name__}"
+    raise UserError(
+        f"{key} takes a system that {verb}, not {given}; give the system itself: {key}=genzoo.load('runs/...'), "
+        "or build with genzoo.create, which opens paths"
+    )
 
 
 def _explain(error: Any, known: Mapping[str, Setting], values: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import System, capabilities
+from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.metrics.records import content_digest, library
 

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Restores, Translates, capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import to_uint8
-from genzoo.core.system import Batch, Restores, System, Translates, capabilities
+from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.metrics.comparison import MOST_REAL, Comparison
 from genzoo.metrics.errors import mean_error

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 
 from genzoo.core import checkpoint, registry, schema
+from genzoo.core.capabilities import capabilities
 from genzoo.core.checkpoint import unpack
 from genzoo.core.devices import pick_device
 from genzoo.core.errors import DamagedFile, DiskFull, NoSuchData, UserError
 from genzoo.core.foreign import kind_of
-from genzoo.core.loading import fresh, load, plain, restored
+from genzoo.core.loading import fresh, load, plain, resolved, restored
 from genzoo.core.pictures import write_atomic
 from genzoo.core.reading import read_toml
-from genzoo.core.system import System, capabilities
+from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, open_data, seen_from
 from genzoo.runs.folder import Run, check_name, held, new_run, newest_state, open_run, same_data, tell_best, toml
 from genzoo.training.loop import Trainer
@@ -63,9 +64,10 @@ def train(
     """
     entry, preset = registry.find(name)
     cls = registry.system_class(name)
-    given = {**(cls.presets[preset] if preset else {}), **(system or {})}
-    schema.check(cls, given, label=name)
     settings = complete(cls, settings or TrainSettings())
+    torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
+    given = resolved(cls, {**(cls.presets[preset] if preset else {}), **(system or {})})
+    schema.check(cls, given, label=name)
     runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
     settings = dataclasses.replace(
         settings, precision=runtime.precision
@@ -75,7 +77,6 @@ def train(
     if runtime.main:
         check_name(settings.runs, settings.name)
     dataset = _open(data, cls, settings.seed, quiet or not runtime.main)
-    torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
     torch.manual_seed(settings.seed)
     built = cls(**arguments)  # before the folder is made: a shape that the system cannot take leaves nothing behind
@@ -139,7 +140,7 @@ def resume(
     if data is not None:
         about = _moved(about, data)
     known = cls.formerly | config["system"] | _nested(cls, run)
-    arguments = schema.check(cls, known, label=f"{file} [system] of {config['name']}")
+    arguments = schema.check(cls, resolved(cls, known), label=f"{file} [system] of {config['name']}")
     runtime, settings = _started(run, settings, quiet, chosen=device is not None)
     dataset = _own_data(run, about, cls, settings.seed, runtime, quiet, moved=data is not None)
     if run.states():

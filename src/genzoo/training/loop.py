@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from genzoo.core import checkpoint
+from genzoo.core.capabilities import Fits
 from genzoo.core.errors import DamagedFile, TrainingStopped, UserError
 from genzoo.core.loading import fill
 from genzoo.core.pictures import write_atomic
-from genzoo.core.system import Batch, Fits, System
+from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.metrics.stopping import advice
 from genzoo.runs.card import model_card

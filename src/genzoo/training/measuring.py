@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.reading import is_number
-from genzoo.core.system import System, capabilities
+from genzoo.core.system import System
 from genzoo.data import Dataset, open_data
 from genzoo.metrics.choice import applies, lacks, network_for
 from genzoo.metrics.comparison import Comparison

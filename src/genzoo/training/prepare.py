@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.system import Calibrates, Prepares, System
+from genzoo.core.capabilities import Calibrates, Prepares
+from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.cache import Draft, Rows, digest_of, entry
 from genzoo.training.runtime import Runtime

@@ -11,11 +11,7 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
-from genzoo.core.motion import PER_SECOND, frames
-from genzoo.core.pictures import grid, picture, save_gif, save_png, titled
-from genzoo.core.sound import save_wav
-from genzoo.core.system import (
-    Batch,
+from genzoo.core.capabilities import (
     Completes,
     Conditioned,
     Decodes,
@@ -23,9 +19,12 @@ from genzoo.core.system import (
     Prompted,
     Restores,
     Samples,
-    System,
     Translates,
 )
+from genzoo.core.motion import PER_SECOND, frames
+from genzoo.core.pictures import grid, picture, save_gif, save_png, titled
+from genzoo.core.sound import save_wav
+from genzoo.core.system import Batch, System
 from genzoo.core.words import to_text
 from genzoo.training.runtime import Runtime, untouched_randomness
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from genzoo.core.capabilities import Restores, capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.system import Restores, System, capabilities
+from genzoo.core.system import System
 from genzoo.use.common.outputs import folder_for
 from genzoo.use.common.source import WORDS, Source, name_of, open_system
 from genzoo.use.common.tiles import OVERLAP, TILE

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Restores
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.system import Restores, System
+from genzoo.core.system import System
 from genzoo.data.decode import images as decode
 from genzoo.use.common.arrays import as_tensor
 from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, read_photo

@@ -12,8 +12,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
+from genzoo.core.capabilities import draw_labels
 from genzoo.core.errors import UserError
-from genzoo.core.system import Batch, Logs, System, Update, draw_labels
+from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import path_lengths, r1_of, r1_penalty
 from genzoo.models.adversarial._adaptive import AdaptiveAugment

@@ -16,10 +16,11 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from genzoo.core.capabilities import Tokenizes
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_label
 from genzoo.core.loading import digest
-from genzoo.core.system import Batch, Logs, System, Tokenizes
+from genzoo.core.system import Batch, Logs, System
 from genzoo.nn import captioned
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
 

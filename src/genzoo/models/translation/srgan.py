@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from genzoo.core.capabilities import Restores
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_direction
-from genzoo.core.system import Batch, Logs, Restores, System, Update
+from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
 from genzoo.nn.optimizers import adam_for_each

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Generator
 
+from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.devices import pick_device
 from genzoo.core.drawing import CHUNK, draw
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
-from genzoo.core.system import CAPABILITIES, System, capabilities
+from genzoo.core.system import System
 
 __all__ = [
     "CHUNK",

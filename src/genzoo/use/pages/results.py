@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Translates
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import grid, save_png, write_atomic
-from genzoo.core.system import System, Translates
+from genzoo.core.system import System
 from genzoo.data import Dataset, to_float
 from genzoo.data.sources.layout import printable
 from genzoo.metrics.comparison import Comparison

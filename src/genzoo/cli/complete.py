@@ -1,0 +1,164 @@
+"""Fill in what is missing of images, or go on with a sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+import genzoo
+from genzoo.cli.common import PICTURES, wrote
+from genzoo.cli.inputs import first_of
+from genzoo.cli.sample import sound_files
+from genzoo.cli.table import Command
+from genzoo.core.errors import UserError
+from genzoo.core.system import System
+from genzoo.use.common.files import change_photo, read_photo, save_photo, suffix_of
+from genzoo.use.common.images import channels_of, read_image, read_sound, window_of
+from genzoo.use.common.outputs import free, save, target
+from genzoo.use.common.source import open_system, require
+from genzoo.use.complete import box_mask, complete_pixels
+from genzoo.use.sample import Seed
+
+COMMAND = Command(
+    "fill in what is missing",
+    "RUN [IMAGE] [box=x,y,w,h | mask=mask.png] [full=true]",
+    place=47,
+    needs=("completes",),
+    own="complete",
+    waits=True,
+)
+
+
+def complete(
+    run: str,
+    image: str = "",
+    box: tuple[int, int, int, int] | None = None,
+    mask: str = "",
+    n: Annotated[int, Field(ge=1, le=256)] = 8,
+    after: Annotated[float, Field(ge=0)] | None = None,
+    full: bool = False,
+    seed: Seed = 0,
+    out: str = "",
+    overwrite: bool = False,
+    own: dict[str, Any] | None = None,
+) -> None:
+    """Fill in what is missing of images, or go on with a sound; what is kept stays unchanged to the last bit.
+
+    Args:
+        run: A run or an exported folder.
+        image: An image (or a sound) to complete; the test part of the run's own data when not given.
+        box: What to draw anew: x,y,width,height in pixels of the image as the system takes it; the lower half when neither box nor mask is given.
+        mask: An image of the same size: white is drawn anew, black is kept.
+        n: How many completions of the image, or how many images of the data.
+        after: Of a sound: seconds from its start that are kept; what follows is drawn. Half a window when not given.
+        full: Complete a photograph at its own size: what is around the hole is brought to the system's size, and what it draws brought back.
+            The box is in pixels of the photograph, the mask as large as it.
+        seed: Which.
+        out: File, .png or .npy (sounds: also .wav); RUN/outputs/complete.png (and complete.wav) when not given.
+        overwrite: Replace the file if it is there.
+        own: Options of the system's own completion.
+    """
+    if box and mask:
+        raise UserError("complete: give box= or mask=, not both")
+    system = open_system(run)
+    require(system, "completes", verb="complete")
+    if system.data == "audio":
+        if box or mask:
+            raise UserError("complete: box= and mask= are for images; of a sound give after=SECONDS")
+        _go_on(system, run, image, after, n, seed, out, overwrite, own or {})
+        return
+    if after is not None:
+        raise UserError("complete: after= is for sounds; of an image give box= or mask=")
+    if full:
+        _complete_photo(system, run, image, box, mask, seed, out, overwrite, own or {})
+        return
+    path = target(run, out, "complete.png", suffixes=PICTURES, overwrite=overwrite)
+    shape = system.hparams.get("shape", ())
+    fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
+    if image:
+        x = read_image(image, channels_of(system), size=fixed, window=window_of(system)).expand(n, -1, -1, -1)
+    else:
+        x = first_of(system, "", n)
+    size = tuple(x.shape[-2:])
+    if mask:
+        known = read_image(mask, 1)[0] < 0
+    else:
+        known = box_mask(box or (0, size[0] // 2, size[1], size[0] - size[0] // 2), size)
+    filled = genzoo.complete(system, x, known, seed=seed, **(own or {}))
+    if path.suffix.lower() == ".npy":
+        wrote(save(path, filled), asked=out)
+        return
+    hidden = torch.where(known, x, torch.zeros_like(x))
+    if image:
+        wrote(save(path, torch.cat([x[:1], hidden[:1], filled])), asked=out)
+    else:
+        wrote(save(path, torch.cat([x, hidden, filled]), columns=len(x)), asked=out)
+
+
+def _complete_photo(
+    system: System,
+    run: str,
+    file: str,
+    box: tuple[int, int, int, int] | None,
+    mask: str,
+    seed: int,
+    out: str,
+    overwrite: bool,
+    own: dict[str, Any],
+) -> None:
+    """Fill the hole of a photograph, and write it as it was but for that."""
+    if not file or not (box or mask) or system.data == "exemplar":
+        raise UserError(
+            "complete: full=true takes an image and box= or mask=, of a run that was trained on images of one size"
+        )
+    seen = window_of(system)
+    photo = read_photo(file, channels_of(system), values=seen is not None)
+    ending = suffix_of(photo)
+    path = target(run, out, f"complete{ending}", suffixes=(ending,), overwrite=overwrite)
+    if path.resolve() == Path(file).expanduser().resolve():  # an original is not replaced, whatever is asked
+        path = free(path)
+    if mask:
+        known = torch.from_numpy(read_photo(mask, 1, deep=False).pixels[..., 0] < 128)
+    else:
+        assert box
+        known = box_mask(box, photo.pixels.shape[:2])  # type: ignore[arg-type]
+    changed = change_photo(photo, lambda x: complete_pixels(system, x, known, seed=seed, window=seen, **own))
+    wrote(save_photo(path, changed), asked=out)
+
+
+def _go_on(
+    system: System,
+    run: str,
+    file: str,
+    after: float | None,
+    n: int,
+    seed: int,
+    out: str,
+    overwrite: bool,
+    own: dict[str, Any],
+) -> None:
+    """Keep the start of a sound and draw what follows; files hold the sounds as they were and as they go on."""
+    rate, length = system.hparams["rate"], system.hparams["shape"][1]
+    kept = length // 2 if after is None else round(after * rate)
+    if not 0 < kept < length:
+        raise UserError(
+            f"after={after} is not allowed; give more than 0 and less than {length / rate:g}, the window's length"
+        )
+    paths = sound_files(run, out, "complete", overwrite)
+    if file:
+        whole = read_sound(file, rate)
+        if whole.shape[1] < kept:
+            raise UserError(f"'{file}' is {whole.shape[1] / rate:g} s long; after={kept / rate:g} asks for more")
+        start = torch.zeros(1, length)
+        start[:, : min(length, whole.shape[1])] = whole[:, :length]
+        x = start.expand(n, 1, length)
+    else:
+        x = first_of(system, "", n)
+    known = torch.arange(length) < kept
+    filled = genzoo.complete(system, x, known, seed=seed, **own)
+    shown = torch.cat([x[:1], filled]) if file else torch.stack([x, filled], 1).flatten(0, 1)
+    for path in paths:
+        wrote(save(path, filled if path.suffix.lower() == ".npy" else shown, rate=rate), asked=out)

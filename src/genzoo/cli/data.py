@@ -1,0 +1,157 @@
+"""List the data sets that are known, or show what is in one, in words and on one page."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from genzoo.cli.common import wrote
+from genzoo.cli.table import Command
+from genzoo.cli.text import columns
+from genzoo.core.errors import UserError
+from genzoo.data.sources.names import FORMS, MOVING, available, composed, located, two_sides
+from genzoo.data.sources.parts import parts_among
+
+if TYPE_CHECKING:
+    from genzoo.data import DataSettings
+
+COMMAND = Command("the data sets that are known; what is in one", "[show] [DATA] [size=64 ...]", place=13, open="data")
+HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
+FILMS, SHAPES = (".mp4", ".mov", ".mkv", ".webm", ".avi"), (".binvox", ".obj", ".stl", ".ply", ".off")
+
+
+def data(
+    action: str = "",
+    spec: str = "",
+    other: str = "",
+    kind: Literal[
+        "", "image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels"
+    ] = "",
+    out: str = "",
+    overwrite: bool = False,
+    json: bool = False,
+    own: dict[str, Any] | None = None,
+) -> None:
+    """List the data sets that are known, or show what is in one.
+
+    Args:
+        action: list or show; a data set alone is shown.
+        spec: What `data=` takes: a name, a folder, an archive, an array file.
+        other: Side B, where `spec` is side A of pairs or of unpaired data; the same as spec=A,B.
+        kind: How it is read, as systems say what they train on; what it looks like when not given.
+        out: File of the contact sheet; NAME.png in the working folder when not given.
+        overwrite: Replace the file if it is there.
+        json: Print JSON.
+        own: Settings of the data: size, channels, resize ...
+    """
+    own = dict(own or {})
+    if action not in ("", "list", "show"):
+        action, spec, other = "show", action, spec or other
+    spec = spec or own.pop("data", "")
+    if action != "show" and not spec:
+        if json:
+            print(jsonlib.dumps({"sets": available(), "forms": FORMS}, indent=2))
+            return
+        print("Known by name:\n" + columns(available().items()))
+        print("\ndata= also takes:\n" + columns(FORMS.items()))
+        print("\n'genzoo data show NAME' tells what is in one, and draws a page of it.")
+        return
+    if not spec:
+        raise UserError("data show: DATA is missing. Usage: genzoo data show DATA [size=64 ...]")
+    spec = f"{spec},{other}" if other else spec
+    show_data(spec, own, kind=kind, out=out, overwrite=overwrite, json=json)
+
+
+def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite: bool, json: bool) -> None:
+    """Say what is in a data set and draw a page of it: what `genzoo data show` does."""
+    from genzoo.core.pictures import picture, save_png
+    from genzoo.core.schema import check
+    from genzoo.data import DataSettings, contact_sheet, describe, open_data
+    from genzoo.use.common.outputs import free, target
+
+    wanted = DataSettings(**check(DataSettings, {"data": spec, **own}, label="data"))
+    kind = kind or _kind(spec, wanted)
+    dataset = open_data(wanted, kind=kind)
+    told = describe(dataset)
+    if json:
+        print(jsonlib.dumps(told, indent=2, default=str))
+        return
+    left = told.pop("left_out")
+    told["left_out"] = len(left)
+    print(columns((k.replace("_", " "), _flat(v)) for k, v in told.items() if v not in ([], {}, None)))
+    if left:
+        print(
+            "left out, and why:\n" + columns(left[:50]) + (f"\n  and {len(left) - 50} more" if len(left) > 50 else "")
+        )
+    first = Path((two_sides(spec) or (spec,))[0].rstrip("/"))
+    name = first.stem or first.resolve().stem or "data"
+    path = (
+        target(Path(), out, f"{name}.png", suffixes=(".png",), overwrite=overwrite)
+        if out
+        else free(_beside(spec) / f"{name}.png", overwrite=overwrite)
+    )
+    sheet = contact_sheet(dataset, 16 if kind in ("video", "voxels") else 32)
+    two = {"a", "b"} <= set(dataset.fields)  # an even number of columns: pairs stay side by side
+    page = picture(sheet, columns=8) if two else picture(sheet, kind=kind)
+    wrote(save_png(path, page), asked=out)
+
+
+def _kind(spec: str, wanted: DataSettings) -> str:
+    """Tell the kind of data, from what settings, a folder's own subfolders, two sources, or the names of its files say."""
+    if wanted.derive != "none" or wanted.layout != "folders":
+        return "paired"
+    if sides := two_sides(spec):
+        names = [{composed(p.stem) for p in located(side).rglob("*") if p.is_file()} for side in sides]
+        # Pairs have names in common; two sets that were collected apart have none, or happen to have a few.
+        return "paired" if 2 * len(names[0] & names[1]) > min(map(len, names)) else "unpaired"
+    from genzoo.data.sources.trees import hidden
+
+    folder = located(spec)
+    below = [p for p in folder.rglob("*") if not hidden(p.relative_to(folder).as_posix())] if folder.is_dir() else []
+    names_here = [folder.name] if folder.is_file() else [p.name for p in below]
+    if any(n.lower().endswith(HEARD) for n in names_here) and not any(n.lower().endswith(SEEN) for n in names_here):
+        return "audio"
+    if spec.lower().replace("_", "-") in MOVING or any(n.lower().endswith(FILMS) for n in names_here):
+        return "video"
+    if any(n.lower().endswith(SHAPES) for n in names_here):
+        return "voxels"
+    a, b = (composed(side).lower() for side in wanted.sides)
+    tops = [p.name for p in below if p.parent == folder and p.is_dir()]
+    parts = parts_among(tops, {a, b})
+    if {("train", a), ("train", b)} <= set(parts.values()):
+        return "unpaired"
+    training = {n for n, (part, _) in parts.items() if part == "train"}
+    inside = {
+        composed(p.name).lower() for p in below if p.parent == folder or p.parent in {folder / n for n in training}
+    }
+    return "paired" if {a, b} <= inside else "image"
+
+
+def _beside(spec: str) -> Path:
+    """Choose the working folder for a page; where that is the data or a part of them, the folder above: a page there would be data."""
+    for side in two_sides(spec) or (spec,):
+        folder = Path(side).expanduser()
+        if folder.is_dir() and Path.cwd().is_relative_to(folder.resolve()):
+            return folder.resolve().parent
+    return Path()
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{k} {_flat(v)}" if isinstance(v, dict) else f"{k}: {v:,}" for k, v in value.items())
+    return (
+        "x".join(map(str, value))
+        if isinstance(value, list) and all(isinstance(v, int) for v in value)
+        else _lines(value)
+    )
+
+
+def _lines(value: Any) -> str:
+    return (
+        "; ".join(map(str, value))
+        if isinstance(value, list)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )

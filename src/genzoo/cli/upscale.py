@@ -1,0 +1,44 @@
+"""Enlarge photographs."""
+
+from __future__ import annotations
+
+from genzoo.cli.common import wrote_images
+from genzoo.cli.table import Command
+from genzoo.use.common.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
+from genzoo.use.restore import restore_files
+
+COMMAND = Command("enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", place=45, direction="upscale")
+
+
+def upscale(
+    run: str,
+    images: str,
+    out: str = "",
+    overwrite: bool = False,
+    tile: Tile = TILE,
+    overlap: Overlap = OVERLAP,
+    megapixels: Megapixels | None = None,
+) -> None:
+    """Enlarge photographs, at any size, by as much as the run was trained for. Originals are never touched.
+
+    Args:
+        run: A run or an exported folder of a system for super-resolution, such as srgan.
+        images: An image, or a folder of images, searched recursively.
+        out: For one image a name that ends in .png, else a folder; RUN/outputs/upscale when not given.
+        overwrite: Replace results of an earlier call; an original is not replaced even then.
+        tile: Side in pixels of the largest piece that is enlarged at once; larger images go tile by tile.
+        overlap: Pixels that neighbouring tiles share, over which one fades into the next.
+        megapixels: Largest image that is read, where memory has room for it and its result; 1000 when not given.
+    """
+    written = restore_files(
+        run,
+        images,
+        "upscale",
+        out=out or None,
+        overwrite=overwrite,
+        quiet=False,
+        tile=tile,
+        overlap=overlap,
+        megapixels=megapixels,
+    )
+    wrote_images(written, given=images, asked=out)

@@ -1,0 +1,69 @@
+"""Walk through latent space."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import genzoo
+from genzoo.cli.common import PICTURES, wrote
+from genzoo.cli.inputs import first_of, images_of
+from genzoo.cli.table import Command
+from genzoo.core.errors import UserError
+from genzoo.use.common.outputs import folder_for, save, target
+from genzoo.use.common.source import open_system, require
+from genzoo.use.sample import Seed
+from genzoo.use.walk import Rows, Steps, frames
+
+COMMAND = Command(
+    "walk through latent space: a picture and a GIF",
+    "RUN [images=A.png,B.png prompts='a cat; a dog' rows=8 steps=10 seed=0 out=walk.gif]",
+    place=41,
+    needs=("decodes",),
+    waits=True,
+)
+
+
+def walk(
+    run: str,
+    rows: Rows = 8,
+    steps: Steps = 10,
+    seed: Seed = 0,
+    path: Literal["spherical", "linear"] | None = None,
+    images: str = "",
+    data: str = "",
+    prompts: str = "",
+    out: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Walk through latent space.
+
+    Args:
+        run: A run or an exported folder.
+        rows: Walks; each is a row of the picture.
+        steps: Pictures in a walk, both ends included.
+        seed: Which ends are drawn.
+        path: spherical follows the arc between two latents, linear the straight line; what suits the system when not given. Classes, codes
+            and sentences always go straight.
+        images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
+        data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
+        prompts: Sentences to walk between, with semicolons between them; a row has the same noise at all its ends.
+        out: File: .png for the rows, .gif for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
+        overwrite: Replace the file if it is there.
+    """
+    if sum(map(bool, (images, data, prompts))) > 1:
+        raise UserError("walk: give one of images=, data= and prompts=")
+    system = open_system(run)
+    ends = None
+    if images or data:
+        require(system, "encodes", "decodes", verb="walk")
+        ends = images_of(system, images, rows + 1) if images else first_of(system, data, rows + 1)
+        if len(ends) < 2:
+            raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
+    names = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
+    paths = [target(run, name, "walk.png", suffixes=(*PICTURES, ".gif"), overwrite=overwrite) for name in names]
+    walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None)
+    for file, name in zip(paths, names, strict=True):
+        gif = file.suffix.lower() == ".gif"
+        values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
+        drawn = frames(walked, system.data) if gif else None
+        wrote(save(file, values, columns=steps, frames=drawn, kind=system.data), asked=name)

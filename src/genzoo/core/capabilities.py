@@ -1,0 +1,251 @@
+"""What a system can do: the protocols that commands, metrics and pages ask for, never a name.
+
+A system has a capability when it has its methods and attributes; nothing is registered and nothing inherited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from torch import Generator, Tensor
+
+from genzoo.core.system import Batch, Logs, System
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Draws new data."""
+
+    def sample(self, n: int, *, generator: Generator) -> Tensor:
+        """Return `n` samples, float32 [n, C, H, W] in [-1, 1] (points: [n, D]; sounds: [n, 1, T]), all randomness from `generator`.
+
+        Clips are [n, C, T, H, W], voxels [n, 1, D, H, W] from -1, empty, to 1, occupied. Further keyword arguments of a system's
+        `sample` (temperature, label ...) become options of `genzoo sample`.
+        """
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """Draws new data of a class that one names."""
+
+    labels: int
+    """Number of classes, which `sample` takes as `label` = 0..labels - 1; 0 for a system that was built without classes."""
+
+    def sample(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
+        """Return `n` samples of class `label`; None draws a class for each sample, all equally likely, from `generator`."""
+
+
+@runtime_checkable
+class Prompted(Protocol):
+    """Draws new data that a sentence describes."""
+
+    words: tuple[str, ...]
+    """Words of the captions that it learned from; empty for a system that was built without captions, which takes no prompt."""
+
+    def unread(self, prompt: str) -> list[str]:
+        """Return the words of a sentence that say nothing to it."""
+
+    def sample(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
+        """Return `n` samples of what `prompt` says; None draws captions that it has seen, from `generator`."""
+
+
+@runtime_checkable
+class Density(Protocol):
+    """Scores data."""
+
+    likelihood: str
+    """What `log_prob` is: "exact", or the name of the bound with its estimator. Printed beside every number."""
+
+    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Return log p(x) in nats, [B], one value per example.
+
+        For images in [-1, 1]: the log-probability of the discrete image with `levels` grey levels (mass, not density;
+        for continuous models through uniform dequantization, where the value is a one-sample lower-bound estimate), so that
+        bits/dim = -log_prob / (C·H·W·ln 2) for every system. For points: the log-density in the data's own units.
+        """
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """Has a latent prior and a generator from it: what walks and latent arithmetic need."""
+
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw `n` latents from the prior, [n, ...]."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the data that latents stand for, deterministically, [n, C, H, W] in [-1, 1]."""
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Maps data to latents, deterministically; with `decode` it reconstructs."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return latents of the shape that `decode` takes."""
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """Maps images of one domain to another."""
+
+    directions: tuple[str, ...]
+    """Names of the maps: ("a2b", "b2a")."""
+
+    def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
+        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width (of `Restores` `scale` times as large).
+
+        Further keyword arguments (`variant`: which of several answers) become options of `genzoo translate`.
+        """
+
+
+@runtime_checkable
+class Restores(Protocol):
+    """Translates back what it has degraded itself: it learns from plain images."""
+
+    scale: int
+    """How many times as high and wide the restored image is."""
+    local: bool
+    """True where it is enough to see a neighbourhood: large images may then go tile by tile."""
+
+    def degrade(self, x: Tensor) -> Tensor:
+        """Return what `translate` would be given of images [B, C, H, W], without randomness: [B, C', H / scale, W / scale]."""
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """Fills in what is missing of an image (or of a sound: [B, 1, T], with `known` of the same shape)."""
+
+    def complete(self, x: Tensor, known: Tensor, *, generator: Generator) -> Tensor:
+        """Return `x` with the pixels where `known` ([B, 1, H, W] bool) is False drawn anew; known pixels are unchanged."""
+
+
+@runtime_checkable
+class Animates(Protocol):
+    """Goes on from a still image: the clip that begins with it."""
+
+    def animate(self, first: Tensor) -> Tensor:
+        """Return clips [B, C, T, H, W] in [-1, 1] that begin with the images `first` [B, C, H, W], deterministically.
+
+        Raises:
+            UserError: The system was trained without first frames.
+        """
+
+
+@runtime_checkable
+class Inverts(Protocol):
+    """Is an invertible map of the data, whose conditioning can be told."""
+
+    def jacobian_condition(self, x: Tensor) -> Tensor:
+        """Return the largest and the smallest singular value of the map's Jacobian at each example, [B, 2] float64."""
+
+
+@runtime_checkable
+class Compresses(Protocol):
+    """Gives the exact probability of an image as one factor after another, in an order in which it can be decoded."""
+
+    def symbols(self, x: Tensor) -> Tensor:
+        """Return images as symbols 0 … levels-1 in coding order, int64 [B, S]."""
+
+    def code(self, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Go through `n` images symbol by symbol, in one and the same way whoever chooses them, and return the images.
+
+        `choose(i, log_p)` is given the log-probabilities, float32 [n, levels], of the i-th symbol given all before it, and
+        returns the symbols that stand there, int64 [n]: an encoder the true ones, a decoder those that it reads.
+        """
+
+
+@runtime_checkable
+class Tokenizes(Protocol):
+    """Turns data into codes of a finite set and back."""
+
+    codebook_size: int
+    """Codes are 0 ... codebook_size - 1."""
+    code_grids: tuple[tuple[int, ...], ...]
+    """Sizes of the grids of codes, coarse to fine: ((8, 8),), or ((4, 4), (8, 8)) for two levels, which have a codebook each."""
+
+    def tokenize(self, x: Tensor) -> Tensor:
+        """Return codes, int64 [B, T], deterministically: every grid in raster order, coarse to fine, one after the other."""
+
+    def detokenize(self, codes: Tensor) -> Tensor:
+        """Return the data that codes [B, T] stand for, [B, C, H, W] in [-1, 1]."""
+
+    def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
+        """Return log p(x | codes) of the discrete image in nats, [B].
+
+        Raises:
+            UserError: The decoder was trained without a likelihood.
+        """
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """Learns from something that is computed from every example once, without randomness: codes, features."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Return what the step takes in place of `batch`.
+
+        The trainer keeps the results and makes its batches of them, unless the data are augmented: then steps get plain batches.
+        """
+
+    def prepared_by(self) -> str:
+        """A digest of all that `prepare` depends on beside the data."""
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """Looks through the training set once before its first step, for what stays fixed afterwards: a whitening."""
+
+    calibrating: bool
+    """True while there is something to find; False where that has been done, or was not asked for."""
+
+    def calibrate(self, batch: Batch) -> None:
+        """Take in one batch: all examples come once, in order and without augmentation, and no random number is drawn."""
+
+    def finish_calibration(self) -> None:
+        """Every example has been seen: set what stays fixed. It is kept in buffers, so a checkpoint has it and resuming calibrates nothing."""
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """Learns from whole passes over the data in order, without gradients: closed form, EM, or keeping an exemplar."""
+
+    converged: bool
+    """True when a further pass would change nothing that matters."""
+
+    def partial_fit(self, batch: Batch) -> None:
+        """Take in one batch of the current pass. All state is in buffers, so that a killed fit resumes exactly."""
+
+    def finish_pass(self) -> Logs:
+        """Every example has come once: update the parameters."""
+
+
+CAPABILITIES: dict[str, type] = {
+    "samples": Samples,
+    "conditioned": Conditioned,
+    "prompted": Prompted,
+    "density": Density,
+    "decodes": Decodes,
+    "encodes": Encodes,
+    "translates": Translates,
+    "restores": Restores,
+    "completes": Completes,
+    "animates": Animates,
+    "inverts": Inverts,
+    "compresses": Compresses,
+    "tokenizes": Tokenizes,
+    "prepares": Prepares,
+    "calibrates": Calibrates,
+    "fits": Fits,
+}
+
+
+def capabilities(system: System | type[System]) -> tuple[str, ...]:
+    """Names of what a system (or its class) can do, in the order of `CAPABILITIES`."""
+    found = []
+    for name, protocol in CAPABILITIES.items():
+        members = {m for m in {*vars(protocol), *vars(protocol).get("__annotations__", {})} if not m.startswith("_")}
+        there = all(hasattr(system, m) or m in getattr(system, "__annotations__", {}) for m in members)
+        if there and name not in system.lacks:
+            found.append(name)
+    return tuple(found)
