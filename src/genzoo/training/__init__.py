@@ -20,7 +20,7 @@ from genzoo.core.checkpoint import unpack
 from genzoo.core.devices import pick_device
 from genzoo.core.errors import DamagedFile, DiskFull, NoSuchData, UserError
 from genzoo.core.foreign import kind_of
-from genzoo.core.loading import fresh, load, plain, resolved, restored
+from genzoo.core.loading import as_today, fresh, load, plain, resolved, restored
 from genzoo.core.pictures import write_atomic
 from genzoo.core.reading import read_toml
 from genzoo.core.system import System
@@ -121,7 +121,7 @@ def resume(
     """
     run = open_run(path)
     file, config = run.path / "config.toml", _config(run)
-    cls = registry.system_class(config["name"])
+    cls, told = as_today(registry.system_class(config["name"]), config["system"])
     about = DataSettings(**schema.check(DataSettings, config["data"], label=f"{file} [data]"))
     settings = TrainSettings(**schema.check(TrainSettings, config["training"], label=f"{file} [training]"))
     lost = [
@@ -139,7 +139,7 @@ def resume(
         settings = dataclasses.replace(settings, steps=steps)
     if data is not None:
         about = _moved(about, data)
-    known = cls.formerly | config["system"] | _nested(cls, run)
+    known = told | _nested(cls, run)
     arguments = schema.check(cls, resolved(cls, known), label=f"{file} [system] of {config['name']}")
     runtime, settings = _started(run, settings, quiet, chosen=device is not None)
     dataset = _own_data(run, about, cls, settings.seed, runtime, quiet, moved=data is not None)

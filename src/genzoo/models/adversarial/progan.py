@@ -10,14 +10,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import gradient_penalty
 from genzoo.nn import latent
-from genzoo.nn.gan.dcgan import stages
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
-from genzoo.nn.gan.growing import enlarge, growth, real_at
+from genzoo.nn.gan.growing import enlarge, growth, real_at, smallest_map
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.optimizers import adam_for_each
 
@@ -137,23 +135,12 @@ class ProGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        c, h, w = shape
-        fits = min(h, w) >= 8 and max(h, w) <= 1024
-        self.levels = stages(h, w) if fits else 0
-        unit = 2**self.levels
-        if not fits or h % unit or w % unit:
-            hint = (
-                f"multiples of {unit}, such as {-(-h // unit) * unit}x{-(-w // unit) * unit}" if fits else "8 to 1024"
-            )
-            raise UserError(
-                f"shape {'x'.join(map(str, shape))} is not possible; progan needs sides of {hint}; give size="
-            )
+        self.levels, start = smallest_map(shape, "progan")
         self.latent_size, self.grow = latent, grow
         self.penalty_weight, self.drift, self.lr, self.betas = penalty_weight, drift, lr, (beta1, beta2)
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
-        start = (h // unit, w // unit)
-        self.G = Synthesis(c, start, latent, widths)
-        self.D = Discriminator(c, start, widths)
+        self.G = Synthesis(shape[0], start, latent, widths)
+        self.D = Discriminator(shape[0], start, widths)
         self.register_buffer("progress", torch.zeros(()))
 
     optimizers = adam_for_each
