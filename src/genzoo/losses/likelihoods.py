@@ -187,8 +187,3 @@ def bits_per_dim(log_prob: Tensor, dims: int) -> Tensor:
     0.1457
     """
     return -log_prob / (dims * math.log(2))
-
-
-def nats(bits: Tensor, dims: int) -> Tensor:
-    """The log-probability in nats behind a number of bits per dimension: the inverse of `bits_per_dim`."""
-    return -bits * (dims * math.log(2))

@@ -30,24 +30,6 @@ def double(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def pyramid(x: Tensor, levels: int) -> list[Tensor]:
-    """Return the Laplacian pyramid (eq. 3): the detail h_k = I_k − u(I_k+1) of each of `levels` levels, finest first, then the smallest image."""
-    found = []
-    for _ in range(levels):
-        small = halve(x)
-        found.append(x - double(small, x.shape[2:]))
-        x = small
-    return [*found, x]
-
-
-def rebuild(parts: list[Tensor]) -> Tensor:
-    """Return the image of a pyramid (eq. 4): I_k = u(I_k+1) + h_k from the smallest to the finest."""
-    x = parts[-1]
-    for detail in parts[-2::-1]:
-        x = double(x, detail.shape[2:]) + detail
-    return x
-
-
 class Detail(nn.Module):
     """The paper's generator of detail: three 5x5 convolutions on the enlarged image with a plane of noise beside it.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -158,9 +157,3 @@ def _norm_names(old: str, new: str) -> dict[str, str]:
 
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
-
-
-def parameter_count() -> int:
-    """Number of parameters of the network, head included."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in EfficientNetLite0().parameters())
