@@ -1,4 +1,4 @@
-"""StyleGAN2: styles modulate the weights of a generator that does not grow; ADA augments what the discriminator sees of few images."""
+"""StyleGAN2: styles modulate the weights of a generator that does not grow; with ADA for a few hundred images."""
 
 from __future__ import annotations
 
