@@ -13,17 +13,16 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim import Optimizer, RMSprop
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import Objective, discriminator_loss, generator_loss
-from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
+from genzoo.losses.penalties import Penalty, weighted_penalty
 from genzoo.nn import latent
 from genzoo.nn.gan.augment import Augmentation, augment
-from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis, pooled_maps
 from genzoo.nn.layout import channels_last
 from genzoo.nn.optimizers import adam_for_each
 
@@ -112,7 +111,7 @@ class DCGAN(System):
         objective: Objective = "non-saturating",
         critic_steps: Annotated[int, Field(ge=1, le=100)] = 1,
         weight_clip: Annotated[float, Field(gt=0, le=10)] | None = None,
-        penalty: Literal["none", "wgan-gp", "dragan", "r1"] = "none",
+        penalty: Penalty = "none",
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
         g_norm: Literal["batch", "none"] = "batch",
         d_norm: Literal["batch", "instance", "layer", "none"] = "batch",
@@ -162,12 +161,7 @@ class DCGAN(System):
             fake = self.G(self._draw(len(real)))
         on_real, on_fake = self._scores(self._view(real, noise_sd), self._view(fake.detach(), noise_sd))
         d_loss = discriminator_loss(self.objective, on_real, on_fake)
-        if self.penalty == "wgan-gp":
-            d_loss = d_loss + self.penalty_weight * gradient_penalty(self.D, real, fake)
-        elif self.penalty == "dragan":
-            d_loss = d_loss + self.penalty_weight * dragan_penalty(self.D, real)
-        elif self.penalty == "r1":
-            d_loss = d_loss + r1_penalty(self.D, real, gamma=self.penalty_weight)
+        d_loss = d_loss + weighted_penalty(self.penalty, self.D, real, fake, self.penalty_weight)
         update("d", d_loss)
         if self.weight_clip is not None:
             for p in self.D.parameters():
@@ -200,8 +194,4 @@ class DCGAN(System):
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """Return what the discriminator sees, [B, F]: every layer max-pooled to 4 x 4 and flattened (section 5.1)."""
-        found = []
-        for block in self.D.blocks:
-            x = block(x)
-            found.append(F.adaptive_max_pool2d(x, 4).flatten(1))
-        return torch.cat(found, 1)
+        return torch.cat(pooled_maps(self.D.blocks, x, 4), 1)

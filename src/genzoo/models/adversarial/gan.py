@@ -18,7 +18,7 @@ from torch.optim import SGD, Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
+from genzoo.losses.penalties import Penalty, weighted_penalty
 from genzoo.nn import latent
 from genzoo.nn.gan.maxout import Maxout
 from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
@@ -152,7 +152,7 @@ class GAN(System):
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
         instance_noise: Annotated[float, Field(ge=0, le=2)] = 0.0,
         spectral_norm: bool = False,
-        penalty: Literal["none", "wgan-gp", "dragan", "r1"] = "none",
+        penalty: Penalty = "none",
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0,
     ) -> None:
         super().__init__()
@@ -188,12 +188,7 @@ class GAN(System):
         noise_sd = self.instance_noise * (1 - update.progress)
         on_real, on_fake = self.D(_blurred(real, noise_sd)), self.D(_blurred(fake, noise_sd))
         d_loss = discriminator_loss(self.objective, on_real, on_fake)
-        if self.penalty == "wgan-gp":
-            d_loss = d_loss + self.penalty_weight * gradient_penalty(self.D, real, fake)
-        elif self.penalty == "dragan":
-            d_loss = d_loss + self.penalty_weight * dragan_penalty(self.D, real)
-        elif self.penalty == "r1":
-            d_loss = d_loss + r1_penalty(self.D, real, gamma=self.penalty_weight)
+        d_loss = d_loss + weighted_penalty(self.penalty, self.D, real, fake, self.penalty_weight)
         update("d", d_loss)
         logs = {"d_loss": d_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
 

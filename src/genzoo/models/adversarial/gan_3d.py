@@ -8,13 +8,13 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Generator, Tensor
-from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn import latent
+from genzoo.nn.gan.dcgan import pooled_maps
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
 from genzoo.nn.optimizers import adam_for_each
 
@@ -55,7 +55,6 @@ class GAN3D(System):
 
     paper: ClassVar[str] = "arXiv:1610.07584"
     data: ClassVar[str] = "voxels"
-    presets: ClassVar[dict] = {}
     tiny: ClassVar[dict] = {"shape": (1, 8, 8, 8), "latent": 4, "width": 4, "d_lr": 1e-3}
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 100, "ema": 0.999}
     averaged: ClassVar[tuple[str, ...]] = ("accuracy",)
@@ -156,8 +155,4 @@ class GAN3D(System):
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """Return what the discriminator sees of voxels, [B, F]: its last three layers max-pooled to 2 x 2 x 2 and flattened (section 4.2)."""
-        found = []
-        for block in self.D.blocks:
-            x = block(x)
-            found.append(F.adaptive_max_pool3d(x, 2).flatten(1))
-        return torch.cat(found[-3:], 1)
+        return torch.cat(pooled_maps(self.D.blocks, x, 2)[-3:], 1)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_sides
+from genzoo.core.inputs import check_conditional, check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn import latent
@@ -225,8 +224,7 @@ class SNGAN(System):
     ) -> None:
         super().__init__()
         check_sides(shape, "sngan")
-        if conditional and classes < 1:
-            raise UserError("conditional=true needs labels: give data with classes, such as a folder with subfolders")
+        check_conditional(conditional, classes)
         self.labels = self.conditions = classes if conditional else 0
         self.latent_size = latent
         self.critic_steps, self.lr, self.betas = critic_steps, lr, (beta1, beta2)

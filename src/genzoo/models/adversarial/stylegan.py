@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_conditional
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
@@ -224,8 +224,7 @@ class StyleGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        if conditional and classes < 1:
-            raise UserError("conditional=true needs labels: give data with classes, such as a folder with subfolders")
+        check_conditional(conditional, classes)
         self.levels, start = smallest_map(shape, "stylegan")
         self.labels, self.latent_size, self.layers = classes if conditional else 0, latent, 2 * self.levels + 2
         self.mixing, self.mean_decay, self.grow, self.r1 = mixing, mean_decay, grow, r1

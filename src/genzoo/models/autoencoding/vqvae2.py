@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.autoencoding.quantize import Quantized, VectorQuantizer
@@ -83,12 +83,7 @@ class VQVAE2(System):
     ) -> None:
         super().__init__()
         channels, height, wide = shape
-        factor = 2 ** (halvings + scales - 1)
-        if height % factor or wide % factor:
-            raise UserError(
-                f"shape {height}x{wide} cannot be halved {halvings + scales - 1} times; give size= a multiple of "
-                f"{factor}, or fewer halvings or scales"
-            )
+        check_halvings(shape, halvings + scales - 1)
         self.shape, self.levels, self.reconstruction, self.lr = shape, levels, reconstruction, lr
         self.codebook_size = codes
         finest = 2**halvings

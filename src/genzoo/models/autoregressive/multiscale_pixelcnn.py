@@ -111,7 +111,7 @@ class MultiscalePixelCNN(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
     ) -> None:
         super().__init__()
-        colours, height, wide = shape
+        colours = shape[0]
         check_levels(levels)
         if min(width // 2, head) < colours:
             raise UserError(
@@ -119,11 +119,7 @@ class MultiscalePixelCNN(System):
                 "channels: every colour needs a feature of its own"
             )
         step = 2**doublings
-        if height % step or wide % step:
-            raise UserError(
-                f"doublings={doublings} needs a height and width that {step} divides, such as {4 * step}x{4 * step}; "
-                f"the images are {wide}x{height}"
-            )
+        raster.check_divided(shape, step, f"doublings={doublings}")
         self.shape, self.lr = tuple(shape), lr
         self.steps = [2**k for k in reversed(range(doublings))]
         self.grid = Levels(levels, colours)

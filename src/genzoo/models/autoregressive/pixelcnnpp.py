@@ -22,6 +22,7 @@ from genzoo.core.system import System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
 from genzoo.models.autoregressive._shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
 from genzoo.nn.autoregressive import methods as raster
+from genzoo.nn.dequantize import level_index
 from genzoo.nn.schedules import half_cosine
 
 LEAST_LOG_SCALE = -7.0
@@ -287,8 +288,7 @@ class PixelCNNpp(System):
 
     def _quantized(self, x: Tensor) -> Tensor:
         """Images in [-1, 1] with values on the grid of `levels` levels, float32 (or float64 where given)."""
-        grey = ((x if x.dtype == torch.float64 else x.float()) + 1).mul(127.5).round().clamp(0, 255)
-        return (grey * (self.levels / 256)).floor() * (2 / (self.levels - 1)) - 1
+        return level_index(x, self.levels) * (2 / (self.levels - 1)) - 1
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_levels
 from genzoo.core.system import System
 from genzoo.models.autoregressive._recurrence import Scan, cell
@@ -268,14 +267,11 @@ class PixelRNN(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 3e-3,
     ) -> None:
         super().__init__()
-        colours, height, wide = shape
+        colours = shape[0]
         check_levels(levels)
         raster.check_features(colours, width=width, head=head)
         step = 2 ** (scales - 1)
-        if height % step or wide % step:
-            raise UserError(
-                f"scales={scales} needs a height and width that {step} divides, such as {step * 4}x{step * 4}"
-            )
+        raster.check_divided(shape, step, f"scales={scales}")
         self.shape, self.lr = tuple(shape), lr
         self.grid = Levels(levels, colours)
         outputs = colours * self.grid.outputs

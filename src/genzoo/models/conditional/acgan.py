@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_sides
+from genzoo.core.inputs import check_classes, check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
@@ -61,8 +60,7 @@ class ACGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        if classes < 1:
-            raise UserError("acgan needs labels: give data with classes, such as a folder with a subfolder for each")
+        check_classes(classes, "acgan")
         check_sides(shape, "acgan")
         self.labels, self.latent_size, self.conditions = classes, latent, classes
         self.class_weight, self.r1, self.lr, self.betas = class_weight, r1, lr, (beta1, beta2)

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_classes, check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
@@ -149,11 +149,9 @@ class CGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        if classes < 1:
-            raise UserError("cgan needs labels: give data with classes, such as a folder with a subfolder for each")
-        if nets == "conv" and (min(shape[1:]) < 8 or max(shape[1:]) > 1024):
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible with nets=conv: sides from 8 to 1024; nets=dense takes any")
+        check_classes(classes, "cgan")
+        if nets == "conv":
+            check_sides(shape, "cgan with nets=conv")
         self.labels, self.latent_size, self.conditions = classes, latent, classes
         self.r1, self.lr, self.betas = r1, lr, (beta1, beta2)
         if nets == "dense":

@@ -104,10 +104,7 @@ class GANCLS(System):
         h = self.text(caption)
         fake = self.G(self._draw(len(real)), h.detach())
 
-        seen = self.D.look(real)
-        s_r, s_f = self.D.match(seen, h), self.D(fake.detach(), h)
-        s_w, differs = self.D.match(seen, h.roll(1, 0)), (caption != caption.roll(1, 0)).any(1)
-        wrong = (F.softplus(s_w) * differs).sum() / differs.sum().clamp_min(1)
+        s_r, s_w, s_f, wrong = self.D.pairs(real, fake.detach(), h, caption)
         d_loss = F.softplus(-s_r).mean() + self.mismatch * wrong + (1 - self.mismatch) * F.softplus(s_f).mean()
         if self.r1:
             d_loss = d_loss + r1_penalty(lambda x: self.D(x, h), real, gamma=self.r1)

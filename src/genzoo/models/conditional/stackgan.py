@@ -246,10 +246,7 @@ class StackGAN(System):
         update: Update,
     ) -> Logs:
         """Right, wrong and generated pairs for D; then G, with the KL of its conditioning."""
-        seen = critic.look(real)
-        s_r, s_f = critic.match(seen, h), critic(fake.detach(), h)
-        s_w, differs = critic.match(seen, h.roll(1, 0)), (caption != caption.roll(1, 0)).any(1)
-        wrong = (F.softplus(s_w) * differs).sum() / differs.sum().clamp_min(1)
+        s_r, s_w, s_f, wrong = critic.pairs(real, fake.detach(), h, caption)
         d_loss = F.softplus(-s_r).mean() + 0.5 * (wrong + F.softplus(s_f).mean())
         if self.r1:
             d_loss = d_loss + r1_penalty(lambda x: critic(x, h), real, gamma=self.r1)

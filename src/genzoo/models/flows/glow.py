@@ -13,7 +13,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.nn import latent
 from genzoo.nn.flow import methods as flow
@@ -83,7 +82,7 @@ class Glow(System):
         flow.take_data(self, shape, levels, "glow", least=2)
         self.alpha, self.lr = alpha, lr
         if self.is_image:
-            _check_size(self.shape, scales)
+            flow.check_scales(self.shape, scales, scales, "glow")
             self.flow: nn.Module = MultiScale(self.shape, scales, steps_per_scale, width)
         else:
             self.flow = _point_flow(shape[0], scales * steps_per_scale, width)
@@ -240,15 +239,3 @@ def _point_flow(dims: int, steps: int, width: int) -> Chain:
         coupling = MaskedCoupling(DenseNet(dims, 2 * dims, width, 2), mask.clone(), dims)
         parts += [ActNorm(dims), LULinear(dims, rotate=True), coupling]
     return Chain(*parts)
-
-
-def _check_size(shape: tuple[int, ...], scales: int) -> None:
-    _, h, w = shape
-    unit = 2**scales
-    if h % unit or w % unit:
-        near = tuple(max(unit, round(n / unit) * unit) for n in (h, w))
-        fits = next((s for s in range(scales, 0, -1) if h % 2**s == 0 and w % 2**s == 0), 0)
-        raise UserError(
-            f"glow with scales={scales} takes heights and widths that are multiples of {unit}, not {h}x{w}: "
-            f"give size={near[0]}x{near[1]}" + (f", or scales={fits}." if fits else ".")
-        )

@@ -42,7 +42,6 @@ class LinearFlow(System):
 
     paper = "arXiv:1801.09819"
     data = "image"
-    presets = {}
     tiny = {"shape": (1, 8, 8)}
     defaults = {"steps": 10000, "batch": 256, "clip": 100.0}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"

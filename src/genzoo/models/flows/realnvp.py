@@ -16,7 +16,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.nn import latent
 from genzoo.nn.flow import methods as flow
@@ -91,7 +90,7 @@ class RealNVP(System):
         flow.take_data(self, shape, levels, "realnvp", least=2)
         self.alpha, self.lr, self.weight_decay = alpha, lr, weight_decay
         if self.is_image:
-            _check_size(self.shape, scales)
+            flow.check_scales(self.shape, scales, scales - 1, "realnvp")
             self.flow: nn.Module = MultiScale(self.shape, scales, couplings, width, blocks, fold=fold, widen=widen)
         else:
             self.flow = _point_flow(shape[0], 4 * couplings, width, blocks)
@@ -207,15 +206,3 @@ def _point_flow(dims: int, couplings: int, width: int, layers: int) -> Chain:
         mask = (torch.arange(dims) % 2 == i % 2).float()[None]
         parts += [ActNorm(dims), MaskedCoupling(DenseNet(dims, 2 * dims, width, layers), mask, dims)]
     return Chain(*parts)
-
-
-def _check_size(shape: tuple[int, ...], scales: int) -> None:
-    _, h, w = shape
-    unit = 2 ** (scales - 1)
-    if h % unit or w % unit or h * w < 2:
-        fits = max(s for s in range(1, 8) if h % 2 ** (s - 1) == 0 and w % 2 ** (s - 1) == 0)
-        near = tuple(max(unit, round(n / unit) * unit) for n in (h, w))
-        raise UserError(
-            f"realnvp with scales={scales} takes heights and widths that are multiples of {unit}, not {h}x{w}: "
-            f"give size={near[0]}x{near[1]}, or scales={fits}."
-        )

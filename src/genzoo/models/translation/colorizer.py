@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction
+from genzoo.core.inputs import check_direction, check_multiples
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.colour import lab_to_rgb, rgb_to_lab
 from genzoo.nn.ranks import sum_over_ranks
@@ -114,15 +114,10 @@ class Colorizer(System):
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-3,
     ) -> None:
         super().__init__()
-        c, h, w = shape
         step = 2**halvings
-        if c != 3:
-            raise UserError(f"images of {c} channels have no colours to learn; give colour images (channels=3)")
-        if h % step or w % step or min(h, w) < step:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; colorizer with halvings={halvings} takes sides that are multiples of {step}. "
-                "Give size= to resize the data"
-            )
+        if shape[0] != 3:
+            raise UserError(f"images of {shape[0]} channels have no colours to learn; give colour images (channels=3)")
+        check_multiples(shape, step, step, f"colorizer with halvings={halvings}")
         self.shape, self.objective, self.rebalance, self.rare = shape, objective, rebalance, rare
         self.schedule = schedule
         self.temperature, self.lr, self.weight_decay, self.coarse = temperature, lr, weight_decay, step // 2

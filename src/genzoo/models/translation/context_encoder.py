@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_something_known
+from genzoo.core.inputs import check_holes, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn.gan.dcgan import Discriminator, stages
@@ -85,11 +85,7 @@ class ContextEncoder(System):
         c, h, w = shape
         halvings = min(stages(h, w), 6) if min(h, w) >= 16 else 2
         step = 2**halvings
-        if min(h, w) < 16 or h % step or w % step:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; context-encoder takes sides from 16 on, of this size multiples of {step} "
-                "(32, 48, 64, 96, 128 do). Give size= to resize the data"
-            )
+        check_multiples(shape, step, 16, "context-encoder", " (32, 48, 64, 96, 128 do)")
         if 4 * overlap > min(h, w):
             raise UserError(f"overlap={overlap} is too wide for images of {w}x{h}; give {min(h, w) // 4} at most")
         self.shape, self.hole, self.overlap, self.overlap_weight = shape, hole, overlap, overlap_weight
@@ -166,9 +162,7 @@ class ContextEncoder(System):
         Raises:
             UserError: Image or mask is of another size, or the mask leaves nothing.
         """
-        check_images(x, self.shape)
-        check_known(known, x)
-        check_something_known(known)
+        check_holes(x, known, self.shape)
         return torch.where(known, x, self.G(cut(x, ~known)).float())
 
 

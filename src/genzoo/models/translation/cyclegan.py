@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction
+from genzoo.core.inputs import check_direction, check_divisible, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.models.translation._image_pool import ImagePool
@@ -74,20 +73,14 @@ class CycleGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     ) -> None:
         super().__init__()
-        c, h, w = shape
-        least = max(8, smallest_side(layers))
-        if h % 4 or w % 4 or min(h, w) < least:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; cyclegan with layers={layers} takes any height and width that are "
-                f"multiples of 4, from {least} on. Give size= to resize the data"
-                + (", or fewer layers." if layers > 1 else ".")
-            )
-        self.cycle, self.identity = cycle, identity
+        fewer = ", or fewer layers." if layers > 1 else "."
+        check_multiples(shape, 4, max(8, smallest_side(layers)), f"cyclegan with layers={layers}", fewer)
+        channels, self.cycle, self.identity = shape[0], cycle, identity
         self.lr, self.betas = lr, (beta1, beta2)
-        self.a2b = ResnetGenerator(c, c, width, blocks)
-        self.b2a = ResnetGenerator(c, c, width, blocks)
-        self.D_a = PatchGAN(c, d_width or width, layers)
-        self.D_b = PatchGAN(c, d_width or width, layers)
+        self.a2b = ResnetGenerator(channels, channels, width, blocks)
+        self.b2a = ResnetGenerator(channels, channels, width, blocks)
+        self.D_a = PatchGAN(channels, d_width or width, layers)
+        self.D_b = PatchGAN(channels, d_width or width, layers)
         self.pool_a = ImagePool(pool, shape)
         self.pool_b = ImagePool(pool, shape)
 
@@ -127,8 +120,5 @@ class CycleGAN(System):
             UserError: The direction or the size is not possible.
         """
         check_direction(direction, self.directions)
-        if x.shape[2] % 4 or x.shape[3] % 4:
-            raise UserError(
-                f"height and width must be multiples of 4, not {x.shape[2]} x {x.shape[3]}; resize or crop the images"
-            )
+        check_divisible(x, 4)
         return (self.a2b if direction == "a2b" else self.b2a)(x).contiguous()

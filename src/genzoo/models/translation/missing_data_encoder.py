@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction, check_images, check_known, check_something_known
+from genzoo.core.inputs import check_direction, check_holes, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.perceptual import feature_distance
 from genzoo.nn.colour import fade_to_fit, luma, rgb_to_ycc, ycc_to_rgb
@@ -88,12 +88,7 @@ class MissingDataEncoder(System):
         super().__init__()
         c, h, w = shape
         halvings = max(1, min(int(math.log2(max(min(h, w), 8) / 4)), 5))
-        step = 2**halvings
-        if min(h, w) < 8 or h % step or w % step:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; missing-data-encoder takes sides from 8 on, of this size multiples of "
-                f"{step} (16, 32, 48, 64, 96, 128 do). Give size= to resize the data"
-            )
+        check_multiples(shape, 2**halvings, 8, "missing-data-encoder", " (16, 32, 48, 64, 96, 128 do)")
         if c not in (1, 3):
             raise UserError(f"images of {c} channels are not possible; give channels=3 or channels=1")
         self.shape, self.fragments, self.adversarial, self.lr, self.betas = (
@@ -120,10 +115,7 @@ class MissingDataEncoder(System):
             UserError: The weights of the recognition network are missing.
         """
         if self.features is not None:
-            try:
-                self.features.load()
-            except UserError as missing:
-                raise UserError(f"{missing} Here: perceptual=none (preset mde-no-features) needs no weights.") from None
+            self.features.load(otherwise="perceptual=none (preset mde-no-features) needs no weights")
         return adam_for_each(self)
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
@@ -195,9 +187,7 @@ class MissingDataEncoder(System):
         Raises:
             UserError: Image or mask is of another size, or the mask leaves nothing.
         """
-        check_images(x, self.shape)
-        check_known(known, x)
-        check_something_known(known)
+        check_holes(x, known, self.shape)
         y = self.fill(self.planes(x), known.expand(-1, self.shape[0], -1, -1)).float()
         return torch.where(known, x, self.image(y).clamp(-1, 1))
 

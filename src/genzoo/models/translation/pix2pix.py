@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_direction, check_divisible
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.models.translation._norms import NORMS
@@ -146,10 +147,8 @@ class Pix2Pix(System):
         Raises:
             UserError: The direction or the size is not possible.
         """
-        if direction not in self.directions:
-            raise UserError(f"direction={direction} is not possible; give a2b: pix2pix learns one way")
-        if x.shape[2] % self.multiple or x.shape[3] % self.multiple:
-            raise UserError(f"height and width must be multiples of {self.multiple}, not {x.shape[2]} x {x.shape[3]}")
+        check_direction(direction, self.directions)
+        check_divisible(x, self.multiple)
         generator = torch.Generator(x.device).manual_seed(variant) if variant else None
         return self.G(x, generator).contiguous()
 

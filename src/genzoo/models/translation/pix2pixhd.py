@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_direction, check_divisible, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
@@ -112,16 +113,13 @@ class Pix2PixHD(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     ) -> None:
         super().__init__()
-        c, h, w = shape
+        c = shape[0]
         given = inputs or c
         self.multiple = 2 ** (halvings + enhancers)
         # The last discriminator looks at the smallest image, and in coarse training that is half as large for every enhancer.
         least = max(2 * self.multiple, smallest_side(layers) * 2 ** (scales - 1 + (enhancers if coarse else 0)))
-        if h % self.multiple or w % self.multiple or min(h, w) < least:
-            raise UserError(
-                f"{h}x{w} is not possible; pix2pixhd with halvings={halvings}, enhancers={enhancers}, layers={layers} and scales={scales} "
-                f"takes multiples of {self.multiple}, from {least} on. Give size= to resize the data, or smaller numbers."
-            )
+        about = f"pix2pixhd with halvings={halvings}, enhancers={enhancers}, layers={layers} and scales={scales}"
+        check_multiples(shape, self.multiple, least, about, ", or smaller numbers.")
         if width % 2**enhancers:
             raise UserError(
                 f"width={width} is not allowed; give a multiple of {2**enhancers}, for it is halved for every enhancer"
@@ -272,10 +270,8 @@ class Pix2PixHD(System):
         Raises:
             UserError: The direction, the size or the variant is not possible.
         """
-        if direction not in self.directions:
-            raise UserError(f"direction={direction} is not possible; give a2b: pix2pixhd learns one way")
-        if x.shape[2] % self.multiple or x.shape[3] % self.multiple:
-            raise UserError(f"height and width must be multiples of {self.multiple}, not {x.shape[2]} x {x.shape[3]}")
+        check_direction(direction, self.directions)
+        check_divisible(x, self.multiple)
         if variant and not self.features:
             raise UserError("variant: this model has one answer for every input; train it with features=3 for several")
         seen, ids = self._seen(x)

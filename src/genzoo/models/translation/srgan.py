@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from genzoo.core.capabilities import Restores
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction
+from genzoo.core.inputs import check_direction, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
@@ -99,18 +99,13 @@ class SRGAN(System):
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9,
     ) -> None:
         super().__init__()
-        c, h, w = shape
         if scale not in (2, 4, 8):
             raise UserError(f"scale={scale} is not possible; give 2, 4 or 8")
-        if h % scale or w % scale or min(h, w) < 16:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; srgan with scale={scale} takes any height and width that are "
-                f"multiples of {scale}, from 16 on. Give crop= or size="
-            )
+        check_multiples(shape, scale, 16, f"srgan with scale={scale}", ", or crop=")
         self.scale, self.adversarial, self.pixel, self.lr, self.betas = scale, adversarial, pixel, lr, (beta1, 0.999)
         self.pretrain = (0.0 if start is not None else 0.5) if pretrain is None else pretrain
         self.features = self._features(content, layer, shape)
-        self.G = SRResNet(c, width, blocks, scale, batch_norm=batch_norm, residual=residual)
+        self.G = SRResNet(shape[0], width, blocks, scale, batch_norm=batch_norm, residual=residual)
         self.D = PhotoDiscriminator(shape, d_width) if adversarial else None
         if start is not None:
             self._begin_with(start)
@@ -148,10 +143,7 @@ class SRGAN(System):
             UserError: The weights of the recognition network are missing.
         """
         if self.features is not None:
-            try:
-                self.features.load()
-            except UserError as missing:
-                raise UserError(f"{missing} Here: content=mse (preset srgan-mse) needs no weights.") from None
+            self.features.load(otherwise="content=mse (preset srgan-mse) needs no weights")
         return adam_for_each(self)
 
     def lr_scale(self, progress: float) -> float:

@@ -31,6 +31,18 @@ def check_features(colours: int, **features: int) -> None:
         )
 
 
+def check_divided(shape: tuple[int, ...], step: int, setting: str) -> None:
+    """Refuse images (C, H, W) that cannot be taken apart as often as `setting`, in the person's words, says.
+
+    Raises:
+        UserError: `step` does not divide the height and the width.
+    """
+    if shape[1] % step or shape[2] % step:
+        raise UserError(
+            f"{setting} needs a height and width that {step} divides, such as {4 * step}x{4 * step}; the images are {shape[2]}x{shape[1]}"
+        )
+
+
 def values(self: Any, tokens: Tensor) -> Tensor:
     """Return the value in [-1, 1] of each level, in the parameters' precision: what the network reads."""
     read: Tensor = self.grid.values(tokens, next(self.parameters()).dtype)

@@ -40,6 +40,34 @@ def take_data(self: Any, shape: tuple[int, ...], levels: int, system: str, least
     self.latent_size, self.scale = self.dims, scale_for(self.shape)
 
 
+def check_scales(shape: tuple[int, ...], scales: int, halvings: int, system: str) -> None:
+    """Refuse images (C, H, W) that a flow of so many scales cannot halve often enough.
+
+    Args:
+        shape: Of an image.
+        scales: Resolutions.
+        halvings: How often these halve an image: one scale fewer halves it once less.
+        system: The flow's name, for the message.
+
+    Raises:
+        UserError: Says which sizes it takes, the nearest one, and how many scales would do.
+    """
+    _, h, w = shape
+    unit = 2**halvings
+    if h % unit or w % unit or h * w < 2:
+        near = "x".join(str(max(unit, round(n / unit) * unit)) for n in (h, w))
+        fewer = (
+            s
+            for s in range(scales, 0, -1)
+            if not h % 2 ** (halvings - scales + s) and not w % 2 ** (halvings - scales + s)
+        )
+        fits = next(fewer, 0)
+        raise UserError(
+            f"{system} with scales={scales} takes heights and widths that are multiples of {unit}, not {h}x{w}: "
+            f"give size={near}" + (f", or scales={fits}." if fits else ".")
+        )
+
+
 def log_density(self: Any, z: Tensor, log_det: Tensor) -> Tensor:
     """Return log p(x) in nats, [B], of latents z [B, D] with a standard normal prior and of the map's log-determinants [B]."""
     found: Tensor = self.grid.log_prob(per_example(standard_normal(z)) + log_det)

@@ -6,6 +6,7 @@ import itertools
 import math
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from genzoo.nn.gan.leaky import LeakyReLU
@@ -163,3 +164,12 @@ class Discriminator(nn.Module):
             x = block(x)
         x = x.flatten(1)
         return self.hidden(x) if self.hidden is not None else x
+
+
+def pooled_maps(blocks: nn.ModuleList, x: Tensor, side: int) -> list[Tensor]:
+    """Return the map after every block, max-pooled to `side` places along each axis and flattened, [B, F] each; images or voxels."""
+    found, pool = [], F.adaptive_max_pool2d if x.ndim == 4 else F.adaptive_max_pool3d
+    for block in blocks:
+        x = block(x)
+        found.append(pool(x, side).flatten(1))
+    return found

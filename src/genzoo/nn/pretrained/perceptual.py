@@ -141,13 +141,23 @@ class FeatureNet(nn.Module):
         self.load()
         return {"name": self.name, "digest": self.digest, "layers": " ".join(self.layers)}
 
-    def load(self) -> Self:
-        """Read the weights, once."""
+    def load(self, *, otherwise: str = "") -> Self:
+        """Read the weights, once.
+
+        Args:
+            otherwise: What a person can do without them, for the message.
+
+        Raises:
+            UserError: They are missing, or not those of the network.
+        """
         if not self.digest:
-            if self.trunk.file:
-                self._read(self._path())
-            else:
+            if not self.trunk.file:
                 self._draw()
+                return self
+            try:
+                self._read(self._path())
+            except UserError as error:
+                raise UserError(f"{error} Here: {otherwise}.") if otherwise else error from None
         return self
 
     def forward(self, x: Tensor) -> list[Tensor]:
