@@ -40,7 +40,7 @@ class ModulatedConv2d(nn.Module):
         self.scale, self.up, self.demodulate = 1 / math.sqrt(inputs * kernel * kernel), up, demodulate
 
     def forward(self, x: Tensor, w: Tensor, gain: float = 1.0, added: Tensor | None = None) -> Tensor:
-        """[B, inputs, H, W] under styles w [B, latent] to `gain` times [B, outputs, H', W'], and `added` [B or 1, 1, H', W'] to that."""
+        """Map [B, inputs, H, W] under styles w [B, latent] to `gain` times [B, outputs, H', W'], and `added` [B or 1, 1, H', W'] to that."""
         s = self.style(w).float() * self.scale  # the weights' factor, where it costs least
         weight = self.weight
         x = x * (s if self.demodulate else s * gain).to(x.dtype)[:, :, None, None]
@@ -80,7 +80,7 @@ class ModulatedLayer(nn.Module):
             self.register_buffer("fixed", torch.randn(1, 1, *size))
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-        """[B, inputs, H, W] under styles w [B, latent] to [B, outputs, H', W']."""
+        """Map [B, inputs, H, W] under styles w [B, latent] to [B, outputs, H', W']."""
         added = None if self.strength is None else noise(self.fixed, len(x)) * self.strength.view(1, -1, 1, 1)
         # The rectifier's gain of √2 stands before noise and bias, where demodulation gives it for nothing.
         x = self.conv(x, w, math.sqrt(2), added)

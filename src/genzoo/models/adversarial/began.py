@@ -23,7 +23,7 @@ def _pair(inputs: int, inner: int, outputs: int) -> list[nn.Module]:
 
 
 def _halvings(height: int, width: int, smallest: int) -> int:
-    """How often the smaller side can be halved without going below `smallest`."""
+    """Return how often the smaller side can be halved without going below `smallest`."""
     return max(0, int(math.log2(min(height, width) / smallest)))
 
 
@@ -158,7 +158,7 @@ class BEGAN(System):
         return (x - self.D(x)).abs().mean()
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """D lowers L(x) − k L(G(z_D)), G lowers L(G(z_G)) and the likeness of its images, and k follows the balance of the two errors."""
+        """Let D lower L(x) − k L(G(z_D)) and G lower L(G(z_G)) and the likeness of its images, and k follow the balance of the two errors."""
         x = batch["image"]
         with torch.no_grad():
             fake = self.G(self._draw(len(x)))

@@ -146,13 +146,13 @@ class DCGAN(System):
         self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm, activation=d_activation, **rules)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer for each player."""
+        """Return one optimizer for each player."""
         if self.optimizer == "rmsprop":
             return {"d": RMSprop(self.D.parameters(), lr=self.d_lr), "g": RMSprop(self.G.parameters(), lr=self.lr)}
         return adam_for_each(self)
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One discriminator step, and every `critic_steps` steps one generator step on the same z."""
+        """Do one discriminator step, and every `critic_steps` steps one generator step on the same z."""
         real = batch["image"]
         generator_too = (update.step + 1) % self.critic_steps == 0
         noise_sd = self.instance_noise * (1 - update.progress)
@@ -175,14 +175,14 @@ class DCGAN(System):
         return {k: v.detach() for k, v in logs.items()}
 
     def _scores(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of both, in one pass where D looks at every image by itself."""
+        """Return the scores of both, in one pass where D looks at every image by itself."""
         if self.apart:
             return self.D(real), self.D(fake)
         on_real, on_fake = self.D(channels_last(torch.cat([real, fake]))).chunk(2)
         return on_real, on_fake
 
     def _view(self, x: Tensor, noise_sd: float) -> Tensor:
-        """What the discriminator sees of an image: augmented, and with instance noise."""
+        """Return what the discriminator sees of an image: augmented, and with instance noise."""
         x = augment(x, self.augment)
         return x + noise_sd * torch.randn_like(x) if noise_sd else x
 

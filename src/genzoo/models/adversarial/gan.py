@@ -78,7 +78,7 @@ class MaxoutDiscriminator(nn.Module):
 
 
 def _blurred(x: Tensor, noise_sd: float) -> Tensor:
-    """What the discriminator sees of data under instance noise."""
+    """Return what the discriminator sees of data under instance noise."""
     return x + noise_sd * torch.randn_like(x) if noise_sd else x
 
 
@@ -174,14 +174,14 @@ class GAN(System):
     finish_calibration = finish_points_calibration
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer for each player."""
+        """Return one optimizer for each player."""
         players = {"d": (self.D, self.d_lr), "g": (self.G, self.lr)}
         if self.optimizer == "sgd":
             return {k: SGD(m.parameters(), lr=lr, momentum=self.beta1) for k, (m, lr) in players.items()}
         return {k: Adam(m.parameters(), lr=lr, betas=(self.beta1, 0.999)) for k, (m, lr) in players.items()}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """Algorithm 1: a discriminator step; after `critic_steps` of them a generator step, each on noise of its own."""
+        """Do a discriminator step (algorithm 1); after `critic_steps` of them a generator step, each on noise of its own."""
         real, _ = self.scale(batch["points"] if "points" in batch else batch["image"])
         with torch.no_grad():
             fake = self.G(self._draw(len(real)))

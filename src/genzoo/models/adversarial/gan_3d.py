@@ -99,7 +99,7 @@ class GAN3D(System):
     optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One generator step; before it one of the discriminator, unless it was right too often on the last batch."""
+        """Do one generator step; before it one of the discriminator, unless it was right too often on the last batch."""
         real = batch["voxels"]
         fake = self._grow(self._draw(len(real)))
 
@@ -124,7 +124,7 @@ class GAN3D(System):
         }
 
     def _grow(self, z: Tensor) -> Tensor:
-        """Voxels in [-1, 1], twice the probability of being occupied less one: 2 sigmoid(y) - 1 = tanh(y / 2)."""
+        """Return the voxels in [-1, 1], twice the probability of being occupied less one: 2 sigmoid(y) - 1 = tanh(y / 2)."""
         return torch.tanh(self.G(z).float() / 2)
 
     def _draw(self, n: int, generator: Generator | None = None) -> Tensor:

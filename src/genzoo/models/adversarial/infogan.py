@@ -124,7 +124,7 @@ class InfoGAN(System):
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each side; Q shares D's convolutions and so its optimizer."""
+        """Return Adam for each side; Q shares D's convolutions and so its optimizer."""
         return {"d": adam_for(self, self.D, self.Q, slower=True), "g": adam_for(self, self.G)}
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -148,7 +148,7 @@ class InfoGAN(System):
         return category, numbers
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """A step of D and Q, then one of G on the same draws; the bound is a term of both (algorithm of section 5)."""
+        """Do a step of D and Q, then one of G on the same draws; the bound is a term of both (algorithm of section 5)."""
         image = batch["image"]
         real = image.detach().requires_grad_(self.r1 > 0)
         drawn = self._draw(len(image))
@@ -182,7 +182,7 @@ class InfoGAN(System):
         return self.weights[0] * category + self.weights[1] * numbers
 
     def _draw(self, n: int, generator: Generator | None = None, category: int | None = None) -> Tensor:
-        """Noise, one-hot category and numbers side by side, [n, noise + categories + numbers]."""
+        """Return noise, one-hot category and numbers side by side, [n, noise + categories + numbers]."""
         device = self.device
         draw = torch.randn if self.prior == "normal" else torch.rand
         z = draw(n, self.noise, device=device, generator=generator)

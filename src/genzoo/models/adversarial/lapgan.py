@@ -21,12 +21,12 @@ SMALLEST = 8
 
 
 def halve(x: Tensor) -> Tensor:
-    """d(.): average 2x2 pixels, [B, C, H, W] to [B, C, ⌈H/2⌉, ⌈W/2⌉]."""
+    """Average 2x2 pixels, d(.): [B, C, H, W] to [B, C, ⌈H/2⌉, ⌈W/2⌉]."""
     return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
 def double(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """u(.): bilinear enlargement to `size`."""
+    """Enlarge bilinearly to `size`, u(.)."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
@@ -104,16 +104,16 @@ class LAPGAN(System):
 
     @property
     def levels(self) -> int:
-        """Levels of detail above the smallest image."""
+        """Return the levels of detail above the smallest image."""
         return len(self.sizes) - 1
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player of each level: d0 and g0 are the finest."""
+        """Return Adam for each player of each level: d0 and g0 are the finest."""
         players = {f"{kind}{k}": m for kind, nets in (("d", self.D), ("g", self.G)) for k, m in enumerate(nets)}
         return {name: adam_for(self, m) for name, m in players.items()}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """A step of both players at every level, each from the real image of the level below."""
+        """Do a step of both players at every level, each from the real image of the level below."""
         real, logs = batch["image"], {}
         for k, size in enumerate(self.sizes):
             z = self._noise(len(real), k)
@@ -135,7 +135,7 @@ class LAPGAN(System):
         return logs
 
     def _noise(self, n: int, level: int, generator: Generator | None = None) -> Tensor:
-        """Noise of a level: a plane for detail, a vector for the smallest image."""
+        """Return noise of a level: a plane for detail, a vector for the smallest image."""
         shape = (self.latent_size,) if level == self.levels else (1, *self.sizes[level])
         return torch.randn(n, *shape, device=self.device, generator=generator)
 

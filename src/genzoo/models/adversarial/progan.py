@@ -146,7 +146,7 @@ class ProGAN(System):
     optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of each player at the level and fade of this moment."""
+        """Do one step of each player at the level and fade of this moment."""
         self.progress.fill_(update.progress)
         level, fade = growth(update.progress, self.levels, self.grow)
         real = real_at(batch["image"], level, fade, self.levels)

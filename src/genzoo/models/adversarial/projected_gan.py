@@ -91,12 +91,12 @@ class ProjectedGAN(System):
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for all discriminators together, and for the generator."""
+        """Return Adam for all discriminators together, and for the generator."""
         self.F.load()  # missing weights are said before the first step
         return adam_for_each(self)
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of every discriminator, one of the generator on the same z."""
+        """Do one step of every discriminator, one of the generator on the same z."""
         real = batch["image"]
         fake = self.G(self._draw(len(real)))
         seen = self.maps(

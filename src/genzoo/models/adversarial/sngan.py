@@ -73,7 +73,7 @@ class UpBlock(nn.Module):
         self.skip = _conv(inputs, outputs, 1)
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, 2H, 2W]."""
+        """Map [B, inputs, H, W] to [B, outputs, 2H, 2W]."""
         h = self.conv1(F.interpolate(F.relu(self.norm1(x, y)), scale_factor=2))
         h = self.conv2(F.relu(self.norm2(h, y)))
         return h + F.interpolate(
@@ -99,14 +99,14 @@ class DownBlock(nn.Module):
         self.skip = spectral_norm(_conv(inputs, outputs, 1)) if halve or inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W], or half the height and width."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W], or half the height and width."""
         h = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
         x = self.skip(F.avg_pool2d(x, 2) if self.halve else x)  # pooling and 1x1 convolution commute
         return (F.avg_pool2d(h, 2) if self.halve else h) + x
 
 
 def _widths(shape: tuple[int, int, int], width: int) -> list[int]:
-    """Channels before and after each doubling: `width` in the three next to the image, doubling before them."""
+    """Return the channels before and after each doubling: `width` in the three next to the image, doubling before them."""
     k = stages(*shape[1:])
     return [width * 2 ** max(0, k - 3 - i) for i in range(k + 1)]
 
@@ -234,11 +234,11 @@ class SNGAN(System):
     optimizers = adam_for_each
 
     def lr_scale(self, progress: float) -> float:
-        """Linearly to 0."""
+        """Fall linearly to 0."""
         return 1 - progress
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One discriminator step; after `critic_steps` of them one generator step on noise of its own."""
+        """Do one discriminator step; after `critic_steps` of them one generator step on noise of its own."""
         real = batch["image"]
         y = self._one_hot(batch["label"]) if self.labels else None
         with torch.no_grad():

@@ -59,7 +59,7 @@ class StyledLayer(nn.Module):
             self.register_buffer("fixed", torch.randn(1, 1, *size))
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-        """[B, inputs, H, W] under styles w [B, latent] to [B, outputs, H', W']."""
+        """Map [B, inputs, H, W] under styles w [B, latent] to [B, outputs, H', W']."""
         added = None if self.strength is None else noise(self.fixed, len(x)) * self.strength.view(1, -1, 1, 1)
         bias = self.bias.view(1, -1, 1, 1)
         x = x if self.conv is None else self.conv(x)
@@ -237,11 +237,11 @@ class StyleGAN(System):
         self.register_buffer("mean", torch.zeros(latent))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player; the mapping plays with the generator."""
+        """Return Adam for each player; the mapping plays with the generator."""
         return {"d": adam_for(self, self.D), "g": adam_for(self, self.F, self.G)}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of each player at the level and fade of this moment."""
+        """Do one step of each player at the level and fade of this moment."""
         self.progress.fill_(update.progress)
         level, fade = self._grown(update.progress)
         real = real_at(batch["image"], level, fade, self.levels)
@@ -264,12 +264,12 @@ class StyleGAN(System):
         return {k: v.detach() for k, v in logs.items()}
 
     def _grown(self, progress: float) -> tuple[int, float]:
-        """Level and fade; growth begins with one doubling (the paper: at 8x8)."""
+        """Return the level and fade; growth begins with one doubling (the paper: at 8x8)."""
         level, fade = growth(progress, self.levels - 1, self.grow)
         return level + 1, fade
 
     def _show(self, w: Tensor, noise: Noise) -> Tensor:
-        """Images of styles [n, layers, latent], as far as the nets have grown, enlarged to the full size."""
+        """Return images of styles [n, layers, latent], as far as the nets have grown, enlarged to the full size."""
         level, fade = self._grown(float(self.progress))
         return enlarge(self.G(w, noise, level, fade), 2 ** (self.levels - level))
 

@@ -228,7 +228,7 @@ class StyleGAN2(System):
         self.register_buffer("length", torch.zeros(()))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player, its rate and decays corrected where a penalty has steps of its own."""
+        """Return Adam for each player, its rate and decays corrected where a penalty has steps of its own."""
 
         def adam(parameters: list[nn.Parameter], lazy: int | None) -> Adam:
             c = lazy / (lazy + 1) if lazy else 1.0
@@ -240,7 +240,7 @@ class StyleGAN2(System):
         }
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of each player, and the penalties that are due."""
+        """Do one step of each player, and the penalties that are due."""
         real = batch["image"]
         y = self._one_hot(batch["label"]) if self.labels else None
 
@@ -287,7 +287,7 @@ class StyleGAN2(System):
         return lengths.mean(), (lengths - self.length).square().mean()
 
     def _show(self, w: Tensor, noise: Noise) -> Tensor:
-        """Images of styles [n, layers, latent]."""
+        """Return images of styles [n, layers, latent]."""
         return self.G(w, noise)
 
     _draw = latents.normal

@@ -110,11 +110,11 @@ class VideoGAN(System):
             }
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player; the encoder plays with the generator."""
+        """Return Adam for each player; the encoder plays with the generator."""
         return {"d": adam_for(self, self.D), "g": adam_for(self, self.G, self.E if self.conditional else None)}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One discriminator step, one generator step on the same clips."""
+        """Do one discriminator step, one generator step on the same clips."""
         real = batch["video"]
         if self.conditional:
             self._keep(real[:, :, 0])

@@ -25,7 +25,7 @@ from genzoo.nn.ranks import mean_over_ranks
 
 
 def smoothed_loss(on_real: Tensor, on_fake: Tensor, target: float) -> Tensor:
-    """Cross-entropy of logits with `target` for real images (one-sided smoothing) and 0 for generated ones."""
+    """Return the cross-entropy of logits with `target` for real images (one-sided smoothing) and 0 for generated ones."""
     real = target * F.softplus(-on_real) + (1 - target) * F.softplus(on_real)
     return real.mean() + F.softplus(on_fake).mean()
 
@@ -158,7 +158,7 @@ class VisionAidedGAN(System):
         self.per_rank = tuple(f"seen_{k}" for k in range(len(experts)))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for the discriminator with all heads, and for the generator."""
+        """Return Adam for the discriminator with all heads, and for the generator."""
         for expert in self.F:
             expert.load()  # missing weights are said before the first step
         return {"d": adam_for(self, self.D, self.C), "g": adam_for(self, self.G)}

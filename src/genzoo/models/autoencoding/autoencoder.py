@@ -82,11 +82,11 @@ class Autoencoder(System):
     optimizers = one_adam
 
     def lr_scale(self, progress: float) -> float:
-        """The chosen schedule at `progress`."""
+        """Return the chosen schedule at `progress`."""
         return half_cosine(self, progress) if self.schedule == "cosine" else 1.0
 
     def loss(self, batch: Batch) -> Logs:
-        """The mean error of a pixel in [-1, 1]."""
+        """Return the mean error of a pixel in [-1, 1]."""
         x = batch["image"]
         seen = x + self.noise * torch.randn_like(x) if self.noise else x
         z = self.encoder(seen)
@@ -98,17 +98,17 @@ class Autoencoder(System):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """The codes of images, [B, latent]."""
+        """Return the codes of images, [B, latent]."""
         return self.encoder(x).float()
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """The images of codes, [B, C, H, W] in [-1, 1]."""
+        """Return the images of codes, [B, C, H, W] in [-1, 1]."""
         return self.decoder(z).float().clamp(-1, 1)
 
     @torch.no_grad()
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the Gaussian that fits the codes of the training images, [n, latent]."""
+        """Draw from the Gaussian that fits the codes of the training images, [n, latent]."""
         return self.codes.draw(n, generator)
 
 

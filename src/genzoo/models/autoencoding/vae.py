@@ -159,13 +159,13 @@ class VAE(System):
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for both nets."""
+        """Return one Adam for both nets."""
         if self.decoder_likelihood == "features":
             self.features.load()
         return {"model": Adam(self.parameters(), lr=self.lr, eps=self.adam_eps)}
 
     def lr_scale(self, progress: float) -> float:
-        """The chosen schedule at `progress`."""
+        """Return the chosen schedule at `progress`."""
         if self.schedule == "cosine":
             return half_cosine(self, progress)
         if self.schedule == "iwae-paper":  # stage i lasts 3^i of 1 + 3 + ... + 3^7 = 3280 passes
@@ -174,7 +174,7 @@ class VAE(System):
         return 1.0
 
     def loss(self, batch: Batch) -> Logs:
-        """The negative bound, in nats per image."""
+        """Return the negative bound, in nats per image."""
         x = batch["image"]
         mean, log_std = self.posterior(x)
         noise = training_noise(x)
@@ -199,12 +199,12 @@ class VAE(System):
         }
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of q(z|x), each [B, latent], float32."""
+        """Return the mean and log standard deviation of q(z|x), each [B, latent], float32."""
         mean, log_std = self.encoder(on_levels(x, self.levels)).float().chunk(2, 1)
         return mean, log_std.clamp(-10, 5)
 
     def _target(self, x: Tensor, generator: Generator) -> Tensor:
-        """What the decoder's likelihood scores: {0, 1} (or grey in between), noisy or plain [-1, 1]."""
+        """Return what the decoder's likelihood scores: {0, 1} (or grey in between), noisy or plain [-1, 1]."""
         if self.decoder_likelihood == "bernoulli":
             return (on_levels(x, 2) + 1) / 2 if self.levels == 2 else (x + 1) / 2
         if self.decoder_likelihood == "gaussian":
@@ -212,7 +212,7 @@ class VAE(System):
         return x if self.decoder_likelihood == "features" else on_levels(x, self.levels)
 
     def _log_likelihood(self, target: Tensor, out: Tensor) -> Tensor:
-        """Log p(x|z) of the discrete image in nats, [B], from the decoder's output; with `perceptual`, what stands for it."""
+        """Return log p(x|z) of the discrete image in nats, [B], from the decoder's output; with `perceptual`, what stands for it."""
         if self.decoder_likelihood == "features":
             with torch.no_grad():
                 wanted = self.features(target)
@@ -227,7 +227,7 @@ class VAE(System):
         return discrete_log_prob(on_unit_cube, dims, self.levels)
 
     def _log_likelihood_of_many(self, target: Tensor, z: Tensor) -> Tensor:
-        """Log p(x|z) for several z of each image: z [K, B, latent] to [K, B]."""
+        """Return log p(x|z) for several z of each image: z [K, B, latent] to [K, B]."""
         out = self.decoder(z.flatten(0, 1))
         return self._log_likelihood(target.repeat(len(z), *[1] * (target.ndim - 1)), out).unflatten(0, z.shape[:2])
 
@@ -251,7 +251,7 @@ class VAE(System):
 
     @torch.no_grad()
     def elbo(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """The evidence lower bound with one draw of z and the KL in closed form, in nats, [B]."""
+        """Return the evidence lower bound with one draw of z and the KL in closed form, in nats, [B]."""
         self._is_likelihood()
         generator = self._generator(generator)
         mean, log_std = self.posterior(x)
@@ -264,7 +264,7 @@ class VAE(System):
     def log_prob(
         self, x: Tensor, *, generator: Generator | None = None, samples: Annotated[int, Field(ge=1)] = 64
     ) -> Tensor:
-        """The importance-weighted lower bound on log p(x) in nats, [B]; papers quote it with 5000 samples.
+        """Return the importance-weighted lower bound on log p(x) in nats, [B]; papers quote it with 5000 samples.
 
         Args:
             x: Images in [-1, 1], [B, C, H, W].
@@ -295,7 +295,7 @@ class VAE(System):
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """The mean of p(x|z), [B, C, H, W] in [-1, 1]."""
+        """Return the mean of p(x|z), [B, C, H, W] in [-1, 1]."""
         return self._mean(self.decoder(z))
 
     def _mean(self, out: Tensor) -> Tensor:
@@ -309,7 +309,7 @@ class VAE(System):
     def sample(
         self, n: int, *, generator: Generator, mean: bool = True, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     ) -> Tensor:
-        """Images from the prior.
+        """Return images from the prior.
 
         Args:
             n: How many.
@@ -333,7 +333,7 @@ class VAE(System):
 
     @torch.no_grad()
     def manifold(self, rows: int = 20) -> Tensor:
-        """What a two-dimensional latent space holds: decoded points, [rows², C, H, W], row by row.
+        """Return what a two-dimensional latent space holds: decoded points, [rows², C, H, W], row by row.
 
         Figure 4 of arXiv:1312.6114: a regular grid on the unit square through the inverse normal distribution
         function.

@@ -105,11 +105,11 @@ class VAEGAN(System):
             normal_init(net)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for each of the three."""
+        """Return one Adam for each of the three."""
         return {"e": adam_for(self, self.E), "g": adam_for(self, self.G), "d": adam_for(self, self.D, slower=True)}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """Algorithm 1: one step of E, G and D, each on its own loss at the weights from before the step."""
+        """Do one step of E, G and D (algorithm 1), each on its own loss at the weights from before the step."""
         x = batch["image"]
         with torch.no_grad():
             wanted = self.features(x)
@@ -140,23 +140,23 @@ class VAEGAN(System):
         return {k: v.detach().float() for k, v in logs.items()}
 
     def features(self, x: Tensor) -> Tensor:
-        """What is compared: D's map after `feature_layer` halvings, [B, C, h, w], float32."""
+        """Return what is compared: D's map after `feature_layer` halvings, [B, C, h, w], float32."""
         for layer in self.D[: self.feature_layer]:
             x = layer(x)
         return x.float()
 
     def judge(self, x: Tensor) -> Tensor:
-        """D's logits, [B]."""
+        """Return D's logits, [B]."""
         for layer in self.D:
             x = layer(x)
         return x.float().squeeze(1)
 
     def reconstruction_error(self, y: Tensor, wanted: Tensor) -> Tensor:
-        """L_llike without its constant: half the squared distance of features, summed, mean over the batch."""
+        """Return L_llike without its constant: half the squared distance of features, summed, mean over the batch."""
         return 0.5 * (self.features(y) - wanted).square().flatten(1).sum(1).mean()
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of q(z|x), each [B, latent], float32."""
+        """Return the mean and log standard deviation of q(z|x), each [B, latent], float32."""
         mean, log_std = self.E(x).float().chunk(2, 1)
         return mean, log_std.clamp(-10, 5)
 
@@ -164,7 +164,7 @@ class VAEGAN(System):
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """The images of latents, [B, C, H, W] in [-1, 1]."""
+        """Return the images of latents, [B, C, H, W] in [-1, 1]."""
         return self.G(z).float()
 
     _draw = latent.normal

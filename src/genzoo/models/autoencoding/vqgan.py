@@ -28,7 +28,7 @@ from genzoo.nn.schedules import half_cosine
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group normalization with as many groups, up to 32, as divide the channels."""
+    """Return a group normalization with as many groups, up to 32, as divide the channels."""
     return nn.GroupNorm(math.gcd(32, channels), channels)
 
 
@@ -44,7 +44,7 @@ class Residual(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W]."""
         return self.skip(x) + self.body(x)
 
 
@@ -60,13 +60,13 @@ class Attention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, H, W] to its like."""
+        """Map [B, channels, H, W] to its like."""
         q, k, v = self.qkv(self.norm(x)).flatten(2).mT.chunk(3, 2)
         return x + self.join(F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape))
 
 
 def encoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
-    """[B, channels, H, W] to [B, dim, H / 2^halvings, W / 2^halvings]; channels double at each halving, up to four times."""
+    """Build a network from [B, channels, H, W] to [B, dim, H / 2^halvings, W / 2^halvings]; channels double at each halving, up to four times."""
     at = width
     layers: list[nn.Module] = [nn.Conv2d(channels, at, 3, padding=1)]
     for i in range(halvings + 1):
@@ -79,7 +79,7 @@ def encoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> 
 
 
 def decoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
-    """The encoder mirrored: nearest neighbours and a convolution double the sides."""
+    """Build the encoder mirrored: nearest neighbours and a convolution double the sides."""
     at = width * min(2**halvings, 4)
     layers: list[nn.Module] = [nn.Conv2d(dim, at, 3, padding=1), Residual(at, at), Attention(at)]
     for i in reversed(range(halvings + 1)):
@@ -92,7 +92,7 @@ def decoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> 
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
-    """λ = |∇ reconstruction| / (|∇ adversarial| + 1e-4), gradients at the decoder's last kernel (equation 7), at most 1e4."""
+    """Return λ = |∇ reconstruction| / (|∇ adversarial| + 1e-4), gradients at the decoder's last kernel (equation 7), at most 1e4."""
     r, a = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial))
     return (r / (a + 1e-4)).clamp(max=1e4).detach()
 
@@ -200,7 +200,7 @@ class VQGAN(System):
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for the autoencoder, and one for the discriminator if there is one."""
+        """Return one Adam for the autoencoder, and one for the discriminator if there is one."""
         if self.perception is not None:
             self.perception.load()  # a missing file is said before the first step
         parts = [self.encoder, self.quantiser, self.decoder]
@@ -214,7 +214,7 @@ class VQGAN(System):
     lr_scale = half_cosine
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of the autoencoder, and from `adversarial_from` - `warm` on one of the discriminator."""
+        """Do one step of the autoencoder, and from `adversarial_from` - `warm` on one of the discriminator."""
         x = batch["image"]
         q = self.quantiser(self.encoder(x))
         fake = self.decoder(q.z).float()
@@ -243,13 +243,13 @@ class VQGAN(System):
 
     @torch.no_grad()
     def tokenize(self, x: Tensor) -> Tensor:
-        """Codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w] in raster order."""
+        """Return codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w] in raster order."""
         return self.quantiser(self.encoder(x)).codes.flatten(1)
 
     detokenize = coded.detokenize
 
     def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Refused: this decoder is no distribution over images."""
+        """Refuse: this decoder is no distribution over images."""
         raise UserError(
             "a vqgan's decoder gives no likelihood of images (it is judged by a discriminator); code_log_prob of a prior "
             "gives the nats of its codes"

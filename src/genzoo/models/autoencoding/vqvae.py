@@ -106,7 +106,7 @@ class VQVAE(System):
     lr_scale = half_cosine
 
     def loss(self, batch: Batch) -> Logs:
-        """Nats per dimension (or squared error over variance) and the two terms of the codes."""
+        """Return nats per dimension (or squared error over variance) and the two terms of the codes."""
         x = batch["image"]
         q = self.quantiser(self._places(x))
         mean = self._decoded(self._joined(q.z))
@@ -121,23 +121,23 @@ class VQVAE(System):
         }
 
     def _decoded(self, z: Tensor) -> Tensor:
-        """The mean of p(x | z)."""
+        """Return the mean of p(x | z)."""
         return self.decoder(z).float()
 
     def _places(self, x: Tensor) -> Tensor:
-        """What is quantized, [B, dim, h, w, per_place]."""
+        """Return what is quantized, [B, dim, h, w, per_place]."""
         return self.encoder(on_levels(x, self.levels)).unflatten(1, (self.per_place, -1)).movedim(1, -1)
 
     @staticmethod
     def _joined(z: Tensor) -> Tensor:
-        """What is decoded, [B, per_place · dim, h, w], of what was quantized."""
+        """Return what is decoded, [B, per_place · dim, h, w], of what was quantized."""
         return z.movedim(-1, 1).flatten(1, 2)
 
     # ---- codes -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def tokenize(self, x: Tensor) -> Tensor:
-        """Codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w·per_place], raster order, the codes of a place together."""
+        """Return codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w·per_place], raster order, the codes of a place together."""
         return self.quantiser(self._places(x)).codes.flatten(1)
 
     detokenize = coded.detokenize

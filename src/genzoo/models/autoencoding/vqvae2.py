@@ -111,7 +111,7 @@ class VQVAE2(System):
     lr_scale = half_cosine
 
     def loss(self, batch: Batch) -> Logs:
-        """Nats per dimension (or squared error over variance) and the commitment of every grid; level 1 is the coarsest."""
+        """Return nats per dimension (or squared error over variance) and the commitment of every grid; level 1 is the coarsest."""
         x = batch["image"]
         found = self._quantized(x)
         mean = self._decoded([q.z for q in found])
@@ -128,7 +128,7 @@ class VQVAE2(System):
         return {k: v if k == "loss" else v.detach() for k, v in logs.items()}
 
     def _quantized(self, x: Tensor) -> list[Quantized]:
-        """What every grid's quantizer gives, coarse to fine: a finer grid is quantized knowing the one before it."""
+        """Return what every grid's quantizer gives, coarse to fine: a finer grid is quantized knowing the one before it."""
         features = [self.encoders[0](on_levels(x, self.levels))]
         for encode in self.encoders[1:]:
             features.append(encode(features[-1]))
@@ -139,7 +139,7 @@ class VQVAE2(System):
         return found
 
     def _decoded(self, vectors: list[Tensor]) -> Tensor:
-        """The mean of p(x | codes) from the vectors of every grid, coarse to fine."""
+        """Return the mean of p(x | codes) from the vectors of every grid, coarse to fine."""
         raised = [up(z) for up, z in zip(self.ups, reversed(vectors), strict=True)]
         return self.decoder(torch.cat(raised, 1)).float()
 
@@ -147,18 +147,18 @@ class VQVAE2(System):
 
     @torch.no_grad()
     def tokenize(self, x: Tensor) -> Tensor:
-        """Codes of images [B, C, H, W] in [-1, 1]: int64 [B, T], the grids coarse to fine, each in raster order."""
+        """Return codes of images [B, C, H, W] in [-1, 1]: int64 [B, T], the grids coarse to fine, each in raster order."""
         return torch.cat([q.codes.flatten(1) for q in self._quantized(x)], 1)
 
     @torch.no_grad()
     def detokenize(self, codes: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of codes [B, T]."""
+        """Return images [B, C, H, W] in [-1, 1] of codes [B, T]."""
         return self._decoded(self._vectors(codes)).clamp(-1, 1).contiguous()
 
     log_likelihood = coded.log_likelihood
 
     def _vectors(self, codes: Tensor) -> list[Tensor]:
-        """Vectors [B, dim, h, w] of every grid, coarse to fine."""
+        """Return the vectors [B, dim, h, w] of every grid, coarse to fine."""
         parts = codes.split([math.prod(g) for g in self.code_grids], 1)
         return [
             quantiser.look_up(part.reshape(-1, *grid)).movedim(-1, 1)
@@ -171,12 +171,12 @@ class VQVAE2(System):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """The vectors of all codes of an image, one after the other, [B, T · dim]."""
+        """Return the vectors of all codes of an image, one after the other, [B, T · dim]."""
         return torch.cat([z.flatten(1) for z in self._vectors(self.tokenize(x))], 1)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of vectors [B, T · dim], which need not be codes."""
+        """Return images [B, C, H, W] in [-1, 1] of vectors [B, T · dim], which need not be codes."""
         dim = self.hparams["dim"]
         parts = z.split([dim * math.prod(g) for g in self.code_grids], 1)
         vectors = [p.reshape(-1, dim, *g) for p, g in zip(parts, self.code_grids, strict=True)]
@@ -184,7 +184,7 @@ class VQVAE2(System):
 
     @torch.no_grad()
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Vectors of codes drawn uniformly, [n, T · dim]: the prior of this stage, which knows nothing of images."""
+        """Return the vectors of codes drawn uniformly, [n, T · dim]: the prior of this stage, which knows nothing of images."""
         length = sum(math.prod(g) for g in self.code_grids)
         codes = torch.randint(self.codebook_size, (n, length), generator=generator, device=self.device)
         return torch.cat([z.flatten(1) for z in self._vectors(codes)], 1)

@@ -54,7 +54,7 @@ class VerticalConv(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=(0, self.weight.shape[3] // 2))
 
     def row(self, x: Tensor, row: int) -> Tensor:
-        """One row of the output, [B, outputs, 1, W], from the input's rows so far, [B, inputs, >= row, W]."""
+        """Return one row of the output, [B, outputs, 1, W], from the input's rows so far, [B, inputs, >= row, W]."""
         last = row if self.above else row + 1
         x = x[:, :, max(0, last - self.weight.shape[2]) : last]
         x = F.pad(x, (0, 0, self.weight.shape[2] - x.shape[2], 0))
@@ -86,23 +86,23 @@ class GatedLayer(nn.Module):
             nn.init.normal_(self.classes.weight, std=0.1)
 
     def told(self, label: Tensor | None) -> tuple[Tensor | float, Tensor | float]:
-        """What the class adds before the gates of the two stacks, each [B, 2p] or nothing."""
+        """Return what the class adds before the gates of the two stacks, each [B, 2p] or nothing."""
         return (0.0, 0.0) if self.classes is None else self.classes(label).chunk(2, 1)
 
     def across(self, h: Tensor, link: Tensor, told: Tensor | float, past: Past | None = None) -> Tensor:
-        """The horizontal stack: features [B, inputs, H, W] and the vertical stack's link [B, 2p, H, W]; or columns of both."""
+        """Run the horizontal stack: features [B, inputs, H, W] and the vertical stack's link [B, 2p, H, W]; or columns of both."""
         y = self.mix(gate(self.horizontal(h, past) + link + told), past)
         return y if self.first else h + y
 
 
 def gate(y: Tensor) -> Tensor:
-    """Tanh of the first half of the features times the sigmoid of the second (eq. 2), [B, 2p, ...] to [B, p, ...]."""
+    """Return the tanh of the first half of the features times the sigmoid of the second (eq. 2), [B, 2p, ...] to [B, p, ...]."""
     content, open_ = y.chunk(2, 1)
     return torch.tanh(content) * torch.sigmoid(open_)
 
 
 def spread(told: Tensor | float) -> Tensor | float:
-    """Features [B, 2p] over all pixels, [B, 2p, 1, 1]."""
+    """Spread features [B, 2p] over all pixels, [B, 2p, 1, 1]."""
     return told[:, :, None, None] if isinstance(told, Tensor) else told
 
 
@@ -132,7 +132,7 @@ class Network(nn.Module):
 
     @property
     def first(self) -> MaskedConv2d:
-        """The convolution of mask A."""
+        """Return the convolution of mask A."""
         return self.layers[0].horizontal
 
     def forward(self, x: Tensor, past: Past | None = None, *, label: Tensor | None = None) -> Tensor:
@@ -154,7 +154,7 @@ class Network(nn.Module):
         return self.out(torch.relu(h), past)
 
     def _links_of_row(self, past: Past, label: Tensor | None) -> list[Tensor]:
-        """What the vertical stack hands to each layer in this row, [B, 2p, W]: computed once, at the row's first pixel."""
+        """Return what the vertical stack hands to each layer in this row, [B, 2p, W]: computed once, at the row's first pixel."""
         memory, row = past.memory(self), past.at[0]
         if memory.get("row") == row:
             return memory["links"]
@@ -254,7 +254,7 @@ class GatedPixelCNN(System):
         return torch.stack([self.log_prob(x, label=k) for k in range(self.classes)], 1)
 
     def _log_mass(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """Log-probability of the level that is there, [B, H, W, C]."""
+        """Return the log-probability of the level that is there, [B, H, W, C]."""
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
         return self.grid.log_mass(self.net(self._values(tokens), label=label), tokens)
@@ -338,7 +338,7 @@ class GatedPixelCNN(System):
         return draw_in_chunks(fill, x, known, labels, generator=generator, chunk=chunk)
 
     def _labels(self, x: Tensor, known: Tensor, generator: Generator, label: int | None) -> Tensor:
-        """A class for each image, int64 [B]: the given one, or by Bayes' rule from what is known."""
+        """Return a class for each image, int64 [B]: the given one, or by Bayes' rule from what is known."""
         if label is not None or not self.classes:
             return torch.full((len(x),), label or 0, device=x.device)
         uniform = torch.rand(len(x), generator=generator, device=x.device)

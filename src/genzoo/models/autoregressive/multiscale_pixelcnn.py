@@ -62,11 +62,11 @@ class GroupNetwork(nn.Module):
         self.out = MaskedConv2d("B", head, outputs, 1, colours)
 
     def features(self, known: Tensor) -> Tensor:
-        """What the known groups, [B, groups·C, h, w], say of this one, [B, head, h, w]."""
+        """Return what the known groups, [B, groups·C, h, w], say of this one, [B, head, h, w]."""
         return self.known(torch.relu(self.blocks(self.look(known))))
 
     def outputs(self, features: Tensor, group: Tensor) -> Tensor:
-        """Outputs [B, C·K, h, w] given the features and the group itself, [B, C, h, w], of which colours before are seen."""
+        """Return the outputs [B, C·K, h, w] given the features and the group itself, [B, C, h, w], of which colours before are seen."""
         return self.out(torch.relu(features + self.own(group)))
 
     def forward(self, known: Tensor, group: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class MultiscalePixelCNN(System):
         return self._log_mass(x).sum(0)
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        """Nats of the smallest image and of every group after it, in the order in which they are drawn, [1 + 3·doublings, B]."""
+        """Return nats of the smallest image and of every group after it, in the order in which they are drawn, [1 + 3·doublings, B]."""
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
         small = tokens[:, :, :: 2 * self.steps[0], :: 2 * self.steps[0]]
@@ -216,11 +216,11 @@ class MultiscalePixelCNN(System):
 
 
 def corners(x: Tensor) -> list[Tensor]:
-    """The four groups of images [B, C, 2h, 2w], each [B, C, h, w]."""
+    """Return the four groups of images [B, C, 2h, 2w], each [B, C, h, w]."""
     return [x[:, :, row::2, col::2] for row, col in CORNERS]
 
 
 def joined(groups: list[Tensor]) -> Tensor:
-    """The inverse of `corners`."""
+    """Undo `corners`."""
     b, c, h, w = groups[0].shape
     return torch.stack(groups, 2).view(b, c, 2, 2, h, w).permute(0, 1, 4, 2, 5, 3).reshape(b, c, 2 * h, 2 * w)

@@ -105,7 +105,7 @@ class PixelCNN(System):
         return self._log_mass(x)
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        """Nats per image, [B]: the sum over pixels and colours of the log-probability of the level that is there."""
+        """Return nats per image, [B]: the sum over pixels and colours of the log-probability of the level that is there."""
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
         log_p = self.grid.log_probs(self.net(self._values(tokens)))
@@ -116,7 +116,7 @@ class PixelCNN(System):
     # ---- coding ----------------------------------------------------------------------------------------------
 
     def symbols(self, x: Tensor) -> Tensor:
-        """Grey levels of images in the order in which they are predicted, pixel by pixel, colour within pixel: int64 [B, S]."""
+        """Return grey levels of images in the order in which they are predicted, pixel by pixel, colour within pixel: int64 [B, S]."""
         check_images(x, self.shape)
         return self.grid.tokens(x).permute(0, 2, 3, 1).flatten(1)
 
@@ -143,7 +143,7 @@ class PixelCNN(System):
         return draw_in_chunks(fill, x, known, generator=generator, chunk=chunk)
 
     def _pick(self, out: Tensor, colour: int, uniform: Tensor, temperature: float) -> Tensor:
-        """The value, [B], of one pixel's colour that `uniform`, [B], stands for."""
+        """Return the value, [B], of one pixel's colour that `uniform`, [B], stands for."""
         if self.output == "l2":
             noise = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6)) * self.log_std.exp() * temperature
             return self.grid.values(self.grid.tokens((out[:, colour] + noise).clamp(-1, 1)))

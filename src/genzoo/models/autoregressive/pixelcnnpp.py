@@ -30,7 +30,7 @@ LEAST_LOG_SCALE = -7.0
 
 
 def concat_elu(x: Tensor) -> Tensor:
-    """ELU of x and of -x, one after the other in dimension 1."""
+    """Return ELU of x and of -x, one after the other in dimension 1."""
     return F.elu(torch.cat([x, -x], 1))
 
 
@@ -262,7 +262,7 @@ class PixelCNNpp(System):
         self.net = Network(colours, width, blocks, scales, dropout, sum(self.numbers) * mixtures)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam with the momenta of the published code."""
+        """Return Adam with the momenta of the published code."""
         return {"model": Adam(self.parameters(), lr=self.lr, betas=(0.95, 0.9995))}
 
     lr_scale = half_cosine
@@ -273,13 +273,13 @@ class PixelCNNpp(System):
     log_prob = raster.log_prob
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        """Nats per image, [B]."""
+        """Return nats per image, [B]."""
         check_images(x, self.shape)
         x = self._quantized(x)
         return per_example(coupled_logistic_mixture(x.movedim(1, -1), *self._mixture(self.net(x)), self.levels))
 
     def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits [..., K], means and log-scales [..., C, K] and couplings [..., C(C-1)/2, K] of outputs [B, -1, ...]."""
+        """Return the logits [..., K], means and log-scales [..., C, K] and couplings [..., C(C-1)/2, K] of outputs [B, -1, ...]."""
         out = out if out.dtype == torch.float64 else out.float()
         # components come last because there they are neighbours in memory
         rows = out.movedim(1, -1).unflatten(-1, (sum(self.numbers), -1))
@@ -287,7 +287,7 @@ class PixelCNNpp(System):
         return logits.squeeze(-2), mean, log_scale.clamp(min=LEAST_LOG_SCALE), torch.tanh(coupling)
 
     def _quantized(self, x: Tensor) -> Tensor:
-        """Images in [-1, 1] with values on the grid of `levels` levels, float32 (or float64 where given)."""
+        """Return images in [-1, 1] with values on the grid of `levels` levels, float32 (or float64 where given)."""
         return level_index(x, self.levels) * (2 / (self.levels - 1)) - 1
 
     # ---- drawing ---------------------------------------------------------------------------------------------

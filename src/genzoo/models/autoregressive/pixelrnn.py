@@ -117,7 +117,7 @@ class DiagonalBiLSTM(nn.Module):
         return h + kept["right"][:, col]
 
     def _from_the_right(self, gates: Tensor, above: Tensor) -> Tensor:
-        """States [B, W, h] of a whole row from its gates [B, W, 4h] and the states of the row above."""
+        """Return the states [B, W, h] of a whole row from its gates [B, W, 4h] and the states of the row above."""
         states = torch.zeros_like(above)
         h = c = above.new_zeros(len(above), self.width)
         for col in reversed(range(above.shape[1])):
@@ -200,7 +200,7 @@ class Network(nn.Module):
         return out[..., : x.shape[3]]
 
     def _context(self, coarse: Tensor | None) -> Tensor | None:
-        """What the coarse image says, [B, 2h, H, W + margin]."""
+        """Return what the coarse image says, [B, 2h, H, W + margin]."""
         if self.look is None:
             return None
         return F.pad(torch.relu(self.enlarge(torch.relu(self.look(coarse)))), (0, self.margin))
@@ -308,7 +308,7 @@ class PixelRNN(System):
         return net(x) if coarse is None else net(x, coarse=coarse)
 
     def _steps(self) -> list[int]:
-        """Distance between the pixels of each scale, coarsest first."""
+        """Return the distance between the pixels of each scale, coarsest first."""
         return [2**k for k in reversed(range(len(self.nets)))]
 
     _values = raster.values
@@ -341,7 +341,7 @@ class PixelRNN(System):
 
 
 def coarse_pixels(size: tuple[int, int], device: torch.device) -> Tensor:
-    """The pixels of an image, bool [H, W], that are those of the image of half its size."""
+    """Return the pixels of an image, bool [H, W], that are those of the image of half its size."""
     coarse = torch.zeros(size, dtype=torch.bool, device=device)
     coarse[::2, ::2] = True
     return coarse

@@ -95,11 +95,11 @@ class Network(nn.Module):
 
     @property
     def view(self) -> int:
-        """How many samples before its own an output sees."""
+        """Return how many samples before its own an output sees."""
         return 1 + sum(layer.look.reach for layer in self.layers)
 
     def start(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """Features [..., width] of codes [...] or amplitudes [...]; in `dtype`, where it is given."""
+        """Return the features [..., width] of codes [...] or amplitudes [...]; in `dtype`, where it is given."""
         if self.codes:
             return self.embed(x) if dtype is None else self.embed(x).to(dtype)
         return self.embed(x.unsqueeze(-1).to(dtype or x.dtype))
@@ -216,7 +216,7 @@ class WaveNet(System):
         return log_mean_exp(torch.stack(each), 0)
 
     def _log_mass(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """Nats per window, [B]."""
+        """Return nats per window, [B]."""
         self._refuse_other_shapes(x)
         read, target = self._read(x[:, 0])
         out = self.net(read, label)
@@ -226,7 +226,7 @@ class WaveNet(System):
         return per_example(logistic_mixture(target, *self._mixture(out), PCM))
 
     def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network reads and what it is scored on, each [B, T]: codes, or amplitudes on the grid of 16 bits."""
+        """Return what the network reads and what it is scored on, each [B, T]: codes, or amplitudes on the grid of 16 bits."""
         if self.output == "mu-law":
             codes = encode(x, self.levels)
             return codes, codes
@@ -234,7 +234,7 @@ class WaveNet(System):
         return (whole / 32768).to(self.net.out.bias.dtype), ((whole + 32768) * (2 / (PCM - 1)) - 1).float()
 
     def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, means and log-scales, each [..., K], of outputs [..., 3K]."""
+        """Return the logits, means and log-scales, each [..., K], of outputs [..., 3K]."""
         logits, mean, log_scale = out.chunk(3, -1)
         # an untrained mixture is about as wide as speech is loud
         return logits, mean, (log_scale - 4).clamp(min=LEAST_LOG_SCALE)
@@ -325,7 +325,7 @@ class WaveNet(System):
         return x[:, None]
 
     def _pick(self, out: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """The amplitude, float32 [B], that uniform numbers [B, 2] choose."""
+        """Return the amplitude, float32 [B], that uniform numbers [B, 2] choose."""
         if self.output == "mu-law":
             return decode(pick(uniform[:, 0], out, temperature), self.levels)
         logits, mean, log_scale = self._mixture(out)

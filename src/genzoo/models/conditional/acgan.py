@@ -75,7 +75,7 @@ class ACGAN(System):
         return out[:, 0], out[:, 1:]
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """D maximizes L_S + L_C, then G maximizes L_C − L_S; generated images have classes drawn with equal chances."""
+        """Let D maximize L_S + L_C, then G L_C − L_S; generated images have classes drawn with equal chances."""
         real, label = batch["image"], batch["label"]
         z = self._draw(len(real))
         wanted = torch.randint(self.labels, (len(real),), device=real.device)

@@ -164,7 +164,7 @@ class CGAN(System):
     optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One discriminator step and one generator step, both on the labels of the batch."""
+        """Do one discriminator step and one generator step, both on the labels of the batch."""
         real, y = batch["image"], self._one_hot(batch["label"])
         fake = self.G(self._draw(len(real)), y)
         on_real, on_fake = self.D(real, y), self.D(fake.detach(), y)

@@ -93,12 +93,12 @@ class GANCLS(System):
         self.D = MatchingDiscriminator(shape, width, self.text.dim, compressed)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player; the sentence encoder, where it is trained, learns with the discriminator."""
+        """Return Adam for each player; the sentence encoder, where it is trained, learns with the discriminator."""
         self.text.load()
         return {"d": adam_for(self, self.D, self.text), "g": adam_for(self, self.G)}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """Algorithm 1: right, wrong and generated pairs for D; then G, and G on sentences between sentences."""
+        """Show D right, wrong and generated pairs (algorithm 1); then G, and G on sentences between sentences."""
         real, caption = batch["image"], batch["caption"]
         self.text.remember(caption)
         h = self.text(caption)

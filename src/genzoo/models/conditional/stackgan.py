@@ -39,7 +39,7 @@ class Augment(nn.Module):
         self.dense = nn.Linear(dim, 2 * condition)
 
     def forward(self, h: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """C [B, condition] from h [B, dim] and standard normal noise; and KL(N(μ, σ²) || N(0, 1)), nats, the mean over dimensions and batch."""
+        """Return c [B, condition] of h [B, dim] and normal noise; and KL(N(μ, σ²) || N(0, 1)) in nats, the mean over dimensions and batch."""
         mean, log_std = self.dense(h).float().chunk(2, 1)
         return mean + log_std.exp() * noise, kl_standard_normal(mean, log_std).mean()
 
@@ -63,7 +63,7 @@ class Residual(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, H, W] to its like."""
+        """Map [B, channels, H, W] to its like."""
         return F.relu(x + self.second(self.first(x)))
 
 
@@ -98,7 +98,7 @@ class Refiner(nn.Module):
         normal_init(self)
 
     def forward(self, sketch: Tensor, c: Tensor) -> Tensor:
-        """Images [B, C, factor · h, factor · w] in [-1, 1] from sketches [B, C, h, w] in [-1, 1] and c [B, condition]."""
+        """Return images [B, C, factor · h, factor · w] in [-1, 1] from sketches [B, C, h, w] in [-1, 1] and c [B, condition]."""
         x = self.down(sketch)
         x = self.body(self.join(torch.cat([x, c[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)], 1)))
         drawn = self.up(x).float()
@@ -203,7 +203,7 @@ class StackGAN(System):
         self.register_buffer("second", torch.zeros((), dtype=torch.bool))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for the two players of each stage; the sentence encoder, where it is trained, learns with Stage I's discriminator."""
+        """Return Adam for the two players of each stage; the sentence encoder, where it is trained, learns with Stage I's discriminator."""
         self.text.load()
         owned = {
             "d1": [self.D1, self.text], "g1": [self.G1, self.augment_1],
@@ -212,12 +212,12 @@ class StackGAN(System):
         return {name: adam_for(self, *modules) for name, modules in owned.items()}
 
     def lr_scale(self, progress: float) -> float:
-        """Half to the power of how many of the `halvings` + 1 equal parts of the stage are over."""
+        """Return half to the power of how many of the `halvings` + 1 equal parts of the stage are over."""
         share = progress / self.first if progress < self.first else (progress - self.first) / (1 - self.first)
         return 0.5 ** int(share * (self.halvings + 1))
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of both players of the stage that is on."""
+        """Do one step of both players of the stage that is on."""
         self.second.fill_(update.progress >= self.first)
         self.text.remember(batch["caption"])
         n, device = len(batch["image"]), batch["image"].device
@@ -245,7 +245,7 @@ class StackGAN(System):
         kl: Tensor,
         update: Update,
     ) -> Logs:
-        """Right, wrong and generated pairs for D; then G, with the KL of its conditioning."""
+        """Show D right, wrong and generated pairs; then move G, with the KL of its conditioning."""
         s_r, s_w, s_f, wrong = critic.pairs(real, fake.detach(), h, caption)
         d_loss = F.softplus(-s_r).mean() + 0.5 * (wrong + F.softplus(s_f).mean())
         if self.r1:

@@ -139,7 +139,7 @@ class EdgeConv2d(nn.Module):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W]."""
         edge = nn.functional.pad(x.new_zeros(len(x), 1, *x.shape[2:]), (1, 1, 1, 1), value=1.0)
         padded = torch.cat([nn.functional.pad(x, (1, 1, 1, 1)), edge], 1)
         return self.conv(padded) * (3 * self.log_gain).exp()
@@ -158,7 +158,7 @@ class Net(nn.Module):
             nn.init.normal_(conv.weight, 0.0, 0.05)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W]."""
         for conv, norm in zip((self.first, self.second), self.norms, strict=True):
             x = torch.relu(norm(conv(x))[0])
         return self.last(x)

@@ -96,13 +96,13 @@ class LinearFlow(System):
 
     @torch.no_grad()
     def matrix(self) -> Tensor:
-        """W of z = W (x + b), [D, D]: the Jacobian at every point."""
+        """Return W of z = W (x + b), [D, D]: the Jacobian at every point."""
         scale = self.flow[0].log_scale.exp()
         if not self.is_image:
             scale = scale * self.scale.root
         return self.flow[1](torch.diag(scale))[0].mT
 
     def jacobian_condition(self, x: Tensor) -> Tensor:
-        """Largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2]: those of the matrix, everywhere."""
+        """Return the largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2]: those of the matrix, everywhere."""
         values = torch.linalg.svdvals(self.matrix().double())
         return torch.stack([values[0], values[-1]]).expand(len(x), 2)

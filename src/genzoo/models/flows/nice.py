@@ -91,7 +91,7 @@ class NICE(System):
 
     @property
     def calibrating(self) -> bool:
-        """True until the whitening, or the scale of points, has been fitted."""
+        """Tell whether the whitening, or the scale of points, has still to be fitted."""
         return points_unscaled(self) or (self._whitens and not bool(self.flow[0].fitted))
 
     def calibrate(self, batch: Batch) -> None:
@@ -112,7 +112,7 @@ class NICE(System):
     lr_scale = constant_then_cosine
 
     def loss(self, batch: Batch) -> Logs:
-        """Bits per dimension of images, nats per point; `latent_power` is mean z² over the prior's, 1 for a flow that fits."""
+        """Return bits per dimension of images, nats per point; `latent_power` is mean z² over the prior's, 1 for a flow that fits."""
         logs = flow.loss(self, batch)
         return {**logs, "latent_power": logs["latent_power"] / self._variance}
 
@@ -145,7 +145,7 @@ class NICE(System):
 
     @torch.no_grad()
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the prior that is scored, logistic or normal, [n, D]."""
+        """Draw from the prior that is scored, logistic or normal, [n, D]."""
         if self.prior == "normal":
             return torch.randn(n, self.dims, generator=generator, device=self.device)
         uniform = torch.rand(n, self.dims, generator=generator, device=self.device, dtype=torch.float64)

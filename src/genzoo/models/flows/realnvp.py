@@ -102,7 +102,7 @@ class RealNVP(System):
     finish_calibration = finish_points_calibration
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam, with the penalty on the gains only."""
+        """Return Adam, with the penalty on the gains only."""
         gains = [p for name, p in self.named_parameters() if name.endswith(".gain")]
         others = [p for name, p in self.named_parameters() if not name.endswith(".gain")]
         groups = [{"params": others}, *([{"params": gains, "weight_decay": self.weight_decay}] if gains else [])]

@@ -124,7 +124,7 @@ class ContextEncoder(System):
         return {k: v.detach() for k, v in logs.items()}
 
     def _shown(self, y: Tensor, x: Tensor, hole: Tensor) -> Tensor:
-        """What D sees of a filling: the central part alone, or the image with it."""
+        """Return what D sees of a filling: the central part alone, or the image with it."""
         if self.hole == "centre":
             return y[:, :, self.box[0], self.box[1]]
         return torch.where(hole, y, x)
@@ -149,7 +149,7 @@ class ContextEncoder(System):
         return (smooth > keep).view(n, 1, h, w)
 
     def weights(self, hole: Tensor) -> Tensor:
-        """Weights of the squared error, float32 [B, 1, H, W]: 1 in the hole, `overlap_weight` in the band around it, 0 elsewhere."""
+        """Return the weights of the squared error, float32 [B, 1, H, W]: 1 in the hole, `overlap_weight` in the band around it, 0 elsewhere."""
         if not self.overlap:
             return hole.float()
         near = F.max_pool2d(hole.float(), 2 * self.overlap + 1, 1, self.overlap)
@@ -186,7 +186,7 @@ class ChannelwiseLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, places, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, h, w] to its like: y_c = W_c x_c + b_c."""
+        """Map [B, C, h, w] to its like: y_c = W_c x_c + b_c."""
         flat = x.flatten(2).permute(1, 2, 0)
         return (
             torch.baddbmm(self.bias.to(flat.dtype), self.weight.to(flat.dtype), flat).permute(2, 0, 1).reshape(x.shape)

@@ -85,13 +85,13 @@ class CycleGAN(System):
         self.pool_b = ImagePool(pool, shape)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer for both generators, one for both discriminators."""
+        """Return one optimizer for both generators, one for both discriminators."""
         return {"g": adam_for(self, self.a2b, self.b2a), "d": adam_for(self, self.D_a, self.D_b)}
 
     lr_scale = constant_then_linear
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of both generators, then one of both discriminators."""
+        """Do one step of both generators, then one of both discriminators."""
         a, b = batch["a"], batch["b"]
         fake_b, fake_a = self.a2b(a), self.b2a(b)
         # The paper halves the discriminators' objective only, so the generators' ½(D − 1)² counts twice.

@@ -76,7 +76,7 @@ class DiscoGAN(System):
         self.D_a, self.D_b = (discriminator(shape, width, depth) for _ in range(2))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer for both generators, one for both discriminators."""
+        """Return one optimizer for both generators, one for both discriminators."""
         keys = {"lr": self.lr, "betas": self.betas, "weight_decay": self.weight_decay}
         return {
             "g": Adam([*self.a2b.parameters(), *self.b2a.parameters()], **keys),
@@ -84,7 +84,7 @@ class DiscoGAN(System):
         }
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of both generators; after every `g_steps` of them one of both discriminators."""
+        """Do one step of both generators; after every `g_steps` of them one of both discriminators."""
         a, b = batch["a"], batch["b"]
         fake_b, fake_a = self.a2b(a).float(), self.b2a(b).float()
         fool_b = generator_loss("non-saturating", self.D_b(fake_b).float())
@@ -119,7 +119,7 @@ class DiscoGAN(System):
 
 
 def _halving(channels: int, width: int, depth: int) -> tuple[list[int], list[nn.Module]]:
-    """Widths and layers of `depth` convolutions of stride 2."""
+    """Return the widths and layers of `depth` convolutions of stride 2."""
     widths = [width * min(2**i, 8) for i in range(depth)]
     parts: list[nn.Module] = []
     for i, w in enumerate(widths):
@@ -130,7 +130,7 @@ def _halving(channels: int, width: int, depth: int) -> tuple[list[int], list[nn.
 
 
 def generator(channels: int, width: int, depth: int) -> nn.Sequential:
-    """`depth` convolutions of stride 2 and as many transposed ones, [B, C, H, W] to its like in [-1, 1]."""
+    """Build `depth` convolutions of stride 2 and as many transposed ones, [B, C, H, W] to its like in [-1, 1]."""
     widths, parts = _halving(channels, width, depth)
     for i in reversed(range(1, depth)):
         parts += [nn.ConvTranspose2d(widths[i], widths[i - 1], 4, 2, 1, bias=False)]
@@ -141,7 +141,7 @@ def generator(channels: int, width: int, depth: int) -> nn.Sequential:
 
 
 def discriminator(shape: tuple[int, int, int], width: int, depth: int) -> nn.Sequential:
-    """`depth` convolutions of stride 2 and one over all that is left: [B, C, H, W] to logits [B, 1, 1, 1]."""
+    """Build `depth` convolutions of stride 2 and one over all that is left: [B, C, H, W] to logits [B, 1, 1, 1]."""
     channels, height, wide = shape
     widths, parts = _halving(channels, width, depth)
     net = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, (height // 2**depth, wide // 2**depth)))

@@ -109,7 +109,7 @@ class MissingDataEncoder(System):
         self.D = UNet(c, c, d_width, halvings) if adversarial else None
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for each network.
+        """Return one Adam for each network.
 
         Raises:
             UserError: The weights of the recognition network are missing.
@@ -171,11 +171,11 @@ class MissingDataEncoder(System):
         return known.expand(n, c, h, w)
 
     def planes(self, x: Tensor) -> Tensor:
-        """Luma and colour differences of a colour image; a gray image is itself."""
+        """Return the luma and colour differences of a colour image; a gray image is itself."""
         return rgb_to_ycc(x) if x.shape[1] == 3 else x
 
     def image(self, planes: Tensor) -> Tensor:
-        """The image of planes, not clamped."""
+        """Return the image of planes, not clamped."""
         return ycc_to_rgb(planes) if planes.shape[1] == 3 else planes
 
     # ---- using -----------------------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class UNet(nn.Module):
         self.end = nn.Conv2d(width, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W], float32."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W], float32."""
         x = self.start(x)
         seen = []
         for layer in self.down:

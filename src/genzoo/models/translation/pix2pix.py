@@ -105,7 +105,7 @@ class Pix2Pix(System):
     lr_scale = constant_then_linear
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of the discriminator, then one of the generator."""
+        """Do one step of the discriminator, then one of the generator."""
         a, b = batch["a"], batch["b"]
         fake = self.G(a)
         logs: Logs = {}
@@ -124,7 +124,7 @@ class Pix2Pix(System):
         return {k: v.detach() for k, v in {"g_loss": g_loss, **logs, "l1": l1}.items()}
 
     def _judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """The discriminator's logits: in one pass, unless real and translated images would share the statistics of a batch."""
+        """Return the discriminator's logits: in one pass, unless real and translated images would share the statistics of a batch."""
         assert self.D is not None
         if self.d_norm == "batch":
             return self.D(real), self.D(fake)
@@ -132,7 +132,7 @@ class Pix2Pix(System):
         return on_real, on_fake
 
     def _seen(self, a: Tensor, b: Tensor) -> Tensor:
-        """What the discriminator looks at."""
+        """Return what the discriminator looks at."""
         return torch.cat([a, b], 1) if self.conditional else b
 
     @torch.no_grad()
@@ -154,7 +154,7 @@ class Pix2Pix(System):
 
 
 def halvings(height: int, width: int) -> int:
-    """How often both sides can be halved, at most 8 times and down to one pixel.
+    """Return how often both sides can be halved, at most 8 times and down to one pixel.
 
     >>> halvings(256, 256), halvings(64, 96), halvings(100, 60)
     (8, 5, 2)
@@ -163,7 +163,7 @@ def halvings(height: int, width: int) -> int:
 
 
 def _impossible(h: int, w: int, depth: int | None, layers: int, least: int) -> str:
-    """Why a size cannot be taken, and the nearest ones that can."""
+    """Say why a size cannot be taken, and the nearest ones that can."""
     wanted = 2 ** (depth or 5)
     near = ",".join(str(max(round(n / wanted), 1) * wanted) for n in (h, w))
     if min(h, w) < least:

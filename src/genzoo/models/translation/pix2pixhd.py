@@ -141,7 +141,7 @@ class Pix2PixHD(System):
         self.register_buffer("filled", torch.zeros(max(labels, 1), dtype=torch.int64))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One for generator and encoder, one for all discriminators."""
+        """Return one Adam for generator and encoder, one for all discriminators."""
         if self.vgg is not None:
             self.vgg.load()
         return {"g": adam_for(self, self.G, self.E), "d": adam_for(self, self.D)}
@@ -149,7 +149,7 @@ class Pix2PixHD(System):
     lr_scale = constant_then_linear
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of the generator, then one of the discriminators; at a smaller size while the global generator learns alone."""
+        """Do one step of the generator, then one of the discriminators; at a smaller size while the global generator learns alone."""
         a, b = batch["a"], batch["b"]
         fine = update.progress >= self.coarse
         self.fine.fill_(fine)
@@ -188,7 +188,7 @@ class Pix2PixHD(System):
         return {k: v.detach() for k, v in {"g_loss": g_loss, "d_loss": d_loss, **logs, "l1": l1}.items()}
 
     def _smaller(self, a: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Side A at another size: pictures by areas, numbers of classes and instances by taking the nearest."""
+        """Return side A at another size: pictures by areas, numbers of classes and instances by taking the nearest."""
         if self.labels:
             return F.interpolate(a, size, mode="nearest")
         small = F.interpolate(a, size, mode="area")
@@ -197,7 +197,7 @@ class Pix2PixHD(System):
         )
 
     def _seen(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """What G and D are shown of side A, [B, seen, H, W], and instances, int64 [B, 1, H, W] (0 everywhere without them)."""
+        """Return what G and D are shown of side A, [B, seen, H, W], and instances, int64 [B, 1, H, W] (0 everywhere without them)."""
         if a.shape[1] != self.inputs:
             raise UserError(f"images of {a.shape[1]} channels were given; this model takes {self.inputs} on side A")
         ids = _levels(a[:, -1:]) if self.instances else torch.zeros_like(a[:, :1], dtype=torch.int64)
@@ -213,7 +213,7 @@ class Pix2PixHD(System):
         return (torch.cat([shown, boundaries(ids).to(a.dtype)], 1) if self.instances else shown), ids
 
     def _judge(self, seen: Tensor, image: Tensor) -> list[list[Tensor]]:
-        """Maps of every discriminator's layers, its logits last."""
+        """Return the maps of every discriminator's layers, its logits last."""
         pair, found = torch.cat([seen, image.to(seen.dtype)], 1), []
         for d in self.D:
             found.append(d.features(pair))
@@ -223,7 +223,7 @@ class Pix2PixHD(System):
     # ---- several answers ---------------------------------------------------------------------------------------------------------
 
     def _classes(self, a: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of every instance of a batch: its example, its number, its class, int64 [n] each."""
+        """Return of every instance of a batch its example, its number, its class, int64 [n] each."""
         classes = _levels(a[:, :1]) if self.labels else torch.zeros_like(ids)
         examples = torch.arange(len(ids), device=ids.device).view(-1, 1, 1, 1).expand_as(ids)
         # An instance has one class; were it to have two, each of its parts would count.
@@ -240,7 +240,7 @@ class Pix2PixHD(System):
             self.filled[kind] += 1
 
     def _drawn(self, a: Tensor, ids: Tensor, variant: int) -> Tensor:
-        """Features for the instances of images without a side B, [B, features, H, W].
+        """Return the features for the instances of images without a side B, [B, features, H, W].
 
         An instance's are a function of the variant, its class and its number alone, so that it has the same ones in every tile.
         """
@@ -296,12 +296,12 @@ def place_of(variant: int, kind: int, number: int, count: int) -> int:
 
 
 def _levels(x: Tensor) -> Tensor:
-    """Values in [-1, 1] as the whole numbers 0 … 255 that they were stored as."""
+    """Return the values in [-1, 1] as the whole numbers 0 … 255 that they were stored as."""
     return ((x.float() + 1) * 127.5).round().long()
 
 
 def _matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """4 times the mean over layers of the mean absolute difference of D's maps; D is not taught by it (its logits are left out).
+    """Return 4 times the mean over layers of the mean absolute difference of D's maps; D is not taught by it (its logits are left out).
 
     It is the sum over the four maps of a discriminator of three layers, and as much with any other number, as in the authors' program.
     """

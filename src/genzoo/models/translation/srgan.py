@@ -111,7 +111,7 @@ class SRGAN(System):
             self._begin_with(start)
 
     def _features(self, content: str, layer: str | None, shape: tuple[int, int, int]) -> FeatureNet | None:
-        """The network that content is compared in, or None for pixels."""
+        """Return the network that content is compared in, or None for pixels."""
         if content == "mse":
             if layer:
                 raise UserError(f"layer={layer} is of a recognition network; leave it out, or give content=vgg16")
@@ -137,7 +137,7 @@ class SRGAN(System):
         self.G.load_state_dict(given)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for the generator, one for the discriminator where there is one.
+        """Return one Adam for the generator, one for the discriminator where there is one.
 
         Raises:
             UserError: The weights of the recognition network are missing.
@@ -147,11 +147,11 @@ class SRGAN(System):
         return adam_for_each(self)
 
     def lr_scale(self, progress: float) -> float:
-        """1, and a tenth in the second half of the adversarial part."""
+        """Return 1, and a tenth in the second half of the adversarial part."""
         return 0.1 if self.D is not None and progress >= (1 + self.pretrain) / 2 else 1.0
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """A step of G on pixels; after the pretraining a step of D, then one of G."""
+        """Do a step of G on pixels; after the pretraining a step of D, then one of G."""
         x = batch["image"]
         y = self.G(self.degrade(x))
         error = F.mse_loss(y, x)
@@ -221,7 +221,7 @@ class SRResNet(nn.Module):
             nn.init.zeros_(self.up[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, h, w] to [B, C, scale · h, scale · w], float32, not clamped."""
+        """Map [B, C, h, w] to [B, C, scale · h, scale · w], float32, not clamped."""
         start = h = self.head(x)
         for block in self.blocks:
             h = h + block(h)

@@ -44,7 +44,7 @@ def smallest_map(shape: tuple[int, int, int], system: str) -> tuple[int, tuple[i
 
 
 def enlarge(x: Tensor, factor: int = 2) -> Tensor:
-    """Nearest-neighbour enlargement."""
+    """Enlarge by repeating the nearest pixel."""
     return F.interpolate(x, scale_factor=factor) if factor > 1 else x
 
 

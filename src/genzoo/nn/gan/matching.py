@@ -63,13 +63,13 @@ class MatchingDiscriminator(nn.Module):
         normal_init(self.join)
 
     def look(self, x: Tensor) -> Tensor:
-        """The last map of images, [B, C', h, w]: what a sentence is compared with."""
+        """Return the last map of images, [B, C', h, w]: what a sentence is compared with."""
         for block in self.blocks:
             x = block(x)
         return x
 
     def match(self, seen: Tensor, sentence: Tensor) -> Tensor:
-        """Logits [B] of maps with sentences [B, dim]: high for a real image with a sentence that fits it."""
+        """Return the logits [B] of maps with sentences [B, dim]: high for a real image with a sentence that fits it."""
         words = self.compress(sentence)[:, :, None, None].expand(-1, -1, *seen.shape[2:])
         return self.score(self.join(torch.cat([seen, words.to(seen.dtype)], 1)).flatten(1)).squeeze(1).float()
 
@@ -89,5 +89,5 @@ class MatchingDiscriminator(nn.Module):
         return on_real, on_wrong, on_fake, loss
 
     def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
-        """Logits [B] of images [B, C, H, W] with sentences [B, dim]."""
+        """Return the logits [B] of images [B, C, H, W] with sentences [B, dim]."""
         return self.match(self.look(x), sentence)

@@ -10,7 +10,7 @@ from genzoo.nn.init import normal_init
 
 
 def smallest_side(layers: int) -> int:
-    """Smallest image side for which a logit (and a norm with more than one value) is left."""
+    """Return the smallest image side for which a logit (and a norm with more than one value) is left."""
     return 3 * 2**layers if layers else 2
 
 

@@ -134,7 +134,7 @@ def normalize(x: Tensor) -> Tensor:
 
 
 def published_names() -> dict[str, str]:
-    """Names of the released tensors -> names here (without the counters of batches)."""
+    """Return the names of the released tensors -> names here (without the counters of batches)."""
     names = {"_conv_stem.weight": "stem.0.weight", **_norm_names("_bn0", "stem.1")}
     number = 0
     for i, (_, _, expansion, _, blocks) in enumerate(STAGES):

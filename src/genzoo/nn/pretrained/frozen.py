@@ -127,11 +127,11 @@ class FrozenMaps(nn.Module):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of each map."""
+        """Return the channels of each map."""
         return self.spec.channels
 
     def halvings(self, shape: tuple[int, ...], most: int = 4) -> list[int]:
-        """How often each map has to be halved to have a smaller side of about `most`, for images [C, H, W]."""
+        """Return how often each map has to be halved to have a smaller side of about `most`, for images [C, H, W]."""
         side = max(min(shape[1:]), self.resolution)
         return [max(0, round(math.log2(max(side / stride, 1) / most))) for stride in self.spec.strides]
 
@@ -213,11 +213,11 @@ class FrozenMaps(nn.Module):
         return path
 
     def extra_repr(self) -> str:
-        """Name and resolution."""
+        """Return the name and resolution."""
         return f"{self.name}, resolution={self.resolution}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy that shares the weights: an averaged system must not hold them twice."""
+        """Return a copy that shares the weights: an averaged system must not hold them twice."""
         copy = type(self)(self.name, weights=self.weights, resolution=self.resolution).train(self.training)
         copy.digest = self.digest.clone()
         copy._held, copy._loaded = self._held, self._loaded
