@@ -17,7 +17,8 @@ from genzoo.models.adversarial.stylegan2 import StyleGAN2
 from genzoo.nn.gan.equalized import EqualLinear
 from genzoo.nn.gan.growing import enlarge, growth, real_at
 from genzoo.nn.gan.styles import fresh_noise
-from genzoo.training import TrainSettings, complete
+from genzoo.training.choices import complete
+from genzoo.training.settings import TrainSettings
 from tests.adversaries import gen, play
 
 SMALL = {"shape": (1, 16, 16), "latent": 4, "width": 4, "most": 8, "depth": 2}

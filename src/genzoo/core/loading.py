@@ -243,10 +243,15 @@ def as_today(cls: type[System], arguments: Mapping[str, Any]) -> tuple[type[Syst
     )
 
 
+def system_name(cls: type[System]) -> str:
+    """Return what a class is called: its file's name, with dashes."""
+    return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
+
+
 def describe(system: System) -> dict[str, Any]:
     """What `build` needs, in plain values."""
-    module = type(system).__module__.rsplit(".", 1)[-1].replace("_", "-")
-    said = {"system": module, "name": getattr(system, "name", module), "hparams": plain(system.hparams)}
+    name = system_name(type(system))
+    said = {"system": name, "name": getattr(system, "name", name), "hparams": plain(system.hparams)}
     return {**said, "origin": system.origin} if system.origin else said
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from genzoo.core.inputs import read_prompt
-from genzoo.core.words import unknown
+from genzoo.text.vocabulary import unknown
 
 
 def unread(self: Any, prompt: str) -> list[str]:
