@@ -44,6 +44,7 @@ ALLOWED = {
     "training": {"core", "data", "metrics", "runs", "training", "text"},
     "use": {"core", "data", "losses", "metrics", "runs", "training", "use", "text"},
     "lectures": {"core", "losses", "lectures", "use"},
+    "testing": {"core", "data", "metrics", "runs", "testing", "text", "training", "use"},
     "studies": {"api", "core", "data", "metrics", "runs", "training", "use", "studies", "text"},
     "api.py": {"core", "data", "lectures", "training", "use", "text"},
     "cli": {"api", "core", "data", "metrics", "lectures", "runs", "training", "use", "cli", "text"},
