@@ -30,7 +30,7 @@ ALLOWED = {
     "losses": {"losses"},
     "nn": {"nn", "core.errors", "core.files"},
     "text": {"text", "core.errors", "core.foreign"},
-    "core": {"core", "text"},
+    "core": {"core"},
     "models": {"core", "losses", "nn", "text"},
     "data": {"core", "data", "text"},
     "metrics": {"core", "data", "losses", "metrics", "nn", "text"},
