@@ -17,7 +17,7 @@ from genzoo.data.drawing.images import to_uint8
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.similarity import psnr
+from genzoo.metrics.maths.similarity import psnr
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.use.reconstruct import side_by_side
 from proofs.proof import WORK, Proof, proof

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
         decompress,
         evaluate,
         export,
+        figures,
         list_systems,
         load,
         reconstruct,
+        register,
         resume,
         sample,
         theory,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         walk,
     )
     from genzoo.core.errors import UserError
+    from genzoo.core.system import System
     from genzoo.studies import study
 
 __all__ = [
@@ -43,6 +46,8 @@ __all__ = [
     "train",
     "resume",
     "load",
+    "register",
+    "System",
     "sample",
     "walk",
     "reconstruct",
@@ -55,6 +60,7 @@ __all__ = [
     "evaluate",
     "compare",
     "export",
+    "figures",
     "study",
     "theory",
     "UserError",
@@ -67,7 +73,9 @@ __version__ = "0.2.0"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'genzoo' has no attribute '{name}'")
-    home = {"UserError": "genzoo.core.errors", "study": "genzoo.studies"}.get(name, "genzoo.api")
+    home = {"UserError": "genzoo.core.errors", "System": "genzoo.core.system", "study": "genzoo.studies"}.get(
+        name, "genzoo.api"
+    )
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value

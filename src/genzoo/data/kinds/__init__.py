@@ -169,8 +169,13 @@ class Kind(ABC):
         """Say why a data set cannot be given to a system with these arguments; empty where it can."""
         return ""
 
-    def statistics(self, values: Tensor) -> Tensor:
-        """Describe examples [N, ...] as a system sees them by numbers that need no trained network, [N, F]; see `described_by`."""
+    def statistics(self, values: Tensor, *, rate: float | None = None) -> Tensor:
+        """Describe examples [N, ...] as a system sees them by numbers that need no trained network, [N, F]; see `described_by`.
+
+        Args:
+            values: The examples.
+            rate: Values in a second, of kinds that have one (`Dataset.rate`).
+        """
         raise UserError(f"there are no statistics of {self.thing}s")
 
 

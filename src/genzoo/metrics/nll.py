@@ -12,7 +12,27 @@ from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, to_float
-from genzoo.metrics.records import content_digest, library
+from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record, content_digest, library
+
+MEASURE = Measure(
+    name="nll",
+    line="negative log-likelihood in nats, and bits per dimension of images",
+    question="likelihood",
+    gives=(
+        Value("NLL", unit="nats", better="lower"),
+        Value("bits/dim", unit="bits/dim", better="lower"),
+        Value("bits/sample", unit="bits/sample", better="lower"),
+    ),
+    needs=("density",),
+    fields=("image", "points", "audio"),
+    images=False,
+    features=False,
+    scores=True,
+    also=("bits", "bpd", "bits_per_dim", "likelihood"),
+    protocol=(("levels", "grey levels"), ("dims", "dimensions"), ("likelihood", "kind of likelihood")),
+)
 
 
 @torch.no_grad()
@@ -110,3 +130,26 @@ def evaluate_density(
         f"no augmentation; ± is the standard error over examples; seed {seed}"
     )
     return record
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return the negative log-likelihood in nats, and bits per dimension of images."""
+    system, test = c.asked_system, c.real_set
+    return density_records(evaluate_density(system, test, n=min(c.n_scored, len(test)), seed=c.seed), MEASURE)
+
+
+def density_records(got: dict[str, Any], measure: Measure, name: str = "") -> list[Record]:
+    """Return the records of what `evaluate_density` has found, under the names of a measure, which end in `name`."""
+    same = {
+        k: got[k] for k in ("n", "data", "split", "data_digest", "seed", "library", "seconds", "protocol")
+    }  # fmt: skip
+    more = {k: got[k] for k in ("likelihood", "levels", "binarize", "samples") if k in got}
+    found = [Record(**measure.says(f"NLL{name}"), value=got["nll"], se=got["se"], more=more, **same)]
+    if "bits_per_sample" in got:
+        said = measure.says(f"bits/sample{name}")
+        found.append(Record(**said, value=got["bits_per_sample"], se=got["bits_per_sample_se"], more=more, **same))
+    if "bits_per_dim" in got:
+        more |= {"dims": got["dims"]}
+        said = measure.says(f"bits/dim{name}")
+        found.append(Record(**said, value=got["bits_per_dim"], se=got["bits_per_dim_se"], more=more, **same))
+    return found
