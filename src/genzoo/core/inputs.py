@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.text.vocabulary import split, unknown, with_hints
 
 
 def check_images(x: Tensor, shape: tuple[int, ...]) -> None:
@@ -106,31 +103,6 @@ def check_label(label: int | None, classes: int) -> None:
         )
     if not 0 <= label < classes:
         raise UserError(f"label={label} is not allowed; this model knows the classes 0 to {classes - 1}")
-
-
-def read_prompt(prompt: str, words: Sequence[str], *, any_word: bool = False) -> list[str]:
-    """The words of a prompt for a model with a vocabulary; `any_word` where its encoder can read others as well.
-
-    Raises:
-        UserError: The model knows no captions, the prompt is empty, or it has no word that the model can read.
-    """
-    if not words:
-        raise UserError("this model was trained without captions and takes no prompt")
-    found = split(prompt)
-    if not found:
-        raise UserError('the prompt is empty; describe an image in words: prompt="a red heart"')
-    strangers = unknown(prompt, words)
-    if not any_word and len(strangers) == len(set(found)):
-        raise UserError(f"prompt={prompt}: no word of it was in a training caption: {with_hints(strangers, words)}")
-    return found
-
-
-def check_words(words: Sequence[str], name: str) -> None:
-    """Refuse data without captions for a system that learns from nothing else."""
-    if not words:
-        raise UserError(
-            f"{name} needs captions: give images with captions.csv (columns file,caption) beside them, captions=FILE, or data=shapes"
-        )
 
 
 def check_direction(direction: str, directions: tuple[str, ...]) -> None:

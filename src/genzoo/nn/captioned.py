@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from genzoo.core.inputs import read_prompt
-from genzoo.text.vocabulary import unknown
+from genzoo.text.vocabulary import read_prompt, unknown
 
 
 def unread(self: Any, prompt: str) -> list[str]:

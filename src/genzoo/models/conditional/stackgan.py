@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_words
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.divergences import kl_standard_normal
@@ -23,6 +22,7 @@ from genzoo.nn.gan.matching import MatchingDiscriminator
 from genzoo.nn.init import normal_init
 from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
+from genzoo.text.vocabulary import check_words
 
 
 class Augment(nn.Module):
