@@ -78,6 +78,8 @@ class Kind(ABC):
     """Samples in a picture or file where no number is given; None: as the command has it."""
     previewed: ClassVar[int] = 36
     """Samples of one preview during training."""
+    sequential: ClassVar[bool] = False
+    """Whether one completes it by going on after its start, and not by filling holes."""
     bits_of: ClassVar[str | None] = ""
     """What a likelihood is also given in bits of, dim or sample; empty: nats of an example alone; None: no likelihood is measured."""
     described_by: ClassVar[str] = ""
@@ -210,7 +212,7 @@ def get(name: str) -> Kind:
     if name not in _KINDS and name in _OURS:
         importlib.import_module(f"{__name__}.{name}")
     if name not in _KINDS:
-        raise UserError(f"there is no reader for {name} data yet{nearest(name, names())}; kinds: {', '.join(names())}")
+        raise UserError(f"there is no reader for {name} data{nearest(name, names()) or '.'} Kinds: {', '.join(names())}")
     return _KINDS[name]
 
 

@@ -34,6 +34,7 @@ class Audio(Kind):
     single = ".wav"
     previews = (".wav", ".png")
     previewed = 4
+    sequential = True
     bits_of = "sample"
 
     def open(
