@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.drawing import finite
 from genzoo.core.errors import UserError
 from genzoo.data import Dataset
 from genzoo.data.drawing.images import to_uint8
+from genzoo.metrics.drawing import finite
 from genzoo.metrics.features.extractors import Extractor, cached_features
 from genzoo.metrics.records import QUANTISATION
 

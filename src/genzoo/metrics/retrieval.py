@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
-from genzoo.core.words import split, to_ids, vocabulary
 from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.errors import group_error
 from genzoo.metrics.records import Record, share_interval
 from genzoo.nn.gan.augment import translation
 from genzoo.nn.pretrained.sentences import Recurrent
+from genzoo.text.vocabulary import split, to_ids, vocabulary
 
 CANDIDATES, STEPS, BATCH, DIM, LARGEST = 100, 600, 64, 128, 32
 """Captions to choose from; the matcher's training; the size of its vectors; the side that it sees images at."""

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.drawing import draw, finite
 from genzoo.core.errors import UserError
 from genzoo.data import Dataset, kinds
 from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.drawing import draw, finite
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.measures import Measure
 from genzoo.metrics.records import Record

@@ -136,7 +136,7 @@ def copying(found: Sequence[Point], variety: Sequence[Point] = ()) -> str:
         return ""
     step, value, _ = found[-1]
     return (
-        f"Memorisation: only {value:.2g} % of samples are no copies of training images (AuthPct, step {step:,}; held-out images have 50 % and more). "
+        f"Memorization: only {value:.2g} % of samples are no copies of training images (AuthPct, step {step:,}; held-out images have 50 % and more). "
         "There is too little data for this many steps: stop earlier, or try more data, augment and flip=true."
     )
 

@@ -22,9 +22,9 @@ from genzoo.core.capabilities import (
     Translates,
 )
 from genzoo.core.system import Batch, System
-from genzoo.core.words import to_text
 from genzoo.data import kinds
 from genzoo.data.drawing.images import grid, save_gif, save_png, titled
+from genzoo.text.vocabulary import to_text
 from genzoo.training.runtime import Runtime, untouched_randomness
 
 FRAMES = 60

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 from genzoo.data.drawing.images import grid
 
 PER_SECOND = 8

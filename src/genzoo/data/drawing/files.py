@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 from genzoo.data.drawing.clips import PER_SECOND, save_mp4
 from genzoo.data.drawing.images import save_gif
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 
 
 def to_uint8(x: Tensor) -> Tensor:

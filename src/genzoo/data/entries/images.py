@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.core.words import vocabulary
 from genzoo.data.arrangements import Arrangement
 from genzoo.data.binarize import bernoulli
-from genzoo.data.cache import Draft, digest_of, entry
+from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import NAMES, Dataset
 from genzoo.data.decode.forms import Form, Refused
 from genzoo.data.decode.images import quiet_decoding
@@ -31,6 +30,7 @@ from genzoo.data.sources.labels import only_used
 from genzoo.data.sources.layout import no_images, printable
 from genzoo.data.sources.pairs import side_by_side
 from genzoo.data.sources.stock import Shape, Source, Stock
+from genzoo.text.vocabulary import vocabulary
 
 CODE = 3
 """Raised when the same source would be decoded to something else, or more of it is kept."""
@@ -52,7 +52,7 @@ def open_images(
         structure = "image"
     key = digest_of([CODE, source.identity(), structure, _baked(settings, halves)])[:32]
 
-    def make(draft: Draft) -> dict[str, Any]:
+    def make(draft: CacheWriter) -> dict[str, Any]:
         stock = source.stock(structure)
         if halves != "folders":
             stock = side_by_side(stock, halves)
@@ -128,7 +128,7 @@ def _speak(dataset: Dataset, captions: list[str], rows: Rows, training: range) -
     dataset.sentences = Sentences.of(dataset.texts, dataset.words)
 
 
-def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quiet: bool) -> dict[str, Any]:
+def build(stock: Stock, settings: DataSettings, name: str, draft: CacheWriter, *, quiet: bool) -> dict[str, Any]:
     """Decode all of `stock` into `draft`; returns the facts of the entry."""
     left, notes = list(stock.left), list(stock.notes)
     total = sum(len(p.names) for p in stock.pictures.values())
@@ -197,7 +197,7 @@ class _Group:
         stock: Stock,
         forms: dict[str, Form],
         settings: DataSettings,
-        draft: Draft,
+        draft: CacheWriter,
         pool: Executor,
         left: list[tuple[str, str]],
     ) -> None:

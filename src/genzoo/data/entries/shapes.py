@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.cache import Draft, digest_of, entry
+from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import solids
 from genzoo.data.decode.forms import Refused
@@ -50,7 +50,7 @@ def open_shapes(kind: Kind, source: Any, settings: DataSettings, split: str, *, 
         raise UserError(f"size={side} is too fine; voxels are cubes of at most 256 cells on a side")
     key = digest_of([CODE, kind.name, source.identity(), side, settings.up])[:32]
 
-    def make(draft: Draft) -> dict[str, Any]:
+    def make(draft: CacheWriter) -> dict[str, Any]:
         parts, stock = _shapes(kind, source, side, settings.up, quiet=quiet)
         return _build(kind, parts, stock, source.name, draft)
 
@@ -133,7 +133,7 @@ def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dic
     return parts, stock
 
 
-def _build(kind: Kind, parts: dict[str, Named], stock: Stock, name: str, draft: Draft) -> dict[str, Any]:
+def _build(kind: Kind, parts: dict[str, Named], stock: Stock, name: str, draft: CacheWriter) -> dict[str, Any]:
     left = list(stock.left)
     for split, shapes in parts.items():
         left += [

@@ -212,7 +212,9 @@ def get(name: str) -> Kind:
     if name not in _KINDS and name in _OURS:
         importlib.import_module(f"{__name__}.{name}")
     if name not in _KINDS:
-        raise UserError(f"there is no reader for {name} data{nearest(name, names()) or '.'} Kinds: {', '.join(names())}")
+        raise UserError(
+            f"there is no reader for {name} data{nearest(name, names()) or '.'} Kinds: {', '.join(names())}"
+        )
     return _KINDS[name]
 
 

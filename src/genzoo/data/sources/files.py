@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from genzoo.core.errors import UserError
-from genzoo.core.places import writable
+from genzoo.core.files import cache_folder
 from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import stills
@@ -40,7 +40,7 @@ class Files:
             elif is_zip(self.path):
                 self._tree = ZipTree(self.path)
             else:
-                self._tree = TarTree(self.path, writable("data", quiet=True))
+                self._tree = TarTree(self.path, cache_folder("data", quiet=True))
         return self._tree
 
     def open_tree(self) -> Tree:

@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.pictures import write_atomic
-from genzoo.core.places import places, writable
+from genzoo.core.files import cache_folder, cache_folders, weights_folders, write_atomic
 from genzoo.metrics.features.resizers import RESIZERS, tf1_bilinear
 
 __all__ = [
@@ -134,7 +133,7 @@ def extractor(name: str) -> Extractor:
     """
     from genzoo.metrics.features.networks import BUILDERS, from_file
 
-    key = (name, os.environ.get("GENZOO_WEIGHTS", ""))
+    key = (name, *map(str, weights_folders()))
     if key in _built:
         return _built[key]
     builders = BUILDERS()
@@ -238,7 +237,7 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
     key = hashlib.sha256(
         f"{content} {net.name} {net.digest} {net.resize}".encode() + rows.astype(np.int64).tobytes()
     ).hexdigest()
-    for place in places("features"):
+    for place in cache_folders("features"):
         try:
             found = np.load(place / f"{key[:32]}.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -249,5 +248,5 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
     buffer = io.BytesIO()
     np.save(buffer, features.numpy())
     with contextlib.suppress(UserError):  # no room, or no place of one's own: they are computed again next time
-        write_atomic(writable("features", quiet=True) / f"{key[:32]}.npy", buffer.getvalue())
+        write_atomic(cache_folder("features", quiet=True) / f"{key[:32]}.npy", buffer.getvalue())
     return features

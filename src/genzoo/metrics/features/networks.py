@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,9 @@ from safetensors.torch import load as load_bytes
 from torch import Tensor, nn
 
 from genzoo.core.errors import UserError
+from genzoo.core.files import find_weights, weights_lacking
 from genzoo.metrics.features.extractors import Extractor, state_digest
-from genzoo.metrics.features.fetch import PUBLISHED, weights_file
+from genzoo.metrics.features.fetch import PUBLISHED
 from genzoo.metrics.features.lenet import bundled, load_lenet
 from genzoo.metrics.features.resizers import bicubic, bilinear, tf1_bilinear
 from genzoo.nn.pretrained.efficientnet import FEATURES, SIDE, EfficientNetLite0, normalize
@@ -86,16 +86,15 @@ def _unknown(path: Path) -> UserError:
 
 
 def _there(file: str) -> bool:
-    return weights_file(file).is_file()
+    return find_weights(file) is not None
 
 
 def _weights(name: str, file: str) -> Path:
-    if not _there(file):
-        here = f"{os.environ['GENZOO_WEIGHTS']} has no {file}" if os.environ.get("GENZOO_WEIGHTS") else ""
+    path = find_weights(file)
+    if path is None:
         raise UserError(
-            f"{HOW[name]}{f' ({here})' if here else ''}. Without it: {', '.join(bundled())} for small gray images."
+            f"{HOW[name]} ({weights_lacking(file)}). Without it: {', '.join(bundled())} for small gray images."
         )
-    path = weights_file(file)
     if KNOWN.get(_sha256(path)) != name:
         raise _unknown(path)
     return path

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 from genzoo.data.kinds import Kind
 from genzoo.use.common.source import Source, run_path
 
