@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         list_systems,
         load,
         reconstruct,
+        register,
         resume,
         sample,
         theory,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         walk,
     )
     from genzoo.core.errors import UserError
+    from genzoo.core.system import System
     from genzoo.studies import study
 
 __all__ = [
@@ -43,6 +45,8 @@ __all__ = [
     "train",
     "resume",
     "load",
+    "register",
+    "System",
     "sample",
     "walk",
     "reconstruct",
@@ -67,7 +71,9 @@ __version__ = "0.2.0"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'genzoo' has no attribute '{name}'")
-    home = {"UserError": "genzoo.core.errors", "study": "genzoo.studies"}.get(name, "genzoo.api")
+    home = {"UserError": "genzoo.core.errors", "System": "genzoo.core.system", "study": "genzoo.studies"}.get(
+        name, "genzoo.api"
+    )
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
