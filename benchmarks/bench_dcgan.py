@@ -32,8 +32,9 @@ from genzoo.data import DataSettings, open_data, to_float
 from genzoo.models.adversarial.dcgan import DCGAN
 from genzoo.nn.gan.dcgan import stages
 from genzoo.runs.folder import new_run
-from genzoo.training import Trainer, TrainSettings
+from genzoo.training.loop import Trainer
 from genzoo.training.runtime import Runtime
+from genzoo.training.settings import TrainSettings
 
 Step = Callable[[], object]
 

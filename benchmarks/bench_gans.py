@@ -43,8 +43,9 @@ from benchmarks import plain_gans
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data, to_float
 from genzoo.runs.folder import new_run
-from genzoo.training import Trainer, TrainSettings
+from genzoo.training.loop import Trainer
 from genzoo.training.runtime import Runtime
+from genzoo.training.settings import TrainSettings
 
 CPU = torch.device("cpu")
 CYCLES = {"wgan-gp": 5, "sngan": 5, "stylegan2": 16}

@@ -27,12 +27,12 @@ import genzoo
 from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
+from genzoo.core.files import write_atomic
 from genzoo.core.loading import resolved
-from genzoo.core.pictures import write_atomic
 from genzoo.core.schema import settings
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
-from genzoo.training import complete
+from genzoo.training.choices import complete
 from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import TrainSettings
 from genzoo.training.update import Updater

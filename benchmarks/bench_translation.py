@@ -41,8 +41,9 @@ from genzoo.models.translation._unet import UNetGenerator
 from genzoo.nn.gan.patchgan import PatchGAN
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
 from genzoo.runs.folder import new_run
-from genzoo.training import Trainer, TrainSettings
+from genzoo.training.loop import Trainer
 from genzoo.training.runtime import Runtime
+from genzoo.training.settings import TrainSettings
 
 Step = Callable[[], object]
 Draw = Callable[[], tuple[Tensor, Tensor]]

@@ -15,7 +15,7 @@ from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.losses.likelihoods import bernoulli, per_example, standard_normal
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.ais import Decoder, ais
-from genzoo.metrics.features.extractors import default_extractor
+from genzoo.metrics.features.networks import default_extractor
 from genzoo.metrics.frechet import image_report
 from genzoo.metrics.nll import evaluate_density
 from genzoo.nn.pretrained.perceptual import FeatureNet

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import genzoo
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 from genzoo.metrics.modes import RING_SIGMA, mode_counts, ring_modes, sample_mixture
 from genzoo.metrics.stopping import advice
 from genzoo.runs.folder import newest_state

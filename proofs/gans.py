@@ -13,8 +13,8 @@ import genzoo
 from genzoo.core.pictures import grid, scatter, to_uint8
 from genzoo.data import DataSettings, open_data
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.features.lenet import classify
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.modes import GRID_SIGMA, RING_SIGMA, grid_modes, mode_counts, ring_modes
 from genzoo.metrics.parzen import parzen

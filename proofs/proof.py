@@ -188,7 +188,8 @@ class Proof:
         """
         from torch import Tensor
 
-        from genzoo.core.pictures import picture, write_atomic
+        from genzoo.core.files import write_atomic
+        from genzoo.core.pictures import picture
 
         if isinstance(content, (str, Path)):
             image = Image.open(content).convert("RGB")
@@ -248,7 +249,7 @@ class Proof:
     def finish(self) -> Path:
         """Write the record; the pictures of an earlier record that this one no longer has are removed."""
         from genzoo import __version__
-        from genzoo.core.pictures import write_atomic
+        from genzoo.core.files import write_atomic
 
         self.record |= {
             "seconds": round(time.time() - self.started, 1),

@@ -204,7 +204,7 @@ def proofless(records: dict[str, dict[str, Any]], entries: dict[str, Entry]) -> 
 
 def write_pages(results: Path, entries: dict[str, Entry]) -> None:
     """Write docs/results/FAMILY.md and README.md from the records; proofs without a record and systems without a proof are listed as such."""
-    from genzoo.core.pictures import write_atomic
+    from genzoo.core.files import write_atomic
 
     records = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((results / "records").glob("*.json"))}
     families: dict[str, list[str]] = {}

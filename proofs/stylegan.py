@@ -12,7 +12,7 @@ from torch import Tensor
 import genzoo
 from genzoo.core.pictures import grid
 from genzoo.data import DataSettings, open_data
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.ppl import path_length
 from proofs.adversarial import score
 from proofs.gans import logged

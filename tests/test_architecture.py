@@ -28,18 +28,19 @@ SYSTEMS = sorted(registry.entries())
 
 ALLOWED = {
     "losses": {"losses"},
-    "nn": {"nn", "core.errors"},
-    "core": {"core"},
-    "models": {"core", "losses", "nn"},
-    "data": {"core", "data"},
-    "metrics": {"core", "data", "losses", "metrics", "nn"},
-    "runs": {"core", "data", "metrics", "runs"},
-    "training": {"core", "data", "metrics", "runs", "training"},
-    "use": {"core", "data", "losses", "metrics", "runs", "training", "use"},
+    "nn": {"nn", "core.errors", "core.files"},
+    "text": {"text", "core.errors", "core.foreign"},
+    "core": {"core", "text"},
+    "models": {"core", "losses", "nn", "text"},
+    "data": {"core", "data", "text"},
+    "metrics": {"core", "data", "losses", "metrics", "nn", "text"},
+    "runs": {"core", "data", "metrics", "runs", "text"},
+    "training": {"core", "data", "metrics", "runs", "training", "text"},
+    "use": {"core", "data", "losses", "metrics", "runs", "training", "use", "text"},
     "lectures": {"core", "losses", "lectures", "use"},
-    "studies": {"api", "core", "data", "metrics", "runs", "training", "use", "studies"},
-    "api.py": {"core", "data", "lectures", "training", "use"},
-    "cli": {"api", "core", "data", "metrics", "lectures", "runs", "training", "use", "cli"},
+    "studies": {"api", "core", "data", "metrics", "runs", "training", "use", "studies", "text"},
+    "api.py": {"core", "data", "lectures", "training", "use", "text"},
+    "cli": {"api", "core", "data", "metrics", "lectures", "runs", "training", "use", "cli", "text"},
 }
 """Who may import what of ours. `genzoo` alone (the lazy public API, the version) may be imported from `metrics` upwards."""
 PUBLIC = {"metrics", "runs", "lectures", "studies", "training", "use", "cli", "__main__.py"}
@@ -86,11 +87,6 @@ def test_imports_point_downwards(path):
 CIRCLES = (
     # Rooms in rebuilding: kinds of data (core/pictures ...), measures, commands. Each goes with its room; none is added.
     {"core.motion", "core.pictures", "core.sound", "core.turntable"},
-    {"metrics.features.extractors", "metrics.features.networks"},
-    {
-        "metrics.abilities", "metrics.comparison", "metrics.measures", "metrics.pairs", "metrics.report",
-        "metrics.retrieval", "metrics.statistics",
-    },
     {"cli.moving", "cli.verbs"},
 )  # fmt: skip
 """Circles of imports that are known; the goal is none."""

@@ -30,11 +30,14 @@ from genzoo.core.capabilities import (
     capabilities,
 )
 from genzoo.core.errors import UserError
+from genzoo.core.loading import load
 from genzoo.core.system import System
 from genzoo.runs.folder import newest_state
-from genzoo.training import Trainer, TrainSettings, load, resume, train
+from genzoo.training.loop import Trainer
 from genzoo.training.preview import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.training.runtime import Runtime
+from genzoo.training.settings import TrainSettings
+from genzoo.training.start import resume, train
 from genzoo.training.update import Updater
 from tests.conftest import batch_for, build, data_for
 

@@ -9,16 +9,17 @@ from typing import Any
 
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.loading import resolved
-from genzoo.core.reading import read_toml
+from genzoo.core.loading import load, resolved
 from genzoo.core.registry import Entry
 from genzoo.core.schema import FROM_DATA, check, settings
 from genzoo.core.system import System
 from genzoo.data import DataSettings
 from genzoo.lectures import theory
-from genzoo.training import Run, TrainSettings, load
-from genzoo.training import resume as _resume
-from genzoo.training import train as _train
+from genzoo.runs.folder import Run
+from genzoo.text.documents import read_toml
+from genzoo.training.settings import TrainSettings
+from genzoo.training.start import resume as _resume
+from genzoo.training.start import train as _train
 from genzoo.use.animate import animate
 from genzoo.use.arithmetic import arithmetic
 from genzoo.use.common.source import run_path

@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-from genzoo.core import checkpoint
+from genzoo.core import checkpoint, files
 from genzoo.core.checkpoint import DiskFull
 from genzoo.core.errors import DamagedFile
 
@@ -116,7 +116,7 @@ def test_kill_9_during_writing_leaves_a_whole_file(tmp_path, kills):
         tensors, meta = checkpoint.read(path)
         assert meta["step"] >= max([said, *map(int, rest)])
         assert torch.equal(tensors["w"], torch.full((400_000,), float(meta["step"])))
-    checkpoint.sweep(tmp_path)
+    files.sweep(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
 
 

@@ -14,9 +14,10 @@ from genzoo.core.capabilities import Tokenizes
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, open_data
 from genzoo.runs.folder import newest_state
-from genzoo.training import TrainSettings, train
 from genzoo.training.prepare import prepared
 from genzoo.training.runtime import Runtime
+from genzoo.training.settings import TrainSettings
+from genzoo.training.start import train
 
 TINY = {"codes": 8, "dim": 4, "width": 8, "blocks": 1, "halvings": 1}
 PRIOR = {"width": 16, "depth": 1, "heads": 2, "batch": 4, "precision": "fp32", "quiet": True}

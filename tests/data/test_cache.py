@@ -1,6 +1,8 @@
 """The cache: made once, whole or not at all, by any number of processes, killed at any moment, on a full disk."""
 
 import contextlib
+import errno
+import fcntl
 import io
 import json
 import mmap
@@ -20,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genzoo.core import locks, places
+from genzoo.core import files
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, cache, open_data
 
@@ -30,7 +32,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("GENZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GENZOO_DATA", "")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(places, "_said", set())
+    monkeypatch.setattr(files, "_said", set())
     return tmp_path / "cache" / "data"
 
 
@@ -165,7 +167,8 @@ def test_two_processes_at_once(home, folder):
 
 SLOW = """
 import sys, time
-from genzoo.data import DataSettings, decode, open_data
+from genzoo.data import DataSettings, open_data
+from genzoo.data.decode import images as decode
 original = decode.pixels
 def pixels(*a):
     print("decoding", flush=True)
@@ -194,9 +197,9 @@ def test_killed_half_way(home, folder, moment):
     process.communicate()
     left = entries(home)
     assert len(left) == 1
-    assert ".tmp-" in left[0].name
+    assert left[0].name.endswith(".part")
     assert levels(read(folder)) == list(range(12))
-    assert [p.name for p in entries(home)] == [left[0].name.split(".")[0]], "the stale folder is swept"
+    assert [p.name for p in entries(home)] == [left[0].name.split(".")[1]], "the stale folder is swept"
 
 
 @pytest.mark.slow
@@ -212,7 +215,7 @@ def test_many_kills(home, folder):
         assert len(entries(home)) == 1
     assert levels(read(folder)) == list(range(12))
     assert len(entries(home)) == 1
-    assert ".tmp-" not in entries(home)[0].name
+    assert not entries(home)[0].name.endswith(".part")
 
 
 def test_full_disk_is_named_with_path_and_bytes(home, folder, monkeypatch):
@@ -382,7 +385,7 @@ def test_what_is_fetched_and_features_go_there_as_well(shared):
     closed(shared / "cache")
 
     def tries():
-        return [str(places.writable(name, quiet=True)) for name in ("data", "features", "fetched", "weights")]
+        return [str(files.cache_folder(name, quiet=True)) for name in ("data", "features", "fetched", "weights")]
 
     found, _ = another_user(tries)
     assert found == [str(shared / "home" / ".cache" / "genzoo" / n) for n in ("data", "features", "fetched", "weights")]
@@ -397,10 +400,9 @@ def test_a_compressed_archive_is_expanded_where_one_can_write(shared):
 
 
 LOCKLESS = """
-import errno
-from genzoo.core import locks
+import errno, fcntl
 def flock(*a): raise OSError(errno.ENOLCK, "No locks available")
-locks.fcntl.flock = flock
+fcntl.flock = flock
 """
 
 
@@ -416,7 +418,10 @@ def test_two_processes_on_a_mount_without_locks(home, folder):
 
 
 def test_a_mount_without_locks_is_said_once(home, folder, monkeypatch, capsys):
-    monkeypatch.setattr(locks, "fcntl", None)
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     for size in (None, 4, 2):
         open_data(DataSettings(str(folder), size=size))
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]

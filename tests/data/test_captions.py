@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from genzoo.core.errors import UserError
-from genzoo.core.words import split, to_ids, to_text, unknown, vocabulary
 from genzoo.data import Batches, DataSettings, open_data
 from genzoo.data.sources.shapes import COLOURS, KINDS, SIDE, describe, draw
+from genzoo.text.vocabulary import split, to_ids, to_text, unknown, vocabulary
 from tests.data_help import pictures, read, table
 
 # ---- words -------------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import genzoo
-from genzoo.core.reasons import in_words
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.formats import HEAD, refusal, refused, what_is
 
 

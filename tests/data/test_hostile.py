@@ -198,7 +198,7 @@ def test_folder_without_a_usable_image(tmp_path):
     with pytest.raises(UserError, match=r"5 files seen \(0\.txt: text, not an image; .*…\)") as caught:
         read(path)
     assert "\n" not in str(caught.value)
-    assert not list((tmp_path / "cache" / "data").glob("*.tmp-*"))
+    assert not list((tmp_path / "cache" / "data").glob(".*.part"))
 
 
 def test_caption_table_is_hostile_too(folder):

@@ -13,6 +13,7 @@ import pytest
 
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
+from genzoo.core.files import find_weights
 from genzoo.metrics.features import fetch
 
 WEIGHTS = b"weights of a network" * 1000
@@ -88,7 +89,10 @@ def test_no_network_and_no_such_name_are_said(index, monkeypatch, capsys):
     assert "did you mean 'inception'" in capsys.readouterr().err
 
 
-def test_without_a_folder_they_go_into_the_cache(monkeypatch, tmp_path):
+def test_without_a_folder_they_go_into_the_cache(index, monkeypatch, tmp_path):
     monkeypatch.delenv("GENZOO_WEIGHTS", raising=False)
     monkeypatch.setenv("GENZOO_CACHE", str(tmp_path))
-    assert fetch.weights_file("x.pt") == tmp_path / "weights" / "x.pt"
+    index()
+    path = fetch.fetch_weights("inception", quiet=True)
+    assert path == tmp_path / "weights" / "net.pt"
+    assert path == find_weights("net.pt"), "where it is put is where it is looked for"

@@ -15,7 +15,7 @@ from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.metrics import accuracy, ais, kid_subsets, mig, mmd, modes, parzen, sliced, stacked_modes, statistics
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.features.simple_features import log_mel_statistics
 from genzoo.metrics.frechet import frechet_distance
 

@@ -10,7 +10,7 @@ import genzoo
 from genzoo.core import loading
 from genzoo.core.registry import create
 from genzoo.models.adversarial.began import BEGAN, pulling_away
-from genzoo.training import resume
+from genzoo.training.start import resume
 from tests.adversaries import Update, gen, play
 from tests.conftest import data_for
 

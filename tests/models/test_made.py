@@ -12,7 +12,7 @@ from genzoo.core.errors import UserError
 from genzoo.data import Batches, DataSettings, open_data, to_float
 from genzoo.metrics.nll import evaluate_density
 from genzoo.models.autoregressive.made import MADE
-from genzoo.training import facts
+from genzoo.training.choices import facts
 
 
 def build(shape=(1, 5, 4), std=0.4, **settings):

@@ -17,7 +17,7 @@ from genzoo.models.adversarial.projected_gan import ProjectedGAN
 from genzoo.nn.pretrained.efficientnet import EfficientNetLite0, normalize, published_names
 from genzoo.nn.pretrained.frozen import EYES, FrozenMaps, MapDiscriminator, RandomMixing
 from genzoo.nn.pretrained.perceptual import FeatureNet
-from genzoo.training import resume
+from genzoo.training.start import resume
 from tests.adversaries import Update, gen, play
 
 TINY = ProjectedGAN.tiny

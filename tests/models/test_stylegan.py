@@ -15,7 +15,8 @@ from genzoo.models.adversarial.stylegan import StyleGAN
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear
 from genzoo.nn.gan.growing import enlarge, growth, real_at
 from genzoo.nn.gan.modulated import ModulatedConv2d, StyledLayer
-from genzoo.training import TrainSettings, complete
+from genzoo.training.choices import complete
+from genzoo.training.settings import TrainSettings
 from tests.adversaries import Update, gen, play
 from tests.conftest import build
 

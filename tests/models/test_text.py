@@ -14,10 +14,10 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.pictures import titled
-from genzoo.core.words import split, to_text
 from genzoo.metrics.retrieval import Matcher, draw_asked, retrieval, train_matcher
 from genzoo.nn.pretrained.minilm import PIECES, MiniLM, bert, word_pieces
 from genzoo.nn.pretrained.sentences import BagOfWords, Frozen, Recurrent, Sentences
+from genzoo.text.vocabulary import split, to_text
 from tests.data_help import pictures, table
 
 WORDS = ("a", "red", "blue", "circle", "heart", "star")
@@ -152,10 +152,11 @@ def test_a_sentence_is_the_mean_over_pieces_at_length_one(minilm):
 
 def test_missing_and_damaged_weights_are_said(minilm, tmp_path, monkeypatch):
     monkeypatch.delenv("GENZOO_WEIGHTS", raising=False)
-    with pytest.raises(UserError, match=r"GENZOO_WEIGHTS is not set.*all-MiniLM-L6-v2.*folder minilm/"):
+    with pytest.raises(UserError, match=r"there is no minilm in .*GENZOO_WEIGHTS.*all-MiniLM-L6-v2.*folder minilm/"):
         MiniLM().load()
     monkeypatch.setenv("GENZOO_WEIGHTS", str(tmp_path / "none"))
-    with pytest.raises(UserError, match=r"has no model\.safetensors and no vocab\.txt"):
+    (tmp_path / "none" / "minilm").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"none/minilm has no model\.safetensors and no vocab\.txt"):
         MiniLM().load()
     monkeypatch.setenv("GENZOO_WEIGHTS", str(tmp_path))
     assert MiniLM().load().digest

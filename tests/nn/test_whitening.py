@@ -9,13 +9,15 @@ import torch
 import genzoo
 from genzoo.core.capabilities import Calibrates
 from genzoo.core.errors import UserError
+from genzoo.core.loading import load
 from genzoo.data import DataSettings, open_data
 from genzoo.models.flows.nice import NICE
 from genzoo.nn.dequantize import dequantize
 from genzoo.nn.whitening import MOST_WHITENED, Whitening
-from genzoo.training import TrainSettings, load, resume, train
 from genzoo.training.prepare import calibrate
 from genzoo.training.runtime import Runtime
+from genzoo.training.settings import TrainSettings
+from genzoo.training.start import resume, train
 from tests.models.test_flows import gen
 
 CPU = Runtime(torch.device("cpu"), "fp32")

@@ -29,8 +29,8 @@ PHASES = {
     "before anything is in the journal": ("genzoo.studies.journal", "Journal._add", "before", 1),
     "half of the trials are in the journal": ("genzoo.studies.journal", "Journal._add", "before", 2),
     "a trial is told to run": ("genzoo.studies.work", "_run", "before", 1),
-    "the run folder is empty": ("genzoo.training", "new_run", "after", 1),
-    "a file is half written": ("genzoo.core.checkpoint", "os.replace", "before", 1),
+    "the run folder is empty": ("genzoo.training.start", "new_run", "after", 1),
+    "a file is half written": ("genzoo.core.files", "os.replace", "before", 1),
     "the first checkpoint is there": ("genzoo.core.checkpoint", "write", "after", 1),
     "trained, and nothing says so": ("genzoo", "train", "after", 1),
     "measured, and nothing kept": ("genzoo", "evaluate", "after", 1),
@@ -41,7 +41,7 @@ PHASES = {
 PROGRAM = """
 import importlib, json, os, signal, sys
 from pathlib import Path
-import genzoo, genzoo.studies, genzoo.studies.work, genzoo.studies.report, genzoo.training, genzoo.core.checkpoint
+import genzoo, genzoo.studies, genzoo.studies.work, genzoo.studies.report, genzoo.training.start, genzoo.core.checkpoint
 
 def child(out, phase=None):
     pid = os.fork()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import json
 import os
@@ -20,13 +19,15 @@ from genzoo.cli.progress import waiting
 from genzoo.cli.table import commands, offered
 from genzoo.core import schema
 from genzoo.core.capabilities import capabilities
-from genzoo.core.drawing import draw
 from genzoo.core.errors import DiskFull, UserError, disk_full_is_said
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
+from genzoo.core.loading import load
 from genzoo.data import DataSettings, open_data, seen_from
+from genzoo.metrics.drawing import draw
 from genzoo.metrics.measure import choose
+from genzoo.runs.folder import open_run
 from genzoo.runs.meters import LogFile, pace, read_log
-from genzoo.training import load, open_run, resume
+from genzoo.training.start import resume
 from genzoo.use.common.pace import words
 from genzoo.use.sample import sample
 from tests.cli.test_cli import mistake
@@ -62,7 +63,7 @@ def test_a_picture_on_a_full_disk_is_refused_by_name_and_the_old_one_stays(tmp_p
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(builtins, "open", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DiskFull, match=r"x\.png"):
         write_atomic(path, b"new")
     monkeypatch.undo()
@@ -150,7 +151,7 @@ def test_hints_can_be_copied_where_a_folder_has_a_space(tmp_path, capsys):
 
 
 def test_what_a_run_costs_is_said_before_the_first_step(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("genzoo.training.LARGE", 1000)
+    monkeypatch.setattr("genzoo.training.start.LARGE", 1000)
     genzoo.train("dcgan", "digits", runs=str(tmp_path), steps=1, **{**TINY, "limit": 2})
     said = capsys.readouterr().err
     assert "a batch of 4 shows each of 2 examples several times" in said
@@ -351,8 +352,10 @@ def test_a_run_finds_its_data_from_another_working_folder(tmp_path, monkeypatch)
 def test_commands_take_a_device(tmp_path, capsys, monkeypatch):
     run = trained(tmp_path)
     asked = []
-    original = genzoo.training.load
-    monkeypatch.setattr("genzoo.training.load", lambda path, device="cpu": (asked.append(device), original(path))[1])
+    original = genzoo.core.loading.load
+    monkeypatch.setattr(
+        "genzoo.core.loading.load", lambda path, device="cpu": (asked.append(device), original(path))[1]
+    )
     assert main(["sample", str(run.path), "n=2", "device=auto"]) == 0
     assert main(["sample", str(run.path), "n=2"]) == 0
     best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

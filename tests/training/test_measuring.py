@@ -12,12 +12,14 @@ import torch
 
 from genzoo.core import checkpoint
 from genzoo.core.errors import TrainingStopped, UserError
-from genzoo.core.loading import model_file
+from genzoo.core.loading import load, model_file
 from genzoo.data import DataSettings
 from genzoo.metrics.stopping import advice, collapse, copying, oscillation, sameness, trend, winning
-from genzoo.runs.folder import newest_state
-from genzoo.training import Trainer, TrainSettings, load, open_run, resume, train
+from genzoo.runs.folder import newest_state, open_run
+from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
+from genzoo.training.settings import TrainSettings
+from genzoo.training.start import resume, train
 
 TINY = {"width": 8, "latent": 8}
 QUICK = {"device": "cpu", "precision": "fp32", "sample_every": 100, "log_every": 1, "ema": 0.9, "batch": 5, "steps": 9}

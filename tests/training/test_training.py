@@ -19,16 +19,19 @@ import torch
 from torch import nn
 
 import genzoo
-from genzoo import training
 from genzoo.cli.main import main
 from genzoo.core import checkpoint, registry
 from genzoo.core.errors import DamagedFile, TrainingStopped, UserError
+from genzoo.core.loading import load
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data
-from genzoo.runs.folder import held, newest_state
+from genzoo.runs.data import moved_to
+from genzoo.runs.folder import held, newest_state, open_run
 from genzoo.runs.meters import Meter
-from genzoo.training import Trainer, TrainSettings, load, open_run, resume, train
+from genzoo.training.loop import Trainer
 from genzoo.training.runtime import Runtime
+from genzoo.training.settings import TrainSettings
+from genzoo.training.start import resume, train
 from genzoo.training.update import Average, Updater, schedule
 from genzoo.use.common.images import open_for
 from tests.conftest import data_for
@@ -105,7 +108,8 @@ TRAINING = """
 import os, sys, time, torch
 torch.set_num_threads(1)
 from genzoo.data import DataSettings, open_data
-from genzoo.training import TrainSettings, train, resume
+from genzoo.training.settings import TrainSettings
+from genzoo.training.start import train, resume
 data, size, runs, mode = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 if mode == "train":
     train("dcgan", DataSettings(data=data, size=size),
@@ -298,8 +302,8 @@ def test_a_checkpoint_with_the_digest_of_an_earlier_version_goes_on(tmp_path):
 
 def test_captions_among_the_data_move_with_them(tmp_path):
     about = DataSettings("old/set", captions="old/set/words/c.csv")
-    assert training._moved(about, "new") == DataSettings("new", captions="new/words/c.csv")
-    assert training._moved(DataSettings("old/set", captions="c.csv"), "new").captions == "c.csv"
+    assert moved_to(about, "new") == DataSettings("new", captions="new/words/c.csv")
+    assert moved_to(DataSettings("old/set", captions="c.csv"), "new").captions == "c.csv"
 
 
 def test_a_device_that_is_not_here_is_named_with_what_to_type(tmp_path, data, cut, monkeypatch):
@@ -531,7 +535,9 @@ RANKS = """
 import os, sys, time, torch
 torch.set_num_threads(1)
 import torch.distributed as dist
-from genzoo.training import Trainer, TrainSettings, train, resume
+from genzoo.training.loop import Trainer
+from genzoo.training.settings import TrainSettings
+from genzoo.training.start import train, resume
 from genzoo.training.runtime import leave
 from genzoo.data import DataSettings, open_data
 data, runs = sys.argv[1:3]
@@ -542,9 +548,11 @@ def fit(self):
     worst[self.run.name] = self.disagreement()
 Trainer.fit = fit
 from genzoo.core import checkpoint
-slow, seconds = {"0": ("sweep", 0.1), "1": ("_seal", 0.3)}[os.environ["RANK"]]  # one rank clears up while the other one writes
-quick = getattr(checkpoint, slow)
-setattr(checkpoint, slow, lambda path: (time.sleep(seconds), quick(path))[1])
+from genzoo.runs import folder
+# one rank clears up while the other one writes
+module, slow, seconds = {"0": (folder, "sweep", 0.1), "1": (checkpoint, "_seal", 0.3)}[os.environ["RANK"]]
+quick = getattr(module, slow)
+setattr(module, slow, lambda path: (time.sleep(seconds), quick(path))[1])
 for name in ("two", "half"):
     settings = TrainSettings(steps=6, batch=6, save_every=3, name=name, runs=runs, device="cpu", precision="fp32",
                              sample_every=100, log_every=1, ema=0.9)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from genzoo.core.drawing import TELL
+from genzoo.metrics.drawing import TELL
 
 FIRST, LONGEST = 5.0, 60.0
 """Seconds until the first line, and between lines at most."""

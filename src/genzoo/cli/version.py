@@ -19,8 +19,10 @@ def version(json: bool = False) -> None:
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as of
 
-    found = {}
-    for package in ("genzoo", "torch", "numpy", "pillow", "safetensors", "pydantic", "rich"):
+    from genzoo import __version__
+
+    found = {"genzoo": __version__}
+    for package in ("torch", "numpy", "pillow", "safetensors", "pydantic", "rich"):
         try:
             found[package] = of(package)
         except PackageNotFoundError:

@@ -22,8 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genzoo.core.errors import DamagedFile, DiskFull, disk_full_is_said
+from genzoo.core.files import replacing
 from genzoo.core.foreign import kind_of, what_is
-from genzoo.core.reading import is_number, parse_json
+from genzoo.text.documents import is_number, parse_json
 
 __all__ = [
     "DiskFull",
@@ -32,7 +33,6 @@ __all__ = [
     "pack",
     "read",
     "restore_optimizer",
-    "sweep",
     "unpack",
     "write",
 ]
@@ -58,21 +58,13 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Map
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = {name: _plain(t) for name, t in tensors.items()}
     need = sum(t.numel() * t.element_size() for t in flat.values()) + (1 << 16)
-    # A folder, because save_file writes under a temporary name of its own, which a killed process would leave behind.
-    workshop = path.with_name(f".{path.name}.{os.getpid()}.part")
-    workshop.mkdir(exist_ok=True)
-    part = workshop / path.name
-    try:
-        with disk_full_is_said(path, need):
-            if shutil.disk_usage(path.parent).free < need:
-                raise OSError(errno.ENOSPC, "No space left on device")
+    with disk_full_is_said(path, need):
+        if shutil.disk_usage(path.parent).free < need:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with replacing(path, durable=True) as part:
             save_file(flat, str(part), metadata={"genzoo": json.dumps(dict(meta)), "digest": _BLANK})
             digest = _seal(part)
             os.chmod(part, 0o666 & ~_umask())  # safetensors makes files that only their owner can read
-            os.replace(part, path)
-        _sync_folder(path.parent)
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
     return digest
 
 
@@ -138,12 +130,6 @@ def unpack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k[len(prefix) + 1 :]: v for k, v in tensors.items() if k.startswith(prefix + ".")}
 
 
-def sweep(folder: Path) -> None:
-    """Remove half-written files that a killed process left. Only for the holder of the folder's lock."""
-    for part in folder.glob(".*.part"):
-        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
-
-
 def _plain(t: Tensor) -> Tensor:
     # The clone is needed: safetensors refuses names that share storage, such as a view or a tied parameter.
     return t.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -177,7 +163,7 @@ def _other(head: bytes) -> str:
 
 
 def _seal(part: Path) -> str:
-    """Compute the digest of a file with a blank digest, write it in, and flush the file to the disk."""
+    """Compute the digest of a file with a blank digest, and write it in."""
     digest = hashlib.blake2b(digest_size=32)
     with open(part, "r+b") as f:
         head = f.read(8)
@@ -188,8 +174,6 @@ def _seal(part: Path) -> str:
             digest.update(chunk)
         f.seek(start)
         f.write(digest.hexdigest().encode())
-        f.flush()
-        os.fsync(f.fileno())
     return digest.hexdigest()
 
 
@@ -197,15 +181,6 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

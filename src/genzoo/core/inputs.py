@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.core.words import split, unknown, with_hints
+from genzoo.text.vocabulary import split, unknown, with_hints
 
 
 def check_images(x: Tensor, shape: tuple[int, ...]) -> None:

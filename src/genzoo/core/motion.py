@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import grid, write_atomic
+from genzoo.core.files import write_atomic
+from genzoo.core.pictures import grid
 
 PER_SECOND = 8
 """Frames shown in a second."""

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from genzoo.core.errors import disk_full_is_said
+from genzoo.core.files import write_atomic
 
 
 def to_uint8(x: Tensor) -> Tensor:
@@ -156,25 +156,6 @@ def picture(samples: Tensor, *, columns: int | None = None, kind: str = "image")
 
         return panels(samples, columns=columns)
     return grid(samples, columns=columns) if samples.ndim == 4 else scatter(samples)
-
-
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write bytes under a temporary name in the same folder, then rename: a reader sees the old file or the new one, whole.
-
-    Raises:
-        DiskFull: There is no room; the old file stays.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with disk_full_is_said(path, len(data)):
-            with open(part, "wb") as f:
-                f.write(data)
-            os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
 
 
 def save_png(path: str | os.PathLike[str], pixels: np.ndarray | Tensor) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 
 SHOWN = 16
 """Sounds in one picture, at most."""

@@ -25,7 +25,7 @@ from genzoo.core.schema import bind
 
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
-classes are int64 [B] under "label"; captions are int64 [B, L] under "caption", numbers of words (`genzoo.core.words`);
+classes are int64 [B] under "label"; captions are int64 [B, L] under "caption", numbers of words (`genzoo.text.vocabulary`);
 two-dimensional points are float32 [B, D] under "points"; sounds are float32 [B, 1, T] in [-1, 1] under "audio";
 clips are float32 [B, C, T, H, W] in [-1, 1] under "video";
 shapes are float32 [B, 1, D, H, W] under "voxels", 1 where occupied and -1 where empty (H points upwards)."""

@@ -3,7 +3,7 @@
 An entry that is whole is read wherever it lies, whoever made it, without a lock. One that is missing is written under a temporary name
 while its key is locked, fsynced and renamed; a process that comes second waits and reuses it; what a killed process left is swept by the
 next one that holds the lock. Every file's size and sha256 stand in `manifest.json`, which carries its own digest; an entry that differs is
-made anew. Where this user cannot write the cache, new entries go to a place of one's own (`core.places`).
+made anew. Where this user cannot write the cache, new entries go to a place of one's own (`core.files`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,20 +23,19 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from genzoo.core.errors import FULL, UserError
-from genzoo.core.locks import locked
-from genzoo.core.places import cache_root, places, unusable, writable
+from genzoo.core.files import cache_folder, cache_folders, cache_root, cache_unusable, locked, replacing, sweep, sync
 
 FORMAT = 1
 _verified: dict[tuple[str, int, int, int], str] = {}
 
 
 def digest_of(value: object) -> str:
-    """A digest of plain values."""
+    """Return the SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class Rows:
-    """An .npy file that grows by rows; plain writes, because a full disk kills a process that writes through a memory map.
+    """Writes an .npy file row by row; plain writes, because a full disk kills a process that writes through a memory map.
 
     Args:
         path: The file.
@@ -78,11 +77,11 @@ class Rows:
             self._file.close()
 
 
-class Draft:
-    """An entry being written.
+class CacheWriter:
+    """Writes the files of one entry: arrays row by row, within the room that the disk has.
 
     Args:
-        folder: Temporary folder.
+        folder: The temporary folder that becomes the entry.
         final: Where it will stand; for messages.
     """
 
@@ -114,9 +113,9 @@ class Draft:
 
 
 def entry(
-    key: str, build: Callable[[Draft], dict[str, Any]], *, quiet: bool = False
+    key: str, build: Callable[[CacheWriter], dict[str, Any]], *, quiet: bool = False
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], Path]:
-    """The entry of `key`, made by `build` if it is not there whole: its facts, its arrays (memory-mapped) and its folder.
+    """Return the entry of `key`, made by `build` if it is not there whole: its facts, its arrays (memory-mapped) and its folder.
 
     Raises:
         UserError: The cache cannot be written; the message names the path and the bytes needed.
@@ -128,33 +127,35 @@ def entry(
         manifest, final = found
         arrays = {f.removesuffix(".npy"): _map(final / f) for f in manifest["files"] if f.endswith(".npy")}
     except OSError as error:
-        raise unusable(cache_root() / "data", error) from None
+        raise cache_unusable(cache_root() / "data", error) from None
     content = [{f: facts["sha256"] for f, facts in manifest["files"].items() if f.endswith(".npy")}]
     content += [manifest["info"][k] for k in ("sections", "class_names", "captions")]
     return {**manifest["info"], "digest": digest_of(content)}, arrays, final
 
 
 def _found(key: str) -> tuple[dict[str, Any], Path] | None:
-    """The manifest and folder of an entry that is whole, in whichever place."""
-    for home in places("data"):
+    """Return the manifest and folder of an entry that is whole, in whichever place."""
+    for home in cache_folders("data"):
         manifest = _whole(home / key)
         if manifest is not None:
             return manifest, home / key
     return None
 
 
-def _new(key: str, build: Callable[[Draft], dict[str, Any]], quiet: bool) -> tuple[dict[str, Any], Path]:
+def _new(key: str, build: Callable[[CacheWriter], dict[str, Any]], quiet: bool) -> tuple[dict[str, Any], Path]:
     """Make an entry, in a place of one's own where the cache has one of this key that its maker keeps to himself."""
-    home = writable("data", quiet=quiet)
+    home = cache_folder("data", quiet=quiet)
     try:
         return _made(home, key, build, quiet)
     except PermissionError as error:
-        if home not in Path(str(error.filename)).parents or home == places("data")[-1]:
+        if home not in Path(str(error.filename)).parents or home == cache_folders("data")[-1]:
             raise
-    return _made(writable("data", quiet=quiet, beyond=home), key, build, quiet)
+    return _made(cache_folder("data", quiet=quiet, beyond=home), key, build, quiet)
 
 
-def _made(home: Path, key: str, build: Callable[[Draft], dict[str, Any]], quiet: bool) -> tuple[dict[str, Any], Path]:
+def _made(
+    home: Path, key: str, build: Callable[[CacheWriter], dict[str, Any]], quiet: bool
+) -> tuple[dict[str, Any], Path]:
     """Make an entry, or wait for the process that makes it."""
 
     def waiting() -> None:
@@ -164,8 +165,7 @@ def _made(home: Path, key: str, build: Callable[[Draft], dict[str, Any]], quiet:
     with locked(home / f"{key}.lock", waiting=waiting, quiet=quiet):
         found = _found(key)
         if found is None:
-            for stale in home.glob(f"{key}.tmp-*"):
-                shutil.rmtree(stale, ignore_errors=True)
+            sweep(home, key)
             _make(home, home / key, build)
             found = _found(key)
             assert found is not None, "an entry that was just written is whole"
@@ -181,42 +181,37 @@ def _map(path: Path) -> np.ndarray:
     return np.asarray(array)
 
 
-def _make(home: Path, final: Path, build: Callable[[Draft], dict[str, Any]]) -> None:
-    own = (
-        f"{socket.gethostname()}-{os.getpid()}"  # machines that share the folder count their processes each for itself
-    )
+def _make(home: Path, final: Path, build: Callable[[CacheWriter], dict[str, Any]]) -> None:
     if final.exists():
-        damaged = final.with_name(f"{final.name}.tmp-damaged-{own}")
-        os.replace(final, damaged)
-        shutil.rmtree(damaged, ignore_errors=True)  # another user's files: they are out of the way
-    folder = final.with_name(f"{final.name}.tmp-{own}")
-    folder.mkdir()
-    draft = Draft(folder, final)
+        aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".part", dir=home))
+        os.replace(final, aside)
+        shutil.rmtree(aside, ignore_errors=True)  # another user's files: they are out of the way
+    writer: CacheWriter | None = None
     try:
-        info = build(draft)
-        draft.finish()
-        lines = [f"{name}: {reason}\n" for name, reason in info["left"]]
-        _write(folder / "report.txt", "".join([*(f"{n}\n" for n in info["notes"]), *lines]))
-        files = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(folder.iterdir())}
-        manifest = {"format": FORMAT, "files": files, "info": info}
-        _write(folder / "manifest.json", json.dumps({**manifest, "digest": digest_of(manifest)}))
-        _fsync_folder(folder)
-        os.replace(folder, final)
-        _fsync_folder(home)
+        with replacing(final, durable=True) as folder:
+            folder.mkdir()
+            writer = CacheWriter(folder, final)
+            info = build(writer)
+            writer.finish()
+            lines = [f"{name}: {reason}\n" for name, reason in info["left"]]
+            _write(folder / "report.txt", "".join([*(f"{n}\n" for n in info["notes"]), *lines]))
+            files = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(folder.iterdir())}
+            manifest = {"format": FORMAT, "files": files, "info": info}
+            _write(folder / "manifest.json", json.dumps({**manifest, "digest": digest_of(manifest)}))
     except OSError as error:
         if error.errno not in FULL:
             raise
-        need = f"{draft.needed:,} bytes" if draft.needed else "more room"
+        need = f"{writer.needed:,} bytes" if writer and writer.needed else "more room"
         raise UserError(
             f"no room in {home}: {need} needed; free some, or set GENZOO_CACHE to a folder on another disk"
         ) from None
     finally:
-        draft.abandon()
-        shutil.rmtree(folder, ignore_errors=True)
+        if writer:
+            writer.abandon()
 
 
 def _whole(final: Path) -> dict[str, Any] | None:
-    """The manifest of an entry, if every file is what was written; else None."""
+    """Return the manifest of an entry, if every file is what was written; else None."""
     try:
         manifest = json.loads((final / "manifest.json").read_text(encoding="utf-8"))
         digest = manifest.pop("digest")
@@ -232,7 +227,7 @@ def _whole(final: Path) -> dict[str, Any] | None:
 
 
 def _sha256(path: Path) -> str:
-    """The digest of a file, remembered in this process for as long as its size and time stay."""
+    """Return the SHA-256 of a file, remembered in this process for as long as its size and time stay."""
     status = path.stat()
     key = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
     if key not in _verified:
@@ -242,17 +237,5 @@ def _sha256(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with open(path, "w", encoding="utf-8", errors="backslashreplace") as f:
-        f.write(text)
-        f.flush()
-        os.fsync(f.fileno())
-
-
-def _fsync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    sync(path)

@@ -13,10 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from genzoo.core.errors import NoSuchData, UserError, nearest
-from genzoo.core.places import writable
+from genzoo.core.files import cache_folder
 from genzoo.core.schema import check
-from genzoo.core.words import vocabulary
-from genzoo.data.cache import Draft, digest_of, entry
+from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
@@ -42,6 +41,7 @@ from genzoo.data.sources.standard import Standard
 from genzoo.data.sources.stock import FilePictures, Source, Stock
 from genzoo.data.sources.tables import ENDINGS, Points, TableFile
 from genzoo.data.sources.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_tar, is_zip, stamp
+from genzoo.text.vocabulary import vocabulary
 
 KINDS = ("image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels")
 _STRUCTURE = {"captioned": "captioned", "paired": "paired", "unpaired": "unpaired"}
@@ -150,7 +150,7 @@ class Files:
             elif is_zip(self.path):
                 self._tree = ZipTree(self.path)
             else:
-                self._tree = TarTree(self.path, writable("data", quiet=True))
+                self._tree = TarTree(self.path, cache_folder("data", quiet=True))
         return self._tree
 
     def open_tree(self) -> Tree:
@@ -298,7 +298,7 @@ def _images(source: Source, settings: DataSettings, kind: str, split: str, quiet
     baked |= {k: v for k, v in told.items() if v != getattr(plain, k)}
     key = digest_of([CODE, source.identity(), structure, baked])[:32]
 
-    def make(draft: Draft) -> dict[str, Any]:
+    def make(draft: CacheWriter) -> dict[str, Any]:
         stock = source.stock(structure)
         if halves != "folders":
             stock = side_by_side(stock, halves)

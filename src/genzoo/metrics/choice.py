@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from genzoo.data import Dataset
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.features.extractors import Extractor, available, default_extractor, extractor
+from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.features.networks import available, default_extractor, extractor
 from genzoo.metrics.measure import Measure
 from genzoo.metrics.records import Record
 from genzoo.metrics.reference import Reference

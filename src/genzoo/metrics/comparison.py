@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genzoo.core.drawing import draw
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset
+from genzoo.metrics.drawing import draw
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.real import as_levels, real_features, real_images
 from genzoo.metrics.records import QUANTIZATION, Record, content_digest

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.core.words import split
 from genzoo.data import Dataset, to_float
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.maths.inputs import checked
 from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.records import Record, content_digest
+from genzoo.text.vocabulary import split
 
 MEASURE = Measure(
     name="mig",

@@ -12,9 +12,9 @@ import time
 import torch
 from torch import Generator, Tensor
 
-from genzoo.core.drawing import draw, finite
 from genzoo.core.errors import UserError
 from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.drawing import draw, finite
 from genzoo.metrics.maths.inputs import checked
 from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.records import Record, content_digest

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.drawing import finite
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import to_uint8
 from genzoo.data import Dataset
+from genzoo.metrics.drawing import finite
 from genzoo.metrics.features.extractors import Extractor, cached_features
 
 

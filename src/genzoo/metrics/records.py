@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genzoo import __version__
 from genzoo.core.errors import DamagedFile
-from genzoo.core.reading import is_number, read_json
+from genzoo.text.documents import is_number, read_json
 
 QUANTIZATION = "samples to grey levels by round((x + 1) · 127.5), clamped"
 NORMAL_95 = 1.96

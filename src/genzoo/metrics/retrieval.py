@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from genzoo.core.errors import UserError
 from genzoo.core.pictures import to_uint8
 from genzoo.core.system import System
-from genzoo.core.words import split, to_ids, vocabulary
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.errors import group_error
 from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.records import Record, share_interval
 from genzoo.nn.gan.augment import translation
 from genzoo.nn.pretrained.sentences import Recurrent
+from genzoo.text.vocabulary import split, to_ids, vocabulary
 
 MEASURE = Measure(
     name="retrieval",

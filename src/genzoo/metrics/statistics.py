@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.drawing import draw, finite
 from genzoo.data import Dataset, to_float
 from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.drawing import draw, finite
 from genzoo.metrics.features.simple_features import log_mel_statistics, video_statistics, voxel_statistics
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.measure import Measure, Value

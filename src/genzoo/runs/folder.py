@@ -17,9 +17,7 @@ from torch import Tensor
 
 from genzoo.core import checkpoint
 from genzoo.core.errors import DamagedFile, UserError, nearest
-from genzoo.core.locks import Busy, locked
-from genzoo.core.pictures import write_atomic
-from genzoo.data import Dataset
+from genzoo.core.files import Busy, locked, sweep, write_atomic
 from genzoo.metrics.records import read_records
 from genzoo.runs.meters import read_log
 
@@ -141,9 +139,8 @@ def held(run: Run) -> Iterator[None]:
         except Busy as busy:
             ended = f"; remove {busy.remove} if that process has ended" if busy.remove else ""
             raise UserError(f"another process ({busy.holder}) is training in {run.path}{ended}") from None
-        checkpoint.sweep(state)
-        checkpoint.sweep(run.path / "model")
-        checkpoint.sweep(run.path / "best")
+        for folder in (run.path, state, run.path / "model", run.path / "best", run.path / "samples"):
+            sweep(folder)
         yield
 
 
@@ -178,29 +175,6 @@ def newest_state(
     return None
 
 
-def same_data(run: Run, meta: Mapping[str, Any], dataset: Dataset, *, moved: bool = False) -> None:
-    """Refuse data that a run has not been trained on.
-
-    Args:
-        run: The run.
-        meta: What a checkpoint of it says.
-        dataset: What is where its data are looked for.
-        moved: They are looked for where the person says that they are now.
-    """
-    if (known := meta.get("data_digest")) in dataset.digests:
-        return
-    told = f"(digest {dataset.digest[:12]}, was {str(known)[:12]})"
-    if moved:
-        raise UserError(
-            f"data={dataset.settings.data} does not hold what {run.path} was trained on {told}; "
-            "give the same data, wherever they are, or start a new run"
-        )
-    raise UserError(
-        f"the data of {run.path} have changed since it was saved {told}; put them back, say where they are now "
-        f"('genzoo resume {quote(str(run.path))} data=PATH'), or start a new run"
-    )
-
-
 def prune(run: Run, keep: int = 2) -> None:
     """Remove checkpoints but the newest `keep`, of all ranks."""
     for old in run.states()[keep:]:
@@ -228,34 +202,6 @@ def tell_best(run: Run, data: Mapping[str, Any]) -> None:
 def _write_both(file: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     checkpoint.write(file, tensors, meta)
     write_atomic(file.with_name("config.json"), json.dumps(dict(meta), indent=2).encode() + b"\n")
-
-
-def toml(sections: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Mapping[str, Any]], header: str) -> str:
-    """Settings as TOML, one section a table; a value that differs from its default says so."""
-    lines = [f"# {line}" for line in header.splitlines()]
-    for section, values in sections.items():
-        lines += ["", f"[{section}]"]
-        for key, value in values.items():
-            default = defaults.get(section, {}).get(key, value)
-            note = f"  # default {_toml_value(default)}" if _toml_value(default) != _toml_value(value) else ""
-            lines.append(f"{key} = {_toml_value(value)}{note}")
-    return "\n".join(lines) + "\n"
-
-
-def _toml_value(value: Any) -> str:
-    if value is None:
-        return '"none"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
-    if isinstance(value, Mapping):  # a nested system: where it came from, if it came from a file
-        return _toml_value(value.get("origin")) if value.get("origin") else _toml_table(value)
-    return json.dumps(value) if isinstance(value, (str, int)) else repr(value)
-
-
-def _toml_table(values: Mapping[str, Any]) -> str:
-    return "{ " + ", ".join(f"{json.dumps(k)} = {_toml_value(v)}" for k, v in values.items()) + " }"
 
 
 def now() -> str:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import disk_full_is_said
-from genzoo.core.pictures import write_atomic
-from genzoo.core.reading import is_number, read_lines
+from genzoo.core.files import write_atomic
+from genzoo.text.documents import is_number, read_lines
 
 
 class Meter:

@@ -15,10 +15,10 @@ from pydantic import Field
 from genzoo.api import sort_keys
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.reading import is_number, read_text, read_toml
 from genzoo.core.schema import check, settings
 from genzoo.data.settings import DataSettings
 from genzoo.metrics.measure import usual, values
+from genzoo.text.documents import is_number, read_text, read_toml
 from genzoo.training.settings import TrainSettings
 
 RESERVED = ("data", "name", "runs", "seed", "tensorboard")

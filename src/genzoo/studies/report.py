@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from genzoo.core.locks import locked
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import locked, write_atomic
 from genzoo.runs.meters import read_log
 from genzoo.studies.page import order, page
 from genzoo.studies.plan import Plan

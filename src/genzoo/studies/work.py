@@ -20,15 +20,15 @@ import genzoo
 from genzoo.api import sort_keys
 from genzoo.core import registry
 from genzoo.core.errors import DiskFull, TrainingStopped, UserError
-from genzoo.core.reading import is_number, read_toml
 from genzoo.data import DataSettings, open_data
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.measure import values
 from genzoo.metrics.records import read_records
 from genzoo.runs.folder import open_run
 from genzoo.runs.meters import clock, read_log
 from genzoo.studies.journal import FINISHED, Journal, claimed
 from genzoo.studies.plan import Plan, Trial
+from genzoo.text.documents import is_number, read_toml
 from genzoo.use.common.outputs import save_json
 
 SHARE = 0.05

@@ -17,13 +17,14 @@ from torch import Tensor
 from genzoo.core import checkpoint
 from genzoo.core.capabilities import Fits
 from genzoo.core.errors import DamagedFile, TrainingStopped, UserError
+from genzoo.core.files import write_atomic
 from genzoo.core.loading import fill
-from genzoo.core.pictures import write_atomic
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.metrics.stopping import advice
 from genzoo.runs.card import model_card
-from genzoo.runs.folder import Run, newest_state, prune, same_data, state_path, write_best, write_model
+from genzoo.runs.data import check_same
+from genzoo.runs.folder import Run, newest_state, prune, state_path, write_best, write_model
 from genzoo.runs.meters import LogFile, Meter, Progress
 from genzoo.training.feed import Feed
 from genzoo.training.measuring import Measuring, history_of
@@ -341,7 +342,7 @@ class Trainer:
             raise UserError(
                 f"{self.run.path} was trained by {meta.get('world')} processes and goes on with as many, not {self.runtime.world}"
             )
-        same_data(self.run, meta, self.dataset)
+        check_same(self.run, meta, self.dataset)
         own = parts[self.runtime.rank][0]
         state = checkpoint.unpack("params", tensors) | checkpoint.unpack("buffers", own)
         for prefix, module in self.system.named_modules():

@@ -10,13 +10,13 @@ import torch
 
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.reading import is_number
 from genzoo.core.system import System
 from genzoo.data import Dataset, open_data
 from genzoo.metrics.choice import applies, lacks, network_for, taken
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.measure import Measure, alternatives, table
+from genzoo.text.documents import is_number
 from genzoo.training.runtime import Runtime, untouched_randomness
 from genzoo.training.settings import TrainSettings
 

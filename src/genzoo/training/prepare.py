@@ -13,7 +13,7 @@ from torch import Tensor
 from genzoo.core.capabilities import Calibrates, Prepares
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, to_float
-from genzoo.data.cache import Draft, Rows, digest_of, entry
+from genzoo.data.cache import CacheWriter, Rows, digest_of, entry
 from genzoo.training.runtime import Runtime
 
 CHUNK = 128
@@ -47,7 +47,7 @@ def prepared(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool 
         return dataset
     said: list[str] = []
 
-    def make(draft: Draft) -> dict[str, Any]:
+    def make(draft: CacheWriter) -> dict[str, Any]:
         said.append("computed")
         batches, rows = Batches(dataset, CHUNK, 0), dict[str, Rows]()
         was_training = system.training

@@ -25,7 +25,7 @@ from genzoo.core.motion import PER_SECOND, frames
 from genzoo.core.pictures import grid, picture, save_gif, save_png, titled
 from genzoo.core.sound import save_wav
 from genzoo.core.system import Batch, System
-from genzoo.core.words import to_text
+from genzoo.text.vocabulary import to_text
 from genzoo.training.runtime import Runtime, untouched_randomness
 
 COUNT = 36

@@ -12,7 +12,7 @@ from statistics import NormalDist
 from typing import Any
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 from genzoo.metrics.measure import protocol
 from genzoo.metrics.records import NORMAL_95, read_records, span
 from genzoo.use.common.outputs import free

@@ -11,11 +11,11 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.pictures import write_atomic
-from genzoo.core.reading import read_json
-from genzoo.core.reasons import in_words
+from genzoo.core.files import write_atomic
 from genzoo.core.system import System
 from genzoo.data import formats as naming
+from genzoo.data.decode.reasons import in_words
+from genzoo.text.documents import read_json
 from genzoo.use.common import codec
 from genzoo.use.common.arrays import as_tensor
 from genzoo.use.common.source import Source, open_system, require

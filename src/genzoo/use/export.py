@@ -9,8 +9,8 @@ from typing import Any
 from genzoo.core import checkpoint
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
+from genzoo.core.files import write_atomic
 from genzoo.core.loading import describe, in_words
-from genzoo.core.pictures import write_atomic
 from genzoo.core.registry import find
 from genzoo.core.system import System
 from genzoo.use.common.source import WORDS, Source, name_of, open_system

@@ -14,7 +14,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.pictures import titled
 from genzoo.core.system import System
-from genzoo.core.words import with_hints
+from genzoo.text.vocabulary import with_hints
 from genzoo.training.preview import EACH, rows_by_label, takes_labels, takes_prompts
 from genzoo.use.common.source import Source, draw, generator_for, open_system, options, require, whole
 

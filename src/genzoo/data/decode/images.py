@@ -15,7 +15,6 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from genzoo.core.reasons import in_words
 from genzoo.data import formats as naming
 from genzoo.data.decode import ranges
 from genzoo.data.decode.deep import (
@@ -31,6 +30,7 @@ from genzoo.data.decode.deep import (
     upright,
 )
 from genzoo.data.decode.forms import Form, Header, Refused, finite, integers, resized, shares_to_form
+from genzoo.data.decode.reasons import in_words
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before a pixel is decoded."""

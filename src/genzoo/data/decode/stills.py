@@ -17,10 +17,10 @@ from typing import BinaryIO
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.core.reasons import in_words
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import npy, ranges
 from genzoo.data.decode.images import Form, Header, Refused
+from genzoo.data.decode.reasons import in_words
 
 
 def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:

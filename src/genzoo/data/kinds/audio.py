@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.cache import Draft, digest_of, entry
+from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import sounds as sound
 from genzoo.data.decode.images import Refused
@@ -56,7 +56,7 @@ def open_audio(source: Source, settings: DataSettings, split: str, *, quiet: boo
     seconds = settings.seconds or SECONDS
     key = digest_of([CODE, "audio", source.identity(), seconds, settings.channels])[:32]
 
-    def make(draft: Draft) -> dict[str, Any]:
+    def make(draft: CacheWriter) -> dict[str, Any]:
         return _build(source.stock("audio"), seconds, settings.channels == 1, source.name, draft, quiet=quiet)
 
     info, arrays, folder = entry(key, make, quiet=quiet)
@@ -79,7 +79,7 @@ def open_audio(source: Source, settings: DataSettings, split: str, *, quiet: boo
     return dataset
 
 
-def _build(stock: Stock, seconds: float, mix: bool, name: str, draft: Draft, *, quiet: bool) -> dict[str, Any]:
+def _build(stock: Stock, seconds: float, mix: bool, name: str, draft: CacheWriter, *, quiet: bool) -> dict[str, Any]:
     left, notes = list(stock.left), list(stock.notes)
     parts = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
     found = _probed(parts, left)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.cache import Draft
+from genzoo.data.cache import CacheWriter
 from genzoo.data.decode import ranges
 from genzoo.data.decode.images import Form, Header, Refused, quiet_decoding
 from genzoo.data.settings import DataSettings
@@ -33,7 +33,7 @@ NAMES = "names.json"
 """File of a cache entry: by field, the names of the examples as the data has them, in the stored order."""
 
 
-def build(stock: Stock, settings: DataSettings, name: str, draft: Draft, *, quiet: bool) -> dict[str, Any]:
+def build(stock: Stock, settings: DataSettings, name: str, draft: CacheWriter, *, quiet: bool) -> dict[str, Any]:
     """Decode all of `stock` into `draft`; returns the facts of the entry."""
     left, notes = list(stock.left), list(stock.notes)
     total = sum(len(p.names) for p in stock.pictures.values())
@@ -102,7 +102,7 @@ class _Group:
         stock: Stock,
         forms: dict[str, Form],
         settings: DataSettings,
-        draft: Draft,
+        draft: CacheWriter,
         pool: Executor,
         left: list[tuple[str, str]],
     ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.cache import Draft, digest_of, entry
+from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode.clips import ArrayClip, Clip, ClipTree, FileClip
 from genzoo.data.decode.images import Refused, quiet_decoding
@@ -59,7 +59,7 @@ def open_video(source: Any, settings: DataSettings, split: str, *, quiet: bool) 
     limit = settings.limit if isinstance(source, Moving) else None  # drawn clips are not drawn in vain
     key = digest_of([CODE, "video", source.identity(), form, limit])[:32]
 
-    def make(draft: Draft) -> dict[str, Any]:
+    def make(draft: CacheWriter) -> dict[str, Any]:
         parts, stock = _clips(source, settings, (frames - 1) * stride + 1)
         return _build(parts, stock, settings, (frames, stride, hop), source.name, draft, quiet=quiet)
 
@@ -145,7 +145,7 @@ def _build(
     settings: DataSettings,
     cut: tuple[int, int, int],
     name: str,
-    draft: Draft,
+    draft: CacheWriter,
     *,
     quiet: bool,
 ) -> dict[str, Any]:

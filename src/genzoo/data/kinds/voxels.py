@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.cache import Draft, digest_of, entry
+from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.decode import solids
 from genzoo.data.decode.images import Refused
 from genzoo.data.kinds.image import ORDER_SEED, bar
@@ -45,7 +45,7 @@ def voxel_entry(
         raise UserError(f"size={settings.size} is too fine; voxels are cubes of at most 256 cells on a side")
     key = digest_of([CODE, "voxels", source.identity(), settings.size, settings.up])[:32]
 
-    def make(draft: Draft) -> dict[str, Any]:
+    def make(draft: CacheWriter) -> dict[str, Any]:
         parts, stock = _shapes(source, settings.size, settings.up, quiet=quiet)
         return _build(parts, stock, source.name, draft)
 
@@ -118,7 +118,7 @@ def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dic
     return parts, stock
 
 
-def _build(parts: dict[str, Named], stock: Stock, name: str, draft: Draft) -> dict[str, Any]:
+def _build(parts: dict[str, Named], stock: Stock, name: str, draft: CacheWriter) -> dict[str, Any]:
     left = list(stock.left)
     for split, shapes in parts.items():
         left += [

@@ -13,10 +13,10 @@ from typing import IO, Any
 import numpy as np
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.reasons import in_words
 from genzoo.data.decode import ranges
 from genzoo.data.decode.npy import channels_last
 from genzoo.data.decode.npy import check_header as _check_header
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.formats import HEAD, what_is
 from genzoo.data.sources.layout import HOW
 from genzoo.data.sources.stock import ArrayPictures, Stock

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.words import split, to_ids
+from genzoo.core.files import folder_named
 from genzoo.data.decode.images import Refused
 from genzoo.data.formats import text_of
 from genzoo.data.sources.names import composed, stem_of
 from genzoo.data.sources.trees import MAX_BYTES, Tree, slashed
+from genzoo.text.vocabulary import split, to_ids
 
 TABLES = tuple(f"{name}.{end}" for name in ("captions", "metadata") for end in ("csv", "tsv", "txt", "jsonl"))
 """Files that are tables of captions, in lower case."""
@@ -71,9 +71,9 @@ class Table:
 
     def __init__(self, text: str) -> None:
         self.path = Path(text).expanduser()
-        root = os.environ.get("GENZOO_DATA")
-        if not self.path.is_file() and root and (Path(root).expanduser() / text).is_file():
-            self.path = Path(root).expanduser() / text
+        root = folder_named("GENZOO_DATA")
+        if not self.path.is_file() and root and (root / text).is_file():
+            self.path = root / text
         if not self.path.is_file():
             beside = [p.name for p in self.path.parent.iterdir()] if self.path.parent.is_dir() else []
             raise UserError(f"captions={text}: there is no such file{nearest(self.path.name, beside)}")

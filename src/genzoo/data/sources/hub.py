@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.core.reasons import in_words
 from genzoo.data.decode.images import Refused
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.sources.parts import parts_among
 from genzoo.data.sources.stock import FilePictures, Stock
 

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+from genzoo.core.files import folder_named
+
 EMBEDDED: dict[str, str] = {
     "digits": "1,797 handwritten digits, gray 32x32, 10 classes (UCI, 8x8 originals enlarged); comes with genzoo",
     "garments": "6,000 photographs of clothing, gray 28x28, 10 classes (a balanced part of Fashion-MNIST); comes with genzoo",
@@ -82,8 +84,8 @@ def located(text: str) -> Path:
     Where there is none it is the text's own.
     """
     path = Path(text).expanduser()
-    root = os.environ.get("GENZOO_DATA")
-    below = Path(root).expanduser() / text if root else path
+    root = folder_named("GENZOO_DATA")
+    below = root / text if root else path
     for candidate in (path, below):
         if candidate.is_dir() or (candidate is path and path.exists()):
             return candidate

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import sys
 import tarfile
 import urllib.error
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from genzoo.core.errors import DamagedFile, UserError
-from genzoo.core.places import places, writable
+from genzoo.core.files import cache_folder, cache_folders, folder_named, replacing
 from genzoo.data.sources.layout import HOW
 from genzoo.data.sources.names import STANDARD
 from genzoo.data.sources.stock import ArrayPictures, Stock
@@ -100,9 +99,9 @@ class Standard:
         """Every file (or the archive that holds it): given by the person, fetched before, or fetched now."""
         if self._found:
             return self._found
-        home = os.environ.get("GENZOO_DATA")
-        fetched = [place / self.name for place in places("fetched")]
-        for folder in (*([Path(home).expanduser() / self.name] if home else []), *fetched):
+        home = folder_named("GENZOO_DATA")
+        fetched = [place / self.name for place in cache_folders("fetched")]
+        for folder in (*([home / self.name] if home else []), *fetched):
             found = _search(folder, FILES[self.name])
             if len(found) == len(FILES[self.name]):
                 self._found = found
@@ -128,23 +127,26 @@ class Standard:
     def _fetch(self) -> Path:
         remote = [TARBALL] if self.name == "cifar10" else [f"{f}.gz" for f in IDX]
         where = f"put {', '.join(FILES[self.name])} (or their official compressed files) into $GENZOO_DATA/{self.name}/"
-        folder = writable("fetched", quiet=self.quiet) / self.name
+        folder = cache_folder("fetched", quiet=self.quiet) / self.name
         folder.mkdir(exist_ok=True)
         for file in remote:
             if (folder / file).exists():
                 continue
-            part = folder / f".{file}.{os.getpid()}.part"
             if not self.quiet:
                 print(f"data: fetching {ADDRESS[self.name]}{file}", file=sys.stderr, flush=True)
             try:
-                with urllib.request.urlopen(ADDRESS[self.name] + file, timeout=20) as reply, open(part, "wb") as out:
-                    room = sum(SIZES[f] for f in FILES[self.name])
-                    while block := reply.read(2**20):
-                        room -= len(block)
-                        if room < 0:
-                            raise OSError("the answer is longer than the set")
-                        out.write(block)
-                self._accept(part, folder / file)
+                with replacing(folder / file) as part:
+                    with (
+                        urllib.request.urlopen(ADDRESS[self.name] + file, timeout=20) as reply,
+                        open(part, "wb") as out,
+                    ):
+                        room = sum(SIZES[f] for f in FILES[self.name])
+                        while block := reply.read(2**20):
+                            room -= len(block)
+                            if room < 0:
+                                raise OSError("the answer is longer than the set")
+                            out.write(block)
+                    self._accept(part, file)
             except (OSError, ValueError) as error:
                 if isinstance(error, UserError):
                     raise
@@ -152,14 +154,12 @@ class Standard:
                 raise UserError(
                     f"{self.name} is not on this machine and cannot be fetched ({reason}); {where}"
                 ) from None
-            finally:
-                part.unlink(missing_ok=True)
         return folder
 
-    def _accept(self, part: Path, file: Path) -> None:
+    def _accept(self, part: Path, file: str) -> None:
         """Check a fetched file before it gets its name."""
         digests = dict(zip(FILES[self.name], SHA256[self.name], strict=True))
-        for inner in BINS if file.name == TARBALL else (file.name.removesuffix(".gz"),):
+        for inner in BINS if file == TARBALL else (file.removesuffix(".gz"),):
             try:
                 good = hashlib.sha256(_expand(part, inner, packed=True)).hexdigest() == digests[inner]
             except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError):
@@ -168,7 +168,6 @@ class Standard:
                 raise DamagedFile(
                     f"{ADDRESS[self.name]}{file} did not send the official file (its digest differs); try again later"
                 )
-        os.replace(part, file)
 
 
 def _search(folder: Path, files: tuple[str, ...]) -> dict[str, Path]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.core.reasons import in_words
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.formats import HEAD, text_of, what_is
 from genzoo.data.sources.layout import HOW, printable
 from genzoo.data.sources.stock import Stock

@@ -9,30 +9,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.pictures import write_atomic
-from genzoo.core.places import places, writable
-from genzoo.metrics.features.resizers import RESIZERS, tf1_bilinear
-
-__all__ = [
-    "Extractor",
-    "available",
-    "cached_features",
-    "default_extractor",
-    "extractor",
-    "module_extractor",
-    "tf1_bilinear",
-]
+from genzoo.core.files import cache_folder, cache_folders, write_atomic
+from genzoo.metrics.features.resizers import RESIZERS
 
 
 @dataclass(frozen=True)
@@ -116,56 +103,6 @@ def _levels(images: Tensor | np.ndarray, name: str) -> None:
         raise ValueError(f"{name} takes uint8 images [N, C, H, W], not {images.dtype} {tuple(images.shape)}")
 
 
-def available() -> dict[str, bool]:
-    """Names of extractors, and whether their weights are on this machine."""
-    from genzoo.metrics.features.networks import BUILDERS
-
-    return {name: there() for name, (_, there) in BUILDERS().items()}
-
-
-_built: dict[tuple[str, ...], Extractor] = {}
-
-
-def extractor(name: str) -> Extractor:
-    """Return an extractor by name ("lenet-mnist-v1", "inception", "efficientnet-lite0", "random") or by its file of weights.
-
-    Raises:
-        UserError: There is no such extractor, its weights are not on this machine, or the file is none that is known.
-    """
-    from genzoo.metrics.features.networks import BUILDERS, from_file
-
-    key = (name, os.environ.get("GENZOO_WEIGHTS", ""))
-    if key in _built:
-        return _built[key]
-    builders = BUILDERS()
-    if name in builders:
-        made = builders[name][0]()
-    elif os.sep in name or name.endswith((".pt", ".pth", ".safetensors")):
-        made = from_file(Path(name).expanduser())
-    else:
-        raise UserError(
-            f"there is no feature extractor '{name}'{nearest(name, builders)} "
-            f"There are: {', '.join(builders)}; or give a file of weights."
-        )
-    _built[key] = made
-    return made
-
-
-def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
-    """Return the extractor that suits a data set: the LeNets for garments and other small grey images, Inception for the rest.
-
-    Args:
-        data: Name of the data set.
-        shape: (C, H, W) of its images.
-
-    Raises:
-        UserError: Inception is needed and its weights are not on this machine.
-    """
-    if "fashion" in data or "garments" in data:
-        return extractor("lenet-fashion-v1")
-    return extractor("lenet-mnist-v1" if shape[0] == 1 and max(shape[1:]) <= 40 else "inception")
-
-
 def module_extractor(
     module: nn.Module, *, name: str, resize: str = "bilinear", side: int | None = None, batch: int = 100
 ) -> Extractor:
@@ -238,7 +175,7 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
     key = hashlib.sha256(
         f"{content} {net.name} {net.digest} {net.resize}".encode() + rows.astype(np.int64).tobytes()
     ).hexdigest()
-    for place in places("features"):
+    for place in cache_folders("features"):
         try:
             found = np.load(place / f"{key[:32]}.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -249,5 +186,5 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
     buffer = io.BytesIO()
     np.save(buffer, features.numpy())
     with contextlib.suppress(UserError):  # no room, or no place of one's own: they are computed again next time
-        write_atomic(writable("features", quiet=True) / f"{key[:32]}.npy", buffer.getvalue())
+        write_atomic(cache_folder("features", quiet=True) / f"{key[:32]}.npy", buffer.getvalue())
     return features

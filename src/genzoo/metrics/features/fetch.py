@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import html
 import io
-import os
 import re
 import sys
 import tarfile
@@ -16,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.pictures import write_atomic
-from genzoo.core.places import places, writable
+from genzoo.core.files import cache_folder, find_weights, folder_named, write_atomic
 
 INDEX = "https://pypi.org/simple"
 
@@ -52,13 +50,6 @@ PUBLISHED = {
 }
 
 
-def weights_file(file: str) -> Path:
-    """Where a file of weights is: in $GENZOO_WEIGHTS, or where that is not set in `weights` of the cache folder or of one's own."""
-    given = os.environ.get("GENZOO_WEIGHTS")
-    folders = [Path(given).expanduser()] if given else places("weights")
-    return next((f / file for f in folders if (f / file).is_file()), folders[0] / file)
-
-
 def fetch_weights(name: str, *, quiet: bool = False) -> Path:
     """Fetch a file of weights into the weights folder, and return its path; one that is there and whole is left alone.
 
@@ -70,11 +61,10 @@ def fetch_weights(name: str, *, quiet: bool = False) -> Path:
             f"there are no published weights '{name}'{nearest(name, PUBLISHED)} There are: {', '.join(PUBLISHED)}."
         )
     wanted = PUBLISHED[name]
-    path = weights_file(wanted.file)
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == wanted.digest:
-        return path
-    if not os.environ.get("GENZOO_WEIGHTS"):
-        path = writable("weights", quiet=quiet) / wanted.file
+    found = find_weights(wanted.file)
+    if found and hashlib.sha256(found.read_bytes()).hexdigest() == wanted.digest:
+        return found
+    folder = folder_named("GENZOO_WEIGHTS") or cache_folder("weights", quiet=quiet)
     address, digest = _archive(wanted)
     archive = _read(address, quiet=quiet)
     if hashlib.sha256(archive).hexdigest() != digest:
@@ -90,7 +80,7 @@ def fetch_weights(name: str, *, quiet: bool = False) -> Path:
         raise UserError(
             f"{wanted.member} in {address} has the digest {got[:12]}…, not {wanted.digest[:12]}…: nothing was kept"
         )
-    return write_atomic(path, weights)
+    return write_atomic(folder / wanted.file, weights)
 
 
 def _archive(wanted: Published) -> tuple[str, str]:

@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from torch import Tensor, nn
 
-from genzoo.core.errors import UserError
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.files import find_weights, weights_folders, weights_lacking
 from genzoo.metrics.features.extractors import Extractor, state_digest
-from genzoo.metrics.features.fetch import PUBLISHED, weights_file
+from genzoo.metrics.features.fetch import PUBLISHED
 from genzoo.metrics.features.lenet import bundled, load_lenet
 from genzoo.metrics.features.resizers import bicubic, bilinear, tf1_bilinear
 from genzoo.nn.pretrained.efficientnet import FEATURES, SIDE, EfficientNetLite0, normalize
@@ -63,6 +64,52 @@ def BUILDERS() -> dict[str, Builder]:
     return found
 
 
+def available() -> dict[str, bool]:
+    """Names of extractors, and whether their weights are on this machine."""
+    return {name: there() for name, (_, there) in BUILDERS().items()}
+
+
+_built: dict[tuple[str, ...], Extractor] = {}
+
+
+def extractor(name: str) -> Extractor:
+    """Return an extractor by name ("lenet-mnist-v1", "inception", "efficientnet-lite0", "random") or by its file of weights.
+
+    Raises:
+        UserError: There is no such extractor, its weights are not on this machine, or the file is none that is known.
+    """
+    key = (name, *map(str, weights_folders()))
+    if key in _built:
+        return _built[key]
+    builders = BUILDERS()
+    if name in builders:
+        made = builders[name][0]()
+    elif os.sep in name or name.endswith((".pt", ".pth", ".safetensors")):
+        made = from_file(Path(name).expanduser())
+    else:
+        raise UserError(
+            f"there is no feature extractor '{name}'{nearest(name, builders)} "
+            f"There are: {', '.join(builders)}; or give a file of weights."
+        )
+    _built[key] = made
+    return made
+
+
+def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
+    """Return the extractor that suits a data set: the LeNets for garments and other small grey images, Inception for the rest.
+
+    Args:
+        data: Name of the data set.
+        shape: (C, H, W) of its images.
+
+    Raises:
+        UserError: Inception is needed and its weights are not on this machine.
+    """
+    if "fashion" in data or "garments" in data:
+        return extractor("lenet-fashion-v1")
+    return extractor("lenet-mnist-v1" if shape[0] == 1 and max(shape[1:]) <= 40 else "inception")
+
+
 def from_file(path: Path) -> Extractor:
     """The extractor whose weights a file holds, known by the file's digest.
 
@@ -86,16 +133,15 @@ def _unknown(path: Path) -> UserError:
 
 
 def _there(file: str) -> bool:
-    return weights_file(file).is_file()
+    return find_weights(file) is not None
 
 
 def _weights(name: str, file: str) -> Path:
-    if not _there(file):
-        here = f"{os.environ['GENZOO_WEIGHTS']} has no {file}" if os.environ.get("GENZOO_WEIGHTS") else ""
+    path = find_weights(file)
+    if path is None:
         raise UserError(
-            f"{HOW[name]}{f' ({here})' if here else ''}. Without it: {', '.join(bundled())} for small gray images."
+            f"{HOW[name]} ({weights_lacking(file)}). Without it: {', '.join(bundled())} for small gray images."
         )
-    path = weights_file(file)
     if KNOWN.get(_sha256(path)) != name:
         raise _unknown(path)
     return path

@@ -21,8 +21,8 @@ from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_label, read_prompt
 from genzoo.core.loading import digest
 from genzoo.core.system import Batch, Logs, System
-from genzoo.core.words import unknown
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
+from genzoo.text.vocabulary import unknown
 
 
 class Past:

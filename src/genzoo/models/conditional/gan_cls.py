@@ -12,11 +12,11 @@ from torch.optim import Adam, Optimizer
 
 from genzoo.core.inputs import check_sides, check_words, read_prompt
 from genzoo.core.system import Batch, Logs, System, Update
-from genzoo.core.words import unknown
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn.gan.matching import MatchingDiscriminator, SentenceGenerator
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
+from genzoo.text.vocabulary import unknown
 
 
 class GANCLS(System):

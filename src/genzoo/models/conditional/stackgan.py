@@ -14,7 +14,6 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_words, read_prompt
 from genzoo.core.system import Batch, Logs, System, Update
-from genzoo.core.words import unknown
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.losses.penalties import r1_penalty
@@ -22,6 +21,7 @@ from genzoo.nn.gan.dcgan import Synthesis
 from genzoo.nn.gan.matching import MatchingDiscriminator
 from genzoo.nn.init import normal_init
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
+from genzoo.text.vocabulary import unknown
 
 
 class Augment(nn.Module):

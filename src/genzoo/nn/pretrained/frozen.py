@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,6 +21,7 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from genzoo.core.errors import UserError
+from genzoo.core.files import find_weights, weights_lacking
 from genzoo.nn.pretrained.efficientnet import EfficientNetLite0, normalize
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 
@@ -199,16 +199,13 @@ class FrozenMaps(nn.Module):
             raise UserError(f"{path} does not hold the weights of {self.name}: {str(error).splitlines()[0]}") from None
 
     def _path(self) -> Path:
-        if self.weights:
-            path, where = Path(self.weights).expanduser(), "weights="
-        elif self.name.startswith("lenet"):
+        if self.name.startswith("lenet") and not self.weights:
             return BUNDLED / self.eye.file
-        else:
-            path, where = Path(os.environ.get("GENZOO_WEIGHTS") or "") / self.eye.file, "GENZOO_WEIGHTS"
-        if not path.is_file():
+        path = find_weights(self.eye.file, self.weights)
+        if path is None:
             raise UserError(
-                f"the weights of {self.name} are missing: {path}; set GENZOO_WEIGHTS to the folder that has {self.eye.file} "
-                f"(now looked for by {where}). Without a file: lenet-mnist, lenet-fashion or vgg16-random."
+                f"the weights of {self.name} are missing: {weights_lacking(self.eye.file, self.weights)}. "
+                "Without a file: lenet-mnist, lenet-fashion or vgg16-random."
             )
         return path
 

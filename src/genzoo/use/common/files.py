@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import stills
 from genzoo.data.decode.images import Refused

@@ -12,8 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.core.files import write_atomic
 from genzoo.core.motion import PER_SECOND, save_mp4
-from genzoo.core.pictures import picture, save_gif, save_png, write_atomic
+from genzoo.core.pictures import picture, save_gif, save_png
 from genzoo.core.sound import save_wav
 from genzoo.use.common.source import Source, run_path
 

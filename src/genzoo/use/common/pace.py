@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genzoo.core.drawing import CHUNK
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, to_float
+from genzoo.metrics.drawing import CHUNK
 from genzoo.metrics.features.extractors import Extractor
 
 BUDGET = 120.0

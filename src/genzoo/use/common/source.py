@@ -16,10 +16,10 @@ from torch import Generator
 
 from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.devices import pick_device
-from genzoo.core.drawing import CHUNK, draw
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System
+from genzoo.metrics.drawing import CHUNK, draw
 
 __all__ = [
     "CHUNK",
@@ -102,7 +102,7 @@ def open_system(source: Source) -> System:
     """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says."""
     if isinstance(source, System):
         return source.eval()
-    from genzoo.training import load
+    from genzoo.core.loading import load
 
     path = run_path(source)
     assert path is not None

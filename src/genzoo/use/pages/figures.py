@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 
 
 def new_figure(columns: int, rows: int = 1) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from genzoo import __version__
-from genzoo.core.pictures import write_atomic
+from genzoo.core.files import write_atomic
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1c2330; background: #fff; }

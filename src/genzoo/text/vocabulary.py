@@ -45,7 +45,7 @@ def _is_chinese(code: int) -> bool:
 
 
 def vocabulary(captions: Iterable[str]) -> tuple[str, ...]:
-    """The words of captions, the commonest first (equally common ones by the alphabet), at most `MOST`.
+    """Collect the words of captions, the commonest first (equally common ones by the alphabet), at most `MOST`.
 
     >>> vocabulary(["a cat", "a dog"])
     ('a', 'cat', 'dog')
@@ -55,7 +55,7 @@ def vocabulary(captions: Iterable[str]) -> tuple[str, ...]:
 
 
 def to_ids(sentences: Sequence[Sequence[str]], words: Sequence[str]) -> np.ndarray:
-    """Sentences, each a list of words, as rows of numbers, int32 [n, L]: L is the longest, shorter ones are filled up with `PAD`.
+    """Turn sentences, each a list of words, into rows of numbers, int32 [n, L]: L is the longest, shorter ones are filled up with `PAD`.
 
     >>> to_ids([["a", "cat"], ["a", "big", "cat"]], ("a", "cat")).tolist()
     [[2, 3, 0], [2, 1, 3]]
@@ -68,7 +68,7 @@ def to_ids(sentences: Sequence[Sequence[str]], words: Sequence[str]) -> np.ndarr
 
 
 def to_text(ids: Iterable[int], words: Sequence[str]) -> str:
-    """The words of one row of numbers.
+    """Join the words that one row of numbers stands for.
 
     >>> to_text([2, 1, 3, 0], ("a", "cat"))
     'a ? cat'
@@ -77,13 +77,13 @@ def to_text(ids: Iterable[int], words: Sequence[str]) -> str:
 
 
 def unknown(text: str, words: Iterable[str]) -> list[str]:
-    """The words of a sentence that are not among `words`, each once."""
+    """List the words of a sentence that are not among `words`, each once."""
     known = set(words)
     return [w for w in dict.fromkeys(split(text)) if w not in known]
 
 
 def with_hints(strangers: Iterable[str], words: Sequence[str]) -> str:
-    """Unknown words, each with the known word that is closest in spelling.
+    """Write unknown words out, each with the known word that is closest in spelling.
 
     >>> with_hints(["cta", "xylem"], ["cat", "dog"])
     "'cta' (did you mean 'cat'?), 'xylem'"

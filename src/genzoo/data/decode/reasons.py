@@ -27,7 +27,7 @@ _SAID = (
 
 
 def in_words(error: BaseException) -> str:
-    """The reason why something cannot be read, without a word of the library that said so.
+    """Give the reason why something cannot be read, without a word of the library that said so.
 
     >>> in_words(OSError(13, "Permission denied", "x.png"))
     'permission denied'

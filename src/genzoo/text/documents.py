@@ -18,7 +18,7 @@ MOST = 64 * 2**20
 
 
 def read_text(path: Path, *, name: str = "") -> str:
-    """The text of a UTF-8 file.
+    """Read the text of a UTF-8 file.
 
     Raises:
         DamagedFile: It is no text, or of more than 64 MiB.
@@ -38,7 +38,7 @@ def read_text(path: Path, *, name: str = "") -> str:
 
 
 def read_toml(path: Path, *, name: str = "", mend: str = "") -> dict[str, Any]:
-    """The values of a TOML file.
+    """Read the values of a TOML file.
 
     Args:
         path: The file.
@@ -63,7 +63,7 @@ def read_toml(path: Path, *, name: str = "", mend: str = "") -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """A JSON value.
+    """Parse a JSON value.
 
     Raises:
         ValueError: It is none, or nested too deeply.
@@ -75,7 +75,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_json(path: Path, *, mend: str = "") -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Args:
         path: The file.
@@ -98,7 +98,7 @@ def read_json(path: Path, *, mend: str = "") -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The objects of a file of JSON lines, and how many lines hold none (the last one, where a process was killed)."""
+    """Read the objects of a file of JSON lines, and count how many lines hold none (the last one, where a process was killed)."""
     if not path.exists():
         return [], 0
     found: list[dict[str, Any]] = []
@@ -112,7 +112,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def is_number(value: Any) -> bool:
-    """True for a finite number that a float can hold.
+    """Return True for a finite number that a float can hold.
 
     >>> is_number(3), is_number(True), is_number(float("nan")), is_number(10**400)
     (True, False, False, False)

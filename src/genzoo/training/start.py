@@ -1,0 +1,290 @@
+"""The start of a training: from settings to a run folder, and from a run folder onwards."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import torch
+
+from genzoo.core import registry, schema
+from genzoo.core.capabilities import capabilities
+from genzoo.core.devices import pick_device
+from genzoo.core.errors import DiskFull, UserError
+from genzoo.core.loading import fresh, plain, resolved
+from genzoo.core.system import System
+from genzoo.data import Dataset, DataSettings
+from genzoo.runs.config import inner_systems, read_config, write_config
+from genzoo.runs.data import check_shape, moved_to, open_own, open_training
+from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
+from genzoo.training.choices import changed, complete, facts, settings_of
+from genzoo.training.loop import Trainer
+from genzoo.training.measuring import Measuring
+from genzoo.training.prepare import calibrate, prepared
+from genzoo.training.runtime import Runtime, laid_out, start
+from genzoo.training.settings import TrainSettings
+
+LARGE = 100_000_000
+"""Parameters from which on a person is told what they cost before the first step."""
+
+
+def train(
+    name: str,
+    data: DataSettings,
+    settings: TrainSettings | None = None,
+    system: Mapping[str, Any] | None = None,
+    *,
+    quiet: bool = False,
+) -> Run:
+    """Train a system on data into a new run folder.
+
+    Args:
+        name: System or preset.
+        data: What to train on.
+        settings: How long, how and where.
+        system: The system's own arguments.
+        quiet: Show nothing.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UserError: A wrong name, setting, path or kind of data: before anything is written.
+        TrainingStopped: By a signal, or by losses without a finite value; saved.
+    """
+    entry, preset = registry.find(name)
+    cls = registry.system_class(name)
+    settings = complete(cls, settings or TrainSettings())
+    torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
+    given = resolved(cls, {**(cls.presets[preset] if preset else {}), **(system or {})})
+    schema.check(cls, given, label=name)
+    runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
+    settings = dataclasses.replace(settings, precision=runtime.precision)  # kept, so that the run goes on with it
+    _check_ranks(cls, settings, runtime)
+    if runtime.main:
+        check_name(settings.runs, settings.name)
+    dataset = open_training(data, cls, settings.seed, quiet=quiet or not runtime.main)
+    arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
+    # All that can be wrong is found before the folder is made: a shape that the system cannot take, a measure, missing weights.
+    built = _seeded(cls, arguments, settings.seed)
+    measuring = _measuring(built, dataset, settings)
+    built.optimizers()
+    made = new_run(settings.runs, settings.name, preset or entry.name).path if runtime.main else ""
+    run = Run(Path(runtime.agree(str(made))))
+    meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings, runtime)
+    if runtime.main:
+        try:
+            _keep_settings(run, cls, meta)
+        except (OSError, DiskFull):
+            shutil.rmtree(run.path, ignore_errors=True)  # a folder without settings is no run, and would keep the name
+            raise
+        if not quiet:
+            _introduce(run, meta, built, dataset, runtime)
+    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
+
+
+def resume(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    device: str | None = None,
+    data: str | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Go on with a run exactly where it stopped, however it stopped.
+
+    Args:
+        path: The run folder.
+        steps: A new total, to train a finished run longer. Schedules follow the new total from here on.
+        device: Another device than the run's own, from here on: exact is what goes on where it began.
+        data: Where the run's data are now, if they have moved. Their content decides: other data are refused.
+        quiet: Show nothing.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UserError: There is no such run, its files or its data are not what they were, or its device is not here.
+        TrainingStopped: By a signal, or by losses without a finite value; saved.
+    """
+    run = open_run(path)
+    config = read_config(run)
+    cls, name = registry.system_class(config["name"]), config["name"]
+    about, settings = settings_of(run, cls, config)
+    settings = changed(run, settings, steps, device)
+    if data is not None:
+        about = moved_to(about, data)
+    file = run.path / "config.toml"
+    known = cls.formerly | config["system"] | inner_systems(run, cls)
+    arguments = schema.check(cls, resolved(cls, known), label=f"{file} [system] of {name}")
+    runtime, settings = _started(run, settings, quiet, chosen=device is not None)
+    moved = data is not None
+    dataset = open_own(run, about, cls, settings.seed, runtime.world, quiet=quiet or not runtime.main, moved=moved)
+    if run.states():
+        size = run.states()[0].stat().st_size
+        built = fresh(lambda: _seeded(cls, arguments, settings.seed), size, str(file))
+    else:
+        check_shape(run, dataset, arguments)
+        built = _seeded(cls, arguments, settings.seed)
+    meta = _meta(name, registry.find(name)[0].name, arguments, about, dataset, settings, runtime)
+    measuring = _measuring(built, dataset, settings)
+    told = not (steps is device is data is None)
+    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
+
+
+# ---- what a training needs -------------------------------------------------------------------------------------------------------
+
+
+def _seeded(cls: type[System], arguments: Mapping[str, Any], seed: int) -> System:
+    torch.manual_seed(seed)
+    return cls(**arguments)
+
+
+def _started(run: Run, settings: TrainSettings, quiet: bool, *, chosen: bool) -> tuple[Runtime, TrainSettings]:
+    """Choose where a run goes on, and return its settings with the precision that is there."""
+    try:
+        if chosen and settings.precision == "fp16" and pick_device(settings.device).type == "cpu":
+            if not quiet:
+                print("note: fp16 is not for the CPU; the run goes on in fp32", file=sys.stderr)
+            settings = dataclasses.replace(settings, precision="fp32")
+        runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
+    except UserError as error:
+        if chosen:
+            raise
+        raise UserError(
+            f"{run.path} is a run on device={settings.device} in {settings.precision}: {error}; "
+            f"'genzoo resume {quote(str(run.path))} device=cpu' goes on with it elsewhere"
+        ) from None
+    return runtime, dataclasses.replace(settings, precision=runtime.precision)
+
+
+def _measuring(system: System, dataset: Dataset, settings: TrainSettings) -> Measuring | None:
+    """Set up what measures the run while it trains: on the examples as they are, not as the system prepares them."""
+    return Measuring(system, dataset, settings) if settings.measure else None
+
+
+def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -> None:
+    """Refuse several processes where the fit is in one, and a batch that they cannot share."""
+    if runtime.world == 1:
+        return
+    if "fits" in capabilities(cls):
+        raise UserError(f"{cls.__name__} is fitted in one process; start it without torchrun")
+    if settings.batch is not None and settings.batch % runtime.world:
+        raise UserError(
+            f"batch={settings.batch} cannot be shared by {runtime.world} processes; give a multiple of {runtime.world}"
+        )
+
+
+def _meta(
+    name: str,
+    system: str,
+    arguments: dict[str, Any],
+    data: DataSettings,
+    dataset: Dataset,
+    settings: TrainSettings,
+    runtime: Runtime,
+) -> dict[str, Any]:
+    """Describe a run as its checkpoints do: model, data, training, and what it is trained with."""
+    return {
+        "name": name,
+        "system": system,
+        "version": version("genzoo"),
+        "torch": torch.__version__,
+        "device": runtime.device.type,
+        "hparams": plain(arguments),
+        "data": dataclasses.asdict(data),
+        "class_names": dataset.class_names,
+        "digest": dataset.digest,
+        "training": dataclasses.asdict(settings),
+    }
+
+
+# ---- the run ---------------------------------------------------------------------------------------------------------------------
+
+
+def _keep_settings(run: Run, cls: type[System], meta: dict[str, Any]) -> None:
+    write_config(run, meta, system=cls, data=DataSettings, training=TrainSettings)
+
+
+def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset, runtime: Runtime) -> None:
+    """Print what is trained on what, where, and what a large network costs."""
+    count = sum(p.numel() for p in system.parameters())
+    s, things = meta["training"], "example" if len(dataset) == 1 else "examples"
+    ranks = f", {runtime.world} processes" if runtime.world > 1 else ""
+    print(
+        f"{meta['name']}: {count:,} parameters on {len(dataset):,} {things} of {meta['data']['data']} {tuple(dataset.facts()['shape'])}\n"
+        f"{runtime.device}, {runtime.precision}, batch {s['batch']}, "
+        f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
+        file=sys.stderr,
+    )
+    if not s["steps"]:
+        return
+    if s["batch"] > len(dataset):
+        print(f"note: a batch of {s['batch']} shows each of {len(dataset):,} examples several times", file=sys.stderr)
+    if count >= LARGE:
+        # weights, gradients, two moments; averaged weights. On the disk there are no gradients, but two checkpoints and a third one on its way.
+        each = 20 if s["ema"] else 16
+        print(
+            f"note: so many parameters take about {count * each / 1e9:.1f} GB of memory, and up to {3 * count * (each - 4) / 1e9:.1f} GB "
+            f"of disk for checkpoints; 'genzoo show {meta['name']}' lists the settings that make it smaller",
+            file=sys.stderr,
+        )
+
+
+def _go(
+    run: Run,
+    system: System,
+    dataset: Dataset,
+    runtime: Runtime,
+    settings: TrainSettings,
+    meta: dict[str, Any],
+    measuring: Measuring | None,
+    *,
+    quiet: bool,
+    told: bool = False,
+    moved: bool = False,
+) -> Run:
+    """Train from the newest checkpoint, or from the beginning, to the end of the budget."""
+    system = laid_out(system.to(runtime.device))
+    if not run.states():
+        calibrate(system, dataset, runtime, quiet=quiet)
+    runtime.same(system)
+    dataset = prepared(system, dataset, runtime, quiet=quiet)
+    torch.manual_seed(
+        settings.seed + 1_000_003 * (runtime.rank + 1)
+    )  # after the weights: each rank draws its own noise
+    with held(run) if runtime.main else contextlib.nullcontext():
+        runtime.barrier()  # what a killed process left is swept away before any rank begins to write
+        trainer = Trainer(system, dataset, runtime, settings, run, meta, measuring, quiet=quiet)
+        found = trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr))
+        if told and runtime.main:
+            _keep_settings(run, type(system), meta)  # a run that is stopped again goes on as it was told to
+        if moved and found:
+            trainer.save()  # what uses the run finds the data where they are now
+            if runtime.main:
+                tell_best(run, meta["data"])
+        if found and trainer.finished:
+            if not quiet:
+                print(
+                    f"{run.path} is finished ({trainer.step} steps); 'genzoo resume {quote(str(run.path))} steps=...' trains it longer",
+                    file=sys.stderr,
+                )
+            return run
+        if trainer.step and not trainer.quiet:
+            goal = f" of {settings.steps}" if settings.steps else ""
+            print(
+                f"{meta['name']}: going on after step {trainer.step}{goal} on {runtime.device}, {runtime.precision}",
+                file=sys.stderr,
+            )
+        try:
+            trainer.fit()
+        except DiskFull as error:
+            raise DiskFull(f"{error} with 'genzoo resume {quote(str(run.path))}'") from None
+    return run
