@@ -29,6 +29,7 @@ from genzoo.use.complete import complete
 from genzoo.use.compress import compress, decompress
 from genzoo.use.evaluate import evaluate
 from genzoo.use.export import export
+from genzoo.use.figures import figures
 from genzoo.use.reconstruct import reconstruct
 from genzoo.use.sample import sample
 from genzoo.use.translate import translate
@@ -45,6 +46,7 @@ __all__ = [
     "decompress",
     "evaluate",
     "export",
+    "figures",
     "list_systems",
     "load",
     "reconstruct",

@@ -7,7 +7,7 @@ from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.inputs import Few, first_of
 from genzoo.cli.table import Command
 from genzoo.data import kinds
-from genzoo.metrics.similarity import psnr
+from genzoo.metrics.maths.similarity import psnr
 from genzoo.use.common.outputs import target
 from genzoo.use.common.source import open_system, require
 from genzoo.use.reconstruct import side_by_side

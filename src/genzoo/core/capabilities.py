@@ -6,6 +6,7 @@ A system has a capability when it has its methods and attributes; nothing is reg
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -93,6 +94,23 @@ class Decodes(Protocol):
 
 
 @runtime_checkable
+class Joint(Protocol):
+    """Gives the joint density of data and latents: p(z), p(x | z), and draws from both."""
+
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw `n` latents from the prior, [n, L]."""
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Return log p(z) in nats, [B], differentiable in z [B, L]."""
+
+    def log_given(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x | z) in nats, [B], as `log_prob` counts it; differentiable in z [B, L], and without randomness."""
+
+    def sample_given(self, z: Tensor, *, generator: Generator) -> Tensor:
+        """Draw data from p(x | z), [B, C, H, W] in [-1, 1]."""
+
+
+@runtime_checkable
 class Encodes(Protocol):
     """Maps data to latents, deterministically; with `decode` it reconstructs."""
 
@@ -125,6 +143,34 @@ class Restores(Protocol):
 
     def degrade(self, x: Tensor) -> Tensor:
         """Return what `translate` would be given of images [B, C, H, W], without randomness: [B, C', H / scale, W / scale]."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture of many images, as a paper shows it.
+
+    Args:
+        images: [n, C, H, W] in [-1, 1], row by row.
+        columns: Images in a row.
+        words: What it shows.
+        gap: Pixels between images.
+    """
+
+    images: Tensor
+    columns: int
+    words: str
+    gap: int = 2
+
+
+@runtime_checkable
+class Figures(Protocol):
+    """Draws the figures that its paper shows of a trained model."""
+
+    def figures(self, *, generator: Generator) -> dict[str, Figure]:
+        """Return its figures by name.
+
+        Further keyword arguments (how many rows, which truncation) become options of `genzoo figures`.
+        """
 
 
 @runtime_checkable
@@ -241,9 +287,11 @@ CAPABILITIES: dict[str, type] = {
     "prompted": Prompted,
     "density": Density,
     "decodes": Decodes,
+    "joint": Joint,
     "encodes": Encodes,
     "translates": Translates,
     "restores": Restores,
+    "figures": Figures,
     "completes": Completes,
     "animates": Animates,
     "inverts": Inverts,

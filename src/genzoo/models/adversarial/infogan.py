@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
+from genzoo.core.capabilities import Figure
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
@@ -199,6 +200,34 @@ class InfoGAN(System):
         """Return what Q reads from images: probabilities of the categories [B, K] and the numbers [B, numbers]."""
         _, logits, mean = self.judge(x)
         return logits.softmax(1), mean
+
+    @torch.no_grad()
+    def figures(
+        self,
+        *,
+        generator: Generator,
+        steps: Annotated[int, Field(ge=2, le=100)] = 10,
+        reach: Annotated[float, Field(gt=0, le=10)] = 2.0,
+    ) -> dict[str, Figure]:
+        """Tables of codes (figure 2): a row for each category, along it the noise, or one continuous code.
+
+        Args:
+            generator: Draws the noise and the codes that stay fixed.
+            steps: Images in a row.
+            reach: End of the way of a continuous code; they were trained within 1.
+        """
+        start = generator.get_state()
+        rows = torch.cat([self._draw(steps, generator.set_state(start), category=k) for k in range(self.categories)])
+        found = {
+            "categories": Figure(
+                self.decode(rows), steps, "A row for each category; noise and continuous codes vary along a row"
+            )
+        }
+        for k in range(self.numbers):
+            table = self.traversal(k, steps, generator=generator.set_state(start), reach=reach)
+            words = f"Continuous code {k + 1} from {-reach:g} to {reach:g} along a row, a row for each category; all else fixed"
+            found[f"code-{k + 1}"] = Figure(table, steps, words)
+        return found
 
     @torch.no_grad()
     def traversal(self, number: int, steps: int, *, generator: Generator, reach: float = 2.0) -> Tensor:

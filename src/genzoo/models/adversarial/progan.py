@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
+from genzoo.core.capabilities import Figure
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
@@ -193,6 +194,24 @@ class ProGAN(System):
         """Return the images [n, C, H, W] in [-1, 1] of latents, as far as the nets have grown, enlarged to the full size."""
         level, fade = growth(float(self.progress), self.levels, self.grow)
         return enlarge(self.G(z, level, fade), 2 ** (self.levels - level)).clamp(-1, 1).contiguous()
+
+    @torch.no_grad()
+    def figures(self, *, generator: Generator, columns: Annotated[int, Field(ge=1, le=100)] = 10) -> dict[str, Figure]:
+        """The levels that the nets have grown through (figure 2): the same noise at each, enlarged.
+
+        Args:
+            generator: Draws the noise.
+            columns: Images of each level.
+        """
+        z, (grown, fade) = (
+            self.sample_prior(columns, generator=generator),
+            growth(float(self.progress), self.levels, self.grow),
+        )
+        shown = [self.G(z, k, fade if k == grown else 1.0) for k in range(grown + 1)]
+        rows = [enlarge(x, 2 ** (self.levels - k)).clamp(-1, 1) for k, x in enumerate(shown)]
+        sides = ", ".join("x".join(map(str, x.shape[2:])) for x in shown)
+        words = f"The same noise at {sides} pixels, a row for each; the layers that draw smaller images were last trained at that size"
+        return {"levels": Figure(torch.cat(rows), columns, words)}
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.capabilities import draw_labels
+from genzoo.core.capabilities import Figure, draw_labels
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
@@ -462,6 +462,33 @@ class StyleGAN(System):
         """
         w = self.sample_prior(n, generator=generator, label=label, truncation=truncation, cutoff=cutoff)
         return self._show(w, lambda fixed, n: self._fresh(fixed, n, generator))
+
+    def figures(
+        self,
+        *,
+        generator: Generator,
+        rows: Annotated[int, Field(ge=1, le=64)] = 5,
+        columns: Annotated[int, Field(ge=1, le=64)] = 8,
+        truncation: Annotated[float, Field(ge=-2, le=2)] = 0.8,
+    ) -> dict[str, Figure]:
+        """Tables of mixed styles (figure 3), for the coarse and for the fine layers.
+
+        Args:
+            generator: Draws the images that are mixed, the same for both tables.
+            rows: Images at the left, whose styles are taken.
+            columns: Images at the top, which they are taken over to.
+            truncation: As in `sample`.
+        """
+        start, half, found = generator.get_state(), self.layers // 2, {}
+        for name, first, last in (("coarse", 0, half), ("fine", half, self.layers)):
+            generator.set_state(start)
+            table = self.mix(rows, columns, generator=generator, first=first, last=last, truncation=truncation)
+            words = (
+                f"Styles of layers {first} to {last - 1} of {self.layers} from the image at the left, the others from the image at the top; "
+                f"truncation {truncation:g}"
+            )
+            found[f"mixing-{name}"] = Figure(table, columns + 1, words)
+        return found
 
     @torch.no_grad()
     def mix(

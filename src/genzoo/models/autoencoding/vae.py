@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from genzoo.core.capabilities import Figure
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.divergences import kl_standard_normal
@@ -153,6 +154,8 @@ class VAE(System):
             self.register_buffer("log_scale", torch.full((shape[0], 1, 1), math.log(sigma)))
         else:
             self.log_scale = nn.Parameter(torch.full((shape[0], 1, 1), -1.0))
+        if latent != 2:
+            self.lacks = {"figures": f"the manifold picture needs latent=2, not {latent}; train the preset vae-2d."}
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -289,6 +292,15 @@ class VAE(System):
             bounds.append(total - math.log(samples))
         return torch.cat(bounds)
 
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Log p(z) under N(0, I) in nats, [B]."""
+        return per_example(standard_normal(z))
+
+    def log_given(self, x: Tensor, z: Tensor) -> Tensor:
+        """Log p(x|z) of the discrete image in nats, [B]; a Gaussian decoder takes one fixed draw of the place within grey levels."""
+        self._is_likelihood()
+        return self._log_likelihood(self._target(x, self._generator(None)), self.decoder(z).float())
+
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The mean of q(z|x), [B, latent]."""
@@ -320,11 +332,15 @@ class VAE(System):
             mean: Show the mean of p(x|z), as papers do; false draws every pixel too, which is what the model is.
             temperature: Factor on the standard deviation of z.
         """
-        out = self.decoder(temperature * self.sample_prior(n, generator=generator)).float()
-        if mean:
-            return self._mean(out)
+        z = temperature * self.sample_prior(n, generator=generator)
+        return self.decode(z) if mean else self.sample_given(z, generator=generator)
+
+    @torch.no_grad()
+    def sample_given(self, z: Tensor, *, generator: Generator) -> Tensor:
+        """Images of latents with every pixel drawn from p(x|z), [B, C, H, W]."""
         if self.decoder_likelihood == "features":
             raise UserError("mean=false needs a distribution of pixels, which a VAE trained on features does not have.")
+        out = self.decoder(z).float()
         if self.decoder_likelihood == "gaussian":
             noise = torch.randn(out.shape, generator=generator, device=out.device)
             return quantize((out + self.log_scale.exp() * noise + 1) / 2, self.levels)
@@ -334,6 +350,15 @@ class VAE(System):
         x = out + self.log_scale.clamp(min=-7).exp() * torch.logit(u, eps=1e-6)
         return ((x.clamp(-1, 1) + 1) / 2 * (self.levels - 1)).round() * (2 / (self.levels - 1)) - 1
 
+    def figures(self, *, generator: Generator, rows: Annotated[int, Field(ge=2, le=100)] = 20) -> dict[str, Figure]:
+        """The manifold of two latents (figure 4).
+
+        Args:
+            generator: Nothing is drawn.
+            rows: Images on a side.
+        """
+        return {"manifold": Figure(self.manifold(rows), rows, "Two latents on a grid of equal prior mass", gap=0)}
+
     @torch.no_grad()
     def manifold(self, rows: int = 20) -> Tensor:
         """What a two-dimensional latent space holds: decoded points, [rows², C, H, W], row by row.
@@ -341,9 +366,7 @@ class VAE(System):
         Figure 4 of arXiv:1312.6114: a regular grid on the unit square through the inverse normal distribution
         function.
         """
-        if self.hparams["latent"] != 2:
-            raise UserError(
-                f"the manifold picture needs latent=2, not {self.hparams['latent']}; train the preset vae-2d."
-            )
+        if "figures" in self.lacks:
+            raise UserError(self.lacks["figures"])
         line = torch.special.ndtri((torch.arange(rows, device=self.device) + 0.5) / rows)
         return self.decode(torch.cartesian_prod(-line, line).flip(1))
