@@ -19,7 +19,8 @@ from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.metrics import frechet, prdc
 from genzoo.metrics.comparison import Comparison, pixel_points
-from genzoo.metrics.features.extractors import Extractor, extractor
+from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.measure import choose, table
 from genzoo.metrics.records import Record, content_digest, plain, span, wilson

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.features import networks
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.nn.pretrained.efficientnet import EfficientNetLite0, SameConv, normalize, published_names
 
 
