@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid, scatter, to_uint8
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import grid, to_uint8
+from genzoo.data.drawing.points import scatter
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.features.lenet import classify

@@ -9,17 +9,17 @@ from genzoo.core.capabilities import Calibrates, Fits, capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.loading import load
 from genzoo.data import DataSettings, open_data
-from genzoo.data.kinds.points import draw
+from genzoo.data.sources.planar import draw
 from genzoo.models.autoregressive.made import MADE
 from genzoo.models.density.gaussian import Gaussian
 from genzoo.nn.whitening import Whitening, check_columns
+from genzoo.testing.case import CPU
 from genzoo.training.prepare import calibrate
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume, train
 from genzoo.training.update import Updater
 from tests.conftest import build
-from tests.test_contract import CPU
 
 NAMES = [n for n, e in registry.entries().items() if e.points]
 DENSE = [n for n in NAMES if "density" in registry.entries()[n].abilities]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.data import Dataset
+from genzoo.data import Dataset, kinds
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.drawing import draw, finite
-from genzoo.metrics.features.simple_features import video_statistics, voxel_statistics
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.measures import Measure
 from genzoo.metrics.records import Record
@@ -22,24 +20,12 @@ MOST = 2000
 """Samples and real examples at most: statistics are few, and clips are large."""
 
 
-def solid_statistics(voxels: Tensor) -> Tensor:
-    """`voxel_statistics` of grids in [-1, 1], occupied above 0, in as many slabs as the side allows, 8 at most."""
-    return voxel_statistics(voxels, threshold=0.0, rings=max(1, min(8, min(voxels.shape[2:]) // 2)))
-
-
-FEATURES: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
-    "video": ("video statistics", video_statistics),
-    "voxels": ("voxel statistics", solid_statistics),
-}
-"""Name and function of the features of each kind of data, from examples [N, ...] in [-1, 1] to [N, F]; replace one to measure on others."""
-
-
 def features_of(dataset: Dataset, field: str, n: int, seed: int) -> Tensor:
     """Features of `n` examples of a set, chosen by seed, all where there are fewer."""
-    values = dataset.fields[field]
+    kind, values = kinds.get(field), dataset.fields[field]
     rows = np.random.default_rng([seed, len(values)]).permutation(len(values))[:n]
     parts = [torch.from_numpy(np.array(values[np.sort(part)])) for part in np.array_split(rows, -(-len(rows) // 256))]
-    return torch.cat([FEATURES[field][1](part.float() / 127.5 - 1) for part in parts])
+    return torch.cat([kind.statistics(kind.to_float(part, torch.preserve_format)) for part in parts])
 
 
 def statistics(c: Comparison) -> list[Record]:
@@ -47,8 +33,8 @@ def statistics(c: Comparison) -> list[Record]:
     start, test = time.time(), c.real_set
     if c.system is None:
         raise UserError("this measure asks a system, and there are only samples")
-    field = next(f for f in FEATURES if f in test.fields)
-    name, features = FEATURES[field]
+    kind = test.kind
+    field, name, features = kind.name, kind.described_by, kind.statistics
     n = min(c.n, MOST)
     generator = torch.Generator(c.system.device).manual_seed(c.seed)
     was_training = c.system.training
@@ -60,7 +46,7 @@ def statistics(c: Comparison) -> list[Record]:
     real = features_of(test, field, MOST, c.seed)
     floor = None if c.train is None else frechet_distance(features_of(c.train, field, n, c.seed), real)
     protocol = (
-        f"squared Fréchet distance of {fake.shape[1]} {name} (genzoo.metrics.features.simple_features); float64, unbiased covariances; {n:,} samples "
+        f"squared Fréchet distance of {fake.shape[1]} {name} (genzoo.data.statistics); float64, unbiased covariances; {n:,} samples "
         f"against {len(real):,} examples of {test.name} {test.split}"
     )
     if floor is not None:
@@ -76,6 +62,11 @@ def statistics(c: Comparison) -> list[Record]:
 
 MEASURES = (
     Measure(
-        "statistics", "Fréchet distance of simple statistics of clips and shapes", statistics, fields=tuple(FEATURES), images=False, features=False
+        "statistics",
+        "Fréchet distance of simple statistics of clips and shapes",
+        statistics,
+        fields=tuple(k.name for k in kinds.every().values() if k.described_by),
+        images=False,
+        features=False,
     ),
-)  # fmt: skip
+)

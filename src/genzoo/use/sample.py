@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.pictures import titled
 from genzoo.core.system import System
+from genzoo.data.drawing.images import titled
 from genzoo.text.vocabulary import with_hints
 from genzoo.training.preview import EACH, rows_by_label, takes_labels, takes_prompts
 from genzoo.use.common.source import Source, draw, generator_for, open_system, options, require, whole

@@ -1,6 +1,6 @@
-"""Features of voxels, audio and video that need no trained network, for any measure of features.
+"""Features of sounds and of anything that need no trained network, for any measure of features.
 
-Statistics and spectra are what they say. `RandomFeatures`, an untrained seeded network, checks that measures run on any shape and react to
+Spectra are what they say. `RandomFeatures`, an untrained seeded network, checks that measures run on any shape and react to
 noise; it is for sanity only: it hardly sees missing classes, and its distances are no measure of quality.
 """
 
@@ -23,97 +23,6 @@ def _finite(x: Tensor, name: str) -> Tensor:
     if bad:
         raise UserError(f"{bad} of {len(x)} {name} hold NaN or infinite values")
     return x
-
-
-@torch.no_grad()
-def voxel_statistics(voxels: Tensor, *, threshold: float = 0.5, rings: int = 8) -> Tensor:
-    """Return shape statistics of voxel grids, float32 [N, 14 + 6 · rings].
-
-    Occupied share; centre of mass (3) and covariance of occupied places (6), in units of the side; exposed faces over occupied voxels along
-    each axis (3); faces over volume^(2/3), compactness (1); then the occupied share of `rings` slabs along each axis from both ends
-    (6 · rings). An empty grid has zeros.
-
-    Args:
-        voxels: Occupancies [N, D, H, W] or [N, 1, D, H, W].
-        threshold: What is occupied: values above it.
-        rings: Slabs along each half axis; every side must be at least 2 · rings.
-
-    Raises:
-        UserError: Another shape, sides too small, NaN or infinite values.
-    """
-    if voxels.ndim == 5 and voxels.shape[1] == 1:
-        voxels = voxels[:, 0]
-    if voxels.ndim != 4 or not len(voxels) or min(voxels.shape[1:]) < 2 * rings or rings < 1:
-        raise UserError(
-            f"voxels must be [N, D, H, W] or [N, 1, D, H, W] with sides of at least {2 * rings}, not {tuple(voxels.shape)}"
-        )
-    full = (_finite(voxels.float(), "grids") > threshold).double()
-    n = len(full)
-    volume = full.flatten(1).sum(1)
-    divisor = volume.clamp(min=1)
-    axes = torch.meshgrid(
-        *[(torch.arange(s, dtype=torch.float64, device=full.device) + 0.5) / s for s in full.shape[1:]], indexing="ij"
-    )
-    place = torch.stack([a.flatten() for a in axes])  # [3, V]
-    mass = full.flatten(1)
-    centre = mass @ place.T / divisor[:, None]
-    second = torch.stack([mass @ (place[i] * place[j]) for i in range(3) for j in range(i, 3)], 1) / divisor[:, None]
-    products = torch.stack([centre[:, i] * centre[:, j] for i in range(3) for j in range(i, 3)], 1)
-    faces = torch.stack(
-        [
-            F.pad(full, pad).diff(dim=d).abs().flatten(1).sum(1)
-            for d, pad in ((1, (0, 0, 0, 0, 1, 1)), (2, (0, 0, 1, 1)), (3, (1, 1)))
-        ],
-        1,
-    )
-    slabs = []
-    for d in (1, 2, 3):
-        line = full.mean([a for a in (1, 2, 3) if a != d])  # [N, side]
-        slabs.append(F.adaptive_avg_pool1d(line[:, None], 2 * rings)[:, 0])
-    out = torch.cat(
-        [
-            full.flatten(1).mean(1, keepdim=True),
-            centre,
-            second - products,
-            faces / divisor[:, None],
-            faces.sum(1, keepdim=True) / divisor[:, None] ** (2 / 3),
-            *slabs,
-        ],
-        1,
-    )
-    return torch.where(volume[:, None] > 0, out, 0.0).float().view(n, -1)
-
-
-@torch.no_grad()
-def video_statistics(video: Tensor, *, cells: int = 4) -> Tensor:
-    """Return statistics of clips, float32 [N, 3 · C · cells² + 6], of values in [-1, 1].
-
-    In cells x cells parts of the picture and for every channel: the mean; the mean over pixels of the standard deviation over time;
-    the mean absolute change from frame to frame. Then of the whole clip: the mean absolute change over 1, 2 and 4 frames (0 where a clip
-    is not that long), the mean absolute difference of neighbouring pixels across and down, and the share of pixels that change
-    by more than 0.1 from one frame to the next.
-
-    Args:
-        video: Clips [N, C, T, H, W] of two or more frames.
-        cells: Parts along each side.
-
-    Raises:
-        UserError: Another shape, sides smaller than `cells`, NaN or infinite values.
-    """
-    if video.ndim != 5 or not len(video) or video.shape[2] < 2 or min(video.shape[3:]) < max(cells, 2) or cells < 1:
-        raise UserError(
-            f"video must be [N, C, T, H, W] of two or more frames with sides of at least {max(cells, 2)}, not {tuple(video.shape)}"
-        )
-    x = _finite(video.float(), "clips")
-    change = x.diff(dim=2).abs()
-    maps = torch.cat([x.mean(2), x.std(2, correction=0), change.mean(2)], 1)
-    whole = [
-        (x[:, :, lag:] - x[:, :, :-lag]).abs().flatten(1).mean(1) if x.shape[2] > lag else x.new_zeros(len(x))
-        for lag in (1, 2, 4)
-    ]
-    whole += [x.diff(dim=d).abs().flatten(1).mean(1) for d in (4, 3)]
-    whole += [(change > 0.1).float().flatten(1).mean(1)]
-    return torch.cat([F.adaptive_avg_pool2d(maps, cells).flatten(1), torch.stack(whole, 1)], 1)
 
 
 def mel_filters(bands: int, frequencies: int, rate: float, low: float, high: float) -> Tensor:
