@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genzoo.core.errors import UserError
 from genzoo.data.arrangements import Arrangement
 from genzoo.data.kinds import Facts, Kind, register
 
@@ -64,14 +63,6 @@ class Audio(Kind):
         if dataset.rate in (None, facts["rate"]):
             return ""
         return f"{dataset.name} has {dataset.rate} samples per second, this model {facts['rate']}; convert it first"
-
-    def statistics(self, values: Tensor, *, rate: float | None = None) -> Tensor:
-        """Describe sounds by level, deviation and change of every log-mel band."""
-        from genzoo.data.statistics import of_sounds
-
-        if rate is None:
-            raise UserError("statistics of sounds need their rate, in samples per second")
-        return of_sounds(values, rate=rate)
 
     def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
         """Draw the waveform of each over its spectrogram."""
