@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import genzoo
-from genzoo.core.pictures import save_png
+from genzoo.data.drawing.images import save_png
 
 run = genzoo.train("gaussian", "digits", size=16)
 system = genzoo.load(run.path)

@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 
 import genzoo
-from genzoo.core.pictures import beside, save_png, scatter
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import beside, save_png
+from genzoo.data.drawing.points import scatter
 from genzoo.metrics.modes import GRID_SIGMA, grid_modes
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])

@@ -17,8 +17,9 @@ import torch
 from torch.nn import functional as F
 
 import genzoo
-from genzoo.core.pictures import beside, save_png, scatter
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import beside, save_png
+from genzoo.data.drawing.points import scatter
 from genzoo.metrics.modes import RING_SIGMA, mode_counts, ring_modes
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])

@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 
 import genzoo
-from genzoo.core.pictures import beside, save_png, scatter
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import beside, save_png
+from genzoo.data.drawing.points import scatter
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
 parser.add_argument("--short", action="store_true", help="a few seconds, for a test")

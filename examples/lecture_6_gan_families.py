@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import genzoo
-from genzoo.core.pictures import save_png, titled
+from genzoo.data.drawing.images import save_png, titled
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
 parser.add_argument("--short", action="store_true", help="a few seconds, for a test")

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import save_png, titled, to_uint8
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import save_png, titled, to_uint8
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
 parser.add_argument("--short", action="store_true", help="a few seconds, for a test")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid, to_uint8
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import grid, to_uint8
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.features.lenet import classify
 from genzoo.metrics.features.networks import default_extractor, extractor

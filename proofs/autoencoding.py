@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data.drawing.images import grid
 from genzoo.losses.likelihoods import bernoulli, per_example, standard_normal
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.ais import Decoder, ais

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import picture
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data.kinds import picture
 from genzoo.metrics.features.lenet import classify
 from genzoo.metrics.nll import evaluate_density
 from proofs.baselines import independent_pixels

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import picture
-from genzoo.core.sound import save_wav
 from genzoo.data import Dataset, DataSettings, open_data
+from genzoo.data.drawing.sounds import save_wav
+from genzoo.data.kinds import picture
 from genzoo.metrics.nll import evaluate_density
 from genzoo.models.autoregressive._mu_law import encode, expand
 from genzoo.runs.meters import read_log

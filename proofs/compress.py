@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import to_uint8
 from genzoo.data import Batches, DataSettings, open_data, to_float
+from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.nll import evaluate_density
 from genzoo.use.common import codec
 from proofs.proof import Proof, proof

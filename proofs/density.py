@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 import genzoo
-from genzoo.core.pictures import grid
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data.drawing.images import grid
 from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import image_report
 from genzoo.metrics.maths.outliers import auroc

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genzoo.core.pictures import grid
 from genzoo.core.system import System
+from genzoo.data.drawing.images import grid
 from proofs.proof import Proof
 
 STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0)

@@ -13,8 +13,8 @@ from PIL import Image
 import genzoo
 from benchmarks.bench_efros_leung import plain_loop
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import to_uint8
 from genzoo.core.system import System
+from genzoo.data.drawing.images import to_uint8
 from proofs.proof import Proof, proof
 
 TEXTURES = {"brick": 23, "grass": 11, "gravel": 15}

@@ -11,9 +11,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid, scatter, to_uint8
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data.drawing.images import grid, to_uint8
+from genzoo.data.drawing.points import scatter
 from genzoo.metrics.features.networks import default_extractor
 from genzoo.metrics.frechet import image_report
 from genzoo.metrics.nll import evaluate_density

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import genzoo
-from genzoo.core.pictures import grid, to_uint8
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import grid, to_uint8
 from genzoo.metrics import frechet, kid
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.networks import default_extractor, extractor

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genzoo.core.pictures import grid
 from genzoo.data import Dataset, DataSettings, open_data
+from genzoo.data.drawing.images import grid
 from genzoo.metrics.c2st import neighbour_test
 from genzoo.metrics.copying import data_copying
 from genzoo.metrics.features.lenet import classify

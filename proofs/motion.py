@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.motion import strips
-from genzoo.core.pictures import grid
-from genzoo.core.turntable import VIEW, render
-from genzoo.data import Dataset, DataSettings, open_data
-from genzoo.metrics.features.simple_features import video_statistics
+from genzoo.data import Dataset, DataSettings, kinds, open_data
+from genzoo.data.drawing.clips import strips
+from genzoo.data.drawing.images import grid
+from genzoo.data.drawing.shapes import VIEW, render
+from genzoo.data.statistics import of_clips
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.statistics import solid_statistics
 from proofs.proof import Proof, proof
 
 
@@ -43,11 +42,11 @@ def film_proof(p: Proof, data: str, n: int, keys: dict[str, Any], clips: dict[st
     stats = {
         "samples": fake, "real": seen, "gaussian": gaussian_samples(seen, n, 0).clamp(-1, 1), "standing": real[:, :, :1].expand_as(real)
     }  # fmt: skip
-    wanted = video_statistics(real)
-    found = {k: frechet_distance(video_statistics(v), wanted) for k, v in stats.items()}
+    wanted = of_clips(real)
+    found = {k: frechet_distance(of_clips(v), wanted) for k, v in stats.items()}
     p.measure(
         "Fréchet distance of video statistics", found["samples"], n=n, split="test", better="lower",
-        protocol=f"squared Fréchet distance of the {wanted.shape[1]} statistics of simple_features.video_statistics (not FVD), "
+        protocol=f"squared Fréchet distance of the {wanted.shape[1]} statistics of data.statistics.of_clips (not FVD), "
         f"{n:,} samples against {n:,} test clips; real: training clips; gaussian: the Gaussian of {n:,} training clips in the span of their "
         "principal components, clamped; standing: the first frame of each test clip, repeated",
         baseline={k: v for k, v in found.items() if k != "samples"},
@@ -129,11 +128,11 @@ def furniture(p: Proof, steps: int = 2000, n: int = 240) -> None:
     seen, real = values(train, "voxels"), values(test, "voxels", n)
     fake = genzoo.sample(run, n=len(real), seed=0)
     stats = {"samples": fake, "real": seen[: len(real)], "voxel PCA": gaussian_samples(seen, len(real), 0)}
-    wanted = solid_statistics(real)
-    found = {k: frechet_distance(solid_statistics(v), wanted) for k, v in stats.items()}
+    wanted = kinds.get("voxels").statistics(real)
+    found = {k: frechet_distance(kinds.get("voxels").statistics(v), wanted) for k, v in stats.items()}
     p.measure(
         "Fréchet distance of voxel statistics", found["samples"], n=len(real), split="test", better="lower", goal=found["voxel PCA"],
-        protocol=f"squared Fréchet distance of the {wanted.shape[1]} statistics of simple_features.voxel_statistics, {len(real)} "
+        protocol=f"squared Fréchet distance of the {wanted.shape[1]} statistics of data.statistics.of_shapes, {len(real)} "
         "samples, occupied from probability 1/2 on, against as many held-out pieces; real: training pieces; voxel PCA: the Gaussian of all "
         "training voxels in the span of their principal components, occupied above 0, which is the goal",
         baseline={k: v for k, v in found.items() if k != "samples"},
@@ -188,7 +187,7 @@ def remedies(p: Proof, steps: int = 600, n: int = 240) -> None:
         open_data(DataSettings("voxels", **about), kind="voxels", split=s, quiet=True) for s in ("train", "test")
     )
     seen, real = values(train, "voxels"), values(test, "voxels", n)
-    wanted = solid_statistics(real)
+    wanted = kinds.get("voxels").statistics(real)
     found: dict[str, float] = {}
     shown = []
     for i, (name, keys) in enumerate(cases.items()):
@@ -197,7 +196,7 @@ def remedies(p: Proof, steps: int = 600, n: int = 240) -> None:
             precision="bf16",
         )  # fmt: skip
         fake = genzoo.sample(run, n=len(real), seed=0)
-        found[name] = frechet_distance(solid_statistics(fake), wanted)
+        found[name] = frechet_distance(kinds.get("voxels").statistics(fake), wanted)
         shown.append(fake[:8])
         p.measure(
             f"overlap of two samples, {name}", 100 * overlap(fake[::2], fake[1::2]), unit="%", n=len(real),
@@ -206,8 +205,8 @@ def remedies(p: Proof, steps: int = 600, n: int = 240) -> None:
             baseline={"real": 100 * overlap(real[::2], real[1::2]), "occupied": 100 * float((fake > 0).float().mean())},
         )  # fmt: skip
     baseline = {
-        "real": frechet_distance(solid_statistics(seen[: len(real)]), wanted),
-        "voxel PCA": frechet_distance(solid_statistics(gaussian_samples(seen, len(real), 0)), wanted),
+        "real": frechet_distance(kinds.get("voxels").statistics(seen[: len(real)]), wanted),
+        "voxel PCA": frechet_distance(kinds.get("voxels").statistics(gaussian_samples(seen, len(real), 0)), wanted),
     }
     for name, value in found.items():
         p.measure(

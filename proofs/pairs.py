@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid, to_uint8
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import grid, to_uint8
 from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.kid import kid
 from genzoo.metrics.maths.lpips import lpips_distances

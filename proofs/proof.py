@@ -179,7 +179,7 @@ class Proof:
         )  # fmt: skip
 
     def picture(self, name: str, content: Any, caption: str = "") -> Path:
-        """Keep a picture under 200 kB: a tensor for `core.pictures.picture`, a uint8 array [H, W, 3], or the path of a PNG.
+        """Keep a picture under 200 kB: a tensor for `data.kinds.picture`, a uint8 array [H, W, 3], or the path of a PNG.
 
         Args:
             name: Short name; the file is PROOF-NAME.png.
@@ -189,7 +189,7 @@ class Proof:
         from torch import Tensor
 
         from genzoo.core.files import write_atomic
-        from genzoo.core.pictures import picture
+        from genzoo.data.kinds import picture
 
         if isinstance(content, (str, Path)):
             image = Image.open(content).convert("RGB")

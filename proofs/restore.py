@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import genzoo
-from genzoo.core.pictures import grid, to_uint8
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data.drawing.images import grid, to_uint8
 from genzoo.metrics.maths.lpips import lpips_distances
 from genzoo.metrics.maths.outliers import auroc
 from genzoo.metrics.maths.similarity import l1_percent, l2_percent, psnr, y_psnr, y_ssim

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from genzoo.core.pictures import grid
+from genzoo.data.drawing.images import grid
 from proofs.machine import ROOT
 from proofs.proof import Proof, proof
 

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 import genzoo
-from genzoo.core.pictures import titled, to_uint8
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import titled, to_uint8
 from genzoo.metrics import frechet, kid
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.networks import default_extractor, extractor

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import grid
 from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.ppl import path_length
 from proofs.adversarial import score

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import genzoo
-from genzoo.core.pictures import grid, titled
 from genzoo.data import Dataset, DataSettings, open_data
+from genzoo.data.drawing.images import grid, titled
 from genzoo.metrics.retrieval import Matcher, draw_asked, retrieval, train_matcher
 from proofs.proof import Proof, proof
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import to_uint8
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data.drawing.images import to_uint8
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import frechet_distance
@@ -138,7 +138,7 @@ def class_by_class(p: Proof, run: Any, *, each: int = 10, **keys: Any) -> None:
     name = "classes" if not keys else "guided"
     p.picture(
         name,
-        genzoo.core.pictures.grid(torch.cat(rows), columns=each),
+        genzoo.data.drawing.images.grid(torch.cat(rows), columns=each),
         f"Samples, a row for each class ({CLASSES}); {said}",
     )
 
@@ -148,11 +148,13 @@ def reconstructions(p: Proof, *systems: System) -> None:
     x = next(batches(cifar10(), 250))["image"][:20]
     rows = [x, *(s.detokenize(s.tokenize(x)) for s in systems)]
     if len(rows) == 2:
-        shown = genzoo.core.pictures.grid(side_by_side(*rows, columns=10), columns=10)
+        shown = genzoo.data.drawing.images.grid(side_by_side(*rows, columns=10), columns=10)
         p.picture("reconstructions", shown, "Test images (odd rows), reconstructions (even rows)")
         return
     mixed = torch.cat([part for parts in zip(*(r.split(10) for r in rows), strict=True) for part in parts])
-    p.picture("reconstructions", genzoo.core.pictures.grid(mixed, columns=10), "In turn: test images, vqgan, vqgan-l2")
+    p.picture(
+        "reconstructions", genzoo.data.drawing.images.grid(mixed, columns=10), "In turn: test images, vqgan, vqgan-l2"
+    )
 
 
 @proof("vqvae-cifar10", system="vqvae", family="autoencoding", minutes=9)
@@ -239,5 +241,5 @@ def token_prior_cifar10(p: Proof) -> None:
     known = torch.ones(32, 32, dtype=torch.bool)
     known[16:] = False
     hidden = torch.where(known, x, 0)
-    p.picture("completions", genzoo.core.pictures.grid(torch.cat([x, hidden, genzoo.complete(run, x, known, seed=0)]), columns=16),
+    p.picture("completions", genzoo.data.drawing.images.grid(torch.cat([x, hidden, genzoo.complete(run, x, known, seed=0)]), columns=16),
               "Test images; their lower half hidden; the model's completions")  # fmt: skip

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import genzoo
-from genzoo.core.pictures import grid, to_uint8
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.images import grid, to_uint8
 from proofs.proof import Proof, proof
 
 INK, PAPER = torch.tensor([0.9, -0.2, 0.6]), torch.tensor([-0.8, 0.5, 0.2])

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 import genzoo
-from genzoo.core.pictures import grid
 from genzoo.data import Batches, DataSettings, open_data, to_float
+from genzoo.data.drawing.images import grid
 from genzoo.data.sources.derive import derived
 from genzoo.metrics.maths.lpips import lpips_distances
 from genzoo.metrics.maths.similarity import l1_percent

@@ -14,9 +14,9 @@ from PIL import Image
 import genzoo
 from genzoo.core import registry, schema
 from genzoo.core.loading import resolved
-from genzoo.core.sound import save_wav
 from genzoo.core.system import Batch, System
 from genzoo.data import DataSettings
+from genzoo.data.drawing.sounds import save_wav
 from tests.ranks import Pair
 
 torch.set_num_threads(1)

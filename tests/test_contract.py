@@ -32,9 +32,9 @@ from genzoo.core.capabilities import (
 from genzoo.core.errors import UserError
 from genzoo.core.loading import load
 from genzoo.core.system import System
+from genzoo.metrics.drawing import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.runs.folder import newest_state
 from genzoo.training.loop import Trainer
-from genzoo.training.preview import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume, train

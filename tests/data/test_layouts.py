@@ -18,8 +18,8 @@ from PIL import Image
 
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
-from genzoo.core.sound import save_wav
 from genzoo.data import DataSettings, open_data
+from genzoo.data.drawing.sounds import save_wav
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 LAYOUTS = tomllib.loads(Path(__file__).with_suffix("").with_name("layouts.toml").read_text(encoding="utf-8"))

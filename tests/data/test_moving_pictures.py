@@ -10,10 +10,10 @@ from PIL import Image
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core import motion
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import to_uint8
 from genzoo.data import Batches, DataSettings, open_data, to_float
+from genzoo.data.drawing import clips as animation
+from genzoo.data.drawing.images import to_uint8
 from genzoo.data.sources.moving_digits import SPEED
 from tests.motion_help import all_of, animated, clips, film, numbered
 
@@ -46,8 +46,8 @@ def test_a_gray_gif_has_one_channel_and_one_that_turns_colourful_three(folder):
 def test_video_files_are_read_by_av(folder):
     pytest.importorskip("av")
     smooth = np.stack([np.full((32, 48, 3), 20 * t + 30, np.uint8) for t in range(8)])
-    motion.save_mp4(folder / "a.mp4", list(smooth))
-    motion.save_mp4(folder / "b.mp4", list(smooth[::-1]))
+    animation.save_mp4(folder / "a.mp4", list(smooth))
+    animation.save_mp4(folder / "b.mp4", list(smooth[::-1]))
     found = all_of(folder, frames=8)
     assert found.shape == (2, 3, 8, 32, 48)
     rising = next(c for c in found if c[0, 0, 0, 0] < c[0, -1, 0, 0])
@@ -63,7 +63,7 @@ def test_without_av_the_reason_names_the_extra(folder, monkeypatch):
     with pytest.raises(UserError, match=r"genzoo\[video\]"):
         clips(folder)
     with pytest.raises(UserError, match=r"genzoo\[video\].*gif"):
-        motion.save_mp4(folder / "b.mp4", [np.zeros((8, 8, 3), np.uint8)])
+        animation.save_mp4(folder / "b.mp4", [np.zeros((8, 8, 3), np.uint8)])
 
 
 def test_folders_of_numbered_frames_are_clips_in_the_order_of_their_numbers(folder):
@@ -140,7 +140,7 @@ def test_bad_clips_are_left_out_each_with_its_reason(folder):
 
 def test_damaged_video_files_have_a_reason(folder):
     pytest.importorskip("av")
-    whole = motion.save_mp4(folder / "a.mp4", list(film(t=20, size=(64, 64)))).read_bytes()
+    whole = animation.save_mp4(folder / "a.mp4", list(film(t=20, size=(64, 64)))).read_bytes()
     (folder / "b.mp4").write_bytes(whole[: len(whole) * 2 // 3])
     (folder / "c.mp4").write_bytes(whole[:8] + bytes(400))
     dataset = clips(folder, frames=4)

@@ -470,12 +470,12 @@ def test_the_command_shows_pairs_side_by_side(folder, tmp_path, capsys, monkeypa
 def test_old_settings_have_old_digests(folder):
     """New keys at their defaults change neither cache nor digests: runs of an earlier version resume."""
     from genzoo.data.cache import digest_of
-    from genzoo.data.opening import CODE, find
+    from genzoo.data.entries.images import CODE
+    from genzoo.data.sources.finding import find
 
     pairs(folder, 3)
     dataset = read(folder, kind="paired", holdout=0.1)
     baked = {"size": None, "channels": None, "resize": "cover", "binarize": "none"}
     assert (
-        dataset.folder.name
-        == digest_of([CODE, find(str(folder), "paired", dataset.settings).identity(), "paired", baked])[:32]
+        dataset.folder.name == digest_of([CODE, find(str(folder), dataset.settings).identity(), "paired", baked])[:32]
     )

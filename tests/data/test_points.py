@@ -7,8 +7,8 @@ from PIL import Image
 
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import scatter
 from genzoo.data import describe
+from genzoo.data.drawing.points import scatter
 from tests.data_help import read
 
 SMALL = {"made": ["width=8"], "gan": ["width=8", "units=8"], "gmm": ["components=2"]}

@@ -11,11 +11,11 @@ import torch
 import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import picture
-from genzoo.core.sound import save_wav, spectrogram, wav
 from genzoo.data import Batches, DataSettings, contact_sheet, describe, open_data, to_float
 from genzoo.data.decode.images import Refused
 from genzoo.data.decode.sounds import at_rate, mono, probe, samples
+from genzoo.data.drawing.sounds import save_wav, spectrogram, wav
+from genzoo.data.kinds import picture
 from genzoo.use.common.images import read_sound
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")

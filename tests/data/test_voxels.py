@@ -9,13 +9,15 @@ from PIL import Image
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core import motion, turntable
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import picture, save_gif, to_uint8
 from genzoo.data import Batches, contact_sheet, describe, to_float
 from genzoo.data.decode import solids
 from genzoo.data.decode.images import Refused
-from genzoo.metrics.features.simple_features import video_statistics
+from genzoo.data.drawing import clips as animation
+from genzoo.data.drawing import shapes as rendering
+from genzoo.data.drawing.images import save_gif, to_uint8
+from genzoo.data.kinds import picture
+from genzoo.data.statistics import of_clips
 from genzoo.metrics.statistics import features_of
 from tests.motion_help import all_of, ball, clips, film
 
@@ -212,39 +214,39 @@ def test_grids_of_two_sizes_need_a_size(folder):
 
 def test_a_ball_looks_the_same_from_everywhere_and_a_rod_does_not():
     grid = torch.from_numpy(ball(16))[None, None] * 2.0 - 1
-    views = [turntable.render(grid, azimuth=a, elevation=e, pixels=48) for a, e in ((0, 0), (90, 0), (40, 30), (0, 90))]
+    views = [rendering.render(grid, azimuth=a, elevation=e, pixels=48) for a, e in ((0, 0), (90, 0), (40, 30), (0, 90))]
     seen = [int((v < 0.99).any(1).sum()) for v in views]
     # The silhouette is a disc of 6.4 cells but for what corners of cells stick out; the view shows the cube's diagonal.
     smallest, largest = (np.pi * ((6.4 + more) * 48 / (16 * np.sqrt(3))) ** 2 for more in (-0.5, 0.87))
     assert all(smallest < s < largest for s in seen), (smallest, seen, largest)
     rod = -torch.ones(1, 1, 16, 16, 16)
     rod[0, 0, 7:9, :, 7:9] = 1
-    side, top = (int((turntable.render(rod, azimuth=0, elevation=e, pixels=48) < 0.99).any(1).sum()) for e in (0, 90))
+    side, top = (int((rendering.render(rod, azimuth=0, elevation=e, pixels=48) < 0.99).any(1).sum()) for e in (0, 90))
     assert side > 5 * top, "a pole is long from the side and small from above"
 
 
 def test_upwards_is_up_near_hides_far_and_faces_have_their_shade():
     plate = -torch.ones(1, 1, 8, 8, 8)
     plate[..., 7, :] = 1
-    view = turntable.render(plate, azimuth=0, elevation=0, pixels=64)[0]
+    view = rendering.render(plate, azimuth=0, elevation=0, pixels=64)[0]
     rows = (view < 0.99).any(0).any(1).nonzero().flatten()
     assert rows.max() < 32, "the highest cells are in the upper half"
     both = -torch.ones(1, 1, 8, 8, 8)
     both[0, 0, 7], both[0, 0, 0] = 1, 1
-    near = turntable.render(both, azimuth=0, elevation=0, pixels=64)
+    near = rendering.render(both, azimuth=0, elevation=0, pixels=64)
     both[0, 0, 0] = -1
-    assert torch.equal(near, turntable.render(both, azimuth=0, elevation=0, pixels=64)), "what is behind is not seen"
+    assert torch.equal(near, rendering.render(both, azimuth=0, elevation=0, pixels=64)), "what is behind is not seen"
     full = torch.ones(1, 1, 8, 8, 8)
-    shades = turntable.render(full, azimuth=45, elevation=35, pixels=64)[0, 2]
+    shades = rendering.render(full, azimuth=45, elevation=35, pixels=64)[0, 2]
     top, left, right = shades[16, 32], shades[40, 20], shades[40, 44]
     assert len({round(float(s), 1) for s in (top, left, right)}) == 3
     assert top > max(left, right)
-    assert (turntable.render(-full) == 1).all(), "nothing is white"
+    assert (rendering.render(-full) == 1).all(), "nothing is white"
 
 
 def test_a_turn_comes_round_and_pictures_are_laid_out():
     grids = torch.from_numpy(np.stack([ball(8), ball(8, 0.2)]))[:, None] * 2.0 - 1
-    frames = turntable.turn(grids, steps=4)
+    frames = rendering.turn(grids, steps=4)
     assert len(frames) == 4
     assert frames[0].shape == (96, 2 * 96 + 2, 3)
     assert np.array_equal(picture(grids, kind="voxels"), frames[0])
@@ -253,7 +255,7 @@ def test_a_turn_comes_round_and_pictures_are_laid_out():
     assert strips.shape == (3 * 40 + 4, 8 * 40 + 14, 3)
     assert np.array_equal(strips[:40:2, :40:2, 0], to_uint8(moving[0, 0, 0]).numpy())
     assert np.array_equal(strips[-40::2, -40::2, 0], to_uint8(moving[2, 0, 15]).numpy())
-    assert len(motion.frames(moving)) == 16
+    assert len(animation.frames(moving)) == 16
 
 
 def test_samples_of_clips_and_shapes_are_data_again(folder):
@@ -263,14 +265,14 @@ def test_samples_of_clips_and_shapes_are_data_again(folder):
     path = save(folder / "a.npz", values)
     back = clips(path, frames=6, holdout=0).fields["video"]
     assert sorted(np.array(back).ravel()) == sorted(to_uint8(values).numpy().ravel())
-    save_gif(folder / "a.gif", motion.frames(torch.from_numpy(film()).permute(3, 0, 1, 2)[None] / 127.5 - 1), rest=1)
+    save_gif(folder / "a.gif", animation.frames(torch.from_numpy(film()).permute(3, 0, 1, 2)[None] / 127.5 - 1), rest=1)
     with Image.open(folder / "a.gif") as gif:
         assert gif.n_frames == 6
 
 
 def test_an_mp4_has_every_frame_and_even_sides(folder):
     av = pytest.importorskip("av")
-    path = motion.save_mp4(folder / "a.mp4", [np.full((31, 45, 3), 20 * t, np.uint8) for t in range(9)])
+    path = animation.save_mp4(folder / "a.mp4", [np.full((31, 45, 3), 20 * t, np.uint8) for t in range(9)])
     with av.open(str(path)) as opened:
         frames = [f.to_ndarray(format="rgb24") for f in opened.decode(video=0)]
     assert len(frames) == 9
@@ -282,7 +284,7 @@ def test_statistics_tell_still_from_moving_and_hardly_see_a_shuffled_set():
     rng = torch.Generator().manual_seed(0)
     still = torch.rand(40, 1, 1, 16, 16, generator=rng).expand(40, 1, 8, 16, 16) * 2 - 1
     moving = torch.rand(40, 1, 8, 16, 16, generator=rng) * 2 - 1
-    a, b = video_statistics(still), video_statistics(moving)
+    a, b = of_clips(still), of_clips(moving)
     assert a.shape == (40, 3 * 16 + 6)
     assert a[:, 16:48].abs().max() == 0
     assert a[:, [48, 49, 50, 53]].abs().max() == 0
@@ -290,11 +292,9 @@ def test_statistics_tell_still_from_moving_and_hardly_see_a_shuffled_set():
     assert b[:, 48].mean() == pytest.approx(2 / 3, abs=0.02), "of two uniform values in [-1, 1]"
     assert b[:, 53].mean() == pytest.approx(1 - 0.0975, abs=0.02)
     ramp = torch.linspace(-1, 1, 8).view(1, 1, 8, 1, 1).expand(2, 3, 8, 8, 8)
-    assert torch.allclose(
-        video_statistics(ramp)[:, 3 * 48 : 3 * 48 + 3], torch.tensor([1.0, 2.0, 4.0]) * 2 / 7, atol=1e-6
-    )
+    assert torch.allclose(of_clips(ramp)[:, 3 * 48 : 3 * 48 + 3], torch.tensor([1.0, 2.0, 4.0]) * 2 / 7, atol=1e-6)
     with pytest.raises(UserError, match="two or more frames"):
-        video_statistics(moving[:, :, :1])
+        of_clips(moving[:, :, :1])
 
 
 def test_described_sets_and_their_pages(folder):

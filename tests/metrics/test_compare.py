@@ -12,7 +12,7 @@ import torch
 import genzoo
 from genzoo import UserError
 from genzoo.cli.main import main
-from genzoo.core.pictures import save_png
+from genzoo.data.drawing.images import save_png
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.use.compare import rank
 

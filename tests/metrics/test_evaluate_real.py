@@ -11,8 +11,8 @@ import torch
 import genzoo
 from genzoo import UserError
 from genzoo.cli.main import main
-from genzoo.core.pictures import to_uint8
 from genzoo.core.system import System
+from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.maths.similarity import ssim, y_psnr, y_ssim

@@ -8,14 +8,9 @@ import pytest
 import torch
 
 from genzoo.core.errors import UserError
+from genzoo.data.statistics import log_mel, mel_filters, of_shapes, of_sounds
 from genzoo.metrics.diversity import ms_ssim_diversity
-from genzoo.metrics.features.simple_features import (
-    RandomFeatures,
-    log_mel,
-    log_mel_statistics,
-    mel_filters,
-    voxel_statistics,
-)
+from genzoo.metrics.features.simple_features import RandomFeatures
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.maths.lpips import lpips_score
 from genzoo.metrics.maths.similarity import (
@@ -266,7 +261,7 @@ def test_a_jump_is_discarded_and_bad_distances_are_refused():
 def test_voxel_statistics_of_a_box():
     box = torch.zeros(1, 1, 16, 16, 16)
     box[0, 0, 4:8, 2:10, 0:16] = 1
-    f = voxel_statistics(box)[0]
+    f = of_shapes(box)[0]
     assert len(f) == 14 + 48
     volume = 4 * 8 * 16
     assert f[0] == pytest.approx(volume / 16**3)
@@ -277,9 +272,9 @@ def test_voxel_statistics_of_a_box():
     assert f[10:13].tolist() == pytest.approx([n / volume for n in faces])
     assert f[13] == pytest.approx(sum(faces) / volume ** (2 / 3))
     assert f[14:30].tolist() == pytest.approx([0] * 4 + [8 * 16 / 256] * 4 + [0] * 8)
-    assert voxel_statistics(torch.zeros(2, 16, 16, 16)).abs().sum() == 0
+    assert of_shapes(torch.zeros(2, 16, 16, 16)).abs().sum() == 0
     with pytest.raises(UserError, match="voxels must be"):
-        voxel_statistics(torch.zeros(2, 8, 8, 8))
+        of_shapes(torch.zeros(2, 8, 8, 8))
 
 
 def test_log_mel_shows_a_tone_in_its_band():
@@ -295,7 +290,7 @@ def test_log_mel_shows_a_tone_in_its_band():
     assert (
         filters.sum(0)[10:230] > 0.99
     ).all()  # neighbours' triangles add up to 1 between the first and the last peak
-    stats = log_mel_statistics(torch.stack([tone[0], torch.zeros(rate)]), rate=rate)
+    stats = of_sounds(torch.stack([tone[0], torch.zeros(rate)]), rate=rate)
     assert stats.shape == (2, 192)
     assert stats[1, 64:].abs().max() < 1e-5  # silence neither varies nor changes
     with pytest.raises(UserError, match="at least 400 samples"):

@@ -13,10 +13,10 @@ import genzoo
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.data.statistics import of_sounds
 from genzoo.metrics import accuracy, ais, kid_subsets, mig, mmd, modes, parzen, sliced, stacked_modes, statistics
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.networks import extractor
-from genzoo.metrics.features.simple_features import log_mel_statistics
 from genzoo.metrics.frechet import frechet_distance
 
 
@@ -246,7 +246,7 @@ def test_sounds_are_measured_by_their_log_mel_statistics():
     (r,) = statistics.take(Comparison(test=test, train=train, system=system, n=40, seed=5))
     fake = system.sample(40, generator=torch.Generator().manual_seed(5))
     real = to_float({"audio": sounds[0]}, torch.device("cpu"))["audio"]
-    want = frechet_distance(*(log_mel_statistics(x, rate=4000) for x in (fake, real)))
+    want = frechet_distance(*(of_sounds(x, rate=4000) for x in (fake, real)))
     assert r.measure == "Fréchet distance of log-mel statistics"
     assert r.value == pytest.approx(want, rel=0.02), "samples are drawn in chunks"
     assert r.floor > 0

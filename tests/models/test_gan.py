@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from genzoo.core.registry import create
-from genzoo.data.kinds.points import draw
+from genzoo.data.sources.planar import draw
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.metrics.modes import mode_counts, ring_modes
 from genzoo.models.adversarial.gan import GAN, MaxoutDiscriminator

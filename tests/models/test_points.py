@@ -9,7 +9,7 @@ from genzoo.core.capabilities import Calibrates, Fits, capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.loading import load
 from genzoo.data import DataSettings, open_data
-from genzoo.data.kinds.points import draw
+from genzoo.data.sources.planar import draw
 from genzoo.models.autoregressive.made import MADE
 from genzoo.models.density.gaussian import Gaussian
 from genzoo.nn.whitening import Whitening, check_columns

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import DamagedFile, UserError
-from genzoo.core.pictures import titled
+from genzoo.data.drawing.images import titled
 from genzoo.metrics.retrieval import Matcher, draw_asked, retrieval, train_matcher
 from genzoo.nn.pretrained.minilm import PIECES, MiniLM, bert, word_pieces
 from genzoo.nn.pretrained.sentences import BagOfWords, Frozen, Recurrent, Sentences

@@ -403,7 +403,7 @@ def test_a_table_that_was_asked_for_and_gives_nothing_is_not_passed_over(tmp_pat
 
 
 def test_what_show_says_to_try_is_data_of_the_right_kind(capsys):
-    for name, data in (("gan-cls", "shapes"), ("video-gan", "moving-digits"), ("wavenet", "FOLDER_OF_SOUNDS")):
+    for name, data in (("gan-cls", "shapes"), ("video-gan", "moving-digits"), ("wavenet", "SOUNDS/")):
         assert main(["show", name]) == 0
         assert f"genzoo train {name} data={data}" in capsys.readouterr().out
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from genzoo.cli.table import Command
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import save_png, to_uint8
+from genzoo.data.drawing.images import save_png, to_uint8
 from genzoo.use.common.outputs import free
 from genzoo.use.compress import restore
 

@@ -7,7 +7,7 @@ from typing import Any
 import genzoo
 from genzoo.cli.common import wrote
 from genzoo.cli.table import Command
-from genzoo.core.pictures import grid, save_png
+from genzoo.data.drawing.images import grid, save_png
 from genzoo.use.common.outputs import folder_for, target
 from genzoo.use.common.source import open_system
 from genzoo.use.sample import Seed

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
+from genzoo.data import kinds
 from genzoo.use.common.images import channels_of, first_batch, image_files, open_for, read_image, window_of
 
 Few = Annotated[int, Field(ge=1, le=4096)]
@@ -18,8 +19,8 @@ Few = Annotated[int, Field(ge=1, le=4096)]
 
 def first_of(system: System, data: str, n: int) -> Tensor:
     """Read the first examples of a data set, or of the test part of the run's own where none is named."""
-    batch = first_batch(system, open_for(system, data or None), n)
-    return next(batch[k] for k in ("image", "points", "a", "audio") if k in batch)
+    x: Tensor = kinds.examples(first_batch(system, open_for(system, data or None), n))
+    return x
 
 
 def images_of(system: System, images: str, most: int) -> Tensor:

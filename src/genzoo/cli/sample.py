@@ -11,10 +11,11 @@ from torch import Tensor
 import genzoo
 from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.table import Command
-from genzoo.core import motion, turntable
-from genzoo.core.pictures import picture, save_png, to_uint8
-from genzoo.core.sound import save_wav
 from genzoo.core.system import System
+from genzoo.data import kinds
+from genzoo.data.drawing.images import save_png, to_uint8
+from genzoo.data.drawing.sounds import save_wav
+from genzoo.data.kinds import picture
 from genzoo.use.common.outputs import folder_for, free, save, target
 from genzoo.use.common.source import open_system
 from genzoo.use.sample import Count, Seed, columns_of, sheet
@@ -135,7 +136,7 @@ def write_moving(paths: list[Path], samples: Tensor, kind: str, asked: str) -> N
 
 def frames_of(samples: Tensor, kind: str) -> list[Any]:
     """The frames of the animation of clips, or of a turn around voxels."""
-    return turntable.turn(samples) if kind == "voxels" else motion.frames(samples)
+    return kinds.get(kind).frames(samples) or []
 
 
 def _pixels(x: Tensor) -> Any:

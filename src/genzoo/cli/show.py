@@ -22,6 +22,7 @@ def show(name: str, json: bool = False) -> None:
     """
     from genzoo.core.capabilities import capabilities
     from genzoo.core.schema import capability_of, json_schema, settings, table
+    from genzoo.data.kinds import example_of
     from genzoo.training.settings import FALLBACKS, TrainSettings
     from genzoo.use.common.source import own_options
 
@@ -57,7 +58,7 @@ def show(name: str, json: bool = False) -> None:
         uses.append((c.call("RUN"), c.line + (f"; its own options: {', '.join(more)}" if more else "")))
     # what a system cannot be built without stands in its tiny arguments as well
     inner = "".join(f" {k}=RUN" for k, s in settings(cls).items() if capability_of(s.annotation) and k in cls.tiny)
-    print(f"\nTry:\n  genzoo train {name} data={_example(entry.data)}{inner}")
+    print(f"\nTry:\n  genzoo train {name} data={example_of(entry.data)}{inner}")
     if uses:
         print("then:\n" + columns(uses))
     options = [
@@ -75,15 +76,3 @@ def _own_rows(cls: type, method: str, settings: Any) -> list[tuple[str, str, str
         (f"{method} {n}", "required" if known[n].required else word(known[n].default), known[n].allowed, known[n].doc)
         for n in own_options(cls, method)
     ]
-
-
-def _example(kind: str) -> str:
-    return {
-        "unpaired": "FOLDER_WITH_trainA_AND_trainB",
-        "paired": "FOLDER_WITH_A_AND_B",
-        "exemplar": "texture.png",
-        "captioned": "shapes",
-        "audio": "FOLDER_OF_SOUNDS",
-        "video": "moving-digits",
-        "voxels": "FOLDER_OF_SHAPES",
-    }.get(kind, "digits")

@@ -94,7 +94,10 @@ class System(nn.Module):
 
         @functools.wraps(original)
         def bound_init(self: System, *args: Any, **kw: Any) -> None:
-            hparams = bind(type(self), args, kw)
+            if type(self) is not cls:  # called by the constructor of a class of one's own that derives from this one
+                original(self, *args, **kw)
+                return
+            hparams = bind(cls, args, kw)
             if min(hparams.get("shape", (1,))) < 1:
                 raise UserError(f"shape={hparams['shape']} is not allowed; every side is at least 1")
             original(self, **hparams)

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.data import kinds
+from genzoo.data.binarize import bernoulli
 from genzoo.data.dataset import Dataset
-from genzoo.data.kinds.image import bernoulli
-
-_IMAGES = ("image", "a", "b", "video", "voxels")
 
 
 class Batches:
@@ -40,6 +39,8 @@ class Batches:
         self._orders: dict[str, dict[int, np.ndarray]] = {}
         settings = dataset.settings
         self._dynamic = settings.binarize == "dynamic"
+        known = {f: kinds.of_field(f) for f in dataset.fields}
+        self._changed = {f for f, kind in known.items() if kind is not None and kind.mirrored}
         self._plain = not (settings.flip or settings.crop or self._dynamic)
 
     def pass_length(self) -> int:
@@ -47,7 +48,7 @@ class Batches:
         return -(-len(self.dataset) // self.batch)
 
     def at(self, step: int) -> dict[str, Tensor]:
-        """This rank's share of the batch of `step`: uint8 images (clips, voxels), int16 sounds, int64 labels, float32 points.
+        """This rank's share of the batch of `step`: examples as they are stored, int64 labels.
 
         With captions, "index" int64 is the number of the example, and "caption" int64 [b, L] one of its captions in numbers of words,
         drawn anew every time.
@@ -57,7 +58,7 @@ class Batches:
         out = {}
         for name, values in self.dataset.fields.items():
             indices = chosen[self.dataset.group_of(name)]
-            if rng is not None and name in _IMAGES:
+            if rng is not None and name in self._changed:
                 # both images of a pair see the same crop and the same mirror
                 same = np.random.default_rng([self.seed, step, 1]) if self.dataset.paired else rng
                 out[name] = torch.from_numpy(self._augment(values[indices], same))
@@ -80,7 +81,7 @@ class Batches:
         out = {}
         for name, values in self.dataset.fields.items():
             rows = np.array(values[start:stop])
-            if name in _IMAGES:
+            if name in self._changed:
                 rows = self._centre(rows)
                 rows = bernoulli(rows, rng) if self._dynamic else rows
             n = len(rows)
@@ -127,19 +128,18 @@ class Batches:
 def to_float(
     batch: dict[str, Tensor], device: torch.device | str, memory_format: torch.memory_format | None = None
 ) -> dict[str, Tensor]:
-    """Move a batch to a device; images, clips and voxels become float32 in [-1, 1]: level / 127.5 - 1, whose end points are exact.
+    """Move a batch to a device; examples become float32 in the range of their kind, labels and captions stay what they are.
 
-    Images of 16 bits likewise; sounds, int16, are divided by 32768.
+    Args:
+        batch: As `Batches` gives it.
+        device: Where to.
+        memory_format: How images lie in memory.
     """
     out = {}
     for name, value in batch.items():
-        moved = value.to(device, non_blocking=True)
-        if moved.dtype == torch.uint8:
+        kind, moved = kinds.of_field(name), value.to(device, non_blocking=True)
+        if kind is not None:
             layout = memory_format if memory_format is not None and moved.ndim == 4 else torch.preserve_format
-            moved = moved.to(torch.float32, memory_format=layout).div_(127.5).sub_(1)
-        elif moved.dtype == torch.uint16:
-            moved = moved.to(torch.float32).div_(32767.5).sub_(1)
-        elif moved.dtype == torch.int16:
-            moved = moved.to(torch.float32).div_(32768)
+            moved = kind.to_float(moved, layout)
         out[name] = moved
     return out

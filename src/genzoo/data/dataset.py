@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from genzoo.data.kinds.image import NAMES
+from genzoo.core.errors import UserError
+from genzoo.data import kinds
+from genzoo.data.kinds import Kind
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources.captions import Sentences
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NAMES = "names.json"
+"""File of a cache entry: by field, the names of the examples as the data has them, in the stored order."""
 
 
 @dataclass
@@ -21,8 +27,8 @@ class Dataset:
     """One split of a data set.
 
     Args:
-        fields: "image" (or "a" and "b") uint8 [N, C, H, W]; "label" int64 [N]; "points" float32 [N, D]; "audio" int16
-            [N, 1, T]; "video" uint8 [N, C, T, H, W]; "voxels" uint8 [N, 1, D, H, W], 0 and 255.
+        fields: Examples as they are stored, [N, ...], under the name of their kind (images also as "a" and "b"), as `Kind.stored` says;
+            "label" int64 [N].
         name: What it is called.
         split: train or test.
         digest: Hex digest of content and settings.
@@ -44,7 +50,7 @@ class Dataset:
         former: Digest that earlier versions gave it; empty where that is the same.
     """
 
-    fields: dict[str, np.ndarray]
+    fields: dict[str, Any]
     name: str
     split: str
     digest: str
@@ -91,30 +97,34 @@ class Dataset:
         """Number of examples of every group."""
         return {self.group_of(f): len(a) for f, a in self.fields.items()}
 
+    @property
+    def kind(self) -> Kind:
+        """What its examples are.
+
+        Raises:
+            UserError: They have been prepared, and are of no kind.
+        """
+        field = kinds.field_of(self.fields)
+        kind = kinds.of_field(field) if field else None
+        if kind is None:
+            raise UserError(f"{self.name} has no examples of a known kind, only {', '.join(self.fields)}")
+        return kind
+
+    @property
+    def examples(self) -> np.ndarray:
+        """What is learned from, [N, ...]; of two sides the first."""
+        return self.fields[kinds.field_of(self.fields) or ""]
+
     def facts(self) -> dict[str, Any]:
-        """What a system's constructor asks of the data: shape, classes, levels, words; of sound shape, classes, rate."""
-        order = ("b",) if self.paired else ("image", "a", "points", "audio", "video", "voxels")
-        main = next(self.fields[f] for f in order if f in self.fields)
-        shape = tuple(main.shape[1:])
-        if self.rate is not None:
-            return {"shape": shape, "classes": len(self.class_names), "rate": self.rate}
-        if self.settings.crop and len(shape) == 3:
-            shape = (shape[0], self.settings.crop, self.settings.crop)
-        pairs = {"inputs": int(self.fields["a"].shape[1]), "instances": self.instances} if self.paired else {}
-        return {
-            "shape": shape,
-            **pairs,
-            "classes": len(self.class_names),
-            "levels": 256 if self.settings.binarize == "none" and "voxels" not in self.fields else 2,
-            **({"words": self.words} if self.words else {}),
-        }
+        """Tell what a system's constructor asks of the data: shape, classes; of images levels and words, of sounds the rate."""
+        return self.kind.facts(self)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """What a set holds, in plain values."""
+    """Tell what a set holds, in plain values."""
     facts = dataset.facts()
     label = dataset.fields.get("label")
-    counts = np.bincount(label, minlength=len(dataset.class_names)) if label is not None else []
+    counts = [] if label is None else np.bincount(label, minlength=len(dataset.class_names)).tolist()
     return {
         "name": dataset.name,
         "split": dataset.split,
@@ -137,34 +147,5 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def contact_sheet(dataset: Dataset, n: int = 32) -> Tensor:
-    """The first `n` examples, float32 in [-1, 1] [n, C, H, W]; sides A and B alternate; points [n, D], sounds [n, 1, T].
-
-    Clips are [n, C, T, H, W], voxels [n, 1, D, H, W].
-    """
-    if "audio" in dataset.fields:
-        return torch.from_numpy(np.array(dataset.fields["audio"][:n])).float().div_(32768)
-    if "points" in dataset.fields:
-        return torch.from_numpy(np.array(dataset.fields["points"][:n]))
-    moving = next((f for f in ("video", "voxels") if f in dataset.fields), None)
-    if moving:
-        return torch.from_numpy(np.array(dataset.fields[moving][:n])).float().div_(127.5).sub_(1)
-    sides = [shown(dataset, f) for f in ("image", "a", "b") if f in dataset.fields]
-    each = [np.array(a[: -(-n // len(sides))]) for a in sides]
-    shortest, channels = min(len(a) for a in each), max(a.shape[1] for a in each)
-    floats = [torch.from_numpy(a[:shortest]) for a in each]
-    floats = [(x if len(x) == 0 or x.shape[1] == channels else x.expand(-1, channels, -1, -1)) for x in floats]
-    return torch.stack(floats, 1).reshape(-1, channels, *each[0].shape[2:])[:n]
-
-
-def shown(dataset: Dataset, name: str, n: int = 32) -> np.ndarray:
-    """The first `n` images of a field as people see them, float32 [n, 1, 3 or 4, H, W] in [-1, 1].
-
-    Maps of numbers are spread over the gray values, and the channel of instances is left out; other numbers of channels show the first.
-    """
-    rows = np.array(dataset.fields[name][:n])
-    rows = rows[:, :-1] if dataset.instances and name == "a" else rows
-    top = 65535.0 if rows.dtype == np.uint16 else 255.0
-    if dataset.settings.label_maps and name == "a":
-        top = max(float(rows.max(initial=0)), 1.0)
-    rows = rows if rows.shape[1] in (1, 3, 4) else rows[:, :1]
-    return (rows.astype(np.float32) / top * 2 - 1).astype(np.float32)
+    """Return the first `n` examples as `genzoo.data.kinds.picture` takes them, [n, ...]; of images with two sides A and B alternate."""
+    return dataset.kind.shown(dataset, n)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import to_uint8
 from genzoo.data import Dataset
+from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.drawing import finite
 from genzoo.metrics.features.extractors import Extractor, cached_features
 

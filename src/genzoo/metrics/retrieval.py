@@ -14,8 +14,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import to_uint8
 from genzoo.core.system import System
+from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.errors import group_error
 from genzoo.metrics.measure import Measure, Value

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.data import Dataset, to_float
+from genzoo.data import Dataset, kinds, to_float
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.drawing import draw, finite
-from genzoo.metrics.features.simple_features import log_mel_statistics, video_statistics, voxel_statistics
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.records import Record
@@ -34,47 +32,34 @@ MOST = 2000
 """Samples and real examples at most: statistics are few, and clips are large."""
 
 
-def solid_statistics(voxels: Tensor) -> Tensor:
-    """Return `voxel_statistics` of grids in [-1, 1], occupied above 0, in as many slabs as the side allows, 8 at most."""
-    return voxel_statistics(voxels, threshold=0.0, rings=max(1, min(8, min(voxels.shape[2:]) // 2)))
-
-
-FEATURES: dict[str, tuple[str, Callable[[Tensor, Dataset], Tensor]]] = {
-    "video": ("video statistics", lambda x, _: video_statistics(x)),
-    "voxels": ("voxel statistics", lambda x, _: solid_statistics(x)),
-    "audio": ("log-mel statistics", lambda x, data: log_mel_statistics(x, rate=float(data.rate or 0))),
-}
-"""Of each kind of data the name of its features and their function, from examples [N, ...] in [-1, 1] and the set that they are compared with
-to [N, F]; replace one to measure on others."""
-
-
 def features_of(dataset: Dataset, field: str, n: int, seed: int) -> Tensor:
     """Return the features of `n` examples of a set, chosen by seed, all where there are fewer."""
     values = dataset.fields[field]
     rows = np.random.default_rng([seed, len(values)]).permutation(len(values))[:n]
     parts = [torch.from_numpy(np.array(values[np.sort(part)])) for part in np.array_split(rows, -(-len(rows) // 256))]
+    kind, rate = kinds.get(field), dataset.rate
     return torch.cat(
-        [FEATURES[field][1](to_float({field: part}, torch.device("cpu"))[field], dataset) for part in parts]
+        [kind.statistics(to_float({field: part}, torch.device("cpu"))[field], rate=rate) for part in parts]
     )
 
 
 def take(c: Comparison) -> list[Record]:
     """Return the Fréchet distance of samples' statistics from those of held-out examples, beside that of training examples."""
     start, test, system = time.time(), c.real_set, c.asked_system
-    field = next(f for f in FEATURES if f in test.fields)
-    name, features = FEATURES[field]
+    kind = test.kind
+    field, name = kind.name, kind.described_by
     n = min(c.n, MOST)
     generator = torch.Generator(system.device).manual_seed(c.seed)
     was_training = system.training
     system.eval()
     try:
-        fake = features(finite(draw(system, n, generator)), test)
+        fake = kind.statistics(finite(draw(system, n, generator)), rate=test.rate)
     finally:
         system.train(was_training)
     real = features_of(test, field, MOST, c.seed)
     floor = None if c.train is None else frechet_distance(features_of(c.train, field, n, c.seed), real)
     protocol = (
-        f"squared Fréchet distance of {fake.shape[1]} {name} (genzoo.metrics.features.simple_features); float64, unbiased covariances; {n:,} samples "
+        f"squared Fréchet distance of {fake.shape[1]} {name} (genzoo.data.statistics); float64, unbiased covariances; {n:,} samples "
         f"against {len(real):,} examples of {test.name} {test.split}"
     )
     if floor is not None:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from genzoo.core.capabilities import Restores, Translates, capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import to_uint8
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, to_float
+from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.comparison import MOST_REAL, Comparison
 from genzoo.metrics.errors import mean_error
 from genzoo.metrics.maths.lpips import lpips_distances

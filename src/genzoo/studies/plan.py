@@ -50,7 +50,8 @@ class Trial:
     def name(self) -> str:
         """Name of its run folder."""
         data = "".join(c if c.isalnum() else "-" for c in Path(self.data).stem)
-        return f"{self.number:04d}-{self.system}-{data}-draw{self.draw}-seed{self.seed}"
+        system = "".join(c if c.isalnum() else "-" for c in self.system)  # a file's name among them
+        return f"{self.number:04d}-{system}-{data}-draw{self.draw}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Plan:
 
     Args:
         name: Name of the study, and of its folder.
-        systems: Systems and presets to compare.
+        systems: Systems and presets to compare; files of one's own (mine.py) among them.
         data: Data sets.
         seeds: Seeds of every draw: a number of them, or the seeds themselves.
         draws: Draws from the ranges of `search` for each system and data set; 1 without a search.

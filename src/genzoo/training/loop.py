@@ -282,7 +282,7 @@ class Trainer:
             return
         shown = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
         if shown is not None:
-            save_preview(self.run.path / "samples", self.step, shown, self.system.hparams.get("rate"))
+            save_preview(self.system, self.run.path / "samples", self.step, shown)
 
     def _tensorboard(self) -> Any:
         if not (self.settings.tensorboard and self.runtime.main):

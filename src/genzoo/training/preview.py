@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,67 +11,29 @@ from torch import Generator, Tensor
 
 from genzoo.core.capabilities import (
     Completes,
-    Conditioned,
     Decodes,
     Encodes,
-    Prompted,
     Restores,
     Samples,
     Translates,
 )
-from genzoo.core.motion import PER_SECOND, frames
-from genzoo.core.pictures import grid, picture, save_gif, save_png, titled
-from genzoo.core.sound import save_wav
 from genzoo.core.system import Batch, System
+from genzoo.data import kinds
+from genzoo.data.drawing.images import grid, save_gif, save_png, titled
+from genzoo.metrics.drawing import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.text.vocabulary import to_text
 from genzoo.training.runtime import Runtime, untouched_randomness
 
-COUNT = 36
-FEW = 4
-"""Samples in a picture where each takes long: grown pixel by pixel from an exemplar, or sounds."""
-SOME = 16
-"""Clips or shapes in a picture."""
-FEWER = {"exemplar": FEW, "audio": FEW, "video": SOME, "voxels": SOME}
 FRAMES = 60
-EACH = 8
-"""Samples of one class, in a row."""
 ROWS = 6
 """Captions in a picture."""
-MOST_ROWS = 20
-"""Classes in a picture."""
-
-
-def takes_labels(system: System) -> bool:
-    """True for a system that was built with classes to choose from."""
-    return isinstance(system, Conditioned) and system.labels > 0
-
-
-@torch.no_grad()
-def rows_by_label(system: System, generator: Generator, **options: Any) -> Tensor:
-    """Draw `EACH` samples of each class, class by class, of the first `MOST_ROWS` at most: [rows · EACH, ...]."""
-    rows = range(min(system.labels, MOST_ROWS))  # type: ignore[arg-type]
-    return torch.cat([system.sample(EACH, generator=generator, **options, label=k).float() for k in rows])  # type: ignore[operator]
-
-
-def takes_prompts(system: System) -> bool:
-    """True for a system that was built with captions."""
-    return isinstance(system, Prompted) and len(system.words) > 0
-
-
-@torch.no_grad()
-def rows_by_prompt(
-    system: System, prompts: Sequence[str], generator: Callable[[], Generator], *, n: int = EACH, **options: Any
-) -> Tensor:
-    """Draw `n` samples of each prompt, every time with a generator of its own: [prompts · n, ...]. Equal generators make rows comparable."""
-    drawn = [system.sample(n, generator=generator(), **options, prompt=p).float() for p in prompts]  # type: ignore[operator]
-    return torch.cat(drawn)
 
 
 @torch.no_grad()
 def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) -> np.ndarray | Tensor | None:
-    """The picture that tells most of a system: samples, or inputs over their translations. None where it can show nothing yet.
+    """Draw the picture that tells most of a system: inputs over their translations, rows by class; or return plain samples [n, ...].
 
-    Of a system for sound or video, the sounds [n, 1, T] or clips [n, C, T, H, W] themselves.
+    None where it can show nothing yet.
     """
     was_training = system.training
     system.eval()
@@ -87,13 +47,12 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
             if isinstance(system, Translates):
                 return grid(torch.cat(_translations(system, batch)), columns=8)
             if takes_labels(system):
-                return picture(rows_by_label(system, generator), columns=EACH)
+                return kinds.of(system).picture(rows_by_label(system, generator), columns=EACH)
             if takes_prompts(system) and "caption" in batch:
                 return _told(system, batch, seed)
             if isinstance(system, Samples):
-                count = FEWER.get(system.data, COUNT)
-                drawn = system.sample(count, generator=generator).float()
-                return drawn.cpu() if system.data in ("audio", "video") else picture(drawn, kind=system.data)
+                kind, arrangement = kinds.declared(system.data)
+                return system.sample(arrangement.previewed or kind.previewed, generator=generator).float().cpu()
             if isinstance(system, Encodes) and isinstance(system, Decodes) and "image" in batch:
                 x = batch["image"][:16]
                 return grid(torch.cat([x, system.decode(system.encode(x)).float()]), columns=8)
@@ -144,13 +103,15 @@ def _translations(system: Translates, batch: Batch) -> list[Tensor]:
     return [r.expand(-1, channels, -1, -1) if r.shape[1] == 1 else r for r in rows]
 
 
-def save_preview(folder: Path, step: int, shown: np.ndarray | Tensor, rate: int | None = None) -> Path:
-    """Write samples/step_*.png; of sounds [n, 1, T] with a `rate` also step_*.wav, of clips [n, C, T, H, W] also step_*.gif."""
-    if isinstance(shown, Tensor) and shown.ndim == 5:
-        save_gif(folder / f"step_{step:09d}.gif", frames(shown), milliseconds=1000 // PER_SECOND, rest=1)
-    if isinstance(shown, Tensor) and rate:
-        save_wav(folder / f"step_{step:09d}.wav", shown, rate)
-    return save_png(folder / f"step_{step:09d}.png", shown)
+def save_preview(system: System, folder: Path, step: int, shown: np.ndarray | Tensor) -> Path:
+    """Write samples/step_*.png, and of samples [n, ...] what else shows their kind: a WAV, a GIF. Returns the picture's path."""
+    path = folder / f"step_{step:09d}.png"
+    if not isinstance(shown, Tensor):
+        return save_png(path, shown)
+    kind = kinds.of(system)
+    for ending in kind.previews:
+        kind.write(path.with_suffix(ending), shown, system.hparams)
+    return path
 
 
 def training_gif(folder: Path, to: Path) -> Path | None:

@@ -19,8 +19,10 @@ from typing import Any
 import genzoo
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.registry import Entry, Kind
-from genzoo.data.sources.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD
+from genzoo.core.outline import Entry, Kind
+from genzoo.data import kinds
+from genzoo.data.arrangements import PLAIN
+from genzoo.data.sources.names import DRAWN, EMBEDDED, STANDARD, available
 
 ANSWERS, ENOUGH, SIDE = 3, 0.1, 28
 """Systems in an answer; the share of its own default training without which a system is not advised first; the side of most paces."""
@@ -92,27 +94,18 @@ ALIASES = {
     "compression": "compress", "enlarge": "upscale", "super-resolution": "upscale", "colour": "colorize", "colourize": "colorize",
     "color": "colorize", "caption": "text", "few-images": "few", "few-shot": "few", "style": "translate", "image-to-image": "translate",
 }  # fmt: skip
-PHRASES = {
-    "texture": ("sample", "exemplar"), "sound": ("sample", "audio"), "audio": ("sample", "audio"), "speech": ("sample", "audio"),
-    "music": ("sample", "audio"), "video": ("sample", "video"), "voxels": ("sample", "voxels"), "3d": ("sample", "voxels"),
-    "points": ("sample", "points"), "tabular": ("sample", "points"), "text": ("text", "captioned"), "text-to-image": ("text", "captioned"),
-    "animate": ("animate", "video"), "segmentation": ("translate", "paired"), "labels-to-photo": ("translate", "paired"),
-    "pairs": ("translate", "paired"), "class": ("class", "labelled"), "conditional": ("class", "labelled"),
+ARRANGED = {
+    "text": ("text", "captioned"), "text-to-image": ("text", "captioned"), "segmentation": ("translate", "paired"),
+    "labels-to-photo": ("translate", "paired"), "pairs": ("translate", "paired"), "class": ("class", "labelled"),
+    "conditional": ("class", "labelled"), "texture": ("sample", "exemplar"),
 }  # fmt: skip
-"""Words that say the task and the kind of data at once; the kind holds where none is given."""
-KINDS = {
-    "images": "image", "photos": "image", "faces": "image", "labels": "labelled", "classes": "labelled", "pairs": "paired", "segmentation": "paired",
-    "sound": "audio", "sounds": "audio", "speech": "audio", "music": "audio", "texture": "exemplar", "picture": "exemplar", "captions": "captioned",
-    "videos": "video", "clips": "video", "2d": "points", "tabular": "points", "table": "points", "3d": "voxels", "solids": "voxels",
-}  # fmt: skip
-"""Other words for kinds of data."""
-EXAMPLES = {
-    "points": "moons", "image": "digits", "labelled": "digits", "captioned": "shapes", "video": "moving-digits", "exemplar": "PICTURE.png",
-    "audio": "SOUNDS/", "paired": "PAIRS/", "unpaired": "A/,B/", "voxels": "SOLIDS/",
-}  # fmt: skip
-"""Kind of data -> what comes with genzoo to try it on; capitals stand for something of one's own."""
-TAKEN_BY = {"labelled": ("labelled", "image"), "captioned": ("captioned", "image"), "paired": ("paired", "unpaired")}
-"""Kind of data -> kinds of systems that learn from it, best first; a kind serves its own systems alone where it is not here."""
+"""Words that say the task and how images are arranged at once."""
+
+
+def phrases() -> dict[str, tuple[str, str]]:
+    """Collect the words that say the task and the data at once: those for arrangements, and of every other kind all words, to draw new ones."""
+    other = (k for k in kinds.every().values() if k.name != PLAIN.of)
+    return {**{word: ("sample", k.name) for k in other for word in (k.name, *k.words)}, **ARRANGED}
 
 
 @functools.cache
@@ -136,24 +129,23 @@ def seconds_of(budget: str) -> float:
 
 def kind_of(data: str) -> tuple[str, str]:
     """Tell the kind of data that a word, a known name or a path stands for, and what `data=` takes to try it."""
-    known = sorted({e.data for e in registry.entries().values()} | {"points"})
-    if data in known or data in KINDS:
-        kind = KINDS.get(data, data)
-        return kind, EXAMPLES[kind]
-    if data in POINTS:
-        return "points", data
+    spoken = kinds.spoken()
+    if data in spoken:
+        return spoken[data], kinds.example_of(spoken[data])
+    if found := kinds.of_set(data):
+        return found.name, data
     if data in (*EMBEDDED, *STANDARD):
         return "labelled", data
-    if data in DRAWN or data in MOVING:
-        return ("captioned" if data in DRAWN else "video"), data
+    if data in DRAWN:
+        return "captioned", data
     path = Path(data).expanduser()
     if path.is_dir():
         return _inside(path), data
     if path.is_file() or data.startswith("hf:"):
-        return ("exemplar" if path.suffix.lower() in (".png", ".jpg", ".jpeg") else "image"), data
-    words = [*known, *KINDS, *EMBEDDED, *DRAWN, *STANDARD, *POINTS, *MOVING]
+        return ("exemplar" if path.suffix.lower() in (".png", ".jpg", ".jpeg") else PLAIN.of), data
     raise UserError(
-        f"data={data} is neither a kind of data, nor a known set, nor a path here{nearest(data, words) or '.'} Kinds: {', '.join(known)}."
+        f"data={data} is neither a kind of data, nor a known set, nor a path here{nearest(data, [*spoken, *available()]) or '.'} "
+        f"Kinds: {', '.join(sorted(kinds.names()))}."
     )
 
 
@@ -161,17 +153,25 @@ def _inside(folder: Path) -> str:
     """Tell the kind of data that a folder holds, by the names in it and one level below."""
     inside = {p.name for p in folder.iterdir()}
     below = [p for p in folder.iterdir() if p.is_dir()]
-    ends = {p.suffix.lower() for place in (folder, *below) for p in itertools.islice(place.iterdir(), 100)}
-    kinds = (
+    told = kinds.told_by(p.name for place in (folder, *below) for p in itertools.islice(place.iterdir(), 100))
+    held = (
         ("unpaired", {"trainA", "trainB"} <= inside),
         ("paired", {"A", "B"} <= inside),
         ("captioned", "captions.csv" in inside),
-        ("audio", bool({".wav", ".flac"} & ends)),
-        ("video", bool({".mp4", ".gif", ".avi", ".mov", ".webm"} & ends)),
-        ("voxels", bool({".binvox", ".obj", ".stl", ".ply", ".off"} & ends)),
+        (told.name if told else "", told is not None),
         ("labelled", bool(below)),
     )
-    return next((kind for kind, holds in kinds if holds), "image")
+    return next((kind for kind, holds in held if holds), PLAIN.of)
+
+
+def _taken_by(declared: str) -> tuple[str, ...]:
+    """List what systems may declare that learn from data of a kind, best first."""
+    return (declared, *kinds.declared(declared)[1].taken)
+
+
+def _untimed(declared: str) -> bool:
+    """Tell whether systems take such data in place of another kind, on which their steps were timed."""
+    return bool(kinds.declared(declared)[0].stands_for)
 
 
 def advise(
@@ -189,18 +189,20 @@ def advise(
     Raises:
         UserError: No such task, data or budget, or nothing in the zoo does the task with the data.
     """
-    word, said = PHRASES.get(task.lower(), (ALIASES.get(task.lower(), task.lower()), "images"))
+    word, said = phrases().get(task.lower(), (ALIASES.get(task.lower(), task.lower()), ""))
     if word not in tasks:
         listed = ", ".join(tasks)
         raise UserError(
-            f"there is no task '{task}'{nearest(task, [*tasks, *ALIASES, *PHRASES]) or '.'} Tasks: {listed}."
+            f"there is no task '{task}'{nearest(task, [*tasks, *ALIASES, *phrases()]) or '.'} Tasks: {listed}."
         )
     wanted, seconds = tasks[word], seconds_of(budget)
-    kind, example = kind_of(data or said)
-    if wanted.colour and example == EXAMPLES["image"] and data not in EMBEDDED:
-        example = EXAMPLES["captioned"]
     able = [e for e in registry.entries().values() if wanted(e)]
-    fitting = [e for e in able if e.data in TAKEN_BY.get(kind, (kind,)) or (kind == "points" and e.points)]
+    # A task that is done with one kind of data alone means that kind.
+    alone = able[0].data if able and len({e.data for e in able}) == 1 else PLAIN.of
+    kind, example = kind_of(data or said or alone)
+    if wanted.colour and example == kinds.example_of(PLAIN.of) and data not in EMBEDDED:
+        example = kinds.example_of("captioned")
+    fitting = [e for e in able if e.data in _taken_by(kind) or (_untimed(kind) and e.points)]
     if not fitting:
         others = sorted({e.data for e in able})
         raise UserError(
@@ -217,7 +219,7 @@ def advise(
 
 
 def _rank(e: Entry, wanted: Task, kind: str, seconds: float, size: int | None) -> tuple[Any, ...]:
-    share, reached, taken = _share(e, kind, seconds, size), _reached(e, wanted, kind), TAKEN_BY.get(kind, (kind,))
+    share, reached, taken = _share(e, kind, seconds, size), _reached(e, wanted, kind), _taken_by(kind)
     return (
         share is not None and share < ENOUGH,
         taken.index(e.data) if e.data in taken and "density" not in wanted.needs else 0,
@@ -239,9 +241,9 @@ def _cost(e: Entry, kind: str, size: int | None) -> float | None:
     pace = _pace(e)
     if pace.get("fit") is not None:
         return pace["fit"]
-    if kind == "points" or pace.get("step_per_example") is None or not pace.get("steps"):
+    if _untimed(kind) or pace.get("step_per_example") is None or not pace.get("steps"):
         return None
-    area = 1.0 if e.data == "audio" else (_side(e, size) / _timed(e)[-1]) ** (3 if e.data == "voxels" else 2)
+    area = (_side(e, size) / _timed(e)[-1]) ** kinds.declared(e.data)[0].sides
     return pace["step_per_example"] * pace["batch"] * pace["steps"] * area
 
 
@@ -266,9 +268,14 @@ def _reached(e: Entry, wanted: Task, kind: str) -> float | None:
 
 
 def _ranked_by(wanted: Task, kind: str) -> str:
-    if not wanted.measure or kind not in ("image", "labelled", "points"):
+    data, arrangement = kinds.declared(kind)
+    if (
+        not wanted.measure
+        or arrangement.name not in (PLAIN.name, "labelled")
+        or not (data.stands_for or data.name == PLAIN.of)
+    ):
         return ""
-    return "NLL, moons" if kind == "points" else f"{wanted.measure}, mnist"
+    return "NLL, moons" if data.stands_for else f"{wanted.measure}, mnist"
 
 
 def _time(seconds: float) -> str:
@@ -307,8 +314,9 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
         fewer = float(f"{pace['steps'] * share:.2g}")
         steps = "" if share == 1 else f" steps={max(1, fewer):.0f}"
         part = "all of" if share == 1 else f"{100 * share:.2g} per cent of"
-        sides = [*_timed(e)[:-2], *[_side(e, size)] * 2] if e.data != "voxels" else [_side(e, size)] * 3
-        where = "" if e.data == "audio" else f" at {'x'.join(map(str, sides))}"
+        count = kinds.declared(e.data)[0].sides
+        sides = [*_timed(e)[:-count], *[_side(e, size)] * count]
+        where = f" at {'x'.join(map(str, sides))}" if count else ""
         why.append(f"the budget is {part} its own {pace['steps']:,} steps, {_time(cost)}{where} on one CPU thread")
         if share < ENOUGH:
             why.append("that is little: do not expect much, or take a smaller net, smaller images or a longer budget")
@@ -319,7 +327,8 @@ def _advice(e: Entry, wanted: Task, kind: str, example: str, seconds: float, siz
         why.append("it augments what its discriminator sees, so that some hundred images are not learnt by heart")
     name = next((p for p in e.presets if p.endswith("-ada")), e.name) if wanted.helps else e.name
     help_ = " augment=color,translation,cutout" if "augment" in wanted.helps and "augment" in e.arguments else ""
-    flat = e.data in ("audio", "exemplar") or kind == "points" or "fits" in e.abilities
+    own, arrangement = kinds.declared(e.data)
+    flat = not own.sides or arrangement.single or _untimed(kind) or "fits" in e.abilities
     usual = size is None and _side(e, None) == SIDE and not wanted.colour
     sized = "" if flat or usual else f" size={_side(e, size)}"
     train = f"genzoo train {name} data={quote(example)}{sized}{help_}{steps}"

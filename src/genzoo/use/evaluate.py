@@ -12,10 +12,11 @@ import torch
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.errors import nearest as nearest_word
-from genzoo.core.pictures import grid, picture, save_png, to_uint8
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
+from genzoo.data.drawing.images import grid, save_png, to_uint8
+from genzoo.data.kinds import picture
 from genzoo.metrics.choice import applies, lacks, network_for, taken
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor

@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.core.pictures import picture
 from genzoo.core.system import System
+from genzoo.data.kinds import picture
 from genzoo.use.common.arrays import as_tensor, shape_is_said
 from genzoo.use.common.source import CHUNK, Source, generator_for, open_system, require
 from genzoo.use.sample import Seed, prompts_of, tell_unread

@@ -1,38 +1,71 @@
-"""Two-dimensional toy sets by their exact definitions, drawn with numpy from a seed, float32 [N, 2].
-
-* moons: t uniform in [0, pi]; the upper half circle (cos t, sin t) or the lower one (1 - cos t, 1/2 - sin t), each with
-  probability 1/2; then (x, y) -> 2 (x - 1/2, y - 1/4), plus Gaussian noise of standard deviation 0.1 in each coordinate.
-* ring: one of 8 centres (cos 2 pi k / 8, sin 2 pi k / 8), plus noise of standard deviation 0.01.
-* grid: one of 25 centres (x, y) with x and y in {-4, -2, 0, 2, 4}, plus noise of standard deviation 0.05.
-* spiral: t = 3 pi sqrt(u) with u uniform in [0, 1]; one of the two arms +-(t cos t, t sin t) / 3, plus noise of standard
-  deviation 0.1.
-"""
+"""Points: rows of numbers, in the plane or of a table, in their own units."""
 
 from __future__ import annotations
 
-import zlib
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from genzoo.core.errors import UserError
+from genzoo.data.arrangements import Arrangement
+from genzoo.data.kinds import Kind, register
+from genzoo.data.sources.names import POINTS
 
-SIZE = 10_000
-"""Points in a split where no `limit` is set."""
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from genzoo.data.dataset import Dataset
+    from genzoo.data.settings import DataSettings
 
 
-def draw(name: str, n: int, *, seed: int, split: str) -> np.ndarray:
-    """Draw `n` points of a named set; the training and the test part are drawn independently."""
-    rng = np.random.default_rng([seed, zlib.crc32(f"{name} {split}".encode())])
-    if name == "moons":
-        t, lower = rng.uniform(0, np.pi, n), rng.integers(0, 2, n)
-        x = np.where(lower, 1 - np.cos(t), np.cos(t))
-        y = np.where(lower, 0.5 - np.sin(t), np.sin(t))
-        centre, spread = 2 * np.stack([x - 0.5, y - 0.25], 1), 0.1
-    elif name == "ring":
-        angle = 2 * np.pi * rng.integers(0, 8, n) / 8
-        centre, spread = np.stack([np.cos(angle), np.sin(angle)], 1), 0.01
-    elif name == "grid":
-        centre, spread = 2.0 * rng.integers(-2, 3, (n, 2)), 0.05
-    else:
-        assert name == "spiral"
-        t, sign = 3 * np.pi * np.sqrt(rng.uniform(0, 1, n)), rng.choice([-1.0, 1.0], n)
-        centre, spread = (sign * t)[:, None] * np.stack([np.cos(t), np.sin(t)], 1) / 3, 0.1
-    return (centre + spread * rng.standard_normal((n, 2))).astype(np.float32)
+class Points(Kind):
+    """Points."""
+
+    name = "points"
+    dims = 1
+    thing = "point"
+    values = "float32 [B, D] in the data's own units"
+    stored = "float32 [N, D]"
+    bounds = None
+    words = ("2d", "tabular", "table")
+    example = "moons"
+    sets = tuple(POINTS)
+    stands_for = ("image",)
+
+    def open(
+        self, source: Any, settings: DataSettings, split: str, arrangement: Arrangement, *, quiet: bool
+    ) -> Dataset:
+        """Read them from a table or an array, or draw them by their definition."""
+        found = self._found(source, settings, split, asked=True)
+        if found is None:
+            raise UserError(
+                f"{settings.data} holds images; points are {', '.join(POINTS)}, a table (.csv, .parquet), or an .npy file [N, D] of floats"
+            )
+        return found
+
+    def offered(self, source: Any, settings: DataSettings, split: str) -> Dataset | None:
+        """Read them where a file holds no images, for systems that take both."""
+        return self._found(source, settings, split, asked=False)
+
+    def _found(self, source: Any, settings: DataSettings, split: str, *, asked: bool) -> Dataset | None:
+        from genzoo.data.entries import tables
+        from genzoo.data.sources.arrays import ArrayFile
+        from genzoo.data.sources.planar import Planar
+        from genzoo.data.sources.tables import TableFile
+
+        if isinstance(source, Planar):
+            return tables.drawn(self, source, settings, split)
+        found = source.points(asked=asked) if isinstance(source, (ArrayFile, TableFile)) else None
+        return None if found is None else tables.read(self, source, found, settings, split)
+
+    def facts(self, dataset: Dataset) -> dict[str, Any]:
+        """Tell the number of columns; levels are those of images, for systems that take both."""
+        return {**super().facts(dataset), "levels": 256 if dataset.settings.binarize == "none" else 2}
+
+    def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
+        """Scatter them in the plane of their first two columns."""
+        from genzoo.data.drawing.points import scatter
+
+        return scatter(samples)
+
+
+register(Points())

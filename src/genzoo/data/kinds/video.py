@@ -1,286 +1,79 @@
-"""Video as training data: every file is cut into clips of equal length; whole files are held out, not clips.
-
-The cache entry holds "video" uint8 [N, C, T, H, W], the clips of one file after another, files in one fixed random order; "file"
-int64 [N] and "start" int64 [N], the number of the file and of the clip's first frame in it; and "label" int64 [N] where subfolders are
-classes. A clip is `frames` frames, `stride` apart; the next one begins `hop` frames after it. What is left at the end of a file, less
-than a clip, is not used.
-"""
+"""Video: clips of equally many frames."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from genzoo.data.arrangements import Arrangement
+from genzoo.data.kinds import Facts, Kind, register
+from genzoo.data.sources.names import MOVING
 
-from genzoo.core.errors import UserError
-from genzoo.data.cache import CacheWriter, digest_of, entry
-from genzoo.data.dataset import Dataset
-from genzoo.data.decode.clips import ArrayClip, Clip, ClipTree, FileClip
-from genzoo.data.decode.images import Refused, quiet_decoding
-from genzoo.data.kinds.image import ORDER_SEED, bar, common_form
-from genzoo.data.settings import DataSettings
-from genzoo.data.sources import arrays, layout
-from genzoo.data.sources.labels import only_used
-from genzoo.data.sources.layout import no_images, printable
-from genzoo.data.sources.moving_digits import SIDE, Moving
-from genzoo.data.sources.stock import Stock
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
-CODE = 2
-"""Raised when the same source would be cut to something else."""
-TOLD = {
-    "turned": "{files} have a mark that turns or mirrors the picture: applied",
-    "stretched": "{files} have pixels that are not square: brought to the shape that players show",
-    "slanted": "{files} have a mark that turns the picture by no multiple of 90 degrees: not applied",
-    "lost": "{n} frames in {files} cannot be decoded and are left out; no clip spans the gap",
-    "missing": "{files} end early: {n} frames that they promise are not there",
-    "uneven": "{files} show their frames for unequal times; each counts once",
-    "interlaced": "{files} are interlaced: a frame has lines of two times (ffmpeg -i FILE -vf bwdif OUT.mp4 mends it)",
-}
-"""What is said of what `Film` tells."""
-FRAMES = 16
-"""Frames of a clip where none is set."""
+    from genzoo.data.dataset import Dataset
+    from genzoo.data.settings import DataSettings
 
 
-def open_video(source: Any, settings: DataSettings, split: str, *, quiet: bool) -> Dataset:
-    """Open one split of a set of clips.
+class Video(Kind):
+    """Clips."""
 
-    Raises:
-        UserError: It holds no usable clip, or a key is given that is for images.
-    """
-    for key in ("crop", "binarize"):
-        if getattr(settings, key) != getattr(DataSettings(settings.data), key):
-            raise UserError(
-                f"{key}= is for images; video takes frames=, stride=, hop=, size=, channels=, resize= and flip="
-            )
-    frames, stride = settings.frames or FRAMES, settings.stride
-    hop = settings.hop or frames * stride
-    form = [settings.size, settings.channels, settings.resize, frames, stride, hop]
-    limit = settings.limit if isinstance(source, Moving) else None  # drawn clips are not drawn in vain
-    key = digest_of([CODE, "video", source.identity(), form, limit])[:32]
+    name = "video"
+    dims = 4
+    thing = "clip"
+    values = "float32 [B, C, T, H, W] in [-1, 1]"
+    stored = "uint8 [N, C, T, H, W]"
+    words = ("videos", "clips")
+    example = "moving-digits"
+    sets = tuple(MOVING)
+    endings = ("gif", "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")
+    own_settings = {("frames", "stride", "hop"): "frames=, stride= and hop= are for video"}
+    mirrored = True
+    sides = 2
+    suffixes = (".gif", ".png", ".mp4", ".npz", ".npy")
+    files = (".gif", ".png")
+    single = ".gif"
+    previews = (".gif", ".png")
+    usual = 16
+    previewed = 16
+    bits_of = None
+    described_by = "video statistics"
 
-    def make(draft: CacheWriter) -> dict[str, Any]:
-        parts, stock = _clips(source, settings, (frames - 1) * stride + 1)
-        return _build(parts, stock, settings, (frames, stride, hop), source.name, draft, quiet=quiet)
+    def open(
+        self, source: Any, settings: DataSettings, split: str, arrangement: Arrangement, *, quiet: bool
+    ) -> Dataset:
+        """Cut every file into clips; whole files are held out."""
+        from genzoo.data.entries.clips import open_clips
 
-    info, stored, folder = entry(key, make, quiet=quiet)
-    only_used(info, stored)
-    report = [(str(n), str(r)) for n, r in info["left"]]
-    dataset = Dataset({}, source.name, split, "", settings, report=report, notes=list(info["notes"]), folder=folder)
-    rows = _rows(info["sections"]["video"], stored, (frames - 1) * stride + 1, settings, dataset.notes)
-    other = "test" if split == "train" else "train"
-    if not len(rows[split]):
-        raise UserError(f"{settings.data} has no {split} part; give holdout=0.1, or more clips by hop= and frames=")
-    dataset.sizes["video"] = {split: len(rows[split]), other: len(rows[other])}
-    chosen = rows[split]
-    index = slice(chosen.start, chosen.stop) if isinstance(chosen, range) else chosen
-    dataset.fields["video"] = stored["video"][index]
-    if info["class_names"]:
-        dataset.fields["label"] = np.array(stored["label"][index])
-        dataset.class_names = list(info["class_names"])
-    dataset.digest = digest_of([info["digest"], split, settings.limit, settings.holdout, settings.flip])
-    return dataset
+        return open_clips(self, source, settings, split, quiet=quiet)
 
+    def facts(self, dataset: Dataset) -> dict[str, Any]:
+        """Tell the shape of a clip, the classes, and the grey levels."""
+        return {**super().facts(dataset), "levels": 256}
 
-def _clips(source: Any, settings: DataSettings, span: int) -> tuple[dict[str, list[Clip]], Stock]:
-    """The clips of every part, and what is known of them."""
-    if isinstance(source, Moving):
-        size = settings.size or SIDE
-        side = size[0] if isinstance(size, tuple) and size[0] == size[1] else size
-        if isinstance(side, tuple) or side < 16:
-            raise UserError(
-                f"size={size} is not possible; {source.name} are squares of 16 pixels or more, such as size=32"
-            )
-        return dict(source.clips(side, span, settings.limit)), Stock({})
-    if isinstance(source, arrays.ArrayFile):
-        return _of_arrays(source)
-    if not hasattr(source, "open_tree"):
-        raise UserError(
-            f"{source.name} holds no clips; give a folder or an archive of GIF, MP4 or numbered frames, an array file [N,T,H,W], "
-            "or moving-digits"
-        )
-    tree = source.open_tree()
-    if tree is None:  # a single file
-        return {"": [FileClip(source, source.name)]}, Stock({})
-    clips = ClipTree(tree)
-    stock = layout.arrange(clips, source.wish("video", lambda name: clips.clip(name).probe()), str(source.path))
-    return {split: [clips.clip(n) for n in p.names] for (_, split), p in stock.pictures.items()}, stock
+    def form_for(self, facts: Facts, trained: Facts) -> dict[str, Any]:
+        """Tell the frames, the size and the channels that networks take."""
+        channels, frames, *size = facts["shape"]
+        return {"frames": frames, "size": tuple(size), "channels": channels}
+
+    def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
+        """Draw a row of frames for each; with `columns` the middle frame of each."""
+        from genzoo.data.drawing.clips import strips
+
+        return strips(samples, columns=columns)
+
+    def frames(self, samples: Tensor, *, columns: int | None = None) -> list[np.ndarray]:
+        """Show all clips at once, side by side."""
+        from genzoo.data.drawing.clips import frames
+
+        return frames(samples, columns=columns)
+
+    def statistics(self, values: Tensor, *, rate: float | None = None) -> Tensor:
+        """Describe clips by means, deviations and changes in parts of the picture."""
+        from genzoo.data.statistics import of_clips
+
+        return of_clips(values)
 
 
-def _of_arrays(source: arrays.ArrayFile) -> tuple[dict[str, list[Clip]], Stock]:
-    stock, parts = Stock({}), {}
-    found = arrays._load(source.path)
-    for split, (key, clips) in arrays._examples(
-        found, source.path, (3, 4, 5), "clips [N,T,H,W] or [N,T,H,W,C]"
-    ).items():
-        shaped = _channels_second(clips, f"{source.path} '{key}'")
-        levels = arrays._grey_levels(shaped, f"{source.path} '{key}'", stock)
-        parts[split] = [ArrayClip(f"{key}[{i}]", np.ascontiguousarray(c)) for i, c in enumerate(levels)]
-        arrays._give_labels(stock, found, key, split, len(levels))
-    arrays._number(stock, parts)
-    return parts, stock
-
-
-def _channels_second(array: np.ndarray, where: str) -> np.ndarray:
-    """Clips of any of the usual orders as [N, T, C, H, W]."""
-    last = array.shape[-1] in (1, 3, 4)
-    if array.ndim == 3:  # one gray clip [T, H, W]
-        array = array[None, :, None]
-    elif array.ndim == 4:  # one clip [T, H, W, C], or gray ones [N, T, H, W]
-        array = array[None].transpose(0, 1, 4, 2, 3) if last else array[:, :, None]
-    elif last:
-        array = array.transpose(0, 1, 4, 2, 3)
-    elif array.shape[1] in (1, 2, 3, 4):  # [N, C, T, H, W], as samples are
-        array = array.transpose(0, 2, 1, 3, 4)
-    if not 1 <= array.shape[2] <= 4 or 0 in array.shape:
-        raise UserError(
-            f"{where}: shape {array.shape} is none of [T,H,W,C], [N,T,H,W], [N,T,H,W,C], [N,C,T,H,W], [N,T,C,H,W]"
-        )
-    return array
-
-
-def _build(
-    parts: dict[str, list[Clip]],
-    stock: Stock,
-    settings: DataSettings,
-    cut: tuple[int, int, int],
-    name: str,
-    draft: CacheWriter,
-    *,
-    quiet: bool,
-) -> dict[str, Any]:
-    frames, stride, hop = cut
-    span = (frames - 1) * stride + 1
-    left, notes = list(stock.left), list(stock.notes)
-    shapes, usable = [], {split: [] for split in parts}
-    with quiet_decoding():
-        for split, clips in parts.items():
-            for i, clip in enumerate(clips):
-                try:
-                    shapes.append(clip.probe())
-                    usable[split].append(i)
-                except Refused as reason:
-                    left.append((clip.name, str(reason)))
-    if not shapes:
-        raise UserError(no_images(name, left, what="clip"))
-    form = common_form(shapes, settings, notes)
-    rows = {"video": draft.rows("video", (form.channels, frames, form.height, form.width), np.uint8)}
-    rows |= {key: draft.rows(key, (), np.int64) for key in ("file", "start", *(("label",) if stock.labels else ()))}
-    sections: dict[str, int] = {}
-    number, unused, seen = 0, 0, Seen()
-    with bar(len(shapes), f"reading {name}", quiet, "clips") as advance, quiet_decoding():
-        for split in sorted(parts, key=("train", "test", "").index):
-            order = np.random.default_rng([ORDER_SEED, 2, len(usable[split])]).permutation(len(usable[split]))
-            sections[split] = 0
-            for i in (usable[split][k] for k in order):
-                clip = parts[split][i]
-                try:
-                    whole = list(clip.frames(form))
-                    starts, rest = _starts(whole, span, hop)
-                    there = sum(frame is not None for frame in whole)
-                    if not starts:
-                        apart = f", {stride} apart" if stride > 1 else ""
-                        gaps = " with gaps where some cannot be decoded" if there < len(whole) else ""
-                        raise Refused(
-                            f"{there} frame{'s' * (there > 1)}{gaps}: shorter than a clip of {frames}{apart} (frames=, stride=)"
-                        )
-                except Refused as reason:
-                    left.append((clip.name, str(reason)))
-                    continue
-                finally:
-                    advance(1)
-                for start in starts:
-                    rows["video"].append(np.ascontiguousarray(np.stack(whole[start : start + span : stride], 1)))
-                    rows["file"].append(np.asarray(number, dtype=np.int64))
-                    rows["start"].append(np.asarray(start, dtype=np.int64))
-                    if stock.labels:
-                        rows["label"].append(np.asarray(stock.labels[split][i], dtype=np.int64))
-                sections[split] += len(starts)
-                number, unused = number + 1, unused + rest
-                seen.add(clip)
-    if not number:
-        raise UserError(no_images(name, left, what="clip"))
-    if unused or rows["video"].count > number:
-        notes.append(
-            f"{number} file{'s' * (number > 1)} in {rows['video'].count} clips of {frames} frames, {stride} apart, one every {hop} frames"
-            + (f"; {unused} frames at the ends of files are not used" if unused else "")
-        )
-    return {
-        "sections": {"video": sections}, "class_names": stock.class_names if stock.labels else [], "captions": [],
-        "left": [(printable(n), printable(r)) for n, r in left], "notes": notes + seen.notes(),
-    }  # fmt: skip
-
-
-def _starts(whole: list[np.ndarray | None], span: int, hop: int) -> tuple[list[int], int]:
-    """Where the clips of a file begin, every `hop` frames of every run without a gap, and the number of frames behind the last of each run."""
-    starts, rest, first = [], 0, 0
-    for at, frame in enumerate([*whole, None]):
-        if frame is None:
-            found = range(first, at - span + 1, hop)
-            starts += found
-            rest += at - (found[-1] + span if found else first)
-            first = at + 1
-    return starts, rest
-
-
-class Seen:
-    """What is said of the files of a set, once all are read."""
-
-    def __init__(self) -> None:
-        self.files = 0
-        self.told, self.having, self.rates = Counter[str](), Counter[str](), Counter[str]()
-
-    def add(self, clip: Clip) -> None:
-        """Count a file."""
-        self.files += 1
-        told: Counter[str] = getattr(clip, "told", Counter())
-        self.told.update(told)
-        self.having.update(key for key, count in told.items() if count)
-        rate = getattr(clip, "rate", None)
-        if rate:
-            self.rates[f"{float(rate):.4g}"] += 1
-
-    def notes(self) -> list[str]:
-        """Sentences, for what there is to say."""
-        said = [
-            words.format(n=self.told[key], files=f"{self.having[key]} of {self.files} files")
-            for key, words in TOLD.items()
-            if self.having[key]
-        ]
-        if len(self.rates) > 1:
-            each = ", ".join(f"{n} of {rate}" for rate, n in self.rates.most_common())
-            said.append(f"files differ in frames per second ({each}); a clip is a number of frames, not a time")
-        return said
-
-
-def _rows(
-    sections: dict[str, int], stored: dict[str, np.ndarray], span: int, settings: DataSettings, notes: list[str]
-) -> dict[str, range | np.ndarray]:
-    """The stored rows of both splits; no file, and of a single file no frame, is in both.
-
-    Training rows are a slice; test rows are in a random order, so that the first few are a fair sample.
-    """
-    file, start = stored["file"], stored["start"]
-    n, files = len(file), int(file[-1]) + 1
-    after = 0
-    if n == 1:
-        notes.append("there is one clip: it is both the training and the test part")
-        return {"train": range(1), "test": range(1)}
-    if sections.get("train") and sections.get("test"):
-        cut = after = sections["train"]
-    elif not settings.holdout:
-        cut = after = n
-    elif files == 1:
-        after = n - min(max(round(n * settings.holdout), 1), n - 1)
-        cut = max(int(np.searchsorted(start, start[after] - span, side="right")), 1)
-        notes.append("there is one file: its end is the test part")
-        if start[cut - 1] + span > start[after]:
-            raise UserError(
-                f"{settings.data} is too short for a training and a test part without a common frame; give holdout=0 or smaller frames="
-            )
-    else:
-        held = min(max(round(files * settings.holdout), 1), files - 1)
-        cut = after = int(np.searchsorted(file, files - held))
-    test = after + np.random.default_rng([ORDER_SEED, 3, n - after]).permutation(n - after)
-    limit = settings.limit or n
-    return {"train": range(min(cut, limit)), "test": test[:limit]}
+register(Video())

@@ -1,157 +1,75 @@
-"""Shapes as training data: every grid is one example, bool cells stored as uint8 0 and 255, "voxels" [N, 1, D, H, W] with H upwards."""
+"""Voxels: shapes as cubes of cells that are occupied or empty."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from genzoo.data.arrangements import Arrangement
+from genzoo.data.kinds import Facts, Kind, register
 
-from genzoo.core.errors import UserError
-from genzoo.data.cache import CacheWriter, digest_of, entry
-from genzoo.data.decode import solids
-from genzoo.data.decode.images import Refused
-from genzoo.data.kinds.image import ORDER_SEED, bar
-from genzoo.data.settings import DataSettings
-from genzoo.data.sources import arrays, layout
-from genzoo.data.sources.layout import no_images, printable
-from genzoo.data.sources.stock import FilePictures, Opens, Stock
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
-CODE = 2
-"""Raised when the same source would be read as something else."""
-Named = list[tuple[str, np.ndarray, int]]
-"""Name, grid and class of every shape of a part."""
+    from genzoo.data.dataset import Dataset
+    from genzoo.data.settings import DataSettings
 
 
-def voxel_entry(
-    source: Any, settings: DataSettings, *, quiet: bool
-) -> tuple[dict[str, Any], dict[str, np.ndarray], Any]:
-    """The cache entry of a set of shapes, in one fixed random order, the training part first.
+class Voxels(Kind):
+    """Shapes."""
 
-    Raises:
-        UserError: It holds no usable shape, or a key is given that is for images.
-    """
-    plain = DataSettings(settings.data)
-    for key in ("channels", "crop", "binarize", "resize"):
-        if getattr(settings, key) != getattr(plain, key):
-            raise UserError(
-                f"{key}= is for images; voxels take size= (the side of the cube) and flip= (mirrors the last side)"
-            )
-    if isinstance(settings.size, tuple):
-        raise UserError(
-            f"size={','.join(map(str, settings.size))} is not possible; voxels are cubes: give one number, such as size=32"
-        )
-    if settings.size and settings.size**3 > solids.MOST_CELLS:
-        raise UserError(f"size={settings.size} is too fine; voxels are cubes of at most 256 cells on a side")
-    key = digest_of([CODE, "voxels", source.identity(), settings.size, settings.up])[:32]
+    name = "voxels"
+    dims = 4
+    thing = "shape"
+    values = "float32 [B, 1, D, H, W], 1 where occupied and -1 where empty; H points upwards"
+    stored = "uint8 [N, 1, D, H, W], 0 and 255"
+    words = ("3d", "solids")
+    example = "SOLIDS/"
+    endings = ("npy", "npz", "binvox", "obj", "stl", "ply", "off", "glb", "gltf")
+    own_settings = {("up",): "up= is the upward axis of shapes"}
+    mirrored = True
+    sides = 3
+    suffixes = (".gif", ".png", ".mp4", ".npz", ".npy")
+    files = (".gif", ".png")
+    single = ".gif"
+    usual = 16
+    previewed = 16
+    bits_of = None
+    described_by = "voxel statistics"
 
-    def make(draft: CacheWriter) -> dict[str, Any]:
-        parts, stock = _shapes(source, settings.size, settings.up, quiet=quiet)
-        return _build(parts, stock, source.name, draft)
+    def open(
+        self, source: Any, settings: DataSettings, split: str, arrangement: Arrangement, *, quiet: bool
+    ) -> Dataset:
+        """Read grids, and fill meshes."""
+        from genzoo.data.entries.shapes import open_shapes
 
-    return entry(key, make, quiet=quiet)
+        return open_shapes(self, source, settings, split, quiet=quiet)
 
+    def facts(self, dataset: Dataset) -> dict[str, Any]:
+        """Tell the shape of a grid, the classes, and that a cell has two levels."""
+        return {**super().facts(dataset), "levels": 2}
 
-def _shapes(source: Any, side: int | None, up: str, *, quiet: bool) -> tuple[dict[str, Named], Stock]:
-    if isinstance(source, arrays.ArrayFile):
-        return _of_arrays(source, side, up)
-    if not hasattr(source, "open_tree"):
-        raise UserError(
-            f"{source.name} holds no shapes; give a folder or an archive of meshes or grids, or an array file [N,D,H,W]"
-        )
-    tree = source.open_tree()
-    if tree is None:  # a single file
-        stock = Stock({("image", ""): FilePictures(source, [source.name])})
-    else:
-        stock = layout.arrange(
-            tree, source.wish("voxels", lambda name: _read(tree, name, side, up, Counter())), str(source.path)
-        )
-    parts: dict[str, Named] = {}
-    told, count = Counter[str](), 0
-    files = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
-    with bar(sum(len(p.names) for p in files.values()), f"reading {source.name}", quiet, "shapes") as advance:
-        for split, pictures in files.items():
-            parts[split] = []
-            for i, name in enumerate(pictures.names):
-                kind, own = int(stock.labels[split][i]) if stock.labels else 0, Counter[str]()
-                try:
-                    found = _read(pictures.tree, name, side, up, own)
-                except Refused as reason:
-                    stock.left.append((name, str(reason)))
-                else:
-                    count += 1
-                    told.update(own)
-                    parts[split] += [(f"{name}[{k}]" if len(found) > 1 else name, g, kind) for k, g in enumerate(found)]
-                advance(1)
-    stock.notes += _notes(told, f"{count} files")
-    return parts, stock
+    def form_for(self, facts: Facts, trained: Facts) -> dict[str, Any]:
+        """Tell the side of the cube that networks take."""
+        return {"size": facts["shape"][1]}
+
+    def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
+        """Draw one view of each in a grid."""
+        from genzoo.data.drawing.shapes import views
+
+        return views(samples, columns=columns)
+
+    def frames(self, samples: Tensor, *, columns: int | None = None) -> list[np.ndarray]:
+        """Go once around all of them, side by side."""
+        from genzoo.data.drawing.shapes import turn
+
+        return turn(samples, columns=columns)
+
+    def statistics(self, values: Tensor, *, rate: float | None = None) -> Tensor:
+        """Describe shapes by place, extent, surface and slabs: as many as the side allows, 8 at most."""
+        from genzoo.data.statistics import of_shapes
+
+        return of_shapes(values, threshold=0.0, rings=max(1, min(8, min(values.shape[2:]) // 2)))
 
 
-def _notes(told: Counter[str], files: str) -> list[str]:
-    return [words.format(n=told[key], files=files) for key, words in solids.TOLD.items() if told[key]]
-
-
-def _read(tree: Opens, name: str, side: int | None, up: str, told: Counter[str]) -> list[np.ndarray]:
-    with tree.open(name) as file:
-        return solids.read(file, name, side, up, told)
-
-
-def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dict[str, Named], Stock]:
-    stock, parts = Stock({}), {}
-    loaded = arrays._load(source.path)
-    found, told = {}, Counter[str]()
-    try:
-        for split, (key, array) in solids.chosen(loaded, str(source.path)).items():
-            found[split] = (
-                key,
-                [solids.resized(solids.raised(g, up), side) for g in solids.grids(np.asarray(array), told)],
-            )
-    except Refused as reason:
-        raise UserError(f"{source.path}: {reason}") from None
-    stock.notes += _notes(told, f"{len(found)} array{'s' * (len(found) > 1)}")
-    for split, (key, shapes) in found.items():
-        arrays._give_labels(stock, loaded, key, split, len(shapes))
-    arrays._number(stock, found)
-    for split, (key, shapes) in found.items():
-        kinds = stock.labels[split] if stock.labels else np.zeros(len(shapes), np.int64)
-        parts[split] = [(f"{key}[{i}]", g, int(k)) for i, (g, k) in enumerate(zip(shapes, kinds, strict=True))]
-    return parts, stock
-
-
-def _build(parts: dict[str, Named], stock: Stock, name: str, draft: CacheWriter) -> dict[str, Any]:
-    left = list(stock.left)
-    for split, shapes in parts.items():
-        left += [
-            (n, "an empty grid: no cell counts as occupied; see what does under Voxels in docs/data.md")
-            for n, g, _ in shapes
-            if not g.any()
-        ]
-        left += [
-            (n, "a full grid: every cell counts as occupied; see what does under Voxels in docs/data.md")
-            for n, g, _ in shapes
-            if g.all()
-        ]
-        parts[split] = [s for s in shapes if s[1].any() and not s[1].all()]
-    every = [s for shapes in parts.values() for s in shapes]
-    if not every:
-        raise UserError(no_images(name, left, what="shape"))
-    sizes = {g.shape for _, g, _ in every}
-    if len(sizes) > 1:
-        seen = ", ".join("x".join(map(str, s)) for s in sorted(sizes)[:3])
-        raise UserError(f"{name} has grids of {len(sizes)} sizes ({seen}); set size= to bring them to one")
-    shape = sizes.pop()
-    draft.reserve(len(every) * int(np.prod(shape)))
-    rows = {"voxels": draft.rows("voxels", (1, *shape), np.uint8)}
-    if stock.labels:
-        rows["label"] = draft.rows("label", (), np.int64)
-    for split in sorted(parts, key=("train", "test", "").index):
-        shapes = parts[split]
-        for i in np.random.default_rng([ORDER_SEED, 0, len(shapes)]).permutation(len(shapes)):
-            rows["voxels"].append(shapes[i][1][None].astype(np.uint8) * np.uint8(255))
-            if stock.labels:
-                rows["label"].append(np.asarray(shapes[i][2], dtype=np.int64))
-    return {
-        "sections": {"voxels": {split: len(shapes) for split, shapes in parts.items()}},
-        "class_names": stock.class_names if stock.labels else [], "captions": [],
-        "left": [(printable(n), printable(r)) for n, r in left], "notes": list(stock.notes),
-    }  # fmt: skip
+register(Voxels())

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode.images import Refused
 from genzoo.data.sources import labels
 from genzoo.data.sources.captions import TABLES, TEXTS, Table, beside, read_tables, why_none
@@ -34,18 +35,6 @@ HOW_CAPTIONED = (
 )
 HOW = {"paired": HOW_PAIRED, "unpaired": HOW_UNPAIRED, "captioned": HOW_CAPTIONED}
 """How each structure is laid out, for the message to somebody whose data have another."""
-THINGS = {"audio": "sound", "video": "clip", "voxels": "shape"}
-"""What an example is called where it is no image."""
-ENDINGS = {
-    "image": (
-        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "gif", "bmp", "dib", "webp", "tif", "tiff", "avif"),
-        *("jp2", "j2k", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm"),
-    ),
-    "audio": ("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "caf", "w64"),
-    "video": ("gif", "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv"),
-    "voxels": ("npy", "npz", "binvox", "obj", "stl", "ply", "off", "glb", "gltf"),
-}
-"""Endings that make a file an example; of any other file the content decides."""
 PICTURES = {"images", "image", "imgs", "img", "jpegimages", "pictures", "photos"}
 NOTES = {
     *(
@@ -89,26 +78,25 @@ class Wish:
     """What is looked for in a tree.
 
     Args:
-        structure: image, captioned, paired, unpaired, audio, video or voxels.
+        structure: image, captioned, paired or unpaired; for another kind of data its name.
         look: Says of a file whether it is an example.
+        thing: What an example is called.
+        endings: Endings, without the dot, that make a file an example; of any other file the content decides.
         sides: Names of the folders of two domains.
         subfolders: What folders are: classes, nothing, or what their names and files say.
     """
 
     structure: str
     look: Look
-    sides: tuple[str, str] = ("A", "B")
-    subfolders: Subfolders = "auto"
+    thing: str
+    endings: tuple[str, ...]
+    sides: tuple[str, str]
+    subfolders: Subfolders
 
     @property
     def two(self) -> bool:
         """True for two domains."""
         return self.structure in ("paired", "unpaired")
-
-    @property
-    def thing(self) -> str:
-        """What an example is called."""
-        return THINGS.get(self.structure, "image")
 
 
 def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> Stock:
@@ -157,7 +145,7 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> S
 
 def _sort_out(names: Sequence[str], wish: Wish) -> tuple[list[str], dict[str, str]]:
     """Examples, and the rest with reasons."""
-    endings = tuple(f".{e}" for e in ENDINGS.get(wish.structure, ENDINGS["image"]))
+    endings = tuple(f".{e}" for e in wish.endings)
     examples, others = [], dict[str, str]()
     for name in names:
         if name.lower().endswith(endings) or (reason := _why_not(name, wish)) is None:
@@ -271,7 +259,7 @@ def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, stock: 
     items = [Item(i.name, i.split, (words[i.name], i.parts[-1])) for i in items]
     test = [i for i in items if i.split == "test"]
     strange = [i for i in test if i.parts[0] not in known]
-    if strange and (wish.structure in THINGS or (wish.structure == "image" and len(strange) < len(test))):
+    if strange and (wish.thing != PLAIN.of or (wish.structure == "image" and len(strange) < len(test))):
         count = Counter(i.parts[0] for i in strange)
         stock.left += [
             (f"test: {c}" if c else "test", f"{n} {wish.thing}{'s' * (n > 1)}, no class of the training part")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from genzoo.core.errors import UserError
 from genzoo.data.decode.images import Form
-from genzoo.data.kinds.image import ORDER_SEED
+from genzoo.data.seeds import ORDER_SEED
 from genzoo.data.sources.stock import ArrayPictures, Shape, Source, Stock
 
 SIZES = {"train": 4000, "test": 1000}

@@ -38,7 +38,7 @@ from genzoo.core.files import write_atomic
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import stills
 from genzoo.data.decode.images import Refused
-from genzoo.data.kinds.image import bar
+from genzoo.data.progress import bar
 from genzoo.use.common.images import image_files
 from genzoo.use.common.outputs import free
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from genzoo.core.errors import NoSuchData, UserError, nearest
 from genzoo.core.schema import check
 from genzoo.core.system import Batch, System
-from genzoo.data import Batches, Dataset, DataSettings, open_data, seen_from, to_float
+from genzoo.data import Batches, Dataset, DataSettings, kinds, open_data, seen_from, to_float
 from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import Form, Refused
@@ -137,18 +137,9 @@ def data_settings(system: System, data: str | None, **changes: Any) -> DataSetti
     trained = trained_on(system)
     if not trained and data is None:
         raise UserError("this system does not know what it was trained on; give data=")
-    shape = system.hparams.get("shape", ())
     if data is not None and data != trained.get("data"):
         # Other data comes in the form that the networks take, whatever its own size.
-        trained |= {"data": data, "limit": None}
-        if len(shape) == 3 and not trained.get("crop"):
-            trained |= {"size": tuple(shape[1:]), "channels": shape[0]}
-        if system.data == "video":
-            trained |= {"frames": shape[1], "size": tuple(shape[2:]), "channels": shape[0]}
-        if system.data == "voxels":
-            trained |= {"size": shape[1]}
-        if system.data == "audio":
-            trained |= {"seconds": shape[1] / system.hparams["rate"]}
+        trained |= {"data": data, "limit": None, **kinds.of(system).form_for(system.hparams, trained)}
     settings = DataSettings(**check(DataSettings, {**trained, "flip": False, **changes}, label="data"))
     return seen_from(settings, Path(system.origin)) if system.origin and data is None else settings
 
@@ -172,9 +163,8 @@ def open_for(
             f"what {system.origin} was trained on (data={settings.data}) is not there any more; if it has moved, "
             f"'genzoo resume {quote(system.origin)} data=PATH' says where it is, or give other data with data="
         ) from error
-    if dataset.rate is not None and dataset.rate != system.hparams["rate"]:
-        wanted = system.hparams["rate"]
-        raise UserError(f"{dataset.name} has {dataset.rate} samples per second, this model {wanted}; convert it first")
+    if misfit := dataset.kind.misfit(dataset, system.hparams):
+        raise UserError(misfit)
     return dataset
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
-from genzoo.core.motion import PER_SECOND, save_mp4
-from genzoo.core.pictures import picture, save_gif, save_png
-from genzoo.core.sound import save_wav
+from genzoo.data.drawing.clips import PER_SECOND, save_mp4
+from genzoo.data.drawing.images import save_gif, save_png
+from genzoo.data.drawing.sounds import save_wav
+from genzoo.data.kinds import picture
 from genzoo.use.common.source import Source, run_path
 
 

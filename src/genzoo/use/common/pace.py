@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from genzoo.core.system import System
-from genzoo.data import Batches, Dataset, to_float
+from genzoo.data import Batches, Dataset, kinds, to_float
 from genzoo.metrics.drawing import CHUNK
 from genzoo.metrics.features.extractors import Extractor
 
@@ -52,7 +51,7 @@ def seconds_per_sample(system: System) -> float:
 def seconds_per_score(system: System, dataset: Dataset) -> float:
     """Seconds to score one example of many."""
     batch = to_float(Batches(dataset, min(16, len(dataset)), 0).in_order(0), system.device)
-    x: Tensor = next(batch[f] for f in ("image", "points", "audio") if f in batch)
+    x = kinds.examples(batch)
     generator = torch.Generator(system.device).manual_seed(0)
     return _seconds(lambda: system.log_prob(x, generator=generator)) / len(x)  # type: ignore[operator]
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from genzoo.core.capabilities import Translates
 from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
-from genzoo.core.pictures import grid, save_png
 from genzoo.core.system import System
 from genzoo.data import Dataset, to_float
+from genzoo.data.drawing.images import grid, save_png
 from genzoo.data.sources.layout import printable
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.maths.similarity import l1_percent

@@ -1,4 +1,4 @@
-"""From tensors in [-1, 1] to picture files: the one place where values become grey levels."""
+"""Pictures of images: the one place where values in [-1, 1] become grey levels, and where levels become files."""
 
 from __future__ import annotations
 
@@ -100,67 +100,9 @@ def _cut(text: str, font: Any, width: int) -> str:
     return text + "..."
 
 
-_BAR, _HEAD = 8, 24
-"""Pixels: the width of a histogram's bar, the room above the highest."""
-
-
-def scatter(
-    points: Tensor, *, size: int = 384, extent: float = 4.0, colour: tuple[int, int, int] = (30, 90, 200)
-) -> np.ndarray:
-    """Draw points [N, D] by their first two columns on a white square, uint8 [size, size, 3]; one column is drawn as a histogram.
-
-    The square shows [-extent, extent]². Where most points lie outside, which points in other units do, it shows the range of each
-    column instead, but for the outermost hundredth, and the ranges are written on it.
-    """
-    values = points.detach().cpu().double()[:, :2].numpy()
-    values = values[np.isfinite(values).all(1)]
-    low, high = np.full(values.shape[1], -extent), np.full(values.shape[1], extent)
-    own = len(values) > 0 and (np.abs(values) < extent).all(1).mean() < 0.5
-    if own:
-        low, high = np.quantile(values, (0.005, 0.995), axis=0)
-        room = np.where(high > low, (high - low) / 8, np.maximum(np.abs(high) / 8, np.finfo(np.float64).tiny))
-        low, high = low - room, high + room
-    at = ((values - low) / (high - low) * (size - 1)).round()
-    at = at[((at >= 1) & (at < size - 1)).all(1)].astype(int)
-    canvas = np.full((size, size, 3), 255, np.uint8)
-    if at.shape[1] == 1:
-        counts = np.bincount(at[:, 0] // _BAR, minlength=-(-size // _BAR))
-        heights = (counts / max(counts.max(), 1) * (size - 2 * _HEAD)).round().astype(int).repeat(_BAR)[:size]
-        canvas[np.arange(size)[::-1, None] < heights] = colour
-    else:
-        for dy in (0, 1):
-            for dx in (0, 1):
-                canvas[size - 1 - at[:, 1] - dy, at[:, 0] + dx] = colour
-    if not own:
-        return canvas
-    page = Image.fromarray(canvas)
-    told = "  ".join(f"{axis} {a:.4g} to {b:.4g}" for axis, a, b in zip("xy", low, high, strict=False))
-    ImageDraw.Draw(page).text((4, 2), told, fill=(40, 40, 40), font=ImageFont.load_default())
-    return np.array(page)
-
-
-def picture(samples: Tensor, *, columns: int | None = None, kind: str = "image") -> np.ndarray:
-    """The picture of any kind of sample: images, spectrograms of sounds, a scatter of points, frames of clips, views of voxels.
-
-    Args:
-        samples: Examples in [-1, 1], [N, ...].
-        columns: Examples in a row.
-        kind: The kind of data that a system declares; gray clips and voxels look alike without it.
-    """
-    if samples.ndim == 5:
-        from genzoo.core import motion, turntable
-
-        return (turntable.views if kind == "voxels" else motion.strips)(samples, columns=columns)
-    if samples.ndim == 3:
-        from genzoo.core.sound import panels
-
-        return panels(samples, columns=columns)
-    return grid(samples, columns=columns) if samples.ndim == 4 else scatter(samples)
-
-
 def save_png(path: str | os.PathLike[str], pixels: np.ndarray | Tensor) -> Path:
-    """Save a picture (uint8 [H, W, C], or a tensor for `picture`) as PNG."""
-    array = picture(pixels) if isinstance(pixels, Tensor) else pixels
+    """Save a picture (uint8 [H, W, C], or images [N, C, H, W] in [-1, 1] for `grid`) as PNG."""
+    array = grid(pixels) if isinstance(pixels, Tensor) else pixels
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG", optimize=True)
     return write_atomic(path, buffer.getvalue())

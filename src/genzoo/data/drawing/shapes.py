@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.pictures import grid
+from genzoo.data.drawing.images import grid
 
 SIDE = 96
 """Pixels of a rendered view."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
-from genzoo.core.pictures import grid
+from genzoo.data.drawing.images import grid
 
 PER_SECOND = 8
 """Frames shown in a second."""

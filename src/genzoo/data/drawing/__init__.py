@@ -1,0 +1,1 @@
+"""From tensors to pictures and files: how examples of every kind are drawn and written."""

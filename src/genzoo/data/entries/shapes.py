@@ -1,0 +1,172 @@
+"""Shapes into the cache: every grid is one example, occupied cells stored as uint8 255 and empty ones as 0, [N, 1, D, H, W] with H upwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from genzoo.core.errors import UserError
+from genzoo.data.cache import CacheWriter, digest_of, entry
+from genzoo.data.dataset import Dataset
+from genzoo.data.decode import solids
+from genzoo.data.decode.forms import Refused
+from genzoo.data.kinds import Kind
+from genzoo.data.order import give, give_labels, opened, split_rows
+from genzoo.data.progress import bar
+from genzoo.data.seeds import ORDER_SEED
+from genzoo.data.settings import DataSettings
+from genzoo.data.sources import arrays, layout
+from genzoo.data.sources.files import Files
+from genzoo.data.sources.labels import only_used
+from genzoo.data.sources.layout import no_images, printable
+from genzoo.data.sources.stock import FilePictures, Opens, Stock
+
+CODE = 2
+"""Raised when the same source would be read as something else."""
+Named = list[tuple[str, np.ndarray, int]]
+"""Name, grid and class of every shape of a part."""
+
+
+def open_shapes(kind: Kind, source: Any, settings: DataSettings, split: str, *, quiet: bool) -> Dataset:
+    """Open one split of a set of shapes.
+
+    Raises:
+        UserError: It holds no usable shape, or a key is given that is for images.
+    """
+    plain = DataSettings(settings.data)
+    for key in ("channels", "crop", "binarize", "resize"):
+        if getattr(settings, key) != getattr(plain, key):
+            raise UserError(
+                f"{key}= is for images; voxels take size= (the side of the cube) and flip= (mirrors the last side)"
+            )
+    if isinstance(settings.size, tuple):
+        raise UserError(
+            f"size={','.join(map(str, settings.size))} is not possible; voxels are cubes: give one number, such as size=32"
+        )
+    side = settings.size
+    if side and side**3 > solids.MOST_CELLS:
+        raise UserError(f"size={side} is too fine; voxels are cubes of at most 256 cells on a side")
+    key = digest_of([CODE, kind.name, source.identity(), side, settings.up])[:32]
+
+    def make(draft: CacheWriter) -> dict[str, Any]:
+        parts, stock = _shapes(kind, source, side, settings.up, quiet=quiet)
+        return _build(kind, parts, stock, source.name, draft)
+
+    info, stored, folder = entry(key, make, quiet=quiet)
+    if isinstance(source, Files):
+        only_used(info, stored)
+    used = [split, settings.limit, settings.holdout, settings.flip]
+    dataset = opened(source.name, info, folder, settings, split, used)
+    rows, others = split_rows(info["sections"][kind.name], settings, split, dataset.notes, thing=kind.thing)
+    give(dataset, kind.name, stored, rows, others)
+    give_labels(dataset, info, stored, rows)
+    return dataset
+
+
+def _shapes(kind: Kind, source: Any, side: int | None, up: str, *, quiet: bool) -> tuple[dict[str, Named], Stock]:
+    if isinstance(source, arrays.ArrayFile):
+        return _of_arrays(source, side, up)
+    if not hasattr(source, "open_tree"):
+        raise UserError(
+            f"{source.name} holds no shapes; give a folder or an archive of meshes or grids, or an array file [N,D,H,W]"
+        )
+    tree = source.open_tree()
+    if tree is None:  # a single file
+        stock = Stock({("image", ""): FilePictures(source, [source.name])})
+    else:
+        stock = layout.arrange(
+            tree, source.wish(kind, lambda name: _read(tree, name, side, up, Counter())), str(source.path)
+        )
+    parts: dict[str, Named] = {}
+    told, count = Counter[str](), 0
+    files = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
+    with bar(sum(len(p.names) for p in files.values()), f"reading {source.name}", quiet, f"{kind.thing}s") as advance:
+        for split, pictures in files.items():
+            parts[split] = []
+            for i, name in enumerate(pictures.names):
+                label, own = int(stock.labels[split][i]) if stock.labels else 0, Counter[str]()
+                try:
+                    found = _read(pictures.tree, name, side, up, own)
+                except Refused as reason:
+                    stock.left.append((name, str(reason)))
+                else:
+                    count += 1
+                    told.update(own)
+                    parts[split] += [
+                        (f"{name}[{k}]" if len(found) > 1 else name, g, label) for k, g in enumerate(found)
+                    ]
+                advance(1)
+    stock.notes += _notes(told, f"{count} files")
+    return parts, stock
+
+
+def _notes(told: Counter[str], files: str) -> list[str]:
+    return [words.format(n=told[key], files=files) for key, words in solids.TOLD.items() if told[key]]
+
+
+def _read(tree: Opens, name: str, side: int | None, up: str, told: Counter[str]) -> list[np.ndarray]:
+    with tree.open(name) as file:
+        return solids.read(file, name, side, up, told)
+
+
+def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dict[str, Named], Stock]:
+    stock, parts = Stock({}), {}
+    loaded = arrays._load(source.path)
+    found, told = {}, Counter[str]()
+    try:
+        for split, (key, array) in solids.chosen(loaded, str(source.path)).items():
+            found[split] = (
+                key,
+                [solids.resized(solids.raised(g, up), side) for g in solids.grids(np.asarray(array), told)],
+            )
+    except Refused as reason:
+        raise UserError(f"{source.path}: {reason}") from None
+    stock.notes += _notes(told, f"{len(found)} array{'s' * (len(found) > 1)}")
+    for split, (key, shapes) in found.items():
+        arrays._give_labels(stock, loaded, key, split, len(shapes))
+    arrays._number(stock, found)
+    for split, (key, shapes) in found.items():
+        kinds = stock.labels[split] if stock.labels else np.zeros(len(shapes), np.int64)
+        parts[split] = [(f"{key}[{i}]", g, int(k)) for i, (g, k) in enumerate(zip(shapes, kinds, strict=True))]
+    return parts, stock
+
+
+def _build(kind: Kind, parts: dict[str, Named], stock: Stock, name: str, draft: CacheWriter) -> dict[str, Any]:
+    left = list(stock.left)
+    for split, shapes in parts.items():
+        left += [
+            (n, "an empty grid: no cell counts as occupied; see what does under Voxels in docs/data.md")
+            for n, g, _ in shapes
+            if not g.any()
+        ]
+        left += [
+            (n, "a full grid: every cell counts as occupied; see what does under Voxels in docs/data.md")
+            for n, g, _ in shapes
+            if g.all()
+        ]
+        parts[split] = [s for s in shapes if s[1].any() and not s[1].all()]
+    every = [s for shapes in parts.values() for s in shapes]
+    if not every:
+        raise UserError(no_images(name, left, what=kind.thing))
+    sizes = {g.shape for _, g, _ in every}
+    if len(sizes) > 1:
+        seen = ", ".join("x".join(map(str, s)) for s in sorted(sizes)[:3])
+        raise UserError(f"{name} has grids of {len(sizes)} sizes ({seen}); set size= to bring them to one")
+    shape = sizes.pop()
+    draft.reserve(len(every) * int(np.prod(shape)))
+    rows = {kind.name: draft.rows(kind.name, (1, *shape), np.uint8)}
+    if stock.labels:
+        rows["label"] = draft.rows("label", (), np.int64)
+    for split in sorted(parts, key=("train", "test", "").index):
+        shapes = parts[split]
+        for i in np.random.default_rng([ORDER_SEED, 0, len(shapes)]).permutation(len(shapes)):
+            rows[kind.name].append(shapes[i][1][None].astype(np.uint8) * np.uint8(255))
+            if stock.labels:
+                rows["label"].append(np.asarray(shapes[i][2], dtype=np.int64))
+    return {
+        "sections": {kind.name: {split: len(shapes) for split, shapes in parts.items()}},
+        "class_names": stock.class_names if stock.labels else [], "captions": [],
+        "left": [(printable(n), printable(r)) for n, r in left], "notes": list(stock.notes),
+    }  # fmt: skip
