@@ -6,11 +6,11 @@ A system has a capability when it has its methods and attributes; nothing is reg
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 
+from genzoo.core.figures import Figure
 from genzoo.core.system import Batch, Logs, System
 
 
@@ -128,23 +128,6 @@ class Restores(Protocol):
 
     def degrade(self, x: Tensor) -> Tensor:
         """Return what `translate` would be given of images [B, C, H, W], without randomness: [B, C', H / scale, W / scale]."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture of many images, as a paper shows it.
-
-    Args:
-        images: [n, C, H, W] in [-1, 1], row by row.
-        columns: Images in a row.
-        words: What it shows.
-        gap: Pixels between images.
-    """
-
-    images: Tensor
-    columns: int
-    words: str
-    gap: int = 2
 
 
 @runtime_checkable
