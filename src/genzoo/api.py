@@ -1,4 +1,4 @@
-"""The public API: what `import genzoo` offers, and what the command line is made of."""
+"""Systems by name, and training: the part of the public API that is no use of a trained system (those stand in `genzoo.use`)."""
 
 from __future__ import annotations
 
@@ -9,60 +9,32 @@ from typing import Any
 
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.loading import load, resolved
-from genzoo.core.registry import Entry
+from genzoo.core.loading import resolved
+from genzoo.core.outline import Entry
+from genzoo.core.registry import register
 from genzoo.core.schema import FROM_DATA, check, settings
 from genzoo.core.system import System
 from genzoo.data import DataSettings
-from genzoo.lectures import theory
 from genzoo.runs.folder import Run
 from genzoo.text.documents import read_toml
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume as _resume
 from genzoo.training.start import train as _train
-from genzoo.use.animate import animate
-from genzoo.use.arithmetic import arithmetic
 from genzoo.use.common.source import run_path
-from genzoo.use.compare import compare
-from genzoo.use.complete import complete
-from genzoo.use.compress import compress, decompress
-from genzoo.use.evaluate import evaluate
-from genzoo.use.export import export
-from genzoo.use.reconstruct import reconstruct
-from genzoo.use.sample import sample
-from genzoo.use.translate import translate
-from genzoo.use.walk import walk
 
-__all__ = [
-    "compare",
-    "arithmetic",
-    "complete",
-    "animate",
-    "compress",
-    "create",
-    "decompress",
-    "evaluate",
-    "export",
-    "list_systems",
-    "load",
-    "reconstruct",
-    "resume",
-    "sample",
-    "sort_keys",
-    "theory",
-    "train",
-    "translate",
-    "walk",
-]
+__all__ = ["create", "list_systems", "read_config", "register", "resume", "sort_keys", "train"]
+
+What = str | os.PathLike[str] | type[System]
+"""How a person says which system is meant: a name, a file ("mine.py", "mine.py:MyModel"), or a class."""
 
 
 def list_systems(family: str | None = None) -> list[Entry]:
-    """The systems of the zoo, or of one family.
+    """List the systems of the zoo, of installed packages and those given in this process, or of one family.
 
     Raises:
         UserError: There is no such family.
     """
-    found = list(registry.entries().values())
+    found = registry.listed()
     families = sorted({e.family for e in found})
     if family is not None and family not in families:
         raise UserError(
@@ -71,20 +43,24 @@ def list_systems(family: str | None = None) -> list[Entry]:
     return [e for e in found if family in (None, e.family)]
 
 
-def create(name: str, **arguments: Any) -> System:
+def create(name: What, /, **arguments: Any) -> System:
     """Build an untrained system by its name or a preset's: `create("dcgan", shape=(3, 32, 32))`.
+
+    Args:
+        name: System or preset; or a class of one's own, or its file ("mine.py").
+        arguments: Its settings.
 
     Raises:
         UserError: Unknown name or setting, or a value out of bounds.
     """
-    system = registry.create(name, **resolved(registry.system_class(name), arguments))
     entry, preset = registry.find(name)
+    system = registry.create(preset or entry.name, **resolved(registry.system_class(entry.name), arguments))
     system.name = preset or entry.name
     return system
 
 
 def train(
-    name: str,
+    name: What,
     data: str | os.PathLike[str] | None = None,
     /,
     *,
@@ -95,7 +71,7 @@ def train(
     """Train a system into a new run folder and return the run.
 
     Args:
-        name: System or preset.
+        name: System or preset; or a class of one's own, or its file ("mine.py", "mine.py:MyModel").
         data: What to train on: a name, a folder, an archive, an array file.
         config: A TOML file of keys, such as a run's config.toml; keys given here win.
         quiet: Show no progress.
@@ -119,14 +95,19 @@ def train(
     return _train(name, DataSettings(**about_data), TrainSettings(**about_training), own, quiet=quiet)
 
 
-def sort_keys(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def sort_keys(name: What, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Sort keys by whose signature has them, and check them: those of the system (as given), of the data, of the training (all).
 
     Raises:
         UserError: Nobody has the key, or its value is not allowed.
     """
     cls = registry.system_class(name)
+    name = name if isinstance(name, str) else registry.name_of(cls)
     owners = (settings(cls), settings(DataSettings), settings(TrainSettings))
+    if twice := [k for k in owners[0] if k in owners[1] or k in owners[2]]:
+        raise UserError(
+            f"{name}: {twice[0]} is a setting of every training or of its data; give its argument another name"
+        )
     every = [k for owner in owners for k in owner]
     sorted_keys: tuple[dict[str, Any], ...] = ({}, {}, {})
     for key, value in given.items():
@@ -146,7 +127,7 @@ def sort_keys(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Keys from a TOML file, with or without tables. Of a run's config.toml, what belongs to that one run is left out.
+    """Read keys from a TOML file, with or without tables. Of a run's config.toml, what belongs to that one run is left out.
 
     Raises:
         UserError: There is no such file, or it is not TOML.
@@ -159,7 +140,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not any(isinstance(v, dict) for v in read.values()):
         return read
     keys: dict[str, Any] = {}
-    for table in read.values():
+    for table in (v for k, v in read.items() if k != "source"):  # a run's line of where its class comes from
         keys |= table if isinstance(table, dict) else {}
     # The name of the folder is that run's; shape, classes and levels were the answers of its data.
     return {k: v for k, v in keys.items() if k not in ("name", *FROM_DATA)}
@@ -171,6 +152,7 @@ def resume(
     steps: int | None = None,
     device: str | None = None,
     data: str | os.PathLike[str] | None = None,
+    system: What | None = None,
     quiet: bool = False,
 ) -> Run:
     """Go on with a run exactly where it stopped, however it stopped.
@@ -180,6 +162,7 @@ def resume(
         steps: A new total, to train a finished run longer.
         device: Another device than the run's own, kept from then on. Exact is what goes on where it began.
         data: Where the run's data are now, if they have moved, kept from then on. Other data are refused, by their content.
+        system: Its class, or that class's file, where it is none of the zoo's.
         quiet: Show no progress.
 
     Raises:
@@ -187,4 +170,6 @@ def resume(
     """
     path = run_path(run)
     assert path is not None
+    if system is not None:
+        registry.register(system)
     return _resume(path, steps=steps, device=device, data=None if data is None else os.fspath(data), quiet=quiet)

@@ -15,7 +15,7 @@ from genzoo.models.translation._norms import NORMS
 from genzoo.models.translation._unet import UNetGenerator
 from genzoo.models.translation.pix2pix import Pix2Pix, halvings
 from genzoo.nn.gan.patchgan import PatchGAN
-from tests.conftest import batch_for
+from genzoo.testing.data import batch_for
 from tests.models.test_cyclegan import Update
 
 TINY = {"shape": (3, 16, 16), "inputs": 1, "width": 4, "depth": 3, "layers": 1}
@@ -254,7 +254,7 @@ def test_images_of_any_size_and_other_channels_are_translated():
 def test_evaluation_measures_pairs_and_writes_a_page_that_sorts(runs):
     import re
 
-    from genzoo.metrics.similarity import psnr
+    from genzoo.metrics.maths.similarity import psnr
     from genzoo.use.common.images import first_batch, open_for
 
     run = runs("pix2pix")

@@ -10,7 +10,7 @@ from genzoo.cli.table import Command, commands
 from genzoo.cli.text import columns, paragraph
 from genzoo.core import registry
 from genzoo.core.errors import UserError
-from genzoo.core.registry import Kind
+from genzoo.core.outline import Kind
 from genzoo.use.advise import PROBABLE, SHARP, Task
 from genzoo.use.advise import advise as chosen_for
 

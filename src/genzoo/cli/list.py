@@ -20,7 +20,7 @@ def list_(family: str = "", json: bool = False) -> None:
         family: Only this one.
         json: Print JSON.
     """
-    entries = list(registry.entries().values())
+    entries = registry.listed()
     families = list(dict.fromkeys(e.family for e in entries))
     if family and family not in families:
         raise UserError(
@@ -38,7 +38,9 @@ def list_(family: str = "", json: bool = False) -> None:
             if e.presets:
                 rows.append(("", "presets: " + ", ".join(e.presets)))
         print(f"{f}\n{columns(rows)}\n")
-    count = len(registry.names())
+    for taken in registry.shadowed():
+        print(f"note: {taken}")
+    count = sum(len(e.presets) for e in entries)
     print(
-        f"{len(entries)} systems, {count - len(entries)} presets. 'genzoo show NAME' explains one, 'genzoo train NAME data=...' trains it."
+        f"{len(entries)} systems, {count} presets. 'genzoo show NAME' explains one, 'genzoo train NAME data=...' trains it."
     )

@@ -70,6 +70,10 @@ def _run(words: list[str]) -> None:
     kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
     position, keys = parse(words[1:], switch=lambda key: kinds.get(key) in (bool, "bool"))
     device = keys.pop("device", "") if found.opens else ""
+    if "system" in keys and (position or "system" not in kinds):
+        from genzoo.core.registry import register
+
+        register(keys.pop("system"))
     values = arguments(found, function, position, keys)
     with ExitStack() as stack:
         if found.waits:

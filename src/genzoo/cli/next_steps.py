@@ -9,6 +9,7 @@ from shlex import quote
 from genzoo.cli.table import offered
 from genzoo.core import registry
 from genzoo.core.capabilities import CAPABILITIES, capabilities
+from genzoo.core.own import key_for
 from genzoo.core.schema import capability_of, settings
 from genzoo.use.common.source import open_system
 
@@ -19,11 +20,12 @@ def tell_next_steps(path: Path) -> None:
         return
     system = open_system(path)
     able, there = capabilities(system), quote(str(path))
+    given = f" {key_for(said)}" if (said := registry.given_as(type(system))) else ""
     found = offered(able, getattr(system, "directions", ()))
     more = f", or {', '.join([*(c.name for c in found[1:]), 'evaluate'])}" if found else ""
-    print(f"{path}: try '{found[0].call(there) if found else f'genzoo evaluate {there}'}'{more}")
+    print(f"{path}: try '{found[0].call(there) if found else f'genzoo evaluate {there}'}{given}'{more}")
     for name, key in _built_on("tokenizes") if "tokenizes" in able and "samples" not in able else ():
-        print(f"it draws nothing new itself; 'genzoo train {name} {key}={there} data=...' does, from its codes")
+        print(f"it draws nothing new itself; 'genzoo train {name} {key}={there} data=...{given}' does, from its codes")
 
 
 def _built_on(ability: str) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genzoo.core import checkpoint, registry
+from genzoo.core import checkpoint, own, registry
 from genzoo.core.budget import Budget, TooLarge
 from genzoo.core.capabilities import capabilities
 from genzoo.core.devices import pick_device
@@ -43,7 +43,16 @@ OTHERS = (
     ".msgpack",
 )
 """Endings of models of other libraries."""
-DESCRIBED = {"name": str, "origin": str, "data": dict, "training": dict, "class_names": list, "best": dict, "step": int}
+DESCRIBED = {
+    "name": str,
+    "origin": str,
+    "data": dict,
+    "training": dict,
+    "class_names": list,
+    "best": dict,
+    "step": int,
+    "source": dict,
+}
 """Kinds of what a model's description says of it beside "system" and "hparams", where it says it."""
 
 
@@ -67,14 +76,21 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     raise UserError(f"there is no model at '{path}'{nearest(path.name, siblings)}")
 
 
-def load(path: Any, *, device: str = "cpu") -> System:
+def load(path: Any, *, device: str = "cpu", system: Any = None) -> System:
     """The trained system of a run (or its folder), a model folder, an export or a model file, in eval mode.
 
     Its `name` and `hparams` say what it is; `trained` is the rest of the file's description (data, steps, version); `origin` is `path`.
 
+    Args:
+        path: A run, or where it is.
+        device: Where its networks go.
+        system: Its class, or that class's file ("mine.py"), where it is none of the zoo's; no file is run that is not given here.
+
     Raises:
-        UserError: There is no model, it is damaged or of another program, its weights are not all numbers, or there is no such device.
+        UserError: There is no model, it is damaged or of another program, its weights are not all numbers, its class is not here,
+            or there is no such device.
     """
+    cls = None if system is None else registry.register(system)
     path = getattr(path, "path", path)
     file = model_file(path)
     tensors, meta = checkpoint.read(file)
@@ -83,9 +99,13 @@ def load(path: Any, *, device: str = "cpu") -> System:
         if not isinstance(meta.get(key, kind()), kind):
             raise DamagedFile(f"{file} is damaged: its '{key}' is {kind_of(meta[key])}, not {kind_of(kind())}")
     with torch.random.fork_rng(devices=[]):  # the fresh weights, soon overwritten, leave the person's randomness alone
-        system = restored(meta, tensors, str(file))
-    system.trained, system.origin = meta, str(path)
-    return system.to(where).eval()
+        found = restored(meta, tensors, str(file))
+    if cls and not any(isinstance(part, cls) for part in found.modules()):
+        raise UserError(
+            f"{file} is of a {registry.name_of(type(found))}, not of the {registry.name_of(cls)} that was given"
+        )
+    found.trained, found.origin = meta, str(path)
+    return found.to(where).eval()
 
 
 def restored(description: Mapping[str, Any], tensors: Mapping[str, Tensor], file: str) -> System:
@@ -124,6 +144,8 @@ def fresh(make: Callable[[], System], size: int, file: str, tensors: Mapping[str
         if tensors is not None and _fits(make, tensors):
             return make()  # what is large is not kept in files, such as a pool of earlier pictures
         said = f"its settings are those of a far larger network than the one in {size:,} bytes of tensors"
+    except own.NotHere:
+        raise
     except (UserError, MemoryError, torch.OutOfMemoryError) as error:
         said = str(error) if isinstance(error, UserError) else "there is no memory for it"
     except Exception as error:  # whatever a constructor says to settings that nobody would write
@@ -209,26 +231,47 @@ def build(description: Mapping[str, Any]) -> System:
     if "system" not in description:
         said = ", ".join(map(str, list(description)[:8]))
         raise UserError(f"a system is described by 'system' and 'hparams', not by {said or 'nothing'}")
-    name, arguments = description["system"], description.get("hparams", {})
+    name, arguments, source = description["system"], description.get("hparams", {}), description.get("source", {})
     if not isinstance(name, str):
         raise UserError(f"'system' is {kind_of(name)}, not the name of a system")
     if not isinstance(arguments, Mapping):
         raise UserError(f"'hparams' is {kind_of(arguments)}, not settings by name")
+    if not isinstance(source, Mapping) or not all(isinstance(v, str) for v in source.values()):
+        raise UserError("'source' does not say where its class comes from")
     for key in ("name", "origin"):
         if not isinstance(description.get(key, ""), str):
             raise UserError(f"'{key}' is {kind_of(description[key])}, not text")
-    cls = registry.system_class(name)
-    system = cls(**resolved(cls, {**cls.formerly, **arguments}))
+    cls, arguments = as_today(registry.described(name, source), arguments)
+    system = cls(**resolved(cls, arguments))
     system.name = description.get("name", name)
     system.origin = description.get("origin", "")
     return system
 
 
+def as_today(cls: type[System], arguments: Mapping[str, Any]) -> tuple[type[System], dict[str, Any]]:
+    """Read the arguments in a file of any version: return the class that they are of now, and those that it has now.
+
+    Args:
+        cls: The class that bears the name in the file.
+        arguments: What the file says of it.
+
+    Raises:
+        UserError: They are of something that there is no more.
+    """
+    for kin in (cls, *map(registry.system_class, cls.parted)):
+        if all(value is ... or arguments.get(key, value) == value for key, value in kin.dropped.items()):
+            return kin, {**kin.formerly, **{k: v for k, v in arguments.items() if k not in kin.dropped}}
+    key, value = next((k, arguments[k]) for k, v in cls.dropped.items() if v is not ... and arguments.get(k, v) != v)
+    raise UserError(
+        f"{key}={value} was possible here in earlier versions only; open it with the version of genzoo that it was made with"
+    )
+
+
 def describe(system: System) -> dict[str, Any]:
     """What `build` needs, in plain values."""
-    module = type(system).__module__.rsplit(".", 1)[-1].replace("_", "-")
-    said = {"system": module, "name": getattr(system, "name", module), "hparams": plain(system.hparams)}
-    return {**said, "origin": system.origin} if system.origin else said
+    name, source = registry.name_of(type(system)), own.source(type(system))
+    said = {"system": name, "name": getattr(system, "name", name), "hparams": plain(system.hparams)}
+    return {**said, **({"source": source} if source else {}), **({"origin": system.origin} if system.origin else {})}
 
 
 def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:

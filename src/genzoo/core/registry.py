@@ -1,164 +1,45 @@
-"""Names of systems and presets, found in the file names of `genzoo.models`, known without importing torch."""
+"""Names of systems and presets, and the classes behind them.
+
+Systems of the zoo are found in the file names of `genzoo.models`, those of installed packages among the entry points of the group
+`genzoo.models`; both are known without importing torch. A class of one's own is known from where it is given: `register`.
+"""
 
 from __future__ import annotations
 
 import ast
 import functools
 import importlib
-from dataclasses import dataclass
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import UserError, nearest
+from genzoo.core.outline import Entry, read
 
 if TYPE_CHECKING:
     from genzoo.core.system import System
 
-Kind = Literal["exact", "bounded", "implicit", "codes"]
 MODELS = Path(__file__).parents[1] / "models"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is known of a system from its file alone.
-
-    Args:
-        name: File name with dashes: "efros-leung".
-        family: Folder: "exemplar".
-        module: Import path.
-        idea: First line of the module's docstring.
-        paper: The class's `paper`.
-        data: The class's `data` kind.
-        presets: Names of its presets.
-        abilities: Its capabilities, as `core.capabilities.capabilities` finds them.
-        likelihood: What its `log_prob` is, in words; empty without one.
-        directions: Names of its maps, where it translates: a2b, upscale.
-        inner: Argument that takes another system, where there is one.
-        points: Whether it also takes points in the plane.
-        arguments: Names of its constructor's arguments.
-    """
-
-    name: str
-    family: str
-    module: str
-    idea: str
-    paper: str
-    data: str
-    presets: tuple[str, ...]
-    abilities: tuple[str, ...] = ()
-    likelihood: str = ""
-    directions: tuple[str, ...] = ()
-    inner: str = ""
-    points: bool = False
-    arguments: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> Kind:
-        """How it stands to the probability of the data, from what it can do.
-
-        exact: it tells p(x); bounded: it tells a lower bound of it; implicit: it makes data without telling how probable they are;
-        codes: it maps data to codes and back, and has no distribution of its own.
-        """
-        if "density" in self.abilities:
-            return "exact" if "exact" in self.likelihood else "bounded"
-        return "implicit" if {"samples", "translates", "completes"} & set(self.abilities) else "codes"
-
-
-def _literal(cls: ast.ClassDef, name: str) -> Any:
-    for node in cls.body:
-        if not isinstance(node, (ast.Assign, ast.AnnAssign)):
-            continue
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if any(isinstance(t, ast.Name) and t.id == name for t in targets):
-            value = node.value
-            if isinstance(value, ast.Dict):
-                return tuple(k.value for k in value.keys if isinstance(k, ast.Constant))
-            if isinstance(value, ast.Tuple):
-                return ast.literal_eval(value)
-            return value.value if isinstance(value, ast.Constant) else None
-    return None
-
-
-def _members(cls: ast.ClassDef) -> set[str]:
-    """Names that a class defines or declares: methods, properties, attributes."""
-    found = {n.name for n in cls.body if isinstance(n, ast.FunctionDef)}
-    for node in cls.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        found |= {t.id for t in targets if isinstance(t, ast.Name)}
-    return found
-
-
-@functools.cache
-def _protocols() -> dict[str, set[str]]:
-    """Capability -> names that a system needs for it, from the file that defines them."""
-    tree = ast.parse((Path(__file__).parent / "capabilities.py").read_text(encoding="utf-8"))
-    classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
-    (table,) = (n for n in tree.body if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "CAPABILITIES")
-    assert isinstance(table.value, ast.Dict)
-    pairs = [
-        (ast.literal_eval(k), ast.unparse(v)) for k, v in zip(table.value.keys, table.value.values, strict=True) if k
-    ]
-    return {name: {m for m in _members(classes[protocol]) if not m.startswith("_")} for name, protocol in pairs}
-
-
-def _likelihood(cls: ast.ClassDef) -> str:
-    """What the class says of its likelihood: its attribute, or the first text that a property returns or a method assigns."""
-    told = _literal(cls, "likelihood")
-    if isinstance(told, str):
-        return told
-    for node in ast.walk(cls):
-        if isinstance(node, ast.FunctionDef) and node.name == "likelihood":
-            values = [n.value for n in ast.walk(node) if isinstance(n, ast.Return) and n.value]
-        elif isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Attribute) and t.attr == "likelihood" for t in node.targets
-        ):
-            values = [node.value]
-        else:
-            continue
-        for n in (n for v in values for n in ast.walk(v)):
-            if isinstance(n, ast.Constant) and isinstance(n.value, str):
-                return n.value
-    return ""
-
-
-def _arguments(cls: ast.ClassDef) -> dict[str, str]:
-    """Arguments of the constructor -> their annotations, as written."""
-    (init,) = (n for n in cls.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-    return {a.arg: ast.unparse(a.annotation) for a in (*init.args.args, *init.args.kwonlyargs) if a.annotation}
-
-
-def _read(path: Path) -> Entry | None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id == "System" for b in node.bases):
-            members, arguments = _members(node), _arguments(node)
-            abilities = tuple(c for c, needs in _protocols().items() if needs <= members)
-            idea = (ast.get_docstring(tree) or "").split("\n", 1)[0]
-            return Entry(
-                name=path.stem.replace("_", "-"),
-                family=path.parent.name,
-                module=f"genzoo.models.{path.parent.name}.{path.stem}",
-                idea=idea,
-                paper=_literal(node, "paper") or "",
-                data=_literal(node, "data") or "image",
-                presets=_literal(node, "presets") or (),
-                abilities=abilities,
-                likelihood=_likelihood(node) if "density" in abilities else "",
-                directions=_literal(node, "directions") or (),
-                inner=next((k for k, a in arguments.items() if a.split(" | ")[0].lower() in _protocols()), ""),
-                points="..." in arguments.get("shape", "") or "tuple[int]" in arguments.get("shape", ""),
-                arguments=tuple(arguments),
-            )
-    return None
+GROUP = "genzoo.models"
+"""Entry points of an installed package: name of the system = package.module:Class."""
+_given: dict[str, tuple[Entry, type[System]]] = {}
+"""Classes that are not of the zoo and that were given in this process, by name."""
 
 
 @functools.cache
 def entries() -> dict[str, Entry]:
-    """Every system by name, family by family."""
-    found = [_read(p) for p in sorted(MODELS.glob("*/*.py")) if not p.name.startswith("_")]
-    return {e.name: e for e in found if e}
+    """Every system of the zoo by name, family by family."""
+    found: dict[str, Entry] = {}
+    for path in sorted(MODELS.glob("*/*.py")):
+        name, family = path.stem.replace("_", "-"), path.parent.name
+        if not path.name.startswith("_"):
+            entry = read(path, name=name, family=family, module=f"genzoo.models.{family}.{path.stem}")
+            found |= {name: entry} if entry else {}
+    return found
 
 
 @functools.cache
@@ -176,7 +57,7 @@ def families() -> dict[str, tuple[str, str]]:
 
 @functools.cache
 def names() -> dict[str, tuple[str, str | None]]:
-    """Every name that can be created: {name: (system, preset or None)}."""
+    """Every name of the zoo that can be created: {name: (system, preset or None)}."""
     table: dict[str, tuple[str, str | None]] = {e.name: (e.name, None) for e in entries().values()}
     for e in entries().values():
         for preset in e.presets:
@@ -184,26 +65,149 @@ def names() -> dict[str, tuple[str, str | None]]:
     return table
 
 
-def find(name: str) -> tuple[Entry, str | None]:
-    """The system (and preset) that a person means.
+def _points() -> list[tuple[str, importlib.metadata.EntryPoint]]:
+    found = importlib.metadata.entry_points(group=GROUP)
+    return sorted(((p.name.lower().replace("_", "-"), p) for p in found), key=lambda item: (_package(item[1]), item[0]))
+
+
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else "a package"
+
+
+@functools.cache
+def installed() -> dict[str, tuple[Entry, importlib.metadata.EntryPoint]]:
+    """Systems of installed packages by name, package by package, read from their files as text where these are found."""
+    found: dict[str, tuple[Entry, importlib.metadata.EntryPoint]] = {}
+    for name, point in _points():
+        if name not in names() and name not in found:
+            bare = Entry(name, _package(point), point.module, idea="", paper="", data="image", presets=())
+            found[name] = (_outlined(point, name) or bare, point)
+    return found
+
+
+def shadowed() -> list[str]:
+    """Say which names of installed packages are taken already: the zoo's own come first, then the first package's."""
+    return [
+        f"'{name}' of {_package(point)} is not listed: the name is taken by {'genzoo' if name in names() else installed()[name][0].family}"
+        for name, point in _points()
+        if name in names() or installed()[name][1] != point
+    ]
+
+
+def _outlined(point: importlib.metadata.EntryPoint, name: str) -> Entry | None:
+    """What the file of an entry point says, without running the package."""
+    top, _, rest = point.module.partition(".")
+    try:
+        spec = importlib.util.find_spec(top)  # of a top-level module: nothing is imported for it
+        if spec is None:
+            return None
+        stems = [Path(folder, *rest.split(".")) for folder in spec.submodule_search_locations or () if rest]
+        places = [p for s in stems for p in (s.with_suffix(".py"), s / "__init__.py")] or [Path(spec.origin or "")]
+        file = next((p for p in places if p.is_file()), None)
+        return read(file, name=name, family=_package(point), module=point.module, of=point.attr) if file else None
+    except (SyntaxError, ValueError, ImportError, OSError):
+        return None
+
+
+def listed() -> list[Entry]:
+    """Every system that can be named here: of the zoo, of installed packages, given in this process."""
+    ours, theirs = entries(), {name: entry for name, (entry, _) in installed().items()}
+    return list({**ours, **theirs, **{name: entry for name, (entry, _) in _given.items()}}.values())
+
+
+def find(what: Any) -> tuple[Entry, str | None]:
+    """The system (and preset) that a person means by a name, a file of one's own or a class; the latter two are registered.
 
     Raises:
-        UserError: There is no such name; the message has the nearest one.
+        UserError: There is no such name (the message has the nearest one), or the file or class cannot be used.
     """
-    key = name.lower().replace("_", "-")
-    if key not in names():
-        raise UserError(
-            f"there is no system '{name}'{nearest(key, names()) or '.'} 'genzoo list' shows all {len(names())}."
-        )
-    system, preset = names()[key]
-    return entries()[system], preset
+    if not isinstance(what, str) or ".py" in what or ":" in what:
+        return _registered(what)
+    key = what.lower().replace("_", "-")
+    if key in names():
+        system, preset = names()[key]
+        return entries()[system], preset
+    for entry in (*(e for e, _ in _given.values()), *(e for e, _ in installed().values())):
+        if key == entry.name or key in entry.presets:
+            return entry, None if key == entry.name else key
+    others = [*names(), *installed(), *_given]
+    raise UserError(f"there is no system '{what}'{nearest(key, others) or '.'} 'genzoo list' shows all {len(others)}.")
 
 
-def system_class(name: str) -> type[System]:
-    """Import the class of a system or preset."""
+def register(what: Any) -> type[System]:
+    """Make a class of one's own known in this process, so that its runs and models can be opened; return it.
+
+    Args:
+        what: A class that derives from `System`, or its file: "mine.py", "mine.py:MyModel".
+
+    Raises:
+        UserError: It cannot be used; the message says why.
+    """
+    return system_class(_registered(what)[0].name)
+
+
+def _registered(what: Any) -> tuple[Entry, str | None]:
+    from genzoo.core.own import opened
+
+    cls, preset = opened(what)
+    entry = entry_of(cls)
+    if entry.name not in entries():
+        _given[entry.name] = (entry, cls)
+    return entry, preset
+
+
+def name_of(cls: type[System]) -> str:
+    """What a class is called: its file's name in the zoo, its entry point's in a package, else its own, MyModel: my-model.
+
+    Where that is a name of the zoo, "own-" stands before it.
+    """
+    if cls.__module__.startswith("genzoo.models."):
+        return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
+    for name, (_, point) in installed().items():
+        if (point.module, point.attr) == (cls.__module__, cls.__name__):
+            return name
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).strip("_").lower()
+    return f"own-{name}" if name in names() or name in installed() else name.replace("_", "-")
+
+
+def entry_of(cls: type[System]) -> Entry:
+    """What is known of a class that is here: its file's outline in the zoo, else what it says itself."""
+    from genzoo.core.capabilities import capabilities
+    from genzoo.core.schema import capability_of, settings
+
+    name = name_of(cls)
+    if name in entries():
+        return entries()[name]
+    known = settings(cls)  # type: ignore[arg-type]
+    of_file = None if cls.__module__ == "__main__" else sys.modules[cls.__module__].__doc__
+    told = of_file or cls.__doc__ or ""
+    likelihood = getattr(cls, "likelihood", "")
+    directions = getattr(cls, "directions", ())
+    return Entry(
+        name=name,
+        family=installed()[name][0].family if name in installed() else "own",
+        module=cls.__module__,
+        idea=told.strip().split("\n", 1)[0],
+        paper=cls.paper,
+        data=cls.data,
+        presets=tuple(cls.presets),
+        abilities=capabilities(cls),
+        likelihood=likelihood if isinstance(likelihood, str) else "",
+        directions=directions if isinstance(directions, tuple) else (),
+        inner=next((k for k, s in known.items() if capability_of(s.annotation)), ""),
+        arguments=tuple(known),
+    )
+
+
+def system_class(what: Any) -> type[System]:
+    """The class of a system or preset, whichever way it is named (see `find`)."""
+    entry, _ = find(what)
+    if entry.name in _given:
+        return _given[entry.name][1]
+    if entry.name in installed():
+        return _loaded(*installed()[entry.name])
     from genzoo.core.system import System
 
-    entry, _ = find(name)
     module = importlib.import_module(entry.module)
     (cls,) = (
         c
@@ -213,12 +217,62 @@ def system_class(name: str) -> type[System]:
     return cls
 
 
-def create(name: str, **settings: Any) -> System:
+def _loaded(entry: Entry, point: importlib.metadata.EntryPoint) -> type[System]:
+    from genzoo.core.own import accepted
+
+    try:
+        return accepted(point.load())
+    except UserError as error:
+        raise UserError(f"{entry.name} of {entry.family}: {error}") from None
+    except Exception as error:
+        raise UserError(
+            f"{entry.name} of {entry.family} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def given_as(cls: type[System]) -> dict[str, str]:
+    """Where a class comes from that has to be given to open its models again; empty for one that is found by its name."""
+    from genzoo.core.own import source
+
+    return {} if name_of(cls) in installed() else source(cls)
+
+
+def described(name: str, source: Mapping[str, str]) -> type[System]:
+    """The class that a file of a model or a run describes: of the zoo, given in this process, or of an installed package.
+
+    What the file says decides which of these it is, and nothing else: no file is run and no module imported that it names.
+
+    Args:
+        name: What the system is called there.
+        source: Where its class comes from (`genzoo.core.own.source`); nothing for a system of the zoo.
+
+    Raises:
+        UserError: It is not here; the message says how to get it.
+    """
+    from genzoo.core import own
+
+    if not source:
+        if name.lower().replace("_", "-") in names():
+            return system_class(name)
+        hint = nearest(name, names()) or "."
+        raise UserError(f"there is no system '{name}'{hint} 'genzoo list' shows all {len(names())}.")
+    for cls in (c for _, c in _given.values() if c.__name__ == source.get("class")):
+        here = own.source(cls)
+        if "digest" in source and here.get("digest", source["digest"]) != source["digest"]:
+            print(f"note: {here['file']} has changed since this {name_of(cls)} was saved", file=sys.stderr)
+        return cls
+    for entry, point in installed().values():
+        if (entry.family, point.attr) == (source.get("package"), source.get("class")):
+            return _loaded(entry, point)
+    raise own.missing(name, source)
+
+
+def create(what: Any, **settings: Any) -> System:
     """Build a system by its name or a preset's, with the preset's values under the given ones.
 
     Raises:
         UserError: Unknown name or setting, or a value out of bounds.
     """
-    _, preset = find(name)
-    cls = system_class(name)
+    _, preset = find(what)
+    cls = system_class(what)
     return cls(**{**(cls.presets[preset] if preset else {}), **settings})

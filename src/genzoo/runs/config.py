@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ def write_config(run: Run, meta: Mapping[str, Any], **targets: Callable[..., obj
     """
     lines = [
         f"# All settings of this run. 'genzoo train {meta['name']} config=THIS' trains another run like it.\n",
-        tomli_w.dumps({"name": meta["name"]}),
+        tomli_w.dumps({k: meta[k] for k in ("name", "source") if k in meta}),
     ]
     for section, target in targets.items():
         values = {k: _plain(v) for k, v in meta["hparams" if section == "system" else section].items()}
@@ -42,6 +43,8 @@ def write_config(run: Run, meta: Mapping[str, Any], **targets: Callable[..., obj
 
 def _line(key: str, value: Any, target: Callable[..., object]) -> str:
     setting, line = schema.settings(target).get(key), tomli_w.dumps({key: value})
+    if isinstance(value, list) and not re.search(r"\s", "".join(map(str, value))):  # a short list is read on one line
+        line = re.sub(r"\s+", " ", line).replace("[ ", "[").replace(", ]", "]").strip() + "\n"
     default = value if setting is None or setting.required else _plain(setting.default)
     return line if default == value else f"{line[:-1]}  # default {json.dumps(default)}\n"
 
@@ -56,17 +59,17 @@ def _plain(value: Any) -> Any:
 
 
 def read_config(run: Run) -> dict[str, Any]:
-    """Read config.toml of a run: its name, and the sections system, data and training.
+    """Read config.toml of a run: its name, and the sections system, data, training, and source of a class that is not of the zoo.
 
     Raises:
         UserError: It is not what was written any more.
     """
     file = run.path / "config.toml"
     config = read_toml(file, mend=MEND)
-    for key, kind in (("name", str), ("system", dict), ("data", dict), ("training", dict)):
-        if key not in config:
+    for key, kind in (("name", str), ("source", dict), ("system", dict), ("data", dict), ("training", dict)):
+        if key not in config and key != "source":
             raise UserError(f"{file} has no '{key}' any more{MEND}")
-        if not isinstance(config[key], kind):
+        if not isinstance(config.get(key, kind()), kind):
             raise UserError(f"{file}: '{key}' is {kind_of(config[key])}, not {kind_of(kind())}{MEND}")
     return config
 

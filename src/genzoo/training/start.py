@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from genzoo.core import registry, schema
+from genzoo.core import own, registry, schema
 from genzoo.core.capabilities import capabilities
 from genzoo.core.devices import pick_device
 from genzoo.core.errors import DiskFull, UserError
-from genzoo.core.loading import fresh, plain, resolved
+from genzoo.core.loading import as_today, fresh, plain, resolved
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.runs.config import inner_systems, read_config, write_config
@@ -36,7 +36,7 @@ LARGE = 100_000_000
 
 
 def train(
-    name: str,
+    what: Any,
     data: DataSettings,
     settings: TrainSettings | None = None,
     system: Mapping[str, Any] | None = None,
@@ -46,7 +46,7 @@ def train(
     """Train a system on data into a new run folder.
 
     Args:
-        name: System or preset.
+        what: System or preset; or a class of one's own, or its file.
         data: What to train on.
         settings: How long, how and where.
         system: The system's own arguments.
@@ -59,8 +59,8 @@ def train(
         UserError: A wrong name, setting, path or kind of data: before anything is written.
         TrainingStopped: By a signal, or by losses without a finite value; saved.
     """
-    entry, preset = registry.find(name)
-    cls = registry.system_class(name)
+    entry, preset = registry.find(what)
+    cls, name = registry.system_class(entry.name), preset or entry.name
     settings = complete(cls, settings or TrainSettings())
     torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     given = resolved(cls, {**(cls.presets[preset] if preset else {}), **(system or {})})
@@ -76,9 +76,9 @@ def train(
     built = _seeded(cls, arguments, settings.seed)
     measuring = _measuring(built, dataset, settings)
     built.optimizers()
-    made = new_run(settings.runs, settings.name, preset or entry.name).path if runtime.main else ""
+    made = new_run(settings.runs, settings.name, name).path if runtime.main else ""
     run = Run(Path(runtime.agree(str(made))))
-    meta = _meta(preset or entry.name, entry.name, arguments, data, dataset, settings, runtime)
+    meta = _meta(name, cls, arguments, data, dataset, settings, runtime)
     if runtime.main:
         try:
             _keep_settings(run, cls, meta)
@@ -116,14 +116,14 @@ def resume(
     """
     run = open_run(path)
     config = read_config(run)
-    cls, name = registry.system_class(config["name"]), config["name"]
+    name = config["name"]
+    cls, said = as_today(registry.described(name, config.get("source", {})), config["system"])
     about, settings = settings_of(run, cls, config)
     settings = changed(run, settings, steps, device)
     if data is not None:
         about = moved_to(about, data)
     file = run.path / "config.toml"
-    known = cls.formerly | config["system"] | inner_systems(run, cls)
-    arguments = schema.check(cls, resolved(cls, known), label=f"{file} [system] of {name}")
+    arguments = schema.check(cls, resolved(cls, said | inner_systems(run, cls)), label=f"{file} [system] of {name}")
     runtime, settings = _started(run, settings, quiet, chosen=device is not None)
     moved = data is not None
     dataset = open_own(run, about, cls, settings.seed, runtime.world, quiet=quiet or not runtime.main, moved=moved)
@@ -133,7 +133,7 @@ def resume(
     else:
         check_shape(run, dataset, arguments)
         built = _seeded(cls, arguments, settings.seed)
-    meta = _meta(name, registry.find(name)[0].name, arguments, about, dataset, settings, runtime)
+    meta = _meta(name, cls, arguments, about, dataset, settings, runtime)
     measuring = _measuring(built, dataset, settings)
     told = not (steps is device is data is None)
     return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
@@ -184,7 +184,7 @@ def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -
 
 def _meta(
     name: str,
-    system: str,
+    cls: type[System],
     arguments: dict[str, Any],
     data: DataSettings,
     dataset: Dataset,
@@ -192,9 +192,11 @@ def _meta(
     runtime: Runtime,
 ) -> dict[str, Any]:
     """Describe a run as its checkpoints do: model, data, training, and what it is trained with."""
+    source = own.source(cls)
     return {
         "name": name,
-        "system": system,
+        "system": registry.name_of(cls),
+        **({"source": source} if source else {}),
         "version": version("genzoo"),
         "torch": torch.__version__,
         "device": runtime.device.type,
@@ -224,6 +226,9 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
         f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
         file=sys.stderr,
     )
+    if source := registry.given_as(type(system)):
+        again = own.how_to_give(source, str(run.path))
+        print(f"note: {meta['name']} is a class of your own; to use this run later: {again}", file=sys.stderr)
     if not s["steps"]:
         return
     if s["batch"] > len(dataset):

@@ -19,7 +19,7 @@ from typing import Any
 import genzoo
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.registry import Entry, Kind
+from genzoo.core.outline import Entry, Kind
 from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.sources.names import DRAWN, EMBEDDED, STANDARD, available

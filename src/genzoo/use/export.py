@@ -11,7 +11,7 @@ from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
 from genzoo.core.loading import describe, in_words
-from genzoo.core.registry import find
+from genzoo.core.registry import entry_of, given_as
 from genzoo.core.system import System
 from genzoo.use.common.source import WORDS, Source, name_of, open_system
 
@@ -54,7 +54,8 @@ def description(system: System) -> dict[str, Any]:
 
 
 def _card(system: System, meta: dict[str, Any], digest: str, folder: Path) -> str:
-    entry, _ = find(meta["system"])
+    entry, said = entry_of(type(system)), given_as(type(system))
+    given = f', system="{said["file"]}"' if "file" in said else f", system={said['class']}" if said else ""
     able = ", ".join(WORDS[c] for c in capabilities(system) if c in WORDS)
     rows = "\n".join(f"| {k} | {in_words(v)} |" for k, v in meta["hparams"].items())
     data = meta.get("data", {}).get("data")
@@ -72,7 +73,7 @@ tags: [genzoo, {meta["name"]}]
 ```python
 import genzoo
 
-system = genzoo.load("{folder.name}")
+system = genzoo.load("{folder.name}"{given})
 {use}```
 
 | setting | value |

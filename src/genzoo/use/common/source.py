@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Generator
 
+from genzoo.core import registry
 from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.devices import pick_device
 from genzoo.core.errors import UserError, nearest
@@ -43,8 +44,10 @@ WORDS = {
     "density": "give a likelihood",
     "decodes": "decode latents",
     "encodes": "encode images",
+    "joint": "tell how probable data and latents are together",
     "prompted": "take prompts",
     "translates": "translate images",
+    "figures": "draw figures of its own",
     "completes": "complete images",
     "animates": "animate images",
     "compresses": "compress images",
@@ -109,7 +112,7 @@ def open_system(source: Source) -> System:
 
 def name_of(system: System) -> str:
     """The name a person knows the system by."""
-    return str(getattr(system, "name", type(system).__module__.rsplit(".", 1)[-1].replace("_", "-")))
+    return str(getattr(system, "name", "") or registry.name_of(type(system)))
 
 
 def require(system: System, *needed: str, verb: str) -> None:
