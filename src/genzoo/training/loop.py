@@ -23,10 +23,12 @@ from genzoo.metrics.stopping import advice
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
 from genzoo.runs.folder import Run, newest_state, prune, state_path, write_best, write_model
+from genzoo.runs.history import history_of
 from genzoo.runs.meters import Logbook
+from genzoo.runs.pictures import save_preview, training_gif
 from genzoo.training.feed import Feed
-from genzoo.training.measuring import Measuring, history_of
-from genzoo.training.preview import preview, save_preview, training_gif
+from genzoo.training.measuring import Measuring
+from genzoo.training.preview import preview
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
 from genzoo.training.state import damage_is_said, gather, put_back, put_back_randomness
