@@ -15,7 +15,7 @@ from genzoo.data.drawing.images import grid
 from genzoo.losses.likelihoods import bernoulli, per_example, standard_normal
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.ais import Decoder, ais
-from genzoo.metrics.features.extractors import default_extractor
+from genzoo.metrics.features.networks import default_extractor
 from genzoo.metrics.frechet import image_report
 from genzoo.metrics.nll import evaluate_density
 from genzoo.nn.pretrained.perceptual import FeatureNet

@@ -11,7 +11,7 @@ import genzoo
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.data.drawing.images import grid
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import image_report
 from genzoo.metrics.maths.outliers import auroc
 from genzoo.metrics.nll import evaluate_density

@@ -14,7 +14,7 @@ from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import grid, to_uint8
 from genzoo.metrics import frechet, kid
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.features.extractors import default_extractor, extractor
+from genzoo.metrics.features.networks import default_extractor, extractor
 from genzoo.metrics.frechet import image_report
 from genzoo.metrics.maths.outliers import auroc
 from genzoo.use.pages.figures import new_figure, save_figure

@@ -17,8 +17,8 @@ from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.data.drawing.images import grid
 from genzoo.metrics.c2st import neighbour_test
 from genzoo.metrics.copying import data_copying
-from genzoo.metrics.features.extractors import extractor
 from genzoo.metrics.features.lenet import classify
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import frechet_to_reference
 from genzoo.metrics.kid import kid
 from genzoo.metrics.maths.kmeans import kmeans

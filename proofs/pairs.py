@@ -15,7 +15,7 @@ from torch import Tensor
 import genzoo
 from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import grid, to_uint8
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.kid import kid
 from genzoo.metrics.maths.lpips import lpips_distances
 from genzoo.metrics.maths.similarity import l1_percent, psnr, ssim

@@ -19,7 +19,8 @@ from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.metrics import frechet, prdc
 from genzoo.metrics.comparison import Comparison, pixel_points
-from genzoo.metrics.features.extractors import Extractor, extractor
+from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.measure import choose, table
 from genzoo.metrics.records import Record, content_digest, plain, span, wilson
@@ -91,7 +92,7 @@ def test_the_same_seed_gives_the_same_numbers_and_only_what_is_asked_for_is_take
     )
     assert set(a) == {"FLD", "precision", "recall", "density", "coverage"}
     assert a["FLD"]["value"] == b["FLD"]["value"] != c["FLD"]["value"]
-    with pytest.raises(UserError, match=r"did you mean 'frechet'.*Measures: iwae, nll"):
+    with pytest.raises(UserError, match=r"did you mean 'frechet'.*Measures: ais, iwae, nll"):
         genzoo.evaluate(digits, measures="frechett")
     with pytest.raises(UserError, match="no capability 'encodes'"):
         genzoo.evaluate(digits, measures=["reconstruction"])

@@ -9,7 +9,7 @@ import torch
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import frechet_distance, image_report
 from genzoo.metrics.nll import evaluate_density
 from genzoo.metrics.real import real_features, rows_of

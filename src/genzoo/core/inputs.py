@@ -41,6 +41,34 @@ def check_sides(shape: tuple[int, ...], name: str) -> None:
         raise UserError(f"shape {size} is not possible; {name} makes images with sides from 8 to 1024")
 
 
+def check_multiples(shape: tuple[int, ...], multiple: int, least: int, system: str, otherwise: str = "") -> None:
+    """Refuse images (C, H, W) for `system` with a side that is no multiple of `multiple` or below `least`; `otherwise` says what else helps."""
+    if shape[1] % multiple or shape[2] % multiple or min(shape[1:]) < least:
+        raise UserError(
+            f"shape {'x'.join(map(str, shape))} is not possible; {system} takes sides that are multiples of {multiple}, from {least} on. "
+            f"Give size= to resize the data{otherwise}"
+        )
+
+
+def check_divisible(x: Tensor, multiple: int) -> None:
+    """Refuse images [B, C, H, W] to translate whose sides are no multiples of `multiple`."""
+    h, w = x.shape[2:]
+    if h % multiple or w % multiple:
+        raise UserError(f"height and width must be multiples of {multiple}, not {h} x {w}; resize or crop the images")
+
+
+def check_conditional(conditional: bool, classes: int) -> None:
+    """Refuse to tell a system the classes of data that have none."""
+    if conditional and classes < 1:
+        raise UserError("conditional=true needs labels: give data with classes, such as a folder with subfolders")
+
+
+def check_classes(classes: int, system: str) -> None:
+    """Refuse data without classes for a system that learns from nothing else."""
+    if classes < 1:
+        raise UserError(f"{system} needs labels: give data with classes, such as a folder with a subfolder for each")
+
+
 def check_halvings(shape: tuple[int, ...], halvings: int) -> int:
     """Refuse images (C, H, W) whose sides cannot be halved so often; return 2^halvings."""
     factor: int = 2**halvings
@@ -84,7 +112,9 @@ def check_direction(direction: str, directions: tuple[str, ...]) -> None:
         raise UserError(f"direction={direction} is not possible; {there}")
 
 
-def check_something_known(known: Tensor) -> None:
-    """Refuse a mask that leaves nothing of an image to go by."""
+def check_holes(x: Tensor, known: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse images and masks that a system which fills holes does not take, and a mask that leaves nothing of an image to go by."""
+    check_images(x, shape)
+    check_known(known, x)
     if not bool(known.flatten(1).any(1).all()):
         raise UserError("the mask covers the whole image; leave some of it, or take a system that draws samples")

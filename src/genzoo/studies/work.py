@@ -21,7 +21,7 @@ from genzoo.api import sort_keys
 from genzoo.core import registry
 from genzoo.core.errors import DiskFull, TrainingStopped, UserError
 from genzoo.data import DataSettings, open_data
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.measure import values
 from genzoo.metrics.records import read_records
 from genzoo.runs.folder import open_run
