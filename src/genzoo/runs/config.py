@@ -74,7 +74,7 @@ def read_config(run: Run) -> dict[str, Any]:
     return config
 
 
-def inner_systems(run: Run, cls: type[System]) -> dict[str, System]:
+def inner_systems(run: Run, cls: Callable[..., System]) -> dict[str, System]:
     """Read those arguments of a run that are systems from its own checkpoint: where they came from need not be there any more.
 
     Raises:
