@@ -402,5 +402,5 @@ def test_what_is_only_advice_does_not_hinder(here):
     with pytest.raises(UserError, match="width is required"):
         genzoo.train("mine.py", **RUN)
     run = genzoo.train("mine.py", **RUN, width=3)
-    assert genzoo.load(run).hparams == {"width": 3, "shape": (1, 8, 8)}
+    assert genzoo.load(run).hparams["width"] == 3
     assert main(["show", "mine.py"]) == 0

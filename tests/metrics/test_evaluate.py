@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_numbers_and_only_what_is_asked_for_is_take
     )
     assert set(a) == {"FLD", "precision", "recall", "density", "coverage"}
     assert a["FLD"]["value"] == b["FLD"]["value"] != c["FLD"]["value"]
-    with pytest.raises(UserError, match=r"did you mean 'frechet'.*Measures: iwae, nll"):
+    with pytest.raises(UserError, match=r"did you mean 'frechet'.*Measures: ais, iwae, nll"):
         genzoo.evaluate(digits, measures="frechett")
     with pytest.raises(UserError, match="no capability 'encodes'"):
         genzoo.evaluate(digits, measures=["reconstruction"])

@@ -6,13 +6,11 @@ A system has a capability when it has its methods and attributes; nothing is reg
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Generator, Tensor
 
-from genzoo.core.inputs import check_label
+from genzoo.core.figures import Figure
 from genzoo.core.system import Batch, Logs, System
 
 
@@ -37,19 +35,6 @@ class Conditioned(Protocol):
 
     def sample(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
         """Return `n` samples of class `label`; None draws a class for each sample, all equally likely, from `generator`."""
-
-
-def draw_labels(system: Conditioned, n: int, label: int | None, generator: Generator) -> Tensor:
-    """Return the classes of `n` samples, int64 [n]: all `label`, or drawn from `generator`, every class equally likely.
-
-    Raises:
-        UserError: There is no such class.
-    """
-    device = generator.device
-    if label is None:
-        return torch.randint(system.labels, (n,), generator=generator, device=device)
-    check_label(label, system.labels)
-    return torch.full((n,), label, device=device)
 
 
 @runtime_checkable
@@ -143,23 +128,6 @@ class Restores(Protocol):
 
     def degrade(self, x: Tensor) -> Tensor:
         """Return what `translate` would be given of images [B, C, H, W], without randomness: [B, C', H / scale, W / scale]."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture of many images, as a paper shows it.
-
-    Args:
-        images: [n, C, H, W] in [-1, 1], row by row.
-        columns: Images in a row.
-        words: What it shows.
-        gap: Pixels between images.
-    """
-
-    images: Tensor
-    columns: int
-    words: str
-    gap: int = 2
 
 
 @runtime_checkable

@@ -9,16 +9,18 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
-from genzoo.core.capabilities import Figure
 from genzoo.core.errors import UserError
+from genzoo.core.figures import Figure
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
+from genzoo.nn import latent
 from genzoo.nn.gan.augment import affine
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.optimizers import adam_for
 
 
 def shared_information(p: Tensor, q: Tensor) -> Tensor:
@@ -123,11 +125,8 @@ class InfoGAN(System):
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each side; Q shares D's convolutions and so its optimizer."""
-        return {
-            "d": Adam([*self.D.parameters(), *self.Q.parameters()], lr=self.d_lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+        """Return Adam for each side; Q shares D's convolutions and so its optimizer."""
+        return {"d": adam_for(self, self.D, self.Q, slower=True), "g": adam_for(self, self.G)}
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return D's logits [B] and Q's reading of the code: logits of the categories [B, K] and means of the numbers [B, numbers]."""
@@ -150,7 +149,7 @@ class InfoGAN(System):
         return category, numbers
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """A step of D and Q, then one of G on the same draws; the bound is a term of both (algorithm of section 5)."""
+        """Do a step of D and Q, then one of G on the same draws; the bound is a term of both (algorithm of section 5)."""
         image = batch["image"]
         real = image.detach().requires_grad_(self.r1 > 0)
         drawn = self._draw(len(image))
@@ -184,7 +183,7 @@ class InfoGAN(System):
         return self.weights[0] * category + self.weights[1] * numbers
 
     def _draw(self, n: int, generator: Generator | None = None, category: int | None = None) -> Tensor:
-        """Noise, one-hot category and numbers side by side, [n, noise + categories + numbers]."""
+        """Return noise, one-hot category and numbers side by side, [n, noise + categories + numbers]."""
         device = self.device
         draw = torch.randn if self.prior == "normal" else torch.rand
         z = draw(n, self.noise, device=device, generator=generator)
@@ -247,15 +246,8 @@ class InfoGAN(System):
         z[:, self.noise + self.categories + number] = way.repeat(self.categories)
         return self.decode(z)
 
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw noise and codes, [n, noise + categories + numbers]."""
-        return self._draw(n, generator)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images [n, C, H, W] in [-1, 1] of noise and codes."""
-        return self.G(z).contiguous()
+    sample_prior = latent.sample_prior
+    decode = latent.decode
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator, category: Annotated[int, Field(ge=0)] | None = None) -> Tensor:

@@ -1,13 +1,11 @@
-"""What systems promise by what they can do: one test a capability, over the whole registry. A skip is by missing capability, never by name."""
+"""Promises of what a system can do: a walk, a completion, codes, a clip, a translation, and the shapes that it takes."""
 
 from __future__ import annotations
 
 import math
 
-import pytest
 import torch
 
-from genzoo.core import loading, registry
 from genzoo.core.capabilities import (
     Animates,
     Completes,
@@ -20,15 +18,17 @@ from genzoo.core.capabilities import (
     Translates,
 )
 from genzoo.core.errors import UserError
+from genzoo.core.loading import build, describe
 from genzoo.core.system import System
+from genzoo.testing.case import Case, Skip, gen, needs, outputs, promise, refused
+from genzoo.testing.data import batch_for, data_batch
 from genzoo.use.walk import way
-from tests.conftest import batch_for, build
-from tests.test_contract import data_batch, every_name, every_system, gen, needs, outputs, ready
 
 
-@every_name
-def test_reconstructions_have_the_shape_of_the_data(name):
-    system = ready(name)
+@promise()
+def reconstructions_have_the_shape_of_the_data(case: Case) -> None:
+    """Reconstructs data in their shape and range."""
+    system = case.ready()
     needs(system, Encodes, Decodes)
     x = data_batch(system)
     z = system.encode(x)
@@ -38,12 +38,13 @@ def test_reconstructions_have_the_shape_of_the_data(name):
     assert x.ndim == 2 or y.abs().max() <= 1
 
 
-@every_name
-def test_a_walk_between_samples_of_one_class_stays_at_it_and_between_two_goes_straight(name):
-    system = ready(name)
+@promise()
+def a_walk_between_samples_of_one_class_stays_at_it_and_between_two_goes_straight(case: Case) -> None:
+    """Walks between samples of one class within it, and straight from one class to another."""
+    system = case.ready()
     needs(system, Decodes, Conditioned)
     if not system.labels:
-        pytest.skip(f"{name} was built without classes")
+        raise Skip("it was built without classes")
     t = torch.linspace(0, 1, 5)
     a, b = (system.sample_prior(4, generator=gen(seed), label=2) for seed in (0, 1))
     z = way(system, a, b, t, system.latent_path)
@@ -62,13 +63,16 @@ def test_a_walk_between_samples_of_one_class_stays_at_it_and_between_two_goes_st
     assert (norm[:, 1:-1] > 0.95 * torch.minimum(norm[:, :1], norm[:, -1:])).all(), "noise keeps to the sphere"
 
 
-@every_name
-def test_what_is_asked_for_goes_straight_on_a_walk(name):
-    """Classes, codes and sentences alike; a draw of them is one of those that training saw."""
-    system = ready(name)
+@promise()
+def what_is_asked_for_goes_straight_on_a_walk(case: Case) -> None:
+    """Walks straight between what two latents ask for.
+
+    Classes, codes and sentences alike; a draw of them is one of those that training saw.
+    """
+    system = case.ready()
     needs(system, Decodes)
     if not system.conditions:
-        pytest.skip(f"the latents of {name} have nothing but noise")
+        raise Skip("its latents have nothing but noise")
     a, b = system.sample_prior(6, generator=gen()).chunk(2)
     t = torch.linspace(0, 1, 5)
     said = way(system, a, b, t, "spherical")[..., -system.conditions :]
@@ -77,9 +81,10 @@ def test_what_is_asked_for_goes_straight_on_a_walk(name):
     assert system.decode(way(system, a, b, t, "spherical").flatten(0, 1)).abs().max() <= 1
 
 
-@every_name
-def test_completion_keeps_known_pixels_and_draws_the_others(name):
-    system = ready(name)
+@promise()
+def completion_keeps_known_pixels_and_draws_the_others(case: Case) -> None:
+    """Keeps the known pixels when it completes, and draws the others."""
+    system = case.ready()
     needs(system, Completes)
     x = data_batch(system)
     known = torch.rand(len(x), 1, *x.shape[2:], generator=gen()) > 0.3
@@ -90,25 +95,29 @@ def test_completion_keeps_known_pixels_and_draws_the_others(name):
     assert torch.equal(system.complete(x, torch.ones_like(known), generator=gen()), x)
 
 
-@every_system
-def test_a_mask_that_does_not_fit_is_refused_in_words(name):
-    """Of another size, of numbers in place of truth values, or with a value for every colour."""
-    system = ready(name)
+@promise(presets=False)
+def a_mask_that_does_not_fit_is_refused_in_words(case: Case) -> None:
+    """Refuses a mask that does not fit, in words.
+
+    Of another size, of numbers in place of truth values, or with a value for every colour.
+    """
+    system = case.ready()
     needs(system, Completes)
     x = data_batch(system)
     fits = torch.ones_like(x[:, :1], dtype=torch.bool)
     masks = [fits[..., :-1], fits.float(), fits[:1].expand(len(x) + 1, *fits.shape[1:])]
     for mask in masks if x.shape[1] == 1 else [*masks, fits.expand_as(x)]:
-        with pytest.raises(UserError, match="known is"):
+        with refused("known is"):
             system.complete(x, mask, generator=gen())
     fits[..., -3:] = False
     unread = torch.where(fits, x, 1000.0)
     assert system.complete(unread, fits, generator=gen()).abs().max() <= 1, "what stands at unknown places is not read"
 
 
-@every_name
-def test_codes_are_of_the_stated_grids_and_alphabet_and_stand_for_an_image_each(name):
-    system = ready(name)
+@promise()
+def codes_are_of_the_stated_grids_and_alphabet_and_stand_for_an_image_each(case: Case) -> None:
+    """Makes codes of the stated grids and alphabet, and an image of each."""
+    system = case.ready()
     needs(system, Tokenizes)
     x = data_batch(system)
     codes = system.tokenize(x)
@@ -130,10 +139,11 @@ def test_codes_are_of_the_stated_grids_and_alphabet_and_stand_for_an_image_each(
     assert (nats < 0).all(), "the mass of a discrete image"
 
 
-@every_name
-def test_a_step_on_prepared_data_is_the_step_on_the_data(name):
+@promise()
+def a_step_on_prepared_data_is_the_step_on_the_data(case: Case) -> None:
+    """Learns the same from prepared data as from the data."""
     torch.manual_seed(0)
-    system = build(name)
+    system = case.build()
     needs(system, Prepares)
     batch = batch_for(system)
     logs = []
@@ -141,18 +151,13 @@ def test_a_step_on_prepared_data_is_the_step_on_the_data(name):
         torch.manual_seed(0)
         logs.append(system.loss(given)["loss"].detach())
     assert torch.equal(*logs)
-    assert system.prepared_by() == build_again(system).prepared_by()
+    assert system.prepared_by() == _again(system).prepared_by()
 
 
-def build_again(system: System) -> System:
-    other = loading.build(loading.describe(system))
-    other.load_state_dict(system.state_dict())
-    return other
-
-
-@every_name
-def test_a_clip_goes_on_from_every_first_frame_or_says_why_not(name):
-    system = ready(name)
+@promise()
+def a_clip_goes_on_from_every_first_frame_or_says_why_not(case: Case) -> None:
+    """Goes on from every first frame, or says why not."""
+    system = case.ready()
     needs(system, Animates)
     x = data_batch(system)
     try:
@@ -165,9 +170,10 @@ def test_a_clip_goes_on_from_every_first_frame_or_says_why_not(name):
     assert not torch.equal(y, system.animate(x[:, :, 1]))
 
 
-@every_name
-def test_translation_keeps_height_and_width(name):
-    system = ready(name)
+@promise()
+def translation_keeps_height_and_width(case: Case) -> None:
+    """Keeps height and width when it translates, in the range, and refuses other directions."""
+    system = case.ready()
     needs(system, Translates)
     x, scale = data_batch(system), 1
     if isinstance(system, Restores):
@@ -178,22 +184,38 @@ def test_translation_keeps_height_and_width(name):
         y = system.translate(x, direction=direction)
         assert y.shape[-2:] == (scale * x.shape[-2], scale * x.shape[-1])
         assert y.abs().max() <= 1
-    with pytest.raises(UserError, match=system.directions[0]):
+    with refused(system.directions[0]):
         system.translate(x, direction="sideways")
 
 
-@every_system
-@pytest.mark.parametrize("kind", ["gray", "colour", "wide"])
-def test_gray_colour_and_wide_data_are_taken_or_refused_with_the_sizes_that_work(name, kind):
-    shape = build(name).hparams["shape"]
+@promise(presets=False)
+def gray_data_are_taken_or_refused_with_the_sizes_that_work(case: Case) -> None:
+    """Takes gray data, or refuses them with the sizes that work."""
+    _takes(case, "gray")
+
+
+@promise(presets=False)
+def colour_data_are_taken_or_refused_with_the_sizes_that_work(case: Case) -> None:
+    """Takes colour data, or refuses them with the sizes that work."""
+    _takes(case, "colour")
+
+
+@promise(presets=False)
+def wide_data_are_taken_or_refused_with_the_sizes_that_work(case: Case) -> None:
+    """Takes wide data, or refuses them with the sizes that work."""
+    _takes(case, "wide")
+
+
+def _takes(case: Case, kind: str) -> None:
+    shape = case.build().hparams["shape"]
     if len(shape) not in (3, 4):
-        pytest.skip("is not for images or clips")
-    if kind == "colour" and build(name).data == "voxels":
-        pytest.skip("voxels have one channel")
+        raise Skip("is not for images or clips")
+    if kind == "colour" and case.build().data == "voxels":
+        raise Skip("voxels have one channel")
     *between, h, w = shape[1:]
     wanted = {"gray": (1, *between, h, w), "colour": (3, *between, h, w), "wide": (1, *between, h, 2 * w)}[kind]
     try:
-        system = ready(name, shape=wanted)
+        system = case.ready(shape=wanted)
     except UserError as error:
         assert kind == "wide" or (kind == "gray" and "channels" in str(error))
         assert any(character.isdigit() for character in str(error)), "the message names sizes that work"
@@ -202,13 +224,20 @@ def test_gray_colour_and_wide_data_are_taken_or_refused_with_the_sizes_that_work
         assert torch.isfinite(output(system)).all()
 
 
-@every_system
-def test_an_impossible_shape_is_refused_in_words(name):
+@promise(presets=False)
+def an_impossible_shape_is_refused_in_words(case: Case) -> None:
+    """Refuses an impossible shape in words."""
     own = {
         "audio": ((2, 64), (1, 0), (1, 8, 8)),
         "video": ((1, 0, 8, 8), (1, 1, 8, 8), (1, 8, 8)),
         "voxels": ((1, 0, 8, 8), (2, 8, 8, 8), (1, 8, 8), (1, 12, 12, 12)),
     }
-    for shape in own.get(registry.system_class(name).data, ((3, 0, 8), (0, 8, 8), (1, 3))):
-        with pytest.raises(UserError):
-            build(name, shape=shape)
+    for shape in own.get(case.cls.data, ((3, 0, 8), (0, 8, 8), (1, 3))):
+        with refused():
+            case.build(shape=shape)
+
+
+def _again(system: System) -> System:
+    other = build(describe(system))
+    other.load_state_dict(system.state_dict())
+    return other
