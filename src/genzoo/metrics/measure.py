@@ -36,6 +36,8 @@ QUESTIONS = {
 """What a measure answers. Measures are taken and listed in this order, and by name for one question."""
 NETWORK = "{network}"
 """Stands in the name of a value for the network whose features it is of."""
+DESCRIBED = "{statistics}"
+"""Stands in the name of a value for the statistics of a kind of data: there is one value for each kind that has some."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,26 @@ class Measure:
 
     def says(self, name: str) -> dict[str, str]:
         """What a record begins with: measure, unit and better of one of its values."""
-        for v in self.gives:
+        for v in self.named:
             pattern = re.escape(v.name).replace(re.escape(NETWORK), ".+")
             if re.fullmatch(pattern, name):
                 return {"measure": name, "unit": v.unit, "better": v.better}
         raise KeyError(f"{name} stands not among the values of {self.name}")
 
     @property
+    def named(self) -> tuple[Value, ...]:
+        """Everything in `gives`, what depends on the kind of data once for each kind."""
+        told = [k.described_by for k in kinds.every().values() if k.described_by]
+        return tuple(
+            replace(v, name=v.name.replace(DESCRIBED, each))
+            for v in self.gives
+            for each in (told if DESCRIBED in v.name else [""])
+        )
+
+    @property
     def values(self) -> tuple[Value, ...]:
         """The values that can be asked for by name: all but those of networks of one's own."""
-        return tuple(v for v in self.gives if NETWORK not in v.name)
+        return tuple(v for v in self.named if NETWORK not in v.name)
 
     @property
     def defined_on(self) -> tuple[str, ...]:
@@ -262,7 +274,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
             QUESTIONS[m.question],
             m.name,
             m.line,
-            ", ".join(map(shown, m.gives)),
+            ", ".join(map(shown, m.named)),
             m.asks + "; on request" * (not m.default),
         )
         for m in table().values()
