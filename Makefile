@@ -7,7 +7,7 @@ SOURCES = $(shell find src -name '*.py')
 # An environment made for the tests (editable, with the tools) serves the demo as well; never the other way round.
 READY   = $(if $(wildcard $(VENV)/dev.stamp),$(VENV)/dev.stamp,$(VENV)/core.stamp)
 
-.PHONY: help demo study test slow lint format bench docs clean
+.PHONY: help demo study test slow lowest lint format bench docs site clean
 
 help:
 	@echo "make demo    install into $(VENV), train a first model on handwritten digits, draw samples and a walk (minutes)"
@@ -15,7 +15,9 @@ help:
 	@echo "make test    install with the development tools and run the tests"
 	@echo "make lint    ruff and mypy          make format  ruff, writing"
 	@echo "make slow    the long fault-injection tests"
+	@echo "make lowest  a quick part of the tests with the lower bounds of all dependencies, in $(VENV)-lowest"
 	@echo "make bench   speed, as ratios       make docs    the generated tables"
+	@echo "make site    the documentation as a site, into site/"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +28,10 @@ $(VENV)/core.stamp: pyproject.toml constraints.txt $(SOURCES) | $(BIN)/python
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 demo: $(READY)
@@ -39,6 +45,12 @@ test: $(VENV)/dev.stamp
 
 slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow
+
+lowest: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(PYTHON) -m tools.lowest > $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/pip install --quiet --disable-pip-version-check -c $(VENV)-lowest/lowest.txt -e '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest $(QUICK)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -56,5 +68,8 @@ bench: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/make_tables.py
 
+site: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(VENV)-lowest build dist site

@@ -80,7 +80,8 @@ def stand_in(name: str) -> type:
 
 def frechet() -> None:
     """Fréchet distance of 2048 features: against scipy's sqrtm and torch-fidelity's eigvals."""
-    from genzoo.metrics.frechet import Moments, frechet_distance, frechet_from_moments
+    from genzoo.metrics.frechet import frechet_distance, frechet_from_moments
+    from genzoo.metrics.maths.moments import Moments
 
     metric_fid = torch_fidelity()
 

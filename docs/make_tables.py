@@ -16,6 +16,7 @@ from genzoo.cli.table import commands
 from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.core.schema import table
+from genzoo.metrics.measure import markdown as measures
 
 ROOT = Path(__file__).parents[1]
 VERBS = [c for c in commands().values() if c.needs]
@@ -67,6 +68,7 @@ def pages() -> dict[Path, str]:
     for page, word, rows in (
         (ROOT / "README.md", "systems", systems()),
         (ROOT / "docs" / "studies.md", "lucic", lucic()),
+        (ROOT / "docs" / "measures.md", "measures", measures()),
     ):
         if page.exists():
             found[page] = between(page.read_text(encoding="utf-8"), word, rows)

@@ -14,10 +14,11 @@ import genzoo
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import grid, to_uint8
-from genzoo.metrics.features.extractors import Extractor, default_extractor, extractor
+from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.features.lenet import classify
-from genzoo.metrics.modes import STACKED_SAMPLES, stack_digits, stacked_modes
-from genzoo.metrics.report import image_report
+from genzoo.metrics.features.networks import default_extractor, extractor
+from genzoo.metrics.frechet import image_report
+from genzoo.metrics.stacked_modes import STACKED_SAMPLES, stack_digits, stacked_modes
 from proofs.baselines import baselines
 from proofs.proof import Proof, proof
 

@@ -15,9 +15,9 @@ from genzoo.data.drawing.images import grid
 from genzoo.losses.likelihoods import bernoulli, per_example, standard_normal
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.ais import Decoder, ais
-from genzoo.metrics.features.extractors import default_extractor
-from genzoo.metrics.likelihood import evaluate_density
-from genzoo.metrics.report import image_report
+from genzoo.metrics.features.networks import default_extractor
+from genzoo.metrics.frechet import image_report
+from genzoo.metrics.nll import evaluate_density
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.use.arithmetic import direction, images_of, labelled, shifted
 from proofs.baselines import baselines, independent_pixels

@@ -13,7 +13,7 @@ from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.data.kinds import picture
 from genzoo.metrics.features.lenet import classify
-from genzoo.metrics.likelihood import evaluate_density
+from genzoo.metrics.nll import evaluate_density
 from proofs.baselines import independent_pixels
 from proofs.proof import Proof, proof
 

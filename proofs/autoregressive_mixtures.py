@@ -15,7 +15,7 @@ import genzoo
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.data.drawing.sounds import save_wav
 from genzoo.data.kinds import picture
-from genzoo.metrics.likelihood import evaluate_density
+from genzoo.metrics.nll import evaluate_density
 from genzoo.models.autoregressive._mu_law import encode, expand
 from genzoo.runs.meters import read_log
 from proofs.autoregressive import completions, histogram_bits, test_images

@@ -23,8 +23,9 @@ import genzoo
 from genzoo.core.files import write_atomic
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
-from genzoo.metrics.features.extractors import Extractor, default_extractor
-from genzoo.metrics.report import image_report
+from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.features.networks import default_extractor
+from genzoo.metrics.frechet import image_report
 from proofs.proof import WORK
 
 SHARED = WORK / "shared"

@@ -15,7 +15,7 @@ from torch import Tensor
 import genzoo
 from genzoo.data import Batches, DataSettings, open_data, to_float
 from genzoo.data.drawing.images import to_uint8
-from genzoo.metrics.likelihood import evaluate_density
+from genzoo.metrics.nll import evaluate_density
 from genzoo.use.common import codec
 from proofs.proof import Proof, proof
 

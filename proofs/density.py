@@ -11,10 +11,10 @@ import genzoo
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.data.drawing.images import grid
-from genzoo.metrics.features.extractors import extractor
-from genzoo.metrics.likelihood import evaluate_density
-from genzoo.metrics.outliers import auroc
-from genzoo.metrics.report import image_report
+from genzoo.metrics.features.networks import extractor
+from genzoo.metrics.frechet import image_report
+from genzoo.metrics.maths.outliers import auroc
+from genzoo.metrics.nll import evaluate_density
 from proofs.baselines import baselines, fit
 from proofs.proof import Proof, proof
 

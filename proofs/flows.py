@@ -15,9 +15,9 @@ from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.data.drawing.images import grid, to_uint8
 from genzoo.data.drawing.points import scatter
-from genzoo.metrics.features.extractors import default_extractor
-from genzoo.metrics.likelihood import evaluate_density
-from genzoo.metrics.report import image_report
+from genzoo.metrics.features.networks import default_extractor
+from genzoo.metrics.frechet import image_report
+from genzoo.metrics.nll import evaluate_density
 from proofs.baselines import baselines, gaussian_of
 from proofs.directions import directions
 from proofs.proof import Proof, proof

@@ -12,11 +12,11 @@ import torch
 import genzoo
 from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import grid, to_uint8
+from genzoo.metrics import frechet, kid
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.features.extractors import default_extractor, extractor
-from genzoo.metrics.measures import frechet, kernel
-from genzoo.metrics.outliers import auroc
-from genzoo.metrics.report import image_report
+from genzoo.metrics.features.networks import default_extractor, extractor
+from genzoo.metrics.frechet import image_report
+from genzoo.metrics.maths.outliers import auroc
 from genzoo.use.pages.figures import new_figure, save_figure
 from proofs.proof import Proof, proof
 
@@ -121,7 +121,7 @@ FEW, FEW_STEPS = 1_000, 3_000
 def few_images(p: Proof) -> None:
     """Differentiable augmentation where there are only 1,000 training images: FLD over passes, and copies, with and without."""
     keys = SAME | R1 | {
-        "steps": FEW_STEPS, "limit": FEW, "measure": "frechet,memorisation", "measure_every": FEW_STEPS // 8, "ema": 0.999,
+        "steps": FEW_STEPS, "limit": FEW, "measure": "frechet,memorization", "measure_every": FEW_STEPS // 8, "ema": 0.999,
     }  # fmt: skip
     augmented = {"augment": ("color", "translation", "cutout")}
     runs = {
@@ -172,8 +172,8 @@ def tenth(p: Proof) -> None:
     for label, run in runs.items():
         images = genzoo.sample(run, n=TENTH_SAMPLES, seed=0)
         given = Comparison(test=test, train=train, net=net, given=to_uint8(images), n_real=TENTH_SAMPLES)
-        p.report(frechet(given)[0].to_json(), name=f"FID, {label}")
-        kids[label] = kernel(given)[0].to_json()
+        p.report(frechet.take(given)[0].to_json(), name=f"FID, {label}")
+        kids[label] = kid.take(given)[0].to_json()
         p.report(
             kids[label], name=f"KID, {label}", se=kids[label]["se"],
             **({"goal": kids["without"]["value"]} if label != "without" else {}),

@@ -152,7 +152,7 @@ def health(p: Proof) -> None:
     for label, (keys, expected) in FAILURES.items():
         run = p.train(
             "dcgan", "mnist", name=label.replace(" ", "-"), width=16, latent=24, batch=32, ema=0.0, seed=0, precision="bf16",
-            measure="frechet,prdc,memorisation", measure_every=EVERY, measure_n=500, log_every=10,
+            measure="frechet,prdc,memorization", measure_every=EVERY, measure_n=500, log_every=10,
             **{"limit": 2_000, "steps": HEALTH_STEPS, **keys},
         )  # fmt: skip
         said = words(run)

@@ -14,12 +14,12 @@ from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import grid, to_uint8
 from genzoo.data.drawing.points import scatter
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.drawing import EACH
 from genzoo.metrics.features.lenet import classify
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.modes import GRID_SIGMA, RING_SIGMA, grid_modes, mode_counts, ring_modes
 from genzoo.metrics.parzen import parzen
-from genzoo.training.preview import EACH
 from proofs.adversarial import score
 from proofs.proof import Proof, proof
 

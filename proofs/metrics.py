@@ -16,19 +16,21 @@ from torch import Tensor
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.data.drawing.images import grid
 from genzoo.metrics.c2st import neighbour_test
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.copying import data_copying
 from genzoo.metrics.features.lenet import classify
-from genzoo.metrics.frechet import Moments, frechet_to_reference
+from genzoo.metrics.features.networks import extractor
+from genzoo.metrics.frechet import frechet_to_reference
 from genzoo.metrics.kid import kid
 from genzoo.metrics.maths.kmeans import kmeans
-from genzoo.metrics.memorisation import authenticity, data_copying
-from genzoo.metrics.modes import STACKED_SAMPLES, stack_digits, stacked_modes
+from genzoo.metrics.maths.moments import Moments
+from genzoo.metrics.memorization import authenticity
 from genzoo.metrics.ndb import ndb
 from genzoo.metrics.parzen import parzen
 from genzoo.metrics.prdc import prdc
-from genzoo.metrics.report import real_features, rows_of
-from genzoo.metrics.scores import classifier_score
+from genzoo.metrics.real import real_features, rows_of
+from genzoo.metrics.score import classifier_score
 from genzoo.metrics.sliced import sliced_wasserstein
+from genzoo.metrics.stacked_modes import STACKED_SAMPLES, stack_digits, stacked_modes
 from proofs.proof import Proof, proof
 
 

@@ -15,10 +15,10 @@ from torch import Tensor
 import genzoo
 from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import grid, to_uint8
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.kid import kid
-from genzoo.metrics.lpips import lpips_distances
-from genzoo.metrics.similarity import l1_percent, psnr, ssim
+from genzoo.metrics.maths.lpips import lpips_distances
+from genzoo.metrics.maths.similarity import l1_percent, psnr, ssim
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from proofs.proof import Proof, proof
 from proofs.textures import grid_power, mean_and_error, noise_of_equal_sharpness, sharpness

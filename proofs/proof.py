@@ -171,7 +171,7 @@ class Proof:
         )
 
     def report(self, record: dict[str, Any], *, name: str | None = None, baseline: Any = None, **more: Any) -> None:
-        """Record what `genzoo.metrics.report.image_report` returned, its floor as a baseline beside the given ones."""
+        """Record what `genzoo.metrics.frechet.image_report` returned, its floor as a baseline beside the given ones."""
         baseline = {"real": record["floor"], **(baseline or {})} if record.get("floor") is not None else baseline
         self.measure(
             name or record["measure"], record["value"], n=record["n_fake"], split=record["split"], protocol=record["protocol"],

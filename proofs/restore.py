@@ -16,9 +16,9 @@ import genzoo
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.data.drawing.images import grid, to_uint8
-from genzoo.metrics.lpips import lpips_distances
-from genzoo.metrics.outliers import auroc
-from genzoo.metrics.similarity import l1_percent, l2_percent, psnr, y_psnr, y_ssim
+from genzoo.metrics.maths.lpips import lpips_distances
+from genzoo.metrics.maths.outliers import auroc
+from genzoo.metrics.maths.similarity import l1_percent, l2_percent, psnr, y_psnr, y_ssim
 from genzoo.nn.colour import luma, rgb_to_lab
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.resampling import bicubic, grey_levels

@@ -19,10 +19,10 @@ import torch
 import genzoo
 from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import titled, to_uint8
+from genzoo.metrics import frechet, kid
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.features.extractors import default_extractor, extractor
-from genzoo.metrics.measures import frechet, kernel
-from genzoo.metrics.report import image_report
+from genzoo.metrics.features.networks import default_extractor, extractor
+from genzoo.metrics.frechet import image_report
 from proofs.machine import ROOT
 from proofs.proof import Proof, proof
 
@@ -105,8 +105,8 @@ def best_beside_published(p: Proof, file: Path) -> None:
                 others = {}
             small = Comparison(test=test, train=train, net=nets[1], given=to_uint8(images[:SMALL]), n_real=SMALL)
             told = f"{published[data][system]} (arXiv:1711.10337; best of 100 draws, 20 epochs (CIFAR-10: 100), 10,000 samples)"
-            p.report(frechet(small)[0].to_json(), name=f"FID, {system}, {data}", published=told, baseline=others)
-            unbiased = kernel(small)[0].to_json()
+            p.report(frechet.take(small)[0].to_json(), name=f"FID, {system}, {data}", published=told, baseline=others)
+            unbiased = kid.take(small)[0].to_json()
             p.report(unbiased, name=f"KID, {system}, {data}", se=unbiased["se"])
             rows.append(images[:SHOWN])
             titles.append(f"{system}, {data}")

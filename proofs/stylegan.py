@@ -12,7 +12,7 @@ from torch import Tensor
 import genzoo
 from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import grid
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.ppl import path_length
 from proofs.adversarial import score
 from proofs.gans import logged

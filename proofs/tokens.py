@@ -15,9 +15,9 @@ from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
 from genzoo.data.drawing.images import to_uint8
 from genzoo.losses.perceptual import lpips
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.similarity import psnr
+from genzoo.metrics.maths.similarity import psnr
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.use.reconstruct import side_by_side
 from proofs.proof import WORK, Proof, proof

@@ -16,8 +16,8 @@ import genzoo
 from genzoo.data import Batches, DataSettings, open_data, to_float
 from genzoo.data.drawing.images import grid
 from genzoo.data.sources.derive import derived
-from genzoo.metrics.lpips import lpips_distances
-from genzoo.metrics.similarity import l1_percent
+from genzoo.metrics.maths.lpips import lpips_distances
+from genzoo.metrics.maths.similarity import l1_percent
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from proofs.proof import Proof, proof
 from proofs.textures import mean_and_error

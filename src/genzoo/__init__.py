@@ -14,30 +14,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genzoo.api import (
-        animate,
-        arithmetic,
-        compare,
-        complete,
-        compress,
-        create,
-        decompress,
-        evaluate,
-        export,
-        list_systems,
-        load,
-        reconstruct,
-        register,
-        resume,
-        sample,
-        theory,
-        train,
-        translate,
-        walk,
-    )
+    from genzoo.api import create, list_systems, register, resume, train
     from genzoo.core.errors import UserError
+    from genzoo.core.loading import load
     from genzoo.core.system import System
+    from genzoo.lectures import theory
     from genzoo.studies import study
+    from genzoo.use.animate import animate
+    from genzoo.use.arithmetic import arithmetic
+    from genzoo.use.compare import compare
+    from genzoo.use.complete import complete
+    from genzoo.use.compress import compress, decompress
+    from genzoo.use.evaluate import evaluate
+    from genzoo.use.export import export
+    from genzoo.use.figures import figures
+    from genzoo.use.reconstruct import reconstruct
+    from genzoo.use.sample import sample
+    from genzoo.use.translate import translate
+    from genzoo.use.walk import walk
 
 __all__ = [
     "list_systems",
@@ -59,11 +53,26 @@ __all__ = [
     "evaluate",
     "compare",
     "export",
+    "figures",
     "study",
     "theory",
     "UserError",
     "__version__",
 ]
+_HOME = {
+    "list_systems": "api",
+    "create": "api",
+    "train": "api",
+    "resume": "api",
+    "load": "core.loading",
+    "decompress": "use.compress",
+    "study": "studies",
+    "theory": "lectures",
+    "UserError": "core.errors",
+    "System": "core.system",
+    "register": "api",
+}
+"""Modules of the public names; a verb that is not here has a module of its own name in `genzoo.use`."""
 
 __version__ = "0.2.0"
 
@@ -71,9 +80,7 @@ __version__ = "0.2.0"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'genzoo' has no attribute '{name}'")
-    home = {"UserError": "genzoo.core.errors", "System": "genzoo.core.system", "study": "genzoo.studies"}.get(
-        name, "genzoo.api"
-    )
+    home = f"genzoo.{_HOME.get(name, f'use.{name}')}"
     value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value

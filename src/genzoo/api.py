@@ -1,4 +1,4 @@
-"""The public API: what `import genzoo` offers, and what the command line is made of."""
+"""Systems by name, and training: the part of the public API that is no use of a trained system (those stand in `genzoo.use`)."""
 
 from __future__ import annotations
 
@@ -9,53 +9,20 @@ from typing import Any
 
 from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.loading import load, resolved
+from genzoo.core.loading import resolved
 from genzoo.core.outline import Entry
 from genzoo.core.registry import register
 from genzoo.core.schema import FROM_DATA, check, settings
 from genzoo.core.system import System
 from genzoo.data import DataSettings
-from genzoo.lectures import theory
 from genzoo.runs.folder import Run
 from genzoo.text.documents import read_toml
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume as _resume
 from genzoo.training.start import train as _train
-from genzoo.use.animate import animate
-from genzoo.use.arithmetic import arithmetic
 from genzoo.use.common.source import run_path
-from genzoo.use.compare import compare
-from genzoo.use.complete import complete
-from genzoo.use.compress import compress, decompress
-from genzoo.use.evaluate import evaluate
-from genzoo.use.export import export
-from genzoo.use.reconstruct import reconstruct
-from genzoo.use.sample import sample
-from genzoo.use.translate import translate
-from genzoo.use.walk import walk
 
-__all__ = [
-    "register",
-    "compare",
-    "arithmetic",
-    "complete",
-    "animate",
-    "compress",
-    "create",
-    "decompress",
-    "evaluate",
-    "export",
-    "list_systems",
-    "load",
-    "reconstruct",
-    "resume",
-    "sample",
-    "sort_keys",
-    "theory",
-    "train",
-    "translate",
-    "walk",
-]
+__all__ = ["create", "list_systems", "read_config", "register", "resume", "sort_keys", "train"]
 
 What = str | os.PathLike[str] | type[System]
 """How a person says which system is meant: a name, a file ("mine.py", "mine.py:MyModel"), or a class."""
@@ -160,7 +127,7 @@ def sort_keys(name: What, given: Mapping[str, Any]) -> tuple[dict[str, Any], dic
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Keys from a TOML file, with or without tables. Of a run's config.toml, what belongs to that one run is left out.
+    """Read keys from a TOML file, with or without tables. Of a run's config.toml, what belongs to that one run is left out.
 
     Raises:
         UserError: There is no such file, or it is not TOML.

@@ -228,7 +228,7 @@ def test_what_a_killed_process_left_is_swept(tmp_path):
 @pytest.mark.parametrize("there", ["variable", "cache", "both", "home", "none"])
 def test_weights_are_found_by_one_rule(tmp_path, monkeypatch, there):
     """What measures, perceptual losses, frozen networks and sentence encoders say is there is the same, and so is what is not."""
-    from genzoo.metrics.features.extractors import available
+    from genzoo.metrics.features.networks import available
     from genzoo.nn.pretrained.frozen import FrozenMaps
     from genzoo.nn.pretrained.minilm import MiniLM
     from genzoo.nn.pretrained.perceptual import FeatureNet

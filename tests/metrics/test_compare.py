@@ -21,7 +21,7 @@ def record(value, se=1.0, **changes):
     made = {
         "measure": "FLD", "value": value, "se": se, "better": "lower", "unit": "", "n": 1000, "n_fake": 1000, "n_real": 500, "data": "digits",
         "split": "test", "data_digest": "abc", "binarize": "none", "extractor": "lenet-mnist-v1", "digest": "d", "resize": "r",
-        "quantisation": "q", "protocol": "p", "floor": 1.0,
+        "quantization": "q", "protocol": "p", "floor": 1.0,
     }  # fmt: skip
     return {**made, **changes}
 
@@ -71,8 +71,8 @@ def test_a_difference_has_to_be_larger_the_more_of_them_are_judged():
         ({"data": "garments", "data_digest": "x"}, r"different data \(digits / garments\)"),
         ({"split": "train"}, "different split"),
         ({"data_digest": "x"}, "different images of the data"),
-        ({"binarize": "static"}, r"different binarisation \(none / static\)"),
-        ({"quantisation": "truncated"}, "different quantisation"),
+        ({"binarize": "static"}, r"different binarization \(none / static\)"),
+        ({"quantization": "truncated"}, "different quantization"),
         ({"k": 3}, "different k"),
     ],
 )

@@ -7,11 +7,16 @@ import pytest
 import torch
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.frechet import Moments, frechet_distance, frechet_to_reference
-from genzoo.metrics.kid import cmmd, gaussian, kernel_sums, kid, kid_subsets, polynomial, rbf_mmd, samples_error
+from genzoo.metrics.frechet import frechet_distance, frechet_to_reference
+from genzoo.metrics.kid import kid
+from genzoo.metrics.kid_subsets import kid_subsets
+from genzoo.metrics.maths.kernels import gaussian, kernel_sums, polynomial, samples_error
+from genzoo.metrics.maths.moments import Moments
+from genzoo.metrics.mmd import median_distance, rbf_mmd
 from genzoo.metrics.prd import f_beta, prd, prd_curve
 from genzoo.metrics.prdc import prdc
-from genzoo.metrics.sliced import laplacian_pyramid, pyramid_swd, sliced_wasserstein, transport_1d
+from genzoo.metrics.sliced import sliced_wasserstein, transport_1d
+from genzoo.metrics.swd import laplacian_pyramid, pyramid_swd
 
 
 def rng(seed=0):
@@ -29,7 +34,6 @@ MEASURES = {
     "kid": kid,
     "kid_subsets": lambda a, b: kid_subsets(a, b, size=3, subsets=2),
     "rbf_mmd": lambda a, b: rbf_mmd(a, b, sigma=1),
-    "cmmd": cmmd,
     "prdc": lambda a, b: prdc(a, b, k=2),
     "prd": lambda a, b: prd(a, b, clusters=2, runs=1, angles=11),
     "sliced": sliced_wasserstein,
@@ -150,16 +154,17 @@ def test_subsets_agree_with_the_whole():
         kid_subsets(x, y, size=401)
 
 
-def test_cmmd_is_the_biased_gaussian_mmd_of_directions():
-    x, y = normal(30, 5, 1), normal(20, 5, 2)
-    u, v = (t.double() / t.double().norm(dim=1, keepdim=True) for t in (x, y))
-    k = gaussian(10.0)
-    want = 1000 * float(k(u, u).mean() + k(v, v).mean() - 2 * k(u, v).mean())
-    assert cmmd(x, y) == pytest.approx(want, rel=1e-3)
-    assert cmmd(3 * x, y) == pytest.approx(cmmd(x, y), rel=1e-3)
-    assert cmmd(x, x) == pytest.approx(0, abs=1e-4)
-    with pytest.raises(UserError, match="all zeros"):
-        cmmd(torch.zeros(5, 3), torch.ones(5, 3))
+def test_mmd_is_the_gaussian_mmd_over_all_pairs():
+    x, y = normal(30, 5, 1), normal(20, 5, 2, shift=0.5)
+    sigma = median_distance(y)
+    assert sigma == pytest.approx(float(torch.pdist(y).median()), rel=1e-3)
+    k = gaussian(sigma)
+    got = rbf_mmd(x, y, sigma=sigma)
+    xx, yy = (k(v, v).fill_diagonal_(0).sum() / (len(v) * (len(v) - 1)) for v in (x, y))
+    assert got["value"] == pytest.approx(float(xx + yy - 2 * k(x, y).mean()), rel=1e-4)
+    assert got["biased"] == pytest.approx(float(k(x, x).mean() + k(y, y).mean() - 2 * k(x, y).mean()), rel=1e-4)
+    with pytest.raises(UserError, match="equal features"):
+        median_distance(torch.ones(5, 3))
     with pytest.raises(UserError, match="more than 0"):
         rbf_mmd(x, y, sigma=0)
 
@@ -280,7 +285,7 @@ def test_sliced_distance_of_a_shift_is_known():
 
 
 def test_laplacian_pyramid_is_undone_by_adding_up():
-    from genzoo.metrics.sliced import _enlarge
+    from genzoo.metrics.swd import _enlarge
 
     x = torch.rand(2, 3, 32, 48, generator=rng())
     pyramid = laplacian_pyramid(x, 3)

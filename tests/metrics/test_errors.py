@@ -7,16 +7,21 @@ import math
 import pytest
 import torch
 
+from genzoo.metrics.accuracy import label_accuracy
 from genzoo.metrics.c2st import classifier_test
+from genzoo.metrics.copying import data_copying
+from genzoo.metrics.diversity import ms_ssim_diversity
 from genzoo.metrics.errors import group_error, mean_error, pair_error
-from genzoo.metrics.frechet import Moments, frechet_distance
-from genzoo.metrics.kid import kid, kid_subsets, rbf_mmd
-from genzoo.metrics.measures import frechet_error
-from genzoo.metrics.memorisation import authenticity, data_copying
+from genzoo.metrics.frechet import frechet_distance, frechet_error
+from genzoo.metrics.kid import kid
+from genzoo.metrics.kid_subsets import kid_subsets
+from genzoo.metrics.maths.moments import Moments
+from genzoo.metrics.maths.similarity import psnr
+from genzoo.metrics.memorization import authenticity
+from genzoo.metrics.mmd import rbf_mmd
 from genzoo.metrics.ppl import path_length
 from genzoo.metrics.prdc import prdc
-from genzoo.metrics.scores import classifier_score, label_accuracy
-from genzoo.metrics.similarity import ms_ssim_diversity, psnr
+from genzoo.metrics.score import classifier_score
 
 DRAWS = {
     "precision": 40,

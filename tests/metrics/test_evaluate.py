@@ -17,10 +17,12 @@ from genzoo import UserError
 from genzoo.cli.main import main
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
+from genzoo.metrics import frechet, prdc
 from genzoo.metrics.comparison import Comparison, pixel_points
-from genzoo.metrics.features.extractors import Extractor, extractor
+from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.measures import choose, frechet, neighbourhoods, table
+from genzoo.metrics.measure import choose, table
 from genzoo.metrics.records import Record, content_digest, plain, span, wilson
 from genzoo.use.common.sample_sets import is_given, open_given
 
@@ -90,7 +92,7 @@ def test_the_same_seed_gives_the_same_numbers_and_only_what_is_asked_for_is_take
     )
     assert set(a) == {"FLD", "precision", "recall", "density", "coverage"}
     assert a["FLD"]["value"] == b["FLD"]["value"] != c["FLD"]["value"]
-    with pytest.raises(UserError, match=r"did you mean 'frechet'.*Measures: nll, iwae"):
+    with pytest.raises(UserError, match=r"did you mean 'frechet'.*Measures: ais, iwae, nll"):
         genzoo.evaluate(digits, measures="frechett")
     with pytest.raises(UserError, match="no capability 'encodes'"):
         genzoo.evaluate(digits, measures=["reconstruction"])
@@ -198,7 +200,7 @@ class Broken(System):
 def test_samples_that_are_no_numbers_are_counted():
     compared = Comparison(test=toy(), net=extractor("lenet-mnist-v1"), system=Broken(), n=40)
     with pytest.raises(UserError, match="4 of 40 samples hold NaN"):
-        frechet(compared)
+        frechet.take(compared)
     # None of the measures makes a number of it: all say why.
     found = genzoo.evaluate(Broken(), "digits", n=40, size=16, limit=100)
     assert found["measures"] == {}
@@ -207,17 +209,17 @@ def test_samples_that_are_no_numbers_are_counted():
 
 def test_fewer_images_than_features_and_identical_ones_have_defined_values():
     few = Comparison(test=toy(20), net=extractor("lenet-mnist-v1"), given=torch.from_numpy(images(9, seed=1)))
-    (r,) = frechet(few)
+    (r,) = frechet.take(few)
     assert r.value == pytest.approx(frechet_distance(few.fake_features, few.real_features), rel=1e-12)
     assert "fewer images than the 128 features" in r.protocol
     assert r.se is None
     same = torch.from_numpy(images(1, seed=3)).expand(30, -1, -1, -1).contiguous()
     c = Comparison(test=toy(40), train=toy(40, "train", 5), net=extractor("lenet-mnist-v1"), given=same)
-    (r,) = frechet(c)
+    (r,) = frechet.take(c)
     real = c.real_features.double()
     expected = (c.fake_features[0].double() - real.mean(0)).square().sum() + real.var(0).sum()
     assert r.value == pytest.approx(float(expected), rel=1e-6)
-    values = {r.measure: r.value for r in neighbourhoods(c)}
+    values = {r.measure: r.value for r in prdc.take(c)}
     assert values["recall"] == 0
     for m in choose("kid,variety,c2st,ndb,score,diversity"):
         for r in m.take(c):
@@ -249,7 +251,7 @@ def test_images_without_a_network_say_what_to_do(tmp_path):
     found = genzoo.evaluate(given, str(tmp_path / "photos.npz"))
     assert "GENZOO_WEIGHTS" in found["not_measured"]["frechet"]
     assert "MS-SSIM of pairs" in found["measures"]
-    assert "training images" in found["not_measured"]["memorisation"], "all 60 are compared with"
+    assert "training images" in found["not_measured"]["memorization"], "all 60 are compared with"
     found = genzoo.evaluate(given, str(tmp_path / "photos.npz"), holdout=0.3)
     assert found["measures"]["AuthPct"]["points"] == "pixels"
     assert found["measures"]["AuthPct"]["n_train"] == 42
@@ -265,7 +267,7 @@ def test_images_without_a_network_say_what_to_do(tmp_path):
 def test_a_network_of_ones_own_and_pixels_of_large_images():
     net = Extractor("mine", "d", 3, "FD-mine", "none", lambda x: x.float().flatten(2).mean(2), batch=7)
     c = Comparison(test=toy(30, shape=(3, 16, 16)), net=net, given=torch.from_numpy(images(20, (3, 16, 16), 2)))
-    assert [r.measure for r in frechet(c)] == ["FD-mine"]
+    assert [r.measure for r in frechet.take(c)] == ["FD-mine"]
     big = torch.full((2, 1, 64, 64), 51, dtype=torch.uint8)
     torch.testing.assert_close(pixel_points(big), torch.full((2, 1024), 0.2))
     slow = replace(c, net=replace(net, photographs=True), train=toy(30, "train", 4, (1, 16, 16)))

@@ -15,9 +15,9 @@ from genzoo.core.system import System
 from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.measures import alternatives
+from genzoo.metrics.maths.similarity import ssim, y_psnr, y_ssim
+from genzoo.metrics.measure import alternatives
 from genzoo.metrics.records import content_digest
-from genzoo.metrics.similarity import ssim, y_psnr, y_ssim
 from tests.metrics.test_evaluate import images, written
 
 

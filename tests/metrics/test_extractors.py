@@ -9,17 +9,10 @@ from PIL import Image
 
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.metrics.features import lenet, networks
-from genzoo.metrics.features.extractors import (
-    Extractor,
-    available,
-    cached_features,
-    default_extractor,
-    extractor,
-    module_extractor,
-    tf1_bilinear,
-)
+from genzoo.metrics.features.extractors import Extractor, cached_features, module_extractor
 from genzoo.metrics.features.lenet import LeNet, bundled, classify, load_lenet, to_lenet_input
-from genzoo.metrics.features.resizers import RESIZERS
+from genzoo.metrics.features.networks import available, default_extractor, extractor
+from genzoo.metrics.features.resizers import RESIZERS, tf1_bilinear
 from genzoo.metrics.frechet import frechet_distance
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from genzoo.metrics.frechet import Moments, frechet_distance, frechet_from_moments
+from genzoo.metrics.frechet import frechet_distance, frechet_from_moments
+from genzoo.metrics.maths.moments import Moments
 
 
 def exact(a, b):

@@ -8,28 +8,23 @@ import pytest
 import torch
 
 from genzoo.core.errors import UserError
-from genzoo.data.statistics import of_shapes
-from genzoo.metrics.features.simple_features import (
-    RandomFeatures,
-    log_mel,
-    log_mel_statistics,
-    mel_filters,
-)
+from genzoo.data.statistics import log_mel, mel_filters, of_shapes, of_sounds
+from genzoo.metrics.diversity import ms_ssim_diversity
+from genzoo.metrics.features.simple_features import RandomFeatures
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.lpips import lpips_score
-from genzoo.metrics.ppl import held, lerp, path_length, slerp
-from genzoo.metrics.similarity import (
+from genzoo.metrics.maths.lpips import lpips_score
+from genzoo.metrics.maths.similarity import (
     SCALES,
     l1_percent,
     l2_percent,
     ms_ssim,
-    ms_ssim_diversity,
     psnr,
     ssim,
     y_channel,
     y_psnr,
     y_ssim,
 )
+from genzoo.metrics.ppl import held, lerp, path_length, slerp
 
 
 def rng(seed=0):
@@ -154,7 +149,7 @@ def test_ms_ssim_by_its_parts_and_its_sizes():
     small = [torch.nn.functional.avg_pool2d(t, 2) for t in (x, y)]
     w = SCALES[0] / (SCALES[0] + SCALES[1])
     # The contrast-structure term alone: SSIM of images whose local means are made equal is not available, so take it as SSIM / luminance.
-    from genzoo.metrics.similarity import _terms, _window
+    from genzoo.metrics.maths.similarity import _terms, _window
 
     structure = _terms(x, y, 1, _window(11, 1.5))[1]
     want = structure**w * ssim(*small, data_range=1) ** (1 - w)
@@ -295,7 +290,7 @@ def test_log_mel_shows_a_tone_in_its_band():
     assert (
         filters.sum(0)[10:230] > 0.99
     ).all()  # neighbours' triangles add up to 1 between the first and the last peak
-    stats = log_mel_statistics(torch.stack([tone[0], torch.zeros(rate)]), rate=rate)
+    stats = of_sounds(torch.stack([tone[0], torch.zeros(rate)]), rate=rate)
     assert stats.shape == (2, 192)
     assert stats[1, 64:].abs().max() < 1e-5  # silence neither varies nor changes
     with pytest.raises(UserError, match="at least 400 samples"):

@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from genzoo.losses.divergences import kl_gaussians, kl_standard_normal
+from genzoo.losses.divergences import kl_standard_normal
 from genzoo.losses.likelihoods import (
     bernoulli,
     bits_per_dim,
     discretized_logistic,
     gaussian,
     log_mean_exp,
-    nats,
     per_example,
     standard_normal,
 )
@@ -76,9 +75,8 @@ def test_bernoulli_and_gaussian_agree_with_torch_distributions():
 
 def test_kl_agrees_with_torch_distributions():
     torch.manual_seed(0)
-    m, s, om, os = torch.randn(4, 30).double()
-    p, q = Normal(m, s.exp()), Normal(om, os.exp())
-    assert torch.allclose(kl_gaussians(m, s, om, os), kl_divergence(p, q))
+    m, s = torch.randn(2, 30).double()
+    p = Normal(m, s.exp())
     assert torch.allclose(kl_standard_normal(m, s), kl_divergence(p, Normal(torch.zeros_like(m), torch.ones_like(m))))
 
 
@@ -87,4 +85,3 @@ def test_averages_and_units():
     assert torch.allclose(log_mean_exp(values, 1), values.double().logsumexp(1).float() - math.log(2))
     assert per_example(torch.ones(3, 2, 4, 5)).tolist() == [40.0] * 3
     assert bits_per_dim(torch.tensor(-79.20), 784).item() == pytest.approx(0.1457, abs=5e-5)
-    assert nats(bits_per_dim(torch.tensor(-6218.0), 3072), 3072).item() == pytest.approx(-6218.0, rel=1e-6)

@@ -10,11 +10,13 @@ import torch
 
 from genzoo.metrics.c2st import classifier_test
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.kid import kid, kid_subsets, rbf_mmd
+from genzoo.metrics.kid import kid
+from genzoo.metrics.kid_subsets import kid_subsets
 from genzoo.metrics.maths.kmeans import kmeans
+from genzoo.metrics.maths.similarity import psnr, ssim, y_channel, y_psnr, y_ssim
+from genzoo.metrics.mmd import rbf_mmd
 from genzoo.metrics.prdc import prdc
-from genzoo.metrics.scores import classifier_score
-from genzoo.metrics.similarity import psnr, ssim, y_channel, y_psnr, y_ssim
+from genzoo.metrics.score import classifier_score
 
 
 def features(n, d, seed, scale=1.0, dtype=torch.float32):

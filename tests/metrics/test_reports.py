@@ -9,10 +9,10 @@ import torch
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
-from genzoo.metrics.features.extractors import extractor
-from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.likelihood import evaluate_density
-from genzoo.metrics.report import image_report, real_features, rows_of
+from genzoo.metrics.features.networks import extractor
+from genzoo.metrics.frechet import frechet_distance, image_report
+from genzoo.metrics.nll import evaluate_density
+from genzoo.metrics.real import real_features, rows_of
 
 
 def images(n, seed=0, side=28):
@@ -157,7 +157,7 @@ def test_image_report_is_the_distance_with_its_protocol(cache):
     assert (got["n_fake"], got["n_real"], got["n_floor"], got["split"], got["measure"]) == (40, 80, 40, "test", "FLD")
     for part in ("40 samples", "80 images of toy test", net.digest[:12], "round((x + 1)", "28x28", "seed 5"):
         assert part in got["protocol"]
-    for key in ("extractor", "digest", "resize", "quantisation", "seed", "library", "seconds", "data"):
+    for key in ("extractor", "digest", "resize", "quantization", "seed", "library", "seconds", "data"):
         assert got[key] not in (None, "")
     floats = samples.float() / 127.5 - 1
     assert image_report(floats, test, net)["value"] == pytest.approx(got["value"], rel=1e-9)

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.accuracy import label_accuracy
 from genzoo.metrics.ais import Decoder, ais, anneal, importance_log_prob, log_mean_exp, sigmoid_schedule, tune_steps
-from genzoo.metrics.disentangle import discretize, mig, mutual_information
+from genzoo.metrics.mig import discretize, mig, mutual_information
 from genzoo.metrics.modes import MIXTURE_SAMPLES, grid_report, ring_modes, ring_report, sample_mixture
 from genzoo.metrics.parzen import parzen, parzen_log_prob
-from genzoo.metrics.scores import classifier_score, label_accuracy
+from genzoo.metrics.score import classifier_score
 
 
 def rng(seed=0):

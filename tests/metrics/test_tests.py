@@ -7,9 +7,10 @@ import torch
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.c2st import classifier_test, neighbour_test
+from genzoo.metrics.copying import data_copying, mann_whitney_z
 from genzoo.metrics.maths.kmeans import kmeans, nearest_centre
 from genzoo.metrics.maths.neighbours import nearest, nearest_rows
-from genzoo.metrics.memorisation import authenticity, data_copying, mann_whitney_z
+from genzoo.metrics.memorization import authenticity
 from genzoo.metrics.ndb import different_bins, ndb
 
 

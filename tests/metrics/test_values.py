@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from genzoo.metrics.maths.neighbours import nearest
+from genzoo.metrics.maths.outliers import auroc
 from genzoo.metrics.modes import (
     GRID_SIGMA,
     RING_SIGMA,
@@ -16,12 +17,10 @@ from genzoo.metrics.modes import (
     mode_counts,
     ring_modes,
     sample_mixture,
-    stack_digits,
-    stacked_modes,
 )
-from genzoo.metrics.outliers import auroc
 from genzoo.metrics.parzen import SIGMAS, choose_sigma, parzen, parzen_log_prob
 from genzoo.metrics.prdc import prdc
+from genzoo.metrics.stacked_modes import stack_digits, stacked_modes
 
 
 def rng(seed=0):

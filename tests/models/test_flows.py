@@ -187,7 +187,7 @@ def test_an_evaluation_reports_the_condition_or_says_why_not(runs, monkeypatch):
     largest, smallest = genzoo.load(run.path).jacobian_condition(images(1))[0].tolist()
     assert found["measures"][name]["value"] == pytest.approx(math.log10(largest / smallest))
     assert found["measures"][name]["unit"] == "log10"
-    monkeypatch.setattr(importlib.import_module("genzoo.metrics.abilities"), "LARGEST_CONDITION", 10)
+    monkeypatch.setattr(importlib.import_module("genzoo.metrics.condition"), "LARGEST", 10)
     found = genzoo.evaluate(run, n=4)
     assert "64 dimensions" in found["not_measured"]["condition"]
     assert name not in found["measures"]

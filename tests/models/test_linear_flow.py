@@ -21,7 +21,7 @@ def climb(model, x, rounds=1):
 
     def closure():
         optimizer.zero_grad()
-        loss = -model._log_prob(*model(x)).mean()
+        loss = -model.log_density(*model(x)).mean()
         loss.backward()
         return loss
 
@@ -52,7 +52,7 @@ def test_the_optimum_on_images_is_the_gaussians_of_the_same_dequantized_images()
     x = (base + torch.randint(0, 128, (600, 1, 4, 3), generator=gen(1))).float() / 127.5 - 1
     u = dequantize(x, 256, gen(2)).double()
     model = climb(LinearFlow((1, 4, 3)), u)
-    nats = model._log_prob(*model(u)).mean() + 12 * torch.tensor(256.0).log()
+    nats = model.log_density(*model(u)).mean() + 12 * torch.tensor(256.0).log()
     assert nats.item() == pytest.approx(gaussian_log_prob(u.flatten(1)).mean().item(), abs=1e-4)
     closed = genzoo.create("gaussian", shape=(1, 4, 3))
     closed.partial_fit({"image": x})

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, DataSettings, open_data, to_float
-from genzoo.metrics.likelihood import evaluate_density
+from genzoo.metrics.nll import evaluate_density
 from genzoo.models.autoregressive.made import MADE
 from genzoo.training.choices import facts
 

@@ -254,7 +254,7 @@ def test_images_of_any_size_and_other_channels_are_translated():
 def test_evaluation_measures_pairs_and_writes_a_page_that_sorts(runs):
     import re
 
-    from genzoo.metrics.similarity import psnr
+    from genzoo.metrics.maths.similarity import psnr
     from genzoo.use.common.images import first_batch, open_for
 
     run = runs("pix2pix")

@@ -15,7 +15,7 @@ from genzoo.losses.adversarial import discriminator_loss
 from genzoo.metrics.features.lenet import load_lenet
 from genzoo.models.adversarial.projected_gan import ProjectedGAN
 from genzoo.nn.pretrained.efficientnet import EfficientNetLite0, normalize, published_names
-from genzoo.nn.pretrained.frozen import EYES, FrozenMaps, MapDiscriminator, RandomMixing
+from genzoo.nn.pretrained.frozen import NETWORKS, FrozenMaps, MapDiscriminator, RandomMixing
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.training.start import resume
 from tests.adversaries import Update, gen, play
@@ -99,7 +99,7 @@ def test_the_generators_gradient_comes_through_the_frozen_network():
     assert gradient.abs().sum() > 0
     found = scores(system.eval(), x.detach())
     assert all(not m.requires_grad for m in system.F(x.detach())), "and costs nothing where no image asks for it"
-    assert len(found) == len(EYES["lenet-mnist"].channels)
+    assert len(found) == len(NETWORKS["lenet-mnist"].channels)
 
 
 def test_the_loss_is_the_sum_of_hinge_losses_over_scales():
@@ -158,7 +158,7 @@ def test_efficientnets_maps_are_the_networks_own_in_any_mode(efficientnet, monke
 
 def test_the_table_of_networks_is_true():
     for name in ("vgg16", "vgg16-random", "alexnet"):
-        net, eye = FeatureNet(name, EYES[name].layers), EYES[name]
+        net, eye = FeatureNet(name, NETWORKS[name].layers), NETWORKS[name]
         assert (net.channels, net.smallest) == (eye.channels, eye.smallest)
     maps = FrozenMaps("vgg16-random", resolution=16).load()
     x = torch.rand(1, 3, 32, 32) * 2 - 1

@@ -15,7 +15,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.registry import create
 from genzoo.data.drawing.images import to_uint8
 from genzoo.losses.perceptual import feature_distance
-from genzoo.metrics import similarity
+from genzoo.metrics.maths import similarity
 from genzoo.models.translation.srgan import SRGAN, PhotoDiscriminator, SRResNet
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.resampling import bicubic, grey_levels

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.data import Batches, DataSettings, open_data, to_float
-from genzoo.losses.perceptual import feature_distance, gram, lpips, style_distance, unit_channels
+from genzoo.losses.perceptual import feature_distance, lpips, unit_channels
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 
 FOLDER = Path(os.environ.get("GENZOO_WEIGHTS", "nowhere"))
@@ -75,14 +75,6 @@ def test_feature_distance_by_hand():
     )
     with pytest.raises(ValueError, match="zip"):
         feature_distance(x, y, [1.0])
-
-
-def test_gram_and_style_by_hand():
-    f = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])
-    assert gram(f).tolist() == [[[2.5, 5.5], [5.5, 12.5]]]
-    g = torch.zeros(1, 2, 5, 7)  # another size: a style has no place
-    assert style_distance([f], [g]).item() == pytest.approx(0.25 * (2.5**2 + 2 * 5.5**2 + 12.5**2) / 4)
-    assert style_distance([f], [f.flip(3)]).item() == 0
 
 
 def test_unit_channels_has_a_gradient_where_everything_is_zero():

@@ -24,7 +24,7 @@ from genzoo.core.files import write_atomic
 from genzoo.core.loading import load
 from genzoo.data import DataSettings, open_data, seen_from
 from genzoo.metrics.drawing import draw
-from genzoo.metrics.measures import choose
+from genzoo.metrics.measure import choose
 from genzoo.runs.folder import open_run
 from genzoo.runs.meters import LogFile, pace, read_log
 from genzoo.training.start import resume

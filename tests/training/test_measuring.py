@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -123,12 +122,7 @@ def test_a_measure_that_cannot_be_taken_at_a_step_says_why(tmp_path, data, monke
     def no(compared):
         raise UserError("these samples are no numbers")
 
-    chosen = Measuring._chosen
-    monkeypatch.setattr(
-        Measuring,
-        "_chosen",
-        lambda *a: [dataclasses.replace(m, take=no) if m.name == "prdc" else m for m in chosen(*a)],
-    )
+    monkeypatch.setattr("genzoo.metrics.prdc.take", no)
     settings = TrainSettings(name="why", runs=str(tmp_path), **{**QUICK, **MEASURED, "steps": 2})
     run = train("dcgan", data, settings, TINY)
     assert "not measured: prdc: these samples are no numbers" in capsys.readouterr().err
@@ -228,12 +222,12 @@ def test_samples_without_variety_and_copies_are_named():
     assert "their variety is 0.02 of that of real images" in sameness(alike)
     assert sameness(alike[:3]) == "", "an untrained generator's samples are alike"
     assert sameness([*alike, (9, 0.5, None)]) == ""
-    assert "only 3 % of samples are no copies" in copying([(1, 90.0, 1.0), (2, 3.0, 1.0)])
-    assert copying([(1, 3.0, 1.0), (2, 48.0, 1.0)]) == copying([]) == ""
-    assert copying([(1, 3.0, 1.0)], [(1, 0.006, None)]) == "", (
+    assert "only 3 % of samples are no copies" in copying("AuthPct", [(1, 90.0, 1.0), (2, 3.0, 1.0)])
+    assert copying("AuthPct", [(1, 3.0, 1.0), (2, 48.0, 1.0)]) == copying("AuthPct", []) == ""
+    assert copying("AuthPct", [(1, 3.0, 1.0)], [(1, 0.006, None)]) == "", (
         "one and the same sample near one example is no memory of many"
     )
-    assert copying([(1, 3.0, 1.0)], [(1, 0.6, None)])
+    assert copying("AuthPct", [(1, 3.0, 1.0)], [(1, 0.6, None)])
     both = advice([{"step": 1, "values": {"AuthPct": {"value": 0.0, "se": 0.0, "better": None}}}])
     assert len(both) == 1
     assert "Memorization" in both[0]

@@ -19,6 +19,7 @@ COMMAND = Command(
     place=50,
     open="data",
     device=True,
+    measures=True,
 )
 
 
@@ -42,8 +43,8 @@ def evaluate(
         source: A run or an exported folder; or samples: a folder of images, an .npz or .npy file.
         data: What to score and to compare with: a name, a folder, an archive, or FID statistics (mu and sigma in an .npz file); the test part of
             the run's own data when not given. Data that are named are the test set, whole, where they have no test part.
-        measures: Names separated by commas: pairs, lpips, nll, iwae, reconstruction, ppl, frechet, kid, prdc, variety, prd, c2st, ndb, score,
-            memorization, copying, diversity, swd; those that apply and are cheap when not given.
+        measures: Names of measures, or of the values that they give, separated by commas: see below; those that apply and are not marked "on
+            request" when not given.
         split: The part of the data: train, test or all; published FIDs of CIFAR-10 are against the training images.
         n: Samples to draw and examples to score; at most 10,000, and what is affordable in minutes, when not given.
         n_real: Real images to compare with; at most 10,000 when not given.

@@ -33,8 +33,22 @@ def help_(command: str = "") -> None:
         print("  system=mine.py gives the class of a run whose system is none of the zoo's.")
     if found.own:
         print(f"\nand the options of the system's own {found.own}: 'genzoo show NAME' lists them.")
+    if found.measures:
+        _measures()
     if found.open:
         _open_options(found)
+
+
+def _measures() -> None:
+    from genzoo.metrics.measure import rows
+
+    print("\nMeasures, with their values (↓ lower, ↑ higher is better) and what they need:")
+    question = ""
+    for asked, name, line, gives, needs in rows():
+        if asked != question:
+            print(f" {asked}")
+        print(columns([(name.ljust(14), f"{line}: {gives}; needs {needs}")]))
+        question = asked
 
 
 def _open_options(command: Command) -> None:

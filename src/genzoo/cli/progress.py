@@ -22,8 +22,6 @@ def waiting(what: str, *, first: float = FIRST) -> Iterator[None]:
         what: What is being done.
         first: Seconds until the first line.
     """
-    from genzoo.runs.meters import clock
-
     begun, over, drawn = time.monotonic(), threading.Event(), [0, 0]
 
     def tell(done: int, total: int) -> None:
@@ -32,6 +30,8 @@ def waiting(what: str, *, first: float = FIRST) -> Iterator[None]:
     def speak() -> None:
         pause = first
         while not over.wait(pause):
+            from genzoo.runs.meters import clock  # most commands are done before there is anything to say
+
             pause = min(2 * pause, LONGEST)
             spent = time.monotonic() - begun
             done, total = drawn

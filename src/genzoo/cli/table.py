@@ -37,6 +37,7 @@ class Command:
         device: True where it uses a run's networks, though it needs no one capability.
         waits: True where it may take minutes and shows nothing of its own.
         light: True where it has to answer at once: its options are words and switches, and are checked without pydantic.
+        measures: True where its help lists the measures.
         many: Option that takes all the words from its place on: images that a shell has written out.
         name: The word: the name of its file. Left to who reads the file.
         module: Import path of its file. Left to who reads the file.
@@ -52,6 +53,7 @@ class Command:
     device: bool = False
     waits: bool = False
     light: bool = False
+    measures: bool = False
     many: str = ""
     name: str = ""
     module: str = ""

@@ -36,7 +36,7 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.left, self.count = SLACK + FACTOR * size, COUNT
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def _dispatch(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.count -= 1
         if self.count < 0:
@@ -70,3 +70,8 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.left -= t.numel() * t.element_size()
                 if self.left < 0:
                     raise TooLarge
+
+
+# Given after the class is made: torch wraps what the body of a mode defines so that its first call imports torch._dynamo, which takes
+# longer than torch itself and is of no use here.
+Budget.__torch_dispatch__ = Budget._dispatch  # type: ignore[method-assign, assignment]

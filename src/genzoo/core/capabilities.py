@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Generator, Tensor
 
-from genzoo.core.inputs import check_label
+from genzoo.core.figures import Figure
 from genzoo.core.system import Batch, Logs, System
 
 
@@ -36,19 +35,6 @@ class Conditioned(Protocol):
 
     def sample(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
         """Return `n` samples of class `label`; None draws a class for each sample, all equally likely, from `generator`."""
-
-
-def draw_labels(system: Conditioned, n: int, label: int | None, generator: Generator) -> Tensor:
-    """Return the classes of `n` samples, int64 [n]: all `label`, or drawn from `generator`, every class equally likely.
-
-    Raises:
-        UserError: There is no such class.
-    """
-    device = generator.device
-    if label is None:
-        return torch.randint(system.labels, (n,), generator=generator, device=device)
-    check_label(label, system.labels)
-    return torch.full((n,), label, device=device)
 
 
 @runtime_checkable
@@ -93,6 +79,23 @@ class Decodes(Protocol):
 
 
 @runtime_checkable
+class Joint(Protocol):
+    """Gives the joint density of data and latents: p(z), p(x | z), and draws from both."""
+
+    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
+        """Draw `n` latents from the prior, [n, L]."""
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Return log p(z) in nats, [B], differentiable in z [B, L]."""
+
+    def log_given(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x | z) in nats, [B], as `log_prob` counts it; differentiable in z [B, L], and without randomness."""
+
+    def sample_given(self, z: Tensor, *, generator: Generator) -> Tensor:
+        """Draw data from p(x | z), [B, C, H, W] in [-1, 1]."""
+
+
+@runtime_checkable
 class Encodes(Protocol):
     """Maps data to latents, deterministically; with `decode` it reconstructs."""
 
@@ -125,6 +128,17 @@ class Restores(Protocol):
 
     def degrade(self, x: Tensor) -> Tensor:
         """Return what `translate` would be given of images [B, C, H, W], without randomness: [B, C', H / scale, W / scale]."""
+
+
+@runtime_checkable
+class Figures(Protocol):
+    """Draws the figures that its paper shows of a trained model."""
+
+    def figures(self, *, generator: Generator) -> dict[str, Figure]:
+        """Return its figures by name.
+
+        Further keyword arguments (how many rows, which truncation) become options of `genzoo figures`.
+        """
 
 
 @runtime_checkable
@@ -241,9 +255,11 @@ CAPABILITIES: dict[str, type] = {
     "prompted": Prompted,
     "density": Density,
     "decodes": Decodes,
+    "joint": Joint,
     "encodes": Encodes,
     "translates": Translates,
     "restores": Restores,
+    "figures": Figures,
     "completes": Completes,
     "animates": Animates,
     "inverts": Inverts,

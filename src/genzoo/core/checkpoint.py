@@ -24,7 +24,6 @@ from torch import Tensor
 from genzoo.core.errors import DamagedFile, DiskFull, disk_full_is_said
 from genzoo.core.files import replacing
 from genzoo.core.foreign import kind_of, what_is
-from genzoo.text.documents import is_number, parse_json
 
 __all__ = [
     "DiskFull",
@@ -112,8 +111,8 @@ def description(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _description(data: bytes, path: Path) -> dict[str, Any]:
     size = int.from_bytes(data[:8], "little")
     try:
-        meta = parse_json(parse_json(data[8 : 8 + size])["__metadata__"]["genzoo"])
-    except (KeyError, TypeError, ValueError):
+        meta = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["genzoo"])
+    except (KeyError, RecursionError, TypeError, ValueError):
         raise DamagedFile(f"{path} is damaged: its header holds no description of a model or a state") from None
     if not isinstance(meta, dict):
         raise DamagedFile(f"{path} holds {kind_of(meta)} where the description of a model or a state is expected")
@@ -155,8 +154,8 @@ def _digest_span(data: bytes | memoryview, path: Path) -> tuple[int, int]:
 def _other(head: bytes) -> str:
     """What a file of safetensors is that was not written here."""
     try:
-        names = [name for name in parse_json(head) if name != "__metadata__"]
-    except (TypeError, ValueError):
+        names = [name for name in json.loads(head) if name != "__metadata__"]
+    except (RecursionError, TypeError, ValueError):
         return "is damaged: its header is no JSON"
     such = f" (such as {', '.join(map(repr, names[:2]))})" if names else ""
     return f"was written by another program: {len(names)} tensors{such} and no description of a model"
@@ -239,4 +238,4 @@ def _alike(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(_alike, a, b))
     if b is None or isinstance(b, bool):
         return a is None or isinstance(a, bool)
-    return is_number(a) if isinstance(b, (int, float)) else True
+    return isinstance(a, (int, float)) and not isinstance(a, bool) if isinstance(b, (int, float)) else True

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.text.vocabulary import split, unknown, with_hints
 
 
 def check_images(x: Tensor, shape: tuple[int, ...]) -> None:
@@ -42,6 +39,34 @@ def check_sides(shape: tuple[int, ...], name: str) -> None:
     if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
         size = "x".join(map(str, shape))
         raise UserError(f"shape {size} is not possible; {name} makes images with sides from 8 to 1024")
+
+
+def check_multiples(shape: tuple[int, ...], multiple: int, least: int, system: str, otherwise: str = "") -> None:
+    """Refuse images (C, H, W) for `system` with a side that is no multiple of `multiple` or below `least`; `otherwise` says what else helps."""
+    if shape[1] % multiple or shape[2] % multiple or min(shape[1:]) < least:
+        raise UserError(
+            f"shape {'x'.join(map(str, shape))} is not possible; {system} takes sides that are multiples of {multiple}, from {least} on. "
+            f"Give size= to resize the data{otherwise}"
+        )
+
+
+def check_divisible(x: Tensor, multiple: int) -> None:
+    """Refuse images [B, C, H, W] to translate whose sides are no multiples of `multiple`."""
+    h, w = x.shape[2:]
+    if h % multiple or w % multiple:
+        raise UserError(f"height and width must be multiples of {multiple}, not {h} x {w}; resize or crop the images")
+
+
+def check_conditional(conditional: bool, classes: int) -> None:
+    """Refuse to tell a system the classes of data that have none."""
+    if conditional and classes < 1:
+        raise UserError("conditional=true needs labels: give data with classes, such as a folder with subfolders")
+
+
+def check_classes(classes: int, system: str) -> None:
+    """Refuse data without classes for a system that learns from nothing else."""
+    if classes < 1:
+        raise UserError(f"{system} needs labels: give data with classes, such as a folder with a subfolder for each")
 
 
 def check_halvings(shape: tuple[int, ...], halvings: int) -> int:
@@ -80,31 +105,6 @@ def check_label(label: int | None, classes: int) -> None:
         raise UserError(f"label={label} is not allowed; this model knows the classes 0 to {classes - 1}")
 
 
-def read_prompt(prompt: str, words: Sequence[str], *, any_word: bool = False) -> list[str]:
-    """The words of a prompt for a model with a vocabulary; `any_word` where its encoder can read others as well.
-
-    Raises:
-        UserError: The model knows no captions, the prompt is empty, or it has no word that the model can read.
-    """
-    if not words:
-        raise UserError("this model was trained without captions and takes no prompt")
-    found = split(prompt)
-    if not found:
-        raise UserError('the prompt is empty; describe an image in words: prompt="a red heart"')
-    strangers = unknown(prompt, words)
-    if not any_word and len(strangers) == len(set(found)):
-        raise UserError(f"prompt={prompt}: no word of it was in a training caption: {with_hints(strangers, words)}")
-    return found
-
-
-def check_words(words: Sequence[str], name: str) -> None:
-    """Refuse data without captions for a system that learns from nothing else."""
-    if not words:
-        raise UserError(
-            f"{name} needs captions: give images with captions.csv (columns file,caption) beside them, captions=FILE, or data=shapes"
-        )
-
-
 def check_direction(direction: str, directions: tuple[str, ...]) -> None:
     """Refuse a direction that a system does not translate in."""
     if direction not in directions:
@@ -112,7 +112,9 @@ def check_direction(direction: str, directions: tuple[str, ...]) -> None:
         raise UserError(f"direction={direction} is not possible; {there}")
 
 
-def check_something_known(known: Tensor) -> None:
-    """Refuse a mask that leaves nothing of an image to go by."""
+def check_holes(x: Tensor, known: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse images and masks that a system which fills holes does not take, and a mask that leaves nothing of an image to go by."""
+    check_images(x, shape)
+    check_known(known, x)
     if not bool(known.flatten(1).any(1).all()):
         raise UserError("the mask covers the whole image; leave some of it, or take a system that draws samples")

@@ -241,11 +241,30 @@ def build(description: Mapping[str, Any]) -> System:
     for key in ("name", "origin"):
         if not isinstance(description.get(key, ""), str):
             raise UserError(f"'{key}' is {kind_of(description[key])}, not text")
-    cls = registry.described(name, source)
-    system = cls(**resolved(cls, {**cls.formerly, **arguments}))
+    cls, arguments = as_today(registry.described(name, source), arguments)
+    system = cls(**resolved(cls, arguments))
     system.name = description.get("name", name)
     system.origin = description.get("origin", "")
     return system
+
+
+def as_today(cls: type[System], arguments: Mapping[str, Any]) -> tuple[type[System], dict[str, Any]]:
+    """Read the arguments in a file of any version: return the class that they are of now, and those that it has now.
+
+    Args:
+        cls: The class that bears the name in the file.
+        arguments: What the file says of it.
+
+    Raises:
+        UserError: They are of something that there is no more.
+    """
+    for kin in (cls, *map(registry.system_class, cls.parted)):
+        if all(value is ... or arguments.get(key, value) == value for key, value in kin.dropped.items()):
+            return kin, {**kin.formerly, **{k: v for k, v in arguments.items() if k not in kin.dropped}}
+    key, value = next((k, arguments[k]) for k, v in cls.dropped.items() if v is not ... and arguments.get(k, v) != v)
+    raise UserError(
+        f"{key}={value} was possible here in earlier versions only; open it with the version of genzoo that it was made with"
+    )
 
 
 def describe(system: System) -> dict[str, Any]:

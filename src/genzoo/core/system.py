@@ -73,6 +73,12 @@ class System(nn.Module):
     """Defaults of training keys (steps, batch, ema, clip ...) that suit this system."""
     formerly: ClassVar[dict[str, Any]] = {}
     """What files say that were written before there was an argument: old models load, and old runs go on, as what they were."""
+    parted: ClassVar[tuple[str, ...]] = ()
+    """Names of systems that were one with this one in earlier versions: a file may name one of them and mean this one."""
+    dropped: ClassVar[dict[str, Any]] = {}
+    """Arguments that earlier versions had, and what this system is of their values (`...`: of any); files that say so are of this system."""
+    dropped_state: ClassVar[tuple[str, ...]] = ()
+    """Names of tensors that earlier versions kept; files that hold them load without."""
     latent_path: ClassVar[str] = "spherical"
     """How one goes from one latent of `decode` to another: spherical (a Gaussian prior keeps its norm) or linear."""
     conditions: int = 0
@@ -108,6 +114,11 @@ class System(nn.Module):
         cls.__init__ = bound_init  # type: ignore[assignment]
         if "log_prob" in cls.__dict__:
             cls.log_prob = _within_range(cls.__dict__["log_prob"])  # type: ignore[attr-defined]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in self.dropped_state:
+            state_dict.pop(prefix + name, None)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return fresh optimizers by name. No parameter has two owners. A system that is fitted without gradients has none."""

@@ -6,25 +6,18 @@ import torch
 from torch import Tensor
 
 
-def kl_gaussians(mean: Tensor, log_std: Tensor, other_mean: Tensor, other_log_std: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_std)²) || N(other_mean, exp(other_log_std)²)) of each dimension, same shape as `mean`."""
-    gap = log_std - other_log_std
-    distance = (mean - other_mean) * torch.exp(-other_log_std)
-    return 0.5 * (torch.exp(2 * gap) + distance.square() - 1) - gap
-
-
 def kl_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_std)²) || N(0, 1)) of each dimension, same shape as `mean`."""
+    """Return KL(N(mean, exp(log_std)²) || N(0, 1)) of each dimension, same shape as `mean`."""
     return 0.5 * (torch.exp(2 * log_std) + mean.square() - 1) - log_std
 
 
 def kl_discrete(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p || q) = Σ p log(p / q) over the last dimension, where 0 log 0 is 0; infinite where q is 0 and p is not."""
+    """Return KL(p || q) = Σ p log(p / q) over the last dimension, where 0 log 0 is 0; infinite where q is 0 and p is not."""
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
-    """JSD(p, q) = ½ KL(p || m) + ½ KL(q || m) with m = ½ (p + q), over the last dimension; from 0 to log 2."""
+    """Return JSD(p, q) = ½ KL(p || m) + ½ KL(q || m) with m = ½ (p + q), over the last dimension; from 0 to log 2."""
     total = p + q
     # The share, not the mean: half of the smallest float is zero, and p log(p / 0) would be infinite.
     left, right = (torch.where(part > 0, 2 * part / total, 1) for part in (p, q))

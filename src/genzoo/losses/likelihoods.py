@@ -32,7 +32,7 @@ def full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 @full_precision
 def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
-    """Log Bernoulli(x; sigmoid(logits)) for `x` in {0, 1}.
+    """Return log Bernoulli(x; sigmoid(logits)) for `x` in {0, 1}.
 
     For grey values between 0 and 1 this is the negative cross-entropy, which can be minimized but is not a
     likelihood.
@@ -42,25 +42,25 @@ def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
 
 @full_precision
 def gaussian(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Log N(x; mean, exp(log_std)²): a density, which may exceed 0."""
+    """Return log N(x; mean, exp(log_std)²): a density, which may exceed 0."""
     return -0.5 * ((x - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2 * math.pi)
 
 
 @full_precision
 def standard_normal(x: Tensor) -> Tensor:
-    """Log N(x; 0, 1): a density."""
+    """Return log N(x; 0, 1): a density."""
     return -0.5 * x.square() - 0.5 * math.log(2 * math.pi)
 
 
 @full_precision
 def standard_logistic(x: Tensor) -> Tensor:
-    """Log-density of the logistic distribution with mean 0 and scale 1 (variance π²/3)."""
+    """Return the log-density of the logistic distribution with mean 0 and scale 1 (variance π²/3)."""
     return F.logsigmoid(x) + F.logsigmoid(-x)
 
 
 @full_precision
 def discretized_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    """Log-mass that a logistic distribution puts on the grey level of `x`; the masses of all levels sum to one.
+    """Return the log-mass that a logistic distribution puts on the grey level of `x`; the masses of all levels sum to one.
 
     `x` holds grey levels as values in [-1, 1], `levels` of them, 2 / (levels - 1) apart. With a and b the
     standardized lower and upper edge of the bin, log(σ(b) - σ(a)) = -softplus(-b) - softplus(a) + log(1 - exp(a -
@@ -76,7 +76,7 @@ def discretized_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
 
 @full_precision
 def logistic_mixture(x: Tensor, logits: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    """Log-mass that a mixture of discretized logistics puts on the level of `x`, [...].
+    """Return the log-mass that a mixture of discretized logistics puts on the level of `x`, [...].
 
     `logits`, `mean` and `log_scale` are [..., K]: one value for each component.
     """
@@ -86,7 +86,7 @@ def logistic_mixture(x: Tensor, logits: Tensor, mean: Tensor, log_scale: Tensor,
 
 @full_precision
 def coupled_mean(x: Tensor, mean: Tensor, coupling: Tensor) -> Tensor:
-    """Means of a pixel's colours given the colours before them, [..., C, K] (arXiv:1701.05517, equation 3).
+    """Return the means of a pixel's colours given the colours before them, [..., C, K] (arXiv:1701.05517, equation 3).
 
     μ_c(x_<c) = μ_c + Σ_{j<c} α_cj x_j, each component with its own α in the order (1, 0), (2, 0), (2, 1), (3, 0) ...
 
@@ -107,7 +107,7 @@ def coupled_mean(x: Tensor, mean: Tensor, coupling: Tensor) -> Tensor:
 def coupled_logistic_mixture(
     x: Tensor, logits: Tensor, mean: Tensor, log_scale: Tensor, coupling: Tensor, levels: int
 ) -> Tensor:
-    """Log-mass that a mixture puts on a whole pixel: its colours share one component, and follow one another, [...].
+    """Return the log-mass that a mixture puts on a whole pixel: its colours share one component, and follow one another, [...].
 
     Args:
         x: The pixel, [..., C], as values in [-1, 1] of `levels` levels.
@@ -123,14 +123,14 @@ def coupled_logistic_mixture(
 
 
 def pick(uniform: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """The index, [...], at which the cumulative distribution of `logits` [..., K] passes `uniform` [...] in [0, 1)."""
+    """Return the index, [...], at which the cumulative distribution of `logits` [..., K] passes `uniform` [...] in [0, 1)."""
     cumulative = (logits / temperature).softmax(-1).cumsum(-1)
     # divided by its end, the sum is exactly 1 there, so that nothing of probability zero is ever picked
     return (uniform.unsqueeze(-1) >= cumulative / cumulative[..., -1:]).sum(-1)
 
 
 def on_grid(x: Tensor, levels: int) -> Tensor:
-    """The nearest of `levels` values in [-1, 1], 2 / (levels - 1) apart; what lies outside goes to the ends."""
+    """Return the nearest of `levels` values in [-1, 1], 2 / (levels - 1) apart; what lies outside goes to the ends."""
     return ((x.clamp(-1, 1) + 1) * ((levels - 1) / 2)).round() * (2 / (levels - 1)) - 1
 
 
@@ -176,19 +176,14 @@ def per_example(values: Tensor) -> Tensor:
 
 
 def log_mean_exp(values: Tensor, dim: int) -> Tensor:
-    """Log of the mean of exp(values) over one dimension."""
+    """Return the log of the mean of exp(values) over one dimension."""
     return torch.logsumexp(values, dim) - math.log(values.shape[dim])
 
 
 def bits_per_dim(log_prob: Tensor, dims: int) -> Tensor:
-    """Bits per dimension of a log-probability in nats: -log p / (dims · ln 2).
+    """Return bits per dimension of a log-probability in nats: -log p / (dims · ln 2).
 
     >>> round(bits_per_dim(torch.tensor(-79.20), 784).item(), 4)
     0.1457
     """
     return -log_prob / (dims * math.log(2))
-
-
-def nats(bits: Tensor, dims: int) -> Tensor:
-    """The log-probability in nats behind a number of bits per dimension: the inverse of `bits_per_dim`."""
-    return -bits * (dims * math.log(2))

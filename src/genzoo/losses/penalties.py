@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 Critic = Callable[[Tensor], Tensor]
+Penalty = Literal["none", "wgan-gp", "dragan", "r1"]
+"""wgan-gp: `gradient_penalty` · dragan: `dragan_penalty` · r1: `r1_penalty`."""
 
 
 def input_gradient(critic: Critic, x: Tensor) -> Tensor:
@@ -52,6 +55,18 @@ def r1_penalty(critic: Critic, real: Tensor, gamma: float = 1.0) -> Tensor:
     """Return γ/2 · E ‖∇D(x)‖₂² on real examples (R1, arXiv:1801.04406)."""
     real = real.detach().requires_grad_(True)
     return r1_of(critic(real), real, gamma)
+
+
+def weighted_penalty(kind: Penalty, critic: Critic, real: Tensor, fake: Tensor, weight: float) -> Tensor:
+    """Return the penalty of a name with its weight: λ of wgan-gp and dragan, γ of r1; zero for none."""
+    match kind:
+        case "wgan-gp":
+            return weight * gradient_penalty(critic, real, fake)
+        case "dragan":
+            return weight * dragan_penalty(critic, real)
+        case "r1":
+            return r1_penalty(critic, real, gamma=weight)
+    return real.new_zeros(())
 
 
 def r1_of(scores: Tensor, real: Tensor, gamma: float = 1.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""Distances between images as a network sees them: features, LPIPS and style."""
+"""Distances between images as a network sees them: features and LPIPS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 class ScoredFeatures(Protocol):
@@ -78,25 +77,6 @@ def unit_channels(feature_map: Tensor) -> Tensor:
     The length is √(Σ² + 1e-20) and not √Σ² + 1e-10, whose gradient at zero is not a number.
     """
     return feature_map.float() * (feature_map.float().square().sum(1, keepdim=True) + 1e-20).rsqrt()
-
-
-def gram(feature_map: Tensor) -> Tensor:
-    """Return how channels go together, mean over places of F Fᵀ: [B, C, h, w] to [B, C, C]."""
-    flat = feature_map.float().flatten(2)
-    return flat @ flat.mT / flat.shape[2]
-
-
-def style_distance(
-    maps_x: Sequence[Tensor], maps_y: Sequence[Tensor], weights: Sequence[float] | None = None
-) -> Tensor:
-    """Return Σ_l w_l · ¼ mean over channel pairs of (G_l(x) − G_l(y))², [B].
-
-    Gatys, Ecker and Bethge (arXiv:1508.06576, equations 3 to 5). Heights and widths of x and y may differ.
-    """
-    total = maps_x[0].new_zeros(len(maps_x[0]), dtype=torch.float32)
-    for a, b, w in zip(maps_x, maps_y, _weights(weights, maps_x), strict=True):
-        total = total + 0.25 * w * F.mse_loss(*torch.broadcast_tensors(gram(a), gram(b)), reduction="none").mean((1, 2))
-    return total
 
 
 def _weights(weights: Sequence[float] | None, maps: Sequence[Tensor]) -> Sequence[float]:

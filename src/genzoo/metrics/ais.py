@@ -12,6 +12,7 @@ Grosse et al., arXiv:1511.02543). Step sizes are tuned on a run of their own, so
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,33 @@ import torch
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.data import Batches, to_float
+from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record, content_digest
+
+MEASURE = Measure(
+    name="ais",
+    line="annealed importance sampling of 50 examples, and the gap of its bounds on data simulated from the model",
+    question="likelihood",
+    gives=(
+        Value("NLL annealed", unit="nats", better="lower"),
+        Value("gap of annealing", unit="nats", better="lower"),
+    ),
+    needs=("joint", "density"),
+    images=False,
+    features=False,
+    default=False,
+    also=("annealed",),
+    protocol=(
+        ("likelihood", "kind of likelihood"),
+        ("levels", "grey levels"),
+        ("steps", "temperatures"),
+        ("chains", "chains"),
+    ),
+)
+EXAMPLES, STEPS, CHAINS, LEAPFROGS = 50, 500, 8, 10
+"""Of the measure: minutes on one core for small decoders."""
 
 LogPrior = Callable[[Tensor], Tensor]
 """z [B, L] to log p(z) in nats, [B]."""
@@ -282,3 +310,50 @@ def importance_log_prob(
             raise UserError(f"{int(log_w.isnan().any(0).sum())} of {len(x)} examples have weights that are NaN")
         total = torch.logaddexp(total, log_w.logsumexp(0))
     return total - math.log(k)
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return the annealed negative log-likelihood, and the gap of the two bounds where the truth is known: on simulated data."""
+    system, test = c.asked_system, c.real_set
+    n = min(c.n_scored, EXAMPLES, len(test))
+    x = to_float(Batches(test, n, c.seed).in_order(0), system.device)["image"]
+    model = Decoder(
+        log_prior=system.log_prior,  # type: ignore[arg-type]
+        log_lik=system.log_given,  # type: ignore[arg-type]
+        draw=lambda k, g: system.sample_prior(k, generator=g),  # type: ignore[operator]
+    )
+    g = torch.Generator(system.device).manual_seed(c.seed)
+    how = {"steps": STEPS, "chains": CHAINS, "leapfrogs": LEAPFROGS, "seed": c.seed}
+    was_training, asks = system.training, [p for p in system.parameters() if p.requires_grad]
+    system.eval().requires_grad_(False)
+    try:
+        latents = system.sample_prior(n, generator=g)  # type: ignore[operator]
+        simulated = system.sample_given(latents, generator=g)  # type: ignore[operator]
+        start = time.time()
+        real = ais(model, x, **how)  # type: ignore[arg-type]
+        middle = time.time()
+        known = ais(model, simulated, posterior=latents, **how)  # type: ignore[arg-type]
+    finally:
+        system.train(was_training)
+        for p in asks:
+            p.requires_grad_()
+    told = f"{STEPS} temperatures, {CHAINS} chains, {LEAPFROGS} leapfrog steps each"
+    same = {"data": test.name, "split": test.split, "seed": c.seed, "n": n}
+    more = {
+        "steps": STEPS, "chains": CHAINS, "acceptance": real["acceptance"], "ess": real["ess"], "binarize": test.settings.binarize,
+        "levels": int(system.hparams.get("levels", 256)), "likelihood": f"lower bound: annealed importance sampling, {told}",
+    }  # fmt: skip
+    return [
+        Record(
+            **MEASURE.says("NLL annealed"), value=-real["value"], se=real["se"], data_digest=content_digest(((x.cpu() + 1) * 127.5).round().byte()),
+            protocol=f"annealed importance sampling, a lower bound of log p(x): {told}; {real['acceptance']:.2f} of the steps accepted; mean over "
+            f"{n} examples of {test.name} {test.split}; ± is the standard error over examples; seed {c.seed}",
+            seconds=round(middle - start, 1), more=more, **same,
+        ),
+        Record(
+            **MEASURE.says("gap of annealing"), value=known["gap"],
+            protocol=f"upper less lower bound of log p(x) on {n} images simulated from the model, whose latents are known (bidirectional Monte "
+            f"Carlo): {told}; it bounds the error of annealing there; seed {c.seed}",
+            seconds=round(time.time() - middle, 1), more=more, **same,
+        ),
+    ]  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from typing import Any
 
 import torch
@@ -18,8 +19,18 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.comparison import Comparison, count
 from genzoo.metrics.maths.inputs import checked_pair
 from genzoo.metrics.maths.neighbours import nearest_rows
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record, share_interval
+
+MEASURE = Measure(
+    name="c2st",
+    line="accuracy of a small classifier, and of the nearest neighbour, that tell samples from data; ½ is ideal",
+    question="told apart",
+    gives=(Value("C2ST", better="lower"), Value("1-NN accuracy")),
+)
 
 
 def _balanced(fake: Tensor, real: Tensor, g: Generator) -> tuple[Tensor, int]:
@@ -154,3 +165,29 @@ def classifier_test(
         "n": len(test),
         "seed": seed,
     }
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return the accuracy of classifiers that tell samples from real images; one half is ideal."""
+    start, net = time.time(), c.network
+    got = classifier_test(c.fake_features, c.real_features, seed=c.seed)
+    floor = c.floor(c.floor_features, lambda x: classifier_test(x, c.real_features, seed=c.seed)["value"])
+    words = f"held-out accuracy of a classifier with 64 hidden units that tells samples from real images by {net.name} features; ½ is ideal"
+    found = [
+        c.record(
+            MEASURE.says("C2ST"), got["value"], words, start, se=got["se"], floor=floor,
+            interval=share_interval(got["value"], got["se"], got["n"]), n_floor=count(c.floor_features),
+            spread="both the samples and the real images",
+        )
+    ]  # fmt: skip
+    start = time.time()
+    near = neighbour_test(c.fake_features, c.real_features, seed=c.seed)
+    words = (
+        f"leave-one-out accuracy of the nearest neighbour by {net.name} features; ½ is ideal, below it tells of copies"
+    )
+    return [
+        *found,
+        c.record(
+            MEASURE.says("1-NN accuracy"), near["value"], words, start, on_fake=near["fake"], on_real=near["real"]
+        ),
+    ]

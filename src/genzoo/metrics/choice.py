@@ -1,4 +1,4 @@
-"""Which network suits which images, and which measures apply to a system and its data."""
+"""Which network suits which images, which measures apply to a system and its data, and how one is taken."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from genzoo.data import Dataset
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.features.extractors import Extractor, available, default_extractor, extractor
-from genzoo.metrics.measures import Measure
-from genzoo.metrics.pairs import of_translations
+from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.features.networks import available, default_extractor, extractor
+from genzoo.metrics.measure import Measure
+from genzoo.metrics.records import Record
 from genzoo.metrics.reference import Reference
+from genzoo.metrics.translations import of_translations, translations
 
 DIGIT_LIKE = ("mnist", "digits", "garments")
 """Data that the bundled feature networks were made for; on other images their distance would mean nothing."""
@@ -59,19 +61,19 @@ def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> 
     translated = of_translations(m, c)
     if not set(m.needs) <= {*able, *(("samples",) if translated else ())}:
         return ""
-    if c.reference is not None and m.images and "samples" in m.needs and "image" in m.fields:
-        if m.name != "frechet":
+    if c.reference is not None and m.images and "samples" in m.needs and "image" in m.defined_on:
+        if not m.statistics:
             return (
                 f"statistics (mu, sigma) stand for real images in a Fréchet distance alone; {m.name} needs the images"
             )
         return why_no_net if c.net is None else None
-    if c.test is None or not (translated or set(m.fields) & set(c.test.fields)):
+    if c.test is None or not (translated or set(m.defined_on) & set(c.test.fields)):
         return ""
     if c.test.settings.binarize == "dynamic" and m.images:
         return "dynamically binarised images differ in every pass; give binarize=static"
     if m.images and len(c.test) < 2:
         return ""
-    if (m.features or m.name == "ppl") and c.net is None:
+    if (m.features or m.network) and c.net is None:
         return why_no_net
     if m.classifier and (c.net is None or c.net.logits is None):
         return ""
@@ -88,3 +90,8 @@ def lacks(m: Measure, able: Sequence[str]) -> str:
     if m.classifier:
         return "the feature network is no classifier of these classes"
     return "the data have no examples of the kind it takes"
+
+
+def taken(m: Measure, c: Comparison) -> list[Record]:
+    """Take a measure; of a translator, measures of samples are taken of its translations."""
+    return m.take(translations(c) if of_translations(m, c) else c)

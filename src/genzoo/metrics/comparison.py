@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -18,9 +18,9 @@ from genzoo.core.system import System
 from genzoo.data import Dataset
 from genzoo.metrics.drawing import draw
 from genzoo.metrics.features.extractors import Extractor
-from genzoo.metrics.records import QUANTISATION, Record, content_digest
+from genzoo.metrics.real import as_levels, real_features, real_images
+from genzoo.metrics.records import QUANTIZATION, Record, content_digest
 from genzoo.metrics.reference import Reference
-from genzoo.metrics.report import as_levels, real_features, real_images
 
 Value = TypeVar("Value")
 
@@ -95,12 +95,12 @@ class Comparison:
     @cached_property
     def fake_features(self) -> Tensor:
         """Features of the samples [N, D]."""
-        return self._net(self.fake, progress=self._net.slow)
+        return self.network(self.fake, progress=self.network.slow)
 
     @cached_property
     def real_features(self) -> Tensor:
         """Features of the real images [M, D]."""
-        return real_features(self.real_set, self._net, n=self.n_real or MOST_REAL, seed=self.seed)
+        return real_features(self.real_set, self.network, n=self.n_real or MOST_REAL, seed=self.seed)
 
     @cached_property
     def floor_images(self) -> Tensor | None:
@@ -112,7 +112,7 @@ class Comparison:
         """Features of these training images; None without a training split."""
         if self.train is None or not self.floors:
             return None
-        return real_features(self.train, self._net, n=self.n_fake, seed=self.seed)
+        return real_features(self.train, self.network, n=self.n_fake, seed=self.seed)
 
     def floor(self, of: Tensor | None, take: Callable[[Tensor], Value]) -> Value | None:
         """What real images score in the place of samples; None where there are none, or too few, which the next record says.
@@ -137,14 +137,15 @@ class Comparison:
         """
         assert self.train is not None
         if self.net is not None and not self.net.slow:
-            everything = real_features(self.train, self._net, n=None, seed=self.seed)
+            everything = real_features(self.train, self.network, n=None, seed=self.seed)
             return self.fake_features, everything, self.real_features, f"{self.net.name} features"
-        self._same_shape()
+        self.same_shape()
         train = real_images(self.train)
         words = "pixels" if max(self.fake.shape[2:]) <= PIXEL_SIDE else f"pixels at {PIXEL_SIDE}x{PIXEL_SIDE}"
         return pixel_points(self.fake), pixel_points(train), pixel_points(self.real), words
 
-    def _same_shape(self) -> None:
+    def same_shape(self) -> None:
+        """Refuse samples of another size than the real images: what measures in pixels ask."""
         if self.fake.shape[1:] != self.real.shape[1:]:
             ours, theirs = ("x".join(map(str, x.shape[1:])) for x in (self.fake, self.real))
             raise UserError(
@@ -159,14 +160,22 @@ class Comparison:
         return self.test
 
     @property
-    def _net(self) -> Extractor:
+    def asked_system(self) -> System:
+        """The system, which has to be there."""
+        if self.system is None:
+            raise UserError("this measure asks a system, and there are only samples")
+        return self.system
+
+    @property
+    def network(self) -> Extractor:
+        """The feature network, which has to be there."""
         if self.net is None:
             raise UserError("no feature network suits these images; give extractor=")
         return self.net
 
     def record(
         self,
-        measure: str,
+        what: Mapping[str, str],
         value: float,
         words: str,
         started: float,
@@ -178,7 +187,7 @@ class Comparison:
         """A record of this comparison.
 
         Args:
-            measure: Its name.
+            what: What `Measure.says` says of the value: measure, unit, better.
             value: The number.
             words: What was computed; numbers of images, data, quantization and network are added.
             started: `time.time()` at the beginning.
@@ -186,7 +195,9 @@ class Comparison:
             spread: What an error counts the draw of.
             more: Further fields of a record; what is none becomes part of `more`.
         """
-        net = self.net if features else None
+        net, called = self.net if features else None, what["measure"]
+        if net is not None and net.sanity and called != net.measure:
+            called += " on random features (sanity only)"
         known = {k: more.pop(k) for k in list(more) if k in Record.__dataclass_fields__}
         if known.get("se") is not None and not math.isfinite(known["se"]):
             known["se"] = None
@@ -202,7 +213,7 @@ class Comparison:
         if known.get("floor") is None and self._no_floor:
             protocol += f", no floor: {self._no_floor}"
             self._no_floor = ""
-        protocol += f"; {QUANTISATION}"
+        protocol += f"; {QUANTIZATION}"
         if known.get("se") is not None:
             protocol += f"; ± is over draws of {spread}"
         if net is not None:
@@ -211,7 +222,7 @@ class Comparison:
         if binarize != "none":
             protocol += f"; binarised ({binarize})"
         return Record(
-            measure=measure,
+            **{**what, "measure": called},
             value=value,
             protocol=f"{protocol}; seed {self.seed}",
             n=self.n_fake,
@@ -223,12 +234,17 @@ class Comparison:
             extractor=net.name if net else None,
             digest=net.digest if net else None,
             resize=net.resize if net else None,
-            quantisation=QUANTISATION,
+            quantization=QUANTIZATION,
             seed=self.seed,
             seconds=round(time.time() - started, 1),
             more={"words": words, "binarize": binarize, "drawn": self.drawn, **more},
             **known,
         )
+
+
+def count(x: Tensor | None) -> int | None:
+    """Return the number of examples, None of none."""
+    return None if x is None else len(x)
 
 
 def pixel_points(images: Tensor) -> Tensor:

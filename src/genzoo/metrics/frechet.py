@@ -9,73 +9,39 @@ ill-conditioned ones.
 
 from __future__ import annotations
 
-import functools
+import time
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from genzoo.core.errors import UserError
+from genzoo.data import Dataset
+from genzoo.metrics.comparison import Comparison, count
+from genzoo.metrics.errors import smooth_error
+from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.maths.inputs import checked, checked_pair
+from genzoo.metrics.maths.moments import Moments
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.real import as_levels
+from genzoo.metrics.records import Record
 
-
-class Moments:
-    """Number, mean and scatter of feature vectors, gathered in one pass over any number of batches.
-
-    Batches are merged by their centred sums (Chan, Golub and LeVeque 1983), so that a large mean costs no digits.
-
-    Args:
-        dims: Number of features.
-    """
-
-    def __init__(self, dims: int) -> None:
-        self.n = 0
-        self.mean = torch.zeros(dims, dtype=torch.float64)
-        self.scatter = torch.zeros(dims, dims, dtype=torch.float64)
-
-    @classmethod
-    def of(cls, features: Tensor) -> Moments:
-        """Return the moments of [N, D] features."""
-        return cls(features.shape[1]).update(features)
-
-    def update(self, features: Tensor) -> Moments:
-        """Take in features [N, D]; returns itself.
-
-        Raises:
-            UserError: Another number of features, or NaN or infinite values.
-        """
-        x = checked(features, at_least=0, dims=len(self.mean)).to("cpu", torch.float64)
-        other = Moments(x.shape[1])
-        if len(x):
-            other.n, other.mean = len(x), x.mean(0)
-            centred = x - other.mean
-            other.scatter = centred.T @ centred
-        return self.merge(other)
-
-    def merge(self, other: Moments) -> Moments:
-        """Take in what `other` has gathered (another batch, another process); returns itself."""
-        n = self.n + other.n
-        if other.n:
-            delta = other.mean - self.mean
-            self.mean = self.mean + delta * (other.n / n)
-            self.scatter = self.scatter + other.scatter + torch.outer(delta, delta) * (self.n * other.n / n)
-            self.n = n
-            self.__dict__.pop("half", None)
-        return self
-
-    @property
-    def covariance(self) -> Tensor:
-        """The unbiased covariance (denominator n − 1), float64 [D, D]."""
-        if self.n < 2:
-            raise ValueError(f"a covariance needs at least two examples, there are {self.n}")
-        return self.scatter / (self.n - 1)
-
-    @functools.cached_property
-    def half(self) -> Tensor:
-        """H with H Hᵀ = covariance, float64 [D, D]; computed once, so that one reference serves many comparisons.
-
-        Not Cholesky: features that are always zero, or fewer examples than features, make the covariance singular.
-        """
-        values, vectors = torch.linalg.eigh(self.covariance)
-        return vectors * values.clamp_min(0).sqrt()
+MEASURE = Measure(
+    name="frechet",
+    line="Fréchet distance of features: FLD or FID",
+    question="distance",
+    gives=(
+        Value("FLD", better="lower"),
+        Value("FID", better="lower", extractor="inception"),
+        Value("FD-EfficientNet-Lite0", better="lower", extractor="efficientnet-lite0"),
+        Value("FD-VGG16", better="lower", extractor="vgg16"),
+        Value("random-feature distance (sanity only, not a quality measure)", better="lower", extractor="random"),
+        Value("FD-{network}", better="lower"),
+    ),
+    statistics=True,
+)
+LEAST = 200
+"""Samples from which on a Fréchet distance has a standard error."""
 
 
 def frechet_from_moments(a: Moments, reference: Moments) -> float:
@@ -125,3 +91,67 @@ def _standard(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _distance(mean_a: Tensor, mean_b: Tensor, traces: Tensor, overlap: Tensor) -> float:
     return max(0.0, float((mean_a - mean_b).square().sum() + traces - 2 * overlap))
+
+
+# ---- the measure -------------------------------------------------------------------------------------------------------------------
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return the Fréchet distance: FLD on a LeNet's features, FID on Inception's, FD-NAME on another network's."""
+    start, net = time.time(), c.network
+    if c.reference is not None and c.reference.dims != net.dims:
+        raise UserError(
+            f"{c.reference.name} has the statistics of {c.reference.dims:,} features, and {net.name} gives {net.dims:,}; give extractor= the network "
+            "that they were made with"
+        )
+    real = c.reference.moments if c.reference is not None else Moments.of(c.real_features)
+    value = (
+        frechet_to_reference(c.fake_features, real)
+        if c.reference
+        else frechet_distance(c.fake_features, c.real_features)
+    )
+    floor = None if c.reference else c.floor(c.floor_features, lambda x: frechet_distance(x, c.real_features))
+    words = (
+        f"squared Fréchet distance of {net.name} features (weights {net.digest[:12]}); float64, unbiased covariances"
+    )
+    if min(c.n_fake, c.n_fake if c.reference else len(c.real_features)) < net.dims:
+        words += f"; fewer images than the {net.dims} features: strongly biased, compare at equal numbers only"
+    return [
+        c.record(
+            MEASURE.says(net.measure), value, words, start, se=frechet_error(c.fake_features, real),
+            floor=floor, n_floor=None if floor is None else count(c.floor_features),
+        )
+    ]  # fmt: skip
+
+
+def frechet_error(fake: Tensor, real: Moments) -> float | None:
+    """Return the standard error of a Fréchet distance over draws of the samples, with the real ones given; None for fewer than `LEAST`."""
+    return None if len(fake) < LEAST else smooth_error(lambda part: frechet_to_reference(part, real), fake)
+
+
+def image_report(
+    samples: Tensor,
+    test: Dataset,
+    net: Extractor,
+    *,
+    train: Dataset | None = None,
+    n_real: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score samples against the images of a data set by the Fréchet distance on an extractor's features.
+
+    Args:
+        samples: uint8 [N, C, H, W], or floats in [-1, 1] that are brought to grey levels.
+        test: The real images, as a rule the test split.
+        net: The extractor.
+        train: The training split, for the floor: as many of its images as there are samples, against the same real images.
+        n_real: Real images, chosen by seed; all of them by default.
+        seed: Seed of that choice (and of the floor's).
+
+    Returns:
+        A record (see `genzoo.metrics.records.Record`): measure (FLD or FID), value, se, floor (None without `train`), n_fake, n_real,
+        n_floor, split, data, data_digest, extractor, digest, resize, quantization, seed, library, seconds, protocol in words.
+    """
+    return take(Comparison(test=test, train=train, net=net, given=as_levels(samples), n_real=n_real, seed=seed))[
+        0
+    ].to_json()

@@ -1,24 +1,40 @@
-"""How many modes a generator reaches: on the ring and the grid of Gaussians, and on Stacked-MNIST.
+"""How many modes a generator reaches on the ring and on the grid of Gaussians, whose centres are known.
 
 Protocols of VEEGAN (arXiv:1705.07761) and PacGAN (arXiv:1712.04086): ring of 8 modes, radius 1, σ 0.01; 5 x 5 grid, spacing 2, σ 0.05;
-2,500 samples, of high quality within 3σ of the nearest mode, which is then covered. Stacked-MNIST: 26,000 samples, every channel read by a
-classifier, modes are the distinct triples of 1,000, KL(p || uniform) in nats.
+2,500 samples, of high quality within 3σ of the nearest mode, which is then covered.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
 
 import torch
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.drawing import draw, finite
 from genzoo.metrics.maths.inputs import checked
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record, content_digest
+
+MEASURE = Measure(
+    name="modes",
+    line="modes of the ring or the grid that samples reach, and the share of samples that are near one",
+    question="variety",
+    gives=(
+        Value("modes covered", better="higher"),
+        Value("high-quality samples", better="higher"),
+        Value("KL of modes", unit="nats", better="lower"),
+    ),
+    offers="coordinates",
+    images=False,
+    features=False,
+)
 
 RING_SIGMA, GRID_SIGMA = 0.01, 0.05
 MIXTURE_SAMPLES = 2_500
-STACKED_SAMPLES = 26_000
 
 
 def ring_modes(count: int = 8, radius: float = 1.0) -> Tensor:
@@ -95,35 +111,39 @@ def jsd_to_uniform(histogram: Tensor) -> float:
     return float((torch.special.xlogy(p, p / m) + torch.special.xlogy(q, q / m)).sum() / 2)
 
 
-def stack_digits(images: Tensor, n: int, *, generator: Generator) -> Tensor:
-    """Build Stacked-MNIST: three random digits as the channels of one image, uint8 [n, 3, H, W] from [N, 1, H, W]."""
-    return images[torch.randint(len(images), (n, 3), generator=generator)].squeeze(2)
+CENTRES = {"ring": (ring_modes, RING_SIGMA), "grid": (grid_modes, GRID_SIGMA)}
+"""Data sets whose modes are known."""
+KEYS = {"modes covered": "modes", "high-quality samples": "high_quality", "KL of modes": "reverse_kl"}
 
 
-def stacked_modes(images: Tensor, classify: Callable[[Tensor], Tensor], *, digits: int = 10) -> dict[str, float]:
-    """Count the modes of Stacked-MNIST samples.
-
-    Args:
-        images: uint8 [N, 3, H, W]; the protocol takes 26,000.
-        classify: uint8 [N, 1, H, W] to logits [N, digits].
-        digits: Number of classes of one channel.
-
-    Returns:
-        `modes` (of digits³), `kl` = KL(p || uniform) in nats, `n`, and `ideal_kl`, what perfectly uniform samples of this
-        number have on average: (K − 1) / 2n.
-
-    Raises:
-        UserError: No uint8 images [N, 3, H, W].
-    """
-    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8 or not len(images):
-        raise UserError(f"Stacked-MNIST samples are uint8 [N, 3, H, W], not {images.dtype} {tuple(images.shape)}")
-    read = torch.stack([classify(images[:, c : c + 1]).argmax(1).cpu() for c in range(3)], 1)
-    code = (read * torch.tensor([digits**2, digits, 1])).sum(1)
-    histogram = torch.bincount(code, minlength=digits**3)
-    n = len(images)
-    return {
-        "modes": int((histogram > 0).sum()),
-        "kl": kl_to_uniform(histogram),
-        "n": n,
-        "ideal_kl": (digits**3 - 1) / (2 * n),
+@torch.no_grad()
+def take(c: Comparison) -> list[Record]:
+    """Return how many modes samples cover, the share near one, and how unevenly; the floor is of as many held-out points."""
+    start, test, system = time.time(), c.real_set, c.asked_system
+    if test.name not in CENTRES:
+        raise UserError(f"the modes of {test.name} are not known; they are of {' and '.join(CENTRES)}")
+    centres, sigma = CENTRES[test.name][0](), CENTRES[test.name][1]
+    n = min(c.n, MIXTURE_SAMPLES, len(test))
+    was_training = system.training
+    system.eval()
+    try:
+        fake = finite(draw(system, n, torch.Generator(system.device).manual_seed(c.seed)))
+    finally:
+        system.train(was_training)
+    points = torch.from_numpy(test.examples[:n])
+    got, real = mode_counts(fake, centres, sigma), mode_counts(points, centres, sigma)
+    share = got["high_quality"]
+    words = {
+        "modes covered": f"modes, of {len(centres)}, with a sample within 3σ, σ = {sigma}",
+        "high-quality samples": f"share of samples within 3σ of a mode, σ = {sigma}",
+        "KL of modes": "KL of the histogram of high-quality samples over modes against the uniform one",
     }
+    said = f"{n:,} samples; floor: as many points of {test.name} {test.split}; seed {c.seed}"
+    return [
+        Record(
+            **MEASURE.says(name), value=got[key], floor=real[key], protocol=f"{words[name]}; {said}", n=n, n_fake=n, n_floor=n, data=test.name,
+            se=math.sqrt(share * (1 - share) / n) if key == "high_quality" else None,
+            split=test.split, data_digest=content_digest(points), seed=c.seed, seconds=round(time.time() - start, 1),
+        )
+        for name, key in KEYS.items()
+    ]  # fmt: skip

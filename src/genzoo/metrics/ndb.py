@@ -11,14 +11,26 @@ two histograms, in nats.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.maths.inputs import checked_pair
 from genzoo.metrics.maths.kmeans import kmeans
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record
+
+MEASURE = Measure(
+    name="ndb",
+    line="share of bins that samples fill too often or too rarely, beside halves of the real images; JSD",
+    question="variety",
+    gives=(Value("NDB/K", better="lower"),),
+    protocol=(("bins", "bins"),),
+)
 
 
 def different_bins(first: Tensor, second: Tensor, *, alpha: float = 0.05) -> dict[str, Any]:
@@ -103,3 +115,24 @@ def ndb(
         "n_real": len(real),
         "seed": seed,
     }
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return the share of bins that samples fill too often or too rarely."""
+    start, net = time.time(), c.network
+    bins = min(100, min(c.n_fake, len(c.real_features)) // 10)
+    if bins < 2:
+        raise UserError(
+            f"NDB takes at least 20 samples and 20 real images, there are {c.n_fake} and {len(c.real_features)}"
+        )
+    got = ndb(c.fake_features, c.real_features, bins=bins, seed=c.seed)
+    words = (
+        f"share of {bins} k-means bins of {net.name} features whose share of samples differs from that of real images (z test, 5 %); "
+        "floor: halves of the real images"
+    )
+    return [
+        c.record(
+            MEASURE.says("NDB/K"), float(got["value"]), words, start, floor=float(got["halves"]),
+            bins=bins, jsd=float(got["jsd"]), jsd_of_halves=float(got["halves_jsd"]),
+        )
+    ]  # fmt: skip

@@ -9,12 +9,30 @@ the papers of its day and not a measure of quality (Theis et al., arXiv:1511.018
 from __future__ import annotations
 
 import math
+import time
 
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.comparison import Comparison, count
 from genzoo.metrics.maths.inputs import checked_pair
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.real import real_images
+from genzoo.metrics.records import Record
+
+MEASURE = Measure(
+    name="parzen",
+    line="the Parzen-window log-likelihood of the papers of 2014: a comparison with their tables, and no measure of quality",
+    question="likelihood",
+    gives=(Value("Parzen log-likelihood", unit="nats"),),
+    features=False,
+    train=True,
+    default=False,
+    protocol=(("dims", "dimensions"),),
+)
+MOST, VALIDATION = 10_000, 1_000
+"""Samples and images of the protocol."""
 
 SIGMAS = tuple(10 ** (-1 + i / 9) for i in range(10))
 
@@ -76,3 +94,27 @@ def parzen(samples: Tensor, validation: Tensor, test: Tensor, sigmas: tuple[floa
         "validation": len(validation),
         "n": len(values),
     }
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return the Parzen log-likelihood of the real images under the samples; the floor has training images in the samples' place."""
+    start = time.time()
+    c.same_shape()
+    assert c.train is not None
+    known = real_images(c.train)
+    order = torch.randperm(len(known), generator=torch.Generator().manual_seed(c.seed))
+    validation = known[order[: min(VALIDATION, len(known) // 2)]].float() / 255
+    rest = known[order[len(validation) :]][: min(c.n_fake, MOST)].float() / 255
+    test, fake = c.real.float() / 255, c.fake[:MOST].float() / 255
+    got = parzen(fake, validation, test)
+    floor = parzen(rest, validation, test)["value"] if c.floors else None
+    words = (
+        f"mean log-density of the real images under Gaussians of width {got['sigma']:.3g} (of ten, by {len(validation):,} training images) at "
+        f"{len(fake):,} samples, pixels in [0, 1]; a check against the papers of 2014 and no measure of quality: k-means centres beat real images"
+    )
+    return [
+        c.record(
+            MEASURE.says("Parzen log-likelihood"), got["value"], words, start, features=False, se=got["se"], floor=floor,
+            n_floor=count(rest), spread="the real images, with the samples given", sigma=got["sigma"], dims=test[0].numel(),
+        )
+    ]  # fmt: skip

@@ -8,6 +8,7 @@ for any decoder, any latent draw and any squared distance d (LPIPS in the paper,
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -15,6 +16,32 @@ import torch
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.losses.perceptual import lpips
+from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record
+from genzoo.nn.pretrained.perceptual import FeatureNet
+
+MEASURE = Measure(
+    name="ppl",
+    line="perceptual path length of the decoder: LPIPS with extractor=vgg16, else squared feature distances, and it says which",
+    question="codes",
+    gives=(
+        Value("PPL (LPIPS)", better="lower", extractor="vgg16"),
+        Value("PPL on lenet-mnist-v1", better="lower", extractor="lenet-mnist-v1"),
+        Value("PPL on lenet-fashion-v1", better="lower", extractor="lenet-fashion-v1"),
+        Value("PPL on inception-tf-2015-12-05", better="lower", extractor="inception"),
+        Value("PPL on efficientnet-lite0", better="lower", extractor="efficientnet-lite0"),
+        Value("PPL on {network}", better="lower"),
+    ),
+    needs=("decodes",),
+    images=False,
+    features=False,
+    network=True,
+    also=("path-length",),
+    protocol=(("epsilon", "step"),),
+)
+MOST, STEP = 1000, 1e-3
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -121,3 +148,48 @@ def path_length(
         "value": float(kept.mean()), "se": se, "mean_all": float(values.mean()), "median": float(values.median()),
         "kept": len(kept), "n": n, "epsilon": epsilon, "seed": seed,
     }  # fmt: skip
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return the perceptual path length of the decoder: LPIPS where the network is VGG-16, else squared distances of features."""
+    start, system, net = time.time(), c.asked_system, c.net
+    if net is None:
+        raise UserError("path length needs a feature network; give extractor=")
+    learned = FeatureNet("vgg16") if net.name.startswith("vgg16") else None
+
+    @torch.no_grad()
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        x, y = (v.float().cpu().clamp(-1, 1) for v in (a, b))
+        if learned is not None:
+            return lpips(learned, x, y)
+        fa, fb = (net.features((v + 1) * 127.5) for v in (x, y))  # not rounded: the steps are tiny
+        return (fa.double() - fb.double()).square().sum(1)
+
+    n, curved = min(c.n, MOST), system.latent_path == "spherical"
+    route, ways = (slerp, "great circles") if curved else (lerp, "straight lines")
+    if system.conditions:
+        ways += ", classes or codes held,"
+    was_training = system.training
+    system.eval()
+    try:
+        got = path_length(
+            system.decode,  # type: ignore[arg-type]
+            lambda k, g: system.sample_prior(k, generator=g),  # type: ignore[operator]
+            distance, n=n, path=held(system.conditions, route), epsilon=STEP, seed=c.seed,
+        )  # fmt: skip
+    finally:
+        system.train(was_training)
+    what = (
+        "LPIPS (VGG-16) of images at their size"
+        if learned is not None
+        else f"squared distance of {net.name} features (not LPIPS)"
+    )
+    return [
+        Record(
+            **MEASURE.says("PPL (LPIPS)" if learned is not None else f"PPL on {net.name}"), value=got["value"], se=got["se"], n=n,
+            protocol=f"perceptual path length: mean of d / ε² over {n:,} steps of ε = {STEP} on {ways} between latents, d the {what}, "
+            f"values outside the 1 and 99 per cent quantiles left out; seed {c.seed}",
+            extractor=net.name, digest=net.digest, resize="none" if learned is not None else net.resize, seed=c.seed,
+            seconds=round(time.time() - start, 1), more={"epsilon": STEP},
+        )
+    ]  # fmt: skip

@@ -9,14 +9,25 @@ F_8 weighs recall, F_⅛ precision; a curve is the mean over several clusterings
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.comparison import Comparison, count
 from genzoo.metrics.maths.inputs import checked_pair
 from genzoo.metrics.maths.kmeans import kmeans
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record
+
+MEASURE = Measure(
+    name="prd",
+    line="precision and recall for distributions (Sajjadi): the two F-scores of the curve",
+    question="variety",
+    gives=(Value("PRD F8", better="higher"), Value("PRD F1/8", better="higher")),
+)
 
 
 def prd_curve(fake: Tensor, real: Tensor, *, angles: int = 1001, epsilon: float = 1e-10) -> tuple[Tensor, Tensor]:
@@ -105,3 +116,20 @@ def prd(
         "n": n,
         "seed": seed,
     }
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return the two F-scores of the PRD curve."""
+    start, net = time.time(), c.network
+    got = prd(c.fake_features, c.real_features, seed=c.seed)
+    floor = c.floor(c.floor_features, lambda x: prd(x, c.real_features, seed=c.seed))
+    return [
+        c.record(
+            MEASURE.says(name), float(got[key]), f"{text} of the PRD curve, mean of 10 clusterings into 20 bins of {net.name} features",
+            start, floor=float(floor[key]) if floor else None, n_floor=count(c.floor_features),
+        )
+        for name, key, text in (
+            ("PRD F8", "f_8", "F score that weighs recall 8 times"),
+            ("PRD F1/8", "f_1_8", "F score that weighs precision 8 times"),
+        )
+    ]  # fmt: skip

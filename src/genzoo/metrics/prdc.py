@@ -7,14 +7,37 @@ than float32's round-off are ties. Distances come in blocks of a matrix that is 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.comparison import Comparison, count
 from genzoo.metrics.errors import local_errors, mean_error
 from genzoo.metrics.maths.inputs import centred_pair, checked_pair, round_off, squared_distances
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record, share_interval
+
+MEASURE = Measure(
+    name="prdc",
+    line="precision and recall (Kynkäänniemi), density and coverage (Naeem), of k nearest neighbours",
+    question="variety",
+    gives=(
+        Value("precision", better="higher"),
+        Value("recall", better="higher", warns=("collapse",)),
+        Value("density", better="higher"),
+        Value("coverage", better="higher", warns=("collapse",)),
+    ),
+    protocol=(("k", "k"),),
+)
+MEANING = {
+    "precision": "share of samples inside a neighbourhood of real images",
+    "recall": "share of real images inside a neighbourhood of samples",
+    "density": "neighbourhoods of real images that a sample is in, over k",
+    "coverage": "share of neighbourhoods of real images with a sample inside",
+}
 
 
 @torch.no_grad()
@@ -102,3 +125,20 @@ def radii(x: Tensor, k: int, chunk: int = 1000) -> Tensor:
             take(rows, d)
             take(columns, d.T.contiguous())
     return best.max(1).values
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return precision, recall, density and coverage."""
+    start, net = time.time(), c.network
+    got = prdc(c.fake_features, c.real_features, k=c.k, errors=True, seed=c.seed)
+    floor = c.floor(c.floor_features, lambda x: prdc(x, c.real_features, k=c.k)) or {}
+    found = []
+    for name, text in MEANING.items():
+        words, se = f"{text}, k = {c.k} nearest neighbours by {net.name} features", got["se"][name]
+        found.append(
+            c.record(
+                MEASURE.says(name), got[name], words, start, k=c.k, floor=floor.get(name), n_floor=count(c.floor_features),
+                se=se, interval=None if se is None or name == "density" else share_interval(got[name], se, c.n_fake),
+            )
+        )  # fmt: skip
+    return found

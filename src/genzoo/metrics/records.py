@@ -17,7 +17,7 @@ from genzoo import __version__
 from genzoo.core.errors import DamagedFile
 from genzoo.text.documents import is_number, read_json
 
-QUANTISATION = "samples to grey levels by round((x + 1) · 127.5), clamped"
+QUANTIZATION = "samples to grey levels by round((x + 1) · 127.5), clamped"
 NORMAL_95 = 1.96
 
 
@@ -75,7 +75,7 @@ class Record:
     extractor: str | None = None
     digest: str | None = None
     resize: str | None = None
-    quantisation: str | None = None
+    quantization: str | None = None
     seed: int | None = None
     library: str = field(default_factory=library)
     seconds: float | None = None
@@ -90,6 +90,10 @@ class Record:
 NUMBERS = ("value", "se", "floor", "seconds")
 COUNTS = ("n", "n_real", "n_fake", "n_floor", "seed")
 TEXTS = tuple(f.name for f in fields(Record) if f.name not in (*NUMBERS, *COUNTS, "interval", "more"))
+
+
+FORMERLY = {"quantisation": "quantization"}
+"""Fields of records that earlier versions wrote, and what they are called now."""
 
 
 def read_records(path: Path, *, under: str = "") -> dict[str, dict[str, Any]]:
@@ -109,6 +113,8 @@ def read_records(path: Path, *, under: str = "") -> dict[str, dict[str, Any]]:
     if not isinstance(kept, dict):
         raise DamagedFile(f"{path} is damaged: it has no records under '{under}'{mend}")
     for key, record in kept.items():
+        if isinstance(record, dict):
+            kept[key] = record = {FORMERLY.get(name, name): value for name, value in record.items()}
         if wrong := _wrong(record):
             raise DamagedFile(f"{path} is damaged: {wrong} of '{key[:60]}' is not what an evaluation writes{mend}")
     return kept

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.frechet import Moments
+from genzoo.metrics.maths.moments import Moments
 from genzoo.metrics.records import content_digest
 
 KEYS = {"mu", "sigma"}

@@ -18,11 +18,22 @@ from genzoo.core.system import System
 from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.errors import group_error
+from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.records import Record, share_interval
 from genzoo.nn.gan.augment import translation
 from genzoo.nn.pretrained.sentences import Recurrent
 from genzoo.text.vocabulary import split, to_ids, vocabulary
 
+MEASURE = Measure(
+    name="retrieval",
+    line="is an image's own sentence found among a hundred, by a matcher that is trained on the real pairs?",
+    question="reading",
+    gives=(Value("retrieval", better="higher"),),
+    needs=("samples", "prompted"),
+    features=False,
+    train=True,
+    default=False,
+)
 CANDIDATES, STEPS, BATCH, DIM, LARGEST = 100, 600, 64, 128, 32
 """Captions to choose from; the matcher's training; the size of its vectors; the side that it sees images at."""
 MOST = 2000
@@ -165,7 +176,7 @@ def draw_asked(
 
 
 def take(c: Comparison) -> list[Record]:
-    """The measure of `genzoo evaluate measures=retrieval`."""
+    """Return how often the caption that a sample was drawn for is found again; the floor is that of the real images."""
     start = time.time()
     if c.train is None or not c.train.texts or not c.real_set.texts:
         raise UserError("retrieval needs captions in the training and in the test part")
@@ -190,7 +201,7 @@ def take(c: Comparison) -> list[Record]:
         f"({len(c.train):,} + {len(c.real_set):,} images, {STEPS} steps); chance {1 / count:.3g}; floor: the real test images"
     )
     record = c.record(
-        "retrieval", got["value"], words, start, features=False, better="higher", se=se, floor=floor["value"],
+        MEASURE.says("retrieval"), got["value"], words, start, features=False, se=se, floor=floor["value"],
         interval=None if se is None else share_interval(got["value"], se, captions_asked),
         first_ten=got["first_ten"], median_rank=got["median_rank"], candidates=count,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """When to stop, in words: a plateau with its interval, and what goes wrong: loss of variety, copies, oscillation, a discriminator that has won.
 
-It reads a history of measurements and the lines of a log, and knows names of numbers only. By convention a training step with a
-discriminator logs `d_loss`, its loss, and where they mean something `d_real` and `d_fake`, its mean outputs (larger is "real").
+It reads a history of measurements and the lines of a log; which values warn of what, the measures say (`Value.warns`). By convention a
+training step with a discriminator logs `d_loss`, its loss, and where they mean something `d_real` and `d_fake`, its mean outputs (larger is "real").
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from genzoo.metrics.measure import warning
 
 BACK = 3
 """Measurements that a plateau is judged over."""
@@ -21,12 +23,10 @@ UNDECIDED = 2.0
 """What no classic loss exceeds where D cannot tell (hinge: 2, logistic: 2 ln 2, squares: 1/4): more is a game that has blown up."""
 LINES = 5
 """Log lines that "now" is the mean of."""
-VARIETY = ("recall", "coverage", "variety")
-
 ALIKE = 0.1
 """A variety below this share of that of real images is nearly one and the same sample, over and over."""
 COPIES = 25.0
-"""Per cent of samples that are no copies (AuthPct): half of what fresh data have at least, for whom either distance is as often the larger."""
+"""Per cent of samples that are no copies: half of what fresh data have at least, for whom either distance is as often the larger."""
 SWINGS, WINDOW, SWING = 3, 8, 0.25
 """So many turns within so many measurements are an oscillation, each by more than its interval and than this share of the value."""
 
@@ -46,12 +46,11 @@ def advice(history: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]
     if lead:
         found.append(trend(lead, points(history, lead), _better(history, lead)))
         found.append(oscillation(lead, points(history, lead)))
-    found += [collapse(name, points(history, name)) for name in VARIETY]
-    found += [
-        sameness(points(history, "variety")),
-        copying(points(history, "AuthPct"), points(history, "variety")),
-        winning(log),
-    ]
+    alike = [points(history, name) for name in warning("sameness")]
+    found += [collapse(name, points(history, name)) for name in warning("collapse")]
+    found += [sameness(taken) for taken in alike]
+    found += [copying(name, points(history, name), *alike) for name in warning("copies")]
+    found += [winning(log)]
     return [sentence for sentence in found if sentence]
 
 
@@ -94,7 +93,7 @@ def collapse(name: str, found: Sequence[Point]) -> str:
         return ""
     return (
         f"Collapse: {name} has fallen from {top[1]:.3g} (step {top[0]:,}) to {value:.3g} (step {step:,}): samples lose their variety. "
-        "The best weights are from before; try a lower learning rate or another regularisation."
+        "The best weights are from before; try a lower learning rate or another regularization."
     )
 
 
@@ -127,7 +126,7 @@ def oscillation(name: str, found: Sequence[Point]) -> str:
     )
 
 
-def copying(found: Sequence[Point], variety: Sequence[Point] = ()) -> str:
+def copying(name: str, found: Sequence[Point], variety: Sequence[Point] = ()) -> str:
     """Say so where hardly a sample is not suspiciously near to a training example.
 
     Samples that are all alike stand near one example or another by chance: where `variety` says that they are, nothing is said here.
@@ -136,7 +135,7 @@ def copying(found: Sequence[Point], variety: Sequence[Point] = ()) -> str:
         return ""
     step, value, _ = found[-1]
     return (
-        f"Memorization: only {value:.2g} % of samples are no copies of training images (AuthPct, step {step:,}; held-out images have 50 % and more). "
+        f"Memorization: only {value:.2g} % of samples are no copies of training images ({name}, step {step:,}; held-out images have 50 % and more). "
         "There is too little data for this many steps: stop earlier, or try more data, augment and flip=true."
     )
 

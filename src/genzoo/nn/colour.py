@@ -59,7 +59,7 @@ def lab_to_rgb(lightness: Tensor, ab: Tensor, *, halvings: int = 14) -> Tensor:
 
 
 def _linear(lightness: Tensor, ab: Tensor) -> Tensor:
-    """Linear red, green and blue [..., 3] of lightness [...] and colour [..., 2]; outside [0, 1] where sRGB has no such colour."""
+    """Return the linear red, green and blue [..., 3] of lightness [...] and colour [..., 2]; outside [0, 1] where sRGB has no such colour."""
     fy = (lightness + 16) / 116
     curves = (fy + ab[..., 0] / 500, fy, fy - ab[..., 1] / 200)
     xyz = [

@@ -85,8 +85,8 @@ def training_noise(x: Tensor) -> Generator:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Data as a continuous density speaks of them: images [B, C, H, W] by the cells of their grey levels, points [B, D] as they are.
+class Dequantizer:
+    """Takes data to what a continuous density scores and back: images [B, C, H, W] through their grey levels, points [B, D] as they are.
 
     Args:
         shape: (C, H, W) of an image or (D,) of a point.
@@ -98,12 +98,12 @@ class Cells:
 
     @property
     def images(self) -> bool:
-        """True for images, False for points."""
+        """Tell images from points."""
         return len(self.shape) == 3
 
     @property
     def dims(self) -> int:
-        """Values of one example."""
+        """Count the values of one example."""
         return math.prod(self.shape)
 
     def spread(self, x: Tensor, generator: Generator | None) -> Tensor:
@@ -111,13 +111,13 @@ class Cells:
         return dequantize(x, self.levels, generator) if self.images else x
 
     def middle(self, x: Tensor) -> Tensor:
-        """The middle of each grey level of an image."""
+        """Return the middle of each grey level of an image, in [0, 1]."""
         return (level_index(x, self.levels) + 0.5) / self.levels if self.images else x
 
     def gather(self, u: Tensor) -> Tensor:
-        """The data that continuous values stand for (see `quantize`)."""
+        """Return the data that continuous values stand for (see `quantize`)."""
         return quantize(u, self.levels) if self.images else u
 
     def log_prob(self, log_density: Tensor) -> Tensor:
-        """Nats of a discrete image (see `discrete_log_prob`), or the log-density of a point."""
+        """Return nats of a discrete image (see `discrete_log_prob`), or the log-density of a point."""
         return discrete_log_prob(log_density, self.dims, self.levels) if self.images else log_density

@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def ranks() -> int:
-    """How many processes train together; 1 without torch.distributed."""
+    """Return how many processes train together; 1 without torch.distributed."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """The sum over all ranks; `values` itself without ranks."""
+    """Return the sum over all ranks; `values` itself without ranks."""
     if ranks() > 1:
         values = values.clone()
         dist.all_reduce(values)
@@ -24,12 +24,12 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def mean_over_ranks(values: Tensor) -> Tensor:
-    """The mean over all ranks; `values` itself without ranks."""
+    """Return the mean over all ranks; `values` itself without ranks."""
     return sum_over_ranks(values) / ranks() if ranks() > 1 else values
 
 
 def pooled(rows: Tensor, index: Tensor) -> Tensor:
-    """Rows [M, D] at `index` [M] (rank 0's) of the rows of all ranks one after the other; every rank has as many, and gets the same."""
+    """Return rows [M, D] at `index` [M] (rank 0's) of the rows of all ranks one after the other; every rank has as many, and gets the same."""
     if ranks() == 1:
         return rows[index]
     dist.broadcast(index, 0)

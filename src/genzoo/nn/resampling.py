@@ -32,7 +32,7 @@ def grey_levels(x: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _weights(old: int, new: int) -> Tensor:
-    """The matrix [new, old] of one side."""
+    """Return the matrix [new, old] of one side."""
     scale = old / new
     stretch = max(scale, 1.0)
     place = (torch.arange(new, dtype=torch.float64)[:, None] + 0.5) * scale

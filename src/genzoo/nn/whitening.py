@@ -145,12 +145,12 @@ class Unscaled(nn.Module):
 
 
 def scale_for(shape: tuple[int, ...]) -> Whitening | Unscaled:
-    """What a system keeps as `self.scale`: the map to units of the standard deviations for points (D,), none for anything else."""
+    """Return what a system keeps as `self.scale`: the map to units of the standard deviations for points (D,), none for anything else."""
     return Whitening(shape[0], diagonal=True) if len(shape) == 1 else Unscaled()
 
 
 def points_unscaled(self: nn.Module) -> bool:
-    """True for points until their means and standard deviations are known."""
+    """Tell whether these are points whose means and standard deviations are not known yet."""
     return isinstance(self.scale, Whitening) and not bool(self.scale.fitted)
 
 

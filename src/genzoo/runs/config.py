@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,6 +43,8 @@ def write_config(run: Run, meta: Mapping[str, Any], **targets: Callable[..., obj
 
 def _line(key: str, value: Any, target: Callable[..., object]) -> str:
     setting, line = schema.settings(target).get(key), tomli_w.dumps({key: value})
+    if isinstance(value, list) and not re.search(r"\s", "".join(map(str, value))):  # a short list is read on one line
+        line = re.sub(r"\s+", " ", line).replace("[ ", "[").replace(", ]", "]").strip() + "\n"
     default = value if setting is None or setting.required else _plain(setting.default)
     return line if default == value else f"{line[:-1]}  # default {json.dumps(default)}\n"
 

@@ -139,7 +139,7 @@ def held(run: Run) -> Iterator[None]:
         except Busy as busy:
             ended = f"; remove {busy.remove} if that process has ended" if busy.remove else ""
             raise UserError(f"another process ({busy.holder}) is training in {run.path}{ended}") from None
-        for folder in (run.path, state, run.path / "model", run.path / "best", run.path / "samples"):
+        for folder in (state, run.path / "model", run.path / "best"):
             sweep(folder)
         yield
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.core.errors import disk_full_is_said
+from genzoo.core.errors import UserError, disk_full_is_said
 from genzoo.core.files import write_atomic
 from genzoo.text.documents import is_number, read_lines
 
@@ -172,3 +173,89 @@ class Progress:
         if self.bar:
             self.bar.update(self.task, completed=self.done)
             self.bar.stop()
+
+
+class Logbook:
+    """Keeps what a training says of itself: log.jsonl and TensorBoard's files on the first rank, and the progress bar.
+
+    Args:
+        folder: The run folder.
+        step: Steps already done.
+        total: Steps in all; None when it is not known.
+        main: Write files.
+        quiet: Show nothing.
+        tensorboard: Also write TensorBoard event files.
+
+    Raises:
+        UserError: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, total: int | None, *, main: bool, quiet: bool, tensorboard: bool
+    ) -> None:
+        self.board = _tensorboard(folder / "tensorboard") if tensorboard and main else None
+        self.file = LogFile(folder / "log.jsonl", step) if main else None
+        self.progress, self.meter = Progress(total, step, quiet=quiet), Meter()
+        if self.file and self.file.damaged:
+            self.say(f"{self.file.path}: {self.file.damaged} damaged lines are left out")
+
+    def step(self, logs: dict[str, Tensor]) -> None:
+        """Take in the logs of one more step."""
+        self.meter.add(logs)
+        self.progress.advance()
+
+    def interval(self, step: int, seconds: float, *, skipped: int, lr: float | None) -> None:
+        """Write and show the means since the last call.
+
+        Args:
+            step: Steps done.
+            seconds: Time taken so far.
+            skipped: Updates that were skipped.
+            lr: Learning rate of the first optimizer, where there is one.
+        """
+        means = self.meter.read()
+        if not self.file:
+            return
+        more = {"skipped": skipped} if skipped else {}
+        line = {"step": step, "seconds": round(seconds, 3), **{k: _short(v) for k, v in means.items()}, **more}
+        self.file.write(line if lr is None else {**line, "lr": _short(lr)})
+        self.progress.line({**means, **more})
+        self._to_board(means, step)
+
+    def measured(self, step: int, seconds: float, values: dict[str, float], took: float) -> None:
+        """Write and show the values of a measurement that took `took` seconds."""
+        if not self.file:
+            return
+        self.file.write({"step": step, "seconds": round(seconds, 3), **values, "measured_in": round(took, 2)})
+        self._to_board(values, step)
+        text = ", ".join(f"{k} {v:.4g}" for k, v in values.items()) or "nothing that is a number"
+        self.say(f"measured at step {step} in {took:.1f} s: {text}")
+
+    def say(self, text: str) -> None:
+        """Show a line of its own."""
+        self.progress.say(text)
+
+    def close(self) -> None:
+        """Close the files and take the bar down."""
+        self.progress.close()
+        if self.file:
+            self.file.close()
+        if self.board:
+            self.board.close()
+
+    def _to_board(self, values: dict[str, float], step: int) -> None:
+        if self.board:
+            for key, value in values.items():
+                self.board.add_scalar(key, value, step)
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("tensorboard=true needs the extra: pip install 'genzoo[track]'") from None
+    return SummaryWriter(str(folder))
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None

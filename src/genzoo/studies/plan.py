@@ -17,27 +17,13 @@ from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
 from genzoo.data.settings import DataSettings
+from genzoo.metrics.measure import usual, values
 from genzoo.text.documents import is_number, read_text, read_toml
 from genzoo.training.settings import TrainSettings
 
 RESERVED = ("data", "name", "runs", "seed", "tensorboard")
-WORDS = {
-    "FLD": "frechet", "FID": "frechet", "KID": "kid", "precision": "prdc", "recall": "prdc", "density": "prdc", "coverage": "prdc",
-    "PRD F8": "prd", "PRD F1/8": "prd", "NLL": "nll", "bits/dim": "nll", "bits/sample": "nll", "reconstruction PSNR": "reconstruction",
-    "reconstruction SSIM": "reconstruction", "C2ST": "c2st", "1-NN accuracy": "c2st", "variety": "variety", "NDB/K": "ndb",
-    "classifier score": "score", "AuthPct": "memorisation", "C_T": "copying", "MS-SSIM of pairs": "diversity", "SWD x 1000": "swd",
-}  # fmt: skip
-"""Values by name -> the word that `genzoo evaluate measures=` takes them by."""
-NETWORKS = {"FID": "inception"}
-"""Values by name -> the feature network without which they have another name; the one that suits the data for all others."""
 MOST = 100_000
 """Trials of a study."""
-LOWER, HIGHER = (
-    ("FLD", "FID", "KID", "NLL", "bits/dim", "bits/sample", "C2ST", "NDB/K", "SWD x 1000"),
-    (
-        "reconstruction PSNR", "reconstruction SSIM", "precision", "recall", "density", "coverage", "PRD F8", "PRD F1/8", "classifier score",
-    ),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,7 +83,7 @@ class Plan:
     seeds: Annotated[int, Field(ge=1, le=1000)] | tuple[int, ...] = 1
     draws: Annotated[int, Field(ge=1, le=10_000)] = 1
     sampler: Literal["random", "sobol"] = "random"
-    measure: str = "FLD"
+    measure: str = usual()
     also: tuple[str, ...] = ()
     better: Literal["lower", "higher"] | None = None
     samples: Annotated[int, Field(ge=2)] = 1000
@@ -111,7 +97,7 @@ class Plan:
     @property
     def direction(self) -> str:
         """Lower or higher."""
-        return self.better or ("higher" if self.measure in HIGHER else "lower")
+        return self.better or values()[self.measure].better
 
     @property
     def seed_list(self) -> tuple[int, ...]:
@@ -238,11 +224,11 @@ def _check(plan: Plan, source: Path) -> None:
             f"{source}: up to {count:,} trials are too many; at most {MOST:,} make a study: fewer draws or seeds"
         )
     for name in (plan.measure, *plan.also):
-        if name not in WORDS:
+        if name not in values():
             raise UserError(
-                f"{source}: there is no measure '{name}'{nearest(name, WORDS) or '.'} Measures: {', '.join(WORDS)}."
+                f"{source}: there is no measure '{name}'{nearest(name, values()) or '.'} Measures: {', '.join(values())}."
             )
-    if plan.better is None and plan.measure not in (*LOWER, *HIGHER):
+    if plan.better is None and not values()[plan.measure].better:
         raise UserError(f'{source}: say better = "lower" or "higher" for measure = "{plan.measure}"')
     for table, kind, known in (
         (plan.settings_for, "systems", plan.systems),

@@ -21,12 +21,13 @@ from genzoo.api import sort_keys
 from genzoo.core import registry
 from genzoo.core.errors import DiskFull, TrainingStopped, UserError
 from genzoo.data import DataSettings, open_data
-from genzoo.metrics.features.extractors import extractor
+from genzoo.metrics.features.networks import extractor
+from genzoo.metrics.measure import values
 from genzoo.metrics.records import read_records
 from genzoo.runs.folder import open_run
 from genzoo.runs.meters import clock, read_log
 from genzoo.studies.journal import FINISHED, Journal, claimed
-from genzoo.studies.plan import NETWORKS, WORDS, Plan, Trial
+from genzoo.studies.plan import Plan, Trial
 from genzoo.text.documents import is_number, read_toml
 from genzoo.use.common.outputs import save_json
 
@@ -84,7 +85,7 @@ def ready(plan: Plan) -> None:
     Raises:
         UserError: A data set that no system of the study can open, or a feature network whose weights are not there.
     """
-    network = NETWORKS.get(plan.measure)
+    network = values()[plan.measure].extractor
     if network:
         extractor(network)
     for data in plan.data:
@@ -220,7 +221,9 @@ def _measure(plan: Plan, run: Any) -> dict[str, Any]:
         if name in found["measures"]:
             continue
         try:
-            more = genzoo.evaluate(run, n=plan.samples, measures=WORDS.get(name), extractor=NETWORKS.get(name), seed=0)
+            more = genzoo.evaluate(
+                run, n=plan.samples, measures=[name], extractor=values()[name].extractor or None, seed=0
+            )
         except UserError as error:
             if name == plan.measure or isinstance(error, DiskFull):
                 raise

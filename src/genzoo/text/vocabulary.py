@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from genzoo.core.errors import nearest
+from genzoo.core.errors import UserError, nearest
 
 PAD, UNKNOWN, FIRST = 0, 1, 2
 """Numbers of what fills a row up, of a word that is in no vocabulary, and of the first word of a vocabulary."""
@@ -89,3 +89,28 @@ def with_hints(strangers: Iterable[str], words: Sequence[str]) -> str:
     "'cta' (did you mean 'cat'?), 'xylem'"
     """
     return ", ".join(f"'{w}'" + (f" ({hint[3:]})" if (hint := nearest(w, words)) else "") for w in strangers)
+
+
+def read_prompt(prompt: str, words: Sequence[str], *, any_word: bool = False) -> list[str]:
+    """Cut a prompt into words for a model with a vocabulary; `any_word` where its encoder can read others as well.
+
+    Raises:
+        UserError: The model knows no captions, the prompt is empty, or it has no word that the model can read.
+    """
+    if not words:
+        raise UserError("this model was trained without captions and takes no prompt")
+    found = split(prompt)
+    if not found:
+        raise UserError('the prompt is empty; describe an image in words: prompt="a red heart"')
+    strangers = unknown(prompt, words)
+    if not any_word and len(strangers) == len(set(found)):
+        raise UserError(f"prompt={prompt}: no word of it was in a training caption: {with_hints(strangers, words)}")
+    return found
+
+
+def check_words(words: Sequence[str], name: str) -> None:
+    """Refuse data without captions for a system that learns from nothing else."""
+    if not words:
+        raise UserError(
+            f"{name} needs captions: give images with captions.csv (columns file,caption) beside them, captions=FILE, or data=shapes"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -16,26 +15,47 @@ from torch import Tensor
 
 from genzoo.core import checkpoint
 from genzoo.core.capabilities import Fits
-from genzoo.core.errors import DamagedFile, TrainingStopped, UserError
+from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.files import write_atomic
-from genzoo.core.loading import fill
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.metrics.stopping import advice
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
 from genzoo.runs.folder import Run, newest_state, prune, state_path, write_best, write_model
-from genzoo.runs.meters import LogFile, Meter, Progress
+from genzoo.runs.meters import Logbook
 from genzoo.training.feed import Feed
 from genzoo.training.measuring import Measuring, history_of
 from genzoo.training.preview import preview, save_preview, training_gif
-from genzoo.training.runtime import Runtime, random_state, set_random_state
+from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
-from genzoo.training.update import Average, Updater, shared_buffers
+from genzoo.training.state import damage_is_said, gather, put_back, put_back_randomness
+from genzoo.training.update import Average, Updater
 
 BAD_STEPS = 25
 """This many steps in a row without one finite update end a run."""
 SECONDS_BETWEEN_SAVES = 60.0
+
+
+@contextmanager
+def _signals(trainer: Trainer) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a wish to stop after this step; a second SIGINT interrupts at once."""
+
+    def ask(signum: int, _: FrameType | None) -> None:
+        if trainer.stop == signal.SIGINT == signum:
+            raise KeyboardInterrupt
+        trainer.stop = signum
+
+    try:
+        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals belong to somebody else
+        yield
+        return
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
 
 
 class Trainer:
@@ -108,71 +128,53 @@ class Trainer:
             TrainingStopped: By a signal, or because the losses stayed without a finite value; the state is saved.
         """
         s, total = self.settings, self.settings.steps
-        every = {
-            "log": s.log_every or max(1, min(100, (total or 1000) // 200)),
-            "sample": s.sample_every or max(1, (total or 10**9) // 10),
-        }
-        log = LogFile(self.run.path / "log.jsonl", self.step) if self.runtime.main else None
-        board = self._tensorboard()
-        progress, meter = Progress(total, self.step, quiet=self.quiet), Meter()
-        if log and log.damaged:
-            progress.say(f"{log.path}: {log.damaged} damaged lines are left out")
-        begun, saved_at, seconds_before, drawn = time.monotonic(), time.monotonic(), self.seconds, -1
+        log_every = s.log_every or max(1, min(100, (total or 1000) // 200))
+        sample_every = s.sample_every or max(1, (total or 10**9) // 10)
+        log = Logbook(
+            self.run.path, self.step, total, main=self.runtime.main, quiet=self.quiet, tensorboard=s.tensorboard
+        )
         feed = Feed(self._pass_batch if self.fits else self.batches.at, self.step, total, threads=s.workers)
+        begun, seconds_before, drawn = time.monotonic(), self.seconds, -1
+        saved_at = begun
         try:
             with _signals(self):
                 if self.step == 0:
                     self.save()
                 for raw in feed:
-                    logs = self._one(to_float(raw, self.runtime.device, torch.channels_last))
-                    meter.add(logs)
+                    log.step(self._one(to_float(raw, self.runtime.device, torch.channels_last)))
                     self.step += 1
-                    progress.advance()
                     self.seconds = seconds_before + time.monotonic() - begun
                     finished = self.finished
-                    if self.step % every["log"] == 0 or finished:
-                        self._log(meter.read(), log, board, progress)
+                    if self.step % log_every == 0 or finished:
+                        self._log(log)
                     self._check_health()
-                    if (self.step % every["sample"] == 0 or finished) and self.runtime.main:
+                    if (self.step % sample_every == 0 or finished) and self.runtime.main:
                         self.draw()
                         drawn = self.step
                         for sentence in advice([], self.run.log()) if not self.measuring else []:
-                            progress.say(f"  {sentence}")
-                    improved = self._measure(log, board, progress, finished) if self.measuring else False
+                            log.say(f"  {sentence}")
+                    improved = self._measure(log, finished) if self.measuring else False
                     late = s.minutes is not None and time.monotonic() - begun > 60 * s.minutes
-                    due = (
-                        self.step % s.save_every == 0
-                        if s.save_every
-                        else time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
-                    )
-                    self._end_early(late, due or improved, progress, finished)
-                    if finished or self.want_save:
+                    passed = time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
+                    due = self.step % s.save_every == 0 if s.save_every else passed
+                    signum, late, due = self._agreed(late, due or improved)
+                    if signum and not finished:
+                        raise self._stopped(signum)
+                    if late and not finished:
+                        again = f"'genzoo resume {quote(str(self.run.path))}' goes on for as long again"
+                        log.say(f"minutes={s.minutes} are over: saved at step {self.step}; {again}")
+                    if finished or late or due:
                         self.save()
                         saved_at = time.monotonic()
-                    if finished or self.out_of_time:
+                    if finished or late:
                         break
         finally:
             feed.close()
-            progress.close()
-            if log:
-                log.close()
-            if board:
-                board.close()
+            log.close()
         if self.runtime.main:
             if drawn != self.step:
                 self.draw()
-            training_gif(self.run.path / "samples", self.run.path / "training.gif")
-            write_atomic(
-                self.run.path / "README.md",
-                model_card(
-                    self.run,
-                    self.meta,
-                    self.step,
-                    self.seconds,
-                    self.update.counts(),
-                    self.measuring and self.measuring.history,
-                ).encode(),
-            )
+            self._close_run()
 
     def _pass_batch(self, step: int) -> Batch:
         return self.batches.in_order(step % self.batches.pass_length())
@@ -198,25 +200,6 @@ class Trainer:
             self.average.update(self.step)
         return logs
 
-    def _end_early(self, late: bool, due: bool, progress: Progress, finished: bool) -> None:
-        """Let all ranks agree on signals, on the clock and on when to save; stop, saved, on a signal."""
-        signum, flags = self.stop, (2 if late else 0) | (1 if due else 0)
-        if self.runtime.world > 1:
-            signum = self.runtime.largest(signum)
-            flags = self.runtime.largest(flags)
-        self.out_of_time = bool(flags & 2)
-        self.want_save = bool(flags)
-        if signum and not finished:
-            self.save()
-            name = signal.Signals(signum).name
-            raise TrainingStopped(
-                f"{name}: saved at step {self.step}; 'genzoo resume {quote(str(self.run.path))}' goes on exactly here",
-                128 + signum,
-            )
-        if self.out_of_time and not finished:
-            again = f"'genzoo resume {quote(str(self.run.path))}' goes on for as long again"
-            progress.say(f"minutes={self.settings.minutes} are over: saved at step {self.step}; {again}")
-
     def _check_health(self) -> None:
         """Stop a run whose updates have been skipped too often in a row."""
         interval = 1 if not self.update.waits else 50
@@ -229,39 +212,46 @@ class Trainer:
             "Try a lower lr, clip=1, warmup=0.05, precision=fp32, or look for broken values in the data."
         )
 
-    def _log(self, means: dict[str, float], log: LogFile | None, board: Any, progress: Progress) -> None:
-        if not log:
-            return
-        skipped = sum(self.update.counts().values())
-        line = {"step": self.step, "seconds": round(self.seconds, 3), **{k: _short(v) for k, v in means.items()}}
-        if skipped:
-            line["skipped"] = skipped
-        for optimizer in list(self.update.optimizers.values())[:1]:
-            line["lr"] = _short(float(optimizer.param_groups[0]["lr"]))
-        log.write(line)
-        progress.line({**means, **({"skipped": skipped} if skipped else {})})
-        if board:
-            for key, value in means.items():
-                board.add_scalar(key, value, self.step)
+    def _log(self, log: Logbook) -> None:
+        first = next(iter(self.update.optimizers.values()), None)
+        lr = float(first.param_groups[0]["lr"]) if first else None
+        log.interval(self.step, self.seconds, skipped=sum(self.update.counts().values()), lr=lr)
 
-    def _measure(self, log: LogFile | None, board: Any, progress: Progress, finished: bool) -> bool:
+    def _measure(self, log: Logbook, finished: bool) -> bool:
         """Take the measures where they are due, on the first rank. Returns True where these weights are the best so far."""
         assert self.measuring is not None
-        if not log or (self.step % self.measuring.every and not finished) or self._nothing_fitted:
+        due = self.step % self.measuring.every == 0 or finished
+        if not (self.runtime.main and due) or self._nothing_fitted:
             return False
-        values, missing, seconds = self.measuring.take(self.shown, self.step, self.runtime)
-        log.write({"step": self.step, "seconds": round(self.seconds, 3), **values, "measured_in": round(seconds, 2)})
-        if board:
-            for key, value in values.items():
-                board.add_scalar(key, value, self.step)
-        text = ", ".join(f"{k} {v:.4g}" for k, v in values.items()) or "nothing that is a number"
-        progress.say(f"measured at step {self.step} in {seconds:.1f} s: {text}")
+        values, missing, took = self.measuring.take(self.shown, self.step, self.runtime)
+        log.measured(self.step, self.seconds, values, took)
         for name, reason in missing.items():
-            progress.say(f"  not measured: {name}: {reason}")
+            log.say(f"  not measured: {name}: {reason}")
         for sentence in advice(self.measuring.history, self.run.log()):
-            progress.say(f"  {sentence}")
+            log.say(f"  {sentence}")
         best = self.measuring.best
         return best is not None and best.step == self.step
+
+    def _agreed(self, late: bool, due: bool) -> tuple[int, bool, bool]:
+        """Let all ranks agree on a signal (0: none), on the clock and on when to save."""
+        signum, flags = self.stop, (2 if late else 0) | (1 if due else 0)
+        if self.runtime.world > 1:
+            signum = self.runtime.largest(signum)
+            flags = self.runtime.largest(flags)
+        return signum, bool(flags & 2), bool(flags & 1)
+
+    def _stopped(self, signum: int) -> TrainingStopped:
+        """Save, and say what a signal has ended."""
+        self.save()
+        name, again = signal.Signals(signum).name, f"'genzoo resume {quote(str(self.run.path))}'"
+        return TrainingStopped(f"{name}: saved at step {self.step}; {again} goes on exactly here", 128 + signum)
+
+    def _close_run(self) -> None:
+        """Join the sample pictures and write the model card."""
+        training_gif(self.run.path / "samples", self.run.path / "training.gif")
+        history = self.measuring and self.measuring.history
+        card = model_card(self.run, self.meta, self.step, self.seconds, self.update.counts(), history)
+        write_atomic(self.run.path / "README.md", card.encode())
 
     @property
     def _nothing_fitted(self) -> bool:
@@ -284,37 +274,19 @@ class Trainer:
         if shown is not None:
             save_preview(self.system, self.run.path / "samples", self.step, shown)
 
-    def _tensorboard(self) -> Any:
-        if not (self.settings.tensorboard and self.runtime.main):
-            return None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise UserError("tensorboard=true needs the extra: pip install 'genzoo[track]'") from None
-        return SummaryWriter(str(self.run.path / "tensorboard"))
-
     # ---- state ---------------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write state/ (all that resuming needs, of every rank) and model/ (what is used afterwards), each whole or not at all."""
-        tensors = checkpoint.pack("rng", random_state(self.runtime.device))
-        tensors |= checkpoint.pack("buffers", dict(self.system.named_buffers()))
-        if self.runtime.rank:
+        tensors, learned = gather(self.system, self.update, self.average, self.runtime)
+        if not self.runtime.main:
             checkpoint.write(state_path(self.run, self.step, self.runtime.rank), tensors, {"step": self.step})
             self.runtime.barrier()
             self.runtime.barrier()
             return
-        optim: dict[str, Any] = {}
-        for name, optimizer in self.update.optimizers.items():
-            more, optim[name] = checkpoint.optimizer_tensors(name, optimizer)
-            tensors |= more
-        tensors |= checkpoint.pack("params", dict(self.system.named_parameters()))
-        if self.average:
-            tensors |= checkpoint.pack("ema", self.average.system.state_dict())
-        tensors |= {f"skipped.{k}": v for k, v in self.update.blame.items()} | {"in_a_row": self.update.in_a_row}
         meta = {
-            **self.meta, "step": self.step, "seconds": self.seconds, "optim": optim, "world": self.runtime.world,
-            "scalers": {k: v.state_dict() for k, v in self.update.scalers.items()}, "data_digest": self.dataset.digest,
+            **self.meta, "step": self.step, "seconds": self.seconds, **learned, "world": self.runtime.world,
+            "data_digest": self.dataset.digest,
         }  # fmt: skip
         if self.measuring:
             meta["measured"] = self.measuring.history
@@ -343,79 +315,18 @@ class Trainer:
                 f"{self.run.path} was trained by {meta.get('world')} processes and goes on with as many, not {self.runtime.world}"
             )
         check_same(self.run, meta, self.dataset)
-        own = parts[self.runtime.rank][0]
-        state = checkpoint.unpack("params", tensors) | checkpoint.unpack("buffers", own)
-        for prefix, module in self.system.named_modules():
-            if hasattr(module, "earlier"):  # it has buffers that a run of an earlier version has not
-                module.earlier(state, f"{prefix}.")
-        config = self.run.path / "config.toml"
-        fill(self.system, state, f"{file} is of another network than {config} describes", live=True)
-        if self.average:
-            fill(
-                self.average.system,
-                checkpoint.unpack("ema", tensors),
-                f"{file} is of another network than {config} describes",
-            )
-        try:
-            self._take_up(tensors, own, meta)
-        except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
-            raise DamagedFile(f"{file} is damaged: it holds no whole state of the optimizers of this run") from error
-        if meta.get("device") not in (None, self.runtime.device.type):
+        own, device = parts[self.runtime.rank][0], self.runtime.device
+        with damage_is_said(file):
+            put_back(self.system, self.update, self.average, (tensors, own, meta), file, self.run.path / "config.toml")
+            self.seconds = float(meta["seconds"])
+            if self.measuring:
+                self.measuring.history = history_of(meta.get("measured", []))
+            put_back_randomness(own, device, self.settings.seed + 1_000_003 * (self.runtime.rank + 1) + self.step)
+        if meta.get("device") not in (None, device.type):
             say(
-                f"note: {self.run.path} was on {meta['device']} until step {self.step}; on {self.runtime.device.type} it goes on from there, "
+                f"note: {self.run.path} was on {meta['device']} until step {self.step}; on {device.type} it goes on from there, "
                 "but not to the bit as it would have there"
             )
         if self.measuring and self.runtime.main:
             self._keep_best()  # a run that was killed between the state and best/
         return True
-
-    def _take_up(self, tensors: dict[str, Tensor], own: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Give optimizers, counters, history and generators what a checkpoint holds."""
-        for name, optimizer in self.update.optimizers.items():
-            checkpoint.restore_optimizer(name, optimizer, tensors, meta["optim"][name])
-            self.update.scalers[name].load_state_dict(meta["scalers"][name])
-            self.update.blame[name].copy_(tensors[f"skipped.{name}"])
-        self.update.in_a_row.copy_(tensors["in_a_row"])
-        self.seconds = float(meta["seconds"])
-        if self.measuring:
-            self.measuring.history = history_of(meta.get("measured", []))
-        known = checkpoint.unpack("rng", own)
-        if self.runtime.device.type not in known:  # begun on another device: not the noise of its beginning once more
-            torch.manual_seed(self.settings.seed + 1_000_003 * (self.runtime.rank + 1) + self.step)
-        set_random_state(known, self.runtime.device)
-
-    # ---- ranks ---------------------------------------------------------------------------------------------------------------
-
-    def disagreement(self) -> float:
-        """Greatest difference of any parameter or shared statistic between ranks; 0 when all is well."""
-        worst = 0.0
-        for t in [*self.system.parameters(), *shared_buffers(self.system)]:
-            mean = t.detach().clone()
-            self.runtime.mean([mean])
-            worst = max(worst, float((mean - t).abs().max()))
-        return worst
-
-
-@contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a wish to stop after this step; a second SIGINT interrupts at once."""
-
-    def ask(signum: int, _: FrameType | None) -> None:
-        if trainer.stop == signal.SIGINT == signum:
-            raise KeyboardInterrupt
-        trainer.stop = signum
-
-    try:
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals belong to somebody else
-        yield
-        return
-    try:
-        yield
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
-
-
-def _short(value: float) -> float | None:
-    return float(f"{value:.6g}") if math.isfinite(value) else None

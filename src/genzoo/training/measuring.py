@@ -12,10 +12,10 @@ from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, open_data
-from genzoo.metrics.choice import applies, lacks, network_for
+from genzoo.metrics.choice import applies, lacks, network_for, taken
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
-from genzoo.metrics.measures import Measure, alternatives, choose
+from genzoo.metrics.measure import Measure, alternatives, table
 from genzoo.text.documents import is_number
 from genzoo.training.runtime import Runtime, untouched_randomness
 from genzoo.training.settings import TrainSettings
@@ -92,9 +92,8 @@ class Measuring:
                 m, reason = next(iter(reasons.items()))
                 raise UserError(f"measure={m.name} does not apply here: {reason or lacks(m, able)}")
             chosen += [m for m in fitting if m not in chosen]
-        watch = choose("variety")
-        if any(m.features and "samples" in m.needs for m in chosen):  # costs nothing more, and shows a collapse
-            chosen += [m for m in watch if m not in chosen]
+        if any(m.features and "samples" in m.needs for m in chosen):
+            chosen += [m for m in table().values() if m.watched and m not in chosen]
         return chosen
 
     def _comparison(self, system: System) -> Comparison:
@@ -137,7 +136,7 @@ class Measuring:
                 compared = self._comparison(system)
                 for m in self.measures:
                     try:
-                        records = m.take(compared)
+                        records = taken(m, compared)
                     except UserError as reason:
                         missing[m.name] = str(reason)
                         continue

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +11,8 @@ from torch import Generator, Tensor
 
 from genzoo.core.capabilities import (
     Completes,
-    Conditioned,
     Decodes,
     Encodes,
-    Prompted,
     Restores,
     Samples,
     Translates,
@@ -24,42 +20,13 @@ from genzoo.core.capabilities import (
 from genzoo.core.system import Batch, System
 from genzoo.data import kinds
 from genzoo.data.drawing.images import grid, save_gif, save_png, titled
+from genzoo.metrics.drawing import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.text.vocabulary import to_text
 from genzoo.training.runtime import Runtime, untouched_randomness
 
 FRAMES = 60
-EACH = 8
-"""Samples of one class, in a row."""
 ROWS = 6
 """Captions in a picture."""
-MOST_ROWS = 20
-"""Classes in a picture."""
-
-
-def takes_labels(system: System) -> bool:
-    """True for a system that was built with classes to choose from."""
-    return isinstance(system, Conditioned) and system.labels > 0
-
-
-@torch.no_grad()
-def rows_by_label(system: System, generator: Generator, **options: Any) -> Tensor:
-    """Draw `EACH` samples of each class, class by class, of the first `MOST_ROWS` at most: [rows · EACH, ...]."""
-    rows = range(min(system.labels, MOST_ROWS))  # type: ignore[arg-type]
-    return torch.cat([system.sample(EACH, generator=generator, **options, label=k).float() for k in rows])  # type: ignore[operator]
-
-
-def takes_prompts(system: System) -> bool:
-    """True for a system that was built with captions."""
-    return isinstance(system, Prompted) and len(system.words) > 0
-
-
-@torch.no_grad()
-def rows_by_prompt(
-    system: System, prompts: Sequence[str], generator: Callable[[], Generator], *, n: int = EACH, **options: Any
-) -> Tensor:
-    """Draw `n` samples of each prompt, every time with a generator of its own: [prompts · n, ...]. Equal generators make rows comparable."""
-    drawn = [system.sample(n, generator=generator(), **options, prompt=p).float() for p in prompts]  # type: ignore[operator]
-    return torch.cat(drawn)
 
 
 @torch.no_grad()

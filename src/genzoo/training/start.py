@@ -18,7 +18,7 @@ from genzoo.core import own, registry, schema
 from genzoo.core.capabilities import capabilities
 from genzoo.core.devices import pick_device
 from genzoo.core.errors import DiskFull, UserError
-from genzoo.core.loading import fresh, plain, resolved
+from genzoo.core.loading import as_today, fresh, plain, resolved
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.runs.config import inner_systems, read_config, write_config
@@ -117,14 +117,13 @@ def resume(
     run = open_run(path)
     config = read_config(run)
     name = config["name"]
-    cls = registry.described(name, config.get("source", {}))
+    cls, said = as_today(registry.described(name, config.get("source", {})), config["system"])
     about, settings = settings_of(run, cls, config)
     settings = changed(run, settings, steps, device)
     if data is not None:
         about = moved_to(about, data)
     file = run.path / "config.toml"
-    known = cls.formerly | config["system"] | inner_systems(run, cls)
-    arguments = schema.check(cls, resolved(cls, known), label=f"{file} [system] of {name}")
+    arguments = schema.check(cls, resolved(cls, said | inner_systems(run, cls)), label=f"{file} [system] of {name}")
     runtime, settings = _started(run, settings, quiet, chosen=device is not None)
     moved = data is not None
     dataset = open_own(run, about, cls, settings.seed, runtime.world, quiet=quiet or not runtime.main, moved=moved)

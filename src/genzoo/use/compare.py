@@ -13,6 +13,7 @@ from typing import Any
 
 from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
+from genzoo.metrics.measure import protocol
 from genzoo.metrics.records import NORMAL_95, read_records, span
 from genzoo.use.common.outputs import free
 from genzoo.use.common.sample_sets import Given, Split, is_given
@@ -24,26 +25,17 @@ PROTOCOL = {
     "split": "split",
     "data_digest": "images of the data",
     "binarize": "binarization",
-    "levels": "grey levels",
-    "dims": "dimensions",
-    "likelihood": "kind of likelihood",
     "n_fake": "number of samples",
     "n_real": "number of real images",
     "n": "number of examples",
-    "n_train": "number of training images",
     "extractor": "feature network",
     "digest": "weights of the feature network",
     "resize": "resizer",
-    "quantisation": "quantisation",
-    "points": "space of distances",
-    "k": "k",
-    "bins": "bins",
-    "scales": "scales",
-    "epsilon": "step",
-    "judged": "what is judged",
+    "quantization": "quantization",
     "drawn": "kind of samples",
+    **protocol(),
 }
-"""What two records must share to be ranked, and how each is called."""
+"""What two records must share to be ranked, and how each is called; of single measures their files say it."""
 LEVEL = 0.01
 """The chance that a comparison calls anything better where all differences are chance, over all its rows and pairs of runs together."""
 
@@ -145,10 +137,10 @@ def rank(measure: str, records: Mapping[str, Sequence[dict[str, Any]]], *, pairs
     groups: list[tuple[dict[str, Any], dict[str, dict[str, Any]]]] = []
     for run, found in records.items():
         for record in found:
-            protocol = {k: _plain(record.get(k)) for k in PROTOCOL}
-            home = next((g for p, g in groups if p == protocol and run not in g), None)
+            shared = {k: _plain(record.get(k)) for k in PROTOCOL}
+            home = next((g for p, g in groups if p == shared and run not in g), None)
             if home is None:
-                groups.append((protocol, {run: record}))
+                groups.append((shared, {run: record}))
             else:
                 home[run] = record
     reason = _difference([p for p, _ in groups]) if len(groups) > 1 else ""

@@ -14,18 +14,17 @@ from genzoo.core.errors import UserError
 from genzoo.core.errors import nearest as nearest_word
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System
-from genzoo.data import Dataset, DataSettings
+from genzoo.data import Dataset, DataSettings, kinds
 from genzoo.data.drawing.images import grid, save_png, to_uint8
-from genzoo.data.kinds import picture
-from genzoo.metrics.choice import applies, lacks, network_for
+from genzoo.metrics.choice import applies, lacks, network_for, taken
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.maths.neighbours import nearest
-from genzoo.metrics.measures import Measure, alternatives, table
-from genzoo.metrics.pairs import of_translations, shows_pairs
+from genzoo.metrics.measure import Measure, alternatives, table
+from genzoo.metrics.real import real_images
 from genzoo.metrics.records import Record, read_records
 from genzoo.metrics.reference import is_reference, read_reference
-from genzoo.metrics.report import real_images
+from genzoo.metrics.translations import of_translations, shows_pairs
 from genzoo.use.common.images import open_for
 from genzoo.use.common.outputs import save_json, writable
 from genzoo.use.common.pace import (
@@ -45,8 +44,6 @@ from genzoo.use.sample import columns_of, sample
 from genzoo.use.translate import translate
 
 MOST, SHOWN = 10_000, 64
-SHOWN_MOVING = 16
-"""Clips and shapes in a picture."""
 NEIGHBOURS, SUSPECTS, LOOKED_AT = 5, 8, 500
 """The picture of neighbours: columns, rows, and samples of which the rows are the nearest to the training images."""
 
@@ -199,24 +196,24 @@ def _measure(
     say: Any,
 ) -> None:
     """Choose, estimate, take."""
-    taken: list[Measure] = []
+    chosen: list[Measure] = []
     for group in wanted or [(m,) for m in table().values() if m.default and not _of_pairs_alone(m, c)]:
         reasons = {m: applies(m, c, able, why_no_net) for m in group}
         fitting = [m for m, reason in reasons.items() if reason is None]
-        taken += [m for m in fitting if m not in taken]
+        chosen += [m for m in fitting if m not in chosen]
         if wanted and not fitting:
             m, reason = next(((m, r) for m, r in reasons.items() if r), next(iter(reasons.items())))
             raise UserError(f"{m.name}: not for {found['system']}: {reason or lacks(m, able)}")
         if not wanted and reasons[group[0]]:
             found["not_measured"][group[0].name] = reasons[group[0]]
-    c.n, c.n_scored = _numbers(c, taken, n, say)
+    c.n, c.n_scored = _numbers(c, chosen, n, say)
     if c.net is not None and c.net.slow and c.n_real is None:
         c.n_real = max(c.n_fake, 2)
-    for m in taken:
+    for m in chosen:
         try:
-            records = m.take(c)
+            records = taken(m, c)
         except UserError as reason:  # a system may learn from data that a measure of it is not defined on, and says why
-            if wanted and len(taken) == 1:
+            if wanted and len(chosen) == 1:
                 raise
             found["not_measured"][m.name] = str(reason)
             continue
@@ -237,9 +234,9 @@ def _word(r: Record) -> str:
     return f"{r.measure} {r.value:.5g}" + (f" ± {r.se:.2g}" if r.se is not None else "")
 
 
-def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tuple[int, int]:
+def _numbers(c: Comparison, chosen: list[Measure], n: int | None, say: Any) -> tuple[int, int]:
     """Samples to draw and examples to score, with an estimate of the time that is said before it is spent."""
-    sampled = any("samples" in m.needs and not of_translations(m, c) for m in taken)
+    sampled = any("samples" in m.needs and not of_translations(m, c) for m in chosen)
     drawn = scored = n or MOST
     if sampled and c.given is None and c.system is not None and (n is None or n > 256):
         each = seconds_per_sample(c.system)
@@ -247,7 +244,7 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
         say(f"drawing {drawn:,} samples: at most {words(each * drawn)}")
     if sampled and c.given is not None:
         drawn = len(c.given)
-    if c.net is not None and any(m.features for m in taken) and c.test is not None:
+    if c.net is not None and any(m.features for m in chosen) and c.test is not None:
         each = seconds_per_feature(c.net, tuple(c.test.facts()["shape"]))
         if n is None and c.net.slow and c.given is None:
             drawn = min(drawn, affordable(3 * each, SLOW_BUDGET))
@@ -257,7 +254,7 @@ def _numbers(c: Comparison, taken: list[Measure], n: int | None, say: Any) -> tu
             f"{c.net.name} features of {drawn:,} samples, {real:,} real images and {floor:,} training images: "
             f"at most {words(each * (drawn + floor + real))}"
         )
-    if any(m.name == "nll" for m in taken) and c.system is not None and c.test is not None:
+    if any(m.scores for m in chosen) and c.system is not None and c.test is not None:
         try:
             each = seconds_per_score(c.system, c.test) if n is None or n > 256 else 0.0
         except UserError:  # the measure itself will say so
@@ -286,12 +283,12 @@ def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str,
     if "samples" not in able:
         return
     if c.given is not None:
-        shown, columns, kind = c.given[:SHOWN].float() / 127.5 - 1, None, "image"
+        shown, columns, kind = c.given[:SHOWN].float() / 127.5 - 1, None, kinds.get("image")
     else:
         assert c.system is not None
-        n = SHOWN_MOVING if c.system.data in ("video", "voxels") else None
-        shown, columns, kind = sample(c.system, n=n, seed=c.seed), columns_of(c.system, n, {}), c.system.data
-    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", picture(shown, columns=columns, kind=kind)))
+        kind = kinds.of(c.system)
+        shown, columns = sample(c.system, n=kind.usual, seed=c.seed), columns_of(c.system, kind.usual, {})
+    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", kind.picture(shown, columns=columns)))
     if c.train is None or len(c.train) < 2 or "image" not in c.train.fields or c.train.settings.binarize == "dynamic":
         return
     fake = (c.given if c.given is not None else to_uint8(shown))[:LOOKED_AT]

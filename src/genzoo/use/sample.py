@@ -14,8 +14,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.drawing.images import titled
-from genzoo.text.vocabulary import with_hints
-from genzoo.training.preview import EACH, rows_by_label, takes_labels, takes_prompts
+from genzoo.metrics.drawing import EACH, rows_by_label, takes_labels, takes_prompts
 from genzoo.use.common.source import Source, draw, generator_for, open_system, options, require, whole
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -76,6 +75,8 @@ def prompts_of(prompt: Any) -> list[str]:
 
 def tell_unread(system: System, prompts: Sequence[str]) -> None:
     """Name on stderr the words of prompts that say nothing to a system, each with the known word that is closest in spelling."""
+    from genzoo.text.vocabulary import with_hints
+
     for p in prompts:
         if strangers := system.unread(p):  # type: ignore[operator]
             told = with_hints(strangers, system.words)  # type: ignore[arg-type]

@@ -34,7 +34,9 @@ class Audio(Kind):
     single = ".wav"
     previews = (".wav", ".png")
     previewed = 4
+    sequential = True
     bits_of = "sample"
+    described_by = "log-mel statistics"
 
     def open(
         self, source: Any, settings: DataSettings, split: str, arrangement: Arrangement, *, quiet: bool
@@ -75,6 +77,12 @@ class Audio(Kind):
         if path.suffix.lower() == ".wav":
             return save_wav(path, samples, facts["rate"])
         return super().write(path, samples, facts, columns=columns)
+
+    def statistics(self, values: Tensor, facts: Facts) -> Tensor:
+        """Describe sounds by the mean, the deviation and the change of every band of their log-mel spectrogram."""
+        from genzoo.data.statistics import of_sounds
+
+        return of_sounds(values, rate=float(facts["rate"]))
 
 
 register(Audio())

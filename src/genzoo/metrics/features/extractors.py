@@ -9,29 +9,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.files import cache_folder, cache_folders, weights_folders, write_atomic
-from genzoo.metrics.features.resizers import RESIZERS, tf1_bilinear
-
-__all__ = [
-    "Extractor",
-    "available",
-    "cached_features",
-    "default_extractor",
-    "extractor",
-    "module_extractor",
-    "tf1_bilinear",
-]
+from genzoo.core.files import cache_folder, cache_folders, write_atomic
+from genzoo.metrics.features.resizers import RESIZERS
 
 
 @dataclass(frozen=True)
@@ -113,56 +101,6 @@ class Extractor:
 def _levels(images: Tensor | np.ndarray, name: str) -> None:
     if images.ndim != 4 or images.dtype not in (torch.uint8, np.uint8):
         raise ValueError(f"{name} takes uint8 images [N, C, H, W], not {images.dtype} {tuple(images.shape)}")
-
-
-def available() -> dict[str, bool]:
-    """Names of extractors, and whether their weights are on this machine."""
-    from genzoo.metrics.features.networks import BUILDERS
-
-    return {name: there() for name, (_, there) in BUILDERS().items()}
-
-
-_built: dict[tuple[str, ...], Extractor] = {}
-
-
-def extractor(name: str) -> Extractor:
-    """Return an extractor by name ("lenet-mnist-v1", "inception", "efficientnet-lite0", "random") or by its file of weights.
-
-    Raises:
-        UserError: There is no such extractor, its weights are not on this machine, or the file is none that is known.
-    """
-    from genzoo.metrics.features.networks import BUILDERS, from_file
-
-    key = (name, *map(str, weights_folders()))
-    if key in _built:
-        return _built[key]
-    builders = BUILDERS()
-    if name in builders:
-        made = builders[name][0]()
-    elif os.sep in name or name.endswith((".pt", ".pth", ".safetensors")):
-        made = from_file(Path(name).expanduser())
-    else:
-        raise UserError(
-            f"there is no feature extractor '{name}'{nearest(name, builders)} "
-            f"There are: {', '.join(builders)}; or give a file of weights."
-        )
-    _built[key] = made
-    return made
-
-
-def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
-    """Return the extractor that suits a data set: the LeNets for garments and other small grey images, Inception for the rest.
-
-    Args:
-        data: Name of the data set.
-        shape: (C, H, W) of its images.
-
-    Raises:
-        UserError: Inception is needed and its weights are not on this machine.
-    """
-    if "fashion" in data or "garments" in data:
-        return extractor("lenet-fashion-v1")
-    return extractor("lenet-mnist-v1" if shape[0] == 1 and max(shape[1:]) <= 40 else "inception")
 
 
 def module_extractor(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from torch import Tensor, nn
 
-from genzoo.core.errors import UserError
-from genzoo.core.files import find_weights, weights_lacking
+from genzoo.core.errors import UserError, nearest
+from genzoo.core.files import find_weights, weights_folders, weights_lacking
 from genzoo.metrics.features.extractors import Extractor, state_digest
 from genzoo.metrics.features.fetch import PUBLISHED
 from genzoo.metrics.features.lenet import bundled, load_lenet
@@ -61,6 +62,52 @@ def BUILDERS() -> dict[str, Builder]:
     found[VGG] = (lambda: _vgg(_weights(VGG, VGG_FILE)), lambda: _there(VGG_FILE))
     found[RANDOM] = (_random, lambda: True)
     return found
+
+
+def available() -> dict[str, bool]:
+    """Names of extractors, and whether their weights are on this machine."""
+    return {name: there() for name, (_, there) in BUILDERS().items()}
+
+
+_built: dict[tuple[str, ...], Extractor] = {}
+
+
+def extractor(name: str) -> Extractor:
+    """Return an extractor by name ("lenet-mnist-v1", "inception", "efficientnet-lite0", "random") or by its file of weights.
+
+    Raises:
+        UserError: There is no such extractor, its weights are not on this machine, or the file is none that is known.
+    """
+    key = (name, *map(str, weights_folders()))
+    if key in _built:
+        return _built[key]
+    builders = BUILDERS()
+    if name in builders:
+        made = builders[name][0]()
+    elif os.sep in name or name.endswith((".pt", ".pth", ".safetensors")):
+        made = from_file(Path(name).expanduser())
+    else:
+        raise UserError(
+            f"there is no feature extractor '{name}'{nearest(name, builders)} "
+            f"There are: {', '.join(builders)}; or give a file of weights."
+        )
+    _built[key] = made
+    return made
+
+
+def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
+    """Return the extractor that suits a data set: the LeNets for garments and other small grey images, Inception for the rest.
+
+    Args:
+        data: Name of the data set.
+        shape: (C, H, W) of its images.
+
+    Raises:
+        UserError: Inception is needed and its weights are not on this machine.
+    """
+    if "fashion" in data or "garments" in data:
+        return extractor("lenet-fashion-v1")
+    return extractor("lenet-mnist-v1" if shape[0] == 1 and max(shape[1:]) <= 40 else "inception")
 
 
 def from_file(path: Path) -> Extractor:

@@ -25,66 +25,6 @@ def _finite(x: Tensor, name: str) -> Tensor:
     return x
 
 
-def mel_filters(bands: int, frequencies: int, rate: float, low: float, high: float) -> Tensor:
-    """Return triangular filters, evenly spread on the mel scale 2595 log₁₀(1 + f / 700), float64 [bands, frequencies].
-
-    Each has its peak at 1 and reaches from its lower neighbour's peak to its upper neighbour's.
-    """
-    mel = torch.tensor([low, high], dtype=torch.float64).div(700).add(1).log10().mul(2595)
-    edges = 700 * (10 ** (torch.linspace(float(mel[0]), float(mel[1]), bands + 2, dtype=torch.float64) / 2595) - 1)
-    f = torch.linspace(0, rate / 2, frequencies, dtype=torch.float64)
-    left, peak, right = (e[:, None] for e in (edges[:-2], edges[1:-1], edges[2:]))
-    return torch.minimum((f - left) / (peak - left), (right - f) / (right - peak)).clamp(min=0)
-
-
-@torch.no_grad()
-def log_mel(
-    audio: Tensor, *, rate: float, bands: int = 64, window: float = 0.025, hop: float = 0.010, low: float = 125.0
-) -> Tensor:
-    """Return log-mel spectrograms, float32 [N, bands, frames]: log(mel energy + 0.01), natural log, periodic Hann window, no padding.
-
-    Args:
-        audio: Waveforms in [-1, 1], [N, T] or [N, 1, T], at least one window long.
-        rate: Samples in a second.
-        bands: Mel bands from `low` Hz to the lower of 7,500 Hz and half the rate.
-        window: Seconds of a window.
-        hop: Seconds from window to window.
-        low: Lowest frequency in Hz.
-
-    Raises:
-        UserError: Another shape, clips shorter than a window, a rate too low, NaN or infinite values.
-    """
-    if audio.ndim == 3 and audio.shape[1] == 1:
-        audio = audio[:, 0]
-    high = min(7500.0, rate / 2)
-    size, step = round(window * rate), round(hop * rate)
-    if (
-        audio.ndim != 2
-        or not len(audio)
-        or size < 2
-        or step < 1
-        or audio.shape[1] < size
-        or bands < 1
-        or not 0 <= low < high
-    ):
-        raise UserError(
-            f"audio must be [N, T] or [N, 1, T] of at least {size} samples ({window:g} s at {rate:g} per second) with bands between "
-            f"{low:g} and {high:g} Hz, not {tuple(audio.shape)}"
-        )
-    x = _finite(audio.float(), "clips")
-    fft = 2 ** math.ceil(math.log2(size))
-    frames = x.unfold(1, size, step) * torch.hann_window(size, device=x.device)
-    filters = mel_filters(bands, fft // 2 + 1, rate, low, high).float().to(x.device)
-    return (torch.fft.rfft(frames, fft).abs() @ filters.T + 0.01).log().transpose(1, 2)
-
-
-def log_mel_statistics(audio: Tensor, *, rate: float, bands: int = 64) -> Tensor:
-    """Return the mean, the deviation and the mean change from frame to frame of every log-mel band, float32 [N, 3 · bands]."""
-    mel = log_mel(audio, rate=rate, bands=bands)
-    change = mel.diff(dim=2).abs().mean(2) if mel.shape[2] > 1 else torch.zeros_like(mel[..., 0])
-    return torch.cat([mel.mean(2), mel.std(2, correction=0), change], 1)
-
-
 class RandomFeatures(nn.Module):
     """Features of an untrained network with seeded weights, for audio, images, video or voxels: random, sanity only.
 

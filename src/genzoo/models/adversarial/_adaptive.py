@@ -36,30 +36,30 @@ def bilinear(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _matrix(*rows: tuple[Tensor | float, Tensor | float, Tensor | float], like: Tensor) -> Tensor:
-    """[B, 3, 3] from the first two rows."""
+    """Return [B, 3, 3] from the first two rows."""
     cells = [torch.as_tensor(v, device=like.device, dtype=like.dtype).expand(len(like)) for row in rows for v in row]
     zero, one = torch.zeros_like(like), torch.ones_like(like)
     return torch.stack([*cells, zero, zero, one], 1).view(-1, 3, 3)
 
 
 def scaling(x: Tensor, y: Tensor) -> Tensor:
-    """Matrices [B, 3, 3] that scale columns by x [B] and rows by y [B]."""
+    """Return the matrices [B, 3, 3] that scale columns by x [B] and rows by y [B]."""
     return _matrix((x, 0, 0), (0, y, 0), like=x)
 
 
 def rotation(angle: Tensor) -> Tensor:
-    """Matrices [B, 3, 3] that rotate by `angle` [B]."""
+    """Return the matrices [B, 3, 3] that rotate by `angle` [B]."""
     c, s = angle.cos(), angle.sin()
     return _matrix((c, -s, 0), (s, c, 0), like=angle)
 
 
 def shift(x: Tensor, y: Tensor) -> Tensor:
-    """Matrices [B, 3, 3] that move by x columns and y rows, [B] each."""
+    """Return the matrices [B, 3, 3] that move by x columns and y rows, [B] each."""
     return _matrix((1, 0, x), (0, 1, y), like=x)
 
 
 def margins(inverse: Tensor, size: tuple[int, int]) -> list[int]:
-    """Pixels left, above, right and below an image [H, W] that any of the maps [B, 3, 3] looks at: less than a side, the wavelet's included."""
+    """Return how many pixels left, above, right and below an image [H, W] a map [B, 3, 3] looks at, the wavelet's included; less than a side."""
     h, w = size
     x, y = (w - 1) / 2, (h - 1) / 2
     corners = inverse.new_tensor([[-x, x, x, -x], [-y, -y, y, y], [1, 1, 1, 1]])

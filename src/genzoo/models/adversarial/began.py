@@ -7,13 +7,14 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
+from genzoo.nn import latent
 from genzoo.nn.init import xavier_init
+from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.ranks import mean_over_ranks
 
 
@@ -22,7 +23,7 @@ def _pair(inputs: int, inner: int, outputs: int) -> list[nn.Module]:
 
 
 def _halvings(height: int, width: int, smallest: int) -> int:
-    """How often the smaller side can be halved without going below `smallest`."""
+    """Return how often the smaller side can be halved without going below `smallest`."""
     return max(0, int(math.log2(min(height, width) / smallest)))
 
 
@@ -141,7 +142,8 @@ class BEGAN(System):
     ) -> None:
         super().__init__()
         check_sides(shape, "began")
-        self.latent_size, self.gamma, self.gain, self.lr, self.beta1 = latent, gamma, gain, lr, beta1
+        self.latent_size, self.gamma, self.gain = latent, gamma, gain
+        self.lr, self.betas = lr, (beta1, 0.999)
         self.pull = pull
         self.G = Decoder(shape, latent, width, smallest)
         encoder = Encoder(shape, latent, width, smallest, widen == "before")
@@ -149,20 +151,14 @@ class BEGAN(System):
         xavier_init(self)
         self.register_buffer("k", torch.zeros(()))
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player."""
-        betas = (self.beta1, 0.999)
-        return {
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=betas),
-        }
+    optimizers = adam_for_each
 
     def error(self, x: Tensor) -> Tensor:
         """Return L, the mean absolute error of D's reconstruction of images [B, C, H, W]."""
         return (x - self.D(x)).abs().mean()
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """D lowers L(x) − k L(G(z_D)), G lowers L(G(z_G)) and the likeness of its images, and k follows the balance of the two errors."""
+        """Let D lower L(x) − k L(G(z_D)) and G lower L(G(z_G)) and the likeness of its images, and k follow the balance of the two errors."""
         x = batch["image"]
         with torch.no_grad():
             fake = self.G(self._draw(len(x)))
@@ -183,20 +179,12 @@ class BEGAN(System):
             "alike": alike.detach(),
         }
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent], uniform in [-1, 1]."""
-        return self._draw(n, generator)
+    _draw = latent.uniform
+    sample_prior = latent.sample_prior
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent]."""
         return self.G(z).clamp(-1, 1).contiguous()
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    sample = latent.sample

@@ -12,17 +12,19 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor
-from torch.nn import functional as F
-from torch.optim import Adam, Optimizer, RMSprop
+from torch import Tensor
+from torch.optim import Optimizer, RMSprop
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import Objective, discriminator_loss, generator_loss
-from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
+from genzoo.losses.penalties import Penalty, weighted_penalty
+from genzoo.nn import latent
 from genzoo.nn.gan.augment import Augmentation, augment
-from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis, pooled_maps
 from genzoo.nn.layout import channels_last
+from genzoo.nn.optimizers import adam_for_each
 
 
 class DCGAN(System):
@@ -109,7 +111,7 @@ class DCGAN(System):
         objective: Objective = "non-saturating",
         critic_steps: Annotated[int, Field(ge=1, le=100)] = 1,
         weight_clip: Annotated[float, Field(gt=0, le=10)] | None = None,
-        penalty: Literal["none", "wgan-gp", "dragan", "r1"] = "none",
+        penalty: Penalty = "none",
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
         g_norm: Literal["batch", "none"] = "batch",
         d_norm: Literal["batch", "instance", "layer", "none"] = "batch",
@@ -126,11 +128,7 @@ class DCGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     ) -> None:
         super().__init__()
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            raise UserError(
-                f"shape {'x'.join(map(str, shape))} is not possible; dcgan makes images of any height and width "
-                "from 8 to 1024 (channels, height, width). Give size= to resize the data."
-            )
+        check_sides(shape, "dcgan")
         if penalty != "none" and d_norm == "batch":
             raise UserError(
                 f"penalty={penalty} with d_norm=batch is not possible: batch norm mixes the examples whose gradients "
@@ -148,16 +146,13 @@ class DCGAN(System):
         self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm, activation=d_activation, **rules)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer for each player."""
+        """Return one optimizer for each player."""
         if self.optimizer == "rmsprop":
             return {"d": RMSprop(self.D.parameters(), lr=self.d_lr), "g": RMSprop(self.G.parameters(), lr=self.lr)}
-        return {
-            "d": Adam(self.D.parameters(), lr=self.d_lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+        return adam_for_each(self)
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One discriminator step, and every `critic_steps` steps one generator step on the same z."""
+        """Do one discriminator step, and every `critic_steps` steps one generator step on the same z."""
         real = batch["image"]
         generator_too = (update.step + 1) % self.critic_steps == 0
         noise_sd = self.instance_noise * (1 - update.progress)
@@ -166,12 +161,7 @@ class DCGAN(System):
             fake = self.G(self._draw(len(real)))
         on_real, on_fake = self._scores(self._view(real, noise_sd), self._view(fake.detach(), noise_sd))
         d_loss = discriminator_loss(self.objective, on_real, on_fake)
-        if self.penalty == "wgan-gp":
-            d_loss = d_loss + self.penalty_weight * gradient_penalty(self.D, real, fake)
-        elif self.penalty == "dragan":
-            d_loss = d_loss + self.penalty_weight * dragan_penalty(self.D, real)
-        elif self.penalty == "r1":
-            d_loss = d_loss + r1_penalty(self.D, real, gamma=self.penalty_weight)
+        d_loss = d_loss + weighted_penalty(self.penalty, self.D, real, fake, self.penalty_weight)
         update("d", d_loss)
         if self.weight_clip is not None:
             for p in self.D.parameters():
@@ -185,42 +175,23 @@ class DCGAN(System):
         return {k: v.detach() for k, v in logs.items()}
 
     def _scores(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of both, in one pass where D looks at every image by itself."""
+        """Return the scores of both, in one pass where D looks at every image by itself."""
         if self.apart:
             return self.D(real), self.D(fake)
         on_real, on_fake = self.D(channels_last(torch.cat([real, fake]))).chunk(2)
         return on_real, on_fake
 
     def _view(self, x: Tensor, noise_sd: float) -> Tensor:
-        """What the discriminator sees of an image: augmented, and with instance noise."""
+        """Return what the discriminator sees of an image: augmented, and with instance noise."""
         x = augment(x, self.augment)
         return x + noise_sd * torch.randn_like(x) if noise_sd else x
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        if self.prior == "normal":
-            return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-        return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent] from the prior."""
-        return self._draw(n, generator)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent]."""
-        return self.G(z).contiguous()
-
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    _draw = latent.normal_or_uniform
+    sample_prior = latent.sample_prior
+    decode = latent.decode
+    sample = latent.sample
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """Return what the discriminator sees, [B, F]: every layer max-pooled to 4 x 4 and flattened (section 5.1)."""
-        found = []
-        for block in self.D.blocks:
-            x = block(x)
-            found.append(F.adaptive_max_pool2d(x, 4).flatten(1))
-        return torch.cat(found, 1)
+        return torch.cat(pooled_maps(self.D.blocks, x, 4), 1)

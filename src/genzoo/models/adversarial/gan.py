@@ -11,14 +11,15 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.optim import SGD, Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.losses.penalties import dragan_penalty, gradient_penalty, r1_penalty
+from genzoo.losses.penalties import Penalty, weighted_penalty
+from genzoo.nn import latent
 from genzoo.nn.gan.maxout import Maxout
 from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
@@ -77,7 +78,7 @@ class MaxoutDiscriminator(nn.Module):
 
 
 def _blurred(x: Tensor, noise_sd: float) -> Tensor:
-    """What the discriminator sees of data under instance noise."""
+    """Return what the discriminator sees of data under instance noise."""
     return x + noise_sd * torch.randn_like(x) if noise_sd else x
 
 
@@ -151,7 +152,7 @@ class GAN(System):
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
         instance_noise: Annotated[float, Field(ge=0, le=2)] = 0.0,
         spectral_norm: bool = False,
-        penalty: Literal["none", "wgan-gp", "dragan", "r1"] = "none",
+        penalty: Penalty = "none",
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0,
     ) -> None:
         super().__init__()
@@ -173,26 +174,21 @@ class GAN(System):
     finish_calibration = finish_points_calibration
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer for each player."""
+        """Return one optimizer for each player."""
         players = {"d": (self.D, self.d_lr), "g": (self.G, self.lr)}
         if self.optimizer == "sgd":
             return {k: SGD(m.parameters(), lr=lr, momentum=self.beta1) for k, (m, lr) in players.items()}
         return {k: Adam(m.parameters(), lr=lr, betas=(self.beta1, 0.999)) for k, (m, lr) in players.items()}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """Algorithm 1: a discriminator step; after `critic_steps` of them a generator step, each on noise of its own."""
+        """Do a discriminator step (algorithm 1); after `critic_steps` of them a generator step, each on noise of its own."""
         real, _ = self.scale(batch["points"] if "points" in batch else batch["image"])
         with torch.no_grad():
             fake = self.G(self._draw(len(real)))
         noise_sd = self.instance_noise * (1 - update.progress)
         on_real, on_fake = self.D(_blurred(real, noise_sd)), self.D(_blurred(fake, noise_sd))
         d_loss = discriminator_loss(self.objective, on_real, on_fake)
-        if self.penalty == "wgan-gp":
-            d_loss = d_loss + self.penalty_weight * gradient_penalty(self.D, real, fake)
-        elif self.penalty == "dragan":
-            d_loss = d_loss + self.penalty_weight * dragan_penalty(self.D, real)
-        elif self.penalty == "r1":
-            d_loss = d_loss + r1_penalty(self.D, real, gamma=self.penalty_weight)
+        d_loss = d_loss + weighted_penalty(self.penalty, self.D, real, fake, self.penalty_weight)
         update("d", d_loss)
         logs = {"d_loss": d_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
 
@@ -203,22 +199,12 @@ class GAN(System):
             logs["g_loss"] = g_loss
         return {k: v.detach() for k, v in logs.items()}
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        if self.prior == "normal":
-            return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-        return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent] from the prior."""
-        return self._draw(n, generator)
+    _draw = latent.normal_or_uniform
+    sample_prior = latent.sample_prior
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1], or points [n, D], of latents [n, latent]."""
         return self.scale.inverse(self.G(z))
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1], or points [n, D]."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    sample = latent.sample

@@ -8,14 +8,15 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Generator, Tensor
-from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn import latent
+from genzoo.nn.gan.dcgan import pooled_maps
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
+from genzoo.nn.optimizers import adam_for_each
 
 SIDES = (8, 16, 32, 64, 128)
 
@@ -54,7 +55,6 @@ class GAN3D(System):
 
     paper: ClassVar[str] = "arXiv:1610.07584"
     data: ClassVar[str] = "voxels"
-    presets: ClassVar[dict] = {}
     tiny: ClassVar[dict] = {"shape": (1, 8, 8, 8), "latent": 4, "width": 4, "d_lr": 1e-3}
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 100, "ema": 0.999}
     averaged: ClassVar[tuple[str, ...]] = ("accuracy",)
@@ -96,15 +96,10 @@ class GAN3D(System):
         self.to(memory_format=torch.channels_last_3d)  # convolutions follow it; on a CPU they take half the time in G
         self.register_buffer("accuracy", torch.zeros(()))
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player, the discriminator's far slower."""
-        return {
-            "d": Adam(self.D.parameters(), lr=self.d_lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+    optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One generator step; before it one of the discriminator, unless it was right too often on the last batch."""
+        """Do one generator step; before it one of the discriminator, unless it was right too often on the last batch."""
         real = batch["voxels"]
         fake = self._grow(self._draw(len(real)))
 
@@ -129,17 +124,14 @@ class GAN3D(System):
         }
 
     def _grow(self, z: Tensor) -> Tensor:
-        """Voxels in [-1, 1], twice the probability of being occupied less one: 2 sigmoid(y) - 1 = tanh(y / 2)."""
+        """Return the voxels in [-1, 1], twice the probability of being occupied less one: 2 sigmoid(y) - 1 = tanh(y / 2)."""
         return torch.tanh(self.G(z).float() / 2)
 
     def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
         draw = torch.rand if self.prior == "uniform" else torch.randn
         return draw(n, self.latent_size, device=self.device, generator=generator)
 
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent]; the uniform prior wants walks on straight lines, which stay inside."""
-        return self._draw(n, generator)
+    sample_prior = latent.sample_prior
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
@@ -163,8 +155,4 @@ class GAN3D(System):
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """Return what the discriminator sees of voxels, [B, F]: its last three layers max-pooled to 2 x 2 x 2 and flattened (section 4.2)."""
-        found = []
-        for block in self.D.blocks:
-            x = block(x)
-            found.append(F.adaptive_max_pool3d(x, 2).flatten(1))
-        return torch.cat(found[-3:], 1)
+        return torch.cat(pooled_maps(self.D.blocks, x, 2)[-3:], 1)

@@ -9,15 +9,18 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.figures import Figure
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
+from genzoo.nn import latent
 from genzoo.nn.gan.augment import affine
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.optimizers import adam_for
 
 
 def shared_information(p: Tensor, q: Tensor) -> Tensor:
@@ -122,11 +125,8 @@ class InfoGAN(System):
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each side; Q shares D's convolutions and so its optimizer."""
-        return {
-            "d": Adam([*self.D.parameters(), *self.Q.parameters()], lr=self.d_lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+        """Return Adam for each side; Q shares D's convolutions and so its optimizer."""
+        return {"d": adam_for(self, self.D, self.Q, slower=True), "g": adam_for(self, self.G)}
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return D's logits [B] and Q's reading of the code: logits of the categories [B, K] and means of the numbers [B, numbers]."""
@@ -149,7 +149,7 @@ class InfoGAN(System):
         return category, numbers
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """A step of D and Q, then one of G on the same draws; the bound is a term of both (algorithm of section 5)."""
+        """Do a step of D and Q, then one of G on the same draws; the bound is a term of both (algorithm of section 5)."""
         image = batch["image"]
         real = image.detach().requires_grad_(self.r1 > 0)
         drawn = self._draw(len(image))
@@ -183,7 +183,7 @@ class InfoGAN(System):
         return self.weights[0] * category + self.weights[1] * numbers
 
     def _draw(self, n: int, generator: Generator | None = None, category: int | None = None) -> Tensor:
-        """Noise, one-hot category and numbers side by side, [n, noise + categories + numbers]."""
+        """Return noise, one-hot category and numbers side by side, [n, noise + categories + numbers]."""
         device = self.device
         draw = torch.randn if self.prior == "normal" else torch.rand
         z = draw(n, self.noise, device=device, generator=generator)
@@ -199,6 +199,34 @@ class InfoGAN(System):
         """Return what Q reads from images: probabilities of the categories [B, K] and the numbers [B, numbers]."""
         _, logits, mean = self.judge(x)
         return logits.softmax(1), mean
+
+    @torch.no_grad()
+    def figures(
+        self,
+        *,
+        generator: Generator,
+        steps: Annotated[int, Field(ge=2, le=100)] = 10,
+        reach: Annotated[float, Field(gt=0, le=10)] = 2.0,
+    ) -> dict[str, Figure]:
+        """Tables of codes (figure 2): a row for each category, along it the noise, or one continuous code.
+
+        Args:
+            generator: Draws the noise and the codes that stay fixed.
+            steps: Images in a row.
+            reach: End of the way of a continuous code; they were trained within 1.
+        """
+        start = generator.get_state()
+        rows = torch.cat([self._draw(steps, generator.set_state(start), category=k) for k in range(self.categories)])
+        found = {
+            "categories": Figure(
+                self.decode(rows), steps, "A row for each category; noise and continuous codes vary along a row"
+            )
+        }
+        for k in range(self.numbers):
+            table = self.traversal(k, steps, generator=generator.set_state(start), reach=reach)
+            words = f"Continuous code {k + 1} from {-reach:g} to {reach:g} along a row, a row for each category; all else fixed"
+            found[f"code-{k + 1}"] = Figure(table, steps, words)
+        return found
 
     @torch.no_grad()
     def traversal(self, number: int, steps: int, *, generator: Generator, reach: float = 2.0) -> Tensor:
@@ -218,15 +246,8 @@ class InfoGAN(System):
         z[:, self.noise + self.categories + number] = way.repeat(self.categories)
         return self.decode(z)
 
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw noise and codes, [n, noise + categories + numbers]."""
-        return self._draw(n, generator)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images [n, C, H, W] in [-1, 1] of noise and codes."""
-        return self.G(z).contiguous()
+    sample_prior = latent.sample_prior
+    decode = latent.decode
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator, category: Annotated[int, Field(ge=0)] | None = None) -> Tensor:

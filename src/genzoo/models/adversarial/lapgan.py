@@ -8,43 +8,26 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.optimizers import adam_for
 
 SMALLEST = 8
 
 
 def halve(x: Tensor) -> Tensor:
-    """d(.): average 2x2 pixels, [B, C, H, W] to [B, C, ⌈H/2⌉, ⌈W/2⌉]."""
+    """Average 2x2 pixels, d(.): [B, C, H, W] to [B, C, ⌈H/2⌉, ⌈W/2⌉]."""
     return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
 def double(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """u(.): bilinear enlargement to `size`."""
+    """Enlarge bilinearly to `size`, u(.)."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
-
-
-def pyramid(x: Tensor, levels: int) -> list[Tensor]:
-    """Return the Laplacian pyramid (eq. 3): the detail h_k = I_k − u(I_k+1) of each of `levels` levels, finest first, then the smallest image."""
-    found = []
-    for _ in range(levels):
-        small = halve(x)
-        found.append(x - double(small, x.shape[2:]))
-        x = small
-    return [*found, x]
-
-
-def rebuild(parts: list[Tensor]) -> Tensor:
-    """Return the image of a pyramid (eq. 4): I_k = u(I_k+1) + h_k from the smallest to the finest."""
-    x = parts[-1]
-    for detail in parts[-2::-1]:
-        x = double(x, detail.shape[2:]) + detail
-    return x
 
 
 class Detail(nn.Module):
@@ -121,16 +104,16 @@ class LAPGAN(System):
 
     @property
     def levels(self) -> int:
-        """Levels of detail above the smallest image."""
+        """Return the levels of detail above the smallest image."""
         return len(self.sizes) - 1
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player of each level: d0 and g0 are the finest."""
+        """Return Adam for each player of each level: d0 and g0 are the finest."""
         players = {f"{kind}{k}": m for kind, nets in (("d", self.D), ("g", self.G)) for k, m in enumerate(nets)}
-        return {name: Adam(m.parameters(), lr=self.lr, betas=self.betas) for name, m in players.items()}
+        return {name: adam_for(self, m) for name, m in players.items()}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """A step of both players at every level, each from the real image of the level below."""
+        """Do a step of both players at every level, each from the real image of the level below."""
         real, logs = batch["image"], {}
         for k, size in enumerate(self.sizes):
             z = self._noise(len(real), k)
@@ -152,7 +135,7 @@ class LAPGAN(System):
         return logs
 
     def _noise(self, n: int, level: int, generator: Generator | None = None) -> Tensor:
-        """Noise of a level: a plane for detail, a vector for the smallest image."""
+        """Return noise of a level: a plane for detail, a vector for the smallest image."""
         shape = (self.latent_size,) if level == self.levels else (1, *self.sizes[level])
         return torch.randn(n, *shape, device=self.device, generator=generator)
 

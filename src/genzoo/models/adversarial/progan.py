@@ -9,16 +9,16 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
+from genzoo.core.figures import Figure
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import gradient_penalty
-from genzoo.nn.gan.dcgan import stages
+from genzoo.nn import latent
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
-from genzoo.nn.gan.growing import enlarge, growth, real_at
+from genzoo.nn.gan.growing import enlarge, growth, real_at, smallest_map
 from genzoo.nn.gan.leaky import leaky_relu
+from genzoo.nn.optimizers import adam_for_each
 
 
 class Synthesis(nn.Module):
@@ -136,34 +136,18 @@ class ProGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        c, h, w = shape
-        fits = min(h, w) >= 8 and max(h, w) <= 1024
-        self.levels = stages(h, w) if fits else 0
-        unit = 2**self.levels
-        if not fits or h % unit or w % unit:
-            hint = (
-                f"multiples of {unit}, such as {-(-h // unit) * unit}x{-(-w // unit) * unit}" if fits else "8 to 1024"
-            )
-            raise UserError(
-                f"shape {'x'.join(map(str, shape))} is not possible; progan needs sides of {hint}; give size="
-            )
+        self.levels, start = smallest_map(shape, "progan")
         self.latent_size, self.grow = latent, grow
         self.penalty_weight, self.drift, self.lr, self.betas = penalty_weight, drift, lr, (beta1, beta2)
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
-        start = (h // unit, w // unit)
-        self.G = Synthesis(c, start, latent, widths)
-        self.D = Discriminator(c, start, widths)
+        self.G = Synthesis(shape[0], start, latent, widths)
+        self.D = Discriminator(shape[0], start, widths)
         self.register_buffer("progress", torch.zeros(()))
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player."""
-        return {
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+    optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of each player at the level and fade of this moment."""
+        """Do one step of each player at the level and fade of this moment."""
         self.progress.fill_(update.progress)
         level, fade = growth(update.progress, self.levels, self.grow)
         real = real_at(batch["image"], level, fade, self.levels)
@@ -180,13 +164,8 @@ class ProGAN(System):
         logs["level"] = torch.tensor(level - 1 + fade if level else 0.0)
         return {k: v.detach() for k, v in logs.items()}
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent]; only its direction counts."""
-        return self._draw(n, generator)
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
@@ -195,6 +174,21 @@ class ProGAN(System):
         return enlarge(self.G(z, level, fade), 2 ** (self.levels - level)).clamp(-1, 1).contiguous()
 
     @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    def figures(self, *, generator: Generator, columns: Annotated[int, Field(ge=1, le=100)] = 10) -> dict[str, Figure]:
+        """The levels that the nets have grown through (figure 2): the same noise at each, enlarged.
+
+        Args:
+            generator: Draws the noise.
+            columns: Images of each level.
+        """
+        z, (grown, fade) = (
+            self.sample_prior(columns, generator=generator),
+            growth(float(self.progress), self.levels, self.grow),
+        )
+        shown = [self.G(z, k, fade if k == grown else 1.0) for k in range(grown + 1)]
+        rows = [enlarge(x, 2 ** (self.levels - k)).clamp(-1, 1) for k, x in enumerate(shown)]
+        sides = ", ".join("x".join(map(str, x.shape[2:])) for x in shown)
+        words = f"The same noise at {sides} pixels, a row for each; the layers that draw smaller images were last trained at that size"
+        return {"levels": Figure(torch.cat(rows), columns, words)}
+
+    sample = latent.sample

@@ -6,14 +6,16 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn import latent
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Synthesis
+from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator, RandomMixing
 
 
@@ -89,15 +91,12 @@ class ProjectedGAN(System):
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for all discriminators together, and for the generator."""
+        """Return Adam for all discriminators together, and for the generator."""
         self.F.load()  # missing weights are said before the first step
-        return {
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+        return adam_for_each(self)
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of every discriminator, one of the generator on the same z."""
+        """Do one step of every discriminator, one of the generator on the same z."""
         real = batch["image"]
         fake = self.G(self._draw(len(real)))
         seen = self.maps(
@@ -121,23 +120,10 @@ class ProjectedGAN(System):
         """Return the logits of every scale, [B, 1, h, w] each, of mixed maps."""
         return [d(m) for d, m in zip(self.D, maps, strict=True)]
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent] from the prior."""
-        return self._draw(n, generator)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent]."""
-        return self.G(z).contiguous()
-
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
+    decode = latent.decode
+    sample = latent.sample
 
 
 def _mean(scores: list[Tensor]) -> Tensor:

@@ -8,17 +8,16 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.optim import Adam, Optimizer
 
-from genzoo.core.capabilities import draw_labels
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_sides
+from genzoo.core.inputs import check_conditional, check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn import latent
 from genzoo.nn.gan.dcgan import stages
+from genzoo.nn.optimizers import adam_for_each
 
 
 def _glorot(module: nn.Module, gain: float = 1.0) -> nn.Module:
@@ -74,7 +73,7 @@ class UpBlock(nn.Module):
         self.skip = _conv(inputs, outputs, 1)
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, 2H, 2W]."""
+        """Map [B, inputs, H, W] to [B, outputs, 2H, 2W]."""
         h = self.conv1(F.interpolate(F.relu(self.norm1(x, y)), scale_factor=2))
         h = self.conv2(F.relu(self.norm2(h, y)))
         return h + F.interpolate(
@@ -100,14 +99,14 @@ class DownBlock(nn.Module):
         self.skip = spectral_norm(_conv(inputs, outputs, 1)) if halve or inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W], or half the height and width."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W], or half the height and width."""
         h = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
         x = self.skip(F.avg_pool2d(x, 2) if self.halve else x)  # pooling and 1x1 convolution commute
         return (F.avg_pool2d(h, 2) if self.halve else h) + x
 
 
 def _widths(shape: tuple[int, int, int], width: int) -> list[int]:
-    """Channels before and after each doubling: `width` in the three next to the image, doubling before them."""
+    """Return the channels before and after each doubling: `width` in the three next to the image, doubling before them."""
     k = stages(*shape[1:])
     return [width * 2 ** max(0, k - 3 - i) for i in range(k + 1)]
 
@@ -225,27 +224,21 @@ class SNGAN(System):
     ) -> None:
         super().__init__()
         check_sides(shape, "sngan")
-        if conditional and classes < 1:
-            raise UserError("conditional=true needs labels: give data with classes, such as a folder with subfolders")
+        check_conditional(conditional, classes)
         self.labels = self.conditions = classes if conditional else 0
         self.latent_size = latent
         self.critic_steps, self.lr, self.betas = critic_steps, lr, (beta1, beta2)
         self.G = Synthesis(shape, latent, width, self.labels)
         self.D = Discriminator(shape, d_width or width // 2, self.labels)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player."""
-        return {
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+    optimizers = adam_for_each
 
     def lr_scale(self, progress: float) -> float:
-        """Linearly to 0."""
+        """Fall linearly to 0."""
         return 1 - progress
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One discriminator step; after `critic_steps` of them one generator step on noise of its own."""
+        """Do one discriminator step; after `critic_steps` of them one generator step on noise of its own."""
         real = batch["image"]
         y = self._one_hot(batch["label"]) if self.labels else None
         with torch.no_grad():
@@ -260,32 +253,13 @@ class SNGAN(System):
             logs["g_loss"] = g_loss
         return {k: v.detach() for k, v in logs.items()}
 
-    def _one_hot(self, label: Tensor) -> Tensor:
-        return F.one_hot(label, self.labels).float()
-
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
-        """Draw noise [n, latent]; where conditional with a one-hot class behind it, drawn unless `label` is given."""
-        z = self._draw(n, generator)
-        if not self.labels and label is None:
-            return z
-        return torch.cat([z, self._one_hot(draw_labels(self, n, label, generator))], 1)
+    _one_hot = latent.one_hot
+    _draw = latent.normal
+    sample_prior = latent.sample_prior_of_class
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1] of latents."""
         return self.G(z[:, : self.latent_size], z[:, self.latent_size :] if self.labels else None).contiguous()
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, label: Annotated[int, Field(ge=0)] | None = None) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: How many.
-            generator: All the randomness.
-            label: Class of all of them, where conditional; none draws a class for each, all equally likely.
-        """
-        return self.decode(self.sample_prior(n, generator=generator, label=label))
+    sample = latent.sample_of_class

@@ -7,13 +7,15 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn import latent
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
+from genzoo.nn.optimizers import adam_for
 
 KEPT = 64
 """First frames of the training data that a conditional model keeps, to have something to go on from."""
@@ -108,15 +110,11 @@ class VideoGAN(System):
             }
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player; the encoder plays with the generator."""
-        makers = [*self.G.parameters(), *(self.E.parameters() if self.conditional else ())]
-        return {
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-            "g": Adam(makers, lr=self.lr, betas=self.betas),
-        }
+        """Return Adam for each player; the encoder plays with the generator."""
+        return {"d": adam_for(self, self.D), "g": adam_for(self, self.G, self.E if self.conditional else None)}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One discriminator step, one generator step on the same clips."""
+        """Do one discriminator step, one generator step on the same clips."""
         real = batch["video"]
         if self.conditional:
             self._keep(real[:, :, 0])
@@ -142,8 +140,7 @@ class VideoGAN(System):
         update("g", objective)
         return {k: v.detach() for k, v in logs.items()}
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
+    _draw = latent.normal
 
     def _keep(self, first: Tensor) -> None:
         """Keep the first frames of the training's first clips."""
@@ -171,10 +168,7 @@ class VideoGAN(System):
         """Return the clips of latents, their masks, foregrounds and backgrounds, as `TwoStreams` gives them."""
         return self.G(z)
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` clips [n, C, T, H, W] in [-1, 1]; where conditional they go on from first frames of the training data."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    sample = latent.sample
 
     @torch.no_grad()
     def animate(self, first: Tensor) -> Tensor:

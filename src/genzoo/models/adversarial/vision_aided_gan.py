@@ -7,23 +7,25 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import LBFGS, Adam, Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn import latent
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator
 from genzoo.nn.ranks import mean_over_ranks
 
 
 def smoothed_loss(on_real: Tensor, on_fake: Tensor, target: float) -> Tensor:
-    """Cross-entropy of logits with `target` for real images (one-sided smoothing) and 0 for generated ones."""
+    """Return the cross-entropy of logits with `target` for real images (one-sided smoothing) and 0 for generated ones."""
     real = target * F.softplus(-on_real) + (1 - target) * F.softplus(on_real)
     return real.mean() + F.softplus(on_fake).mean()
 
@@ -156,14 +158,10 @@ class VisionAidedGAN(System):
         self.per_rank = tuple(f"seen_{k}" for k in range(len(experts)))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for the discriminator with all heads, and for the generator."""
+        """Return Adam for the discriminator with all heads, and for the generator."""
         for expert in self.F:
             expert.load()  # missing weights are said before the first step
-        players = [*self.D.parameters(), *self.C.parameters()]
-        return {
-            "d": Adam(players, lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+        return {"d": adam_for(self, self.D, self.C), "g": adam_for(self, self.G)}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Choose an expert where it is time; one step of the discriminator and the heads, one of the generator on the same z."""
@@ -233,20 +231,7 @@ class VisionAidedGAN(System):
         self.accuracies[turn] = mean_over_ranks(found)  # every rank has probed its own images; all choose alike
         self.chosen[turn] = self.accuracies[turn].argmax()
 
-    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draw z [n, latent] from the prior."""
-        return self._draw(n, generator)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent]."""
-        return self.G(z).contiguous()
-
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1]."""
-        return self.decode(self.sample_prior(n, generator=generator))
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
+    decode = latent.decode
+    sample = latent.sample

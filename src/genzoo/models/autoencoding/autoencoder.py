@@ -6,16 +6,16 @@ The autoencoder (Hinton & Salakhutdinov 2006): the network that principal compon
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 
 class Autoencoder(System):
@@ -79,16 +79,14 @@ class Autoencoder(System):
         self.apply(xavier_init)
         self.codes = CodeStatistics(latent)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for both nets."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
+    optimizers = one_adam
 
     def lr_scale(self, progress: float) -> float:
-        """The chosen schedule at `progress`."""
-        return 0.5 * (1 + math.cos(math.pi * progress)) if self.schedule == "cosine" else 1.0
+        """Return the chosen schedule at `progress`."""
+        return half_cosine(self, progress) if self.schedule == "cosine" else 1.0
 
     def loss(self, batch: Batch) -> Logs:
-        """The mean error of a pixel in [-1, 1]."""
+        """Return the mean error of a pixel in [-1, 1]."""
         x = batch["image"]
         seen = x + self.noise * torch.randn_like(x) if self.noise else x
         z = self.encoder(seen)
@@ -100,17 +98,17 @@ class Autoencoder(System):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """The codes of images, [B, latent]."""
+        """Return the codes of images, [B, latent]."""
         return self.encoder(x).float()
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """The images of codes, [B, C, H, W] in [-1, 1]."""
+        """Return the images of codes, [B, C, H, W] in [-1, 1]."""
         return self.decoder(z).float().clamp(-1, 1)
 
     @torch.no_grad()
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the Gaussian that fits the codes of the training images, [n, latent]."""
+        """Draw from the Gaussian that fits the codes of the training images, [n, latent]."""
         return self.codes.draw(n, generator)
 
 

@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.figures import Figure
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.losses.likelihoods import (
@@ -28,9 +29,11 @@ from genzoo.losses.likelihoods import (
     standard_normal,
 )
 from genzoo.losses.perceptual import feature_distance
+from genzoo.nn import latent
 from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
 from genzoo.nn.dequantize import dequantize, discrete_log_prob, on_levels, quantize, training_noise
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
+from genzoo.nn.schedules import half_cosine
 
 
 class VAE(System):
@@ -138,7 +141,7 @@ class VAE(System):
             likelihood = "features"
         elif likelihood == "auto":
             likelihood = "bernoulli" if levels == 2 else "discretized-logistic"
-        self.shape, self.levels, self.decoder_likelihood = shape, levels, likelihood
+        self.shape, self.levels, self.decoder_likelihood, self.latent_size = shape, levels, likelihood, latent
         self.beta, self.importance_samples, self.perceptual_weight = beta, importance_samples, perceptual_weight
         self.lr, self.adam_eps, self.schedule = lr, adam_eps, schedule
         act = ACTIVATIONS[activation]
@@ -153,26 +156,28 @@ class VAE(System):
             self.register_buffer("log_scale", torch.full((shape[0], 1, 1), math.log(sigma)))
         else:
             self.log_scale = nn.Parameter(torch.full((shape[0], 1, 1), -1.0))
+        if latent != 2:
+            self.lacks = {"figures": f"the manifold picture needs latent=2, not {latent}; train the preset vae-2d."}
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for both nets."""
+        """Return one Adam for both nets."""
         if self.decoder_likelihood == "features":
             self.features.load()
         return {"model": Adam(self.parameters(), lr=self.lr, eps=self.adam_eps)}
 
     def lr_scale(self, progress: float) -> float:
-        """The chosen schedule at `progress`."""
+        """Return the chosen schedule at `progress`."""
         if self.schedule == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * progress))
+            return half_cosine(self, progress)
         if self.schedule == "iwae-paper":  # stage i lasts 3^i of 1 + 3 + ... + 3^7 = 3280 passes
             stage = math.floor(math.log(1 + 2 * 3280 * progress, 3) + 1e-9)
             return 10 ** (-stage / 7)
         return 1.0
 
     def loss(self, batch: Batch) -> Logs:
-        """The negative bound, in nats per image."""
+        """Return the negative bound, in nats per image."""
         x = batch["image"]
         mean, log_std = self.posterior(x)
         noise = training_noise(x)
@@ -197,12 +202,12 @@ class VAE(System):
         }
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of q(z|x), each [B, latent], float32."""
+        """Return the mean and log standard deviation of q(z|x), each [B, latent], float32."""
         mean, log_std = self.encoder(on_levels(x, self.levels)).float().chunk(2, 1)
         return mean, log_std.clamp(-10, 5)
 
     def _target(self, x: Tensor, generator: Generator) -> Tensor:
-        """What the decoder's likelihood scores: {0, 1} (or grey in between), noisy or plain [-1, 1]."""
+        """Return what the decoder's likelihood scores: {0, 1} (or grey in between), noisy or plain [-1, 1]."""
         if self.decoder_likelihood == "bernoulli":
             return (on_levels(x, 2) + 1) / 2 if self.levels == 2 else (x + 1) / 2
         if self.decoder_likelihood == "gaussian":
@@ -210,7 +215,7 @@ class VAE(System):
         return x if self.decoder_likelihood == "features" else on_levels(x, self.levels)
 
     def _log_likelihood(self, target: Tensor, out: Tensor) -> Tensor:
-        """Log p(x|z) of the discrete image in nats, [B], from the decoder's output; with `perceptual`, what stands for it."""
+        """Return log p(x|z) of the discrete image in nats, [B], from the decoder's output; with `perceptual`, what stands for it."""
         if self.decoder_likelihood == "features":
             with torch.no_grad():
                 wanted = self.features(target)
@@ -225,7 +230,7 @@ class VAE(System):
         return discrete_log_prob(on_unit_cube, dims, self.levels)
 
     def _log_likelihood_of_many(self, target: Tensor, z: Tensor) -> Tensor:
-        """Log p(x|z) for several z of each image: z [K, B, latent] to [K, B]."""
+        """Return log p(x|z) for several z of each image: z [K, B, latent] to [K, B]."""
         out = self.decoder(z.flatten(0, 1))
         return self._log_likelihood(target.repeat(len(z), *[1] * (target.ndim - 1)), out).unflatten(0, z.shape[:2])
 
@@ -249,7 +254,7 @@ class VAE(System):
 
     @torch.no_grad()
     def elbo(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """The evidence lower bound with one draw of z and the KL in closed form, in nats, [B]."""
+        """Return the evidence lower bound with one draw of z and the KL in closed form, in nats, [B]."""
         self._is_likelihood()
         generator = self._generator(generator)
         mean, log_std = self.posterior(x)
@@ -262,7 +267,7 @@ class VAE(System):
     def log_prob(
         self, x: Tensor, *, generator: Generator | None = None, samples: Annotated[int, Field(ge=1)] = 64
     ) -> Tensor:
-        """The importance-weighted lower bound on log p(x) in nats, [B]; papers quote it with 5000 samples.
+        """Return the importance-weighted lower bound on log p(x) in nats, [B]; papers quote it with 5000 samples.
 
         Args:
             x: Images in [-1, 1], [B, C, H, W].
@@ -289,30 +294,34 @@ class VAE(System):
             bounds.append(total - math.log(samples))
         return torch.cat(bounds)
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The mean of q(z|x), [B, latent]."""
-        return self.posterior(x)[0]
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Log p(z) under N(0, I) in nats, [B]."""
+        return per_example(standard_normal(z))
+
+    def log_given(self, x: Tensor, z: Tensor) -> Tensor:
+        """Log p(x|z) of the discrete image in nats, [B]; a Gaussian decoder takes one fixed draw of the place within grey levels."""
+        self._is_likelihood()
+        return self._log_likelihood(self._target(x, self._generator(None)), self.decoder(z).float())
+
+    encode = latent.posterior_mean
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """The mean of p(x|z), [B, C, H, W] in [-1, 1]."""
+        """Return the mean of p(x|z), [B, C, H, W] in [-1, 1]."""
         return self._mean(self.decoder(z))
 
     def _mean(self, out: Tensor) -> Tensor:
         out = out.float()
         return 2 * out.sigmoid() - 1 if self.decoder_likelihood == "bernoulli" else out.clamp(-1, 1)
 
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the prior N(0, I), [n, latent]."""
-        return torch.randn(n, self.hparams["latent"], generator=generator, device=self.device)
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
 
     @torch.no_grad()
     def sample(
         self, n: int, *, generator: Generator, mean: bool = True, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     ) -> Tensor:
-        """Images from the prior.
+        """Return images from the prior.
 
         Args:
             n: How many.
@@ -320,11 +329,15 @@ class VAE(System):
             mean: Show the mean of p(x|z), as papers do; false draws every pixel too, which is what the model is.
             temperature: Factor on the standard deviation of z.
         """
-        out = self.decoder(temperature * self.sample_prior(n, generator=generator)).float()
-        if mean:
-            return self._mean(out)
+        z = temperature * self.sample_prior(n, generator=generator)
+        return self.decode(z) if mean else self.sample_given(z, generator=generator)
+
+    @torch.no_grad()
+    def sample_given(self, z: Tensor, *, generator: Generator) -> Tensor:
+        """Return images of latents with every pixel drawn from p(x|z), [B, C, H, W]."""
         if self.decoder_likelihood == "features":
             raise UserError("mean=false needs a distribution of pixels, which a VAE trained on features does not have.")
+        out = self.decoder(z).float()
         if self.decoder_likelihood == "gaussian":
             noise = torch.randn(out.shape, generator=generator, device=out.device)
             return quantize((out + self.log_scale.exp() * noise + 1) / 2, self.levels)
@@ -334,16 +347,23 @@ class VAE(System):
         x = out + self.log_scale.clamp(min=-7).exp() * torch.logit(u, eps=1e-6)
         return ((x.clamp(-1, 1) + 1) / 2 * (self.levels - 1)).round() * (2 / (self.levels - 1)) - 1
 
+    def figures(self, *, generator: Generator, rows: Annotated[int, Field(ge=2, le=100)] = 20) -> dict[str, Figure]:
+        """The manifold of two latents (figure 4).
+
+        Args:
+            generator: Nothing is drawn.
+            rows: Images on a side.
+        """
+        return {"manifold": Figure(self.manifold(rows), rows, "Two latents on a grid of equal prior mass", gap=0)}
+
     @torch.no_grad()
     def manifold(self, rows: int = 20) -> Tensor:
-        """What a two-dimensional latent space holds: decoded points, [rows², C, H, W], row by row.
+        """Return what a two-dimensional latent space holds: decoded points, [rows², C, H, W], row by row.
 
         Figure 4 of arXiv:1312.6114: a regular grid on the unit square through the inverse normal distribution
         function.
         """
-        if self.hparams["latent"] != 2:
-            raise UserError(
-                f"the manifold picture needs latent=2, not {self.hparams['latent']}; train the preset vae-2d."
-            )
+        if "figures" in self.lacks:
+            raise UserError(self.lacks["figures"])
         line = torch.special.ndtri((torch.arange(rows, device=self.device) + 0.5) / rows)
         return self.decode(torch.cartesian_prod(-line, line).flip(1))

@@ -12,14 +12,16 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.divergences import kl_standard_normal
+from genzoo.nn import latent
 from genzoo.nn.init import normal_init
+from genzoo.nn.optimizers import adam_for
 
 
 class VAEGAN(System):
@@ -77,12 +79,8 @@ class VAEGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     ) -> None:
         super().__init__()
-        if min(shape[1:]) < 8 or max(shape[1:]) > 1024:
-            raise UserError(
-                f"shape {'x'.join(map(str, shape))} is not possible; vae-gan makes images of any height and width from 8 to 1024 "
-                "(channels, height, width). Give size= to resize the data."
-            )
-        self.adversarial, self.gamma, self.beta = adversarial, gamma, beta
+        check_sides(shape, "vae-gan")
+        self.latent_size, self.adversarial, self.gamma, self.beta = latent, adversarial, gamma, beta
         self.lr, self.d_lr, self.betas = lr, d_lr or lr, (beta1, beta2)
         channels, *sizes = shape[0], tuple(shape[1:])
         while min(sizes[-1]) >= 8:  # halved until the smaller side is 4 to 7
@@ -107,15 +105,11 @@ class VAEGAN(System):
             normal_init(net)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for each of the three."""
-        return {
-            "e": Adam(self.E.parameters(), lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-            "d": Adam(self.D.parameters(), lr=self.d_lr, betas=self.betas),
-        }
+        """Return one Adam for each of the three."""
+        return {"e": adam_for(self, self.E), "g": adam_for(self, self.G), "d": adam_for(self, self.D, slower=True)}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """Algorithm 1: one step of E, G and D, each on its own loss at the weights from before the step."""
+        """Do one step of E, G and D (algorithm 1), each on its own loss at the weights from before the step."""
         x = batch["image"]
         with torch.no_grad():
             wanted = self.features(x)
@@ -146,51 +140,36 @@ class VAEGAN(System):
         return {k: v.detach().float() for k, v in logs.items()}
 
     def features(self, x: Tensor) -> Tensor:
-        """What is compared: D's map after `feature_layer` halvings, [B, C, h, w], float32."""
+        """Return what is compared: D's map after `feature_layer` halvings, [B, C, h, w], float32."""
         for layer in self.D[: self.feature_layer]:
             x = layer(x)
         return x.float()
 
     def judge(self, x: Tensor) -> Tensor:
-        """D's logits, [B]."""
+        """Return D's logits, [B]."""
         for layer in self.D:
             x = layer(x)
         return x.float().squeeze(1)
 
     def reconstruction_error(self, y: Tensor, wanted: Tensor) -> Tensor:
-        """L_llike without its constant: half the squared distance of features, summed, mean over the batch."""
+        """Return L_llike without its constant: half the squared distance of features, summed, mean over the batch."""
         return 0.5 * (self.features(y) - wanted).square().flatten(1).sum(1).mean()
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of q(z|x), each [B, latent], float32."""
+        """Return the mean and log standard deviation of q(z|x), each [B, latent], float32."""
         mean, log_std = self.E(x).float().chunk(2, 1)
         return mean, log_std.clamp(-10, 5)
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The mean of q(z|x), [B, latent]."""
-        return self.posterior(x)[0]
+    encode = latent.posterior_mean
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """The images of latents, [B, C, H, W] in [-1, 1]."""
+        """Return the images of latents, [B, C, H, W] in [-1, 1]."""
         return self.G(z).float()
 
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the prior N(0, I), [n, latent]."""
-        return torch.randn(n, self.hparams["latent"], generator=generator, device=self.device)
-
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0) -> Tensor:
-        """Images from the prior.
-
-        Args:
-            n: How many.
-            generator: Source of all randomness.
-            temperature: Factor on the standard deviation of z.
-        """
-        return self.decode(temperature * self.sample_prior(n, generator=generator))
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
+    sample = latent.sample_at_temperature
 
 
 def _down(a: int, b: int, *norm: nn.Module) -> nn.Module:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
@@ -20,13 +20,15 @@ from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import lpips
+from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.autoencoding.quantize import VectorQuantizer
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.pretrained.perceptual import FeatureNet
+from genzoo.nn.schedules import half_cosine
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group normalization with as many groups, up to 32, as divide the channels."""
+    """Return a group normalization with as many groups, up to 32, as divide the channels."""
     return nn.GroupNorm(math.gcd(32, channels), channels)
 
 
@@ -42,7 +44,7 @@ class Residual(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W]."""
         return self.skip(x) + self.body(x)
 
 
@@ -58,13 +60,13 @@ class Attention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, H, W] to its like."""
+        """Map [B, channels, H, W] to its like."""
         q, k, v = self.qkv(self.norm(x)).flatten(2).mT.chunk(3, 2)
         return x + self.join(F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape))
 
 
 def encoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
-    """[B, channels, H, W] to [B, dim, H / 2^halvings, W / 2^halvings]; channels double at each halving, up to four times."""
+    """Build a network from [B, channels, H, W] to [B, dim, H / 2^halvings, W / 2^halvings]; channels double at each halving, up to four times."""
     at = width
     layers: list[nn.Module] = [nn.Conv2d(channels, at, 3, padding=1)]
     for i in range(halvings + 1):
@@ -77,7 +79,7 @@ def encoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> 
 
 
 def decoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
-    """The encoder mirrored: nearest neighbours and a convolution double the sides."""
+    """Build the encoder mirrored: nearest neighbours and a convolution double the sides."""
     at = width * min(2**halvings, 4)
     layers: list[nn.Module] = [nn.Conv2d(dim, at, 3, padding=1), Residual(at, at), Attention(at)]
     for i in reversed(range(halvings + 1)):
@@ -90,7 +92,7 @@ def decoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> 
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
-    """λ = |∇ reconstruction| / (|∇ adversarial| + 1e-4), gradients at the decoder's last kernel (equation 7), at most 1e4."""
+    """Return λ = |∇ reconstruction| / (|∇ adversarial| + 1e-4), gradients at the decoder's last kernel (equation 7), at most 1e4."""
     r, a = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial))
     return (r / (a + 1e-4)).clamp(max=1e4).detach()
 
@@ -198,7 +200,7 @@ class VQGAN(System):
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for the autoencoder, and one for the discriminator if there is one."""
+        """Return one Adam for the autoencoder, and one for the discriminator if there is one."""
         if self.perception is not None:
             self.perception.load()  # a missing file is said before the first step
         parts = [self.encoder, self.quantiser, self.decoder]
@@ -209,12 +211,10 @@ class VQGAN(System):
             found["d"] = Adam(self.D.parameters(), lr=self.lr, betas=(0.5, 0.9))
         return found
 
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    lr_scale = half_cosine
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of the autoencoder, and from `adversarial_from` - `warm` on one of the discriminator."""
+        """Do one step of the autoencoder, and from `adversarial_from` - `warm` on one of the discriminator."""
         x = batch["image"]
         q = self.quantiser(self.encoder(x))
         fake = self.decoder(q.z).float()
@@ -243,16 +243,13 @@ class VQGAN(System):
 
     @torch.no_grad()
     def tokenize(self, x: Tensor) -> Tensor:
-        """Codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w] in raster order."""
+        """Return codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w] in raster order."""
         return self.quantiser(self.encoder(x)).codes.flatten(1)
 
-    @torch.no_grad()
-    def detokenize(self, codes: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of codes [B, h·w]."""
-        return self.decode(self._vectors(codes))
+    detokenize = coded.detokenize
 
     def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Refused: this decoder is no distribution over images."""
+        """Refuse: this decoder is no distribution over images."""
         raise UserError(
             "a vqgan's decoder gives no likelihood of images (it is judged by a discriminator); code_log_prob of a prior "
             "gives the nats of its codes"
@@ -261,20 +258,6 @@ class VQGAN(System):
     def _vectors(self, codes: Tensor) -> Tensor:
         return self.quantiser.look_up(codes.reshape(-1, *self.code_grids[0])).movedim(-1, 1)
 
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The vectors of an image's codes, [B, dim, h, w]."""
-        return self._vectors(self.tokenize(x))
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of vectors [B, dim, h, w], which need not be codes."""
-        return self.decoder(z).float().clamp(-1, 1).contiguous()
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Vectors of codes drawn uniformly, [n, dim, h, w]; codes of images are drawn by a prior."""
-        shape = (n, *self.code_grids[0])
-        return self._vectors(
-            torch.randint(self.codebook_size, shape, generator=generator, device=self.device).flatten(1)
-        )
+    encode = coded.encode
+    decode = coded.decode
+    sample_prior = coded.sample_prior

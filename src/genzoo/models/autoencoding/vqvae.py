@@ -7,21 +7,20 @@ second stage learns (`token-prior`).
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor, nn
 
-from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import discretized_logistic, per_example
+from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.autoencoding.quantize import VectorQuantizer
 from genzoo.nn.autoencoding.residual_coders import decoder, encoder
 from genzoo.nn.dequantize import on_levels
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 
 class VQVAE(System):
@@ -103,24 +102,15 @@ class VQVAE(System):
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam; running means need none."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam
+    lr_scale = half_cosine
 
     def loss(self, batch: Batch) -> Logs:
-        """Nats per dimension (or squared error over variance) and the two terms of the codes."""
+        """Return nats per dimension (or squared error over variance) and the two terms of the codes."""
         x = batch["image"]
         q = self.quantiser(self._places(x))
-        mean = self.decoder(self._joined(q.z)).float()
-        error = (mean - x).square().mean()
-        if self.reconstruction == "mse":
-            reconstruction = error / x.var().clamp_min(1e-4)
-        else:
-            reconstruction = -self._log_pixels(x, mean).mean() / math.prod(self.shape)
+        mean = self._decoded(self._joined(q.z))
+        reconstruction, error = coded.reconstruction(self, x, mean)
         return {
             "loss": reconstruction + q.loss,
             "reconstruction": reconstruction.detach(),
@@ -130,37 +120,28 @@ class VQVAE(System):
             "perplexity": q.perplexity,
         }
 
-    def _log_pixels(self, x: Tensor, mean: Tensor) -> Tensor:
-        x = on_levels(x, self.levels)
-        return per_example(discretized_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
+    def _decoded(self, z: Tensor) -> Tensor:
+        """Return the mean of p(x | z)."""
+        return self.decoder(z).float()
 
     def _places(self, x: Tensor) -> Tensor:
-        """What is quantized, [B, dim, h, w, per_place]."""
+        """Return what is quantized, [B, dim, h, w, per_place]."""
         return self.encoder(on_levels(x, self.levels)).unflatten(1, (self.per_place, -1)).movedim(1, -1)
 
     @staticmethod
     def _joined(z: Tensor) -> Tensor:
-        """What is decoded, [B, per_place · dim, h, w], of what was quantized."""
+        """Return what is decoded, [B, per_place · dim, h, w], of what was quantized."""
         return z.movedim(-1, 1).flatten(1, 2)
 
     # ---- codes -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def tokenize(self, x: Tensor) -> Tensor:
-        """Codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w·per_place], raster order, the codes of a place together."""
+        """Return codes of images [B, C, H, W] in [-1, 1]: int64 [B, h·w·per_place], raster order, the codes of a place together."""
         return self.quantiser(self._places(x)).codes.flatten(1)
 
-    @torch.no_grad()
-    def detokenize(self, codes: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of codes [B, T]."""
-        return self.decode(self._vectors(codes))
-
-    @torch.no_grad()
-    def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Log p(x | codes) of the discrete image in nats, [B]."""
-        if self.reconstruction == "mse":
-            raise UserError("reconstruction=mse gives no likelihood of images; train with reconstruction=logistic")
-        return self._log_pixels(x, self.decoder(self._vectors(codes)).float())
+    detokenize = coded.detokenize
+    log_likelihood = coded.log_likelihood
 
     def _vectors(self, codes: Tensor) -> Tensor:
         h, w, *_ = self.code_grids[0]
@@ -168,24 +149,7 @@ class VQVAE(System):
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x | z(x)) - T ln K in nats, [B], with T codes under a uniform prior; `generator` is not used."""
-        codes = self.tokenize(x)
-        return self.log_likelihood(x, codes) - codes.shape[1] * math.log(self.codebook_size)
-
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The vectors of an image's codes, [B, per_place · dim, h, w]."""
-        return self._vectors(self.tokenize(x))
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of vectors [B, per_place · dim, h, w], which need not be codes."""
-        return self.decoder(z).float().clamp(-1, 1).contiguous()
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Vectors of codes drawn uniformly, [n, per_place · dim, h, w]: the prior of this stage, which knows nothing of images."""
-        shape = (n, math.prod(self.code_grids[0]))
-        return self._vectors(torch.randint(self.codebook_size, shape, generator=generator, device=self.device))
+    log_prob = coded.log_prob
+    encode = coded.encode
+    decode = coded.decode
+    sample_prior = coded.sample_prior

@@ -12,14 +12,15 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import discretized_logistic, per_example
+from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.autoencoding.quantize import Quantized, VectorQuantizer
 from genzoo.nn.autoencoding.residual_coders import decoder, encoder
 from genzoo.nn.dequantize import on_levels
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 
 class VQVAE2(System):
@@ -82,12 +83,7 @@ class VQVAE2(System):
     ) -> None:
         super().__init__()
         channels, height, wide = shape
-        factor = 2 ** (halvings + scales - 1)
-        if height % factor or wide % factor:
-            raise UserError(
-                f"shape {height}x{wide} cannot be halved {halvings + scales - 1} times; give size= a multiple of "
-                f"{factor}, or fewer halvings or scales"
-            )
+        check_halvings(shape, halvings + scales - 1)
         self.shape, self.levels, self.reconstruction, self.lr = shape, levels, reconstruction, lr
         self.codebook_size = codes
         finest = 2**halvings
@@ -111,24 +107,15 @@ class VQVAE2(System):
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam; codebooks are running means."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam
+    lr_scale = half_cosine
 
     def loss(self, batch: Batch) -> Logs:
-        """Nats per dimension (or squared error over variance) and the commitment of every grid; level 1 is the coarsest."""
+        """Return nats per dimension (or squared error over variance) and the commitment of every grid; level 1 is the coarsest."""
         x = batch["image"]
         found = self._quantized(x)
         mean = self._decoded([q.z for q in found])
-        error = (mean - x).square().mean()
-        if self.reconstruction == "mse":
-            reconstruction = error / x.var().clamp_min(1e-4)
-        else:
-            reconstruction = -self._log_pixels(x, mean).mean() / math.prod(self.shape)
+        reconstruction, error = coded.reconstruction(self, x, mean)
         commitment = torch.stack([q.loss for q in found]).sum()
         logs = {
             "loss": reconstruction + commitment,
@@ -141,7 +128,7 @@ class VQVAE2(System):
         return {k: v if k == "loss" else v.detach() for k, v in logs.items()}
 
     def _quantized(self, x: Tensor) -> list[Quantized]:
-        """What every grid's quantizer gives, coarse to fine: a finer grid is quantized knowing the one before it."""
+        """Return what every grid's quantizer gives, coarse to fine: a finer grid is quantized knowing the one before it."""
         features = [self.encoders[0](on_levels(x, self.levels))]
         for encode in self.encoders[1:]:
             features.append(encode(features[-1]))
@@ -152,35 +139,26 @@ class VQVAE2(System):
         return found
 
     def _decoded(self, vectors: list[Tensor]) -> Tensor:
-        """The mean of p(x | codes) from the vectors of every grid, coarse to fine."""
+        """Return the mean of p(x | codes) from the vectors of every grid, coarse to fine."""
         raised = [up(z) for up, z in zip(self.ups, reversed(vectors), strict=True)]
         return self.decoder(torch.cat(raised, 1)).float()
-
-    def _log_pixels(self, x: Tensor, mean: Tensor) -> Tensor:
-        x = on_levels(x, self.levels)
-        return per_example(discretized_logistic(x, mean, self.log_scale.clamp(min=-7), self.levels))
 
     # ---- codes -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def tokenize(self, x: Tensor) -> Tensor:
-        """Codes of images [B, C, H, W] in [-1, 1]: int64 [B, T], the grids coarse to fine, each in raster order."""
+        """Return codes of images [B, C, H, W] in [-1, 1]: int64 [B, T], the grids coarse to fine, each in raster order."""
         return torch.cat([q.codes.flatten(1) for q in self._quantized(x)], 1)
 
     @torch.no_grad()
     def detokenize(self, codes: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of codes [B, T]."""
+        """Return images [B, C, H, W] in [-1, 1] of codes [B, T]."""
         return self._decoded(self._vectors(codes)).clamp(-1, 1).contiguous()
 
-    @torch.no_grad()
-    def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Log p(x | codes) of the discrete image in nats, [B]."""
-        if self.reconstruction == "mse":
-            raise UserError("reconstruction=mse gives no likelihood of images; train with reconstruction=logistic")
-        return self._log_pixels(x, self._decoded(self._vectors(codes)))
+    log_likelihood = coded.log_likelihood
 
     def _vectors(self, codes: Tensor) -> list[Tensor]:
-        """Vectors [B, dim, h, w] of every grid, coarse to fine."""
+        """Return the vectors [B, dim, h, w] of every grid, coarse to fine."""
         parts = codes.split([math.prod(g) for g in self.code_grids], 1)
         return [
             quantiser.look_up(part.reshape(-1, *grid)).movedim(-1, 1)
@@ -189,20 +167,16 @@ class VQVAE2(System):
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x | z(x)) - T ln K in nats, [B], with T codes under a uniform prior; `generator` is not used."""
-        codes = self.tokenize(x)
-        return self.log_likelihood(x, codes) - codes.shape[1] * math.log(self.codebook_size)
+    log_prob = coded.log_prob
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """The vectors of all codes of an image, one after the other, [B, T · dim]."""
+        """Return the vectors of all codes of an image, one after the other, [B, T · dim]."""
         return torch.cat([z.flatten(1) for z in self._vectors(self.tokenize(x))], 1)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] of vectors [B, T · dim], which need not be codes."""
+        """Return images [B, C, H, W] in [-1, 1] of vectors [B, T · dim], which need not be codes."""
         dim = self.hparams["dim"]
         parts = z.split([dim * math.prod(g) for g in self.code_grids], 1)
         vectors = [p.reshape(-1, dim, *g) for p, g in zip(parts, self.code_grids, strict=True)]
@@ -210,7 +184,7 @@ class VQVAE2(System):
 
     @torch.no_grad()
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Vectors of codes drawn uniformly, [n, T · dim]: the prior of this stage, which knows nothing of images."""
+        """Return the vectors of codes drawn uniformly, [n, T · dim]: the prior of this stage, which knows nothing of images."""
         length = sum(math.prod(g) for g in self.code_grids)
         codes = torch.randint(self.codebook_size, (n, length), generator=generator, device=self.device)
         return torch.cat([z.flatten(1) for z in self._vectors(codes)], 1)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """One step: gates [B, 4h] before their nonlinearities and cells [B, h] to (hidden states, cells)."""
+    """Do one step: gates [B, 4h] before their nonlinearities and cells [B, h] to (hidden states, cells)."""
     o, f, i, g = gates.chunk(4, 1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
@@ -100,18 +100,18 @@ class Lines:
         return lines
 
     def lift(self, lines: Tensor) -> Tensor:
-        """The inverse of `lay`."""
+        """Undo `lay`."""
         return self._places(lines).contiguous() if self.diagonal else lines.permute(1, 3, 2, 0, 4).contiguous()
 
     def _places(self, lines: Tensor) -> Tensor:
-        """Where the map is among the skewed lines: a view [N, B, F, H, W]."""
+        """Return where the map is among the skewed lines: a view [N, B, F, H, W]."""
         _, n, f, b, _ = lines.shape
         line, *inner, one = lines.stride()
         return lines.as_strided((n, b, f, self.height, self.width), (inner[0], inner[2], inner[1], line + one, line))
 
 
 def tapped(h: Tensor, taps: tuple[int, ...]) -> Tensor:
-    """States [N, h, B, L] at each offset along L, zero beyond the ends, one set after the other: [N, taps·h, B, L]."""
+    """Return the states [N, h, B, L] at each offset along L, zero beyond the ends, one set after the other: [N, taps·h, B, L]."""
     padded = F.pad(h, (1, 1))
     return torch.cat([padded[..., 1 + tap : 1 + tap + h.shape[-1]] for tap in taps], 1)
 

@@ -48,7 +48,7 @@ class WeightNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape[dim]))
 
     def kernel(self, dtype: torch.dtype) -> Tensor:
-        """The kernel, computed in float32 and given in `dtype`."""
+        """Return the kernel, computed in float32 and given in `dtype`."""
         others = [d for d in range(4) if d != self.dim]
         norm = torch.linalg.vector_norm(self.direction, dim=others, keepdim=True)
         gain = self.gain.view([-1 if d == self.dim else 1 for d in range(4)])
@@ -162,7 +162,7 @@ class Rows:
         return F.conv2d(both, kernel, bias, conv.stride, padding=(0, conv.left))
 
     def grow(self, conv: GrowingConv2d, x: Tensor | None, level: int) -> Tensor:
-        """The fine row [B, C, 1, W] of this place; a coarse row `x`, [B, C, 1, W'], gives two of them."""
+        """Return the fine row [B, C, 1, W] of this place; a coarse row `x`, [B, C, 1, W'], gives two of them."""
         if x is not None:
             wide = conv._linear(x, *self._load(conv, x))
             self._kept[conv] = wide[..., : -(-self.width >> level)]
@@ -206,7 +206,7 @@ class Pixels:
         return torch.addmm(bias, window.flatten(1), kernel)
 
     def grow(self, conv: GrowingConv2d, x: Tensor | None, level: int) -> Tensor:
-        """The fine column [B, C] of this place; a coarse one, [B, C], gives a block of four."""
+        """Return the fine column [B, C] of this place; a coarse one, [B, C], gives a block of four."""
         (row, col), outputs = (i >> level for i in self.at), conv.direction.shape[1]
         if x is not None:
             if conv not in self._weights:

@@ -15,13 +15,15 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_label, check_levels, check_temperature
+from genzoo.core.inputs import check_images, check_label, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 FIRST = 7
 """Width of the first layer's kernels."""
@@ -52,7 +54,7 @@ class VerticalConv(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=(0, self.weight.shape[3] // 2))
 
     def row(self, x: Tensor, row: int) -> Tensor:
-        """One row of the output, [B, outputs, 1, W], from the input's rows so far, [B, inputs, >= row, W]."""
+        """Return one row of the output, [B, outputs, 1, W], from the input's rows so far, [B, inputs, >= row, W]."""
         last = row if self.above else row + 1
         x = x[:, :, max(0, last - self.weight.shape[2]) : last]
         x = F.pad(x, (0, 0, self.weight.shape[2] - x.shape[2], 0))
@@ -84,23 +86,23 @@ class GatedLayer(nn.Module):
             nn.init.normal_(self.classes.weight, std=0.1)
 
     def told(self, label: Tensor | None) -> tuple[Tensor | float, Tensor | float]:
-        """What the class adds before the gates of the two stacks, each [B, 2p] or nothing."""
+        """Return what the class adds before the gates of the two stacks, each [B, 2p] or nothing."""
         return (0.0, 0.0) if self.classes is None else self.classes(label).chunk(2, 1)
 
     def across(self, h: Tensor, link: Tensor, told: Tensor | float, past: Past | None = None) -> Tensor:
-        """The horizontal stack: features [B, inputs, H, W] and the vertical stack's link [B, 2p, H, W]; or columns of both."""
+        """Run the horizontal stack: features [B, inputs, H, W] and the vertical stack's link [B, 2p, H, W]; or columns of both."""
         y = self.mix(gate(self.horizontal(h, past) + link + told), past)
         return y if self.first else h + y
 
 
 def gate(y: Tensor) -> Tensor:
-    """Tanh of the first half of the features times the sigmoid of the second (eq. 2), [B, 2p, ...] to [B, p, ...]."""
+    """Return the tanh of the first half of the features times the sigmoid of the second (eq. 2), [B, 2p, ...] to [B, p, ...]."""
     content, open_ = y.chunk(2, 1)
     return torch.tanh(content) * torch.sigmoid(open_)
 
 
 def spread(told: Tensor | float) -> Tensor | float:
-    """Features [B, 2p] over all pixels, [B, 2p, 1, 1]."""
+    """Spread features [B, 2p] over all pixels, [B, 2p, 1, 1]."""
     return told[:, :, None, None] if isinstance(told, Tensor) else told
 
 
@@ -130,7 +132,7 @@ class Network(nn.Module):
 
     @property
     def first(self) -> MaskedConv2d:
-        """The convolution of mask A."""
+        """Return the convolution of mask A."""
         return self.layers[0].horizontal
 
     def forward(self, x: Tensor, past: Past | None = None, *, label: Tensor | None = None) -> Tensor:
@@ -152,7 +154,7 @@ class Network(nn.Module):
         return self.out(torch.relu(h), past)
 
     def _links_of_row(self, past: Past, label: Tensor | None) -> list[Tensor]:
-        """What the vertical stack hands to each layer in this row, [B, 2p, W]: computed once, at the row's first pixel."""
+        """Return what the vertical stack hands to each layer in this row, [B, 2p, W]: computed once, at the row's first pixel."""
         memory, row = past.memory(self), past.at[0]
         if memory.get("row") == row:
             return memory["links"]
@@ -212,23 +214,14 @@ class GatedPixelCNN(System):
         check_levels(levels)
         if kernel % 2 == 0:
             raise UserError(f"kernel={kernel} has no centre; give an odd number: 3, 5, 7")
-        if min(width, head) < colours:
-            raise UserError(
-                f"width={width} and head={head} must each be at least {colours}, the channels of the images: "
-                "every colour needs a feature of its own"
-            )
+        raster.check_features(colours, width=width, head=head)
         self.shape, self.classes, self.labels, self.lr = tuple(shape), classes, classes, lr
         self.grid = Levels(levels, colours)
         self.likelihood = f"exact, of the mixture over {classes} classes" if classes else "exact"
         self.net = Network(colours, width, layers, kernel, head, colours * self.grid.outputs, classes)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam (the paper: RMSProp)."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam  # the paper: RMSProp
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 
@@ -261,13 +254,12 @@ class GatedPixelCNN(System):
         return torch.stack([self.log_prob(x, label=k) for k in range(self.classes)], 1)
 
     def _log_mass(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """Log-probability of the level that is there, [B, H, W, C]."""
+        """Return the log-probability of the level that is there, [B, H, W, C]."""
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
         return self.grid.log_mass(self.net(self._values(tokens), label=label), tokens)
 
-    def _values(self, tokens: Tensor) -> Tensor:
-        return self.grid.values(tokens, self.net.out.bias.dtype)
+    _values = raster.values
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
@@ -291,9 +283,7 @@ class GatedPixelCNN(System):
             cached: Compute only what each pixel adds; false: a whole pass per pixel and colour (equal, and slow).
             chunk: Images drawn together; fewer need less memory.
         """
-        x = torch.zeros(n, *self.shape, device=self.device)
-        known = torch.zeros(n, 1, *self.shape[1:], dtype=torch.bool, device=self.device)
-        return self._draw(x, known, generator, label, temperature, cached, chunk)
+        return self._draw(*raster.nothing_known(self, n), generator, label, temperature, cached, chunk)
 
     def complete(
         self,
@@ -320,9 +310,7 @@ class GatedPixelCNN(System):
             cached: As in `sample`.
             chunk: As in `sample`.
         """
-        check_images(x, self.shape)
-        check_known(known, x)
-        x, known = x.to(self.device), known.to(self.device)
+        x, known = raster.some_known(self, x, known)
         return torch.where(known, x.float(), self._draw(x, known, generator, label, temperature, cached, chunk))
 
     @torch.no_grad()
@@ -350,7 +338,7 @@ class GatedPixelCNN(System):
         return draw_in_chunks(fill, x, known, labels, generator=generator, chunk=chunk)
 
     def _labels(self, x: Tensor, known: Tensor, generator: Generator, label: int | None) -> Tensor:
-        """A class for each image, int64 [B]: the given one, or by Bayes' rule from what is known."""
+        """Return a class for each image, int64 [B]: the given one, or by Bayes' rule from what is known."""
         if label is not None or not self.classes:
             return torch.full((len(x),), label or 0, device=x.device)
         uniform = torch.rand(len(x), generator=generator, device=x.device)

@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive.raster import Levels
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
 NARROWEST = -7.0
@@ -115,7 +116,7 @@ class MADE(System):
         self._kept: tuple[object, list[Tensor]] = (None, [])
 
     def _draw_masks(self, layers: int, width: int) -> None:
-        """Rank of each dimension, 1..D, and degree of each hidden unit, at most D-1, for every mask set."""
+        """Set the rank of each dimension, 1..D, and the degree of each hidden unit, at most D-1, for every mask set."""
         if self.order == "random":
             ranks = torch.stack([torch.randperm(self.dims) + 1 for _ in range(self.masks)])
         else:
@@ -136,18 +137,13 @@ class MADE(System):
     calibrate = calibrate_points
     finish_calibration = finish_points_calibration
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam (the paper: Adagrad or Adadelta)."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam  # the paper: Adagrad or Adadelta
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Logs:
-        """Nats per example under one mask set, picked at random; for images also bits per dimension."""
+        """Return nats per example under one mask set, picked at random; for images also bits per dimension."""
         x = self._inputs(batch["image" if self.is_image else "points"])
         which = int(torch.randint(self.masks, ())) if self.masks > 1 else 0
         nats = -self._log_mass(x, which).mean()
@@ -157,7 +153,7 @@ class MADE(System):
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, exact, [B]: the mass of images in [-1, 1], the density of points; `generator` is not used.
+        """Return log p(x) in nats, exact, [B]: the mass of images in [-1, 1], the density of points; `generator` is not used.
 
         With several mask sets it is that of their equal mixture, log 1/M Σ_m p_m(x).
         """
@@ -176,7 +172,7 @@ class MADE(System):
         return out.unflatten(1, (self.dims, self.outputs))
 
     def masks_of(self, ranks: Tensor, degrees: Tensor) -> list[Tensor]:
-        """Masks of the hidden layers, of the output layer and of the direct connections, as far as there are any.
+        """Return the masks of the hidden layers, of the output layer and of the direct connections, as far as there are any.
 
         Args:
             ranks: Place in the order of each dimension, 1..D, int64 [D].
@@ -191,7 +187,7 @@ class MADE(System):
         return found + [(rows > end[None]).to(dtype) for end in ends]
 
     def _masks(self, which: int) -> list[Tensor]:
-        """Masks of a mask set. Of a single set they are kept: making them anew would take a third of a step."""
+        """Return the masks of a mask set. Of a single set they are kept: making them anew would take a third of a step."""
         weight = self._first.weight
         key = (which, self.ranks._version, self.degrees._version, weight.device, weight.dtype)
         if self._kept[0] != key or self.masks > 1:  # loading a checkpoint writes other degrees, with a new version
@@ -208,12 +204,12 @@ class MADE(System):
         return self.grid.select(out, self.grid.tokens(x)).sum(1)
 
     def _gaussians(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Means, log standard deviations and log-weights, each [..., components], in float32 under any autocast."""
+        """Return the means, log standard deviations and log-weights, each [..., components], in float32 under any autocast."""
         mean, log_std, weight = (out if out.dtype == torch.float64 else out.float()).chunk(3, -1)
         return mean, log_std.clamp(min=NARROWEST), weight.log_softmax(-1)
 
     def _inputs(self, x: Tensor) -> Tensor:
-        """What the network reads, [B, D]: the values of an image's levels, or the coordinates in units of their deviations."""
+        """Return what the network reads, [B, D]: the values of an image's levels, or the coordinates in units of their deviations."""
         if self.is_image:
             check_images(x, self.shape)
             x = self.grid.values(self.grid.tokens(x))
@@ -323,7 +319,7 @@ class MADE(System):
         return x
 
     def _choose(self, out: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """A draw, [B], from conditionals with outputs [B, K], by uniform numbers [B, 2]."""
+        """Return a draw, [B], from conditionals with outputs [B, K], by uniform numbers [B, 2]."""
         if self.is_image:
             return self.grid.values(self.grid.pick(self.grid.normalize(out), uniform[:, 0], temperature))
         mean, log_std, log_weight = self._gaussians(out)
@@ -357,7 +353,7 @@ class _Units:
             below = units
 
     def conditional(self, d: int) -> Tensor:
-        """Outputs [B, K] of dimension `d`, given all that is there."""
+        """Return the outputs [B, K] of dimension `d`, given all that is there."""
         s, rows, out = self.system, slice(d * self.system.outputs, (d + 1) * self.system.outputs), None
         if s.out is not None:
             out = F.linear(self.layers[-1], s.out.weight[rows], s.out.bias[rows])
@@ -368,7 +364,7 @@ class _Units:
 
 
 def _by_degree(degrees: Tensor, dims: int) -> list[Tensor]:
-    """Indices of the units of each degree 0..D."""
+    """Return the indices of the units of each degree 0..D."""
     ordered, indices = degrees.sort()
     counts = ordered.bincount(minlength=dims + 1)
     return list(indices.split(counts.tolist()))

@@ -14,13 +14,15 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
+from genzoo.core.inputs import check_images, check_levels
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d, MaskedStack
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Row and column in a 2x2 block of each group, in the order in which they are drawn; the first is the smaller image."""
@@ -60,11 +62,11 @@ class GroupNetwork(nn.Module):
         self.out = MaskedConv2d("B", head, outputs, 1, colours)
 
     def features(self, known: Tensor) -> Tensor:
-        """What the known groups, [B, groups·C, h, w], say of this one, [B, head, h, w]."""
+        """Return what the known groups, [B, groups·C, h, w], say of this one, [B, head, h, w]."""
         return self.known(torch.relu(self.blocks(self.look(known))))
 
     def outputs(self, features: Tensor, group: Tensor) -> Tensor:
-        """Outputs [B, C·K, h, w] given the features and the group itself, [B, C, h, w], of which colours before are seen."""
+        """Return the outputs [B, C·K, h, w] given the features and the group itself, [B, C, h, w], of which colours before are seen."""
         return self.out(torch.relu(features + self.own(group)))
 
     def forward(self, known: Tensor, group: Tensor) -> Tensor:
@@ -109,7 +111,7 @@ class MultiscalePixelCNN(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
     ) -> None:
         super().__init__()
-        colours, height, wide = shape
+        colours = shape[0]
         check_levels(levels)
         if min(width // 2, head) < colours:
             raise UserError(
@@ -117,11 +119,7 @@ class MultiscalePixelCNN(System):
                 "channels: every colour needs a feature of its own"
             )
         step = 2**doublings
-        if height % step or wide % step:
-            raise UserError(
-                f"doublings={doublings} needs a height and width that {step} divides, such as {4 * step}x{4 * step}; "
-                f"the images are {wide}x{height}"
-            )
+        raster.check_divided(shape, step, f"doublings={doublings}")
         self.shape, self.lr = tuple(shape), lr
         self.steps = [2**k for k in reversed(range(doublings))]
         self.grid = Levels(levels, colours)
@@ -132,13 +130,8 @@ class MultiscalePixelCNN(System):
             for _ in range(doublings)
         )
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam (the paper: RMSProp)."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam  # the paper: RMSProp
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 
@@ -158,7 +151,7 @@ class MultiscalePixelCNN(System):
         return self._log_mass(x).sum(0)
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        """Nats of the smallest image and of every group after it, in the order in which they are drawn, [1 + 3·doublings, B]."""
+        """Return nats of the smallest image and of every group after it, in the order in which they are drawn, [1 + 3·doublings, B]."""
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
         small = tokens[:, :, :: 2 * self.steps[0], :: 2 * self.steps[0]]
@@ -173,66 +166,16 @@ class MultiscalePixelCNN(System):
     def _nats(self, out: Tensor, tokens: Tensor) -> Tensor:
         return self.grid.log_mass(out, tokens).flatten(1).sum(1)
 
-    def _values(self, tokens: Tensor) -> Tensor:
-        return self.grid.values(tokens, self.base.out.bias.dtype)
+    _values = raster.values
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: Generator,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
-        cached: bool = True,
-        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
-    ) -> Tensor:
-        """Draw `n` images, float32 [n, C, H, W] in [-1, 1]: the smallest pixel by pixel, then group by group.
-
-        Args:
-            n: Number of images.
-            generator: All the randomness: one uniform number per pixel and colour, whatever `cached` and `chunk` are.
-            temperature: Divides the logits; below 1 likelier pixels, above 1 more varied ones.
-            cached: Compute what does not change once: each pixel's part of the smallest image, each group's features for
-                all colours; false: a whole pass for every decision (equal, and slow).
-            chunk: Images drawn together; fewer need less memory.
-        """
-        x = torch.zeros(n, *self.shape, device=self.device)
-        known = torch.zeros(n, 1, *self.shape[1:], dtype=torch.bool, device=self.device)
-        return self._draw(x, known, generator, temperature, cached, chunk)
-
-    def complete(
-        self,
-        x: Tensor,
-        known: Tensor,
-        *,
-        generator: Generator,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
-        cached: bool = True,
-        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
-    ) -> Tensor:
-        """Draw the pixels where `known` is False in the model's order, coarse to fine; known ones stay.
-
-        A drawn pixel sees the known pixels of its own and of all coarser scales that come before it in the order, not
-        those after it: what is drawn does not follow the model's conditional distribution exactly.
-
-        Args:
-            x: Images [B, C, H, W] in [-1, 1]; what stands at unknown pixels is not read.
-            known: Which pixels to keep, bool [B, 1, H, W].
-            generator: All the randomness.
-            temperature: As in `sample`.
-            cached: As in `sample`.
-            chunk: As in `sample`.
-        """
-        check_images(x, self.shape)
-        check_known(known, x)
-        x, known = x.to(self.device), known.to(self.device)
-        return torch.where(known, x.float(), self._draw(x, known, generator, temperature, cached, chunk))
+    sample = raster.sample
+    complete = raster.complete
 
     def _draw(
         self, x: Tensor, known: Tensor, generator: Generator, temperature: float, cached: bool, chunk: int
     ) -> Tensor:
-        check_temperature(temperature)
         x = torch.where(known, self._values(self.grid.tokens(x)), 0)
         fill = functools.partial(self._fill, temperature=temperature, cached=cached)
         return draw_in_chunks(fill, x, known, generator=generator, chunk=chunk)
@@ -273,11 +216,11 @@ class MultiscalePixelCNN(System):
 
 
 def corners(x: Tensor) -> list[Tensor]:
-    """The four groups of images [B, C, 2h, 2w], each [B, C, h, w]."""
+    """Return the four groups of images [B, C, 2h, 2w], each [B, C, h, w]."""
     return [x[:, :, row::2, col::2] for row, col in CORNERS]
 
 
 def joined(groups: list[Tensor]) -> Tensor:
-    """The inverse of `corners`."""
+    """Undo `corners`."""
     b, c, h, w = groups[0].shape
     return torch.stack(groups, 2).view(b, c, 2, 2, h, w).permute(0, 1, 4, 2, 5, 3).reshape(b, c, 2 * h, 2 * w)

@@ -15,13 +15,15 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
+from genzoo.core.inputs import check_images, check_levels
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedStack
 from genzoo.nn.autoregressive.raster import Levels, code_in_raster_order, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 
 class PixelCNN(System):
@@ -67,11 +69,7 @@ class PixelCNN(System):
         super().__init__()
         colours = shape[0]
         check_levels(levels)
-        if min(width, head) < colours:
-            raise UserError(
-                f"width={width} and head={head} must each be at least {colours}, the channels of the images: "
-                "every colour needs a feature of its own"
-            )
+        raster.check_features(colours, width=width, head=head)
         self.shape, self.levels, self.output, self.lr = shape, levels, output, lr
         self.grid = Levels(levels, colours)
         outputs = 1 if output == "l2" else self.grid.outputs
@@ -79,13 +77,8 @@ class PixelCNN(System):
         if output == "l2":
             self.log_std = nn.Parameter(torch.tensor(math.log(0.5)))
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam (the paper: RMSProp)."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam  # the paper: RMSProp
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 
@@ -93,8 +86,7 @@ class PixelCNN(System):
         """Return nats per image and, as a log, bits per dimension (`l2`: squared error and its width)."""
         if self.output == "l2":
             return self._l2_loss(batch["image"])
-        nats = -self._log_mass(batch["image"]).mean()
-        return {"loss": nats, "bits_per_dim": nats.detach() / (math.prod(self.shape) * math.log(2))}
+        return raster.loss(self, batch)
 
     def _l2_loss(self, x: Tensor) -> Logs:
         x = self._values(self.grid.tokens(x))
@@ -113,20 +105,18 @@ class PixelCNN(System):
         return self._log_mass(x)
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        """Nats per image, [B]: the sum over pixels and colours of the log-probability of the level that is there."""
+        """Return nats per image, [B]: the sum over pixels and colours of the log-probability of the level that is there."""
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
         log_p = self.grid.log_probs(self.net(self._values(tokens)))
         return log_p.gather(-1, tokens.movedim(1, -1).unsqueeze(-1)).flatten(1).sum(1)
 
-    def _values(self, tokens: Tensor) -> Tensor:
-        """The value in [-1, 1] of each level, in the parameters' precision: what the network reads."""
-        return self.grid.values(tokens, self.net.out.bias.dtype)
+    _values = raster.values
 
     # ---- coding ----------------------------------------------------------------------------------------------
 
     def symbols(self, x: Tensor) -> Tensor:
-        """Grey levels of images in the order in which they are predicted, pixel by pixel, colour within pixel: int64 [B, S]."""
+        """Return grey levels of images in the order in which they are predicted, pixel by pixel, colour within pixel: int64 [B, S]."""
         check_images(x, self.shape)
         return self.grid.tokens(x).permute(0, 2, 3, 1).flatten(1)
 
@@ -140,60 +130,12 @@ class PixelCNN(System):
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: Generator,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
-        cached: bool = True,
-        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
-    ) -> Tensor:
-        """Draw `n` images pixel by pixel, float32 [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: Number of images.
-            generator: All the randomness: one uniform number per pixel and colour, whatever `cached` and `chunk` are.
-            temperature: Divides the logits; below 1 likelier pixels, above 1 more varied ones.
-            cached: Compute only what each pixel adds; false: a whole pass per pixel and colour (equal, and slow).
-            chunk: Images drawn together; fewer need less memory.
-        """
-        x = torch.zeros(n, *self.shape, device=self.device)
-        known = torch.zeros(n, 1, *self.shape[1:], dtype=torch.bool, device=self.device)
-        return self._draw(x, known, generator, temperature, cached, chunk)
-
-    def complete(
-        self,
-        x: Tensor,
-        known: Tensor,
-        *,
-        generator: Generator,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
-        cached: bool = True,
-        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
-    ) -> Tensor:
-        """Draw the pixels where `known` is False in raster order, each given all pixels before it; known ones stay.
-
-        A drawn pixel does not look ahead to known pixels after it. So what is drawn below the known part follows the
-        model's conditional distribution exactly; what is drawn above or amid it does not.
-
-        Args:
-            x: Images [B, C, H, W] in [-1, 1]; what stands at unknown pixels is not read.
-            known: Which pixels to keep, bool [B, 1, H, W].
-            generator: All the randomness.
-            temperature: As in `sample`.
-            cached: As in `sample`.
-            chunk: As in `sample`.
-        """
-        check_images(x, self.shape)
-        check_known(known, x)
-        x, known = x.to(self.device), known.to(self.device)
-        return torch.where(known, x.float(), self._draw(x, known, generator, temperature, cached, chunk))
+    sample = raster.sample
+    complete = raster.complete
 
     def _draw(
         self, x: Tensor, known: Tensor, generator: Generator, temperature: float, cached: bool, chunk: int
     ) -> Tensor:
-        check_temperature(temperature)
         x = torch.where(known, self._values(self.grid.tokens(x)), 0)
         choose = functools.partial(self._pick, temperature=temperature)
         # net.forward goes past a compiled call: that would be compiled anew for every pixel
@@ -201,7 +143,7 @@ class PixelCNN(System):
         return draw_in_chunks(fill, x, known, generator=generator, chunk=chunk)
 
     def _pick(self, out: Tensor, colour: int, uniform: Tensor, temperature: float) -> Tensor:
-        """The value, [B], of one pixel's colour that `uniform`, [B], stands for."""
+        """Return the value, [B], of one pixel's colour that `uniform`, [B], stands for."""
         if self.output == "l2":
             noise = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6)) * self.log_std.exp() * temperature
             return self.grid.values(self.grid.tokens((out[:, colour] + noise).clamp(-1, 1)))

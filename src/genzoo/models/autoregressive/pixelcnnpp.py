@@ -9,7 +9,6 @@ both go down to coarser grids and back up with short cuts, which widens their vi
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -18,17 +17,20 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
-from genzoo.core.system import Batch, Logs, System
+from genzoo.core.inputs import check_images, check_levels
+from genzoo.core.system import System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
 from genzoo.models.autoregressive._shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
+from genzoo.nn.autoregressive import methods as raster
+from genzoo.nn.dequantize import level_index
+from genzoo.nn.schedules import half_cosine
 
 LEAST_LOG_SCALE = -7.0
 """Scales below a tenth of a grey level of 256 change no probability, but would let gradients grow without bound."""
 
 
 def concat_elu(x: Tensor) -> Tensor:
-    """ELU of x and of -x, one after the other in dimension 1."""
+    """Return ELU of x and of -x, one after the other in dimension 1."""
     return F.elu(torch.cat([x, -x], 1))
 
 
@@ -260,33 +262,24 @@ class PixelCNNpp(System):
         self.net = Network(colours, width, blocks, scales, dropout, sum(self.numbers) * mixtures)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam with the momenta of the published code."""
+        """Return Adam with the momenta of the published code."""
         return {"model": Adam(self.parameters(), lr=self.lr, betas=(0.95, 0.9995))}
 
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 
-    def loss(self, batch: Batch) -> Logs:
-        """Return nats per image and, as a log, bits per dimension."""
-        nats = -self._log_mass(batch["image"]).mean()
-        return {"loss": nats, "bits_per_dim": nats.detach() / (math.prod(self.shape) * math.log(2))}
-
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Return log p(x) in nats, exact, [B], of images [B, C, H, W] in [-1, 1]; `generator` is not used."""
-        return self._log_mass(x)
+    loss = raster.loss
+    log_prob = raster.log_prob
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        """Nats per image, [B]."""
+        """Return nats per image, [B]."""
         check_images(x, self.shape)
         x = self._quantized(x)
         return per_example(coupled_logistic_mixture(x.movedim(1, -1), *self._mixture(self.net(x)), self.levels))
 
     def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits [..., K], means and log-scales [..., C, K] and couplings [..., C(C-1)/2, K] of outputs [B, -1, ...]."""
+        """Return the logits [..., K], means and log-scales [..., C, K] and couplings [..., C(C-1)/2, K] of outputs [B, -1, ...]."""
         out = out if out.dtype == torch.float64 else out.float()
         # components come last because there they are neighbours in memory
         rows = out.movedim(1, -1).unflatten(-1, (sum(self.numbers), -1))
@@ -294,67 +287,18 @@ class PixelCNNpp(System):
         return logits.squeeze(-2), mean, log_scale.clamp(min=LEAST_LOG_SCALE), torch.tanh(coupling)
 
     def _quantized(self, x: Tensor) -> Tensor:
-        """Images in [-1, 1] with values on the grid of `levels` levels, float32 (or float64 where given)."""
-        grey = ((x if x.dtype == torch.float64 else x.float()) + 1).mul(127.5).round().clamp(0, 255)
-        return (grey * (self.levels / 256)).floor() * (2 / (self.levels - 1)) - 1
+        """Return images in [-1, 1] with values on the grid of `levels` levels, float32 (or float64 where given)."""
+        return level_index(x, self.levels) * (2 / (self.levels - 1)) - 1
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: Generator,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
-        cached: bool = True,
-        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
-    ) -> Tensor:
-        """Draw `n` images pixel by pixel, float32 [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: Number of images.
-            generator: All the randomness: uniform numbers by their place, whatever `cached` and `chunk` are.
-            temperature: Divides the logits of the mixture and multiplies its scales; below 1 likelier pixels.
-            cached: Compute only what each pixel adds; false: a whole pass per pixel (equal, and slow).
-            chunk: Images drawn together; fewer need less memory.
-        """
-        x = torch.zeros(n, *self.shape, device=self.device)
-        known = torch.zeros(n, 1, *self.shape[1:], dtype=torch.bool, device=self.device)
-        return self._draw(x, known, generator, temperature, cached, chunk)
-
-    def complete(
-        self,
-        x: Tensor,
-        known: Tensor,
-        *,
-        generator: Generator,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
-        cached: bool = True,
-        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
-    ) -> Tensor:
-        """Draw the pixels where `known` is False in raster order, each given all pixels before it; known ones stay.
-
-        A drawn pixel does not look ahead to known pixels after it. So what is drawn below the known part follows the
-        model's conditional distribution exactly; what is drawn above or amid it does not.
-
-        Args:
-            x: Images [B, C, H, W] in [-1, 1]; what stands at unknown pixels is not read.
-            known: Which pixels to keep, bool [B, 1, H, W].
-            generator: All the randomness.
-            temperature: As in `sample`.
-            cached: As in `sample`.
-            chunk: As in `sample`.
-        """
-        check_images(x, self.shape)
-        check_known(known, x)
-        x, known = x.to(self.device), known.to(self.device)
-        return torch.where(known, x.float(), self._draw(x, known, generator, temperature, cached, chunk))
+    sample = raster.sample
+    complete = raster.complete
 
     @torch.no_grad()
     def _draw(
         self, x: Tensor, known: Tensor, generator: Generator, temperature: float, cached: bool, chunk: int
     ) -> Tensor:
-        check_temperature(temperature)
         colours, height, width = self.shape
         # numbers for each decision, by its place: known pixels and the way of computing shift nobody else's
         uniform = torch.rand(len(x), height, width, 1 + colours, generator=generator, device=self.device)

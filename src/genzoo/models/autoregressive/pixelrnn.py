@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
-from genzoo.core.system import Batch, Logs, System
+from genzoo.core.inputs import check_images, check_levels
+from genzoo.core.system import System
 from genzoo.models.autoregressive._recurrence import Scan, cell
+from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 
 class RowLSTM(nn.Module):
@@ -116,7 +117,7 @@ class DiagonalBiLSTM(nn.Module):
         return h + kept["right"][:, col]
 
     def _from_the_right(self, gates: Tensor, above: Tensor) -> Tensor:
-        """States [B, W, h] of a whole row from its gates [B, W, 4h] and the states of the row above."""
+        """Return the states [B, W, h] of a whole row from its gates [B, W, 4h] and the states of the row above."""
         states = torch.zeros_like(above)
         h = c = above.new_zeros(len(above), self.width)
         for col in reversed(range(above.shape[1])):
@@ -199,7 +200,7 @@ class Network(nn.Module):
         return out[..., : x.shape[3]]
 
     def _context(self, coarse: Tensor | None) -> Tensor | None:
-        """What the coarse image says, [B, 2h, H, W + margin]."""
+        """Return what the coarse image says, [B, 2h, H, W + margin]."""
         if self.look is None:
             return None
         return F.pad(torch.relu(self.enlarge(torch.relu(self.look(coarse)))), (0, self.margin))
@@ -266,18 +267,11 @@ class PixelRNN(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 3e-3,
     ) -> None:
         super().__init__()
-        colours, height, wide = shape
+        colours = shape[0]
         check_levels(levels)
-        if min(width, head) < colours:
-            raise UserError(
-                f"width={width} and head={head} must each be at least {colours}, the channels of the images: "
-                "every colour needs a feature of its own"
-            )
+        raster.check_features(colours, width=width, head=head)
         step = 2 ** (scales - 1)
-        if height % step or wide % step:
-            raise UserError(
-                f"scales={scales} needs a height and width that {step} divides, such as {step * 4}x{step * 4}"
-            )
+        raster.check_divided(shape, step, f"scales={scales}")
         self.shape, self.lr = tuple(shape), lr
         self.grid = Levels(levels, colours)
         outputs = colours * self.grid.outputs
@@ -288,25 +282,13 @@ class PixelRNN(System):
             if isinstance(module, RowLSTM | DiagonalBiLSTM):  # forget gates start open
                 module.into.bias.data.view(-1, 4, width)[:, 1] = 1.0
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam (the paper: RMSProp)."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam  # the paper: RMSProp
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 
-    def loss(self, batch: Batch) -> Logs:
-        """Return nats per image and, as a log, bits per dimension."""
-        nats = -self._log_mass(batch["image"]).mean()
-        return {"loss": nats, "bits_per_dim": nats.detach() / (math.prod(self.shape) * math.log(2))}
-
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Return log p(x) in nats, exact, [B], of images [B, C, H, W] in [-1, 1]; `generator` is not used."""
-        return self._log_mass(x)
+    loss = raster.loss
+    log_prob = raster.log_prob
 
     def _log_mass(self, x: Tensor) -> Tensor:
         check_images(x, self.shape)
@@ -326,69 +308,19 @@ class PixelRNN(System):
         return net(x) if coarse is None else net(x, coarse=coarse)
 
     def _steps(self) -> list[int]:
-        """Distance between the pixels of each scale, coarsest first."""
+        """Return the distance between the pixels of each scale, coarsest first."""
         return [2**k for k in reversed(range(len(self.nets)))]
 
-    def _values(self, tokens: Tensor) -> Tensor:
-        return self.grid.values(tokens, self.nets[0].out.bias.dtype)
+    _values = raster.values
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
-    def sample(
-        self,
-        n: int,
-        *,
-        generator: Generator,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
-        cached: bool = True,
-        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
-    ) -> Tensor:
-        """Draw `n` images pixel by pixel, float32 [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: Number of images.
-            generator: All the randomness: one uniform number per pixel and colour, whatever `cached` and `chunk` are.
-            temperature: Divides the logits; below 1 likelier pixels, above 1 more varied ones.
-            cached: Keep the states of the row above and compute what each pixel adds; false: a whole pass per pixel and
-                colour (equal, and slow).
-            chunk: Images drawn together; fewer need less memory.
-        """
-        x = torch.zeros(n, *self.shape, device=self.device)
-        known = torch.zeros(n, 1, *self.shape[1:], dtype=torch.bool, device=self.device)
-        return self._draw(x, known, generator, temperature, cached, chunk)
-
-    def complete(
-        self,
-        x: Tensor,
-        known: Tensor,
-        *,
-        generator: Generator,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 1.0,
-        cached: bool = True,
-        chunk: Annotated[int, Field(ge=1, le=4096)] = 64,
-    ) -> Tensor:
-        """Draw the pixels where `known` is False in raster order, scale by scale; known ones stay.
-
-        A drawn pixel does not look ahead to known pixels after it. With one scale, what is drawn below the known part
-        follows the model's conditional distribution exactly; what is drawn above or amid it does not.
-
-        Args:
-            x: Images [B, C, H, W] in [-1, 1]; what stands at unknown pixels is not read.
-            known: Which pixels to keep, bool [B, 1, H, W].
-            generator: All the randomness.
-            temperature: As in `sample`.
-            cached: As in `sample`.
-            chunk: As in `sample`.
-        """
-        check_images(x, self.shape)
-        check_known(known, x)
-        x, known = x.to(self.device), known.to(self.device)
-        return torch.where(known, x.float(), self._draw(x, known, generator, temperature, cached, chunk))
+    sample = raster.sample
+    complete = raster.complete
 
     def _draw(
         self, x: Tensor, known: Tensor, generator: Generator, temperature: float, cached: bool, chunk: int
     ) -> Tensor:
-        check_temperature(temperature)
         x = torch.where(known, self._values(self.grid.tokens(x)), 0)
         choose = functools.partial(self.grid.pick_value, temperature=temperature)
 
@@ -409,7 +341,7 @@ class PixelRNN(System):
 
 
 def coarse_pixels(size: tuple[int, int], device: torch.device) -> Tensor:
-    """The pixels of an image, bool [H, W], that are those of the image of half its size."""
+    """Return the pixels of an image, bool [H, W], that are those of the image of half its size."""
     coarse = torch.zeros(size, dtype=torch.bool, device=device)
     coarse[::2, ::2] = True
     return coarse

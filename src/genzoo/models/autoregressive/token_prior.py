@@ -18,11 +18,11 @@ from torch.optim import AdamW, Optimizer
 
 from genzoo.core.capabilities import Tokenizes
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_label, read_prompt
+from genzoo.core.inputs import check_images, check_known, check_label
 from genzoo.core.loading import digest
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn import captioned
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
-from genzoo.text.vocabulary import unknown
 
 
 class Past:
@@ -51,7 +51,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, kept: Tensor | None = None, at: int = 0) -> Tensor:
-        """[B, T, width] to its like; with `kept` (keys and values of positions before `at`), x is the position `at` alone."""
+        """Map [B, T, width] to its like; with `kept` (keys and values of positions before `at`), x is the position `at` alone."""
         q, k, v = qkv = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if kept is not None:
             kept[:, :, :, at : at + 1] = qkv[1:]
@@ -94,7 +94,7 @@ class Transformer(nn.Module):
                 nn.init.zeros_(p)
 
     def past(self, batch: int) -> Past:
-        """An empty past of `batch` sequences."""
+        """Return an empty past of `batch` sequences."""
         heads, width = self.blocks[0].heads, self.place.shape[1]
         return Past((len(self.blocks), batch, heads, len(self.place), width // heads), self.place.device)
 
@@ -103,7 +103,7 @@ class Transformer(nn.Module):
         return self.code(codes + self.size * self.levels[first : first + codes.shape[1]])
 
     def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
-        """Logits [B, T, size] of the codes at all positions, from the start and the codes before each, [B, T, width].
+        """Return the logits [B, T, size] of the codes at all positions, from the start and the codes before each, [B, T, width].
 
         With `past`, x [B, 1, width] is the next position only, and `past` takes it in.
         """
@@ -225,7 +225,7 @@ class TokenPrior(System):
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """AdamW; only matrices decay."""
+        """Return AdamW; only matrices decay."""
         own = [*self.net.parameters(), *self.start.parameters()]
         if self.words:
             self.text.load()
@@ -237,22 +237,22 @@ class TokenPrior(System):
         return {"model": AdamW(groups, lr=self.lr, betas=(0.9, 0.95))}
 
     def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to a tenth."""
+        """Fall along half a cosine, from 1 to a tenth."""
         return 0.55 + 0.45 * math.cos(math.pi * progress)
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Batch:
-        """The codes of a batch of images, and its labels and captions."""
+        """Return the codes of a batch of images, and its labels and captions."""
         with torch.autocast(self.device.type, enabled=False):
             codes = self.tokenizer.tokenize(batch["image"])
         return {"codes": codes, **{k: batch[k] for k in ("label", "caption") if k in batch}}
 
     def prepared_by(self) -> str:
-        """A digest of the tokenizer."""
+        """Return a digest of the tokenizer."""
         return digest(self.tokenizer)
 
     def loss(self, batch: Batch) -> Logs:
-        """Nats of a code and, as logs, bits of a code: of all, and of those of each level, coarse to fine."""
+        """Return nats of a code and, as logs, bits of a code: of all, and of those of each level, coarse to fine."""
         batch = batch if "codes" in batch else self.prepare(batch)
         codes = batch["codes"].long()
         label = self._labels(batch["label"], len(codes)) if self.classes else self._labels(None, len(codes))
@@ -270,18 +270,18 @@ class TokenPrior(System):
         return logs
 
     def _labels(self, label: Tensor | int | None, n: int) -> Tensor:
-        """Rows of the table of starts, int64 [n]."""
+        """Return rows of the table of starts, int64 [n]."""
         if label is None:
             return torch.full((n,), self.classes, device=self.device)
         return torch.as_tensor(label, device=self.device).long().expand(n)
 
     def _start(self, label: Tensor, sentence: Tensor | None) -> Tensor:
-        """What stands before the first code, [B, 1, width]; a sentence's vector of zeros is none."""
+        """Return what stands before the first code, [B, 1, width]; a sentence's vector of zeros is none."""
         x = self.start(label)
         return (x if sentence is None else x + self.say(sentence.to(x.dtype)))[:, None]
 
     def _nats(self, codes: Tensor, label: Tensor, sentence: Tensor | None = None) -> Tensor:
-        """-log p of every code given those before it, [B, T]."""
+        """Return -log p of every code given those before it, [B, T]."""
         x = torch.cat([self._start(label, sentence), self.net.embed(codes[:, :-1])], 1)
         return F.cross_entropy(self.net(x).float().movedim(-1, 1), codes, reduction="none")
 
@@ -289,7 +289,7 @@ class TokenPrior(System):
 
     @torch.no_grad()
     def code_log_prob(self, codes: Tensor, label: Tensor | int | None = None) -> Tensor:
-        """Log P(codes | label) in nats, exact, [B], of codes [B, T]; without a label by the model without class.
+        """Return log P(codes | label) in nats, exact, [B], of codes [B, T]; without a label by the model without class.
 
         Raises:
             UserError: There is no such class, or the model has none without class.
@@ -299,7 +299,7 @@ class TokenPrior(System):
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log P(z(x)) + log p(x | z(x)) in nats, [B]: a bound on log p(x); `generator` is not used.
+        """Return log P(z(x)) + log p(x | z(x)) in nats, [B]: a bound on log p(x); `generator` is not used.
 
         Raises:
             UserError: The tokenizer's decoder is no likelihood, or the model has none without class.
@@ -307,14 +307,8 @@ class TokenPrior(System):
         codes = self.tokenizer.tokenize(x)
         return self.code_log_prob(codes) + self.tokenizer.log_likelihood(x, codes)
 
-    def unread(self, prompt: str) -> list[str]:
-        """Return the words of a sentence that the encoder passes over."""
-        return unknown(prompt, self.words) if self.words and not self.text.reads_any else []
-
-    def _told(self, prompt: str, n: int) -> Tensor:
-        """The vector of a prompt, [n, dim]."""
-        found = read_prompt(prompt, self.words, any_word=bool(self.words) and self.text.reads_any)
-        return self.text.read(found, n)
+    unread = captioned.unread
+    _told = captioned.told
 
     def _refuse_labels(self, label: Tensor | int | None, guidance: float = 1.0, *, told: bool = False) -> None:
         if label is not None:
@@ -341,7 +335,7 @@ class TokenPrior(System):
         guidance: Annotated[float, Field(ge=0, le=100)] = 1.0,
         cached: bool = True,
     ) -> Tensor:
-        """Images, float32 [n, C, H, W] in [-1, 1].
+        """Return images, float32 [n, C, H, W] in [-1, 1].
 
         Args:
             n: How many.
@@ -410,7 +404,7 @@ class TokenPrior(System):
 
     @staticmethod
     def _cells(known: Tensor, grid: tuple[int, ...]) -> Tensor:
-        """Which codes of a grid stand for known pixels alone, bool [B, h·w·...]."""
+        """Return which codes of a grid stand for known pixels alone, bool [B, h·w·...]."""
         h, w, *deep = grid
         whole = ~F.adaptive_max_pool2d((~known).float(), (h, w)).bool()
         return whole[:, 0, :, :, None].expand(-1, h, w, math.prod(deep)).flatten(1)
@@ -459,7 +453,7 @@ class TokenPrior(System):
 
 
 def choices(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Tensor:
-    """Probabilities [B, K] of logits [B, K]: those of the top k alone, and of these the fewest likeliest whose sum reaches top_p."""
+    """Return the probabilities [B, K] of logits [B, K]: those of the top k alone, and of these the fewest likeliest whose sum reaches top_p."""
     p = logits.float().softmax(-1)
     if top_k is None and top_p == 1:
         return p
@@ -475,7 +469,7 @@ def choices(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Ten
 
 
 def pick(p: Tensor, uniform: Tensor) -> Tensor:
-    """The index, [B], at which the cumulative sum of probabilities [B, K] passes `uniform` [B]."""
+    """Return the index, [B], at which the cumulative sum of probabilities [B, K] passes `uniform` [B]."""
     cumulative = p.cumsum(-1)
     # divided by its end, the sum is exactly 1 there, so that nothing of probability zero is ever picked
     return (uniform[:, None] >= cumulative / cumulative[:, -1:]).sum(-1)

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_known, check_label, check_temperature
@@ -22,6 +21,8 @@ from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import draw_coupled, log_mean_exp, logistic_mixture, per_example, pick
 from genzoo.models.autoregressive._causal import CausalConv1d, Tape
 from genzoo.models.autoregressive._mu_law import decode, encode
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
 
 PCM = 65536
 """Levels of a 16-bit sample."""
@@ -94,11 +95,11 @@ class Network(nn.Module):
 
     @property
     def view(self) -> int:
-        """How many samples before its own an output sees."""
+        """Return how many samples before its own an output sees."""
         return 1 + sum(layer.look.reach for layer in self.layers)
 
     def start(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """Features [..., width] of codes [...] or amplitudes [...]; in `dtype`, where it is given."""
+        """Return the features [..., width] of codes [...] or amplitudes [...]; in `dtype`, where it is given."""
         if self.codes:
             return self.embed(x) if dtype is None else self.embed(x).to(dtype)
         return self.embed(x.unsqueeze(-1).to(dtype or x.dtype))
@@ -189,13 +190,8 @@ class WaveNet(System):
         codes, outputs = (levels, levels) if output == "mu-law" else (0, 3 * mixtures)
         self.net = Network(codes, outputs, width, skip, layers, stacks, kernel, classes if conditional else 0)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 + 0.5 * math.cos(math.pi * progress)
+    optimizers = one_adam
+    lr_scale = half_cosine
 
     # ---- the density -----------------------------------------------------------------------------------------
 
@@ -220,7 +216,7 @@ class WaveNet(System):
         return log_mean_exp(torch.stack(each), 0)
 
     def _log_mass(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """Nats per window, [B]."""
+        """Return nats per window, [B]."""
         self._refuse_other_shapes(x)
         read, target = self._read(x[:, 0])
         out = self.net(read, label)
@@ -230,7 +226,7 @@ class WaveNet(System):
         return per_example(logistic_mixture(target, *self._mixture(out), PCM))
 
     def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network reads and what it is scored on, each [B, T]: codes, or amplitudes on the grid of 16 bits."""
+        """Return what the network reads and what it is scored on, each [B, T]: codes, or amplitudes on the grid of 16 bits."""
         if self.output == "mu-law":
             codes = encode(x, self.levels)
             return codes, codes
@@ -238,7 +234,7 @@ class WaveNet(System):
         return (whole / 32768).to(self.net.out.bias.dtype), ((whole + 32768) * (2 / (PCM - 1)) - 1).float()
 
     def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, means and log-scales, each [..., K], of outputs [..., 3K]."""
+        """Return the logits, means and log-scales, each [..., K], of outputs [..., 3K]."""
         logits, mean, log_scale = out.chunk(3, -1)
         # an untrained mixture is about as wide as speech is loud
         return logits, mean, (log_scale - 4).clamp(min=LEAST_LOG_SCALE)
@@ -329,7 +325,7 @@ class WaveNet(System):
         return x[:, None]
 
     def _pick(self, out: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-        """The amplitude, float32 [B], that uniform numbers [B, 2] choose."""
+        """Return the amplitude, float32 [B], that uniform numbers [B, 2] choose."""
         if self.output == "mu-law":
             return decode(pick(uniform[:, 0], out, temperature), self.levels)
         logits, mean, log_scale = self._mixture(out)

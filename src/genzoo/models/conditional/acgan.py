@@ -6,17 +6,16 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
-from genzoo.core.capabilities import draw_labels
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_sides
+from genzoo.core.inputs import check_classes, check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn import latent
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.optimizers import adam_for_each
 
 
 class ACGAN(System):
@@ -61,20 +60,14 @@ class ACGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        if classes < 1:
-            raise UserError("acgan needs labels: give data with classes, such as a folder with a subfolder for each")
+        check_classes(classes, "acgan")
         check_sides(shape, "acgan")
         self.labels, self.latent_size, self.conditions = classes, latent, classes
         self.class_weight, self.r1, self.lr, self.betas = class_weight, r1, lr, (beta1, beta2)
         self.G = Synthesis(shape, latent + classes, width, 4)
         self.D = Discriminator(shape, width, 4, "none", False, outputs=1 + classes)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player."""
-        return {
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+    optimizers = adam_for_each
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of the source [B] (high: real) and of the class [B, classes]."""
@@ -82,9 +75,9 @@ class ACGAN(System):
         return out[:, 0], out[:, 1:]
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """D maximizes L_S + L_C, then G maximizes L_C − L_S; generated images have classes drawn with equal chances."""
+        """Let D maximize L_S + L_C, then G L_C − L_S; generated images have classes drawn with equal chances."""
         real, label = batch["image"], batch["label"]
-        z = torch.randn(len(real), self.latent_size, device=real.device)
+        z = self._draw(len(real))
         wanted = torch.randint(self.labels, (len(real),), device=real.device)
         fake = self.G(torch.cat([z, self._one_hot(wanted)], 1))
 
@@ -107,27 +100,8 @@ class ACGAN(System):
         }
         return {k: v.detach() for k, v in logs.items()}
 
-    def _one_hot(self, label: Tensor) -> Tensor:
-        return F.one_hot(label, self.labels).float()
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
-        """Draw noise with a one-hot class behind it, [n, latent + classes]; without `label` the class is drawn."""
-        z = torch.randn(n, self.latent_size, device=self.device, generator=generator)
-        return torch.cat([z, self._one_hot(draw_labels(self, n, label, generator))], 1)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent + classes]."""
-        return self.G(z).contiguous()
-
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, label: Annotated[int, Field(ge=0)] | None = None) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: How many.
-            generator: All the randomness.
-            label: Class of all of them; none draws a class for each, all equally likely.
-        """
-        return self.decode(self.sample_prior(n, generator=generator, label=label))
+    _draw = latent.normal
+    _one_hot = latent.one_hot
+    sample_prior = latent.sample_prior_of_class
+    decode = latent.decode
+    sample = latent.sample_of_class

@@ -7,17 +7,17 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
-from genzoo.core.capabilities import draw_labels
-from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_classes, check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn import latent
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.gan.maxout import Maxout
+from genzoo.nn.optimizers import adam_for_each
 
 
 class DenseGenerator(nn.Module):
@@ -149,11 +149,9 @@ class CGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        if classes < 1:
-            raise UserError("cgan needs labels: give data with classes, such as a folder with a subfolder for each")
-        if nets == "conv" and (min(shape[1:]) < 8 or max(shape[1:]) > 1024):
-            size = "x".join(map(str, shape))
-            raise UserError(f"shape {size} is not possible with nets=conv: sides from 8 to 1024; nets=dense takes any")
+        check_classes(classes, "cgan")
+        if nets == "conv":
+            check_sides(shape, "cgan with nets=conv")
         self.labels, self.latent_size, self.conditions = classes, latent, classes
         self.r1, self.lr, self.betas = r1, lr, (beta1, beta2)
         if nets == "dense":
@@ -163,17 +161,12 @@ class CGAN(System):
             self.G = ConvGenerator(shape, latent, classes, width)
             self.D = ConvDiscriminator(shape, classes, width)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player."""
-        return {
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+    optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One discriminator step and one generator step, both on the labels of the batch."""
+        """Do one discriminator step and one generator step, both on the labels of the batch."""
         real, y = batch["image"], self._one_hot(batch["label"])
-        fake = self.G(torch.randn(len(real), self.latent_size, device=real.device), y)
+        fake = self.G(self._draw(len(real)), y)
         on_real, on_fake = self.D(real, y), self.D(fake.detach(), y)
         d_loss = discriminator_loss("non-saturating", on_real, on_fake)
         if self.r1:
@@ -184,27 +177,13 @@ class CGAN(System):
         logs = {"d_loss": d_loss, "g_loss": g_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
         return {k: v.detach() for k, v in logs.items()}
 
-    def _one_hot(self, label: Tensor) -> Tensor:
-        return F.one_hot(label, self.labels).float()
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
-        """Draw noise with a one-hot class behind it, [n, latent + classes]; without `label` the class is drawn."""
-        z = torch.randn(n, self.latent_size, device=self.device, generator=generator)
-        return torch.cat([z, self._one_hot(draw_labels(self, n, label, generator))], 1)
+    _draw = latent.normal
+    _one_hot = latent.one_hot
+    sample_prior = latent.sample_prior_of_class
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent + classes]."""
         return self.G(z[:, : self.latent_size], z[:, self.latent_size :])
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, label: Annotated[int, Field(ge=0)] | None = None) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: How many.
-            generator: All the randomness.
-            label: Class of all of them; none draws a class for each, all equally likely.
-        """
-        return self.decode(self.sample_prior(n, generator=generator, label=label))
+    sample = latent.sample_of_class

@@ -6,17 +6,19 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
-from genzoo.core.inputs import check_sides, check_words, read_prompt
+from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn import captioned, latent
 from genzoo.nn.gan.matching import MatchingDiscriminator, SentenceGenerator
+from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
-from genzoo.text.vocabulary import unknown
+from genzoo.text.vocabulary import check_words
 
 
 class GANCLS(System):
@@ -92,24 +94,18 @@ class GANCLS(System):
         self.D = MatchingDiscriminator(shape, width, self.text.dim, compressed)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for each player; the sentence encoder, where it is trained, learns with the discriminator."""
+        """Return Adam for each player; the sentence encoder, where it is trained, learns with the discriminator."""
         self.text.load()
-        return {
-            "d": Adam([*self.D.parameters(), *self.text.parameters()], lr=self.lr, betas=self.betas),
-            "g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas),
-        }
+        return {"d": adam_for(self, self.D, self.text), "g": adam_for(self, self.G)}
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """Algorithm 1: right, wrong and generated pairs for D; then G, and G on sentences between sentences."""
+        """Show D right, wrong and generated pairs (algorithm 1); then G, and G on sentences between sentences."""
         real, caption = batch["image"], batch["caption"]
         self.text.remember(caption)
         h = self.text(caption)
-        fake = self.G(self._noise(len(real)), h.detach())
+        fake = self.G(self._draw(len(real)), h.detach())
 
-        seen = self.D.look(real)
-        s_r, s_f = self.D.match(seen, h), self.D(fake.detach(), h)
-        s_w, differs = self.D.match(seen, h.roll(1, 0)), (caption != caption.roll(1, 0)).any(1)
-        wrong = (F.softplus(s_w) * differs).sum() / differs.sum().clamp_min(1)
+        s_r, s_w, s_f, wrong = self.D.pairs(real, fake.detach(), h, caption)
         d_loss = F.softplus(-s_r).mean() + self.mismatch * wrong + (1 - self.mismatch) * F.softplus(s_f).mean()
         if self.r1:
             d_loss = d_loss + r1_penalty(lambda x: self.D(x, h), real, gamma=self.r1)
@@ -119,43 +115,19 @@ class GANCLS(System):
         g_loss = generator_loss("non-saturating", self.D(fake, h))
         if self.interpolate:
             between = 0.5 * h + 0.5 * h.roll(1, 0)
-            unwritten = self.D(self.G(self._noise(len(real)), between), between)
+            unwritten = self.D(self.G(self._draw(len(real)), between), between)
             g_loss = g_loss + self.interpolate * generator_loss("non-saturating", unwritten)
         update("g", g_loss)
         logs = {"d_loss": d_loss, "g_loss": g_loss, "d_real": s_r.mean(), "d_wrong": s_w.mean(), "d_fake": s_f.mean()}
         return {k: v.detach() for k, v in logs.items()}
 
-    def _noise(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent_size, device=self.device, generator=generator)
-
-    def unread(self, prompt: str) -> list[str]:
-        """Return the words of a sentence that the encoder passes over."""
-        return [] if self.text.reads_any else unknown(prompt, self.words)
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
-        """Draw noise with a sentence's vector behind it, [n, latent + dim]; without `prompt` captions are drawn that were seen in training.
-
-        Raises:
-            UserError: The prompt is empty, or has no word that the model knows.
-        """
-        z = self._noise(n, generator)
-        if prompt is None:
-            return torch.cat([z, self.text.recall(n, generator)], 1)
-        return torch.cat([z, self.text.read(read_prompt(prompt, self.words, any_word=self.text.reads_any), n)], 1)
+    _draw = latent.normal
+    unread = captioned.unread
+    sample_prior = captioned.sample_prior
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1] of latents [n, latent + dim]."""
         return self.G(*z.split([self.latent_size, self.text.dim], 1)).contiguous()
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: How many.
-            generator: All the randomness.
-            prompt: What they show, in words; captions of the training are drawn when not given.
-        """
-        return self.decode(self.sample_prior(n, generator=generator, prompt=prompt))
+    sample = captioned.sample

@@ -9,19 +9,20 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_words, read_prompt
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn import captioned
 from genzoo.nn.gan.dcgan import Synthesis
 from genzoo.nn.gan.matching import MatchingDiscriminator
 from genzoo.nn.init import normal_init
+from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
-from genzoo.text.vocabulary import unknown
+from genzoo.text.vocabulary import check_words
 
 
 class Augment(nn.Module):
@@ -38,7 +39,7 @@ class Augment(nn.Module):
         self.dense = nn.Linear(dim, 2 * condition)
 
     def forward(self, h: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """C [B, condition] from h [B, dim] and standard normal noise; and KL(N(μ, σ²) || N(0, 1)), nats, the mean over dimensions and batch."""
+        """Return c [B, condition] of h [B, dim] and normal noise; and KL(N(μ, σ²) || N(0, 1)) in nats, the mean over dimensions and batch."""
         mean, log_std = self.dense(h).float().chunk(2, 1)
         return mean + log_std.exp() * noise, kl_standard_normal(mean, log_std).mean()
 
@@ -62,7 +63,7 @@ class Residual(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, H, W] to its like."""
+        """Map [B, channels, H, W] to its like."""
         return F.relu(x + self.second(self.first(x)))
 
 
@@ -97,7 +98,7 @@ class Refiner(nn.Module):
         normal_init(self)
 
     def forward(self, sketch: Tensor, c: Tensor) -> Tensor:
-        """Images [B, C, factor · h, factor · w] in [-1, 1] from sketches [B, C, h, w] in [-1, 1] and c [B, condition]."""
+        """Return images [B, C, factor · h, factor · w] in [-1, 1] from sketches [B, C, h, w] in [-1, 1] and c [B, condition]."""
         x = self.down(sketch)
         x = self.body(self.join(torch.cat([x, c[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)], 1)))
         drawn = self.up(x).float()
@@ -202,24 +203,21 @@ class StackGAN(System):
         self.register_buffer("second", torch.zeros((), dtype=torch.bool))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for the two players of each stage; the sentence encoder, where it is trained, learns with Stage I's discriminator."""
+        """Return Adam for the two players of each stage; the sentence encoder, where it is trained, learns with Stage I's discriminator."""
         self.text.load()
         owned = {
             "d1": [self.D1, self.text], "g1": [self.G1, self.augment_1],
             "d2": [self.D2], "g2": [self.G2, self.augment_2],
         }  # fmt: skip
-        return {
-            name: Adam([p for m in modules for p in m.parameters()], lr=self.lr, betas=self.betas)
-            for name, modules in owned.items()
-        }
+        return {name: adam_for(self, *modules) for name, modules in owned.items()}
 
     def lr_scale(self, progress: float) -> float:
-        """Half to the power of how many of the `halvings` + 1 equal parts of the stage are over."""
+        """Return half to the power of how many of the `halvings` + 1 equal parts of the stage are over."""
         share = progress / self.first if progress < self.first else (progress - self.first) / (1 - self.first)
         return 0.5 ** int(share * (self.halvings + 1))
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of both players of the stage that is on."""
+        """Do one step of both players of the stage that is on."""
         self.second.fill_(update.progress >= self.first)
         self.text.remember(batch["caption"])
         n, device = len(batch["image"]), batch["image"].device
@@ -247,11 +245,8 @@ class StackGAN(System):
         kl: Tensor,
         update: Update,
     ) -> Logs:
-        """Right, wrong and generated pairs for D; then G, with the KL of its conditioning."""
-        seen = critic.look(real)
-        s_r, s_f = critic.match(seen, h), critic(fake.detach(), h)
-        s_w, differs = critic.match(seen, h.roll(1, 0)), (caption != caption.roll(1, 0)).any(1)
-        wrong = (F.softplus(s_w) * differs).sum() / differs.sum().clamp_min(1)
+        """Show D right, wrong and generated pairs; then move G, with the KL of its conditioning."""
+        s_r, s_w, s_f, wrong = critic.pairs(real, fake.detach(), h, caption)
         d_loss = F.softplus(-s_r).mean() + 0.5 * (wrong + F.softplus(s_f).mean())
         if self.r1:
             d_loss = d_loss + r1_penalty(lambda x: critic(x, h), real, gamma=self.r1)
@@ -262,21 +257,12 @@ class StackGAN(System):
         logs |= {"d_fake": s_f.mean(), "stage": torch.tensor(float(stage))}
         return {k: v.detach() for k, v in logs.items()}
 
-    def unread(self, prompt: str) -> list[str]:
-        """Return the words of a sentence that the encoder passes over."""
-        return [] if self.text.reads_any else unknown(prompt, self.words)
+    unread = captioned.unread
+    sample_prior = captioned.sample_prior
 
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
-        """Draw all noise with a sentence's vector behind it, [n, latent + 2 · condition + dim]; without `prompt` captions of the training.
-
-        Raises:
-            UserError: The prompt is empty, or has no word that the model knows.
-        """
-        z = torch.randn(n, self.latent_size + 2 * self.condition, device=self.device, generator=generator)
-        if prompt is None:
-            return torch.cat([z, self.text.recall(n, generator)], 1)
-        return torch.cat([z, self.text.read(read_prompt(prompt, self.words, any_word=self.text.reads_any), n)], 1)
+    def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Draw the noise z and that of both conditions, [n, latent + 2 · condition]."""
+        return torch.randn(n, self.latent_size + 2 * self.condition, device=self.device, generator=generator)
 
     @torch.no_grad()
     def stages(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -291,13 +277,4 @@ class StackGAN(System):
         sketch, large = self.stages(z)
         return large if self.second else F.interpolate(sketch, scale_factor=self.factor)
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
-        """Return `n` images [n, C, H, W] in [-1, 1].
-
-        Args:
-            n: How many.
-            generator: All the randomness.
-            prompt: What they show, in words; captions of the training are drawn when not given.
-        """
-        return self.decode(self.sample_prior(n, generator=generator, prompt=prompt))
+    sample = captioned.sample

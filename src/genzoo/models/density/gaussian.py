@@ -106,7 +106,7 @@ class Gaussian(System):
 
     @property
     def converged(self) -> bool:
-        """True after one whole pass: there is nothing left to improve."""
+        """Tell whether there has been a whole pass: nothing is left to improve."""
         return bool(self.fitted)
 
     @torch.no_grad()
@@ -139,7 +139,7 @@ class Gaussian(System):
         return {"examples": count, "entropy": self.entropy()}
 
     def _added(self, covariance: Tensor) -> Tensor | float:
-        """What is added to the variances: ridge and noise of images, [] or [D] shares of the variances of points.
+        """Return what is added to the variances: ridge and noise of images, [] or [D] shares of the variances of points.
 
         Raises:
             UserError: A column of the points is constant.

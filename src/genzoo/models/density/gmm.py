@@ -228,7 +228,7 @@ class GMM(System):
 
     @property
     def converged(self) -> bool:
-        """True when the last restart has gained less than `tol` in a pass, or used up its passes."""
+        """Tell whether the last restart has gained less than `tol` in a pass, or used up its passes."""
         return bool(self.done)
 
     @torch.no_grad()

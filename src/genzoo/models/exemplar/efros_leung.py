@@ -76,7 +76,7 @@ class EfrosLeung(System):
 
     @property
     def converged(self) -> bool:
-        """True once the exemplar is kept."""
+        """Tell whether the exemplar is kept."""
         return bool(self.fitted)
 
     @torch.no_grad()

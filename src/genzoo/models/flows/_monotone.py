@@ -82,14 +82,14 @@ class Spline(nn.Module):
         self.slopes = nn.Parameter(torch.full((dims, bins - 1), math.log(math.expm1(1 - MIN_SLOPE))))
 
     def _knots(self, raw: Tensor) -> Tensor:
-        """Edges of the bins, [D, bins + 1], from -bound to bound exactly."""
+        """Return the edges of the bins, [D, bins + 1], from -bound to bound exactly."""
         parts = MIN_BIN + (1 - self.bins * MIN_BIN) * raw.softmax(1)
         inside = 2 * self.bound * parts.cumsum(1)[:, :-1] - self.bound
         end = raw.new_full((len(raw), 1), self.bound)
         return torch.cat([-end, inside, end], 1)
 
     def _pieces(self, values: Tensor, *, by_height: bool) -> tuple[Tensor, ...]:
-        """Of the bin in which each value [B, D] lies: left edge, width, bottom, height, left slope, right slope."""
+        """Return, of the bin in which each value [B, D] lies: left edge, width, bottom, height, left slope, right slope."""
         x, y = self._knots(self.widths.to(values.dtype)), self._knots(self.heights.to(values.dtype))
         one = y.new_ones(len(y), 1)
         slopes = torch.cat([one, MIN_SLOPE + F.softplus(self.slopes.to(values.dtype)), one], 1)

@@ -10,19 +10,17 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor, nn
 
-from genzoo.core.errors import UserError
-from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
+from genzoo.core.system import System
 from genzoo.models.flows._monotone import SigmoidMixture, Spline
-from genzoo.nn.dequantize import Cells, training_noise
+from genzoo.nn import latent
+from genzoo.nn.flow import methods as flow
 from genzoo.nn.flow.bijections import ActNorm, Chain
-from genzoo.nn.flow.jacobian import extreme_singular_values
-from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import half_cosine
+from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled
 
 BOX = 4.0
 """Half the side of the box in which sigmoids start and splines bend, in standard deviations."""
@@ -66,12 +64,8 @@ class ElementwiseFlow(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-2,
     ) -> None:
         super().__init__()
-        if len(shape) not in (1, 3):
-            raise UserError(f"elementwise-flow takes images (C, H, W) or points (D,), not shape {tuple(shape)}.")
-        self.shape, self.levels, self.lr, self.curve = tuple(shape), levels, lr, curve
-        self.cells = Cells(tuple(shape), levels)
-        self.is_image, self.dims = self.cells.images, self.cells.dims
-        self.scale = scale_for(self.shape)
+        flow.take_data(self, shape, levels, "elementwise-flow")
+        self.lr, self.curve = lr, curve
         # A dark pixel that is bright once lies dozens of standard deviations out: images are scaled by their range.
         self.boxed = self.is_image and curve != "affine"
         layers: list[nn.Module] = [] if self.boxed else [ActNorm(self.dims)]
@@ -86,22 +80,9 @@ class ElementwiseFlow(System):
     calibrating = property(points_unscaled)
     calibrate = calibrate_points
     finish_calibration = finish_points_calibration
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Half a cosine, from 1 to 0."""
-        return 0.5 * (1 + math.cos(math.pi * progress))
-
-    def loss(self, batch: Batch) -> Logs:
-        """Bits per dimension of images, nats per point; `latent_power` is mean z², 1 for a flow that fits."""
-        x = batch["image" if self.is_image else "points"]
-        z, log_det = self(self.cells.spread(x, training_noise(x)))
-        log_prob = self._log_prob(z, log_det)
-        loss = bits_per_dim(log_prob, self.dims) if self.is_image else -log_prob
-        return {"loss": loss.mean(), "latent_power": z.detach().square().mean()}
+    optimizers = one_adam
+    lr_scale = half_cosine
+    loss = flow.loss
 
     # ---- the map ---------------------------------------------------------------------------------------------------
 
@@ -119,49 +100,13 @@ class ElementwiseFlow(System):
         x = self.flow.inverse(z)
         return ((x + BOX) / (2 * BOX) if self.boxed else self.scale.inverse(x)).view(len(z), *self.shape)
 
-    def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
-        return self.cells.log_prob(per_example(standard_normal(z)) + log_det)
-
     # ---- use -------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantization noise, with a fixed seed without a generator."""
-        return self._log_prob(*self(self.cells.spread(x, generator)))
-
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The latents of the middle of each grey level, [B, D]; `decode` gives the image back exactly."""
-        return self(self.cells.middle(x))[0]
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """The image (on its grey levels, in [-1, 1]) or point that latents [B, D] stand for."""
-        return self.cells.gather(self.inverse(z))
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the prior N(0, I), [n, D]."""
-        return torch.randn(n, self.dims, generator=generator, device=self.device)
-
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0) -> Tensor:
-        """New images or points.
-
-        Args:
-            n: How many.
-            generator: Source of all randomness.
-            temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
-        """
-        return self.decode(temperature * self.sample_prior(n, generator=generator))
-
-    def jacobian_condition(self, x: Tensor) -> Tensor:
-        """Largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2], float64.
-
-        Their ratio is the condition: how much an error in z may grow relative to u. Images are taken at the middle of
-        their grey levels and measured on [0, 1]. Costs as much as D training examples for each.
-
-        Raises:
-            UserError: More than 4096 dimensions.
-        """
-        return extreme_singular_values(lambda u: self(u)[0], self.cells.middle(x))
+    log_density = flow.log_density
+    log_prob = flow.log_prob
+    encode = flow.encode
+    decode = flow.decode
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
+    sample = latent.sample_at_temperature
+    jacobian_condition = flow.jacobian_condition

@@ -11,13 +11,11 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor, nn
 
-from genzoo.core.errors import UserError
-from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
-from genzoo.nn.dequantize import Cells, training_noise
+from genzoo.core.system import System
+from genzoo.nn import latent
+from genzoo.nn.flow import methods as flow
 from genzoo.nn.flow.bijections import (
     ActNorm,
     Chain,
@@ -31,9 +29,10 @@ from genzoo.nn.flow.bijections import (
     unsqueeze,
     widened,
 )
-from genzoo.nn.flow.jacobian import extreme_singular_values
 from genzoo.nn.flow.residual import DenseNet
-from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import constant_then_cosine
+from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled
 
 
 class Glow(System):
@@ -80,41 +79,22 @@ class Glow(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
     ) -> None:
         super().__init__()
-        self.shape, self.levels, self.alpha, self.lr = tuple(shape), levels, alpha, lr
-        self.cells = Cells(tuple(shape), levels)
-        self.is_image, self.dims = self.cells.images, self.cells.dims
-        self.scale = scale_for(self.shape)
+        flow.take_data(self, shape, levels, "glow", least=2)
+        self.alpha, self.lr = alpha, lr
         if self.is_image:
-            _check_size(self.shape, scales)
+            flow.check_scales(self.shape, scales, scales, "glow")
             self.flow: nn.Module = MultiScale(self.shape, scales, steps_per_scale, width)
-        elif len(shape) == 1 and shape[0] >= 2:
-            self.flow = _point_flow(shape[0], scales * steps_per_scale, width)
         else:
-            raise UserError(
-                f"glow takes images (C, H, W) or points of at least two dimensions (D,), not shape {tuple(shape)}."
-            )
+            self.flow = _point_flow(shape[0], scales * steps_per_scale, width)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
     calibrating = property(points_unscaled)
     calibrate = calibrate_points
     finish_calibration = finish_points_calibration
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Constant for the first half, then a cosine to zero."""
-        return 1.0 if progress < 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * progress - 1)))
-
-    def loss(self, batch: Batch) -> Logs:
-        """Bits per dimension of images, nats per point; `latent_power` is mean z², 1 for a flow that fits."""
-        x = batch["image" if self.is_image else "points"]
-        z, log_det = self(self.cells.spread(x, training_noise(x)))
-        log_prob = self._log_prob(z, log_det)
-        loss = bits_per_dim(log_prob, self.dims) if self.is_image else -log_prob
-        return {"loss": loss.mean(), "latent_power": z.detach().square().mean()}
+    optimizers = one_adam
+    lr_scale = constant_then_cosine
+    loss = flow.loss
 
     # ---- the map ---------------------------------------------------------------------------------------------------
 
@@ -133,52 +113,16 @@ class Glow(System):
         y = self.flow.inverse(widened(z))
         return (unlogit(y, self.alpha) if self.is_image else self.scale.inverse(y)).to(z.dtype)
 
-    def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
-        return self.cells.log_prob(per_example(standard_normal(z)) + log_det)
-
     # ---- use -------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantization noise, with a fixed seed without a generator."""
-        return self._log_prob(*self(self.cells.spread(x, generator)))
-
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The latents of the middle of each grey level, [B, D]; `decode` gives the image back exactly."""
-        return self(self.cells.middle(x))[0]
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """The image (on its grey levels, in [-1, 1]) or point that latents [B, D] stand for."""
-        return self.cells.gather(self.inverse(z))
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the prior N(0, I), [n, D]."""
-        return torch.randn(n, self.dims, generator=generator, device=self.device)
-
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0) -> Tensor:
-        """New images or points.
-
-        Args:
-            n: How many.
-            generator: Source of all randomness.
-            temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
-        """
-        return self.decode(temperature * self.sample_prior(n, generator=generator))
-
-    def jacobian_condition(self, x: Tensor) -> Tensor:
-        """Largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2], float64.
-
-        Their ratio is the condition: how much an error in z may grow relative to u. Images are taken at the middle of
-        their grey levels and measured on [0, 1]. Costs as much as D training examples for each.
-
-        Raises:
-            UserError: More than 4096 dimensions.
-        """
-        return extreme_singular_values(lambda u: self(u)[0], self.cells.middle(x))
+    log_density = flow.log_density
+    log_prob = flow.log_prob
+    encode = flow.encode
+    decode = flow.decode
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
+    sample = latent.sample_at_temperature
+    jacobian_condition = flow.jacobian_condition
 
 
 class EdgeConv2d(nn.Module):
@@ -195,7 +139,7 @@ class EdgeConv2d(nn.Module):
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W]."""
         edge = nn.functional.pad(x.new_zeros(len(x), 1, *x.shape[2:]), (1, 1, 1, 1), value=1.0)
         padded = torch.cat([nn.functional.pad(x, (1, 1, 1, 1)), edge], 1)
         return self.conv(padded) * (3 * self.log_gain).exp()
@@ -214,7 +158,7 @@ class Net(nn.Module):
             nn.init.normal_(conv.weight, 0.0, 0.05)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W]."""
         for conv, norm in zip((self.first, self.second), self.norms, strict=True):
             x = torch.relu(norm(conv(x))[0])
         return self.last(x)
@@ -295,15 +239,3 @@ def _point_flow(dims: int, steps: int, width: int) -> Chain:
         coupling = MaskedCoupling(DenseNet(dims, 2 * dims, width, 2), mask.clone(), dims)
         parts += [ActNorm(dims), LULinear(dims, rotate=True), coupling]
     return Chain(*parts)
-
-
-def _check_size(shape: tuple[int, ...], scales: int) -> None:
-    _, h, w = shape
-    unit = 2**scales
-    if h % unit or w % unit:
-        near = tuple(max(unit, round(n / unit) * unit) for n in (h, w))
-        fits = next((s for s in range(scales, 0, -1) if h % 2**s == 0 and w % 2**s == 0), 0)
-        raise UserError(
-            f"glow with scales={scales} takes heights and widths that are multiples of {unit}, not {h}x{w}: "
-            f"give size={near[0]}x{near[1]}" + (f", or scales={fits}." if fits else ".")
-        )

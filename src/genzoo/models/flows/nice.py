@@ -12,16 +12,17 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_logistic, standard_normal
-from genzoo.nn.dequantize import Cells, cell_variance, training_noise
+from genzoo.losses.likelihoods import per_example, standard_logistic, standard_normal
+from genzoo.nn import latent
+from genzoo.nn.dequantize import cell_variance
+from genzoo.nn.flow import methods as flow
 from genzoo.nn.flow.bijections import ActNorm, AdditiveCoupling, Chain
-from genzoo.nn.flow.jacobian import extreme_singular_values
 from genzoo.nn.flow.residual import DenseNet
-from genzoo.nn.whitening import Unscaled, Whitening, points_unscaled, scale_for
+from genzoo.nn.optimizers import one_adam
+from genzoo.nn.schedules import constant_then_cosine
+from genzoo.nn.whitening import Unscaled, Whitening, points_unscaled
 
 LEAST = 1e-12
 """Uniform numbers are kept this far from 0 and 1, where the logistic distribution's quantiles are infinite."""
@@ -74,33 +75,29 @@ class NICE(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
     ) -> None:
         super().__init__()
-        self.shape, self.levels, self.lr, self.prior = tuple(shape), levels, lr, prior
-        self.cells = Cells(tuple(shape), levels)
-        self.is_image, self.dims = self.cells.images, self.cells.dims
-        if len(shape) not in (1, 3) or self.dims < 2:
-            raise UserError(
-                f"nice takes images (C, H, W) or points (D,) of at least two dimensions, not shape {tuple(shape)}."
-            )
+        flow.take_data(self, shape, levels, "nice", least=2)
+        self.lr, self.prior = lr, prior
         even, odd = (self.dims + 1) // 2, self.dims // 2
         layers: list[nn.Module] = [Whitening(self.dims)] * whiten + [ActNorm(self.dims)]
         for i in range(couplings):
             sizes = (odd, even) if i % 2 else (even, odd)
             layers.append(AdditiveCoupling(DenseNet(*sizes, width, depth), odd=i % 2 == 1))
         self.flow = Chain(*layers)
-        self.scale = Unscaled() if whiten else scale_for(self.shape)
+        if whiten:
+            self.scale = Unscaled()
         self.log_scale = nn.Parameter(torch.zeros(self.dims))
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
     @property
     def calibrating(self) -> bool:
-        """True until the whitening, or the scale of points, has been fitted."""
+        """Tell whether the whitening, or the scale of points, has still to be fitted."""
         return points_unscaled(self) or (self._whitens and not bool(self.flow[0].fitted))
 
     def calibrate(self, batch: Batch) -> None:
         """Take in the moments of a batch."""
         fitted = self.flow[0] if self._whitens else self.scale
-        fitted.partial_fit(self.cells.middle(batch["image" if self.is_image else "points"]).flatten(1))
+        fitted.partial_fit(self.grid.middle(batch["image" if self.is_image else "points"]).flatten(1))
 
     def finish_calibration(self) -> None:
         """Set the whitening, with the variance that dequantization adds, or the scale."""
@@ -111,21 +108,13 @@ class NICE(System):
     def _whitens(self) -> bool:
         return isinstance(self.flow[0], Whitening)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam."""
-        return {"model": Adam(self.parameters(), lr=self.lr)}
-
-    def lr_scale(self, progress: float) -> float:
-        """Constant for the first half, then a cosine to zero."""
-        return 1.0 if progress < 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * progress - 1)))
+    optimizers = one_adam
+    lr_scale = constant_then_cosine
 
     def loss(self, batch: Batch) -> Logs:
-        """Bits per dimension of images, nats per point; `latent_power` is mean z² over the prior's, 1 for a flow that fits."""
-        x = batch["image" if self.is_image else "points"]
-        z, log_det = self(self.cells.spread(x, training_noise(x)))
-        log_prob = self._log_prob(z, log_det)
-        loss = bits_per_dim(log_prob, self.dims) if self.is_image else -log_prob
-        return {"loss": loss.mean(), "latent_power": z.detach().square().mean() / self._variance}
+        """Return bits per dimension of images, nats per point; `latent_power` is mean z² over the prior's, 1 for a flow that fits."""
+        logs = flow.loss(self, batch)
+        return {**logs, "latent_power": logs["latent_power"] / self._variance}
 
     # ---- the map ---------------------------------------------------------------------------------------------------
 
@@ -143,54 +132,24 @@ class NICE(System):
     def _variance(self) -> float:
         return math.pi**2 / 3 if self.prior == "logistic" else 1.0
 
-    def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
+    def log_density(self, z: Tensor, log_det: Tensor) -> Tensor:
+        """Return log p(x) in nats, [B], of latents z [B, D] and the map's log-determinants [B]."""
         prior = standard_logistic if self.prior == "logistic" else standard_normal
-        density = per_example(prior(z)) + log_det
-        return self.cells.log_prob(density)
+        return self.grid.log_prob(per_example(prior(z)) + log_det)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantization noise, with a fixed seed without a generator."""
-        return self._log_prob(*self(self.cells.spread(x, generator)))
-
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The latents of the middle of each grey level, [B, D]; `decode` gives the image back exactly."""
-        return self(self.cells.middle(x))[0]
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """The image (on its grey levels, in [-1, 1]) or point that latents [B, D] stand for."""
-        return self.cells.gather(self.inverse(z))
+    log_prob = flow.log_prob
+    encode = flow.encode
+    decode = flow.decode
 
     @torch.no_grad()
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the prior that is scored, logistic or normal, [n, D]."""
+        """Draw from the prior that is scored, logistic or normal, [n, D]."""
         if self.prior == "normal":
             return torch.randn(n, self.dims, generator=generator, device=self.device)
         uniform = torch.rand(n, self.dims, generator=generator, device=self.device, dtype=torch.float64)
         return torch.logit(uniform, LEAST).float()
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0) -> Tensor:
-        """New images or points.
-
-        Args:
-            n: How many.
-            generator: Source of all randomness.
-            temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
-        """
-        return self.decode(temperature * self.sample_prior(n, generator=generator))
-
-    def jacobian_condition(self, x: Tensor) -> Tensor:
-        """Largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2], float64.
-
-        Their ratio is the condition: how much an error in z may grow relative to u. Images are taken at the middle of
-        their grey levels and measured on [0, 1]. Costs as much as D training examples for each.
-
-        Raises:
-            UserError: More than 4096 dimensions.
-        """
-        return extreme_singular_values(lambda u: self(u)[0], self.cells.middle(x))
+    sample = latent.sample_at_temperature
+    jacobian_condition = flow.jacobian_condition

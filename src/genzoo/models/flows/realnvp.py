@@ -13,13 +13,12 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
-from genzoo.core.system import Batch, Logs, System
-from genzoo.losses.likelihoods import bits_per_dim, per_example, standard_normal
-from genzoo.nn.dequantize import Cells, training_noise
+from genzoo.core.system import System
+from genzoo.nn import latent
+from genzoo.nn.flow import methods as flow
 from genzoo.nn.flow.bijections import (
     ActNorm,
     Chain,
@@ -31,9 +30,9 @@ from genzoo.nn.flow.bijections import (
     unlogit,
     unsqueeze,
 )
-from genzoo.nn.flow.jacobian import extreme_singular_values
 from genzoo.nn.flow.residual import DenseNet, ResidualNet
-from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
+from genzoo.nn.schedules import constant_then_cosine
+from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled
 
 
 class RealNVP(System):
@@ -88,20 +87,13 @@ class RealNVP(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
     ) -> None:
         super().__init__()
-        self.shape, self.levels, self.alpha = tuple(shape), levels, alpha
-        self.lr, self.weight_decay = lr, weight_decay
-        self.cells = Cells(self.shape, levels)
-        self.is_image, self.dims = self.cells.images, self.cells.dims
-        self.scale = scale_for(self.shape)
+        flow.take_data(self, shape, levels, "realnvp", least=2)
+        self.alpha, self.lr, self.weight_decay = alpha, lr, weight_decay
         if self.is_image:
-            _check_size(self.shape, scales)
+            flow.check_scales(self.shape, scales, scales - 1, "realnvp")
             self.flow: nn.Module = MultiScale(self.shape, scales, couplings, width, blocks, fold=fold, widen=widen)
-        elif len(shape) == 1 and shape[0] >= 2:
-            self.flow = _point_flow(shape[0], 4 * couplings, width, blocks)
         else:
-            raise UserError(
-                f"realnvp takes images (C, H, W) or points of at least two dimensions (D,), not shape {tuple(shape)}."
-            )
+            self.flow = _point_flow(shape[0], 4 * couplings, width, blocks)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -110,23 +102,14 @@ class RealNVP(System):
     finish_calibration = finish_points_calibration
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam, with the penalty on the gains only."""
+        """Return Adam, with the penalty on the gains only."""
         gains = [p for name, p in self.named_parameters() if name.endswith(".gain")]
         others = [p for name, p in self.named_parameters() if not name.endswith(".gain")]
         groups = [{"params": others}, *([{"params": gains, "weight_decay": self.weight_decay}] if gains else [])]
         return {"model": Adam(groups, lr=self.lr)}
 
-    def lr_scale(self, progress: float) -> float:
-        """Constant for the first half, then a cosine to zero (the paper trains until it converges)."""
-        return 1.0 if progress < 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * progress - 1)))
-
-    def loss(self, batch: Batch) -> Logs:
-        """Bits per dimension of images, nats per point; `latent_power` is mean z², 1 for a flow that fits."""
-        x = batch["image" if self.is_image else "points"]
-        z, log_det = self(self.cells.spread(x, training_noise(x)))
-        log_prob = self._log_prob(z, log_det)
-        loss = bits_per_dim(log_prob, self.dims) if self.is_image else -log_prob
-        return {"loss": loss.mean(), "latent_power": z.detach().square().mean()}
+    lr_scale = constant_then_cosine
+    loss = flow.loss
 
     # ---- the map ---------------------------------------------------------------------------------------------------
 
@@ -141,55 +124,16 @@ class RealNVP(System):
         y = self.flow.inverse(z)
         return unlogit(y, self.alpha) if self.is_image else self.scale.inverse(y)
 
-    def _log_prob(self, z: Tensor, log_det: Tensor) -> Tensor:
-        return self.cells.log_prob(per_example(standard_normal(z)) + log_det)
-
     # ---- use -------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Log p(x) in nats, [B]; of a discrete image by one draw of dequantization noise.
-
-        Without a generator the noise is drawn with a fixed seed.
-        """
-        return self._log_prob(*self(self.cells.spread(x, generator)))
-
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The latents of the middle of each grey level, [B, D]; `decode` gives the image back exactly."""
-        return self(self.cells.middle(x))[0]
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """The image (on its grey levels, in [-1, 1]) or point that latents [B, D] stand for."""
-        return self.cells.gather(self.inverse(z))
-
-    @torch.no_grad()
-    def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
-        """Draws from the prior N(0, I), [n, D]."""
-        return torch.randn(n, self.dims, generator=generator, device=self.device)
-
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: Generator, temperature: Annotated[float, Field(ge=0, le=2)] = 1.0) -> Tensor:
-        """New images or points.
-
-        Args:
-            n: How many.
-            generator: Source of all randomness.
-            temperature: Factor on the standard deviation of z: below 1 likelier, less varied.
-        """
-        return self.decode(temperature * self.sample_prior(n, generator=generator))
-
-    def jacobian_condition(self, x: Tensor) -> Tensor:
-        """Largest and smallest singular value of the Jacobian dz/dx of the continuous map at each `x`, [B, 2].
-
-        Their ratio is the condition: how much an error in z may grow relative to x. Images are taken at the middle of
-        their grey levels and measured on [0, 1]. Costs as much as D training examples for each.
-
-        Raises:
-            UserError: More than 4096 dimensions.
-        """
-        return extreme_singular_values(lambda u: self(u)[0], self.cells.middle(x))
+    log_density = flow.log_density
+    log_prob = flow.log_prob
+    encode = flow.encode
+    decode = flow.decode
+    _draw = latent.normal
+    sample_prior = latent.sample_prior
+    sample = latent.sample_at_temperature
+    jacobian_condition = flow.jacobian_condition
 
 
 class MultiScale(nn.Module):
@@ -262,15 +206,3 @@ def _point_flow(dims: int, couplings: int, width: int, layers: int) -> Chain:
         mask = (torch.arange(dims) % 2 == i % 2).float()[None]
         parts += [ActNorm(dims), MaskedCoupling(DenseNet(dims, 2 * dims, width, layers), mask, dims)]
     return Chain(*parts)
-
-
-def _check_size(shape: tuple[int, ...], scales: int) -> None:
-    _, h, w = shape
-    unit = 2 ** (scales - 1)
-    if h % unit or w % unit or h * w < 2:
-        fits = max(s for s in range(1, 8) if h % 2 ** (s - 1) == 0 and w % 2 ** (s - 1) == 0)
-        near = tuple(max(unit, round(n / unit) * unit) for n in (h, w))
-        raise UserError(
-            f"realnvp with scales={scales} takes heights and widths that are multiples of {unit}, not {h}x{w}: "
-            f"give size={near[0]}x{near[1]}, or scales={fits}."
-        )

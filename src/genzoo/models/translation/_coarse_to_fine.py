@@ -33,7 +33,7 @@ class Enhancer(nn.Module):
         normal_init(self)
 
     def forward(self, x: Tensor, coarse: Tensor) -> Tensor:
-        """[B, channels, H, W] and [B, 2 width, H/2, W/2] to [B, width, H, W]."""
+        """Map [B, channels, H, W] and [B, 2 width, H/2, W/2] to [B, width, H, W]."""
         return self.up(self.down(x) + coarse)
 
 
@@ -63,7 +63,7 @@ class CoarseToFine(nn.Module):
         normal_init(self.colours)
 
     def coarse(self, x: Tensor) -> Tensor:
-        """What the global generator alone makes of an image, at the image's own size."""
+        """Return what the global generator alone makes of an image, at the image's own size."""
         return self.whole(x).float()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class CoarseToFine(nn.Module):
 
 
 def halved(x: Tensor) -> Tensor:
-    """Half the height and width, by the mean over 3 x 3 pixels; beyond the border nothing counts."""
+    """Halve height and width, by the mean over 3 x 3 pixels; beyond the border nothing counts."""
     return F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
 
 

@@ -23,7 +23,7 @@ class Conv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, I, H, W] to [B, O, H', W']."""
+        """Map [B, I, H, W] to [B, O, H', W']."""
         (k, _), (s, _), p = self.kernel_size, self.stride, int(self.padding[0])
         b, c, h, w = x.shape
         rows, columns = (h + 2 * p - k) // s + 1, (w + 2 * p - k) // s + 1
@@ -40,7 +40,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     """`nn.ConvTranspose2d` with a single kernel size, stride and padding and no output padding; see `Conv2d`."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """[B, I, H, W] to [B, O, H', W']."""
+        """Map [B, I, H, W] to [B, O, H', W']."""
         (k, _), (s, _), p = self.kernel_size, self.stride, int(self.padding[0])
         b, c, h, w = x.shape
         if output_size is not None or not _few(x, b * h * w, self.in_channels):

@@ -31,7 +31,7 @@ class ImagePool(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Models that were written when pools were part of them still load."""
+        """Drop what models hold that were written when pools were part of them."""
         for name in ("images", "count"):
             state_dict.pop(prefix + name, None)
         super()._load_from_state_dict(state_dict, prefix, *rest)

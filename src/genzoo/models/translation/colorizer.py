@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction
+from genzoo.core.inputs import check_direction, check_multiples
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.colour import lab_to_rgb, rgb_to_lab
 from genzoo.nn.ranks import sum_over_ranks
@@ -29,7 +29,7 @@ AB = 110.0
 
 @functools.cache
 def colours(steps: int = 255) -> Tensor:
-    """The 313 colours of the paper, (a, b) on a grid of 10, float32 [313, 2], in the order of a, then b.
+    """Return the 313 colours of the paper, (a, b) on a grid of 10, float32 [313, 2], in the order of a, then b.
 
     309 of them are the corners of the 10 x 10 cells that sRGB reaches at any lightness, found on the surface of the sRGB cube,
     `steps` to an edge (255: all 8-bit colours there); four more are named in `FURTHER`.
@@ -114,15 +114,10 @@ class Colorizer(System):
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-3,
     ) -> None:
         super().__init__()
-        c, h, w = shape
         step = 2**halvings
-        if c != 3:
-            raise UserError(f"images of {c} channels have no colours to learn; give colour images (channels=3)")
-        if h % step or w % step or min(h, w) < step:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; colorizer with halvings={halvings} takes sides that are multiples of {step}. "
-                "Give size= to resize the data"
-            )
+        if shape[0] != 3:
+            raise UserError(f"images of {shape[0]} channels have no colours to learn; give colour images (channels=3)")
+        check_multiples(shape, step, step, f"colorizer with halvings={halvings}")
         self.shape, self.objective, self.rebalance, self.rare = shape, objective, rebalance, rare
         self.schedule = schedule
         self.temperature, self.lr, self.weight_decay, self.coarse = temperature, lr, weight_decay, step // 2
@@ -148,17 +143,17 @@ class Colorizer(System):
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam."""
+        """Return one Adam."""
         return {"model": Adam(self.parameters(), lr=self.lr, betas=(0.9, 0.99), weight_decay=self.weight_decay)}
 
     def lr_scale(self, progress: float) -> float:
-        """Linearly from 1 to 0, or 1, a third, a tenth."""
+        """Fall linearly from 1 to 0, or in steps to a third and a tenth."""
         if self.schedule == "steps":
             return 1.0 if progress < 4 / 9 else 1 / 3 if progress < 5 / 6 else 0.1
         return 1 - progress
 
     def loss(self, batch: Batch) -> Logs:
-        """The weighted cross-entropy of colours, or half the squared error of ab / 110."""
+        """Return the weighted cross-entropy of colours, or half the squared error of ab / 110."""
         lightness, ab = rgb_to_lab(batch["image"])
         wanted = F.avg_pool2d(ab, self.coarse) if self.coarse > 1 else ab
         out = self.net(lightness / 50 - 1).float()
@@ -186,7 +181,7 @@ class Colorizer(System):
         return index, (-near / (2 * sigma**2)).softmax(1)
 
     def weights(self) -> Tensor:
-        """Weight of every colour by its rarity, [Q], with mean 1 over the training data so far."""
+        """Return the weight of every colour by its rarity, [Q], with mean 1 over the training data so far."""
         with torch.autocast(self.running_colours.device.type, enabled=False):
             p = self.running_colours / self.running_colours.sum().clamp(min=1)
             p = p @ self.smoothing
@@ -229,13 +224,13 @@ class Colorizer(System):
 
 
 def _gaussian(distance: Tensor, sigma: float = 5.0) -> Tensor:
-    """Weights that fall with the distance, every row with the sum 1."""
+    """Return weights that fall with the distance, every row with the sum 1."""
     w = (-distance.square() / (2 * sigma**2)).exp()
     return w / w.sum(1, keepdim=True)
 
 
 def _stage(inputs: int, outputs: int, convolutions: int) -> list[nn.Module]:
-    """Convolutions, of which the last halves the sides, and batch norm."""
+    """Return convolutions, of which the last halves the sides, and batch norm."""
     layers: list[nn.Module] = []
     for i in range(convolutions):
         stride = 2 if i == convolutions - 1 else 1

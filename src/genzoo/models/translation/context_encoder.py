@@ -10,14 +10,14 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_something_known
+from genzoo.core.inputs import check_holes, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn.gan.dcgan import Discriminator, stages
 from genzoo.nn.init import normal_init
+from genzoo.nn.optimizers import adam_for_each
 
 FILL = (123 / 127.5 - 1, 117 / 127.5 - 1, 104 / 127.5 - 1)
 """What stands in holes: the mean colour of ImageNet, as in the paper."""
@@ -85,11 +85,7 @@ class ContextEncoder(System):
         c, h, w = shape
         halvings = min(stages(h, w), 6) if min(h, w) >= 16 else 2
         step = 2**halvings
-        if min(h, w) < 16 or h % step or w % step:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; context-encoder takes sides from 16 on, of this size multiples of {step} "
-                "(32, 48, 64, 96, 128 do). Give size= to resize the data"
-            )
+        check_multiples(shape, step, 16, "context-encoder", " (32, 48, 64, 96, 128 do)")
         if 4 * overlap > min(h, w):
             raise UserError(f"overlap={overlap} is too wide for images of {w}x{h}; give {min(h, w) // 4} at most")
         self.shape, self.hole, self.overlap, self.overlap_weight = shape, hole, overlap, overlap_weight
@@ -107,12 +103,7 @@ class ContextEncoder(System):
         seen = (c, *(s.stop - s.start for s in self.box)) if hole == "centre" else shape
         self.D = Discriminator(seen, d_width, 4, "batch", False) if adversarial else None
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for encoder and decoder, one for the discriminator where there is one."""
-        made: dict[str, Optimizer] = {"g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas)}
-        if self.D is not None:
-            made["d"] = Adam(self.D.parameters(), lr=self.d_lr, betas=self.betas)
-        return made
+    optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Cut, fill; a step of D, then one of the generator."""
@@ -133,7 +124,7 @@ class ContextEncoder(System):
         return {k: v.detach() for k, v in logs.items()}
 
     def _shown(self, y: Tensor, x: Tensor, hole: Tensor) -> Tensor:
-        """What D sees of a filling: the central part alone, or the image with it."""
+        """Return what D sees of a filling: the central part alone, or the image with it."""
         if self.hole == "centre":
             return y[:, :, self.box[0], self.box[1]]
         return torch.where(hole, y, x)
@@ -158,7 +149,7 @@ class ContextEncoder(System):
         return (smooth > keep).view(n, 1, h, w)
 
     def weights(self, hole: Tensor) -> Tensor:
-        """Weights of the squared error, float32 [B, 1, H, W]: 1 in the hole, `overlap_weight` in the band around it, 0 elsewhere."""
+        """Return the weights of the squared error, float32 [B, 1, H, W]: 1 in the hole, `overlap_weight` in the band around it, 0 elsewhere."""
         if not self.overlap:
             return hole.float()
         near = F.max_pool2d(hole.float(), 2 * self.overlap + 1, 1, self.overlap)
@@ -171,9 +162,7 @@ class ContextEncoder(System):
         Raises:
             UserError: Image or mask is of another size, or the mask leaves nothing.
         """
-        check_images(x, self.shape)
-        check_known(known, x)
-        check_something_known(known)
+        check_holes(x, known, self.shape)
         return torch.where(known, x, self.G(cut(x, ~known)).float())
 
 
@@ -197,7 +186,7 @@ class ChannelwiseLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, places, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, h, w] to its like: y_c = W_c x_c + b_c."""
+        """Map [B, C, h, w] to its like: y_c = W_c x_c + b_c."""
         flat = x.flatten(2).permute(1, 2, 0)
         return (
             torch.baddbmm(self.bias.to(flat.dtype), self.weight.to(flat.dtype), flat).permute(2, 0, 1).reshape(x.shape)

@@ -8,15 +8,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction
+from genzoo.core.inputs import check_direction, check_divisible, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.models.translation._image_pool import ImagePool
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
+from genzoo.nn.optimizers import adam_for
+from genzoo.nn.schedules import constant_then_linear
 
 
 class CycleGAN(System):
@@ -72,36 +73,25 @@ class CycleGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     ) -> None:
         super().__init__()
-        c, h, w = shape
-        least = max(8, smallest_side(layers))
-        if h % 4 or w % 4 or min(h, w) < least:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; cyclegan with layers={layers} takes any height and width that are "
-                f"multiples of 4, from {least} on. Give size= to resize the data"
-                + (", or fewer layers." if layers > 1 else ".")
-            )
-        self.cycle, self.identity = cycle, identity
+        fewer = ", or fewer layers." if layers > 1 else "."
+        check_multiples(shape, 4, max(8, smallest_side(layers)), f"cyclegan with layers={layers}", fewer)
+        channels, self.cycle, self.identity = shape[0], cycle, identity
         self.lr, self.betas = lr, (beta1, beta2)
-        self.a2b = ResnetGenerator(c, c, width, blocks)
-        self.b2a = ResnetGenerator(c, c, width, blocks)
-        self.D_a = PatchGAN(c, d_width or width, layers)
-        self.D_b = PatchGAN(c, d_width or width, layers)
+        self.a2b = ResnetGenerator(channels, channels, width, blocks)
+        self.b2a = ResnetGenerator(channels, channels, width, blocks)
+        self.D_a = PatchGAN(channels, d_width or width, layers)
+        self.D_b = PatchGAN(channels, d_width or width, layers)
         self.pool_a = ImagePool(pool, shape)
         self.pool_b = ImagePool(pool, shape)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer for both generators, one for both discriminators."""
-        return {
-            "g": Adam([*self.a2b.parameters(), *self.b2a.parameters()], lr=self.lr, betas=self.betas),
-            "d": Adam([*self.D_a.parameters(), *self.D_b.parameters()], lr=self.lr, betas=self.betas),
-        }
+        """Return one optimizer for both generators, one for both discriminators."""
+        return {"g": adam_for(self, self.a2b, self.b2a), "d": adam_for(self, self.D_a, self.D_b)}
 
-    def lr_scale(self, progress: float) -> float:
-        """1 for the first half, then linearly to 0."""
-        return min(1.0, 2.0 * (1.0 - progress))
+    lr_scale = constant_then_linear
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of both generators, then one of both discriminators."""
+        """Do one step of both generators, then one of both discriminators."""
         a, b = batch["a"], batch["b"]
         fake_b, fake_a = self.a2b(a), self.b2a(b)
         # The paper halves the discriminators' objective only, so the generators' ½(D − 1)² counts twice.
@@ -130,8 +120,5 @@ class CycleGAN(System):
             UserError: The direction or the size is not possible.
         """
         check_direction(direction, self.directions)
-        if x.shape[2] % 4 or x.shape[3] % 4:
-            raise UserError(
-                f"height and width must be multiples of 4, not {x.shape[2]} x {x.shape[3]}; resize or crop the images"
-            )
+        check_divisible(x, 4)
         return (self.a2b if direction == "a2b" else self.b2a)(x).contiguous()

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction
+from genzoo.core.inputs import check_direction, check_divisible, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn.init import normal_init
@@ -67,20 +66,17 @@ class DiscoGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     ) -> None:
         super().__init__()
-        c, h, w = shape
         self.multiple = 2**depth
-        if h % self.multiple or w % self.multiple or min(h, w) < 2 * self.multiple:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; discogan with depth={depth} takes multiples of {self.multiple}, from "
-                f"{2 * self.multiple} on. Give size= to resize the data, or a smaller depth."
-            )
+        check_multiples(
+            shape, self.multiple, 2 * self.multiple, f"discogan with depth={depth}", ", or a smaller depth."
+        )
         self.reconstruct, self.reconstruction, self.g_steps = reconstruct, reconstruction, g_steps
         self.lr, self.weight_decay, self.betas = lr, weight_decay, (beta1, beta2)
-        self.a2b, self.b2a = (generator(c, width, depth) for _ in range(2))
+        self.a2b, self.b2a = (generator(shape[0], width, depth) for _ in range(2))
         self.D_a, self.D_b = (discriminator(shape, width, depth) for _ in range(2))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One optimizer for both generators, one for both discriminators."""
+        """Return one optimizer for both generators, one for both discriminators."""
         keys = {"lr": self.lr, "betas": self.betas, "weight_decay": self.weight_decay}
         return {
             "g": Adam([*self.a2b.parameters(), *self.b2a.parameters()], **keys),
@@ -88,7 +84,7 @@ class DiscoGAN(System):
         }
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of both generators; after every `g_steps` of them one of both discriminators."""
+        """Do one step of both generators; after every `g_steps` of them one of both discriminators."""
         a, b = batch["a"], batch["b"]
         fake_b, fake_a = self.a2b(a).float(), self.b2a(b).float()
         fool_b = generator_loss("non-saturating", self.D_b(fake_b).float())
@@ -118,19 +114,24 @@ class DiscoGAN(System):
             UserError: The direction or the size is not possible.
         """
         check_direction(direction, self.directions)
-        if x.shape[2] % self.multiple or x.shape[3] % self.multiple:
-            raise UserError(f"height and width must be multiples of {self.multiple}, not {x.shape[2]} x {x.shape[3]}")
+        check_divisible(x, self.multiple)
         return (self.a2b if direction == "a2b" else self.b2a)(x).float().contiguous()
 
 
-def generator(channels: int, width: int, depth: int) -> nn.Sequential:
-    """`depth` convolutions of stride 2 and as many transposed ones, [B, C, H, W] to its like in [-1, 1]."""
+def _halving(channels: int, width: int, depth: int) -> tuple[list[int], list[nn.Module]]:
+    """Return the widths and layers of `depth` convolutions of stride 2."""
     widths = [width * min(2**i, 8) for i in range(depth)]
     parts: list[nn.Module] = []
     for i, w in enumerate(widths):
         parts += [nn.Conv2d(widths[i - 1] if i else channels, w, 4, 2, 1, bias=i == 0)]
         parts += [nn.BatchNorm2d(w)] if i else []
         parts += [nn.LeakyReLU(0.2, inplace=True)]
+    return widths, parts
+
+
+def generator(channels: int, width: int, depth: int) -> nn.Sequential:
+    """Build `depth` convolutions of stride 2 and as many transposed ones, [B, C, H, W] to its like in [-1, 1]."""
+    widths, parts = _halving(channels, width, depth)
     for i in reversed(range(1, depth)):
         parts += [nn.ConvTranspose2d(widths[i], widths[i - 1], 4, 2, 1, bias=False)]
         parts += [nn.BatchNorm2d(widths[i - 1]), nn.ReLU(True)]
@@ -140,14 +141,9 @@ def generator(channels: int, width: int, depth: int) -> nn.Sequential:
 
 
 def discriminator(shape: tuple[int, int, int], width: int, depth: int) -> nn.Sequential:
-    """`depth` convolutions of stride 2 and one over all that is left: [B, C, H, W] to logits [B, 1, 1, 1]."""
+    """Build `depth` convolutions of stride 2 and one over all that is left: [B, C, H, W] to logits [B, 1, 1, 1]."""
     channels, height, wide = shape
-    widths = [width * min(2**i, 8) for i in range(depth)]
-    parts: list[nn.Module] = []
-    for i, w in enumerate(widths):
-        parts += [nn.Conv2d(widths[i - 1] if i else channels, w, 4, 2, 1, bias=i == 0)]
-        parts += [nn.BatchNorm2d(w)] if i else []
-        parts += [nn.LeakyReLU(0.2, inplace=True)]
+    widths, parts = _halving(channels, width, depth)
     net = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, (height // 2**depth, wide // 2**depth)))
     normal_init(net)
     return net

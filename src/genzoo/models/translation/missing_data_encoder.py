@@ -10,13 +10,14 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction, check_images, check_known, check_something_known
+from genzoo.core.inputs import check_direction, check_holes, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.perceptual import feature_distance
 from genzoo.nn.colour import fade_to_fit, luma, rgb_to_ycc, ycc_to_rgb
+from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 from genzoo.nn.resampling import bicubic
 
@@ -87,12 +88,7 @@ class MissingDataEncoder(System):
         super().__init__()
         c, h, w = shape
         halvings = max(1, min(int(math.log2(max(min(h, w), 8) / 4)), 5))
-        step = 2**halvings
-        if min(h, w) < 8 or h % step or w % step:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; missing-data-encoder takes sides from 8 on, of this size multiples of "
-                f"{step} (16, 32, 48, 64, 96, 128 do). Give size= to resize the data"
-            )
+        check_multiples(shape, 2**halvings, 8, "missing-data-encoder", " (16, 32, 48, 64, 96, 128 do)")
         if c not in (1, 3):
             raise UserError(f"images of {c} channels are not possible; give channels=3 or channels=1")
         self.shape, self.fragments, self.adversarial, self.lr, self.betas = (
@@ -113,20 +109,14 @@ class MissingDataEncoder(System):
         self.D = UNet(c, c, d_width, halvings) if adversarial else None
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for each network.
+        """Return one Adam for each network.
 
         Raises:
             UserError: The weights of the recognition network are missing.
         """
         if self.features is not None:
-            try:
-                self.features.load()
-            except UserError as missing:
-                raise UserError(f"{missing} Here: perceptual=none (preset mde-no-features) needs no weights.") from None
-        made: dict[str, Optimizer] = {"g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas)}
-        if self.D is not None:
-            made["d"] = Adam(self.D.parameters(), lr=self.lr, betas=self.betas)
-        return made
+            self.features.load(otherwise="perceptual=none (preset mde-no-features) needs no weights")
+        return adam_for_each(self)
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Hide parts of every channel; a step of the seeker, then one of the generator."""
@@ -181,11 +171,11 @@ class MissingDataEncoder(System):
         return known.expand(n, c, h, w)
 
     def planes(self, x: Tensor) -> Tensor:
-        """Luma and colour differences of a colour image; a gray image is itself."""
+        """Return the luma and colour differences of a colour image; a gray image is itself."""
         return rgb_to_ycc(x) if x.shape[1] == 3 else x
 
     def image(self, planes: Tensor) -> Tensor:
-        """The image of planes, not clamped."""
+        """Return the image of planes, not clamped."""
         return ycc_to_rgb(planes) if planes.shape[1] == 3 else planes
 
     # ---- using -----------------------------------------------------------------------------------------------------------------
@@ -197,9 +187,7 @@ class MissingDataEncoder(System):
         Raises:
             UserError: Image or mask is of another size, or the mask leaves nothing.
         """
-        check_images(x, self.shape)
-        check_known(known, x)
-        check_something_known(known)
+        check_holes(x, known, self.shape)
         y = self.fill(self.planes(x), known.expand(-1, self.shape[0], -1, -1)).float()
         return torch.where(known, x, self.image(y).clamp(-1, 1))
 
@@ -245,7 +233,7 @@ class UNet(nn.Module):
         self.end = nn.Conv2d(width, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W], float32."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W], float32."""
         x = self.start(x)
         seen = []
         for layer in self.down:

@@ -9,14 +9,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_direction, check_divisible
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.models.translation._norms import NORMS
 from genzoo.models.translation._unet import UNetGenerator
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
+from genzoo.nn.optimizers import adam_for_each
+from genzoo.nn.schedules import constant_then_linear
 
 DEEPEST = 8
 
@@ -99,19 +101,11 @@ class Pix2Pix(System):
         self.d_norm = d_norm or norm
         self.D = PatchGAN(seen, d_width or width, layers, NORMS[self.d_norm]) if adversarial else None
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One for the generator, one for the discriminator where there is one."""
-        found: dict[str, Optimizer] = {"g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas)}
-        if self.D is not None:
-            found["d"] = Adam(self.D.parameters(), lr=self.lr, betas=self.betas)
-        return found
-
-    def lr_scale(self, progress: float) -> float:
-        """1 for the first half, then linearly to 0."""
-        return min(1.0, 2.0 * (1.0 - progress))
+    optimizers = adam_for_each
+    lr_scale = constant_then_linear
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of the discriminator, then one of the generator."""
+        """Do one step of the discriminator, then one of the generator."""
         a, b = batch["a"], batch["b"]
         fake = self.G(a)
         logs: Logs = {}
@@ -130,7 +124,7 @@ class Pix2Pix(System):
         return {k: v.detach() for k, v in {"g_loss": g_loss, **logs, "l1": l1}.items()}
 
     def _judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """The discriminator's logits: in one pass, unless real and translated images would share the statistics of a batch."""
+        """Return the discriminator's logits: in one pass, unless real and translated images would share the statistics of a batch."""
         assert self.D is not None
         if self.d_norm == "batch":
             return self.D(real), self.D(fake)
@@ -138,7 +132,7 @@ class Pix2Pix(System):
         return on_real, on_fake
 
     def _seen(self, a: Tensor, b: Tensor) -> Tensor:
-        """What the discriminator looks at."""
+        """Return what the discriminator looks at."""
         return torch.cat([a, b], 1) if self.conditional else b
 
     @torch.no_grad()
@@ -153,16 +147,14 @@ class Pix2Pix(System):
         Raises:
             UserError: The direction or the size is not possible.
         """
-        if direction not in self.directions:
-            raise UserError(f"direction={direction} is not possible; give a2b: pix2pix learns one way")
-        if x.shape[2] % self.multiple or x.shape[3] % self.multiple:
-            raise UserError(f"height and width must be multiples of {self.multiple}, not {x.shape[2]} x {x.shape[3]}")
+        check_direction(direction, self.directions)
+        check_divisible(x, self.multiple)
         generator = torch.Generator(x.device).manual_seed(variant) if variant else None
         return self.G(x, generator).contiguous()
 
 
 def halvings(height: int, width: int) -> int:
-    """How often both sides can be halved, at most 8 times and down to one pixel.
+    """Return how often both sides can be halved, at most 8 times and down to one pixel.
 
     >>> halvings(256, 256), halvings(64, 96), halvings(100, 60)
     (8, 5, 2)
@@ -171,7 +163,7 @@ def halvings(height: int, width: int) -> int:
 
 
 def _impossible(h: int, w: int, depth: int | None, layers: int, least: int) -> str:
-    """Why a size cannot be taken, and the nearest ones that can."""
+    """Say why a size cannot be taken, and the nearest ones that can."""
     wanted = 2 ** (depth or 5)
     near = ",".join(str(max(round(n / wanted), 1) * wanted) for n in (h, w))
     if min(h, w) < least:

@@ -9,16 +9,19 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import check_direction, check_divisible, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
 from genzoo.models.translation._coarse_to_fine import CoarseToFine, boundaries, halved, instance_means
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
+from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.perceptual import FeatureNet
+from genzoo.nn.schedules import constant_then_linear
 
 BANK = 512
 """Instances of each class whose features are remembered."""
@@ -110,16 +113,13 @@ class Pix2PixHD(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
     ) -> None:
         super().__init__()
-        c, h, w = shape
+        c = shape[0]
         given = inputs or c
         self.multiple = 2 ** (halvings + enhancers)
         # The last discriminator looks at the smallest image, and in coarse training that is half as large for every enhancer.
         least = max(2 * self.multiple, smallest_side(layers) * 2 ** (scales - 1 + (enhancers if coarse else 0)))
-        if h % self.multiple or w % self.multiple or min(h, w) < least:
-            raise UserError(
-                f"{h}x{w} is not possible; pix2pixhd with halvings={halvings}, enhancers={enhancers}, layers={layers} and scales={scales} "
-                f"takes multiples of {self.multiple}, from {least} on. Give size= to resize the data, or smaller numbers."
-            )
+        about = f"pix2pixhd with halvings={halvings}, enhancers={enhancers}, layers={layers} and scales={scales}"
+        check_multiples(shape, self.multiple, least, about, ", or smaller numbers.")
         if width % 2**enhancers:
             raise UserError(
                 f"width={width} is not allowed; give a multiple of {2**enhancers}, for it is halved for every enhancer"
@@ -141,21 +141,15 @@ class Pix2PixHD(System):
         self.register_buffer("filled", torch.zeros(max(labels, 1), dtype=torch.int64))
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One for generator and encoder, one for all discriminators."""
+        """Return one Adam for generator and encoder, one for all discriminators."""
         if self.vgg is not None:
             self.vgg.load()
-        learning = [*self.G.parameters(), *(self.E.parameters() if self.E is not None else ())]
-        return {
-            "g": Adam(learning, lr=self.lr, betas=self.betas),
-            "d": Adam(self.D.parameters(), lr=self.lr, betas=self.betas),
-        }
+        return {"g": adam_for(self, self.G, self.E), "d": adam_for(self, self.D)}
 
-    def lr_scale(self, progress: float) -> float:
-        """1 for the first half, then linearly to 0."""
-        return min(1.0, 2.0 * (1.0 - progress))
+    lr_scale = constant_then_linear
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """One step of the generator, then one of the discriminators; at a smaller size while the global generator learns alone."""
+        """Do one step of the generator, then one of the discriminators; at a smaller size while the global generator learns alone."""
         a, b = batch["a"], batch["b"]
         fine = update.progress >= self.coarse
         self.fine.fill_(fine)
@@ -194,7 +188,7 @@ class Pix2PixHD(System):
         return {k: v.detach() for k, v in {"g_loss": g_loss, "d_loss": d_loss, **logs, "l1": l1}.items()}
 
     def _smaller(self, a: Tensor, size: tuple[int, ...]) -> Tensor:
-        """Side A at another size: pictures by areas, numbers of classes and instances by taking the nearest."""
+        """Return side A at another size: pictures by areas, numbers of classes and instances by taking the nearest."""
         if self.labels:
             return F.interpolate(a, size, mode="nearest")
         small = F.interpolate(a, size, mode="area")
@@ -203,7 +197,7 @@ class Pix2PixHD(System):
         )
 
     def _seen(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """What G and D are shown of side A, [B, seen, H, W], and instances, int64 [B, 1, H, W] (0 everywhere without them)."""
+        """Return what G and D are shown of side A, [B, seen, H, W], and instances, int64 [B, 1, H, W] (0 everywhere without them)."""
         if a.shape[1] != self.inputs:
             raise UserError(f"images of {a.shape[1]} channels were given; this model takes {self.inputs} on side A")
         ids = _levels(a[:, -1:]) if self.instances else torch.zeros_like(a[:, :1], dtype=torch.int64)
@@ -219,7 +213,7 @@ class Pix2PixHD(System):
         return (torch.cat([shown, boundaries(ids).to(a.dtype)], 1) if self.instances else shown), ids
 
     def _judge(self, seen: Tensor, image: Tensor) -> list[list[Tensor]]:
-        """Maps of every discriminator's layers, its logits last."""
+        """Return the maps of every discriminator's layers, its logits last."""
         pair, found = torch.cat([seen, image.to(seen.dtype)], 1), []
         for d in self.D:
             found.append(d.features(pair))
@@ -229,7 +223,7 @@ class Pix2PixHD(System):
     # ---- several answers ---------------------------------------------------------------------------------------------------------
 
     def _classes(self, a: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of every instance of a batch: its example, its number, its class, int64 [n] each."""
+        """Return of every instance of a batch its example, its number, its class, int64 [n] each."""
         classes = _levels(a[:, :1]) if self.labels else torch.zeros_like(ids)
         examples = torch.arange(len(ids), device=ids.device).view(-1, 1, 1, 1).expand_as(ids)
         # An instance has one class; were it to have two, each of its parts would count.
@@ -246,7 +240,7 @@ class Pix2PixHD(System):
             self.filled[kind] += 1
 
     def _drawn(self, a: Tensor, ids: Tensor, variant: int) -> Tensor:
-        """Features for the instances of images without a side B, [B, features, H, W].
+        """Return the features for the instances of images without a side B, [B, features, H, W].
 
         An instance's are a function of the variant, its class and its number alone, so that it has the same ones in every tile.
         """
@@ -276,10 +270,8 @@ class Pix2PixHD(System):
         Raises:
             UserError: The direction, the size or the variant is not possible.
         """
-        if direction not in self.directions:
-            raise UserError(f"direction={direction} is not possible; give a2b: pix2pixhd learns one way")
-        if x.shape[2] % self.multiple or x.shape[3] % self.multiple:
-            raise UserError(f"height and width must be multiples of {self.multiple}, not {x.shape[2]} x {x.shape[3]}")
+        check_direction(direction, self.directions)
+        check_divisible(x, self.multiple)
         if variant and not self.features:
             raise UserError("variant: this model has one answer for every input; train it with features=3 for several")
         seen, ids = self._seen(x)
@@ -304,12 +296,12 @@ def place_of(variant: int, kind: int, number: int, count: int) -> int:
 
 
 def _levels(x: Tensor) -> Tensor:
-    """Values in [-1, 1] as the whole numbers 0 … 255 that they were stored as."""
+    """Return the values in [-1, 1] as the whole numbers 0 … 255 that they were stored as."""
     return ((x.float() + 1) * 127.5).round().long()
 
 
 def _matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """4 times the mean over layers of the mean absolute difference of D's maps; D is not taught by it (its logits are left out).
+    """Return 4 times the mean over layers of the mean absolute difference of D's maps; D is not taught by it (its logits are left out).
 
     It is the sum over the four maps of a discriminator of three layers, and as much with any other number, as in the authors' program.
     """

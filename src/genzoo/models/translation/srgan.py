@@ -9,14 +9,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from genzoo.core.capabilities import Restores
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction
+from genzoo.core.inputs import check_direction, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
+from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import FeatureNet, deepest
 from genzoo.nn.resampling import bicubic, grey_levels
 
@@ -98,24 +99,19 @@ class SRGAN(System):
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9,
     ) -> None:
         super().__init__()
-        c, h, w = shape
         if scale not in (2, 4, 8):
             raise UserError(f"scale={scale} is not possible; give 2, 4 or 8")
-        if h % scale or w % scale or min(h, w) < 16:
-            raise UserError(
-                f"shape {c}x{h}x{w} is not possible; srgan with scale={scale} takes any height and width that are "
-                f"multiples of {scale}, from 16 on. Give crop= or size="
-            )
+        check_multiples(shape, scale, 16, f"srgan with scale={scale}", ", or crop=")
         self.scale, self.adversarial, self.pixel, self.lr, self.betas = scale, adversarial, pixel, lr, (beta1, 0.999)
         self.pretrain = (0.0 if start is not None else 0.5) if pretrain is None else pretrain
         self.features = self._features(content, layer, shape)
-        self.G = SRResNet(c, width, blocks, scale, batch_norm=batch_norm, residual=residual)
+        self.G = SRResNet(shape[0], width, blocks, scale, batch_norm=batch_norm, residual=residual)
         self.D = PhotoDiscriminator(shape, d_width) if adversarial else None
         if start is not None:
             self._begin_with(start)
 
     def _features(self, content: str, layer: str | None, shape: tuple[int, int, int]) -> FeatureNet | None:
-        """The network that content is compared in, or None for pixels."""
+        """Return the network that content is compared in, or None for pixels."""
         if content == "mse":
             if layer:
                 raise UserError(f"layer={layer} is of a recognition network; leave it out, or give content=vgg16")
@@ -141,27 +137,21 @@ class SRGAN(System):
         self.G.load_state_dict(given)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam for the generator, one for the discriminator where there is one.
+        """Return one Adam for the generator, one for the discriminator where there is one.
 
         Raises:
             UserError: The weights of the recognition network are missing.
         """
         if self.features is not None:
-            try:
-                self.features.load()
-            except UserError as missing:
-                raise UserError(f"{missing} Here: content=mse (preset srgan-mse) needs no weights.") from None
-        made: dict[str, Optimizer] = {"g": Adam(self.G.parameters(), lr=self.lr, betas=self.betas)}
-        if self.D is not None:
-            made["d"] = Adam(self.D.parameters(), lr=self.lr, betas=self.betas)
-        return made
+            self.features.load(otherwise="content=mse (preset srgan-mse) needs no weights")
+        return adam_for_each(self)
 
     def lr_scale(self, progress: float) -> float:
-        """1, and a tenth in the second half of the adversarial part."""
+        """Return 1, and a tenth in the second half of the adversarial part."""
         return 0.1 if self.D is not None and progress >= (1 + self.pretrain) / 2 else 1.0
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """A step of G on pixels; after the pretraining a step of D, then one of G."""
+        """Do a step of G on pixels; after the pretraining a step of D, then one of G."""
         x = batch["image"]
         y = self.G(self.degrade(x))
         error = F.mse_loss(y, x)
@@ -231,7 +221,7 @@ class SRResNet(nn.Module):
             nn.init.zeros_(self.up[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, h, w] to [B, C, scale · h, scale · w], float32, not clamped."""
+        """Map [B, C, h, w] to [B, C, scale · h, scale · w], float32, not clamped."""
         start = h = self.head(x)
         for block in self.blocks:
             h = h + block(h)

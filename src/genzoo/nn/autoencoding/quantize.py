@@ -92,19 +92,19 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def nearest(self, flat: Tensor) -> Tensor:
-        """Index of the code nearest to each vector, [N, D] to int64 [N]; the first of equals."""
+        """Return the index of the code nearest to each vector, [N, D] to int64 [N]; the first of equals."""
         codes = self.codebook.float()
         return torch.addmm(codes.square().sum(1), flat, codes.mT, alpha=-2).argmin(1)  # |z|² is the same for all codes
 
     def look_up(self, codes: Tensor) -> Tensor:
-        """Vectors of codes, [...] to [..., D]."""
+        """Return the vectors of codes, [...] to [..., D]."""
         return F.embedding(codes, self.codebook)
 
     # ---- the codebook ----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _statistics(self, flat: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """How often each code was chosen, [K], and the sum of what chose it, [K, D]; in training over all ranks."""
+        """Return how often each code was chosen, [K], and the sum of what chose it, [K, D]; in training over all ranks."""
         counts = torch.bincount(chosen, minlength=self.size).to(flat)
         sums = torch.zeros_like(self.total).index_add_(0, chosen, flat)
         if self.training and ranks() > 1:
@@ -114,7 +114,7 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def _start(self, flat: Tensor, rounds: int = 10) -> None:
-        """Lloyd's k-means on the first batch, from inputs chosen at random; clusters that end up empty stay where they are."""
+        """Set the codes by Lloyd's k-means on the first batch, from inputs chosen at random; clusters that end up empty stay where they are."""
         n = len(flat) * ranks()
         order = torch.randperm(n, device=flat.device)
         codes = pooled(flat, order[torch.arange(self.size, device=flat.device) % n])

@@ -20,17 +20,17 @@ class Residual(nn.Module):
         self.mix = nn.Conv2d(inner, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, width, H, W] to its like."""
+        """Map [B, width, H, W] to its like."""
         return x + self.mix(F.relu(self.look(F.relu(x))))
 
 
 def residuals(width: int, blocks: int) -> list[nn.Module]:
-    """`blocks` residual blocks, and the ReLU that ends a stack of them."""
+    """Build `blocks` residual blocks, and the ReLU that ends a stack of them."""
     return [*(Residual(width, max(1, width // 2)) for _ in range(blocks)), nn.ReLU()]
 
 
 def encoder(channels: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
-    """[B, channels, H, W] to [B, width, H / 2^halvings, W / 2^halvings]."""
+    """Build a network from [B, channels, H, W] to [B, width, H / 2^halvings, W / 2^halvings]."""
     layers: list[nn.Module] = []
     for i in range(halvings):
         out = width if i == halvings - 1 else max(1, width // 2)
@@ -40,7 +40,7 @@ def encoder(channels: int, width: int, blocks: int, halvings: int) -> nn.Sequent
 
 
 def decoder(inputs: int, width: int, blocks: int, doublings: int, outputs: int) -> nn.Sequential:
-    """[B, inputs, h, w] to [B, outputs, h · 2^doublings, w · 2^doublings]."""
+    """Build a network from [B, inputs, h, w] to [B, outputs, h · 2^doublings, w · 2^doublings]."""
     layers: list[nn.Module] = [nn.Conv2d(inputs, width, 3, padding=1), *residuals(width, blocks)]
     channels = width
     for i in range(doublings):

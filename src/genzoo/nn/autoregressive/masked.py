@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def colour_of(features: int, colours: int) -> Tensor:
-    """The colour group of each feature, int64 [features]: contiguous groups whose sizes differ by at most one.
+    """Return the colour group of each feature, int64 [features]: contiguous groups whose sizes differ by at most one.
 
     >>> colour_of(7, 3).tolist()
     [0, 0, 0, 1, 1, 2, 2]
@@ -34,7 +34,7 @@ def raster_mask(
     rows: int | None = None,
     copies: int = 1,
 ) -> Tensor:
-    """The mask of a convolution over the past, float [outputs, inputs, rows, kernel].
+    """Return the mask of a convolution over the past, float [outputs, inputs, rows, kernel].
 
     The rows below the centre, which would all be zero, are left out. The centre is strictly lower-triangular in colour
     for kind A (first layer: its centre is the pixel itself) and lower-triangular with the diagonal for kind B.
@@ -77,7 +77,7 @@ class Past:
         self._memory: dict[nn.Module, dict[str, Any]] = {}
 
     def memory(self, owner: nn.Module) -> dict[str, Any]:
-        """What a layer that is more than a convolution remembers; empty at first."""
+        """Return what a layer that is more than a convolution remembers; empty at first."""
         return self._memory.setdefault(owner, {})
 
     def convolve(self, conv: MaskedConv2d, x: Tensor) -> Tensor:

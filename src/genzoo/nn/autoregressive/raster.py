@@ -31,49 +31,49 @@ class Levels:
 
     @property
     def outputs(self) -> int:
-        """Network outputs for one pixel's colour: two levels need one logit only; the other's is fixed at zero."""
+        """Return the network outputs for one pixel's colour: two levels need one logit only; the other's is fixed at zero."""
         return 1 if self.levels == 2 else self.levels
 
     def tokens(self, x: Tensor) -> Tensor:
-        """Level of each pixel and colour, int64 in 0..levels-1, from values in [-1, 1]."""
+        """Return the level of each pixel and colour, int64 in 0..levels-1, from values in [-1, 1]."""
         grey = ((x.float() + 1) * 127.5).round().clamp(0, 255)
         return (grey * (self.levels / 256)).floor().long()
 
     def values(self, tokens: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The value in [-1, 1] of each level: what a network reads."""
+        """Return the value in [-1, 1] of each level: what a network reads."""
         return (tokens * (2 / (self.levels - 1)) - 1).to(dtype)
 
     def normalize(self, logits: Tensor) -> Tensor:
-        """Log-probabilities [..., levels] from logits [..., outputs], in float32 under any autocast."""
+        """Return log-probabilities [..., levels] from logits [..., outputs], in float32 under any autocast."""
         logits = logits if logits.dtype == torch.float64 else logits.float()
         if self.levels == 2:
             logits = torch.cat([torch.zeros_like(logits), logits], -1)
         return logits.log_softmax(-1)
 
     def log_probs(self, out: Tensor) -> Tensor:
-        """Log-probabilities [B, ..., C, levels] from network outputs [B, C·outputs, ...]."""
+        """Return log-probabilities [B, ..., C, levels] from network outputs [B, C·outputs, ...]."""
         # levels come last because there they are neighbours in memory: over another axis the softmax takes twice as long
         return self.normalize(out.movedim(1, -1).unflatten(-1, (self.colours, self.outputs)))
 
     def select(self, logits: Tensor, tokens: Tensor) -> Tensor:
-        """Log-probability of tokens [...] under logits [..., outputs], in float32 under any autocast."""
+        """Return the log-probability of tokens [...] under logits [..., outputs], in float32 under any autocast."""
         if self.levels == 2:  # log σ(±logit): the same as the softmax over two, and several times as fast
             logits = logits[..., 0] if logits.dtype == torch.float64 else logits[..., 0].float()
             return F.logsigmoid(logits * (2 * tokens - 1))
         return self.normalize(logits).gather(-1, tokens[..., None])[..., 0]
 
     def log_mass(self, out: Tensor, tokens: Tensor) -> Tensor:
-        """Log-probability of each token, [B, H, W, C], from outputs [B, C·outputs, H, W] and tokens [B, C, H, W]."""
+        """Return the log-probability of each token, [B, H, W, C], from outputs [B, C·outputs, H, W] and tokens [B, C, H, W]."""
         return self.select(out.movedim(1, -1).unflatten(-1, (self.colours, self.outputs)), tokens.movedim(1, -1))
 
     def pick(self, log_p: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The token at which the cumulative distribution of log-probabilities [..., levels] passes `uniform` [...]."""
+        """Return the token at which the cumulative distribution of log-probabilities [..., levels] passes `uniform` [...]."""
         cumulative = (log_p / temperature).softmax(-1).cumsum(-1)
         # divided by its end, the sum is exactly 1 there, so that no level of probability zero is ever picked
         return (uniform[..., None] >= cumulative / cumulative[..., -1:]).sum(-1)
 
     def pick_value(self, out: Tensor, colour: int, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """The value drawn for one colour, [B], from one pixel's outputs [B, C·outputs]."""
+        """Return the value drawn for one colour, [B], from one pixel's outputs [B, C·outputs]."""
         return self.values(self.pick(self.log_probs(out)[:, colour], uniform, temperature))
 
 

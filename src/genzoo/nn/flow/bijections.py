@@ -22,7 +22,7 @@ with 3 the first steps diverge (both seen on MNIST)."""
 
 
 def widened(x: Tensor) -> Tensor:
-    """`x` in float64, where the device has it: what a chain of affine couplings is inverted in.
+    """Return `x` in float64, where the device has it: what a chain of affine couplings is inverted in.
 
     A coupling that contracts by e^-1.5 makes the rounding errors behind it e^1.5 times as large in the inverse, and the next one finds
     them in what its net reads. Carried in float64, the values that a net is given in the inverse round to those of the way forward, so
@@ -32,12 +32,12 @@ def widened(x: Tensor) -> Tensor:
 
 
 def answer(net: nn.Module, kept: Tensor) -> Tensor:
-    """What a net makes of `kept`, in the precision of `kept`."""
+    """Return what a net makes of `kept`, in the precision of `kept`."""
     return net(kept.to(next(net.parameters(), kept).dtype)).to(kept.dtype)
 
 
 def squeeze(x: Tensor) -> Tensor:
-    """[B, C, H, W] to [B, 4C, H/2, W/2]: each 2x2 block row by row, position before channel.
+    """Map [B, C, H, W] to [B, 4C, H/2, W/2]: each 2x2 block row by row, position before channel.
 
     The first half of the channels is the upper row of every block, so a split by channels is no checkerboard.
     """
@@ -46,13 +46,13 @@ def squeeze(x: Tensor) -> Tensor:
 
 
 def unsqueeze(x: Tensor) -> Tensor:
-    """The inverse of `squeeze`."""
+    """Undo `squeeze`."""
     b, c, h, w = x.shape
     return x.reshape(b, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2).reshape(b, c // 4, 2 * h, 2 * w)
 
 
 def checkerboard(height: int, width: int, *, odd: bool = False) -> Tensor:
-    """1 where row + column is even (odd), else 0: float [1, 1, H, W]."""
+    """Return 1 where row + column is even (odd), else 0: float [1, 1, H, W]."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     return ((rows + columns) % 2 == int(odd)).float()[None, None]
 
@@ -282,5 +282,5 @@ def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
 
 
 def unlogit(y: Tensor, alpha: float) -> Tensor:
-    """The inverse of `logit`; outside [0, 1] where sigmoid(y) is outside [α, 1 - α]."""
+    """Undo `logit`; outside [0, 1] where sigmoid(y) is outside [α, 1 - α]."""
     return (torch.sigmoid(y) - alpha) / (1 - 2 * alpha)

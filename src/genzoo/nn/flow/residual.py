@@ -26,7 +26,7 @@ class WeightNormConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W]."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W]."""
         norm = torch.linalg.vector_norm(self.direction, dim=(1, 2, 3), keepdim=True)
         return F.conv2d(x, self.direction * (self.gain / norm), self.bias, padding=self.direction.shape[-1] // 2)
 
@@ -58,7 +58,7 @@ class ResidualNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H, W]; height and width are even where `fold`."""
+        """Map [B, inputs, H, W] to [B, outputs, H, W]; height and width are even where `fold`."""
         if self.fold:
             x = F.pixel_unshuffle(x, 2)
         h = self.stem(x)

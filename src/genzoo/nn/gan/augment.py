@@ -35,7 +35,7 @@ def _offsets(x: Tensor, low: int, high: int) -> Tensor:
 
 
 def _share(side: int, ratio: float) -> int:
-    """Pixels that a share of a side is, halves rounded up."""
+    """Return the pixels that a share of a side is, halves rounded up."""
     return int(side * ratio + 0.5)
 
 

@@ -6,6 +6,7 @@ import itertools
 import math
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from genzoo.nn.gan.leaky import LeakyReLU
@@ -13,7 +14,7 @@ from genzoo.nn.init import normal_init
 
 
 def stages(height: int, width: int) -> int:
-    """Number of doublings, such that the smaller side starts from 4 to 7.
+    """Return the number of doublings, such that the smaller side starts from 4 to 7.
 
     >>> [stages(s, s) for s in (8, 28, 32, 48, 64, 1024)]
     [1, 2, 3, 3, 4, 8]
@@ -33,7 +34,7 @@ def _act(kind: str) -> nn.Module:
 
 
 def _odd(kernel: int) -> dict[str, int]:
-    """A convolution that keeps height and width: the largest odd kernel that is not larger."""
+    """Return a convolution that keeps height and width: the largest odd kernel that is not larger."""
     side = kernel - 1 + kernel % 2
     return {"kernel_size": side, "stride": 1, "padding": side // 2}
 
@@ -50,7 +51,7 @@ def _norm(kind: str, channels: int) -> list[nn.Module]:
 
 
 def _dense(inputs: int, outputs: int, norm: str, activation: str) -> nn.Sequential:
-    """A fully connected layer with its norm, where that exists for vectors, and its activation."""
+    """Return a fully connected layer with its norm, where that exists for vectors, and its activation."""
     match norm:
         case "batch":
             between: list[nn.Module] = [nn.BatchNorm1d(outputs)]
@@ -163,3 +164,12 @@ class Discriminator(nn.Module):
             x = block(x)
         x = x.flatten(1)
         return self.hidden(x) if self.hidden is not None else x
+
+
+def pooled_maps(blocks: nn.ModuleList, x: Tensor, side: int) -> list[Tensor]:
+    """Return the map after every block, max-pooled to `side` places along each axis and flattened, [B, F] each; images or voxels."""
+    found, pool = [], F.adaptive_max_pool2d if x.ndim == 4 else F.adaptive_max_pool3d
+    for block in blocks:
+        x = block(x)
+        found.append(pool(x, side).flatten(1))
+    return found

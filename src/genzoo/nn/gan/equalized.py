@@ -35,7 +35,7 @@ class EqualConv2d(nn.Module):
         self.scale, self.padding, self.resample = gain / math.sqrt(inputs * kernel * kernel), padding, resample
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] to [B, outputs, H', W']."""
+        """Map [B, inputs, H, W] to [B, outputs, H', W']."""
         # The factor goes to whichever is smaller, maps or weights.
         x, weight = (x * self.scale, self.weight) if x.numel() < self.weight.numel() else (x, self.weight * self.scale)
         if self.resample == "none":
@@ -64,7 +64,7 @@ class EqualLinear(nn.Module):
         self.scale, self.rate = gain / math.sqrt(inputs) * rate, rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs] to [B, outputs]."""
+        """Map [B, inputs] to [B, outputs]."""
         return F.linear(x * self.scale, self.weight, self.bias * self.rate if self.rate != 1 else self.bias)
 
 

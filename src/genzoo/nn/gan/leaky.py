@@ -42,5 +42,5 @@ class LeakyReLU(nn.LeakyReLU):
     """`leaky_relu` as a module."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same shape."""
+        """Map any shape to the same shape."""
         return leaky_relu(x, self.negative_slope, inplace=self.inplace)

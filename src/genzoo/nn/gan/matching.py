@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.init import normal_init
@@ -62,16 +63,31 @@ class MatchingDiscriminator(nn.Module):
         normal_init(self.join)
 
     def look(self, x: Tensor) -> Tensor:
-        """The last map of images, [B, C', h, w]: what a sentence is compared with."""
+        """Return the last map of images, [B, C', h, w]: what a sentence is compared with."""
         for block in self.blocks:
             x = block(x)
         return x
 
     def match(self, seen: Tensor, sentence: Tensor) -> Tensor:
-        """Logits [B] of maps with sentences [B, dim]: high for a real image with a sentence that fits it."""
+        """Return the logits [B] of maps with sentences [B, dim]: high for a real image with a sentence that fits it."""
         words = self.compress(sentence)[:, :, None, None].expand(-1, -1, *seen.shape[2:])
         return self.score(self.join(torch.cat([seen, words.to(seen.dtype)], 1)).flatten(1)).squeeze(1).float()
 
+    def pairs(self, real: Tensor, fake: Tensor, h: Tensor, caption: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the logits [B] of right, wrong and generated pairs, and the loss of wrong ones that are not right, word for word.
+
+        Args:
+            real: Images [B, C, H, W]; a wrong sentence is that of the image before it.
+            fake: Images that were made of the sentences.
+            h: Sentences [B, dim].
+            caption: The same as numbers of words [B, L].
+        """
+        seen = self.look(real)
+        on_real, on_fake = self.match(seen, h), self(fake, h)
+        on_wrong, differs = self.match(seen, h.roll(1, 0)), (caption != caption.roll(1, 0)).any(1)
+        loss = (F.softplus(on_wrong) * differs).sum() / differs.sum().clamp_min(1)
+        return on_real, on_wrong, on_fake, loss
+
     def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
-        """Logits [B] of images [B, C, H, W] with sentences [B, dim]."""
+        """Return the logits [B] of images [B, C, H, W] with sentences [B, dim]."""
         return self.match(self.look(x), sentence)

@@ -9,22 +9,8 @@ from torch import Tensor, nn
 from genzoo.nn.init import normal_init
 
 
-def receptive_field(layers: int) -> int:
-    """Side of the patch that one logit sees: 1, 16, 34, 70, 142 pixels for 0, 1, 2, 3, 4 layers.
-
-    >>> [receptive_field(n) for n in (0, 1, 2, 3)]
-    [1, 16, 34, 70]
-    """
-    if layers == 0:
-        return 1
-    side = 4 + 3  # the last two convolutions have stride 1
-    for _ in range(layers):
-        side = 2 * side + 2
-    return side
-
-
 def smallest_side(layers: int) -> int:
-    """Smallest image side for which a logit (and a norm with more than one value) is left."""
+    """Return the smallest image side for which a logit (and a norm with more than one value) is left."""
     return 3 * 2**layers if layers else 2
 
 
@@ -36,7 +22,7 @@ class PatchGAN(nn.Module):
     Args:
         channels: Channels of the input; for a conditional discriminator those of condition and image together.
         width: Channels of the first convolution; they double up to 8 times this.
-        layers: Convolutions of stride 2; 3 gives the 70 x 70 patch, 0 single pixels.
+        layers: Convolutions of stride 2; 0, 1, 2, 3 and 4 give patches of 1, 16, 34, 70 and 142 pixels a side.
         norm: Makes the norm from a channel count; None for no norm. The first convolution never has one.
         padding: Pixels of zeros around every map: 1, or 2 for one or two logits more a side.
     """

@@ -24,7 +24,7 @@ SYM6 = (
 
 @functools.lru_cache(maxsize=64)
 def _kernel(taps: tuple[float, ...], across: bool, c: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[c, 1, K, K] for short filters, [c, 1, K, 1] or [c, 1, 1, K] for long ones, which are applied side by side."""
+    """Return [c, 1, K, K] for short filters, [c, 1, K, 1] or [c, 1, 1, K] for long ones, which are applied side by side."""
     with torch.inference_mode(False):
         row = torch.tensor(taps, dtype=torch.float64)
         k = torch.outer(row, row) if len(taps) <= 4 else row[None, :] if across else row[:, None]
@@ -32,7 +32,7 @@ def _kernel(taps: tuple[float, ...], across: bool, c: int, dtype: torch.dtype, d
 
 
 def _pass(x: Tensor, k: Tensor, axes: tuple[bool, bool], up: int, down: int, padding: tuple[int, int]) -> Tensor:
-    """One filter along the axes (height, width) that are True, a true convolution: the kernel is turned round."""
+    """Apply one filter along the axes (height, width) that are True, a true convolution: the kernel is turned round."""
     c, (a, b) = x.shape[1], padding
     strides = [(up if axis else 1, down if axis else 1) for axis in axes]
     ups, downs = tuple(s[0] for s in strides), tuple(s[1] for s in strides)

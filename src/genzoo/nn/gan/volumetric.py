@@ -14,7 +14,7 @@ Size = tuple[int, int, int]
 
 
 def strides(size: Size) -> list[Size]:
-    """Strides of the doublings from the coarse end on, for a size (T, H, W).
+    """Return the strides of the doublings from the coarse end on, for a size (T, H, W).
 
     The smaller of height and width starts from 4 to 7, as in DCGAN; time (the first side) from 2 on, so short clips double only
     their height and width at first.
@@ -28,7 +28,7 @@ def strides(size: Size) -> list[Size]:
 
 
 def _kernel(stride: Size) -> Size:
-    """4 where the stride is 2, else 3; with padding 1 both keep sides at a multiple of the stride."""
+    """Return 4 where the stride is 2, else 3; with padding 1 both keep sides at a multiple of the stride."""
     return tuple(4 if s == 2 else 3 for s in stride)  # type: ignore[return-value]
 
 

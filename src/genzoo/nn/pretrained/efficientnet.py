@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -135,7 +134,7 @@ def normalize(x: Tensor) -> Tensor:
 
 
 def published_names() -> dict[str, str]:
-    """Names of the released tensors -> names here (without the counters of batches)."""
+    """Return the names of the released tensors -> names here (without the counters of batches)."""
     names = {"_conv_stem.weight": "stem.0.weight", **_norm_names("_bn0", "stem.1")}
     number = 0
     for i, (_, _, expansion, _, blocks) in enumerate(STAGES):
@@ -158,9 +157,3 @@ def _norm_names(old: str, new: str) -> dict[str, str]:
 
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
-
-
-def parameter_count() -> int:
-    """Number of parameters of the network, head included."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in EfficientNetLite0().parameters())

@@ -1,4 +1,4 @@
-"""Frozen recognition networks as the eyes of a discriminator: pyramids of their maps, random mixing of these, heads on top.
+"""Frozen recognition networks that discriminators look through: pyramids of their maps, random mixing of these, heads on top.
 
 The weights are files that this package does not carry (in the folder $GENZOO_WEIGHTS, by name), but for two: lenet-mnist and
 lenet-fashion, small networks of grey images, come with it, and vgg16-random needs no file at all. Nothing falls back on them.
@@ -33,8 +33,8 @@ BUNDLED = Path(__file__).parents[2] / "metrics" / "weights"
 
 
 @dataclass(frozen=True)
-class Eye:
-    """What a frozen network gives.
+class MapSpec:
+    """Describes the maps that a frozen network gives.
 
     Args:
         channels: Channels of each map, fine to coarse.
@@ -54,13 +54,13 @@ class Eye:
 
 
 _VGG_MAPS = ("relu2_2", "relu3_3", "relu4_3", "relu5_3")
-EYES: dict[str, Eye] = {
-    "efficientnet-lite0": Eye((24, 40, 112, 320), (4, 8, 16, 32), 224, 8, "efficientnet-lite0.safetensors"),
-    "vgg16": Eye((128, 256, 512, 512), (2, 4, 8, 16), 224, 16, TRUNKS["vgg16"].file, _VGG_MAPS),
-    "alexnet": Eye((64, 192, 256), (4, 8, 16), 224, 31, TRUNKS["alexnet"].file, ("relu1", "relu2", "relu5")),
-    "lenet-mnist": Eye((16, 32), (2, 4), 28, 8, "lenet-mnist-v1.safetensors"),
-    "lenet-fashion": Eye((16, 32), (2, 4), 28, 8, "lenet-fashion-v1.safetensors"),
-    "vgg16-random": Eye((128, 256, 512, 512), (2, 4, 8, 16), 224, 16, "", _VGG_MAPS),
+NETWORKS: dict[str, MapSpec] = {
+    "efficientnet-lite0": MapSpec((24, 40, 112, 320), (4, 8, 16, 32), 224, 8, "efficientnet-lite0.safetensors"),
+    "vgg16": MapSpec((128, 256, 512, 512), (2, 4, 8, 16), 224, 16, TRUNKS["vgg16"].file, _VGG_MAPS),
+    "alexnet": MapSpec((64, 192, 256), (4, 8, 16), 224, 31, TRUNKS["alexnet"].file, ("relu1", "relu2", "relu5")),
+    "lenet-mnist": MapSpec((16, 32), (2, 4), 28, 8, "lenet-mnist-v1.safetensors"),
+    "lenet-fashion": MapSpec((16, 32), (2, 4), 28, 8, "lenet-fashion-v1.safetensors"),
+    "vgg16-random": MapSpec((128, 256, 512, 512), (2, 4, 8, 16), 224, 16, "", _VGG_MAPS),
 }
 
 
@@ -119,21 +119,21 @@ class FrozenMaps(nn.Module):
 
     def __init__(self, name: str, *, weights: str | None = None, resolution: int | None = None) -> None:
         super().__init__()
-        self.name, self.eye, self.weights = name, EYES[name], weights
-        self.resolution = self.eye.side if resolution is None else resolution
+        self.name, self.spec, self.weights = name, NETWORKS[name], weights
+        self.resolution = self.spec.side if resolution is None else resolution
         self.register_buffer("digest", torch.zeros(32, dtype=torch.uint8))
         self._held: list[nn.Module] = []  # in a list, where torch does not look for parameters
         self._loaded, self._agreed = b"", False
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of each map."""
-        return self.eye.channels
+        """Return the channels of each map."""
+        return self.spec.channels
 
     def halvings(self, shape: tuple[int, ...], most: int = 4) -> list[int]:
-        """How often each map has to be halved to have a smaller side of about `most`, for images [C, H, W]."""
+        """Return how often each map has to be halved to have a smaller side of about `most`, for images [C, H, W]."""
         side = max(min(shape[1:]), self.resolution)
-        return [max(0, round(math.log2(max(side / stride, 1) / most))) for stride in self.eye.strides]
+        return [max(0, round(math.log2(max(side / stride, 1) / most))) for stride in self.spec.strides]
 
     def check(self, shape: tuple[int, ...], system: str) -> None:
         """Refuse images that the network cannot see."""
@@ -141,10 +141,10 @@ class FrozenMaps(nn.Module):
             raise UserError(
                 f"{system} takes images of 1 or 3 channels, not {shape[0]}: {self.name} was trained on such. Give channels=3 or 1."
             )
-        if self.resolution < self.eye.smallest and min(shape[1:]) < self.eye.smallest:
+        if self.resolution < self.spec.smallest and min(shape[1:]) < self.spec.smallest:
             raise UserError(
-                f"resolution={self.resolution} is too small for {self.name}: give at least {self.eye.smallest} (it was trained on "
-                f"{self.eye.side})"
+                f"resolution={self.resolution} is too small for {self.name}: give at least {self.spec.smallest} (it was trained on "
+                f"{self.spec.side})"
             )
 
     def load(self) -> Self:
@@ -182,7 +182,7 @@ class FrozenMaps(nn.Module):
 
     def _read(self) -> nn.Module:
         if self.name.startswith("vgg16") or self.name == "alexnet":
-            net = FeatureNet(self.name, self.eye.layers, weights=self.weights).load()
+            net = FeatureNet(self.name, self.spec.layers, weights=self.weights).load()
             self._loaded = bytes.fromhex(net.digest)
             return net
         path = self._path()
@@ -200,21 +200,21 @@ class FrozenMaps(nn.Module):
 
     def _path(self) -> Path:
         if self.name.startswith("lenet") and not self.weights:
-            return BUNDLED / self.eye.file
-        path = find_weights(self.eye.file, self.weights)
+            return BUNDLED / self.spec.file
+        path = find_weights(self.spec.file, self.weights)
         if path is None:
             raise UserError(
-                f"the weights of {self.name} are missing: {weights_lacking(self.eye.file, self.weights)}. "
+                f"the weights of {self.name} are missing: {weights_lacking(self.spec.file, self.weights)}. "
                 "Without a file: lenet-mnist, lenet-fashion or vgg16-random."
             )
         return path
 
     def extra_repr(self) -> str:
-        """Name and resolution."""
+        """Return the name and resolution."""
         return f"{self.name}, resolution={self.resolution}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy that shares the weights: an averaged system must not hold them twice."""
+        """Return a copy that shares the weights: an averaged system must not hold them twice."""
         copy = type(self)(self.name, weights=self.weights, resolution=self.resolution).train(self.training)
         copy.digest = self.digest.clone()
         copy._held, copy._loaded = self._held, self._loaded

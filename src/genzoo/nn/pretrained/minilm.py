@@ -48,7 +48,7 @@ def word_pieces(word: str, vocabulary: dict[str, int]) -> list[int]:
 
 
 def bert(weights: dict[str, Tensor], ids: Tensor, *, heads: int) -> Tensor:
-    """The last layer's features, [T, D], of the pieces `ids` [T] of one sentence (Devlin et al. arXiv:1810.04805, post-norm, exact GELU)."""
+    """Return the last layer's features, [T, D], of the pieces `ids` [T] of one sentence (Devlin et al. arXiv:1810.04805, post-norm, exact GELU)."""
 
     def dense(x: Tensor, name: str) -> Tensor:
         return F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
@@ -96,7 +96,7 @@ class MiniLM:
         self._known: dict[tuple[str, ...], Tensor] = {}
 
     def __deepcopy__(self, memo: dict[int, object]) -> MiniLM:
-        """The same object: it is frozen."""
+        """Return the same object: it is frozen."""
         return self
 
     def load(self) -> MiniLM:
@@ -123,14 +123,14 @@ class MiniLM:
         return self
 
     def pieces(self, sentence: Iterable[str]) -> list[int]:
-        """The numbers of a sentence's pieces between those of its start and its end, at most `PIECES` together."""
+        """Return the numbers of a sentence's pieces between those of its start and its end, at most `PIECES` together."""
         v = self.load()._vocabulary
         inner = [p for word in sentence for p in word_pieces(word, v)]
         return [v["[CLS]"], *inner[: PIECES - 2], v["[SEP]"]]
 
     @torch.no_grad()
     def __call__(self, sentences: Sequence[Sequence[str]], device: torch.device) -> Tensor:
-        """Vectors of sentences, each a list of words (`genzoo.text.vocabulary.split`), float32 [n, dim] of length one."""
+        """Return the vectors of sentences, each a list of words (`genzoo.text.vocabulary.split`), float32 [n, dim] of length one."""
         self.load()
         if device not in self._weights:
             self._weights[device] = {k: v.to(device) for k, v in self._weights[torch.device("cpu")].items()}

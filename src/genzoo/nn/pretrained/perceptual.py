@@ -122,13 +122,13 @@ class FeatureNet(nn.Module):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of each returned map."""
+        """Return the channels of each returned map."""
         of = {name: self.trunk.plan[i] for i, names in self._steps.items() for name in names}
         return tuple(int(of[name]) for name in self.layers)
 
     @property
     def heads(self) -> list[Tensor]:
-        """The weights of LPIPS, one per layer: [C] each, not negative."""
+        """Return the weights of LPIPS, one per layer: [C] each, not negative."""
         self.load()
         if not self._heads or self.layers != self.trunk.layers:
             which = "alexnet or vgg16 with their default layers"
@@ -137,17 +137,27 @@ class FeatureNet(nn.Module):
 
     @property
     def card(self) -> dict[str, str]:
-        """What identifies it in a record."""
+        """Return what identifies it in a record."""
         self.load()
         return {"name": self.name, "digest": self.digest, "layers": " ".join(self.layers)}
 
-    def load(self) -> Self:
-        """Read the weights, once."""
+    def load(self, *, otherwise: str = "") -> Self:
+        """Read the weights, once.
+
+        Args:
+            otherwise: What a person can do without them, for the message.
+
+        Raises:
+            UserError: They are missing, or not those of the network.
+        """
         if not self.digest:
-            if self.trunk.file:
-                self._read(self._path())
-            else:
+            if not self.trunk.file:
                 self._draw()
+                return self
+            try:
+                self._read(self._path())
+            except UserError as error:
+                raise UserError(f"{error} Here: {otherwise}.") if otherwise else error from None
         return self
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -181,11 +191,11 @@ class FeatureNet(nn.Module):
 
     @property
     def smallest(self) -> int:
-        """Least height and width of an image."""
+        """Return the least height and width of an image."""
         return next(side for side in range(1, 512) if self._fits(side))
 
     def extra_repr(self) -> str:
-        """Name and layers."""
+        """Return the name and layers."""
         return f"{self.name}, layers={' '.join(self.layers)}"
 
     # ---- inside ----------------------------------------------------------------------------------------------------------------
@@ -211,7 +221,7 @@ class FeatureNet(nn.Module):
         return True
 
     def _geometry(self, layer: int) -> tuple[int, int, int]:
-        """Kernel, stride and padding of a convolution."""
+        """Return the kernel, stride and padding of a convolution."""
         size = self.trunk.kernels[min(layer, len(self.trunk.kernels) - 1)]
         return size, self.trunk.stride if layer == 0 else 1, 2 if size == 11 else size // 2
 
@@ -267,7 +277,7 @@ class FeatureNet(nn.Module):
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def _draw(self) -> None:
-        """He's initialization from a seed of its own: the global random state is not touched."""
+        """Draw the weights by He's initialization from a seed of its own: the global random state is not touched."""
         generator = torch.Generator().manual_seed(0)
         for shape in self._shapes():
             kernel = torch.randn(shape, generator=generator) * (2 / (shape[1] * shape[2] * shape[3])) ** 0.5
@@ -281,7 +291,7 @@ class FeatureNet(nn.Module):
             self._colour = (self._colour[0].to(device), self._colour[1].to(device)) if self._colour else None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy that shares the weights: an averaged system must not hold them twice."""
+        """Return a copy that shares the weights: an averaged system must not hold them twice."""
         copy = type(self)(self.name, self.layers, weights=self.weights).train(self.training)
         for key in ("digest", "_kernels", "_heads", "_colour"):
             setattr(copy, key, getattr(self, key))
@@ -299,7 +309,7 @@ def deepest(name: str) -> str:
 
 
 def _steps(plan: tuple[int | str, ...]) -> dict[int, tuple[str, str]]:
-    """Names of each convolution's maps, before and after its ReLU, by its place in the plan."""
+    """Return the names of each convolution's maps, before and after its ReLU, by its place in the plan."""
     flat = plan.count("P") < 4  # AlexNet's convolutions have no blocks
     names, block, at = {}, 1, 0
     for index, op in enumerate(plan):
@@ -313,5 +323,5 @@ def _steps(plan: tuple[int | str, ...]) -> dict[int, tuple[str, str]]:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorting key with numbers as numbers: Conv_2 before Conv_10."""
+    """Return the sorting key with numbers as numbers: Conv_2 before Conv_10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -22,7 +22,7 @@ FIRST = 2
 
 
 def _ids(sentences: Sequence[Sequence[str]], words: Sequence[str], device: torch.device) -> Tensor:
-    """Sentences as rows of numbers without the unknown words, int64 [n, L]."""
+    """Return sentences as rows of numbers without the unknown words, int64 [n, L]."""
     number = {w: i for i, w in enumerate(words, FIRST)}
     rows = [[number[w] for w in s if w in number] for s in sentences]
     longest = max(1, *(len(r) for r in rows))
@@ -45,17 +45,17 @@ class BagOfWords(nn.Module):
         self.table = nn.Embedding(len(words), dim)
 
     def vectors(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors of words [B, L, dim], zero where there is none, and where there is one [B, L]."""
+        """Return the vectors of words [B, L, dim], zero where there is none, and where there is one [B, L]."""
         there = ids >= FIRST
         return self.table((ids - FIRST).clamp_min(0)) * there[..., None], there
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Captions [B, L] as vectors [B, dim]."""
+        """Return captions [B, L] as vectors [B, dim]."""
         x, there = self.vectors(ids)
         return x.sum(1) / there.sum(1, keepdim=True).clamp_min(1).sqrt()
 
     def read(self, sentences: Sequence[Sequence[str]]) -> Tensor:
-        """Sentences, each a list of words, as vectors [n, dim]; unknown words are passed over."""
+        """Return sentences, each a list of words, as vectors [n, dim]; unknown words are passed over."""
         return self(_ids(sentences, self.words, self.table.weight.device))
 
 
@@ -72,7 +72,7 @@ class Recurrent(BagOfWords):
         self.unit = nn.GRU(dim, dim, batch_first=True)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Captions [B, L] as vectors [B, dim]."""
+        """Return captions [B, L] as vectors [B, dim]."""
         x, there = self.vectors(ids)
         states, _ = self.unit(x)
         place = torch.arange(ids.shape[1], device=ids.device)
@@ -111,11 +111,11 @@ class Frozen(nn.Module):
             raise UserError("the weights of MiniLM on this machine are not those that this model was trained with")
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Captions [B, L] as vectors [B, dim] of length one."""
+        """Return captions [B, L] as vectors [B, dim] of length one."""
         return self.read([[self.words[i - FIRST] for i in row if i >= FIRST] for row in ids.tolist()])
 
     def read(self, sentences: Sequence[Sequence[str]]) -> Tensor:
-        """Sentences, each a list of words, as vectors [n, dim] of length one; any word can be read."""
+        """Return sentences, each a list of words, as vectors [n, dim] of length one; any word can be read."""
         self.load()
         return self.net(sentences, self.digest.device)
 
@@ -152,7 +152,7 @@ class Sentences(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Captions [B, L] as vectors [B, dim]."""
+        """Return captions [B, L] as vectors [B, dim]."""
         return self.encoder(ids[:, : self.length])
 
     def load(self) -> None:
@@ -161,7 +161,7 @@ class Sentences(nn.Module):
             self.encoder.load()
 
     def read(self, sentence: Sequence[str], n: int) -> Tensor:
-        """The vector of one sentence, a list of words, `n` times: [n, dim]."""
+        """Return the vector of one sentence, a list of words, `n` times: [n, dim]."""
         return self.encoder.read([sentence[: self.length]]).expand(n, -1)
 
     def remember(self, ids: Tensor) -> None:
@@ -174,6 +174,6 @@ class Sentences(nn.Module):
         self.count += len(rows)
 
     def recall(self, n: int, generator: Generator) -> Tensor:
-        """Vectors of `n` captions drawn from the memory, [n, dim]."""
+        """Return the vectors of `n` captions drawn from the memory, [n, dim]."""
         chosen = torch.randint(len(self.heard), (n,), generator=generator, device=generator.device)
         return self(self.heard[chosen.to(self.heard.device)].long())

@@ -18,8 +18,9 @@ from genzoo.data import Dataset, to_float
 from genzoo.data.drawing.images import grid, save_png
 from genzoo.data.sources.layout import printable
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.pairs import HOW, per_image, translated
-from genzoo.metrics.similarity import l1_percent
+from genzoo.metrics.maths.similarity import l1_percent
+from genzoo.metrics.measure import values as measured
+from genzoo.metrics.translations import HOW, per_image, translated
 from genzoo.use.pages.page import Html, document, join, number, tag
 
 MOST = 200
@@ -70,13 +71,14 @@ def write_results(folder: Path, c: Comparison, title: str) -> tuple[Path, Tensor
             why[name] = str(reason)
     count = min(MOST, len(b))
     fields = {"input": "a", "target": "b"} if c.real_set.paired else {"input": "image", "target": "image"}
-    means = ", ".join(f"{n} {number(sum(v) / len(v))} {HOW[n][0]}".strip() for n, v in values.items())
+    how = {n: (v.unit, v.better) for n in values if (v := measured()[f"translation {n}"])}
+    means = ", ".join(f"{n} {number(sum(v) / len(v))} {how[n][0]}".strip() for n, v in values.items())
     shown = "" if count == len(b) else f"; the first {count} are shown"
     page = _write(
         folder, title,
         Rows(
             {"input": a[:count], "output": y[:count], "target": b[:count]}, _names(c.real_set, fields, count),
-            {name: v[:count] for name, v in values.items()}, {name: HOW[name][:2] for name in values},
+            {name: v[:count] for name, v in values.items()}, how,
         ),
         [f"{c.real_set.name} {c.real_set.split}, {len(b):,} pairs{shown}. Means: {means}.",
          *(f"{name} is not measured: {reason}" for name, reason in why.items())],

@@ -1,28 +1,39 @@
-"""Is a model making examples or copying its training set? Distances to the training set, against those of held-out data.
+"""C_T: is a model making examples or copying its training set? Distances to the training set, against those of held-out data.
 
-Held-out examples tell how near new examples of the same distribution lie to the training set. Fakes that lie nearer are copies:
-
-* C_T (Meehan, Chaudhuri and Dasgupta, arXiv:2004.05675): the Mann-Whitney z of "a fake is farther from the training set than a held-out
-  example", in cells of the training set, averaged by their share of held-out examples. Far below 0: copying; about 0: as it should be; far
-  above 0: too far away (underfitting). Under H0 it is standard normal in one cell; over several cells it is a mean of independent
-  standard normal values, whose deviation is less than 1.
-* authenticity (Alaa et al., arXiv:2102.08921): the share of fakes whose nearest training example is no nearer to them than that example is
-  to its own nearest other training example.
+Held-out examples tell how near new examples of the same distribution lie to the training set; fakes that lie nearer are copies. C_T (Meehan,
+Chaudhuri and Dasgupta, arXiv:2004.05675) is the Mann-Whitney z of "a fake is farther from the training set than a held-out example", in
+cells of the training set, averaged by their share of held-out examples. Far below 0: copying; about 0: as it should be; far
+above 0: too far away (underfitting). Under H0 it is standard normal in one cell; over several cells it is a mean of independent
+standard normal values, whose deviation is less than 1.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.maths.inputs import checked_pair
 from genzoo.metrics.maths.kmeans import kmeans
 from genzoo.metrics.maths.neighbours import nearest_rows
-from genzoo.metrics.outliers import auroc
+from genzoo.metrics.maths.outliers import auroc
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record
+
+MEASURE = Measure(
+    name="copying",
+    line="C_T: are samples nearer to the training images than held-out images are? Far below 0 is copying",
+    question="copies",
+    gives=(Value("C_T"),),
+    features=False,
+    train=True,
+    protocol=(("n_train", "number of training images"), ("points", "space of distances")),
+)
 
 
 def mann_whitney_z(first: Tensor, second: Tensor) -> float:
@@ -117,23 +128,18 @@ def _influence(first: Tensor, second: Tensor) -> Tensor:
     return scale * (above - above.mean()) / n + (above.mean() - 0.5) * scale / 2 * (1 / n - 1 / (n + m + 1))
 
 
-def authenticity(fake: Tensor, train: Tensor, *, chunk: int = 2000) -> dict[str, float]:
-    """Return AuthPct: the per cent of fakes that are not suspiciously near to a training example: `value`, binomial `se`, `n_fake`.
-
-    A fake is authentic when its distance to the nearest training example is at least that example's distance to its own nearest other
-    training example. Fresh data are near 50 % or above; copies are at 0. Compare with the number of held-out data.
-
-    Args:
-        fake: Features [N, D].
-        train: Features [T, D], T ≥ 2.
-        chunk: Side of a block of a distance matrix.
-
-    Raises:
-        UserError: Fewer than two training examples, shapes that do not fit, NaN or infinite values.
-    """
-    fake, train = checked_pair(fake, train, ("fake features", "training features"), at_least=1)
-    own, _ = nearest_rows(train, train, leave_one_out=True, chunk=chunk)
-    distance, where = nearest_rows(fake, train, chunk=chunk)
-    authentic = (distance >= own[where]) & (distance > 0)  # a copy of a duplicated example is a copy
-    share = float(authentic.double().mean())
-    return {"value": 100 * share, "se": 100 * math.sqrt(share * (1 - share) / len(fake)), "n_fake": len(fake)}
+def take(c: Comparison) -> list[Record]:
+    """Return whether samples are nearer to the training images than held-out images are: C_T."""
+    start = time.time()
+    fake, train, test, points = c.train_points
+    got = data_copying(fake, train, test, seed=c.seed)
+    words = (
+        f"Mann-Whitney z of distances to {len(train):,} training images by {points}, samples against real images, mean over cells: far below 0 "
+        f"is copying, far above 0 is too far away; where they are of one distribution its deviation is {got['null_sd']:.2f}, so z = {got['z']:.3g}"
+    )
+    return [
+        c.record(
+            MEASURE.says("C_T"), got["value"], words, start, features=not points.startswith("pixels"), se=got["se"], copies=got["copies"],
+            share=got["share"], z=got["z"], null_sd=got["null_sd"], n_train=len(train), points=points,
+        )
+    ]  # fmt: skip

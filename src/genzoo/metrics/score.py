@@ -1,4 +1,4 @@
-"""Scores from a classifier's logits: the Inception score's formula for any classifier, and the accuracy of conditional samples.
+"""Scores from a classifier's logits: the Inception score's formula for any classifier, .
 
     score = exp E KL(p(y | x) ‖ p(y))                              (Salimans et al., arXiv:1606.03498)
 
@@ -9,12 +9,25 @@ within a class, and belongs to its classifier: only scores of one classifier com
 from __future__ import annotations
 
 import math
+import time
 
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.comparison import Comparison, count
 from genzoo.metrics.maths.inputs import checked
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record
+
+MEASURE = Measure(
+    name="score",
+    line="the Inception score's formula with the data's own classifier",
+    question="reading",
+    gives=(Value("classifier score", better="higher"),),
+    classifier=True,
+    also=("is", "inception-score", "inception_score"),
+)
 
 
 def classifier_score(logits: Tensor, *, splits: int = 1, seed: int = 0) -> dict[str, float]:
@@ -54,20 +67,18 @@ def _divergence(log_p: Tensor) -> Tensor:
     return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(1)
 
 
-def label_accuracy(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return the share of conditional samples that a classifier reads as what was asked for: `value`, binomial `se`, `n`.
-
-    Args:
-        logits: [N, K].
-        labels: The classes asked for, whole numbers [N].
-
-    Raises:
-        UserError: Not one label in 0 … K − 1 for each example, NaN or infinite values.
-    """
-    logits = checked(logits, "logits", at_least=1)
-    if labels.shape != (len(logits),) or labels.dtype.is_floating_point:
-        raise UserError(f"labels must be whole numbers [{len(logits)}], not {labels.dtype} {tuple(labels.shape)}")
-    if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
-        raise UserError(f"labels must be 0 … {logits.shape[1] - 1}, not {int(labels.min())} … {int(labels.max())}")
-    share = float((logits.argmax(1) == labels.to(logits.device)).double().mean())
-    return {"value": share, "se": math.sqrt(share * (1 - share) / len(logits)), "n": len(logits)}
+def take(c: Comparison) -> list[Record]:
+    """Return the Inception score's formula with the data's own classifier."""
+    start, net = time.time(), c.network
+    if net.logits is None:
+        raise UserError(
+            f"{net.name} is no classifier of these classes; the classifier score needs lenet-mnist-v1 or lenet-fashion-v1"
+        )
+    got = classifier_score(net.classify(c.fake))
+    floor = c.floor(c.floor_images, lambda x: classifier_score(net.classify(x))["value"])
+    words = f"exp E KL(p(y|x) ‖ p(y)) with the logits of {net.name} (weights {net.digest[:12]}), one split; not the Inception score"
+    return [
+        c.record(
+            MEASURE.says("classifier score"), got["value"], words, start, se=got["se"], floor=floor, n_floor=count(c.floor_images)
+        )
+    ]  # fmt: skip

@@ -11,8 +11,28 @@ import torch
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
-from genzoo.data import Batches, Dataset, to_float
-from genzoo.metrics.records import content_digest, library
+from genzoo.data import Batches, Dataset, kinds, to_float
+from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record, content_digest, library
+
+MEASURE = Measure(
+    name="nll",
+    line="negative log-likelihood in nats, and bits per dimension of images",
+    question="likelihood",
+    gives=(
+        Value("NLL", unit="nats", better="lower"),
+        Value("bits/dim", unit="bits/dim", better="lower"),
+        Value("bits/sample", unit="bits/sample", better="lower"),
+    ),
+    needs=("density",),
+    offers="likelihood",
+    images=False,
+    features=False,
+    scores=True,
+    also=("bits", "bpd", "bits_per_dim", "likelihood"),
+    protocol=(("levels", "grey levels"), ("dims", "dimensions"), ("likelihood", "kind of likelihood")),
+)
 
 
 @torch.no_grad()
@@ -46,10 +66,10 @@ def evaluate_density(
     """
     if "density" not in capabilities(system):
         raise UserError(f"{type(system).__name__} gives no likelihood; it can be judged by its samples only")
-    field = next((f for f in ("image", "points", "audio") if f in dataset.fields), None)
+    field = next((f for f in MEASURE.defined_on if f in dataset.fields), None)
     if field is None:
         raise UserError(
-            f"{dataset.name} has neither images nor points nor sounds to score; its fields are {', '.join(dataset.fields)}"
+            f"{dataset.name} has nothing to score, as {' or '.join(MEASURE.defined_on)} would be; its fields are {', '.join(dataset.fields)}"
         )
     start = time.time()
     total = min(n or len(dataset), len(dataset))
@@ -79,15 +99,16 @@ def evaluate_density(
     nats = float(scores.sum() / total)
     se = float(scores.std() / math.sqrt(total)) if total > 1 else math.nan
     record: dict[str, Any] = {"measure": "log-likelihood", "nats": nats, "nll": -nats, "se": se}
-    if field != "points":
-        unit = "bits_per_dim" if field == "image" else "bits_per_sample"
+    kind = kinds.get(field)
+    if kind.bits_of:
+        unit = f"bits_per_{kind.bits_of}"
         dims = math.prod(dataset.facts()["shape"])
         record |= {
             unit: -nats / (dims * math.log(2)),
             f"{unit}_se": se / (dims * math.log(2)),
             "dims": dims,
         }
-    levels = int(system.hparams.get("levels", 256)) if field == "image" else 0
+    levels = int(system.hparams.get("levels", 256)) if kind.bits_of == "dim" else 0
     drawn = f", binarised ({dataset.settings.binarize})" if dataset.settings.binarize != "none" else ""
     record |= {
         "n": total,
@@ -110,3 +131,26 @@ def evaluate_density(
         f"no augmentation; ± is the standard error over examples; seed {seed}"
     )
     return record
+
+
+def take(c: Comparison) -> list[Record]:
+    """Return the negative log-likelihood in nats, and bits per dimension of images."""
+    system, test = c.asked_system, c.real_set
+    return density_records(evaluate_density(system, test, n=min(c.n_scored, len(test)), seed=c.seed), MEASURE)
+
+
+def density_records(got: dict[str, Any], measure: Measure, name: str = "") -> list[Record]:
+    """Return the records of what `evaluate_density` has found, under the names of a measure, which end in `name`."""
+    same = {
+        k: got[k] for k in ("n", "data", "split", "data_digest", "seed", "library", "seconds", "protocol")
+    }  # fmt: skip
+    more = {k: got[k] for k in ("likelihood", "levels", "binarize", "samples") if k in got}
+    found = [Record(**measure.says(f"NLL{name}"), value=got["nll"], se=got["se"], more=more, **same)]
+    if "bits_per_sample" in got:
+        said = measure.says(f"bits/sample{name}")
+        found.append(Record(**said, value=got["bits_per_sample"], se=got["bits_per_sample_se"], more=more, **same))
+    if "bits_per_dim" in got:
+        more |= {"dims": got["dims"]}
+        said = measure.says(f"bits/dim{name}")
+        found.append(Record(**said, value=got["bits_per_dim"], se=got["bits_per_dim_se"], more=more, **same))
+    return found

@@ -1,4 +1,4 @@
-"""Likeness of pairs of images: PSNR, SSIM, MS-SSIM, L1 and L2; and MS-SSIM between samples as a measure of variety.
+"""Likeness of pairs of images: PSNR, SSIM, MS-SSIM, L1 and L2.
 
 Every value is of one image: PSNR of a batch is the mean of its images' PSNRs and never the PSNR of the pooled error, SSIM averages the
 part of its map that needs no padding, and the range of the data is given and never guessed from them.
@@ -15,15 +15,11 @@ and `y_ssim`.
 
 from __future__ import annotations
 
-import itertools
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.metrics.errors import pair_error
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of MS-SSIM's five scales, the full size first."""
@@ -239,48 +235,3 @@ def ms_ssim(
             x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
         out.append(value)
     return torch.cat(out)
-
-
-@torch.no_grad()
-def ms_ssim_diversity(
-    images: Tensor, *, data_range: float, pairs: int = 1000, scales: int = 5, window: int = 11, seed: int = 0
-) -> dict[str, float]:
-    """Return the mean MS-SSIM between different samples: the higher, the less variety (Odena et al., arXiv:1610.09585).
-
-    Made for the samples of one class; compare with the same number for real images.
-
-    Args:
-        images: Samples [N, C, H, W], N ≥ 2.
-        data_range: 255 for uint8, 1 for [0, 1].
-        pairs: Random pairs; all of them where there are no more.
-        scales: As in `ms_ssim`.
-        window: As in `ms_ssim`.
-        seed: Seed of the pairs.
-
-    Returns:
-        `value`; `se` over draws of the images (pairs that share one are not independent; NaN for fewer than four images); `pairs`, `n`, `scales`.
-    """
-    n = len(images)
-    if n < 2 or pairs < 1:
-        raise UserError(f"two images and one pair are needed at least, not {n} and {pairs}")
-    if n * (n - 1) // 2 <= pairs:
-        chosen = torch.tensor(list(itertools.combinations(range(n), 2)))
-    else:
-        g = torch.Generator().manual_seed(seed)
-        first = torch.randint(n, (pairs,), generator=g)
-        chosen = torch.stack([first, (first + torch.randint(1, n, (pairs,), generator=g)) % n], 1)
-    values = torch.cat(
-        [
-            ms_ssim(images[i], images[j], data_range=data_range, scales=scales, window=window)
-            for i, j in (part.unbind(1) for part in chosen.split(256))
-        ]
-    )
-    se = pair_error(values, chosen, n)
-    return {
-        "value": float(values.mean()),
-        "se": math.nan if se is None else se,
-        "pairs": len(values),
-        "n": n,
-        "scales": scales,
-        "seed": seed,
-    }

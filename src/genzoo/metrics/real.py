@@ -1,12 +1,6 @@
-"""A distance between samples and real images, as a record that carries its whole protocol.
-
-A Fréchet distance without the numbers of images, the split, the resizer, the quantization and the network is meaningless; and so is
-one without its floor, what real training images score against the same real test images at the same number.
-"""
+"""Real images as measures take them: chosen by seed, in the size of the batches, with their features kept in the cache."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +11,6 @@ from genzoo.data import Dataset
 from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.drawing import finite
 from genzoo.metrics.features.extractors import Extractor, cached_features
-from genzoo.metrics.records import QUANTISATION
-
-__all__ = ["QUANTISATION", "as_levels", "image_report", "real_features", "real_images", "rows_of"]
 
 
 def rows_of(dataset: Dataset, n: int | None, seed: int) -> np.ndarray:
@@ -69,32 +60,3 @@ def as_levels(samples: Tensor) -> Tensor:
         UserError: They hold NaN or infinite values.
     """
     return samples if samples.dtype == torch.uint8 else to_uint8(finite(samples))
-
-
-def image_report(
-    samples: Tensor,
-    test: Dataset,
-    net: Extractor,
-    *,
-    train: Dataset | None = None,
-    n_real: int | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Score samples against the images of a data set by the Fréchet distance on an extractor's features.
-
-    Args:
-        samples: uint8 [N, C, H, W], or floats in [-1, 1] that are brought to grey levels.
-        test: The real images, as a rule the test split.
-        net: The extractor.
-        train: The training split, for the floor: as many of its images as there are samples, against the same real images.
-        n_real: Real images, chosen by seed; all of them by default.
-        seed: Seed of that choice (and of the floor's).
-
-    Returns:
-        A record (see `genzoo.metrics.records.Record`): measure (FLD or FID), value, se, floor (None without `train`), n_fake, n_real,
-        n_floor, split, data, data_digest, extractor, digest, resize, quantization, seed, library, seconds, protocol in words.
-    """
-    from genzoo.metrics.measures import Comparison, frechet
-
-    compared = Comparison(test=test, train=train, net=net, given=as_levels(samples), n_real=n_real, seed=seed)
-    return frechet(compared)[0].to_json()

@@ -1,0 +1,69 @@
+"""How much of an image is left after encoding and decoding it: PSNR and SSIM of decode(encode(x)), means over images."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+from torch import Tensor
+
+from genzoo.data import Batches, to_float
+from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.maths.similarity import psnr, ssim
+from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.records import Record, content_digest
+
+MEASURE = Measure(
+    name="reconstruction",
+    line="PSNR (mean over images) and SSIM (valid part) of decode(encode(x))",
+    question="codes",
+    gives=(Value("reconstruction PSNR", unit="dB", better="higher"), Value("reconstruction SSIM", better="higher")),
+    needs=("encodes", "decodes"),
+    features=False,
+    also=("psnr", "ssim"),
+)
+MOST = 1000
+HOW = {
+    "reconstruction PSNR": "PSNR",
+    "reconstruction SSIM": "SSIM (Gaussian window 11, σ 1.5, valid part, intensities from 0)",
+}
+
+
+@torch.no_grad()
+def take(c: Comparison) -> list[Record]:
+    """Return PSNR and SSIM of decode(encode(x)), means over images."""
+    start, system, test = time.time(), c.asked_system, c.real_set
+    n = min(c.n_scored, MOST, len(test))
+    batches = Batches(test, min(100, n), c.seed)
+    values: dict[str, list[Tensor]] = {name: [] for name in HOW}
+    seen, scored = 0, []
+    was_training = system.training
+    system.eval()
+    try:
+        while seen < n:
+            x = to_float(batches.in_order(seen // batches.batch), system.device)["image"][: n - seen]
+            back = system.decode(system.encode(x)).float().cpu()  # type: ignore[operator]
+            x = x.cpu()
+            scored.append(((x + 1) * 127.5).round().to(torch.uint8))
+            values["reconstruction PSNR"].append(psnr(x, back.clamp(-1, 1), data_range=2))
+            if min(x.shape[2:]) >= 11:
+                values["reconstruction SSIM"].append(ssim((x + 1) / 2, (back.clamp(-1, 1) + 1) / 2, data_range=1))
+            seen += len(x)
+    finally:
+        system.train(was_training)
+    found = []
+    for name, parts in values.items():
+        if not parts:
+            continue
+        v = torch.cat(parts).double().clamp(max=100)
+        found.append(
+            Record(
+                **MEASURE.says(name), value=float(v.mean()), n=n,
+                se=float(v.std() / math.sqrt(n)) if n > 1 else None,
+                protocol=f"mean over {n:,} examples of {test.name} {test.split} of the {HOW[name]} of decode(encode(x)) clamped to [-1, 1]",
+                data=test.name, split=test.split, data_digest=content_digest(*scored), seed=c.seed,
+                seconds=round(time.time() - start, 1), more={"binarize": test.settings.binarize},
+            )
+        )  # fmt: skip
+    return found

@@ -1,0 +1,34 @@
+"""Optimizers of systems whose parts have the usual names: `optimizers`, borrowed by name in their class bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+from torch.optim import Adam, Optimizer
+
+
+def one_adam(self: Any) -> dict[str, Optimizer]:
+    """Return one Adam for all parameters, at the rate `self.lr`."""
+    return {"model": Adam(self.parameters(), lr=self.lr)}
+
+
+def adam_for(self: Any, *modules: nn.Module | None, slower: bool = False) -> Adam:
+    """Return an Adam for the parameters of some modules, with the decays `self.betas`.
+
+    Args:
+        self: The system: its `lr`, `betas`, and `d_lr` where it has one.
+        modules: Whose parameters; None stands for a part that the system was built without.
+        slower: At the rate `d_lr` in place of `lr`.
+    """
+    owned: Iterable[nn.Parameter] = (p for m in modules if m is not None for p in m.parameters())
+    return Adam(owned, lr=self.d_lr if slower else self.lr, betas=self.betas)
+
+
+def adam_for_each(self: Any) -> dict[str, Optimizer]:
+    """Return an Adam for each player, `self.D` (where there is one, at `self.d_lr` if it has a rate of its own) and `self.G`."""
+    found: dict[str, Optimizer] = {"g": adam_for(self, self.G)}
+    if self.D is not None:
+        found["d"] = adam_for(self, self.D, slower=hasattr(self, "d_lr"))
+    return found

@@ -1,0 +1,104 @@
+"""What a training has learned so far, as tensors and JSON: all that resuming needs beside the run's settings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genzoo.core import checkpoint
+from genzoo.core.errors import DamagedFile, UserError
+from genzoo.core.loading import fill
+from genzoo.core.system import System
+from genzoo.training.runtime import Runtime, random_state, set_random_state
+from genzoo.training.update import Average, Updater
+
+
+def gather(
+    system: System, update: Updater, average: Average | None, runtime: Runtime
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Collect the state of this rank: of the first one weights, averages, optimizers and counts; of all, buffers and generators."""
+    tensors = checkpoint.pack("rng", random_state(runtime.device))
+    tensors |= checkpoint.pack("buffers", dict(system.named_buffers()))
+    if not runtime.main:
+        return tensors, {}
+    optim: dict[str, Any] = {}
+    for name, optimizer in update.optimizers.items():
+        more, optim[name] = checkpoint.optimizer_tensors(name, optimizer)
+        tensors |= more
+    tensors |= checkpoint.pack("params", dict(system.named_parameters()))
+    if average:
+        tensors |= checkpoint.pack("ema", average.system.state_dict())
+    tensors |= {f"skipped.{k}": v for k, v in update.blame.items()} | {"in_a_row": update.in_a_row}
+    return tensors, {"optim": optim, "scalers": {k: v.state_dict() for k, v in update.scalers.items()}}
+
+
+def put_back(
+    system: System,
+    update: Updater,
+    average: Average | None,
+    parts: tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Any]],
+    file: Path,
+    config: Path,
+) -> None:
+    """Give weights, averages, optimizers and counts the state that a checkpoint holds.
+
+    Args:
+        system: What learns.
+        update: Its optimizers.
+        average: Its averaged weights.
+        parts: Tensors of the first rank, of this rank, and the JSON part of the first.
+        file: The checkpoint; for messages.
+        config: The settings; for messages.
+
+    Raises:
+        UserError: Of another network than the settings say.
+        KeyError, ValueError ...: It holds no state of these optimizers; see `damage_is_said`.
+    """
+    tensors, own, meta = parts
+    state = checkpoint.unpack("params", tensors) | checkpoint.unpack("buffers", own)
+    for prefix, module in system.named_modules():
+        if hasattr(module, "earlier"):  # it has buffers that a run of an earlier version has not
+            module.earlier(state, f"{prefix}.")
+    another = f"{file} is of another network than {config} describes"
+    fill(system, state, another, live=True)
+    if average:
+        fill(average.system, checkpoint.unpack("ema", tensors), another)
+    for name, optimizer in update.optimizers.items():
+        checkpoint.restore_optimizer(name, optimizer, tensors, meta["optim"][name])
+        update.scalers[name].load_state_dict(meta["scalers"][name])
+        update.blame[name].copy_(tensors[f"skipped.{name}"])
+    update.in_a_row.copy_(tensors["in_a_row"])
+
+
+def put_back_randomness(own: Mapping[str, Tensor], device: torch.device, otherwise: int) -> None:
+    """Give the generators the state that this rank's checkpoint holds; one begun on another device goes on from a seed.
+
+    Args:
+        own: Tensors of this rank.
+        device: Where the training goes on.
+        otherwise: The seed: another noise than that of the beginning.
+    """
+    known = checkpoint.unpack("rng", own)
+    if device.type not in known:
+        torch.manual_seed(otherwise)
+    set_random_state(known, device)
+
+
+@contextlib.contextmanager
+def damage_is_said(file: Path) -> Iterator[None]:
+    """Name a checkpoint whose parts are not those of such a training.
+
+    Raises:
+        DamagedFile: Instead of the error that a missing or other part makes.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise DamagedFile(f"{file} is damaged: it holds no whole state of the optimizers of this run") from error
