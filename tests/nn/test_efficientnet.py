@@ -10,13 +10,8 @@ from safetensors.torch import save_file
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.features import networks
-<<<<<<< HEAD
 from genzoo.metrics.features.networks import extractor
-from genzoo.nn.pretrained.efficientnet import EfficientNetLite0, SameConv, normalize, parameter_count, published_names
-=======
-from genzoo.metrics.features.extractors import extractor
 from genzoo.nn.pretrained.efficientnet import EfficientNetLite0, SameConv, normalize, published_names
->>>>>>> main
 
 
 @pytest.fixture(scope="module")
