@@ -91,6 +91,11 @@ def film_proof(p: Proof, data: str, n: int, keys: dict[str, Any], clips: dict[st
     )
 
 
+def solids(voxels: Tensor) -> Tensor:
+    """Describe shapes as `genzoo evaluate` does."""
+    return kinds.get("voxels").statistics(voxels, {})
+
+
 @proof("video-gan-digits", system="video-gan", family="adversarial", minutes=7)
 def video_digits(p: Proof, steps: int = 3000, n: int = 1000) -> None:
     """Two streams learn that digits move over a background that does not."""
@@ -128,8 +133,8 @@ def furniture(p: Proof, steps: int = 2000, n: int = 240) -> None:
     seen, real = values(train, "voxels"), values(test, "voxels", n)
     fake = genzoo.sample(run, n=len(real), seed=0)
     stats = {"samples": fake, "real": seen[: len(real)], "voxel PCA": gaussian_samples(seen, len(real), 0)}
-    wanted = kinds.get("voxels").statistics(real)
-    found = {k: frechet_distance(kinds.get("voxels").statistics(v), wanted) for k, v in stats.items()}
+    wanted = solids(real)
+    found = {k: frechet_distance(solids(v), wanted) for k, v in stats.items()}
     p.measure(
         "Fréchet distance of voxel statistics", found["samples"], n=len(real), split="test", better="lower", goal=found["voxel PCA"],
         protocol=f"squared Fréchet distance of the {wanted.shape[1]} statistics of data.statistics.of_shapes, {len(real)} "
@@ -187,7 +192,7 @@ def remedies(p: Proof, steps: int = 600, n: int = 240) -> None:
         open_data(DataSettings("voxels", **about), kind="voxels", split=s, quiet=True) for s in ("train", "test")
     )
     seen, real = values(train, "voxels"), values(test, "voxels", n)
-    wanted = kinds.get("voxels").statistics(real)
+    wanted = solids(real)
     found: dict[str, float] = {}
     shown = []
     for i, (name, keys) in enumerate(cases.items()):
@@ -196,7 +201,7 @@ def remedies(p: Proof, steps: int = 600, n: int = 240) -> None:
             precision="bf16",
         )  # fmt: skip
         fake = genzoo.sample(run, n=len(real), seed=0)
-        found[name] = frechet_distance(kinds.get("voxels").statistics(fake), wanted)
+        found[name] = frechet_distance(solids(fake), wanted)
         shown.append(fake[:8])
         p.measure(
             f"overlap of two samples, {name}", 100 * overlap(fake[::2], fake[1::2]), unit="%", n=len(real),
@@ -205,8 +210,8 @@ def remedies(p: Proof, steps: int = 600, n: int = 240) -> None:
             baseline={"real": 100 * overlap(real[::2], real[1::2]), "occupied": 100 * float((fake > 0).float().mean())},
         )  # fmt: skip
     baseline = {
-        "real": frechet_distance(kinds.get("voxels").statistics(seen[: len(real)]), wanted),
-        "voxel PCA": frechet_distance(kinds.get("voxels").statistics(gaussian_samples(seen, len(real), 0)), wanted),
+        "real": frechet_distance(solids(seen[: len(real)]), wanted),
+        "voxel PCA": frechet_distance(solids(gaussian_samples(seen, len(real), 0)), wanted),
     }
     for name, value in found.items():
         p.measure(

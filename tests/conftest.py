@@ -6,17 +6,15 @@ import dataclasses
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import genzoo
-from genzoo.core import registry, schema
-from genzoo.core.loading import resolved
-from genzoo.core.system import Batch, System
+from genzoo.core import registry
+from genzoo.core.system import System
 from genzoo.data import DataSettings
-from genzoo.data.drawing.sounds import save_wav
+from genzoo.testing import case_of
+from genzoo.testing import data as testing_data
 from tests.ranks import Pair
 
 torch.set_num_threads(1)
@@ -36,133 +34,14 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory):
             os.environ[k] = v
 
 
-def system_shape(name: str) -> tuple[int, ...]:
-    """Shape of one example at a system's tiny size."""
-    cls = registry.system_class(name)
-    return tuple(cls.tiny.get("shape", schema.settings(cls)["shape"].default))
-
-
 def build(name: str, **overrides: object) -> System:
     """A system or preset at its tiny size."""
-    cls = registry.system_class(name)
-    preset = registry.names()[name][1]
-    chosen = {**cls.tiny, **(cls.presets[preset] if preset else {}), **_tiny_again(cls, preset), **overrides}
-    return cls(**resolved(cls, {k: _same_shape(v, chosen.get("shape")) for k, v in chosen.items()}))
-
-
-def _same_shape(value: object, shape: object) -> object:
-    """A described system inside another one works on the same data, so it has the same shape."""
-    if not (isinstance(value, dict) and "hparams" in value and shape):
-        return value
-    return {**value, "hparams": {**value["hparams"], "shape": shape}}
-
-
-def _tiny_again(cls: type[System], preset: str | None) -> dict[str, object]:
-    """A preset's sizes give way to the tiny ones; its choices (words and truth values) stay."""
-    if not preset:
-        return {}
-    chosen = cls.presets[preset]
-    return {k: v for k, v in cls.tiny.items() if k in chosen and not isinstance(chosen[k], (str, bool))}
-
-
-def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
-    """A random batch of the kind, shape and grey levels that a system learns from."""
-    g = torch.Generator().manual_seed(seed)
-    shape = tuple(system.hparams["shape"])
-    if len(shape) == 1:
-        return {"points": torch.randn(n, *shape, generator=g)}
-    if system.data == "audio":
-        pcm = torch.randint(-32768, 32768, (n, *shape), generator=g)
-        return {"audio": pcm / 32768, "label": torch.randint(0, 3, (n,), generator=g)}
-    if system.data == "video":
-        return {"video": torch.randint(0, 256, (n, *shape), generator=g) / 127.5 - 1}
-    if system.data == "voxels":
-        return {"voxels": torch.randint(0, 2, (n, *shape), generator=g) * 2.0 - 1}
-    levels = system.hparams.get("levels", 256)
-    if system.hparams.get("likelihood") == "bernoulli":
-        levels = 2
-
-    def images() -> torch.Tensor:
-        return torch.randint(0, levels, (n, *shape), generator=g).float() / (levels - 1) * 2 - 1
-
-    if system.data == "unpaired":
-        return {"a": images(), "b": images()}
-    if system.data == "paired":
-        inputs = system.hparams.get("inputs") or shape[0]
-        a = torch.randint(0, 256, (n, inputs, *shape[1:]), generator=g).float() / 127.5 - 1
-        return {"a": a, "b": images()}
-    batch = {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
-    if words := system.hparams.get("words"):
-        batch["caption"] = torch.randint(0, len(words) + 2, (n, 5), generator=g)
-        batch["caption"][:, 0] = torch.arange(n) % len(words) + 2
-    return batch
+    return case_of(name).build(**overrides)
 
 
 def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
     """Write a tiny data set that a system at its tiny size trains on."""
-    cls, shape = registry.system_class(name), system_shape(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    if len(shape) == 1:
-        return DataSettings(data="moons")
-    rng = np.random.default_rng(0)
-    if cls.data == "audio":
-        return sounds_for(cls, folder, n, rng)
-    if cls.data in ("video", "voxels"):
-        return solids_for(cls.data, shape, folder, n, rng)
-    c, h, w = shape
-    binarize = (
-        "threshold"
-        if cls.tiny.get("levels") == 2
-        or cls.tiny.get("likelihood", schema.settings(cls).get("likelihood")) == "bernoulli"
-        else "none"
-    )
-
-    def images() -> np.ndarray:
-        return rng.integers(0, 256, (n, h, w) if c == 1 else (n, h, w, c), dtype=np.uint8)
-
-    if cls.data == "exemplar":
-        Image.fromarray(images()[0]).save(folder / "exemplar.png")
-        return DataSettings(data=str(folder / "exemplar.png"), size=(h, w))
-    if cls.data == "paired":
-        inputs = cls.tiny.get("inputs", c)
-        for side, channels in (("A", inputs), ("B", c)):
-            (folder / side).mkdir(exist_ok=True)
-            for i in range(n):
-                image = rng.integers(0, 256, (h, w, channels), dtype=np.uint8)
-                Image.fromarray(image[..., 0] if channels == 1 else image).save(folder / side / f"{i}.png")
-        return DataSettings(data=str(folder), size=(h, w))
-    if cls.data == "unpaired":
-        for side in ("A", "B"):
-            (folder / f"train{side}").mkdir(exist_ok=True)
-            for i, image in enumerate(images()):
-                Image.fromarray(image).save(folder / f"train{side}" / f"{i}.png")
-        return DataSettings(data=str(folder), size=(h, w))
-    if cls.data == "captioned":
-        lines, words = ["file,caption"], cls.tiny["words"]
-        for i, image in enumerate(images()):
-            Image.fromarray(image).save(folder / f"{i}.png")
-            lines += [f"{i}.png,{words[i % len(words)]} {words[(i + k) % len(words)]}" for k in (1, 2)]
-        (folder / "captions.csv").write_text("\n".join(lines))
-        return DataSettings(data=str(folder), size=(h, w))
-    np.savez(folder / "data.npz", images=images(), labels=rng.integers(0, 3, n))
-    return DataSettings(data=str(folder / "data.npz"), size=(h, w), binarize=binarize)
-
-
-def sounds_for(cls: type[System], folder: Path, n: int, rng: np.random.Generator) -> DataSettings:
-    """Write short noises in three subfolders, one window or a little more each."""
-    length, rate = cls.tiny["shape"][1], cls.tiny["rate"]
-    for i in range(n):
-        (folder / f"speaker-{i % 3}").mkdir(exist_ok=True)
-        noise = torch.from_numpy(rng.uniform(-1, 1, (1, length + i))).float()
-        save_wav(folder / f"speaker-{i % 3}" / f"{i}.wav", noise, rate)
-    return DataSettings(data=str(folder), seconds=length / rate)
-
-
-def solids_for(kind: str, shape: tuple[int, ...], folder: Path, n: int, rng: np.random.Generator) -> DataSettings:
-    """Write noise as clips or voxels into an array file."""
-    values = rng.integers(0, 256 if kind == "video" else 2, (n, *shape), dtype=np.uint8)
-    np.savez(folder / "data.npz", **{kind: values})
-    return DataSettings(data=str(folder / "data.npz"), **({"frames": shape[1]} if kind == "video" else {}))
+    return testing_data.data_for(registry.system_class(name), folder, n)
 
 
 @pytest.fixture(scope="module")

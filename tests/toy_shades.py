@@ -45,6 +45,7 @@ class MyShades(System):
         """Draw normal codes."""
         return torch.randn(n, self.down.out_features, generator=generator)
 
+    @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Decode normal codes."""
         return self.decode(self.sample_prior(n, generator=generator))

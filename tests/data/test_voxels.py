@@ -15,6 +15,7 @@ from genzoo.data.decode import solids
 from genzoo.data.decode.images import Refused
 from genzoo.data.drawing import clips as animation
 from genzoo.data.drawing import shapes as rendering
+from genzoo.data.drawing.files import save_array
 from genzoo.data.drawing.images import save_gif, to_uint8
 from genzoo.data.kinds import picture
 from genzoo.data.statistics import of_clips
@@ -260,9 +261,8 @@ def test_a_turn_comes_round_and_pictures_are_laid_out():
 
 def test_samples_of_clips_and_shapes_are_data_again(folder):
     values = torch.rand(3, 1, 6, 8, 8) * 2 - 1
-    from genzoo.use.common.outputs import save
 
-    path = save(folder / "a.npz", values)
+    path = save_array(folder / "a.npz", values)
     back = clips(path, frames=6, holdout=0).fields["video"]
     assert sorted(np.array(back).ravel()) == sorted(to_uint8(values).numpy().ravel())
     save_gif(folder / "a.gif", animation.frames(torch.from_numpy(film()).permute(3, 0, 1, 2)[None] / 127.5 - 1), rest=1)

@@ -236,7 +236,7 @@ class Tones(System):
         return (torch.arange(self.length) / self.rate * 2 * math.pi * pitch).sin() / 2
 
 
-def test_sounds_are_measured_by_their_log_mel_statistics():
+def test_sounds_are_measured_by_their_of_sounds():
     system = Tones()
     sounds = [(32767 * system.sample(40, generator=torch.Generator().manual_seed(s))).round().short() for s in (1, 2)]
     test, train = (

@@ -15,7 +15,7 @@ from genzoo.models.translation._norms import NORMS
 from genzoo.models.translation._unet import UNetGenerator
 from genzoo.models.translation.pix2pix import Pix2Pix, halvings
 from genzoo.nn.gan.patchgan import PatchGAN
-from tests.conftest import batch_for
+from genzoo.testing.data import batch_for
 from tests.models.test_cyclegan import Update
 
 TINY = {"shape": (3, 16, 16), "inputs": 1, "width": 4, "depth": 3, "layers": 1}

@@ -13,13 +13,13 @@ from genzoo.data.sources.planar import draw
 from genzoo.models.autoregressive.made import MADE
 from genzoo.models.density.gaussian import Gaussian
 from genzoo.nn.whitening import Whitening, check_columns
+from genzoo.testing.case import CPU
 from genzoo.training.prepare import calibrate
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume, train
 from genzoo.training.update import Updater
 from tests.conftest import build
-from tests.test_contract import CPU
 
 NAMES = [n for n, e in registry.entries().items() if e.points]
 DENSE = [n for n in NAMES if "density" in registry.entries()[n].abilities]

@@ -7,9 +7,10 @@ from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.models.adversarial._adaptive import AdaptiveAugment
 from genzoo.nn.ranks import mean_over_ranks, pooled, ranks, sum_over_ranks
+from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Average, Updater
-from tests.conftest import batch_for, build
+from tests.conftest import build
 
 STEPS = 4
 SYSTEMS = [*sorted(registry.entries()), "stylegan2-ada", "video-gan-conditional"]

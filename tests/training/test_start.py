@@ -9,8 +9,9 @@ import torch
 from genzoo.core import registry, schema
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
+from genzoo.testing.data import batch_for
 from tests.adversaries import Update, gen
-from tests.conftest import batch_for, build
+from tests.conftest import build
 
 LEAST = 1e-6
 """Of a first layer's rms gradient: Adam divides by the gradient's size plus 1e-8."""

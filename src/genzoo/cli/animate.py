@@ -7,9 +7,11 @@ from pathlib import Path
 import torch
 
 import genzoo
-from genzoo.cli.sample import moving_files, write_moving
+from genzoo.cli.common import wrote
 from genzoo.cli.table import Command
+from genzoo.data import kinds
 from genzoo.use.common.images import channels_of, image_files, read_image
+from genzoo.use.common.outputs import targets
 from genzoo.use.common.source import open_system, require
 
 COMMAND = Command(
@@ -36,5 +38,8 @@ def animate(run: str, image: str, out: str = "", overwrite: bool = False) -> Non
     files = [file for part in ([image] if whole else image.split(",")) for file, _ in image_files(part.strip())]
     size = tuple(system.hparams["shape"][2:])
     first = torch.stack([read_image(f, channels_of(system), size=size) for f in files])  # type: ignore[arg-type]
-    paths = moving_files(run, out, "animate", overwrite)
-    write_moving(paths, genzoo.animate(system, first), system.data, out)
+    kind = kinds.of(system)
+    paths = targets(run, out, "animate", kind=kind, overwrite=overwrite)
+    clips = genzoo.animate(system, first)
+    for path in paths:
+        wrote(kind.write(path, clips, system.hparams), asked=out)

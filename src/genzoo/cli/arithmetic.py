@@ -8,8 +8,9 @@ from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.inputs import Few, images_of
 from genzoo.cli.table import Command
 from genzoo.core.errors import UserError
+from genzoo.data import kinds
 from genzoo.use import arithmetic as vectors
-from genzoo.use.common.outputs import save, target
+from genzoo.use.common.outputs import target
 from genzoo.use.common.source import open_system, require
 
 COMMAND = Command(
@@ -60,8 +61,10 @@ def arithmetic(
     else:
         test = vectors.labelled(system, data or None, split="test")
         x = vectors.images_of(test, *([of or minus] if of or minus else test.class_names), n=n)
+    kind = kinds.of(system)
     moved = [vectors.shifted(system, x, step, amount) for amount in amounts]
     if path.suffix.lower() == ".npy":
-        wrote(save(path, torch.stack(moved, 1)), asked=out)
+        wrote(kind.write(path, torch.stack(moved, 1), system.hparams), asked=out)
     else:
-        wrote(save(path, torch.stack([x, *moved], 1).flatten(0, 1), columns=1 + len(moved)), asked=out)
+        rows = torch.stack([x, *moved], 1).flatten(0, 1)
+        wrote(kind.write(path, rows, system.hparams, columns=1 + len(moved)), asked=out)

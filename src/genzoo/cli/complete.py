@@ -11,13 +11,13 @@ from pydantic import Field
 import genzoo
 from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.inputs import first_of
-from genzoo.cli.sample import sound_files
 from genzoo.cli.table import Command
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
+from genzoo.data import kinds
 from genzoo.use.common.files import change_photo, read_photo, save_photo, suffix_of
 from genzoo.use.common.images import channels_of, read_image, read_sound, window_of
-from genzoo.use.common.outputs import free, save, target
+from genzoo.use.common.outputs import free, target, targets
 from genzoo.use.common.source import open_system, require
 from genzoo.use.complete import box_mask, complete_pixels
 from genzoo.use.sample import Seed
@@ -65,7 +65,8 @@ def complete(
         raise UserError("complete: give box= or mask=, not both")
     system = open_system(run)
     require(system, "completes", verb="complete")
-    if system.data == "audio":
+    kind = kinds.of(system)
+    if kind.sequential:
         if box or mask:
             raise UserError("complete: box= and mask= are for images; of a sound give after=SECONDS")
         _go_on(system, run, image, after, n, seed, out, overwrite, own or {})
@@ -89,13 +90,13 @@ def complete(
         known = box_mask(box or (0, size[0] // 2, size[1], size[0] - size[0] // 2), size)
     filled = genzoo.complete(system, x, known, seed=seed, **(own or {}))
     if path.suffix.lower() == ".npy":
-        wrote(save(path, filled), asked=out)
+        wrote(kind.write(path, filled, system.hparams), asked=out)
         return
     hidden = torch.where(known, x, torch.zeros_like(x))
     if image:
-        wrote(save(path, torch.cat([x[:1], hidden[:1], filled])), asked=out)
+        wrote(kind.write(path, torch.cat([x[:1], hidden[:1], filled]), system.hparams), asked=out)
     else:
-        wrote(save(path, torch.cat([x, hidden, filled]), columns=len(x)), asked=out)
+        wrote(kind.write(path, torch.cat([x, hidden, filled]), system.hparams, columns=len(x)), asked=out)
 
 
 def _complete_photo(
@@ -147,7 +148,8 @@ def _go_on(
         raise UserError(
             f"after={after} is not allowed; give more than 0 and less than {length / rate:g}, the window's length"
         )
-    paths = sound_files(run, out, "complete", overwrite)
+    kind = kinds.of(system)
+    paths = targets(run, out, "complete", kind=kind, overwrite=overwrite)
     if file:
         whole = read_sound(file, rate)
         if whole.shape[1] < kept:
@@ -161,4 +163,4 @@ def _go_on(
     filled = genzoo.complete(system, x, known, seed=seed, **own)
     shown = torch.cat([x[:1], filled]) if file else torch.stack([x, filled], 1).flatten(0, 1)
     for path in paths:
-        wrote(save(path, filled if path.suffix.lower() == ".npy" else shown, rate=rate), asked=out)
+        wrote(kind.write(path, filled if path.suffix.lower() == ".npy" else shown, system.hparams), asked=out)

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from genzoo.cli.common import wrote
 from genzoo.cli.table import Command
 from genzoo.cli.text import columns
 from genzoo.core.errors import UserError
-from genzoo.data.sources.names import FORMS, MOVING, available, composed, located, two_sides
+from genzoo.data import kinds
+from genzoo.data.arrangements import PLAIN
+from genzoo.data.sources.names import FORMS, available, composed, located, two_sides
 from genzoo.data.sources.parts import parts_among
 
 if TYPE_CHECKING:
     from genzoo.data import DataSettings
 
 COMMAND = Command("the data sets that are known; what is in one", "[show] [DATA] [size=64 ...]", place=13, open="data")
-HEARD, SEEN = (".wav", ".flac", ".ogg", ".mp3", ".aiff"), (".png", ".jpg", ".jpeg", ".webp", ".npy", ".npz")
-FILMS, SHAPES = (".mp4", ".mov", ".mkv", ".webm", ".avi"), (".binvox", ".obj", ".stl", ".ply", ".off")
 
 
 def data(
     action: str = "",
     spec: str = "",
     other: str = "",
-    kind: Literal[
-        "", "image", "labelled", "captioned", "paired", "unpaired", "points", "exemplar", "audio", "video", "voxels"
-    ] = "",
+    kind: str = "",
     out: str = "",
     overwrite: bool = False,
     json: bool = False,
@@ -68,7 +66,6 @@ def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite:
     from genzoo.core.schema import check
     from genzoo.data import DataSettings, contact_sheet, describe, open_data
     from genzoo.data.drawing.images import save_png
-    from genzoo.data.kinds import picture
     from genzoo.use.common.outputs import free, target
 
     wanted = DataSettings(**check(DataSettings, {"data": spec, **own}, label="data"))
@@ -92,9 +89,9 @@ def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite:
         if out
         else free(_beside(spec) / f"{name}.png", overwrite=overwrite)
     )
-    sheet = contact_sheet(dataset, 16 if kind in ("video", "voxels") else 32)
+    sheet = contact_sheet(dataset, dataset.kind.usual or 32)
     two = {"a", "b"} <= set(dataset.fields)  # an even number of columns: pairs stay side by side
-    page = picture(sheet, columns=8) if two else picture(sheet, kind=kind)
+    page = dataset.kind.picture(sheet, columns=8 if two else None)
     wrote(save_png(path, page), asked=out)
 
 
@@ -111,12 +108,8 @@ def _kind(spec: str, wanted: DataSettings) -> str:
     folder = located(spec)
     below = [p for p in folder.rglob("*") if not hidden(p.relative_to(folder).as_posix())] if folder.is_dir() else []
     names_here = [folder.name] if folder.is_file() else [p.name for p in below]
-    if any(n.lower().endswith(HEARD) for n in names_here) and not any(n.lower().endswith(SEEN) for n in names_here):
-        return "audio"
-    if spec.lower().replace("_", "-") in MOVING or any(n.lower().endswith(FILMS) for n in names_here):
-        return "video"
-    if any(n.lower().endswith(SHAPES) for n in names_here):
-        return "voxels"
+    if told := kinds.of_set(spec.lower().replace("_", "-")) or kinds.told_by(names_here):
+        return told.name
     a, b = (composed(side).lower() for side in wanted.sides)
     tops = [p.name for p in below if p.parent == folder and p.is_dir()]
     parts = parts_among(tops, {a, b})
@@ -126,7 +119,7 @@ def _kind(spec: str, wanted: DataSettings) -> str:
     inside = {
         composed(p.name).lower() for p in below if p.parent == folder or p.parent in {folder / n for n in training}
     }
-    return "paired" if {a, b} <= inside else "image"
+    return "paired" if {a, b} <= inside else PLAIN.of
 
 
 def _beside(spec: str) -> Path:

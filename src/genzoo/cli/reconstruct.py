@@ -6,8 +6,9 @@ import genzoo
 from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.inputs import Few, first_of
 from genzoo.cli.table import Command
+from genzoo.data import kinds
 from genzoo.metrics.maths.similarity import psnr
-from genzoo.use.common.outputs import save, target
+from genzoo.use.common.outputs import target
 from genzoo.use.common.source import open_system, require
 from genzoo.use.reconstruct import side_by_side
 
@@ -29,12 +30,13 @@ def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite:
     system = open_system(run)
     require(system, "encodes", "decodes", verb="reconstruct")
     path = target(run, out, "reconstruct.png", suffixes=PICTURES, overwrite=overwrite)
+    kind = kinds.of(system)
     images = first_of(system, data, n)
     back = genzoo.reconstruct(system, images)
     if images.ndim == 4 and path.suffix.lower() == ".png":
-        wrote(save(path, side_by_side(images, back), columns=8), asked=out)
+        wrote(kind.write(path, side_by_side(images, back), system.hparams, columns=8), asked=out)
     else:
-        wrote(save(path, back), asked=out)
+        wrote(kind.write(path, back, system.hparams), asked=out)
     error = (images - back).square().mean().item()
     print(
         f"mean squared error {error:.5f}"

@@ -9,7 +9,10 @@ from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.inputs import first_of, images_of
 from genzoo.cli.table import Command
 from genzoo.core.errors import UserError
-from genzoo.use.common.outputs import folder_for, save, target
+from genzoo.data import kinds
+from genzoo.data.drawing.files import save_film
+from genzoo.data.drawing.images import save_gif
+from genzoo.use.common.outputs import folder_for, target
 from genzoo.use.common.source import open_system, require
 from genzoo.use.sample import Seed
 from genzoo.use.walk import Rows, Steps, frames
@@ -61,9 +64,12 @@ def walk(
             raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
     names = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
     paths = [target(run, name, "walk.png", suffixes=(*PICTURES, ".gif"), overwrite=overwrite) for name in names]
+    kind = kinds.of(system)
     walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None)
     for file, name in zip(paths, names, strict=True):
-        gif = file.suffix.lower() == ".gif"
-        values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
-        drawn = frames(walked, system.data) if gif else None
-        wrote(save(file, values, columns=steps, frames=drawn, kind=system.data), asked=name)
+        if file.suffix.lower() == ".gif":
+            moves = ".gif" in kind.files
+            wrote((save_film if moves else save_gif)(file, frames(walked, kind)), asked=name)
+        else:
+            values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
+            wrote(kind.write(file, values, system.hparams, columns=steps), asked=name)

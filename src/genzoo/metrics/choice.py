@@ -61,13 +61,13 @@ def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> 
     translated = of_translations(m, c)
     if not set(m.needs) <= {*able, *(("samples",) if translated else ())}:
         return ""
-    if c.reference is not None and m.images and "samples" in m.needs and "image" in m.fields:
+    if c.reference is not None and m.images and "samples" in m.needs and "image" in m.defined_on:
         if not m.statistics:
             return (
                 f"statistics (mu, sigma) stand for real images in a Fréchet distance alone; {m.name} needs the images"
             )
         return why_no_net if c.net is None else None
-    if c.test is None or not (translated or set(m.fields) & set(c.test.fields)):
+    if c.test is None or not (translated or set(m.defined_on) & set(c.test.fields)):
         return ""
     if c.test.settings.binarize == "dynamic" and m.images:
         return "dynamically binarised images differ in every pass; give binarize=static"

@@ -20,7 +20,7 @@ MEASURE = Measure(
         Value("bits/sample IWAE-5000", unit="bits/sample", better="lower"),
     ),
     needs=("density",),
-    fields=("image", "points", "audio"),
+    offers="likelihood",
     images=False,
     features=False,
     default=False,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genzoo.core.errors import UserError, nearest
+from genzoo.data import kinds
 
 if TYPE_CHECKING:
     from genzoo.metrics.comparison import Comparison
@@ -67,7 +68,8 @@ class Measure:
         question: What it answers, a key of `QUESTIONS`.
         gives: The values that it gives, or may give.
         needs: Capabilities that a system must have; "samples" is met by given samples as well.
-        fields: Kinds of examples that it is defined on.
+        fields: Keys of the examples that it is defined on.
+        offers: In place of `fields`, what a kind of data must offer, see `genzoo.data.kinds.Kind.offers`.
         images: Whether it needs real images to compare with.
         features: Whether it needs features of samples and of real images.
         network: Whether it needs a feature network for something else.
@@ -88,6 +90,7 @@ class Measure:
     gives: tuple[Value, ...]
     needs: tuple[str, ...] = ("samples",)
     fields: tuple[str, ...] = ("image",)
+    offers: str = ""
     images: bool = True
     features: bool = True
     network: bool = False
@@ -120,11 +123,18 @@ class Measure:
         return tuple(v for v in self.gives if NETWORK not in v.name)
 
     @property
+    def defined_on(self) -> tuple[str, ...]:
+        """Keys of the examples that it is defined on, whether they are named or follow from what a kind offers."""
+        return kinds.offering(self.offers) if self.offers else self.fields
+
+    @property
     def asks(self) -> str:
         """What must be there for it, in words."""
         told = [n for n in self.needs if n != "samples"] or ["samples"]
         told += (
-            [" or ".join(self.fields).replace("b", "pairs", self.fields == ("b",))] if self.fields != ("image",) else []
+            [" or ".join(self.defined_on).replace("b", "pairs", self.fields == ("b",))]
+            if self.offers or self.fields != ("image",)
+            else []
         )
         told += ["a classifier of the data's classes"] if self.classifier else []
         told += ["a feature network"] if (self.features or self.network) and not self.classifier else []

@@ -28,7 +28,7 @@ MEASURE = Measure(
         Value("high-quality samples", better="higher"),
         Value("KL of modes", unit="nats", better="lower"),
     ),
-    fields=("points",),
+    offers="coordinates",
     images=False,
     features=False,
 )
@@ -130,7 +130,7 @@ def take(c: Comparison) -> list[Record]:
         fake = finite(draw(system, n, torch.Generator(system.device).manual_seed(c.seed)))
     finally:
         system.train(was_training)
-    points = torch.from_numpy(test.fields["points"][:n])
+    points = torch.from_numpy(test.examples[:n])
     got, real = mode_counts(fake, centres, sigma), mode_counts(points, centres, sigma)
     share = got["high_quality"]
     words = {

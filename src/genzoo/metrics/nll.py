@@ -11,7 +11,7 @@ import torch
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
-from genzoo.data import Batches, Dataset, to_float
+from genzoo.data import Batches, Dataset, kinds, to_float
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.records import Record, content_digest, library
@@ -26,7 +26,7 @@ MEASURE = Measure(
         Value("bits/sample", unit="bits/sample", better="lower"),
     ),
     needs=("density",),
-    fields=("image", "points", "audio"),
+    offers="likelihood",
     images=False,
     features=False,
     scores=True,
@@ -66,10 +66,10 @@ def evaluate_density(
     """
     if "density" not in capabilities(system):
         raise UserError(f"{type(system).__name__} gives no likelihood; it can be judged by its samples only")
-    field = next((f for f in ("image", "points", "audio") if f in dataset.fields), None)
+    field = next((f for f in MEASURE.defined_on if f in dataset.fields), None)
     if field is None:
         raise UserError(
-            f"{dataset.name} has neither images nor points nor sounds to score; its fields are {', '.join(dataset.fields)}"
+            f"{dataset.name} has nothing to score, as {' or '.join(MEASURE.defined_on)} would be; its fields are {', '.join(dataset.fields)}"
         )
     start = time.time()
     total = min(n or len(dataset), len(dataset))
@@ -99,15 +99,16 @@ def evaluate_density(
     nats = float(scores.sum() / total)
     se = float(scores.std() / math.sqrt(total)) if total > 1 else math.nan
     record: dict[str, Any] = {"measure": "log-likelihood", "nats": nats, "nll": -nats, "se": se}
-    if field != "points":
-        unit = "bits_per_dim" if field == "image" else "bits_per_sample"
+    kind = kinds.get(field)
+    if kind.bits_of:
+        unit = f"bits_per_{kind.bits_of}"
         dims = math.prod(dataset.facts()["shape"])
         record |= {
             unit: -nats / (dims * math.log(2)),
             f"{unit}_se": se / (dims * math.log(2)),
             "dims": dims,
         }
-    levels = int(system.hparams.get("levels", 256)) if field == "image" else 0
+    levels = int(system.hparams.get("levels", 256)) if kind.bits_of == "dim" else 0
     drawn = f", binarised ({dataset.settings.binarize})" if dataset.settings.binarize != "none" else ""
     record |= {
         "n": total,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.data import Dataset, kinds, to_float
+from genzoo.data import Dataset, to_float
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.drawing import draw, finite
 from genzoo.metrics.frechet import frechet_distance
@@ -24,7 +24,7 @@ MEASURE = Measure(
         Value("Fréchet distance of voxel statistics", better="lower"),
         Value("Fréchet distance of log-mel statistics", better="lower"),
     ),
-    fields=("video", "voxels", "audio"),
+    offers="statistics",
     images=False,
     features=False,
 )
@@ -32,32 +32,30 @@ MOST = 2000
 """Samples and real examples at most: statistics are few, and clips are large."""
 
 
-def features_of(dataset: Dataset, field: str, n: int, seed: int) -> Tensor:
-    """Return the features of `n` examples of a set, chosen by seed, all where there are fewer."""
-    values = dataset.fields[field]
+def features_of(dataset: Dataset, n: int, seed: int) -> Tensor:
+    """Return the statistics of `n` examples of a set, chosen by seed, all where there are fewer."""
+    kind, values = dataset.kind, dataset.examples
     rows = np.random.default_rng([seed, len(values)]).permutation(len(values))[:n]
     parts = [torch.from_numpy(np.array(values[np.sort(part)])) for part in np.array_split(rows, -(-len(rows) // 256))]
-    kind, rate = kinds.get(field), dataset.rate
-    return torch.cat(
-        [kind.statistics(to_float({field: part}, torch.device("cpu"))[field], rate=rate) for part in parts]
-    )
+    floats = (to_float({kind.name: part}, torch.device("cpu"))[kind.name] for part in parts)
+    return torch.cat([kind.statistics(part, dataset.facts()) for part in floats])
 
 
 def take(c: Comparison) -> list[Record]:
     """Return the Fréchet distance of samples' statistics from those of held-out examples, beside that of training examples."""
     start, test, system = time.time(), c.real_set, c.asked_system
     kind = test.kind
-    field, name = kind.name, kind.described_by
+    name = kind.described_by
     n = min(c.n, MOST)
     generator = torch.Generator(system.device).manual_seed(c.seed)
     was_training = system.training
     system.eval()
     try:
-        fake = kind.statistics(finite(draw(system, n, generator)), rate=test.rate)
+        fake = kind.statistics(finite(draw(system, n, generator)), test.facts())
     finally:
         system.train(was_training)
-    real = features_of(test, field, MOST, c.seed)
-    floor = None if c.train is None else frechet_distance(features_of(c.train, field, n, c.seed), real)
+    real = features_of(test, MOST, c.seed)
+    floor = None if c.train is None else frechet_distance(features_of(c.train, n, c.seed), real)
     protocol = (
         f"squared Fréchet distance of {fake.shape[1]} {name} (genzoo.data.statistics); float64, unbiased covariances; {n:,} samples "
         f"against {len(real):,} examples of {test.name} {test.split}"

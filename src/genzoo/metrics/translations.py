@@ -95,7 +95,13 @@ def _translate(c: Comparison, x: Tensor, direction: str) -> Tensor:
 
 def of_translations(m: Measure, c: Comparison) -> bool:
     """Whether a measure of samples is taken of translations: the system draws none, but makes images that should look like side B."""
-    if c.system is None or c.given is not None or c.test is None or "samples" not in m.needs or "image" not in m.fields:
+    if (
+        c.system is None
+        or c.given is not None
+        or c.test is None
+        or "samples" not in m.needs
+        or "image" not in m.defined_on
+    ):
         return False
     able = capabilities(c.system)
     sides = "b" in c.test.fields or ("restores" in able and "image" in c.test.fields and bool(direction_of(c.system)))

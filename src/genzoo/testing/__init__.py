@@ -19,8 +19,8 @@ from genzoo.testing.case import PROMISES, Case, Promise, Skip, case_of
 
 __all__ = ["PROMISES", "Case", "Promise", "Result", "Skip", "case_of", "check_system"]
 
-PARTS = (learning, using, describing, abilities)
-"""The files of promises, imported in this order."""
+PARTS = (abilities, describing, learning, using)
+"""The files of promises; importing them fills `PROMISES`."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,13 @@ def check_system(system: Any, *, quiet: bool = False) -> list[Result]:
         UserError: The class cannot be built or described at all.
         AssertionError: Promises are broken; the message has all of them.
     """
-    cls, found = registry.system_class(system), []
+    cls = registry.system_class(system)
     with _private_cache():
-        for promise in PROMISES:
-            for preset in (None, *(cls.presets if promise.presets else ())):
-                found.append(_asked(promise, Case(cls, preset)))
+        found = [
+            _asked(promise, Case(cls, preset))
+            for promise in PROMISES
+            for preset in (None, *(cls.presets if promise.presets else ()))
+        ]
     if not quiet:
         print(table(found))
     if broken := [f"{r.name}{r.preset and f' ({r.preset})'}: {r.why}" for r in found if r.state == "broken"]:

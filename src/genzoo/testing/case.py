@@ -95,15 +95,15 @@ class Case:
     cls: type[System]
     preset: str | None = None
 
-    def build(self, **overrides: object) -> System:
-        """Build it, untrained."""
+    def build(self, **overrides: object) -> Any:
+        """Build it, untrained; of any type, since a promise calls what it has asked for."""
         cls, preset = self.cls, self.cls.presets.get(self.preset or "", {})
         # A preset's sizes give way to the tiny ones; its choices (words and truth values) stay.
         sizes = {k: v for k, v in cls.tiny.items() if k in preset and not isinstance(preset[k], (str, bool))}
         chosen = {**cls.tiny, **preset, **sizes, **overrides}
         return cls(**resolved(cls, {k: _same_shape(v, chosen.get("shape")) for k, v in chosen.items()}))
 
-    def ready(self, **overrides: object) -> System:
+    def ready(self, **overrides: object) -> Any:
         """Return it when it has seen data, in eval mode: what a loaded one is."""
         return copy.deepcopy(_learnt(self, **overrides))
 
@@ -126,7 +126,7 @@ def _same_shape(value: object, shape: object) -> object:
 
 
 @functools.cache
-def _learnt(case: Case, **overrides: object) -> System:
+def _learnt(case: Case, **overrides: object) -> Any:
     torch.manual_seed(0)
     system = case.build(**overrides)
     learn(system, steps=2)

@@ -43,7 +43,7 @@ def bounds_are_enforced(case: Case) -> None:
     cls = case.cls
     found = 0
     for key, s in schema.settings(cls).items():
-        low = inspect_bound(s.annotation)
+        low = _below(s.annotation)
         if low is None:
             continue
         found += 1
@@ -53,7 +53,8 @@ def bounds_are_enforced(case: Case) -> None:
         raise Skip("has no bounds")
 
 
-def inspect_bound(annotation: object) -> float | None:
+def _below(annotation: object) -> float | None:
+    """Find the largest value that a lower bound refuses (a step of one below it), or nothing where there is none."""
     for extra in getattr(annotation, "__metadata__", ()):
         for constraint in getattr(extra, "metadata", ()):
             if getattr(constraint, "ge", None) is not None:

@@ -135,7 +135,7 @@ def an_image_is_scored_by_its_grey_levels(case: Case) -> None:
     try:
         system = case.ready(levels=4)
     except UserError:
-        raise Skip("takes no such levels")
+        raise Skip("takes no such levels") from None
     if not scores(system) or data_batch(system).ndim != 4:
         raise Skip("gives no likelihood of images")
     grey = torch.randint(0, 256, data_batch(system).shape, generator=gen())

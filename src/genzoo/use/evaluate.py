@@ -14,9 +14,8 @@ from genzoo.core.errors import UserError
 from genzoo.core.errors import nearest as nearest_word
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System
-from genzoo.data import Dataset, DataSettings
+from genzoo.data import Dataset, DataSettings, kinds
 from genzoo.data.drawing.images import grid, save_png, to_uint8
-from genzoo.data.kinds import picture
 from genzoo.metrics.choice import applies, lacks, network_for, taken
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
@@ -45,8 +44,6 @@ from genzoo.use.sample import columns_of, sample
 from genzoo.use.translate import translate
 
 MOST, SHOWN = 10_000, 64
-SHOWN_MOVING = 16
-"""Clips and shapes in a picture."""
 NEIGHBOURS, SUSPECTS, LOOKED_AT = 5, 8, 500
 """The picture of neighbours: columns, rows, and samples of which the rows are the nearest to the training images."""
 
@@ -286,12 +283,12 @@ def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str,
     if "samples" not in able:
         return
     if c.given is not None:
-        shown, columns, kind = c.given[:SHOWN].float() / 127.5 - 1, None, "image"
+        shown, columns, kind = c.given[:SHOWN].float() / 127.5 - 1, None, kinds.get("image")
     else:
         assert c.system is not None
-        n = SHOWN_MOVING if c.system.data in ("video", "voxels") else None
-        shown, columns, kind = sample(c.system, n=n, seed=c.seed), columns_of(c.system, n, {}), c.system.data
-    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", picture(shown, columns=columns, kind=kind)))
+        kind = kinds.of(c.system)
+        shown, columns = sample(c.system, n=kind.usual, seed=c.seed), columns_of(c.system, kind.usual, {})
+    found["pictures"]["samples"] = str(save_png(where / "evaluate.png", kind.picture(shown, columns=columns)))
     if c.train is None or len(c.train) < 2 or "image" not in c.train.fields or c.train.settings.binarize == "dynamic":
         return
     fake = (c.given if c.given is not None else to_uint8(shown))[:LOOKED_AT]

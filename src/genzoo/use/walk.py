@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
-from genzoo.data.kinds import picture
+from genzoo.data.kinds import Kind
 from genzoo.use.common.arrays import as_tensor, shape_is_said
 from genzoo.use.common.source import CHUNK, Source, generator_for, open_system, require
 from genzoo.use.sample import Seed, prompts_of, tell_unread
@@ -105,7 +105,7 @@ def _decoded(system: System, starts: Tensor, stops: Tensor, steps: int, path: st
     return out.view(len(starts), steps, *out.shape[1:])
 
 
-def frames(rows: Tensor, kind: str = "image") -> list[np.ndarray]:
+def frames(rows: Tensor, kind: Kind) -> list[np.ndarray]:
     """The pictures of a GIF: all rows walk at once and then go back, so that the GIF has no jump."""
     times = [*range(rows.shape[1]), *range(rows.shape[1] - 2, 0, -1)]
-    return [picture(rows[:, t], kind=kind) for t in times]
+    return [kind.picture(rows[:, t]) for t in times]

@@ -78,6 +78,8 @@ class Kind(ABC):
     """Samples in a picture or file where no number is given; None: as the command has it."""
     previewed: ClassVar[int] = 36
     """Samples of one preview during training."""
+    sequential: ClassVar[bool] = False
+    """Whether one completes it by going on after its start, and not by filling holes."""
     bits_of: ClassVar[str | None] = ""
     """What a likelihood is also given in bits of, dim or sample; empty: nats of an example alone; None: no likelihood is measured."""
     described_by: ClassVar[str] = ""
@@ -169,13 +171,18 @@ class Kind(ABC):
         """Say why a data set cannot be given to a system with these arguments; empty where it can."""
         return ""
 
-    def statistics(self, values: Tensor, *, rate: float | None = None) -> Tensor:
-        """Describe examples [N, ...] as a system sees them by numbers that need no trained network, [N, F]; see `described_by`.
+    @property
+    def offers(self) -> frozenset[str]:
+        """What measures may ask for: a likelihood, statistics of examples, coordinates (rows of numbers in units of their own)."""
+        known = {
+            "likelihood": self.bits_of is not None,
+            "statistics": self.described_by,
+            "coordinates": not self.bounds,
+        }
+        return frozenset(name for name, there in known.items() if there)
 
-        Args:
-            values: The examples.
-            rate: Values in a second, of kinds that have one (`Dataset.rate`).
-        """
+    def statistics(self, values: Tensor, facts: Facts) -> Tensor:
+        """Describe examples [N, ...] as a system sees them by numbers that need no trained network, [N, F]; see `described_by`."""
         raise UserError(f"there are no statistics of {self.thing}s")
 
 
@@ -215,7 +222,9 @@ def get(name: str) -> Kind:
     if name not in _KINDS and name in _OURS:
         importlib.import_module(f"{__name__}.{name}")
     if name not in _KINDS:
-        raise UserError(f"there is no reader for {name} data yet{nearest(name, names())}; kinds: {', '.join(names())}")
+        raise UserError(
+            f"there is no reader for {name} data{nearest(name, names()) or '.'} Kinds: {', '.join(names())}"
+        )
     return _KINDS[name]
 
 
@@ -298,6 +307,11 @@ def spoken() -> dict[str, str]:
     both: list[tuple[str, tuple[str, ...]]] = [(k.name, k.words) for k in every().values()]
     both += [(a.name, a.words) for a in ARRANGEMENTS.values() if a is not PLAIN]
     return {word: name for name, words in both for word in (name, *words)}
+
+
+def offering(what: str) -> tuple[str, ...]:
+    """The names of the kinds that offer something; see `Kind.offers`."""
+    return tuple(k.name for k in every().values() if what in k.offers)
 
 
 def of_set(name: str) -> Kind | None:

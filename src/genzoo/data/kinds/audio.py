@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genzoo.core.errors import UserError
 from genzoo.data.arrangements import Arrangement
 from genzoo.data.kinds import Facts, Kind, register
 
@@ -35,6 +34,7 @@ class Audio(Kind):
     single = ".wav"
     previews = (".wav", ".png")
     previewed = 4
+    sequential = True
     bits_of = "sample"
     described_by = "log-mel statistics"
 
@@ -64,14 +64,6 @@ class Audio(Kind):
             return ""
         return f"{dataset.name} has {dataset.rate} samples per second, this model {facts['rate']}; convert it first"
 
-    def statistics(self, values: Tensor, *, rate: float | None = None) -> Tensor:
-        """Describe sounds by level, deviation and change of every log-mel band."""
-        from genzoo.data.statistics import of_sounds
-
-        if rate is None:
-            raise UserError("statistics of sounds need their rate, in samples per second")
-        return of_sounds(values, rate=rate)
-
     def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
         """Draw the waveform of each over its spectrogram."""
         from genzoo.data.drawing.sounds import panels
@@ -85,6 +77,12 @@ class Audio(Kind):
         if path.suffix.lower() == ".wav":
             return save_wav(path, samples, facts["rate"])
         return super().write(path, samples, facts, columns=columns)
+
+    def statistics(self, values: Tensor, facts: Facts) -> Tensor:
+        """Describe sounds by the mean, the deviation and the change of every band of their log-mel spectrogram."""
+        from genzoo.data.statistics import of_sounds
+
+        return of_sounds(values, rate=float(facts["rate"]))
 
 
 register(Audio())

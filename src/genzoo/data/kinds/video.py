@@ -69,7 +69,7 @@ class Video(Kind):
 
         return frames(samples, columns=columns)
 
-    def statistics(self, values: Tensor, *, rate: float | None = None) -> Tensor:
+    def statistics(self, values: Tensor, facts: Facts) -> Tensor:
         """Describe clips by means, deviations and changes in parts of the picture."""
         from genzoo.data.statistics import of_clips
 

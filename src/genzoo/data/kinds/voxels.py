@@ -65,7 +65,7 @@ class Voxels(Kind):
 
         return turn(samples, columns=columns)
 
-    def statistics(self, values: Tensor, *, rate: float | None = None) -> Tensor:
+    def statistics(self, values: Tensor, facts: Facts) -> Tensor:
         """Describe shapes by place, extent, surface and slabs: as many as the side allows, 8 at most."""
         from genzoo.data.statistics import of_shapes
 

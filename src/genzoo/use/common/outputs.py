@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
-from genzoo.data.drawing.clips import PER_SECOND, save_mp4
-from genzoo.data.drawing.images import save_gif, save_png
-from genzoo.data.drawing.sounds import save_wav
-from genzoo.data.kinds import picture
+from genzoo.data.kinds import Kind
 from genzoo.use.common.source import Source, run_path
 
 
@@ -52,6 +45,23 @@ def target(source: Source, out: str | Path | None, name: str, *, suffixes: tuple
     return free(path, overwrite=overwrite)
 
 
+def targets(source: Source, out: str | Path | None, name: str, *, kind: Kind, overwrite: bool) -> list[Path]:
+    """Choose the files that samples of a kind are written as: the one that is asked for, or the usual ones of the kind.
+
+    Args:
+        source: A run, its path, or a system.
+        out: The file, or a folder; in the run's folder of results when not given.
+        name: What the files are called, without an ending.
+        kind: What is written.
+        overwrite: Replace files that are there.
+
+    Raises:
+        UserError: `out` ends in a suffix that this kind cannot be written as.
+    """
+    names = [out] if out else [folder_for(source) / f"{name}{ending}" for ending in kind.files]
+    return [target(source, n, f"{name}{kind.files[0]}", suffixes=kind.suffixes, overwrite=overwrite) for n in names]
+
+
 def writable(path: Path) -> None:
     """Look before the work, not after it, whether a file can be written at `path`.
 
@@ -63,34 +73,6 @@ def writable(path: Path) -> None:
         raise UserError(f"out={path} cannot be written: {there} is a file")
     if not os.access(there, os.W_OK):
         raise UserError(f"{path} cannot be written: there is no permission for {there}; give out= in another folder")
-
-
-def save(
-    path: Path,
-    samples: Tensor,
-    *,
-    columns: int | None = None,
-    frames: Any = None,
-    rate: int | None = None,
-    kind: str = "image",
-) -> Path:
-    """Write samples as the suffix says: .png a picture, .gif or .mp4 an animation of `frames`, .wav sounds, .npy or .npz the float values."""
-    if path.suffix.lower() == ".wav":
-        assert rate, "a sound has a rate"
-        return save_wav(path, samples, rate)
-    if path.suffix.lower() == ".npy":
-        buffer = io.BytesIO()
-        np.save(buffer, samples.cpu().numpy())
-        return write_atomic(path, buffer.getvalue())
-    if path.suffix.lower() == ".npz":
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, samples=samples.cpu().numpy())
-        return write_atomic(path, buffer.getvalue())
-    if path.suffix.lower() == ".mp4":
-        return save_mp4(path, frames)
-    if path.suffix.lower() == ".gif":
-        return save_gif(path, frames, **({"milliseconds": 1000 // PER_SECOND, "rest": 1} if samples.ndim == 5 else {}))
-    return save_png(path, picture(samples, columns=columns, kind=kind))
 
 
 def save_json(path: Path, values: dict[str, Any]) -> Path:
