@@ -323,22 +323,22 @@ def take(c: Comparison) -> list[Record]:
         draw=lambda k, g: system.sample_prior(k, generator=g),  # type: ignore[operator]
     )
     g = torch.Generator(system.device).manual_seed(c.seed)
-    how = {"steps": STEPS, "chains": CHAINS, "leapfrogs": LEAPFROGS, "seed": c.seed}
+    how: dict[str, Any] = {"steps": STEPS, "chains": CHAINS, "leapfrogs": LEAPFROGS, "seed": c.seed}
     was_training, asks = system.training, [p for p in system.parameters() if p.requires_grad]
     system.eval().requires_grad_(False)
     try:
         latents = system.sample_prior(n, generator=g)  # type: ignore[operator]
         simulated = system.sample_given(latents, generator=g)  # type: ignore[operator]
         start = time.time()
-        real = ais(model, x, **how)  # type: ignore[arg-type]
+        real = ais(model, x, **how)
         middle = time.time()
-        known = ais(model, simulated, posterior=latents, **how)  # type: ignore[arg-type]
+        known = ais(model, simulated, posterior=latents, **how)
     finally:
         system.train(was_training)
         for p in asks:
             p.requires_grad_()
     told = f"{STEPS} temperatures, {CHAINS} chains, {LEAPFROGS} leapfrog steps each"
-    same = {"data": test.name, "split": test.split, "seed": c.seed, "n": n}
+    same: dict[str, Any] = {"data": test.name, "split": test.split, "seed": c.seed, "n": n}
     more = {
         "steps": STEPS, "chains": CHAINS, "acceptance": real["acceptance"], "ess": real["ess"], "binarize": test.settings.binarize,
         "levels": int(system.hparams.get("levels", 256)), "likelihood": f"lower bound: annealed importance sampling, {told}",

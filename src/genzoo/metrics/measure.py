@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.data import kinds
@@ -34,8 +34,8 @@ QUESTIONS = {
     "reading": "What is read in a sample?",
 }
 """What a measure answers. Measures are taken and listed in this order, and by name for one question."""
-NETWORK = "{network}"
-"""Stands in the name of a value for the network whose features it is of."""
+NAME = "{name}"
+"""Stands in the name of a value for a name that is somebody's own: of a network, of the statistics of a kind of data."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Value:
     """A number that a measure gives.
 
     Args:
-        name: What records, logs and studies call it. `NETWORK` in it stands for the name of a network of one's own.
+        name: What records, logs and studies call it. `NAME` in it stands for the name of a network of one's own.
         unit: nats, bits/dim, dB ...; empty for a pure number.
         better: Which way is better; empty where neither end is good.
         extractor: The feature network without which it has another name; empty where the one that suits the data gives it.
@@ -56,6 +56,14 @@ class Value:
     better: Literal["lower", "higher", ""] = ""
     extractor: str = ""
     warns: tuple[Literal["collapse", "sameness", "copies"], ...] = ()
+
+
+class Said(TypedDict):
+    """What a record begins with."""
+
+    measure: str
+    unit: str
+    better: str
 
 
 @dataclass(frozen=True)
@@ -107,20 +115,21 @@ class Measure:
     @property
     def take(self) -> Callable[[Comparison], list[Record]]:
         """The function from a comparison to records; its file is imported now."""
-        return importlib.import_module(self.module).take
+        found: Callable[[Comparison], list[Record]] = importlib.import_module(self.module).take
+        return found
 
-    def says(self, name: str) -> dict[str, str]:
+    def says(self, name: str) -> Said:
         """What a record begins with: measure, unit and better of one of its values."""
         for v in self.gives:
-            pattern = re.escape(v.name).replace(re.escape(NETWORK), ".+")
+            pattern = re.escape(v.name).replace(re.escape(NAME), ".+")
             if re.fullmatch(pattern, name):
-                return {"measure": name, "unit": v.unit, "better": v.better}
+                return Said(measure=name, unit=v.unit, better=v.better)
         raise KeyError(f"{name} stands not among the values of {self.name}")
 
     @property
     def values(self) -> tuple[Value, ...]:
         """The values that can be asked for by name: all but those of networks of one's own."""
-        return tuple(v for v in self.gives if NETWORK not in v.name)
+        return tuple(v for v in self.gives if NAME not in v.name)
 
     @property
     def defined_on(self) -> tuple[str, ...]:
@@ -171,7 +180,7 @@ def read(path: Path) -> Measure | None:
         return None
     (node,) = (n for n in ast.parse(text).body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "MEASURE")
     try:
-        found = _literal(node.value)
+        found: Measure = _literal(node.value)
         if found.name.replace("-", "_") != path.stem or found.question not in QUESTIONS:
             raise ValueError(
                 f"the measure '{found.name}' belongs into {found.name.replace('-', '_')}.py, and its question is one of {', '.join(QUESTIONS)}"
@@ -255,7 +264,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
 
     def shown(v: Value) -> str:
         unit = f" [{v.unit}]" if v.unit and v.unit not in v.name else ""
-        return v.name.replace(NETWORK, "NAME") + unit + arrow[v.better]
+        return v.name.replace(NAME, "NAME") + unit + arrow[v.better]
 
     return [
         (

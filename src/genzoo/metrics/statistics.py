@@ -23,6 +23,7 @@ MEASURE = Measure(
         Value("Fréchet distance of video statistics", better="lower"),
         Value("Fréchet distance of voxel statistics", better="lower"),
         Value("Fréchet distance of log-mel statistics", better="lower"),
+        Value("Fréchet distance of {name}", better="lower"),
     ),
     offers="statistics",
     images=False,

@@ -39,6 +39,7 @@ class RandomFeatures(nn.Module):
     """
 
     name = "random, sanity only"
+    w0: Tensor
 
     def __init__(self, rank: int, channels: int, *, width: int = 32, seed: int = 0) -> None:
         super().__init__()
