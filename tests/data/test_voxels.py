@@ -304,7 +304,7 @@ def test_described_sets_and_their_pages(folder):
     assert contact_sheet(shapes, 2).shape == (2, 1, 16, 16, 16)
     moving = clips("moving-digits", size=32, limit=5)
     assert contact_sheet(moving, 4).shape == (4, 1, 16, 32, 32)
-    assert features_of(moving, "video", 4, 0).shape == (4, 54)
+    assert features_of(moving, 4, 0).shape == (4, 54)
 
 
 # ---- the whole way ---------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ MEASURE = Measure(
         Value("FD-EfficientNet-Lite0", better="lower", extractor="efficientnet-lite0"),
         Value("FD-VGG16", better="lower", extractor="vgg16"),
         Value("random-feature distance (sanity only, not a quality measure)", better="lower", extractor="random"),
-        Value("FD-{name}", better="lower"),
+        Value("FD-{network}", better="lower"),
     ),
     statistics=True,
 )

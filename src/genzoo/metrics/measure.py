@@ -34,8 +34,10 @@ QUESTIONS = {
     "reading": "What is read in a sample?",
 }
 """What a measure answers. Measures are taken and listed in this order, and by name for one question."""
-NAME = "{name}"
-"""Stands in the name of a value for a name that is somebody's own: of a network, of the statistics of a kind of data."""
+NETWORK = "{network}"
+"""Stands in the name of a value for the network whose features it is of."""
+DESCRIBED = "{statistics}"
+"""Stands in the name of a value for the statistics of a kind of data: there is one value for each kind that has some."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Value:
     """A number that a measure gives.
 
     Args:
-        name: What records, logs and studies call it. `NAME` in it stands for the name of a network of one's own.
+        name: What records, logs and studies call it. `NETWORK` in it stands for the name of a network of one's own.
         unit: nats, bits/dim, dB ...; empty for a pure number.
         better: Which way is better; empty where neither end is good.
         extractor: The feature network without which it has another name; empty where the one that suits the data gives it.
@@ -120,16 +122,26 @@ class Measure:
 
     def says(self, name: str) -> Said:
         """What a record begins with: measure, unit and better of one of its values."""
-        for v in self.gives:
-            pattern = re.escape(v.name).replace(re.escape(NAME), ".+")
+        for v in self.named:
+            pattern = re.escape(v.name).replace(re.escape(NETWORK), ".+")
             if re.fullmatch(pattern, name):
                 return Said(measure=name, unit=v.unit, better=v.better)
         raise KeyError(f"{name} stands not among the values of {self.name}")
 
     @property
+    def named(self) -> tuple[Value, ...]:
+        """Everything in `gives`, what depends on the kind of data once for each kind."""
+        told = [k.described_by for k in kinds.every().values() if k.described_by]
+        return tuple(
+            replace(v, name=v.name.replace(DESCRIBED, each))
+            for v in self.gives
+            for each in (told if DESCRIBED in v.name else [""])
+        )
+
+    @property
     def values(self) -> tuple[Value, ...]:
         """The values that can be asked for by name: all but those of networks of one's own."""
-        return tuple(v for v in self.gives if NAME not in v.name)
+        return tuple(v for v in self.named if NETWORK not in v.name)
 
     @property
     def defined_on(self) -> tuple[str, ...]:
@@ -264,14 +276,14 @@ def rows() -> list[tuple[str, str, str, str, str]]:
 
     def shown(v: Value) -> str:
         unit = f" [{v.unit}]" if v.unit and v.unit not in v.name else ""
-        return v.name.replace(NAME, "NAME") + unit + arrow[v.better]
+        return v.name.replace(NETWORK, "NAME") + unit + arrow[v.better]
 
     return [
         (
             QUESTIONS[m.question],
             m.name,
             m.line,
-            ", ".join(map(shown, m.gives)),
+            ", ".join(map(shown, m.named)),
             m.asks + "; on request" * (not m.default),
         )
         for m in table().values()

@@ -32,7 +32,7 @@ MEASURE = Measure(
         Value("PPL on lenet-fashion-v1", better="lower", extractor="lenet-fashion-v1"),
         Value("PPL on inception-tf-2015-12-05", better="lower", extractor="inception"),
         Value("PPL on efficientnet-lite0", better="lower", extractor="efficientnet-lite0"),
-        Value("PPL on {name}", better="lower"),
+        Value("PPL on {network}", better="lower"),
     ),
     needs=("decodes",),
     images=False,

@@ -22,6 +22,7 @@ from genzoo.core.capabilities import (
 from genzoo.core.errors import UserError
 from genzoo.core.loading import build, describe
 from genzoo.core.system import System
+from genzoo.data import kinds
 from genzoo.testing.case import Case, Skip, gen, needs, outputs, promise, refused, scores
 from genzoo.testing.data import batch_for, data_batch
 from genzoo.use.walk import way
@@ -246,8 +247,8 @@ def _takes(case: Case, kind: str) -> None:
     shape = case.build().hparams["shape"]
     if len(shape) not in (3, 4):
         raise Skip("is not for images or clips")
-    if kind == "colour" and case.build().data == "voxels":
-        raise Skip("voxels have one channel")
+    if kind == "colour" and not kinds.declared(case.cls.data)[0].colours:
+        raise Skip("is not for data in colours")
     *between, h, w = shape[1:]
     wanted = {"gray": (1, *between, h, w), "colour": (3, *between, h, w), "wide": (1, *between, h, 2 * w)}[kind]
     try:
@@ -263,12 +264,7 @@ def _takes(case: Case, kind: str) -> None:
 @promise(presets=False)
 def an_impossible_shape_is_refused_in_words(case: Case) -> None:
     """Refuses an impossible shape in words."""
-    own = {
-        "audio": ((2, 64), (1, 0), (1, 8, 8)),
-        "video": ((1, 0, 8, 8), (1, 1, 8, 8), (1, 8, 8)),
-        "voxels": ((1, 0, 8, 8), (2, 8, 8, 8), (1, 8, 8), (1, 12, 12, 12)),
-    }
-    for shape in own.get(case.cls.data, ((3, 0, 8), (0, 8, 8), (1, 3))):
+    for shape in kinds.declared(case.cls.data)[0].impossible:
         with refused():
             case.build(shape=shape)
 

@@ -13,6 +13,8 @@ from typing import IO, Any
 import numpy as np
 
 from genzoo.core.errors import UserError, nearest
+from genzoo.data import kinds
+from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import ranges
 from genzoo.data.decode.npy import channels_last
 from genzoo.data.decode.npy import check_header as _check_header
@@ -29,8 +31,9 @@ FREE_ARRAY = 2**28
 """Below this size the expansion of an .npz member is not looked at: blank and binary images compress very well."""
 
 IMAGES = "images [N,H,W], [N,H,W,C] or [N,C,H,W]"
-_IMAGES = ("images", "image", "x", "data", "imgs", "arr_0", "video", "videos", "clips", "voxels", "samples")
-_TABLES = ("points", "x", "data", "samples", "arr_0")
+_IMAGES = ("images", "image", "x", "data", "imgs", "arr_0")
+_ANYTHING = "samples"
+_TABLES = ("x", "data", _ANYTHING, "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "target", "arr_1")
 _SPLITS = {"train": "train", "test": "test", "val": "test", "valid": "test"}
 
@@ -89,7 +92,9 @@ class ArrayFile:
                 f"{self.path} holds no points, which are a table [N,D] of numbers with 1 to {MOST_COLUMNS} columns (it holds {_seen(arrays)})"
             )
         by_stem = _by_stem(tables)
-        stem = next((w for w in _TABLES if w in by_stem), None) or (next(iter(by_stem)) if len(by_stem) == 1 else None)
+        stem = next((w for w in (*kinds.offering("coordinates"), *_TABLES) if w in by_stem), None) or (
+            next(iter(by_stem)) if len(by_stem) == 1 else None
+        )
         if stem is None:
             raise UserError(
                 f"{self.path} holds several tables: {_seen(tables)}; say which is meant: data={self.path}:NAME"
@@ -130,6 +135,12 @@ class ArrayFile:
                 f"{self.path} '{key}': shape {array.shape} is none of [N,H,W], [N,H,W,C], [N,C,H,W] with 1 to 4 channels"
             )
         return array
+
+
+def _usual_names() -> tuple[str, ...]:
+    """List what arrays of images, clips and shapes are called, the likeliest first."""
+    others = (k for k in kinds.every().values() if k.dims > 2 and k.name != PLAIN.of)
+    return (*_IMAGES, *(word for k in others for word in (k.name, *k.words)), _ANYTHING)
 
 
 def _grey_levels(array: np.ndarray, where: str, stock: Stock) -> np.ndarray:
@@ -232,7 +243,9 @@ def _examples(
         )
         raise UserError(f"{path} has no array of {what} (it holds {_seen(arrays)}){hint}")
     by_stem = _by_stem(found)
-    named = [s for name in _IMAGES for s in by_stem if name in (s.lower(), *(k.lower() for k in by_stem[s].values()))]
+    named = [
+        s for name in _usual_names() for s in by_stem if name in (s.lower(), *(k.lower() for k in by_stem[s].values()))
+    ]
     whole = [s for s in by_stem if "train" in by_stem[s]]
     stem = next((s for s in named if s in whole), None) or next(iter(named if not whole else []), None)
     if stem is None:
