@@ -170,17 +170,6 @@ def linear_gaussian(seed=0, n=3):
     return model, x, z, exact, (mean, spread)
 
 
-def proposal(mean, spread, wide):
-    q = torch.distributions.MultivariateNormal(torch.zeros(L, dtype=torch.float64), spread * wide**2)
-    root = torch.linalg.cholesky(spread) * wide
-
-    def propose(x, g):
-        offset = torch.randn(len(x), L, generator=g, dtype=torch.float64) @ root.T
-        return mean.repeat(len(x) // len(mean), 1) + offset, q.log_prob(offset)
-
-    return propose
-
-
 def test_annealing_brackets_the_truth_and_tightens():
     model, x, z, exact, _ = linear_gaussian(n=12)
     found = {t: ais(model, x, steps=t, chains=16, leapfrogs=5, posterior=z) for t in (4, 30, 250)}
