@@ -92,7 +92,9 @@ class ArrayFile:
                 f"{self.path} holds no points, which are a table [N,D] of numbers with 1 to {MOST_COLUMNS} columns (it holds {_seen(arrays)})"
             )
         by_stem = _by_stem(tables)
-        stem = next((w for w in (*kinds.offering("coordinates"), *_TABLES) if w in by_stem), None) or (next(iter(by_stem)) if len(by_stem) == 1 else None)
+        stem = next((w for w in (*kinds.offering("coordinates"), *_TABLES) if w in by_stem), None) or (
+            next(iter(by_stem)) if len(by_stem) == 1 else None
+        )
         if stem is None:
             raise UserError(
                 f"{self.path} holds several tables: {_seen(tables)}; say which is meant: data={self.path}:NAME"
@@ -241,7 +243,9 @@ def _examples(
         )
         raise UserError(f"{path} has no array of {what} (it holds {_seen(arrays)}){hint}")
     by_stem = _by_stem(found)
-    named = [s for name in _usual_names() for s in by_stem if name in (s.lower(), *(k.lower() for k in by_stem[s].values()))]
+    named = [
+        s for name in _usual_names() for s in by_stem if name in (s.lower(), *(k.lower() for k in by_stem[s].values()))
+    ]
     whole = [s for s in by_stem if "train" in by_stem[s]]
     stem = next((s for s in named if s in whole), None) or next(iter(named if not whole else []), None)
     if stem is None:
