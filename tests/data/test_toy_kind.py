@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,3 +170,13 @@ def test_a_system_of_it_trains_samples_previews_and_is_evaluated(here, capsys):
 def test_settings_of_other_kinds_are_refused(here):
     with pytest.raises(UserError, match="seconds= is the length of a window of sound; this system takes series data"):
         open_data(DataSettings("many", seconds=1.0), kind="series", quiet=True)
+
+
+def test_no_other_file_names_a_kind():
+    """Points are a word of mathematics as well; models say what they learn from, and nn holds what models share."""
+    root = Path(genzoo.__file__).parent
+    for path in root.rglob("*.py"):
+        part = path.relative_to(root).as_posix()
+        if not part.startswith(("data/kinds/", "models/", "nn/")):
+            texts = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
+            assert not texts & {"audio", "video", "voxels"}, part

@@ -72,8 +72,8 @@ class Video(Kind):
         import numpy as np
 
         levels = np.random.default_rng(0).integers(0, 256, (n, *facts["shape"]), dtype=np.uint8)
-        np.savez(folder / "data.npz", **{self.name: levels})
-        return {"data": str(folder / "data.npz"), "frames": facts["shape"][1]}
+        np.save(folder / "data.npy", levels)
+        return {"data": str(folder / "data.npy"), "frames": facts["shape"][1]}
 
     def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
         """Draw a row of frames for each; with `columns` the middle frame of each."""

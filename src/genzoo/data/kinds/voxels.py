@@ -67,8 +67,8 @@ class Voxels(Kind):
         import numpy as np
 
         cells = np.random.default_rng(0).integers(0, 2, (n, *facts["shape"]), dtype=np.uint8)
-        np.savez(folder / "data.npz", **{self.name: cells})
-        return {"data": str(folder / "data.npz")}
+        np.save(folder / "data.npy", cells)
+        return {"data": str(folder / "data.npy")}
 
     def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
         """Draw one view of each in a grid."""
