@@ -133,6 +133,27 @@ def test_a_measure_is_one_file(toy, tmp_path, capsys):
     assert "| `toy-light` |" in measure.markdown()
 
 
+def test_an_installed_package_brings_measures(tmp_path, monkeypatch):
+    package, told = tmp_path / "lamps", tmp_path / "lamps-1.0.dist-info"
+    package.mkdir()
+    told.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "toy_light.py").write_text(TOY)
+    (package / "kid.py").write_text(TOY.replace("toy-light", "kid"))
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: lamps\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text("[genzoo.measures]\ntoy-light = lamps.toy_light\nkid = lamps.kid\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    measure._found.cache_clear()
+    try:
+        assert table()["toy-light"].module == "lamps.toy_light"
+        assert table()["toy-light"].take.__module__ == "lamps.toy_light"
+        assert table()["kid"].module == "genzoo.metrics.kid", "a package takes no name of ours"
+    finally:
+        measure._found.cache_clear()
+        for name in [n for n in sys.modules if n.partition(".")[0] == "lamps"]:
+            sys.modules.pop(name)
+
+
 def test_a_declaration_that_cannot_be_read_says_why(tmp_path):
     (tmp_path / "wrong.py").write_text("\nMEASURE = Measure(name='other', line='x', question='distance', gives=())\n")
     with pytest.raises(UserError, match=r"belongs into other\.py"):

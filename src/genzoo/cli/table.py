@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-import importlib.util
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,8 +76,10 @@ class Command:
 
 def commands() -> dict[str, Command]:
     """Every command by its name, in the order of the help page."""
+    from genzoo.core.installed import installed_files
+
     files = {p.stem.replace("_", "-"): (p, f"genzoo.cli.{p.stem}") for p in _files()}
-    found = [_read(path, name, module) for name, (path, module) in (_installed() | files).items()]
+    found = [_read(path, name, module) for name, (path, module) in (installed_files(GROUP) | files).items()]
     return {c.name: c for c in sorted((c for c in found if c), key=lambda c: (c.place, c.name))}
 
 
@@ -105,22 +106,6 @@ def offered(able: Collection[str], directions: Collection[str] = ()) -> list[Com
 def _files(stem: str = "*") -> list[Path]:
     """Files beside this one, and in the folders that were added to the package's path."""
     return [p for folder in genzoo.cli.__path__ for p in Path(folder).glob(f"{stem}.py")]
-
-
-def _installed() -> dict[str, tuple[Path, str]]:
-    """Commands of installed packages: name -> file and import path."""
-    from importlib.metadata import entry_points
-
-    found = {}
-    for point in entry_points(group=GROUP):
-        package, *rest = point.value.split(".")
-        spec = importlib.util.find_spec(package)  # of a package within another, this would import the outer one
-        places = spec.submodule_search_locations or [] if spec else []
-        files = [p for place in places if (p := Path(place, *rest).with_suffix(".py")).is_file()]
-        files += [Path(spec.origin)] if spec and spec.origin and not rest else []
-        if files:
-            found[point.name] = (files[0], point.value)
-    return found
 
 
 @functools.cache

@@ -6,12 +6,14 @@ A system has a capability when it has its methods and attributes; nothing is reg
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 
-from genzoo.core.figures import Figure
 from genzoo.core.system import Batch, Logs, System
+
+if TYPE_CHECKING:
+    from genzoo.core.figures import Figure
 
 
 @runtime_checkable

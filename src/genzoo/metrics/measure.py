@@ -2,7 +2,7 @@
 
 A measure is a file of this package that assigns `MEASURE = Measure(...)`, in literals only, and defines `take`: from a comparison to records.
 Help, `evaluate`, the measures of a training, studies, `compare` and the docs know no measure but by this table; a further folder of such
-files joins it by `genzoo.metrics.__path__.append(folder)`.
+files joins it by `genzoo.metrics.__path__.append(folder)`, and an installed package by entry points (`GROUP`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from genzoo.core.errors import UserError, nearest
+from genzoo.core.installed import installed_files
 from genzoo.data import kinds
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ QUESTIONS = {
     "reading": "What is read in a sample?",
 }
 """What a measure answers. Measures are taken and listed in this order, and by name for one question."""
+GROUP = "genzoo.measures"
+"""Entry points by which an installed package adds measures: `brightness = "my_package.brightness"`."""
 NETWORK = "{network}"
 """Stands in the name of a value for the network whose features it is of."""
 DESCRIBED = "{statistics}"
@@ -175,8 +178,11 @@ def table() -> dict[str, Measure]:
 
 @functools.cache
 def _found(folders: tuple[str, ...]) -> dict[str, Measure]:
-    files = [path for folder in folders for path in sorted(Path(folder).glob("*.py"))]
-    found = [m for path in files if (m := read(path)) is not None]
+    files = {
+        module: path for path, module in installed_files(GROUP).values()
+    }  # first, so that none takes a name of ours
+    files |= {f"genzoo.metrics.{path.stem}": path for folder in folders for path in sorted(Path(folder).glob("*.py"))}
+    found = [replace(m, module=module) for module, path in files.items() if (m := read(path)) is not None]
     order = list(QUESTIONS)
     return {m.name: m for m in sorted(found, key=lambda m: (order.index(m.question), m.name))}
 
@@ -201,7 +207,7 @@ def read(path: Path) -> Measure | None:
         raise UserError(
             f"{path}: MEASURE is read without importing the file, as Measure(...) of literals: {error}"
         ) from None
-    return replace(found, module=f"genzoo.metrics.{path.stem}")
+    return found
 
 
 def _literal(node: ast.expr) -> Any:
