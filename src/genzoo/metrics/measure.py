@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.data import kinds
@@ -58,6 +58,14 @@ class Value:
     better: Literal["lower", "higher", ""] = ""
     extractor: str = ""
     warns: tuple[Literal["collapse", "sameness", "copies"], ...] = ()
+
+
+class Said(TypedDict):
+    """What a record begins with."""
+
+    measure: str
+    unit: str
+    better: str
 
 
 @dataclass(frozen=True)
@@ -109,14 +117,15 @@ class Measure:
     @property
     def take(self) -> Callable[[Comparison], list[Record]]:
         """The function from a comparison to records; its file is imported now."""
-        return importlib.import_module(self.module).take
+        found: Callable[[Comparison], list[Record]] = importlib.import_module(self.module).take
+        return found
 
-    def says(self, name: str) -> dict[str, str]:
+    def says(self, name: str) -> Said:
         """What a record begins with: measure, unit and better of one of its values."""
         for v in self.named:
             pattern = re.escape(v.name).replace(re.escape(NETWORK), ".+")
             if re.fullmatch(pattern, name):
-                return {"measure": name, "unit": v.unit, "better": v.better}
+                return Said(measure=name, unit=v.unit, better=v.better)
         raise KeyError(f"{name} stands not among the values of {self.name}")
 
     @property
@@ -183,7 +192,7 @@ def read(path: Path) -> Measure | None:
         return None
     (node,) = (n for n in ast.parse(text).body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "MEASURE")
     try:
-        found = _literal(node.value)
+        found: Measure = _literal(node.value)
         if found.name.replace("-", "_") != path.stem or found.question not in QUESTIONS:
             raise ValueError(
                 f"the measure '{found.name}' belongs into {found.name.replace('-', '_')}.py, and its question is one of {', '.join(QUESTIONS)}"

@@ -12,6 +12,8 @@ from genzoo.core.capabilities import (
     Conditioned,
     Decodes,
     Encodes,
+    Figures,
+    Joint,
     Prepares,
     Restores,
     Tokenizes,
@@ -21,7 +23,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.loading import build, describe
 from genzoo.core.system import System
 from genzoo.data import kinds
-from genzoo.testing.case import Case, Skip, gen, needs, outputs, promise, refused
+from genzoo.testing.case import Case, Skip, gen, needs, outputs, promise, refused, scores
 from genzoo.testing.data import batch_for, data_batch
 from genzoo.use.walk import way
 
@@ -169,6 +171,40 @@ def a_clip_goes_on_from_every_first_frame_or_says_why_not(case: Case) -> None:
     assert y.shape == x.shape
     assert y.abs().max() <= 1
     assert not torch.equal(y, system.animate(x[:, :, 1]))
+
+
+@promise()
+def figures_are_whole_tables_of_images_and_follow_the_generator(case: Case) -> None:
+    """Draws figures of whole rows, in range and with words, the same from the same generator."""
+    system = case.ready()
+    needs(system, Figures)
+    if "figures" in system.lacks:
+        raise Skip(system.lacks["figures"])
+    drawn, again = (system.figures(generator=gen()) for _ in range(2))
+    assert drawn
+    for name, figure in drawn.items():
+        assert len(figure.images) % figure.columns == 0
+        assert figure.images.shape[1:] == data_batch(system).shape[1:]
+        assert figure.images.abs().max() <= 1
+        assert figure.words
+        assert torch.equal(figure.images, again[name].images)
+
+
+@promise()
+def the_joint_density_is_of_one_number_each_and_has_a_gradient_in_the_latents(case: Case) -> None:
+    """Gives log p(z) and log p(x | z) as one number each, with gradients in the latents and without randomness."""
+    needs(case.ready(), Joint)
+    system = case.ready(levels=2)
+    if not scores(system):
+        raise Skip("it gives no likelihood")
+    z = system.sample_prior(3, generator=gen()).requires_grad_()
+    x = system.sample_given(z.detach(), generator=gen(1))
+    assert x.shape[1:] == data_batch(system).shape[1:]
+    total = system.log_prior(z) + system.log_given(x, z)
+    assert total.shape == (3,)
+    (gradient,) = torch.autograd.grad(total.sum(), z)
+    assert gradient.isfinite().all()
+    assert torch.equal(system.log_given(x, z), system.log_given(x, z))
 
 
 @promise()

@@ -146,14 +146,17 @@ class Kind(ABC):
             facts: What is known of them beside: a system's `hparams`.
             columns: Samples in a row of a picture.
         """
-        from genzoo.data.drawing.files import save_array, save_film
         from genzoo.data.drawing.images import save_png
 
         ending = path.suffix.lower()
         if ending in ARRAYS:
+            from genzoo.data.drawing.files import save_array
+
             return save_array(path, samples)
         if ending == ".png":
             return save_png(path, self.picture(samples, columns=columns))
+        from genzoo.data.drawing.files import save_film
+
         pictures = self.frames(samples, columns=columns)
         assert pictures is not None, f"{ending} is none of {self.suffixes}"
         return save_film(path, pictures)
