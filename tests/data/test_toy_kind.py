@@ -34,7 +34,7 @@ class Series(Kind):
     values = "float32 [B, T], whatever their unit"
     stored = "float32 [N, T]"
     bounds = None
-    words = ("curves",)
+    aliases = ("curves",)
     example = "SERIES/"
     endings = ("json",)
     suffixes = (".png", ".csv", ".npy")

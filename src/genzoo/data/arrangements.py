@@ -15,7 +15,7 @@ class Arrangement:
     Args:
         name: What a system declares as its `data`.
         of: The kind of data that is arranged so.
-        words: Other words that people say for it.
+        aliases: Other words that people say for it.
         example: What data= takes to try it; the kind's own where it is empty.
         structure: How a source is asked for it: image, captioned, paired or unpaired.
         two: Whether there are two sides.
@@ -26,7 +26,7 @@ class Arrangement:
 
     name: str
     of: str = "image"
-    words: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     example: str = ""
     structure: str = "image"
     two: bool = False
@@ -40,10 +40,10 @@ ARRANGEMENTS = {
     a.name: a
     for a in (
         PLAIN,
-        Arrangement("labelled", words=("labels", "classes"), example="digits", taken=("image",)),
-        Arrangement("captioned", words=("captions",), example="shapes", structure="captioned", taken=("image",)),
-        Arrangement("paired", words=("pairs", "segmentation"), example="PAIRS/", structure="paired", two=True, taken=("unpaired",)),
+        Arrangement("labelled", aliases=("labels", "classes"), example="digits", taken=("image",)),
+        Arrangement("captioned", aliases=("captions",), example="shapes", structure="captioned", taken=("image",)),
+        Arrangement("paired", aliases=("pairs", "segmentation"), example="PAIRS/", structure="paired", two=True, taken=("unpaired",)),
         Arrangement("unpaired", example="A/,B/", structure="unpaired", two=True),
-        Arrangement("exemplar", words=("texture", "picture"), example="PICTURE.png", single=True, previewed=4),
+        Arrangement("exemplar", aliases=("texture", "picture"), example="PICTURE.png", single=True, previewed=4),
     )
 }  # fmt: skip

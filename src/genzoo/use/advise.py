@@ -105,7 +105,7 @@ ARRANGED = {
 def phrases() -> dict[str, tuple[str, str]]:
     """Collect the words that say the task and the data at once: those for arrangements, and of every other kind all words, to draw new ones."""
     other = (k for k in kinds.every().values() if k.name != PLAIN.of)
-    return {**{word: ("sample", k.name) for k in other for word in (k.name, *k.words)}, **ARRANGED}
+    return {**{word: ("sample", k.name) for k in other for word in (k.name, *k.aliases)}, **ARRANGED}
 
 
 @functools.cache

@@ -144,7 +144,8 @@ class Film:
 
     def _decoded(self) -> Iterator[Any]:
         """Frames of the library; None once where some are left out."""
-        packets, broken, gap, times, due = 0, False, False, [], set[int]()
+        times: list[Any] = []
+        packets, broken, gap, due = 0, False, False, set[int]()
         reading = self.opened.demux(self.stream)
         while True:
             try:

@@ -173,13 +173,13 @@ def _rows_of_bytes(body: bytes, elements: list[Any]) -> Iterator[list[Any]]:
             table = np.frombuffer(body, row, min(count, (len(body) - at) // row.itemsize), at)
             alike = len(table) == count and all((table[n] == table[n][0]).all() for n in row.names or () if n[0] == "n")
             if not alike:
-                table, place = [], at
+                rows, place = [], at
                 for _ in range(count):
                     row = _row_at(body, place, properties)
-                    table.append(np.frombuffer(body, row, 1, place)[0])
+                    rows.append(np.frombuffer(body, row, 1, place)[0])
                     place += row.itemsize
             at = at + count * row.itemsize if alike else place
-            yield [table[f"v{i}"] if alike else [r[f"v{i}"] for r in table] for i in range(len(properties))]
+            yield [table[f"v{i}"] if alike else [r[f"v{i}"] for r in rows] for i in range(len(properties))]
         else:
             yield [[] for _ in properties]
 

@@ -50,7 +50,7 @@ class Kind(ABC):
     """What a data set keeps of it, in words: "int16 [N, 1, T]"."""
     bounds: ClassVar[tuple[float, float] | None] = (-1.0, 1.0)
     """Range of the values as systems see them; None where it is any."""
-    words: ClassVar[tuple[str, ...]] = ()
+    aliases: ClassVar[tuple[str, ...]] = ()
     """Other words that people say for it: sounds, speech, music."""
     example: ClassVar[str]
     """What data= takes to try it; capitals stand for something of one's own."""
@@ -322,8 +322,8 @@ def told_by(files: Iterable[str]) -> Kind | None:
 
 def spoken() -> dict[str, str]:
     """Words that people say for kinds and arrangements, with what a system declares: music is audio, pairs are paired."""
-    both: list[tuple[str, tuple[str, ...]]] = [(k.name, k.words) for k in every().values()]
-    both += [(a.name, a.words) for a in ARRANGEMENTS.values() if a is not PLAIN]
+    both: list[tuple[str, tuple[str, ...]]] = [(k.name, k.aliases) for k in every().values()]
+    both += [(a.name, a.aliases) for a in ARRANGEMENTS.values() if a is not PLAIN]
     return {word: name for name, words in both for word in (name, *words)}
 
 

@@ -25,7 +25,7 @@ class Audio(Kind):
     thing = "sound"
     values = "float32 [B, 1, T] in [-1, 1]"
     stored = "int16 [N, 1, T]"
-    words = ("sound", "sounds", "speech", "music")
+    aliases = ("sound", "sounds", "speech", "music")
     example = "SOUNDS/"
     endings = ("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "caf", "w64")
     own_settings = {("seconds",): "seconds= is the length of a window of sound"}

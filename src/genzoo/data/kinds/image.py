@@ -24,7 +24,7 @@ class Image(Kind):
     thing = "image"
     values = "float32 [B, C, H, W] in [-1, 1]"
     stored = "uint8 or uint16 [N, C, H, W]"
-    words = ("images", "photos", "faces")
+    aliases = ("images", "photos", "faces")
     example = "digits"
     endings = (
         *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "gif", "bmp", "dib", "webp", "tif", "tiff", "avif"),

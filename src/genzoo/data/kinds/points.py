@@ -28,7 +28,7 @@ class Points(Kind):
     values = "float32 [B, D] in the data's own units"
     stored = "float32 [N, D]"
     bounds = None
-    words = ("2d", "tabular", "table")
+    aliases = ("2d", "tabular", "table")
     example = "moons"
     sets = tuple(POINTS)
     stands_for = ("image",)

@@ -26,7 +26,7 @@ class Video(Kind):
     thing = "clip"
     values = "float32 [B, C, T, H, W] in [-1, 1]"
     stored = "uint8 [N, C, T, H, W]"
-    words = ("videos", "clips")
+    aliases = ("videos", "clips")
     example = "moving-digits"
     sets = tuple(MOVING)
     endings = ("gif", "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")

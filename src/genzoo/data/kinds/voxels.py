@@ -25,7 +25,7 @@ class Voxels(Kind):
     thing = "shape"
     values = "float32 [B, 1, D, H, W], 1 where occupied and -1 where empty; H points upwards"
     stored = "uint8 [N, 1, D, H, W], 0 and 255"
-    words = ("3d", "solids")
+    aliases = ("3d", "solids")
     example = "SOLIDS/"
     endings = ("npy", "npz", "binvox", "obj", "stl", "ply", "off", "glb", "gltf")
     own_settings = {("up",): "up= is the upward axis of shapes"}

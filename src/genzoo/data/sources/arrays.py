@@ -139,7 +139,7 @@ class ArrayFile:
 def _usual_names() -> tuple[str, ...]:
     """List what arrays of images, clips and shapes are called, the likeliest first."""
     others = (k for k in kinds.every().values() if k.dims > 2 and k.name != PLAIN.of)
-    return (*_IMAGES, *(word for k in others for word in (k.name, *k.words)), _ANYTHING)
+    return (*_IMAGES, *(word for k in others for word in (k.name, *k.aliases)), _ANYTHING)
 
 
 def _grey_levels(array: np.ndarray, where: str, contents: Contents) -> np.ndarray:

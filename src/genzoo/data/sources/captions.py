@@ -137,11 +137,11 @@ def read_tables(tree: Tree, tables: Sequence[str], extra: Table | None) -> Told:
             used += len(files)
             if not files:
                 missing[beside] = None
-            for file in (known[n] for n in files):
-                captions = told.captions.setdefault(file, []) if row.captions else []
+            for image in (known[n] for n in files):
+                captions = told.captions.setdefault(image, []) if row.captions else []
                 captions += [c for c in row.captions if c not in captions]
                 if row.label:
-                    told.classes[file] = row.label
+                    told.classes[image] = row.label
         if extra is not None and table == extra.path.name and not used and told.captions:
             why = [reason for name, reason in told.left if name == table]
             none = (

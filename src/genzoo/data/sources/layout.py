@@ -269,11 +269,11 @@ def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, content
         return [i for i in items if i.name not in left]
     if strange:
         folders = sorted({i.parts[0] for i in strange} - {""})
-        told = (
+        unknown = (
             f" ({', '.join(folders[:4])}{', …' * (len(folders) > 4)}: no class of the training part)" if folders else ""
         )
         contents.notes.append(
-            f"the test part ({len(test)} images) has no labels{told}: it is no test part for systems with classes"
+            f"the test part ({len(test)} images) has no labels{unknown}: it is no test part for systems with classes"
         )
     return items
 

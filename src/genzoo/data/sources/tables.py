@@ -239,7 +239,8 @@ def _parquet(path: Path) -> tuple[list[str], list[Column], int, list[str]]:
         table = parquet.read_table(path)
     except Exception as error:  # whatever a parser throws at a damaged file
         raise UserError(f"{path} cannot be read as a Parquet table: {in_words(error)}") from None
-    names, columns = [], []
+    names: list[str] = []
+    columns: list[Column] = []
     for name in table.column_names:
         column: Any = table[name]
         kind = column.type
