@@ -95,6 +95,10 @@ def train(
     return _train(name, DataSettings(**about_data), TrainSettings(**about_training), own, quiet=quiet)
 
 
+WHERE = " — a run is written to the folder name= in the folder runs=: runs=mine name=try-2 makes mine/try-2."
+"""What is said to who looks for the key of where a run is written."""
+
+
 def sort_keys(name: What, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Sort keys by whose signature has them, and check them: those of the system (as given), of the data, of the training (all).
 
@@ -113,9 +117,8 @@ def sort_keys(name: What, given: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     for key, value in given.items():
         place = next((i for i, owner in enumerate(owners) if key in owner), None)
         if place is None:
-            raise UserError(
-                f"{name} has no setting '{key}'{nearest(key, every) or '.'} 'genzoo show {name}' lists all of them."
-            )
+            hint = WHERE if key in ("out", "output", "o", "folder", "dir") else nearest(key, every) or "."
+            raise UserError(f"{name} has no setting '{key}'{hint} 'genzoo show {name}' lists all of them.")
         sorted_keys[place][key] = value
     own, about_data, about_training = sorted_keys
     checked = check(cls, resolved(cls, own), label=name)

@@ -163,3 +163,17 @@ def test_a_walk_takes_files_or_data_and_arithmetic_any_class(runs, capsys, tmp_p
     assert np.load(moved).shape == (1, 2, c, h, w)
     assert "plus= is missing; the classes" in mistake(capsys, "arithmetic", run)
     assert "no class '9'" in mistake(capsys, "arithmetic", run, "plus=9")
+
+
+def test_runs_that_were_not_evaluated_are_no_empty_comparison(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        assert main(["train", "gaussian", "data=digits", "size=8", "limit=40", f"name={name}"]) == 0
+    said = mistake(capsys, "compare", "runs/a", "runs/b")
+    assert "there is nothing to compare; a has no measures yet: genzoo evaluate runs/a" in said
+    assert not (tmp_path / "compare").exists()
+
+
+def test_who_looks_for_where_a_run_is_written_is_told(capsys):
+    said = mistake(capsys, "train", "gaussian", "data=digits", "out=here")
+    assert "gaussian has no setting 'out' — a run is written to the folder name= in the folder runs=" in said

@@ -81,7 +81,7 @@ def compare(
         runs: names; rows: measure, values by run (value, se, n), best, tie, reason, note; warnings: sentences; page.
 
     Raises:
-        UserError: Fewer than two sources, or one that is neither a run nor evaluated samples.
+        UserError: Fewer than two sources, one that is neither a run nor evaluated samples, or none that has been evaluated.
     """
     if len(sources) < 2:
         raise UserError("compare takes two or more runs: genzoo compare runs/a runs/b")
@@ -98,6 +98,8 @@ def compare(
         for name, records in kept.items()
         if not records
     ]
+    if not table:
+        raise UserError("compare: there is nothing to compare; " + "; ".join(warnings))
     reasons = {
         row.reason: list(dict.fromkeys(r.measure for r in table if r.reason == row.reason))
         for row in table
