@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
+import genzoo
 from genzoo.core import schema
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
+from genzoo.data import DataSettings
 
 
 class Toy(System):
@@ -87,3 +89,11 @@ def test_star_arguments_are_no_configuration():
 def test_nearest_is_silent_when_nothing_is_near():
     assert nearest("dcgna", ["dcgan", "vae"]) == " — did you mean 'dcgan'?"
     assert nearest("qqqq", ["dcgan"]) == ""
+
+
+def test_a_choice_of_numbers_is_read_from_the_command_line():
+    assert schema.check(DataSettings, {"data": "x", "bits": "16"})["bits"] == 16
+    assert schema.check(DataSettings, {"data": "x", "bits": 16})["bits"] == 16
+    with pytest.raises(UserError, match=r"bits=12 is not allowed; give 8 \| 16"):
+        schema.check(DataSettings, {"data": "x", "bits": "12"})
+    assert genzoo.create("pixelcnn", levels="4").hparams["levels"] == 4

@@ -270,7 +270,7 @@ def test_completing_nothing_known_is_sampling():
 
 
 def test_refusals_say_what_to_do():
-    with pytest.raises(UserError, match="power of two"):
+    with pytest.raises(UserError, match=r"levels=.* is not allowed; give 2 \| 4 \| 8"):
         GatedPixelCNN((1, 8, 8), levels=10)
     with pytest.raises(UserError, match="every colour"):
         GatedPixelCNN((3, 8, 8), width=2)

@@ -213,7 +213,7 @@ def test_learns_two_images_almost_by_heart():
 
 
 def test_refusals_say_what_to_do():
-    with pytest.raises(UserError, match="power of two"):
+    with pytest.raises(UserError, match=r"levels=.* is not allowed; give 2 \| 4 \| 8"):
         MultiscalePixelCNN((1, 8, 8), levels=10)
     with pytest.raises(UserError, match="every colour"):
         MultiscalePixelCNN((3, 8, 8), width=4)

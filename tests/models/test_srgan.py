@@ -215,7 +215,7 @@ def test_absent_weights_are_said_before_the_first_step_with_what_to_do():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"scale": 3}, "give 2, 4 or 8"),
+        ({"scale": 3}, r"give 2 \| 4 \| 8"),
         ({"shape": (3, 18, 18), "scale": 4}, "multiples of 4, from 16 on"),
         ({"shape": (3, 8, 8)}, "from 16 on"),
         ({"layer": "relu1_1"}, "is of a recognition network"),

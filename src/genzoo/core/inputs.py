@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+
+GreyLevels = Literal[2, 4, 8, 16, 32, 64, 128, 256]
+"""Numbers of grey levels that divide 256."""
 
 
 def check_images(x: Tensor, shape: tuple[int, ...]) -> None:
@@ -78,12 +83,6 @@ def check_halvings(shape: tuple[int, ...], halvings: int) -> int:
             "or fewer halvings"
         )
     return factor
-
-
-def check_levels(levels: int) -> None:
-    """Refuse a number of grey levels that does not divide 256."""
-    if levels & (levels - 1):
-        raise UserError(f"levels={levels} is not allowed; give a power of two: 2, 4, 8, 16, 32, 64, 128 or 256")
 
 
 def check_temperature(temperature: float) -> None:

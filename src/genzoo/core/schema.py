@@ -245,6 +245,8 @@ def _read(key: str, annotation: Any, value: Any) -> Any:
         if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a scalar of numpy or torch
             return value.item()
         return list(value) if isinstance(value, tuple) else value
+    if value in (choices := {str(a): a for o in options if get_origin(o) is Literal for a in get_args(o)}):
+        return choices[value]  # 8 of Literal[8, 16] is a number
     if int in options and float not in options and re.fullmatch(r"[1-9]\d*(\.\d+)?[eE]\+?\d", value):
         number = float(value)  # 1e5 is a whole number, 2.5e0 is none
         return int(number) if number.is_integer() else value

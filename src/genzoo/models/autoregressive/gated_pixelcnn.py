@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_label, check_levels, check_temperature
+from genzoo.core.inputs import GreyLevels, check_images, check_label, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
@@ -202,7 +202,7 @@ class GatedPixelCNN(System):
         shape: tuple[int, int, int] = (1, 28, 28),
         *,
         classes: Annotated[int, Field(ge=0, le=100_000)] = 0,
-        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        levels: GreyLevels = 256,
         width: Annotated[int, Field(ge=1, le=1024)] = 32,
         layers: Annotated[int, Field(ge=1, le=64)] = 8,
         kernel: Annotated[int, Field(ge=3, le=15)] = 3,
@@ -211,7 +211,6 @@ class GatedPixelCNN(System):
     ) -> None:
         super().__init__()
         colours = shape[0]
-        check_levels(levels)
         if kernel % 2 == 0:
             raise UserError(f"kernel={kernel} has no centre; give an odd number: 3, 5, 7")
         raster.check_features(colours, width=width, head=head)

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_levels, check_temperature
+from genzoo.core.inputs import GreyLevels, check_images, check_known, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive.raster import Levels
 from genzoo.nn.optimizers import one_adam
@@ -85,7 +85,7 @@ class MADE(System):
         self,
         shape: tuple[int, ...] = (1, 28, 28),
         *,
-        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        levels: GreyLevels = 256,
         layers: Annotated[int, Field(ge=0, le=16)] = 2,
         width: Annotated[int, Field(ge=1, le=65536)] = 1000,
         direct: bool = False,
@@ -95,7 +95,6 @@ class MADE(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
     ) -> None:
         super().__init__()
-        check_levels(levels)
         if len(shape) not in (1, 3):
             raise UserError(f"made takes images (C, H, W) or points (D,), not shape {tuple(shape)}")
         if not layers and not direct:

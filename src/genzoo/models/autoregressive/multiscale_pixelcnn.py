@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_levels
+from genzoo.core.inputs import GreyLevels, check_images
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d, MaskedStack
@@ -103,7 +103,7 @@ class MultiscalePixelCNN(System):
         self,
         shape: tuple[int, int, int] = (1, 28, 28),
         *,
-        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        levels: GreyLevels = 256,
         doublings: Annotated[int, Field(ge=1, le=10)] = 2,
         width: Annotated[int, Field(ge=2, le=1024)] = 48,
         blocks: Annotated[int, Field(ge=0, le=64)] = 4,
@@ -112,7 +112,6 @@ class MultiscalePixelCNN(System):
     ) -> None:
         super().__init__()
         colours = shape[0]
-        check_levels(levels)
         if min(width // 2, head) < colours:
             raise UserError(
                 f"width={width} and head={head} must be at least {2 * colours} and {colours}, for images of {colours} "

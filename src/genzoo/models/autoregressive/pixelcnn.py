@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_levels
+from genzoo.core.inputs import GreyLevels, check_images
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedStack
@@ -59,7 +59,7 @@ class PixelCNN(System):
         self,
         shape: tuple[int, int, int] = (1, 28, 28),
         *,
-        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        levels: GreyLevels = 256,
         output: Literal["categorical", "l2"] = "categorical",
         width: Annotated[int, Field(ge=1, le=1024)] = 32,
         blocks: Annotated[int, Field(ge=0, le=64)] = 7,
@@ -68,7 +68,6 @@ class PixelCNN(System):
     ) -> None:
         super().__init__()
         colours = shape[0]
-        check_levels(levels)
         raster.check_features(colours, width=width, head=head)
         self.shape, self.levels, self.output, self.lr = shape, levels, output, lr
         self.grid = Levels(levels, colours)

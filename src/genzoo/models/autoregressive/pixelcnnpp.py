@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.inputs import check_images, check_levels
+from genzoo.core.inputs import GreyLevels, check_images
 from genzoo.core.system import System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
 from genzoo.models.autoregressive._shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
@@ -245,7 +245,7 @@ class PixelCNNpp(System):
         self,
         shape: tuple[int, int, int] = (3, 32, 32),
         *,
-        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        levels: GreyLevels = 256,
         width: Annotated[int, Field(ge=1, le=1024)] = 32,
         blocks: Annotated[int, Field(ge=1, le=32)] = 1,
         scales: Annotated[int, Field(ge=1, le=6)] = 3,
@@ -254,7 +254,6 @@ class PixelCNNpp(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
     ) -> None:
         super().__init__()
-        check_levels(levels)
         colours = shape[0]
         self.shape, self.levels, self.lr = tuple(shape), levels, lr
         # for each component a logit, a mean and a scale for every colour, a coefficient for every pair of colours

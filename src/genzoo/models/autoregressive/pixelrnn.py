@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from genzoo.core.inputs import check_images, check_levels
+from genzoo.core.inputs import GreyLevels, check_images
 from genzoo.core.system import System
 from genzoo.models.autoregressive._recurrence import Scan, cell
 from genzoo.nn.autoregressive import methods as raster
@@ -258,7 +258,7 @@ class PixelRNN(System):
         self,
         shape: tuple[int, int, int] = (1, 28, 28),
         *,
-        levels: Annotated[int, Field(ge=2, le=256)] = 256,
+        levels: GreyLevels = 256,
         lstm: Literal["row", "diagonal"] = "diagonal",
         width: Annotated[int, Field(ge=1, le=1024)] = 16,
         layers: Annotated[int, Field(ge=1, le=64)] = 7,
@@ -268,7 +268,6 @@ class PixelRNN(System):
     ) -> None:
         super().__init__()
         colours = shape[0]
-        check_levels(levels)
         raster.check_features(colours, width=width, head=head)
         step = 2 ** (scales - 1)
         raster.check_divided(shape, step, f"scales={scales}")

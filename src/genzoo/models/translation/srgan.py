@@ -83,7 +83,7 @@ class SRGAN(System):
         self,
         shape: tuple[int, int, int] = (3, 96, 96),
         *,
-        scale: Annotated[int, Field(ge=2, le=8)] = 4,
+        scale: Literal[2, 4, 8] = 4,
         width: Annotated[int, Field(ge=4, le=512)] = 64,
         blocks: Annotated[int, Field(ge=1, le=64)] = 16,
         batch_norm: bool = True,
@@ -99,8 +99,6 @@ class SRGAN(System):
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9,
     ) -> None:
         super().__init__()
-        if scale not in (2, 4, 8):
-            raise UserError(f"scale={scale} is not possible; give 2, 4 or 8")
         check_multiples(shape, scale, 16, f"srgan with scale={scale}", ", or crop=")
         self.scale, self.adversarial, self.pixel, self.lr, self.betas = scale, adversarial, pixel, lr, (beta1, 0.999)
         self.pretrain = (0.0 if start is not None else 0.5) if pretrain is None else pretrain
