@@ -46,6 +46,12 @@ def test_links_lead_somewhere(page):
     assert dead == []
 
 
+def test_every_room_of_the_package_is_told():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "src" / "genzoo").glob("*/__init__.py")}
+    assert {*re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)} == rooms
+
+
 def test_a_dead_link_is_seen(tmp_path):
     page = tmp_path / "a.md"
     page.write_text(

@@ -40,7 +40,7 @@ def main() -> None:
     embedded.FOLDER.mkdir(exist_ok=True)
     uci = load_digits()
     grey = np.rint(uci.images * 255 / 16).astype(np.uint8)
-    fashion = standard.Standard("fashion-mnist").stock("image")
+    fashion = standard.Standard("fashion-mnist").contents("image")
     sources = {
         "digits": (
             8,

@@ -101,15 +101,18 @@ import errno, fcntl, sys, time
 from pathlib import Path
 from genzoo.core import files
 def flock(*a): raise OSError(errno.ENOLCK, "No locks available")
-fcntl.flock = flock
+if sys.argv[2] == "none": fcntl.flock = flock
 with files.locked(Path(sys.argv[1]), wait=False, quiet=True):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-def test_a_process_that_was_killed_holds_nobody_up(tmp_path, none):
-    child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "x")], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("real", ["flock", "none"])
+def test_a_process_that_was_killed_holds_nobody_up(tmp_path, monkeypatch, real):
+    if real == "none":
+        monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOLCK))
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "x"), real], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "held\n"
     with pytest.raises(Busy, match=rf"pid {child.pid}"), locked(tmp_path / "x", wait=False, quiet=True):
@@ -117,7 +120,7 @@ def test_a_process_that_was_killed_holds_nobody_up(tmp_path, none):
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    assert (tmp_path / "x.held").exists()
+    assert (tmp_path / "x.held").exists() == (real == "none")
     with locked(tmp_path / "x", wait=False, quiet=True):
         pass
     assert not list(tmp_path.glob("*.held*"))

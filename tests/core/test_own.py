@@ -120,6 +120,8 @@ def test_a_checkpoint_says_where_its_class_comes_from(here):
     assert source == {"class": "MyShades", "file": "mine.py", "digest": own._digest(Path("mine.py"))}
     assert tomllib.loads((run.path / "config.toml").read_text())["source"] == source
     assert checkpoint.description(run.states()[0])["source"] == source
+    assert "'genzoo train mine.py config=THIS'" in (run.path / "config.toml").read_text()
+    assert f'genzoo.load("{run.path}", system="mine.py")' in (run.path / "README.md").read_text()
     ours = genzoo.train("gaussian", data="digits", size=8, quiet=True)
     assert "source" not in checkpoint.description(ours.model)
     again = genzoo.train("mine.py", config=run.path / "config.toml", data="digits", steps=3, quiet=True)

@@ -142,7 +142,7 @@ def test_an_exception_is_said_in_our_words():
     assert in_words(UnicodeDecodeError("utf-8", b"ab\xff", 2, 3, "invalid start byte")) == "no text in UTF-8 (byte 2)"
 
 
-OURS = {"UserError", "Refused", "DamagedFile", "DiskFull", "TrainingStopped"}
+OURS = {"UserError", "Rejected", "DamagedFile", "DiskFull", "TrainingStopped"}
 """Exceptions whose text is written for the person who reads it."""
 
 
@@ -172,7 +172,7 @@ def library_words(source: str) -> list[int]:
 
 
 def test_the_search_for_library_words_finds_them():
-    shown = "try:\n    pass\nexcept {0} as error:\n    raise Refused({1}) from None\n"
+    shown = "try:\n    pass\nexcept {0} as error:\n    raise Rejected({1}) from None\n"
     for text in ('f"damaged: {error}"', 'f"{str(error)[:80]}"', "str(error)", 'f"{error.strerror or error}"'):
         assert library_words(shown.format("ValueError", text)), text
         assert library_words(shown.format("(OSError, UserError)", text)), text

@@ -13,7 +13,7 @@ import pytest
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, open_data
 from genzoo.data.decode import solids
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.meshes import has_holes, mesh, turned
 from genzoo.data.decode.polygons import triangles
 from tests.motion_help import all_of, clips
@@ -201,7 +201,7 @@ def test_scenes_whose_geometry_is_elsewhere_or_compressed_are_named():
         (gltf(SCENE, extensionsRequired=["KHR_draco_mesh_compression"]), "compressed.*KHR_draco_mesh_compression"),
         (gltf(SCENE)[:300], "damaged: it is no whole GLB file"),
     ):
-        with pytest.raises(Refused, match=word):
+        with pytest.raises(Rejected, match=word):
             solids.read(io.BytesIO(data), "a.glb" if data[:4] == b"glTF" else "a.gltf", 16)
 
 
@@ -311,9 +311,9 @@ def test_values_without_a_meaning_are_refused_with_what_has_one():
         np.full((4, 4, 4), 7.5),
         np.zeros((4, 4, 4), complex),
     ):
-        with pytest.raises(Refused, match="give bool, 0 and 1, labels"):
+        with pytest.raises(Rejected, match="give bool, 0 and 1, labels"):
             solids.occupied(values)
-    with pytest.raises(Refused, match="not finite numbers; replace them"):
+    with pytest.raises(Rejected, match="not finite numbers; replace them"):
         solids.occupied(np.full((4, 4, 4), np.nan))
 
 

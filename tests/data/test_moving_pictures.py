@@ -303,11 +303,11 @@ def test_moving_digits_are_what_their_definition_says():
 
 def test_a_digit_flies_straight_and_bounces():
     """One digit alone: the other is made invisible, and the first a single point."""
-    from genzoo.data.decode.images import Form
+    from genzoo.data.decode.forms import ImageFormat
     from genzoo.data.sources.moving_digits import MovingClip
 
     digits = np.full((1, 4, 4), 200, np.uint8)
-    frames = np.stack(list(MovingClip("x", "train", 3, digits, 20, 60).frames(Form(20, 20, 1))))[:, 0]
+    frames = np.stack(list(MovingClip("x", "train", 3, digits, 20, 60).frames(ImageFormat(20, 20, 1))))[:, 0]
     rng = np.random.default_rng(MovingClip("x", "train", 3, digits, 20, 60).seed)
     wanted = np.zeros((60, 20, 20), np.uint8)
     for _ in range(2):

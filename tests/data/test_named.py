@@ -47,13 +47,13 @@ def test_embedded_digits_agree_with_their_source():
     }
     from genzoo.data.sources.embedded import Embedded
 
-    stock = Embedded("digits").stock("image")
-    assert sum(len(p.array) for p in stock.pictures.values()) == 1797
+    contents = Embedded("digits").contents("image")
+    assert sum(len(p.array) for p in contents.pictures.values()) == 1797
     sheet = np.asarray(
         Image.open(io.BytesIO((sys.modules["genzoo.data.sources.embedded"].FOLDER / "digits.png").read_bytes()))
     )
     first = sheet[:8, :8].tobytes()
-    assert small[first] == stock.labels["train"][0] == 0
+    assert small[first] == contents.labels["train"][0] == 0
 
 
 @pytest.mark.parametrize("name", ["moons", "ring", "grid", "spiral"])

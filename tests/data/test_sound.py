@@ -12,7 +12,7 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, DataSettings, contact_sheet, describe, open_data, to_float
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.sounds import at_rate, mono, probe, samples
 from genzoo.data.drawing.sounds import save_wav, spectrogram, wav
 from genzoo.data.kinds import picture
@@ -87,7 +87,7 @@ def test_without_soundfile_the_reason_names_the_extra(folder, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "soundfile", None)
     (folder / "a.flac").write_bytes(b"fLaC" + bytes(range(128, 228)))
-    with open(folder / "a.flac", "rb") as file, pytest.raises(Refused, match=r"genzoo\[audio\]"):
+    with open(folder / "a.flac", "rb") as file, pytest.raises(Rejected, match=r"genzoo\[audio\]"):
         probe(file)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, open_data
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.joined import links
 from genzoo.data.decode.sounds import peak, probe, samples, scale_of
 from genzoo.use.common.images import read_sound
@@ -104,7 +104,7 @@ def test_a_law_and_mu_law_are_what_the_library_says_byte_by_byte(coding, subtype
     ],
 )
 def test_a_damaged_wav_has_a_reason(data, word):
-    with pytest.raises(Refused, match=word):
+    with pytest.raises(Rejected, match=word):
         samples(io.BytesIO(data))
 
 
@@ -237,7 +237,7 @@ def test_joined_sounds_are_read_to_the_end(format_, subtype, count):
 
 def test_joined_sounds_of_two_rates_are_refused(folder):
     data = encoded(TONE / 32768, "OGG", "VORBIS") + encoded(TONE / 32768, "OGG", "VORBIS", 16000)
-    with pytest.raises(Refused, match="8000 Hz with 1 channel and 16000 Hz with 1 channel are joined"):
+    with pytest.raises(Rejected, match="8000 Hz with 1 channel and 16000 Hz with 1 channel are joined"):
         probe(io.BytesIO(data))
 
 

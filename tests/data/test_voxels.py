@@ -12,7 +12,7 @@ from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, contact_sheet, describe, to_float
 from genzoo.data.decode import solids
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.drawing import clips as animation
 from genzoo.data.drawing import shapes as rendering
 from genzoo.data.drawing.files import save_array
@@ -54,7 +54,7 @@ def test_a_resolution_is_a_whole_multiple_or_part(folder):
     assert np.argwhere(small).tolist() == [[1, 2, 3]]
     assert large.sum() == 8
     assert large[6:8, 8:10, 14:16].all()
-    with pytest.raises(Refused, match="whole multiples"):
+    with pytest.raises(Rejected, match="whole multiples"):
         solids.resized(grid, 12)
     np.save(folder / "a.npy", np.stack([grid, ~grid]))
     assert clips(folder / "a.npy", kind="voxels", size=16, holdout=0).facts()["shape"] == (1, 16, 16, 16)
@@ -81,9 +81,9 @@ def as_binvox(grid):
 def test_binvox_runs_are_read_with_y_upwards():
     grid = np.random.default_rng(0).random((4, 6, 5)) > 0.6
     assert np.array_equal(solids.binvox(as_binvox(grid)), grid)
-    with pytest.raises(Refused, match="of 120 cells"):
+    with pytest.raises(Rejected, match="of 120 cells"):
         solids.binvox(as_binvox(grid)[:-2])
-    with pytest.raises(Refused, match="header"):
+    with pytest.raises(Rejected, match="header"):
         solids.binvox(b"#binvox 1\ndim 4 x 5\ndata\n\x00\x01")
 
 
@@ -304,7 +304,7 @@ def test_described_sets_and_their_pages(folder):
     assert contact_sheet(shapes, 2).shape == (2, 1, 16, 16, 16)
     moving = clips("moving-digits", size=32, limit=5)
     assert contact_sheet(moving, 4).shape == (4, 1, 16, 32, 32)
-    assert features_of(moving, "video", 4, 0).shape == (4, 54)
+    assert features_of(moving, 4, 0).shape == (4, 54)
 
 
 # ---- the whole way ---------------------------------------------------------------------------------------------------

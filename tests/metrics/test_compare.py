@@ -14,6 +14,7 @@ from genzoo import UserError
 from genzoo.cli.main import main
 from genzoo.data.drawing.images import save_png
 from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.records import read_records
 from genzoo.use.compare import rank
 
 
@@ -238,3 +239,10 @@ def test_runs_of_one_name_are_told_apart(folders, tmp_path):
     (other / "model.safetensors").write_bytes(b"x")
     (other / "metrics.json").write_text((folders[1] / "metrics.json").read_text())
     assert genzoo.compare(best, other, out=tmp_path / "p")["runs"] == ["one/best", "two/best"]
+
+
+def test_records_of_earlier_versions_are_read_under_the_names_of_today(tmp_path):
+    old = {k: v for k, v in record(10).items() if k != "quantization"} | {"quantisation": "q"}
+    (tmp_path / "metrics.json").write_text(json.dumps({"FLD on digits test": old}))
+    (kept,) = read_records(tmp_path / "metrics.json").values()
+    assert kept == record(10)

@@ -10,8 +10,6 @@ import torch
 from genzoo.core.errors import UserError
 from genzoo.data.statistics import log_mel, mel_filters, of_shapes, of_sounds
 from genzoo.metrics.diversity import ms_ssim_diversity
-from genzoo.metrics.features.simple_features import RandomFeatures
-from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.maths.lpips import lpips_score
 from genzoo.metrics.maths.similarity import (
     SCALES,
@@ -297,24 +295,6 @@ def test_log_mel_shows_a_tone_in_its_band():
         log_mel(torch.zeros(2, 300), rate=rate)
     with pytest.raises(UserError, match="1 of 2 clips"):
         log_mel(torch.tensor([[0.0] * 400, [math.nan] * 400]), rate=rate)
-
-
-@pytest.mark.parametrize("shape", [(1, 64), (3, 8, 8), (3, 5, 12, 9), (1, 16, 16, 16), (2, 1, 1, 1), (1, 1)])
-def test_random_features_run_on_any_shape_and_see_noise(shape):
-    net = RandomFeatures(len(shape) - 1, shape[0], width=8)
-    assert "sanity only" in net.name
-    x, y = (torch.rand(40, *shape, generator=rng(s)) for s in (0, 1))
-    f = net(x)
-    assert f.shape == (40, 24)
-    assert torch.equal(f, RandomFeatures(len(shape) - 1, shape[0], width=8)(x))
-    assert not torch.equal(f, RandomFeatures(len(shape) - 1, shape[0], width=8, seed=1)(x))
-    floor = frechet_distance(net(y), f)
-    noisy = [frechet_distance(net(y + s * torch.randn(y.shape, generator=rng(2))), f) for s in (0.5, 2.0)]
-    assert 0 <= floor < noisy[0] < noisy[1]
-    with pytest.raises(UserError, match="are needed"):
-        net(x[:, :, None])
-    with pytest.raises(UserError, match="NaN"):
-        net(x * math.nan)
 
 
 # ---- LPIPS as a measure

@@ -7,7 +7,7 @@ import torch
 
 from genzoo.core.errors import UserError
 from genzoo.metrics.accuracy import label_accuracy
-from genzoo.metrics.ais import Decoder, ais, anneal, importance_log_prob, log_mean_exp, sigmoid_schedule, tune_steps
+from genzoo.metrics.ais import Decoder, ais, anneal, log_mean_exp, sigmoid_schedule, tune_steps
 from genzoo.metrics.mig import discretize, mig, mutual_information
 from genzoo.metrics.modes import MIXTURE_SAMPLES, grid_report, ring_modes, ring_report, sample_mixture
 from genzoo.metrics.parzen import parzen, parzen_log_prob
@@ -168,37 +168,6 @@ def linear_gaussian(seed=0, n=3):
         draw=lambda n, g: torch.randn(n, L, generator=g, dtype=torch.float64),
     )
     return model, x, z, exact, (mean, spread)
-
-
-def proposal(mean, spread, wide):
-    q = torch.distributions.MultivariateNormal(torch.zeros(L, dtype=torch.float64), spread * wide**2)
-    root = torch.linalg.cholesky(spread) * wide
-
-    def propose(x, g):
-        offset = torch.randn(len(x), L, generator=g, dtype=torch.float64) @ root.T
-        return mean.repeat(len(x) // len(mean), 1) + offset, q.log_prob(offset)
-
-    return propose
-
-
-def test_importance_sampling_from_the_posterior_is_exact_for_every_k():
-    model, x, _, exact, (mean, spread) = linear_gaussian()
-
-    def joint(x, z):
-        return model.log_prior(z) + model.log_lik(x, z)
-
-    for k in (1, 7, 50):
-        got = importance_log_prob(joint, proposal(mean, spread, 1.0), x, k=k, at_once=11)
-        torch.testing.assert_close(got, exact, rtol=1e-12, atol=1e-10)
-    wide = {
-        k: float((importance_log_prob(joint, proposal(mean, spread, 1.5), x, k=k) - exact).mean())
-        for k in (1, 50, 5000)
-    }
-    assert wide[1] < -0.3
-    assert abs(wide[50]) < 0.25
-    assert abs(wide[5000]) < 0.03
-    with pytest.raises(UserError, match="at least one draw"):
-        importance_log_prob(joint, proposal(mean, spread, 1.0), x, k=0)
 
 
 def test_annealing_brackets_the_truth_and_tightens():

@@ -274,7 +274,7 @@ def test_sixteen_bits_of_colours_are_read_and_written_whole(tmp_path, channels, 
             "what stands after the pixels is not looked for"
         )
         file.seek(0)
-        form = decode.pixels(file, decode.Form(*back.pixels.shape[:2], colours, bits=16))
+        form = decode.pixels(file, decode.ImageFormat(*back.pixels.shape[:2], colours, bits=16))
     if alpha is None:
         assert np.array_equal(form.transpose(1, 2, 0), back.pixels)
     else:

@@ -22,7 +22,7 @@ class TooLarge(Exception):
     """More is asked for than the file has a use for."""
 
 
-class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Budget(TorchDispatchMode):
     """Within the block, counts what tensors take before they are made, by their form alone (on the device "meta").
 
     Args:

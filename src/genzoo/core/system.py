@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.inputs import check_range
+from genzoo.core.renamed import bridge
 from genzoo.core.schema import bind
 
 Batch = dict[str, Tensor]
@@ -96,6 +97,7 @@ class System(nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Bind, check and remember the constructor arguments of every system."""
         super().__init_subclass__(**kwargs)
+        bridge(cls)
         original = cls.__init__
 
         @functools.wraps(original)

@@ -113,7 +113,8 @@ class Dataset:
     @property
     def examples(self) -> np.ndarray:
         """What is learned from, [N, ...]; of two sides the first."""
-        return self.fields[kinds.field_of(self.fields) or ""]
+        found: np.ndarray = self.fields[kinds.field_of(self.fields) or ""]
+        return found
 
     def facts(self) -> dict[str, Any]:
         """Tell what a system's constructor asks of the data: shape, classes; of images levels and words, of sounds the rate."""

@@ -16,11 +16,11 @@ from genzoo.data.dataset import Dataset
 from genzoo.data.kinds import Kind
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources.captions import Table
+from genzoo.data.sources.contents import Source
 from genzoo.data.sources.files import Files
 from genzoo.data.sources.finding import find
 from genzoo.data.sources.names import available, is_known, two_sides
 from genzoo.data.sources.pairs import check_sides
-from genzoo.data.sources.stock import Source
 
 
 def open_data(

@@ -159,7 +159,8 @@ def log_mel(
     fft = 2 ** math.ceil(math.log2(size))
     frames = x.unfold(1, size, step) * torch.hann_window(size, device=x.device)
     filters = mel_filters(bands, fft // 2 + 1, rate, low, high).float().to(x.device)
-    return (torch.fft.rfft(frames, fft).abs() @ filters.T + 0.01).log().transpose(1, 2)
+    bands_by_time: Tensor = (torch.fft.rfft(frames, fft).abs() @ filters.T + 0.01).log().transpose(1, 2)
+    return bands_by_time
 
 
 def of_sounds(audio: Tensor, *, rate: float, bands: int = 64) -> Tensor:

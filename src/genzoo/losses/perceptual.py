@@ -12,8 +12,9 @@ from torch import Tensor
 class ScoredFeatures(Protocol):
     """A network whose maps have LPIPS weights, such as `genzoo.nn.pretrained.perceptual.FeatureNet("alexnet")`."""
 
-    heads: list[Tensor]
-    """Weights of the channels, [C] for each map, not negative."""
+    @property
+    def heads(self) -> list[Tensor]:
+        """Weights of the channels, [C] for each map, not negative."""
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Return maps [B, C, h, w] of images in [-1, 1]."""

@@ -271,47 +271,6 @@ def ais(
     return found
 
 
-@torch.no_grad()
-def importance_log_prob(
-    log_joint: Callable[[Tensor, Tensor], Tensor],
-    propose: Callable[[Tensor, Generator], tuple[Tensor, Tensor]],
-    x: Tensor,
-    *,
-    k: int = 50,
-    seed: int = 0,
-    at_once: int = 10_000,
-) -> Tensor:
-    """Return the IWAE bound log (1/K) Σ p(x, z_k) / q(z_k | x) in nats, float64 [N] (Burda et al., arXiv:1509.00519).
-
-    A lower bound in expectation that rises with K to log p(x), and equals it for every K where q is the posterior.
-
-    Args:
-        log_joint: (x [B, ...], z [B, L]) to log p(x, z), [B].
-        propose: (x [B, ...], generator) to a draw of q(z | x) [B, L] and its log q [B].
-        x: Examples [N, ...].
-        k: Draws for each example.
-        seed: Seed of the draws.
-        at_once: Draws at a time, of all examples together.
-
-    Raises:
-        UserError: K below 1, no examples, or weights that are NaN.
-    """
-    if k < 1 or not len(x):
-        raise UserError(f"at least one draw of at least one example is needed, not {k} of {len(x)}")
-    g = torch.Generator().manual_seed(seed)
-    total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
-    group = max(1, at_once // len(x))
-    for start in range(0, k, group):
-        size = min(group, k - start)
-        many = x.repeat(size, *[1] * (x.ndim - 1))
-        z, log_q = propose(many, g)
-        log_w = (log_joint(many, z).double() - log_q.double()).view(size, len(x))
-        if bool(log_w.isnan().any()):
-            raise UserError(f"{int(log_w.isnan().any(0).sum())} of {len(x)} examples have weights that are NaN")
-        total = torch.logaddexp(total, log_w.logsumexp(0))
-    return total - math.log(k)
-
-
 def take(c: Comparison) -> list[Record]:
     """Return the annealed negative log-likelihood, and the gap of the two bounds where the truth is known: on simulated data."""
     system, test = c.asked_system, c.real_set
@@ -323,22 +282,22 @@ def take(c: Comparison) -> list[Record]:
         draw=lambda k, g: system.sample_prior(k, generator=g),  # type: ignore[operator]
     )
     g = torch.Generator(system.device).manual_seed(c.seed)
-    how = {"steps": STEPS, "chains": CHAINS, "leapfrogs": LEAPFROGS, "seed": c.seed}
+    how: dict[str, Any] = {"steps": STEPS, "chains": CHAINS, "leapfrogs": LEAPFROGS, "seed": c.seed}
     was_training, asks = system.training, [p for p in system.parameters() if p.requires_grad]
     system.eval().requires_grad_(False)
     try:
         latents = system.sample_prior(n, generator=g)  # type: ignore[operator]
         simulated = system.sample_given(latents, generator=g)  # type: ignore[operator]
         start = time.time()
-        real = ais(model, x, **how)  # type: ignore[arg-type]
+        real = ais(model, x, **how)
         middle = time.time()
-        known = ais(model, simulated, posterior=latents, **how)  # type: ignore[arg-type]
+        known = ais(model, simulated, posterior=latents, **how)
     finally:
         system.train(was_training)
         for p in asks:
             p.requires_grad_()
     told = f"{STEPS} temperatures, {CHAINS} chains, {LEAPFROGS} leapfrog steps each"
-    same = {"data": test.name, "split": test.split, "seed": c.seed, "n": n}
+    same: dict[str, Any] = {"data": test.name, "split": test.split, "seed": c.seed, "n": n}
     more = {
         "steps": STEPS, "chains": CHAINS, "acceptance": real["acceptance"], "ess": real["ess"], "binarize": test.settings.binarize,
         "levels": int(system.hparams.get("levels", 256)), "likelihood": f"lower bound: annealed importance sampling, {told}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from genzoo.core.system import System
 from genzoo.data import Dataset
 from genzoo.metrics.drawing import draw
 from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.measure import Said
 from genzoo.metrics.real import as_levels, real_features, real_images
 from genzoo.metrics.records import QUANTIZATION, Record, content_digest
 from genzoo.metrics.reference import Reference
@@ -175,7 +176,7 @@ class Comparison:
 
     def record(
         self,
-        what: Mapping[str, str],
+        what: Said,
         value: float,
         words: str,
         started: float,
@@ -222,7 +223,9 @@ class Comparison:
         if binarize != "none":
             protocol += f"; binarised ({binarize})"
         return Record(
-            **{**what, "measure": called},
+            measure=called,
+            unit=what["unit"],
+            better=what["better"],
             value=value,
             protocol=f"{protocol}; seed {self.seed}",
             n=self.n_fake,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+from genzoo.core.capabilities import Density
 from genzoo.core.errors import UserError
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.measure import Measure, Value
@@ -31,7 +32,8 @@ SAMPLES, EXAMPLES = 5000, 100
 def take(c: Comparison) -> list[Record]:
     """Return the importance-weighted bound of the first hundred examples."""
     system, test = c.asked_system, c.real_set
-    if "samples" not in inspect.signature(type(system).log_prob).parameters:
+    assert isinstance(system, Density)
+    if "samples" not in inspect.signature(system.log_prob).parameters:
         raise UserError(
             "log_prob of this system takes no number of samples: there is no importance-weighted bound to tighten"
         )

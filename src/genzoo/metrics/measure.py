@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.data import kinds
@@ -36,6 +36,8 @@ QUESTIONS = {
 """What a measure answers. Measures are taken and listed in this order, and by name for one question."""
 NETWORK = "{network}"
 """Stands in the name of a value for the network whose features it is of."""
+DESCRIBED = "{statistics}"
+"""Stands in the name of a value for the statistics of a kind of data: there is one value for each kind that has some."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,14 @@ class Value:
     better: Literal["lower", "higher", ""] = ""
     extractor: str = ""
     warns: tuple[Literal["collapse", "sameness", "copies"], ...] = ()
+
+
+class Said(TypedDict):
+    """What a record begins with."""
+
+    measure: str
+    unit: str
+    better: str
 
 
 @dataclass(frozen=True)
@@ -107,20 +117,31 @@ class Measure:
     @property
     def take(self) -> Callable[[Comparison], list[Record]]:
         """The function from a comparison to records; its file is imported now."""
-        return importlib.import_module(self.module).take
+        found: Callable[[Comparison], list[Record]] = importlib.import_module(self.module).take
+        return found
 
-    def says(self, name: str) -> dict[str, str]:
+    def says(self, name: str) -> Said:
         """What a record begins with: measure, unit and better of one of its values."""
-        for v in self.gives:
+        for v in self.named:
             pattern = re.escape(v.name).replace(re.escape(NETWORK), ".+")
             if re.fullmatch(pattern, name):
-                return {"measure": name, "unit": v.unit, "better": v.better}
+                return Said(measure=name, unit=v.unit, better=v.better)
         raise KeyError(f"{name} stands not among the values of {self.name}")
+
+    @property
+    def named(self) -> tuple[Value, ...]:
+        """Everything in `gives`, what depends on the kind of data once for each kind."""
+        told = [k.described_by for k in kinds.every().values() if k.described_by]
+        return tuple(
+            replace(v, name=v.name.replace(DESCRIBED, each))
+            for v in self.gives
+            for each in (told if DESCRIBED in v.name else [""])
+        )
 
     @property
     def values(self) -> tuple[Value, ...]:
         """The values that can be asked for by name: all but those of networks of one's own."""
-        return tuple(v for v in self.gives if NETWORK not in v.name)
+        return tuple(v for v in self.named if NETWORK not in v.name)
 
     @property
     def defined_on(self) -> tuple[str, ...]:
@@ -171,7 +192,7 @@ def read(path: Path) -> Measure | None:
         return None
     (node,) = (n for n in ast.parse(text).body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "MEASURE")
     try:
-        found = _literal(node.value)
+        found: Measure = _literal(node.value)
         if found.name.replace("-", "_") != path.stem or found.question not in QUESTIONS:
             raise ValueError(
                 f"the measure '{found.name}' belongs into {found.name.replace('-', '_')}.py, and its question is one of {', '.join(QUESTIONS)}"
@@ -262,7 +283,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
             QUESTIONS[m.question],
             m.name,
             m.line,
-            ", ".join(map(shown, m.gives)),
+            ", ".join(map(shown, m.named)),
             m.asks + "; on request" * (not m.default),
         )
         for m in table().values()

@@ -140,9 +140,8 @@ def take(c: Comparison) -> list[Record]:
     was_training = system.training
     system.eval()
     try:
-        codes = torch.cat(
-            [system.encode(to_float({"image": x}, system.device)["image"]).float().cpu() for x in images.split(200)]
-        )  # type: ignore[operator]
+        floats = (to_float({"image": x}, system.device)["image"] for x in images.split(200))
+        codes = torch.cat([system.encode(x).float().cpu() for x in floats])  # type: ignore[operator]
     finally:
         system.train(was_training)
     if codes.ndim != 2:

@@ -144,7 +144,7 @@ def density_records(got: dict[str, Any], measure: Measure, name: str = "") -> li
     same = {
         k: got[k] for k in ("n", "data", "split", "data_digest", "seed", "library", "seconds", "protocol")
     }  # fmt: skip
-    more = {k: got[k] for k in ("likelihood", "levels", "binarize", "samples") if k in got}
+    more: dict[str, Any] = {k: got[k] for k in ("likelihood", "levels", "binarize", "samples") if k in got}
     found = [Record(**measure.says(f"NLL{name}"), value=got["nll"], se=got["se"], more=more, **same)]
     if "bits_per_sample" in got:
         said = measure.says(f"bits/sample{name}")

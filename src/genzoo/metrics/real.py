@@ -31,10 +31,11 @@ def _plain_images(dataset: Dataset) -> np.ndarray:
         raise UserError(
             "features of dynamically binarised data are not defined: the images differ in every pass; give binarize=static"
         )
-    images = dataset.fields["image"]
+    images: np.ndarray = dataset.fields["image"]
     _, height, width = dataset.facts()["shape"]
     top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
-    return images[:, :, top : top + height, left : left + width]
+    middle: np.ndarray = images[:, :, top : top + height, left : left + width]
+    return middle
 
 
 def real_images(dataset: Dataset, *, n: int | None = None, seed: int = 0) -> Tensor:

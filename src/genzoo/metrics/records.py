@@ -160,7 +160,7 @@ def span(record: Mapping[str, Any]) -> tuple[float, float] | None:
     return record["value"] - NORMAL_95 * record["se"], record["value"] + NORMAL_95 * record["se"]
 
 
-def share_interval(share: float, se: float, n: int) -> tuple[float, float]:
+def share_interval(share: float, se: float, n: float) -> tuple[float, float]:
     """Wilson's interval of a share whose standard error is known: of as many independent examples as would have that error.
 
     Args:
@@ -192,5 +192,5 @@ def content_digest(*arrays: np.ndarray | Tensor) -> str:
     for array in arrays:
         a = np.ascontiguousarray(array.numpy() if isinstance(array, Tensor) else array)
         digest.update(f"{a.dtype} {a.shape};".encode())
-        digest.update(memoryview(a).cast("B"))
+        digest.update(a.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -95,7 +95,7 @@ def train_matcher(images: Tensor, texts: Sequence[Sequence[str]], *, steps: int 
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / steps)
             chosen = rng.choice(told, min(BATCH, len(told)), replace=False)
-            captions = [texts[i][rng.integers(len(texts[i]))] for i in chosen]
+            captions = [texts[i][int(rng.integers(len(texts[i])))] for i in chosen]
             x = translation(_pixels(images[chosen]))
             seen = F.normalize(net.image(x + 0.1 * torch.randn_like(x)).float(), dim=1)
             scores = seen @ net.read(captions).T * net.sharpness.exp().clamp(max=100)

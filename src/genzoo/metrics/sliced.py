@@ -31,7 +31,8 @@ MEASURE = Measure(
 def unit_directions(dims: int, count: int, g: Generator, like: Tensor) -> Tensor:
     """Unit vectors in the columns, [dims, count]."""
     d = torch.randn(dims, count, generator=g, dtype=torch.float64)
-    return (d / d.norm(dim=0)).to(like)
+    unit: Tensor = (d / d.norm(dim=0)).to(like)
+    return unit
 
 
 def transport_1d(a: Tensor, b: Tensor, p: float) -> Tensor:

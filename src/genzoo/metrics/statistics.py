@@ -19,11 +19,7 @@ MEASURE = Measure(
     name="statistics",
     line="Fréchet distance of simple statistics of clips, shapes or sounds, with its floor; not FVD",
     question="distance",
-    gives=(
-        Value("Fréchet distance of video statistics", better="lower"),
-        Value("Fréchet distance of voxel statistics", better="lower"),
-        Value("Fréchet distance of log-mel statistics", better="lower"),
-    ),
+    gives=(Value("Fréchet distance of {statistics}", better="lower"),),
     offers="statistics",
     images=False,
     features=False,

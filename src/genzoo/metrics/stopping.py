@@ -61,7 +61,7 @@ def points(history: Sequence[Mapping[str, Any]], name: str) -> list[Point]:
 
 
 def _better(history: Sequence[Mapping[str, Any]], name: str) -> str:
-    return next(h["values"][name]["better"] for h in history if name in h["values"])
+    return str(next(h["values"][name]["better"] for h in history if name in h["values"]))
 
 
 def trend(name: str, found: Sequence[Point], better: str) -> str:

@@ -56,7 +56,7 @@ def translated(c: Comparison) -> tuple[Tensor, Tensor, Tensor]:
             raise UserError(
                 "the two sides of these data are no pairs, so there is nothing to compare a translation with"
             )
-        n, parts, step = min(c.n_scored, MOST, len(test)), [], 0
+        n, parts, step = min(c.n_scored, MOST, len(test)), list[tuple[Tensor, ...]](), 0
         if whole(c):
             n = min(n, max(16, MOST_VALUES // test.fields["image" if "image" in test.fields else "b"][0].size))
         batches = Batches(_uncut(test) if whole(c) else test, 1 if whole(c) else min(16, n), c.seed)
@@ -87,7 +87,8 @@ def _translate(c: Comparison, x: Tensor, direction: str) -> Tensor:
     if whole(c):
         assert c.translate is not None
         return c.translate(x, direction).float().cpu().clamp(-1, 1)
-    return c.system.translate(x, direction=direction).float().cpu().clamp(-1, 1)  # type: ignore[operator]
+    assert isinstance(c.system, Translates)
+    return c.system.translate(x, direction=direction).float().cpu().clamp(-1, 1)
 
 
 # ---- translations as samples ---------------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def _plain(data: Dataset, uncut: bool) -> Dataset:
 def direction_of(system: System | None) -> str:
     """The direction that is measured; empty where a system has none."""
     if isinstance(system, Restores):
-        return next(iter(system.directions), "")  # type: ignore[attr-defined]
+        return next(iter(system.directions), "")
     return "a2b"
 
 
@@ -202,17 +203,19 @@ def per_image(c: Comparison, name: str) -> Tensor:
                 raise UserError(
                     f"SSIM without {_border(c)} pixels at the border needs {11 + 2 * _border(c)} pixels; these images are {b.shape[2]}x{b.shape[3]}"
                 )
-            function = {"PSNR": y_psnr, "SSIM": y_ssim}[name]
+            of_luma = {"PSNR": y_psnr, "SSIM": y_ssim}[name]
             values = [
-                function(to_uint8(p), to_uint8(q), border=_border(c))
+                of_luma(to_uint8(p), to_uint8(q), border=_border(c))
                 for p, q in zip(y.split(16), b.split(16), strict=True)
             ]
             known[name] = torch.cat(values).clamp(max=100)
         else:
             function = {"PSNR": psnr, "SSIM": ssim, "L1": l1_percent}[name]
-            intensities = [(x + 1) / 2 for x in (y, b)]
-            known[name] = function(*intensities, data_range=1).double().clamp(max=100)  # equal images: 100 dB
-    return known[name]
+            known[name] = (
+                function((y + 1) / 2, (b + 1) / 2, data_range=1).double().clamp(max=100)
+            )  # equal images: 100 dB
+    values_of: Tensor = known[name]
+    return values_of
 
 
 def _border(c: Comparison) -> int:

@@ -28,6 +28,8 @@ def model_card(
         figures = "\n".join(_figure(name, record) for name, record in run.metrics().items())
     except DamagedFile as error:
         figures = f"{error}."
+    file = meta.get("source", {}).get("file")
+    given = f', system="{file}"' if file else ""
     figures = figures or f"Not measured yet: `genzoo evaluate {run.path}`."
     return f"""---
 library_name: genzoo
@@ -47,7 +49,7 @@ Trained with genzoo {meta["version"]}: {step} steps in {clock(seconds)}, ended {
 
 ```python
 import genzoo
-system = genzoo.load("{run.path}")
+system = genzoo.load("{run.path}"{given})
 ```
 
 ## Measured

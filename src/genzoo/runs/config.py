@@ -29,8 +29,9 @@ def write_config(run: Run, meta: Mapping[str, Any], **targets: Callable[..., obj
         meta: What the run's checkpoints say of it.
         targets: Of what each section holds the arguments: system, data, training.
     """
+    called = meta.get("source", {}).get("file", meta["name"])
     lines = [
-        f"# All settings of this run. 'genzoo train {meta['name']} config=THIS' trains another run like it.\n",
+        f"# All settings of this run. 'genzoo train {called} config=THIS' trains another run like it.\n",
         tomli_w.dumps({k: meta[k] for k in ("name", "source") if k in meta}),
     ]
     for section, target in targets.items():
@@ -74,7 +75,7 @@ def read_config(run: Run) -> dict[str, Any]:
     return config
 
 
-def inner_systems(run: Run, cls: type[System]) -> dict[str, System]:
+def inner_systems(run: Run, cls: Callable[..., System]) -> dict[str, System]:
     """Read those arguments of a run that are systems from its own checkpoint: where they came from need not be there any more.
 
     Raises:

@@ -12,6 +12,8 @@ from genzoo.core.capabilities import (
     Conditioned,
     Decodes,
     Encodes,
+    Figures,
+    Joint,
     Prepares,
     Restores,
     Tokenizes,
@@ -20,7 +22,8 @@ from genzoo.core.capabilities import (
 from genzoo.core.errors import UserError
 from genzoo.core.loading import build, describe
 from genzoo.core.system import System
-from genzoo.testing.case import Case, Skip, gen, needs, outputs, promise, refused
+from genzoo.data import kinds
+from genzoo.testing.case import Case, Skip, gen, needs, outputs, promise, refused, scores
 from genzoo.testing.data import batch_for, data_batch
 from genzoo.use.walk import way
 
@@ -171,6 +174,40 @@ def a_clip_goes_on_from_every_first_frame_or_says_why_not(case: Case) -> None:
 
 
 @promise()
+def figures_are_whole_tables_of_images_and_follow_the_generator(case: Case) -> None:
+    """Draws figures of whole rows, in range and with words, the same from the same generator."""
+    system = case.ready()
+    needs(system, Figures)
+    if "figures" in system.lacks:
+        raise Skip(system.lacks["figures"])
+    drawn, again = (system.figures(generator=gen()) for _ in range(2))
+    assert drawn
+    for name, figure in drawn.items():
+        assert len(figure.images) % figure.columns == 0
+        assert figure.images.shape[1:] == data_batch(system).shape[1:]
+        assert figure.images.abs().max() <= 1
+        assert figure.words
+        assert torch.equal(figure.images, again[name].images)
+
+
+@promise()
+def the_joint_density_is_of_one_number_each_and_has_a_gradient_in_the_latents(case: Case) -> None:
+    """Gives log p(z) and log p(x | z) as one number each, with gradients in the latents and without randomness."""
+    needs(case.ready(), Joint)
+    system = case.ready(levels=2)
+    if not scores(system):
+        raise Skip("it gives no likelihood")
+    z = system.sample_prior(3, generator=gen()).requires_grad_()
+    x = system.sample_given(z.detach(), generator=gen(1))
+    assert x.shape[1:] == data_batch(system).shape[1:]
+    total = system.log_prior(z) + system.log_given(x, z)
+    assert total.shape == (3,)
+    (gradient,) = torch.autograd.grad(total.sum(), z)
+    assert gradient.isfinite().all()
+    assert torch.equal(system.log_given(x, z), system.log_given(x, z))
+
+
+@promise()
 def translation_keeps_height_and_width(case: Case) -> None:
     """Keeps height and width when it translates, in the range, and refuses other directions."""
     system = case.ready()
@@ -210,8 +247,8 @@ def _takes(case: Case, kind: str) -> None:
     shape = case.build().hparams["shape"]
     if len(shape) not in (3, 4):
         raise Skip("is not for images or clips")
-    if kind == "colour" and case.build().data == "voxels":
-        raise Skip("voxels have one channel")
+    if kind == "colour" and not kinds.declared(case.cls.data)[0].colours:
+        raise Skip("is not for data in colours")
     *between, h, w = shape[1:]
     wanted = {"gray": (1, *between, h, w), "colour": (3, *between, h, w), "wide": (1, *between, h, 2 * w)}[kind]
     try:
@@ -227,12 +264,7 @@ def _takes(case: Case, kind: str) -> None:
 @promise(presets=False)
 def an_impossible_shape_is_refused_in_words(case: Case) -> None:
     """Refuses an impossible shape in words."""
-    own = {
-        "audio": ((2, 64), (1, 0), (1, 8, 8)),
-        "video": ((1, 0, 8, 8), (1, 1, 8, 8), (1, 8, 8)),
-        "voxels": ((1, 0, 8, 8), (2, 8, 8, 8), (1, 8, 8), (1, 12, 12, 12)),
-    }
-    for shape in own.get(case.cls.data, ((3, 0, 8), (0, 8, 8), (1, 3))):
+    for shape in kinds.declared(case.cls.data)[0].impossible:
         with refused():
             case.build(shape=shape)
 

@@ -11,23 +11,17 @@ from torch import Tensor
 
 from genzoo.core import schema
 from genzoo.core.system import Batch, System
-from genzoo.data import DataSettings
-from genzoo.data.drawing.sounds import save_wav
+from genzoo.data import DataSettings, kinds
+from genzoo.data.arrangements import PLAIN
 
 
 def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
     """A random batch of the kind, shape and grey levels that a system learns from."""
     g = torch.Generator().manual_seed(seed)
     shape = tuple(system.hparams["shape"])
-    if len(shape) == 1:
-        return {"points": torch.randn(n, *shape, generator=g)}
-    if system.data == "audio":
-        pcm = torch.randint(-32768, 32768, (n, *shape), generator=g)
-        return {"audio": pcm / 32768, "label": torch.randint(0, 3, (n,), generator=g)}
-    if system.data == "video":
-        return {"video": torch.randint(0, 256, (n, *shape), generator=g) / 127.5 - 1}
-    if system.data == "voxels":
-        return {"voxels": torch.randint(0, 2, (n, *shape), generator=g) * 2.0 - 1}
+    kind, arrangement = kinds.of(system), kinds.declared(system.data)[1].name
+    if kind.name != PLAIN.of:
+        return kind.noise(n, system.hparams, g)
     levels = system.hparams.get("levels", 256)
     if system.hparams.get("likelihood") == "bernoulli":
         levels = 2
@@ -35,9 +29,9 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
     def images() -> torch.Tensor:
         return torch.randint(0, levels, (n, *shape), generator=g).float() / (levels - 1) * 2 - 1
 
-    if system.data == "unpaired":
+    if arrangement == "unpaired":
         return {"a": images(), "b": images()}
-    if system.data == "paired":
+    if arrangement == "paired":
         inputs = system.hparams.get("inputs") or shape[0]
         a = torch.randint(0, 256, (n, inputs, *shape[1:]), generator=g).float() / 127.5 - 1
         return {"a": a, "b": images()}
@@ -57,13 +51,11 @@ def data_for(cls: type[System], folder: Path, n: int = 24) -> DataSettings:
     """Write a tiny data set that a system at its tiny size trains on."""
     shape = shape_of(cls)
     folder.mkdir(parents=True, exist_ok=True)
-    if len(shape) == 1:
-        return DataSettings(data="moons")
+    declared, arranged = kinds.declared(cls.data)
+    kind, arrangement = kinds.shaped(len(shape), declared), arranged.name
+    if kind.name != PLAIN.of:
+        return DataSettings(**kind.write_noise(folder, n, {**cls.tiny, "shape": shape}))
     rng = np.random.default_rng(0)
-    if cls.data == "audio":
-        return sounds_for(cls, folder, n, rng)
-    if cls.data in ("video", "voxels"):
-        return solids_for(cls.data, shape, folder, n, rng)
     c, h, w = shape
     binarize = (
         "threshold"
@@ -75,10 +67,10 @@ def data_for(cls: type[System], folder: Path, n: int = 24) -> DataSettings:
     def images() -> np.ndarray:
         return rng.integers(0, 256, (n, h, w) if c == 1 else (n, h, w, c), dtype=np.uint8)
 
-    if cls.data == "exemplar":
+    if arrangement == "exemplar":
         Image.fromarray(images()[0]).save(folder / "exemplar.png")
         return DataSettings(data=str(folder / "exemplar.png"), size=(h, w))
-    if cls.data == "paired":
+    if arrangement == "paired":
         inputs = cls.tiny.get("inputs", c)
         for side, channels in (("A", inputs), ("B", c)):
             (folder / side).mkdir(exist_ok=True)
@@ -86,13 +78,13 @@ def data_for(cls: type[System], folder: Path, n: int = 24) -> DataSettings:
                 image = rng.integers(0, 256, (h, w, channels), dtype=np.uint8)
                 Image.fromarray(image[..., 0] if channels == 1 else image).save(folder / side / f"{i}.png")
         return DataSettings(data=str(folder), size=(h, w))
-    if cls.data == "unpaired":
+    if arrangement == "unpaired":
         for side in ("A", "B"):
             (folder / f"train{side}").mkdir(exist_ok=True)
             for i, image in enumerate(images()):
                 Image.fromarray(image).save(folder / f"train{side}" / f"{i}.png")
         return DataSettings(data=str(folder), size=(h, w))
-    if cls.data == "captioned":
+    if arrangement == "captioned":
         lines, words = ["file,caption"], cls.tiny["words"]
         for i, image in enumerate(images()):
             Image.fromarray(image).save(folder / f"{i}.png")
@@ -103,24 +95,7 @@ def data_for(cls: type[System], folder: Path, n: int = 24) -> DataSettings:
     return DataSettings(data=str(folder / "data.npz"), size=(h, w), binarize=binarize)
 
 
-def sounds_for(cls: type[System], folder: Path, n: int, rng: np.random.Generator) -> DataSettings:
-    """Write short noises in three subfolders, one window or a little more each."""
-    length, rate = cls.tiny["shape"][1], cls.tiny["rate"]
-    for i in range(n):
-        (folder / f"speaker-{i % 3}").mkdir(exist_ok=True)
-        noise = torch.from_numpy(rng.uniform(-1, 1, (1, length + i))).float()
-        save_wav(folder / f"speaker-{i % 3}" / f"{i}.wav", noise, rate)
-    return DataSettings(data=str(folder), seconds=length / rate)
-
-
-def solids_for(kind: str, shape: tuple[int, ...], folder: Path, n: int, rng: np.random.Generator) -> DataSettings:
-    """Write noise as clips or voxels into an array file."""
-    values = rng.integers(0, 256 if kind == "video" else 2, (n, *shape), dtype=np.uint8)
-    np.savez(folder / "data.npz", **{kind: values})
-    return DataSettings(data=str(folder / "data.npz"), **({"frames": shape[1]} if kind == "video" else {}))
-
-
 def data_batch(system: System) -> Tensor:
     """Return the examples of a random batch, without what goes with them."""
-    batch = batch_for(system)
-    return next(batch[k] for k in ("image", "a", "points", "audio", "video", "voxels") if k in batch)
+    x: Tensor = kinds.examples(batch_for(system))
+    return x

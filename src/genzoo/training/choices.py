@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from genzoo.core import schema
@@ -34,7 +35,7 @@ def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
     return TrainSettings(**schema.check(TrainSettings, {**dataclasses.asdict(settings), **chosen}, label="training"))
 
 
-def facts(cls: type[System], dataset: Dataset) -> dict[str, Any]:
+def facts(cls: Callable[..., System], dataset: Dataset) -> dict[str, Any]:
     """Return those arguments of a system that the data can answer: shape, classes ..."""
     return {k: v for k, v in dataset.facts().items() if k in schema.settings(cls)}
 

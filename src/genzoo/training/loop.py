@@ -19,14 +19,16 @@ from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.files import write_atomic
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, to_float
+from genzoo.data.feed import Feed
 from genzoo.metrics.stopping import advice
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
 from genzoo.runs.folder import Run, newest_state, prune, state_path, write_best, write_model
+from genzoo.runs.history import history_of
 from genzoo.runs.meters import Logbook
-from genzoo.training.feed import Feed
-from genzoo.training.measuring import Measuring, history_of
-from genzoo.training.preview import preview, save_preview, training_gif
+from genzoo.runs.pictures import save_preview, training_gif
+from genzoo.training.measuring import Measuring
+from genzoo.training.preview import preview
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
 from genzoo.training.state import damage_is_said, gather, put_back, put_back_randomness
@@ -93,7 +95,8 @@ class Trainer:
             meta,
         )
         self.quiet = quiet or not runtime.main
-        self.fits = isinstance(system, Fits)
+        assert settings.batch is not None, "the settings of a training leave nothing open"
+        self.fits = system if isinstance(system, Fits) else None
         self.batches = Batches(
             dataset, settings.batch, settings.seed, 0 if self.fits else runtime.rank, 1 if self.fits else runtime.world
         )
@@ -109,13 +112,13 @@ class Trainer:
 
     @property
     def shown(self) -> System:
-        """The system that is sampled and kept: the averaged one where there is one."""
+        """Return the system that is sampled and kept: the averaged one where there is one."""
         return self.average.system if self.average else self.system
 
     @property
     def finished(self) -> bool:
-        """True when the budget is spent or the fit has converged."""
-        if self.fits and self.step and self.system.converged:
+        """Return True when the budget is spent or the fit has converged."""
+        if self.fits and self.step and self.fits.converged:
             return True
         return self.settings.steps is not None and self.step >= self.settings.steps
 
@@ -181,9 +184,10 @@ class Trainer:
 
     def _one(self, batch: Batch) -> dict[str, Tensor]:
         if self.fits:
-            self.system.partial_fit(batch)
-            return self.system.finish_pass() if (self.step + 1) % self.batches.pass_length() == 0 else {}
+            self.fits.partial_fit(batch)
+            return self.fits.finish_pass() if (self.step + 1) % self.batches.pass_length() == 0 else {}
         self.system.train()
+        assert self.settings.steps is not None, "only a fit has no budget"
         self.update.begin(self.step, self.settings.steps)
         try:
             with self.runtime.autocast():
@@ -249,14 +253,14 @@ class Trainer:
     def _close_run(self) -> None:
         """Join the sample pictures and write the model card."""
         training_gif(self.run.path / "samples", self.run.path / "training.gif")
-        history = self.measuring and self.measuring.history
+        history = self.measuring.history if self.measuring else None
         card = model_card(self.run, self.meta, self.step, self.seconds, self.update.counts(), history)
         write_atomic(self.run.path / "README.md", card.encode())
 
     @property
     def _nothing_fitted(self) -> bool:
-        """True before the first pass of a fit is over."""
-        return self.fits and not self.system.converged and self.step < self.batches.pass_length()
+        """Return True before the first pass of a fit is over."""
+        return self.fits is not None and not self.fits.converged and self.step < self.batches.pass_length()
 
     def _keep_best(self) -> None:
         """Write best/ where the weights of this step measured best, after the state that says so is on the disk."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,45 +15,9 @@ from genzoo.metrics.choice import applies, lacks, network_for, taken
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.measure import Measure, alternatives, table
-from genzoo.text.documents import is_number
+from genzoo.runs.history import Best, History, best_of
 from genzoo.training.runtime import Runtime, untouched_randomness
 from genzoo.training.settings import TrainSettings
-
-History = list[dict[str, Any]]
-"""One entry for each measurement: step, and values: name -> {value, se, better, floor}. No times: it is compared bit for bit."""
-
-
-def history_of(kept: Any) -> History:
-    """A history that a checkpoint holds.
-
-    Raises:
-        ValueError: It is none.
-    """
-    for entry in kept:
-        good = isinstance(entry["step"], int) and isinstance(entry["values"], dict)
-        for value in entry["values"].values() if good else ():
-            numbers = [value["value"], value["se"]]
-            good &= isinstance(value["better"], str) and all(v is None or is_number(v) for v in numbers)
-        if not good:
-            raise ValueError("no measurement")
-    return list(kept)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best measurement so far.
-
-    Args:
-        step: When.
-        measure: By what.
-        value: Its value.
-        se: Its standard error, where there is one.
-    """
-
-    step: int
-    measure: str
-    value: float
-    se: float | None
 
 
 class Measuring:
@@ -104,15 +67,8 @@ class Measuring:
 
     @property
     def best(self) -> Best | None:
-        """The earliest of the best values of the first measure that has a better end."""
-        lead = next((k for h in self.history for k, v in h["values"].items() if v["better"]), None)
-        points = [(h["step"], h["values"][lead]) for h in self.history if lead in h["values"]] if lead else []
-        points = [(s, v) for s, v in points if v["value"] is not None]
-        if not points or lead is None:
-            return None
-        sign = 1 if points[0][1]["better"] == "lower" else -1
-        step, v = min(points, key=lambda p: (sign * p[1]["value"], p[0]))
-        return Best(step, lead, v["value"], v["se"])
+        """The best measurement so far, by the first measure that has a better end."""
+        return best_of(self.history)
 
     @torch.no_grad()
     def take(self, system: System, step: int, runtime: Runtime) -> tuple[dict[str, float], dict[str, str], float]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
-from PIL import Image
 from torch import Generator, Tensor
 
 from genzoo.core.capabilities import (
@@ -19,12 +16,11 @@ from genzoo.core.capabilities import (
 )
 from genzoo.core.system import Batch, System
 from genzoo.data import kinds
-from genzoo.data.drawing.images import grid, save_gif, save_png, titled
+from genzoo.data.drawing.images import grid, titled
 from genzoo.metrics.drawing import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.text.vocabulary import to_text
 from genzoo.training.runtime import Runtime, untouched_randomness
 
-FRAMES = 60
 ROWS = 6
 """Captions in a picture."""
 
@@ -65,7 +61,7 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
 
 def _told(system: System, batch: Batch, seed: int) -> np.ndarray:
     """Samples of the first captions of the data, under the captions."""
-    words, device = system.words, batch["caption"].device  # type: ignore[attr-defined]
+    words, device = system.words, batch["caption"].device
     rows = [to_text(row.tolist(), words) for row in batch["caption"]]  # type: ignore[arg-type]
     captions = [c for c in dict.fromkeys(rows) if c.strip("? ")][:ROWS]
     drawn = rows_by_prompt(system, captions, lambda: torch.Generator(device).manual_seed(seed))
@@ -101,32 +97,3 @@ def _translations(system: Translates, batch: Batch) -> list[Tensor]:
             rows[-2:] = [torch.cat([r, torch.ones_like(r[:1]).expand(8 - len(r), *r.shape[1:])]) for r in rows[-2:]]
     channels = max(r.shape[1] for r in rows)
     return [r.expand(-1, channels, -1, -1) if r.shape[1] == 1 else r for r in rows]
-
-
-def save_preview(system: System, folder: Path, step: int, shown: np.ndarray | Tensor) -> Path:
-    """Write samples/step_*.png, and of samples [n, ...] what else shows their kind: a WAV, a GIF. Returns the picture's path."""
-    path = folder / f"step_{step:09d}.png"
-    if not isinstance(shown, Tensor):
-        return save_png(path, shown)
-    kind = kinds.of(system)
-    for ending in kind.previews:
-        kind.write(path.with_suffix(ending), shown, system.hparams)
-    return path
-
-
-def training_gif(folder: Path, to: Path) -> Path | None:
-    """Join the sample pictures of a run into a GIF of at most `FRAMES` frames and 480 px."""
-    paths = sorted(folder.glob("step_*.png"))
-    if len(paths) < 2:
-        return None
-    chosen = [
-        paths[round(i * (len(paths) - 1) / (min(len(paths), FRAMES) - 1))] for i in range(min(len(paths), FRAMES))
-    ]
-    shown = []
-    for path in chosen:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-            small.thumbnail((480, 480))
-            shown.append(np.asarray(small))
-    same = [f for f in shown if f.shape == shown[-1].shape]
-    return save_gif(to, same)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,12 +18,13 @@ from genzoo.core.devices import pick_device
 from genzoo.core.errors import UserError
 
 Net = TypeVar("Net", bound=nn.Module)
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The device, the precision and this process's place among the ranks.
+    """Holds the device, the precision and this process's place among the ranks.
 
     Args:
         device: Where tensors live.
@@ -33,17 +34,17 @@ class Runtime:
     """
 
     device: torch.device
-    precision: str
+    precision: Precision
     rank: int = 0
     world: int = 1
 
     @property
     def main(self) -> bool:
-        """True on the rank that writes files."""
+        """Return True on the rank that writes files."""
         return self.rank == 0
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """The context in which networks run."""
+        """Return the context in which networks run."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
@@ -55,11 +56,11 @@ class Runtime:
         flat = torch.cat([t.reshape(-1) for t in tensors])
         dist.all_reduce(flat)
         flat /= self.world
-        for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        for t, part in zip(tensors, torch.split(flat, [t.numel() for t in tensors]), strict=True):
             t.copy_(part.view_as(t))
 
     def same(self, module: nn.Module) -> None:
-        """Give every rank the parameters and buffers of rank 0."""
+        """Copy the parameters and buffers of the first rank to all others."""
         if self.world > 1:
             for t in [*module.parameters(), *module.buffers()]:
                 dist.broadcast(t.data, 0)
@@ -70,7 +71,7 @@ class Runtime:
             dist.barrier()
 
     def agree(self, value: str) -> str:
-        """Rank 0's text, on every rank."""
+        """Send a text from the first rank to all others, and return it on each."""
         if self.world == 1:
             return value
         box = [value]
@@ -78,7 +79,7 @@ class Runtime:
         return box[0]
 
     def largest(self, value: int) -> int:
-        """The largest of all ranks' values: how a signal on one rank stops them all."""
+        """Find the largest of all ranks' values: how a signal on one rank stops them all."""
         if self.world == 1:
             return value
         t = torch.tensor([value], device=self.device if self.device.type == "cuda" else "cpu")
@@ -87,9 +88,9 @@ class Runtime:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """True where bf16 is the hardware's own: on the CPU avx512_bf16 or amx, since an emulated bf16 is slower than fp32."""
+    """Return True where bf16 is the hardware's own: on the CPU avx512_bf16 or amx, since an emulated bf16 is slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     flags = Path("/proc/cpuinfo")
     if device.type != "cpu" or not flags.exists():
         return False
@@ -99,7 +100,9 @@ def has_bf16(device: torch.device) -> bool:
     return "avx512_bf16" in words or "amx_bf16" in words
 
 
-def start(device: str = "auto", precision: str = "auto", *, deterministic: bool = True) -> Runtime:
+def start(
+    device: str = "auto", precision: Precision | Literal["auto"] = "auto", *, deterministic: bool = True
+) -> Runtime:
     """Choose device and precision, and join the other ranks when torchrun has started this process."""
     where = pick_device(device)
     if where.type == "cuda":
@@ -123,7 +126,9 @@ def laid_out(net: Net) -> Net:
     Nets with three-dimensional filters stay as they are, because for those the format has no meaning.
     """
     sides = {p.ndim for p in net.parameters()}
-    return net.to(memory_format=torch.channels_last) if 4 in sides and 5 not in sides else net
+    if 4 in sides and 5 not in sides:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own signature leaves this out
+    return net
 
 
 def leave(code: int = 0) -> None:
@@ -142,7 +147,7 @@ def leave(code: int = 0) -> None:
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """The state of the default generators, as tensors."""
+    """Return the state of the default generators, as tensors."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -163,7 +168,7 @@ def set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
 
 @contextlib.contextmanager
 def untouched_randomness(device: torch.device, seed: int) -> Iterator[torch.Generator]:
-    """A seeded generator for a picture or a measure, with the default generators left as they were."""
+    """Lend a seeded generator for a picture or a measure, and leave the default generators as they were."""
     before = random_state(device)
     try:
         torch.manual_seed(seed)

@@ -135,7 +135,7 @@ def resume(
         built = _seeded(cls, arguments, settings.seed)
     meta = _meta(name, cls, arguments, about, dataset, settings, runtime)
     measuring = _measuring(built, dataset, settings)
-    told = not (steps is device is data is None)
+    told = any(v is not None for v in (steps, device, data))
     return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
 
 

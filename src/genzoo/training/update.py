@@ -16,7 +16,7 @@ FUSED = (Adam, AdamW, SGD)
 
 
 def schedule(progress: float, warmup: float, decay: str) -> float:
-    """Factor on the learning rate: linear rise over `warmup`, then none, linear or cosine fall to 0 at progress 1."""
+    """Return the factor on the learning rate: linear rise over `warmup`, then none, linear or cosine fall to 0 at progress 1."""
     if progress < warmup:
         return progress / warmup
     after = (progress - warmup) / (1 - warmup)
@@ -75,7 +75,7 @@ class Updater:
         optimizer, params, scaler = self.optimizers[name], self.owned[name], self.scalers[name]
         for p in params:
             p.grad = None
-        scaler.scale(loss).backward(inputs=params)
+        torch.autograd.backward(scaler.scale(loss), inputs=params)
         grads = [p.grad for p in params if p.grad is not None]
         # loss · 0 is 0 for a finite loss and NaN otherwise, so that one message tells every rank.
         flag = (loss.detach().float() * 0).reshape(1)
@@ -117,12 +117,12 @@ class Updater:
             self.runtime.mean(shared_buffers(self.system))
 
     def counts(self) -> dict[str, int]:
-        """Skipped steps by optimizer so far."""
+        """Count the skipped steps of each optimizer so far."""
         return {name: int(count) for name, count in self.blame.items()}
 
 
 def shared_buffers(system: nn.Module) -> list[Tensor]:
-    """What becomes the mean over ranks after every step: statistics of batch normalization, and buffers that a module names in `averaged`.
+    """List what becomes the mean over ranks after every step: statistics of batch normalization, and buffers that a module names in `averaged`.
 
     Buffers that it names in `per_rank` (pools of what this rank has seen) are each rank's own; all others are equal by how they come about.
     """
@@ -132,7 +132,7 @@ def shared_buffers(system: nn.Module) -> list[Tensor]:
 
 
 class Average:
-    """Exponential moving average of a system's parameters; buffers are copied (running statistics are averages already).
+    """Keeps the exponential moving average of a system's parameters; buffers are copied (running statistics are averages already).
 
     Args:
         system: What is averaged.

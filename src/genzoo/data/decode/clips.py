@@ -28,10 +28,10 @@ from PIL import Image, UnidentifiedImageError
 
 from genzoo.data.decode import images as decode
 from genzoo.data.decode.films import MOST, Film, container, too_large
-from genzoo.data.decode.images import Form, Refused, _checked_size, _is_gray, _reasons, array_to_form, to_form
+from genzoo.data.decode.forms import ImageFormat, Rejected, Shape
+from genzoo.data.decode.images import _checked_size, _is_gray, _reasons, array_to_form, to_form
 from genzoo.data.formats import HEAD, refusal, what_is
 from genzoo.data.sources.parts import part_of
-from genzoo.data.sources.stock import Shape
 from genzoo.data.sources.trees import Tree
 
 STILLS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
@@ -47,14 +47,14 @@ class Clip(Protocol):
         """Height, width and channels of its frames.
 
         Raises:
-            Refused: This is no usable clip.
+            Rejected: This is no usable clip.
         """
 
-    def frames(self, form: Form) -> Iterator[np.ndarray | None]:
+    def frames(self, form: ImageFormat) -> Iterator[np.ndarray | None]:
         """Its frames, uint8 [C, H, W], one after the other; None stands for frames that are missing between two others.
 
         Raises:
-            Refused: It cannot be read to its end.
+            Rejected: It cannot be read to its end.
         """
 
 
@@ -87,7 +87,7 @@ class FileClip:
                 width, height = image.size
                 count = _count(image)
                 if count == 1:
-                    raise Refused("one frame: a still picture; systems for images read it")
+                    raise Rejected("one frame: a still picture; systems for images read it")
                 if count * width * height > MOST:
                     raise too_large(f"{count} frames of {width}x{height}")
                 gray = _is_gray(image)
@@ -95,7 +95,7 @@ class FileClip:
                     gray = all(_is_gray(i) or _has_no_colour(i) for i in _animated(image, Counter()))
                 return height, width, 1 if gray else 3
 
-    def frames(self, form: Form) -> Iterator[np.ndarray | None]:
+    def frames(self, form: ImageFormat) -> Iterator[np.ndarray | None]:
         """Decode one after the other; None stands for frames that are missing between two others."""
         self.told = Counter()
         with self.tree.open(self.name) as file:
@@ -114,7 +114,7 @@ class FileClip:
         head = file.read(HEAD)
         what = what_is(head, self.name)
         if what is None or what.group != "picture":
-            raise Refused(refusal(head, self.name, "clip"))
+            raise Rejected(refusal(head, self.name, "clip"))
         file.seek(0)
         with _reasons(file), self._recognized(file, head) as image:
             _checked_size(image)
@@ -124,7 +124,7 @@ class FileClip:
         try:
             return Image.open(file, formats=decode.formats())
         except UnidentifiedImageError:
-            raise Refused(refusal(head, self.name, "clip")) from None
+            raise Rejected(refusal(head, self.name, "clip")) from None
 
 
 class FrameClip:
@@ -144,10 +144,10 @@ class FrameClip:
         numbers = [n for n, _ in self.members]
         steps = {b - a for a, b in itertools.pairwise(numbers)}
         if 0 in steps:
-            raise Refused("two frames have the same number; rename one")
+            raise Rejected("two frames have the same number; rename one")
         if len(steps) > 1:
             a, b = next((a, b) for a, b in itertools.pairwise(numbers) if b - a > min(steps))
-            raise Refused(
+            raise Rejected(
                 f"the numbers of the frames jump from {a} to {b}; number them without gaps, or split the clip there"
             )
         shapes = []
@@ -155,23 +155,23 @@ class FrameClip:
             try:
                 with self.tree.open(file) as opened:
                     shapes.append(decode.probe(opened))
-            except Refused as reason:
-                raise Refused(f"{PurePosixPath(file).name}: {reason}") from None
+            except Rejected as reason:
+                raise Rejected(f"{PurePosixPath(file).name}: {reason}") from None
         if len({s[:2] for s in shapes}) > 1:
             (h, w, _), (a, b, _) = shapes[0], next(s for s in shapes if s[:2] != shapes[0][:2])
-            raise Refused(f"frames of different sizes ({h}x{w} and {a}x{b}); bring them to one")
+            raise Rejected(f"frames of different sizes ({h}x{w} and {a}x{b}); bring them to one")
         if len(shapes) * shapes[0][0] * shapes[0][1] > MOST:
             raise too_large(f"{len(shapes)} frames of {shapes[0][1]}x{shapes[0][0]}")
         return (*shapes[0][:2], max(s[2] for s in shapes))
 
-    def frames(self, form: Form) -> Iterator[np.ndarray]:
+    def frames(self, form: ImageFormat) -> Iterator[np.ndarray]:
         """Decode one after the other."""
         for _, file in self.members:
             try:
                 with self.tree.open(file) as opened:
                     yield decode.pixels(opened, form)
-            except Refused as reason:
-                raise Refused(f"{PurePosixPath(file).name}: {reason}") from None
+            except Rejected as reason:
+                raise Rejected(f"{PurePosixPath(file).name}: {reason}") from None
 
 
 class ArrayClip:
@@ -190,7 +190,7 @@ class ArrayClip:
         _, c, h, w = self.array.shape
         return h, w, 1 if c < 3 else 3
 
-    def frames(self, form: Form) -> Iterator[np.ndarray]:
+    def frames(self, form: ImageFormat) -> Iterator[np.ndarray]:
         """Copy or resize."""
         return (array_to_form(frame, form) for frame in self.array)
 

@@ -25,9 +25,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from genzoo.data.decode.images import Form, Refused, to_form
+from genzoo.data.decode.forms import ImageFormat, Rejected, Shape
+from genzoo.data.decode.images import to_form
 from genzoo.data.formats import HEAD, refusal
-from genzoo.data.sources.stock import Shape
 
 MOST = 2**36
 """Pixels of a clip, all frames together; more are refused before they are decoded."""
@@ -82,23 +82,23 @@ class Film:
         try:
             import av
         except (ImportError, OSError):
-            raise Refused("a video file needs the extra: pip install 'genzoo[video]'") from None
+            raise Rejected("a video file needs the extra: pip install 'genzoo[video]'") from None
         head = file.read(HEAD)
         file.seek(0)
         try:
             self.opened = av.open(file, format=demuxer)
         except Exception:  # av.error.FFmpegError, ValueError
-            raise Refused("damaged: its index cannot be read, as where a copy was cut short; copy it again") from None
+            raise Rejected("damaged: its index cannot be read, as where a copy was cut short; copy it again") from None
         streams = self.opened.streams
         films = [s for s in streams.video if not self._is_cover(s)]
         if not films:
             heard = bool(streams.audio or streams.video)  # not to be asked of what is closed
             self.opened.close()
             if heard:
-                raise Refused(
+                raise Rejected(
                     "sound without moving pictures: systems for sound read WAV and FLAC: ffmpeg -i FILE OUT.wav"
                 )
-            raise Refused(f"no video in it ({refusal(head, name, 'clip')})")
+            raise Rejected(f"no video in it ({refusal(head, name, 'clip')})")
         self.stream = films[0]
         self.demuxer = demuxer
         self.rate: Fraction | None = self.stream.average_rate
@@ -120,13 +120,13 @@ class Film:
         """Height, width and channels of its frames as they are shown, from the first that can be decoded."""
         frame = next((f for f in self._decoded() if f is not None), None)
         if frame is None:
-            raise Refused("damaged: no frame of it can be decoded; export it again")
+            raise Rejected("damaged: no frame of it can be decoded; export it again")
         if max(self.stream.frames, 1) * frame.width * frame.height > MOST:
             raise too_large(f"{self.stream.frames} frames of {frame.width}x{frame.height}")
         width, height = self._upright(Image.new("L", (frame.width, frame.height)), frame).size
         return height, width, 1 if frame.format.name.startswith("gray") else 3
 
-    def frames(self, form: Form) -> Iterator[np.ndarray | None]:
+    def frames(self, form: ImageFormat) -> Iterator[np.ndarray | None]:
         """Its frames, uint8 [C, H, W], one after the other; None stands for frames that are missing between two others."""
         budget = MOST
         for frame in self._decoded():
@@ -218,9 +218,9 @@ class Film:
         return image.transpose(self.turn)
 
 
-def too_large(what: str) -> Refused:
+def too_large(what: str) -> Rejected:
     """The reason why a clip of too many pixels is left out."""
-    return Refused(f"{what}: more than {MOST // 10**9} gigapixels; cut it into shorter files, or scale it down")
+    return Rejected(f"{what}: more than {MOST // 10**9} gigapixels; cut it into shorter files, or scale it down")
 
 
 def _uneven(times: list[int | None]) -> bool:

@@ -10,13 +10,16 @@ from PIL import Image
 
 from genzoo.data.decode import ranges
 
+Shape = tuple[int, int, int]
+"""Height, width, channels (alpha not counted)."""
 
-class Refused(Exception):
+
+class Rejected(Exception):
     """A file is left out; the message is the reason for the report."""
 
 
 @dataclass(frozen=True)
-class Form:
+class ImageFormat:
     """What every image of a set is brought to.
 
     Args:
@@ -61,7 +64,7 @@ class Header(NamedTuple):
     deep: bool = False
 
 
-def shares_to_form(values: np.ndarray, alpha: np.ndarray | None, form: Form, half: str = "") -> np.ndarray:
+def shares_to_form(values: np.ndarray, alpha: np.ndarray | None, form: ImageFormat, half: str = "") -> np.ndarray:
     """Bring colours from 0 (black) to 1 (white) to uint8 or uint16 [C, H, W].
 
     Args:
@@ -76,13 +79,13 @@ def shares_to_form(values: np.ndarray, alpha: np.ndarray | None, form: Form, hal
     if half:
         width = values.shape[1]
         if width % 2:
-            raise Refused(f"{width}x{values.shape[0]}: two pictures side by side have an even width")
+            raise Rejected(f"{width}x{values.shape[0]}: two pictures side by side have an even width")
         values = values[:, : width // 2] if half == "left" else values[:, width // 2 :]
     bands = [np.asarray(resized(Image.fromarray(np.ascontiguousarray(v)), form)) for v in values.transpose(2, 0, 1)]
     return integers(np.stack(bands), form)
 
 
-def integers(values: np.ndarray, form: Form) -> np.ndarray:
+def integers(values: np.ndarray, form: ImageFormat) -> np.ndarray:
     """Values in [0, 1] as uint8 or uint16."""
     top, dtype = (255, np.uint8) if form.bits == 8 else (65535, np.uint16)
     return np.rint(values.astype(np.float64).clip(0, 1) * top).astype(dtype)
@@ -92,11 +95,11 @@ def finite(values: np.ndarray, holes: list[int] | None) -> np.ndarray:
     """The values without holes; how many were filled goes to `holes`.
 
     Raises:
-        Refused: More than a tenth is no finite number.
+        Rejected: More than a tenth is no finite number.
     """
     whole, count = ranges.filled(values)
     if count > ranges.MOST_HOLES * values.size:
-        raise Refused(
+        raise Rejected(
             f"{count:,} of {values.size:,} pixels are no finite numbers (no data); cut them off, or leave the file out"
         )
     if count and holes is not None:
@@ -104,7 +107,9 @@ def finite(values: np.ndarray, holes: list[int] | None) -> np.ndarray:
     return whole
 
 
-def resized(image: Image.Image, form: Form, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
+def resized(
+    image: Image.Image, form: ImageFormat, resample: Image.Resampling = Image.Resampling.BICUBIC
+) -> Image.Image:
     """An image in the size of a form, by its way of resizing."""
     w, h = image.size
     target = (form.width, form.height)

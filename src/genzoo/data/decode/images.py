@@ -29,7 +29,7 @@ from genzoo.data.decode.deep import (
     top,
     upright,
 )
-from genzoo.data.decode.forms import Form, Header, Refused, finite, integers, resized, shares_to_form
+from genzoo.data.decode.forms import Header, ImageFormat, Rejected, finite, integers, resized, shares_to_form
 from genzoo.data.decode.reasons import in_words
 
 MAX_PIXELS = 64_000_000
@@ -70,7 +70,7 @@ def probe(file: BinaryIO, name: str = "") -> tuple[int, int, int]:
     """Height, width (after EXIF rotation) and channels (1 or 3, alpha not counted) from the header.
 
     Raises:
-        Refused: This is no usable image.
+        Rejected: This is no usable image.
     """
     return look(file, name).shape
 
@@ -84,7 +84,7 @@ def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
         most: Pixels above which it is refused; `MAX_PIXELS` where not given.
 
     Raises:
-        Refused: This is no usable image.
+        Rejected: This is no usable image.
     """
     with _opened(file, name, most) as image:
         width, height = image.size
@@ -95,7 +95,7 @@ def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
 
 
 def pixels(
-    file: BinaryIO, form: Form, half: str = "", holes: list[int] | None = None, *, most: int | None = None
+    file: BinaryIO, form: ImageFormat, half: str = "", holes: list[int] | None = None, *, most: int | None = None
 ) -> np.ndarray:
     """Decode the first frame to uint8 (or uint16) [C, H, W].
 
@@ -107,7 +107,7 @@ def pixels(
         most: Pixels above which it is refused; `MAX_PIXELS` where not given.
 
     Raises:
-        Refused: This is no usable image.
+        Rejected: This is no usable image.
     """
     with _opened(file, most=most) as image:
         width, height = image.size
@@ -128,7 +128,7 @@ def extent(file: BinaryIO, half: str = "", *, most: int | None = None) -> ranges
     """The least and the largest value of the colours of the first frame, as they are stored; None where none is finite.
 
     Raises:
-        Refused: This is no usable image.
+        Rejected: This is no usable image.
     """
     with _opened(file, most=most) as image:
         deep = sixteen_bits(image, file)
@@ -172,7 +172,7 @@ def apart(
         the colour profile or None.
 
     Raises:
-        Refused: This is no usable image.
+        Rejected: This is no usable image.
     """
     with _opened(file, most=most) as image:
         found = sixteen_bits(image, file) if deep and channels in (1, 3) else None
@@ -193,7 +193,7 @@ def apart(
         return (array[..., None] if array.ndim == 2 else array).copy(), alpha, profile
 
 
-def to_form(image: Image.Image, form: Form, holes: list[int] | None = None) -> np.ndarray:
+def to_form(image: Image.Image, form: ImageFormat, holes: list[int] | None = None) -> np.ndarray:
     """Bring a decoded image to uint8 (or uint16) [C, H, W]; `holes` gets the number of pixels that were filled."""
     turn = _TURN.get(_orientation(image))
     image = image.transpose(turn) if turn is not None else image
@@ -206,7 +206,7 @@ def to_form(image: Image.Image, form: Form, holes: list[int] | None = None) -> n
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
 
 
-def _deep_form(image: Image.Image, deep: np.ndarray | None, form: Form, half: str) -> np.ndarray:
+def _deep_form(image: Image.Image, deep: np.ndarray | None, form: ImageFormat, half: str) -> np.ndarray:
     """Bring pixels of 16 bits, or of fewer, which are spread over them, to uint16 (or uint8) [1 or 3, H, W]; alpha is composited on white."""
     image.load()
     turn, ends = _orientation(image), form.of("uint16")
@@ -219,23 +219,23 @@ def _deep_form(image: Image.Image, deep: np.ndarray | None, form: Form, half: st
     return shares_to_form(ranges.shares(colours, ends or ranges.BITS_16), alpha, form, half)
 
 
-def array_to_form(array: np.ndarray, form: Form, holes: list[int] | None = None) -> np.ndarray:
+def array_to_form(array: np.ndarray, form: ImageFormat, holes: list[int] | None = None) -> np.ndarray:
     """Bring an image [C, H, W] of any type of numbers to a form.
 
     Raises:
-        Refused: Its black and white are not known, or it has too many pixels that are no number.
+        Rejected: Its black and white are not known, or it has too many pixels that are no number.
     """
     kind = ranges.kind_of(array.dtype)
     if form.kind != "colours":
         if kind == "float":
-            raise Refused("numbers of classes or instances are whole numbers; these are floats")
+            raise Rejected("numbers of classes or instances are whole numbers; these are floats")
         plain = array if kind == "uint8" else array.astype(np.int32)
         return to_form(
             Image.fromarray(plain[0] if len(plain) == 1 else np.ascontiguousarray(plain.transpose(1, 2, 0))), form
         )
     array, ends = finite(array, holes), form.of(kind)
     if ends is None or (kind == "whole" and not form.window and (array.min() < 0 or array.max() > ranges.BITS_16[1])):
-        raise Refused(ranges.unstated(array, kind))
+        raise Rejected(ranges.unstated(array, kind))
     if form.bits == 16 or form.window is not None:
         values = ranges.shares(array, ends).transpose(1, 2, 0)
         alpha = np.rint(values[..., -1] * 255).astype(np.uint8) if values.shape[2] in (2, 4) else None
@@ -257,13 +257,13 @@ def _half(image: Image.Image, half: str) -> Image.Image:
     image = image.transpose(turn) if turn is not None else image
     width, height = image.size
     if width % 2:
-        raise Refused(f"{width}x{height}: two pictures side by side have an even width")
+        raise Rejected(f"{width}x{height}: two pictures side by side have an even width")
     cut = image.crop((0, 0, width // 2, height) if half == "left" else (width // 2, 0, width, height))
     cut.info = {k: v for k, v in cut.info.items() if k == STORED}  # the crop is upright already
     return cut
 
 
-def _numbers(image: Image.Image, form: Form) -> np.ndarray:
+def _numbers(image: Image.Image, form: ImageFormat) -> np.ndarray:
     """Numbers of classes or instances, uint8 [1, H, W]: palette indices, gray values, or one number for each colour."""
     if image.mode in ("P", "L", "1", "I") or image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int32)
@@ -271,22 +271,22 @@ def _numbers(image: Image.Image, form: Form) -> np.ndarray:
         r, g, b = (np.asarray(image.getchannel(c)).astype(np.int32) for c in "RGB")
         values = r << 16 | g << 8 | b
     else:
-        raise Refused(f"a map of labels has one channel of numbers; this image is {image.mode}")
+        raise Rejected(f"a map of labels has one channel of numbers; this image is {image.mode}")
     values = np.asarray(resized(Image.fromarray(values), form, Image.Resampling.NEAREST))
     if form.kind == "instances":
         values = np.unique(values, return_inverse=True)[1].reshape(values.shape)
     if values.min() < 0 or values.max() > 255:
         what = "instances" if form.kind == "instances" else "a class above 255"
-        raise Refused(f"more than 256 {what}" if form.kind == "instances" else what)
+        raise Rejected(f"more than 256 {what}" if form.kind == "instances" else what)
     return values.astype(np.uint8)[None]
 
 
-def _windowed(image: Image.Image, form: Form, holes: list[int] | None) -> np.ndarray:
+def _windowed(image: Image.Image, form: ImageFormat, holes: list[int] | None) -> np.ndarray:
     """Gray values between the ends of the window as uint8 or uint16 [1, H, W]."""
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         # A file's own values are what a window counts; without one, its types are brought to 16 bits first.
         if image.mode == "F" and not form.window:
-            raise Refused(ranges.unstated(np.asarray(image), "reals"))
+            raise Rejected(ranges.unstated(np.asarray(image), "reals"))
         values = finite(stored(image), holes) if form.window else _sixteen_bits(image)
         ends = form.of(kind_of(image)) or ranges.BITS_16
     else:
@@ -297,14 +297,14 @@ def _windowed(image: Image.Image, form: Form, holes: list[int] | None) -> np.nda
 
 @contextmanager
 def _opened(file: BinaryIO, name: str = "", most: int | None = None) -> Iterator[Image.Image]:
-    """An image, not decoded yet, of no more than `most` pixels; whatever goes wrong with it is Refused."""
+    """An image, not decoded yet, of no more than `most` pixels; whatever goes wrong with it is Rejected."""
     limit = Image.MAX_IMAGE_PIXELS
     if most:
         Image.MAX_IMAGE_PIXELS = None  # ours holds
     try:
         with _reasons(file, name):
             if name and naming.is_raw(file, name):
-                raise Refused(naming.refused(file, name))
+                raise Rejected(naming.refused(file, name))
             file.seek(0)
             with Image.open(file, formats=formats()) as image:
                 _checked_size(image, most)
@@ -320,23 +320,23 @@ def _reasons(file: BinaryIO, name: str = "") -> Iterator[None]:
     """Turn whatever a decoder throws at a hostile file into one reason."""
     try:
         yield
-    except Refused:
+    except Rejected:
         raise
     except UnidentifiedImageError:
-        raise Refused(naming.refused(file, name)) from None
+        raise Rejected(naming.refused(file, name)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise Refused(f"more than {MAX_PIXELS // 1_000_000} megapixels") from None
+        raise Rejected(f"more than {MAX_PIXELS // 1_000_000} megapixels") from None
     except Exception as error:  # decoders throw SyntaxError, struct.error, IndexError, zlib.error ...
-        raise Refused(in_words(error)) from None
+        raise Rejected(in_words(error)) from None
 
 
 def _checked_size(image: Image.Image, most: int | None = None) -> tuple[int, int]:
     width, height = image.size
     most = most or MAX_PIXELS
     if width * height > most:
-        raise Refused(f"{width}x{height}: more than {most / 1e6:g} megapixels")
+        raise Rejected(f"{width}x{height}: more than {most / 1e6:g} megapixels")
     if width < 1 or height < 1:
-        raise Refused("no pixels")
+        raise Rejected("no pixels")
     return width, height
 
 
@@ -368,11 +368,11 @@ def _is_gray(image: Image.Image) -> bool:
     return image.mode in _GRAY or image.mode.startswith("I;16")
 
 
-def _eight_bits(image: Image.Image, form: Form | None = None) -> Image.Image:
+def _eight_bits(image: Image.Image, form: ImageFormat | None = None) -> Image.Image:
     """To one of L, LA, RGB, RGBA; transparency of any kind becomes an alpha channel, and of masks 1 becomes white."""
     mode = image.mode
     if mode == "F":
-        raise Refused(ranges.unstated(np.asarray(image), "reals"))
+        raise Rejected(ranges.unstated(np.asarray(image), "reals"))
     if mode == "I" or mode.startswith("I;16"):
         ends = (form and form.of(kind_of(image))) or ranges.BITS_16
         # What has 12 bits is spread over 16 first; integers of other types count as they are.
@@ -396,7 +396,7 @@ def _sixteen_bits(image: Image.Image) -> np.ndarray:
     """The pixels of an image of up to 16 bits per gray pixel, uint16 [H, W]: fewer are spread over the range."""
     values = stored(image)
     if image.mode == "I" and (values.min() < 0 or values.max() > 65535):
-        raise Refused(ranges.unstated(values, "whole"))
+        raise Rejected(ranges.unstated(values, "whole"))
     if top(image) < 65535:
         return np.rint(values.astype(np.float64) * (65535 / top(image))).astype(np.uint16)
     return values.astype(np.uint16)

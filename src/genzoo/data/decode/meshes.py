@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.polygons import triangles
 
 STATED_UP = ("glb", "gltf")
@@ -39,26 +39,26 @@ def mesh(file: BinaryIO, kind: str) -> Found:
     """Vertices [V, 3] and triangles [F, 3] of a mesh file, as the file has them.
 
     Raises:
-        Refused: It is damaged, empty, or the library is not installed.
+        Rejected: It is damaged, empty, or the library is not installed.
     """
     try:
         import trimesh  # noqa: F401 (the solid needs it, whatever the format)
     except ImportError:
-        raise Refused("a mesh needs the extra: pip install 'genzoo[voxels]'") from None
+        raise Rejected("a mesh needs the extra: pip install 'genzoo[voxels]'") from None
     try:
         vertices, faces = _READERS[kind](file.read())
-    except Refused:
+    except Rejected:
         raise
     except Exception:  # whatever a parser throws at a hostile file
-        raise Refused(f"damaged: it is no whole {kind.upper()} file; {_AGAIN}") from None
+        raise Rejected(f"damaged: it is no whole {kind.upper()} file; {_AGAIN}") from None
     if vertices.ndim != 2 or faces.ndim != 2 or not len(faces):
-        raise Refused("an empty mesh: no faces; clouds of points are not read")
+        raise Rejected("an empty mesh: no faces; clouds of points are not read")
     if len(faces) > MOST_FACES:
-        raise Refused(f"{len(faces):,} faces: more than {MOST_FACES:,}; simplify it")
+        raise Rejected(f"{len(faces):,} faces: more than {MOST_FACES:,}; simplify it")
     if faces.min() < 0 or faces.max() >= len(vertices):
-        raise Refused(f"damaged: a face names a vertex that is not there; {_AGAIN}")
+        raise Rejected(f"damaged: a face names a vertex that is not there; {_AGAIN}")
     if not np.isfinite(vertices[faces]).all():
-        raise Refused(f"some corners are not finite numbers; {_AGAIN}")
+        raise Rejected(f"some corners are not finite numbers; {_AGAIN}")
     return vertices, faces
 
 
@@ -85,14 +85,14 @@ def _off(data: bytes) -> Found:
     head = re.fullmatch(rb"(?:ST)?C?N?(4?n?)OFF(.*)", b" ".join(rows[0]), re.DOTALL)
     if head:
         if head[1]:
-            raise Refused("an OFF file of other than three dimensions; project it first")
+            raise Rejected("an OFF file of other than three dimensions; project it first")
         if b"BINARY" in head[2]:
-            raise Refused("a binary OFF file; save it as text, or as PLY")
+            raise Rejected("a binary OFF file; save it as text, or as PLY")
         rest = head[2].split()
         rows = [rest, *rows[1:]] if rest else rows[1:]
     count, faces = int(rows[0][0]), int(rows[0][1])
     if len(rows) < 1 + count + faces:
-        raise Refused(f"damaged: {len(rows) - 1:,} of {count + faces:,} lines are there; {_AGAIN}")
+        raise Rejected(f"damaged: {len(rows) - 1:,} of {count + faces:,} lines are there; {_AGAIN}")
     vertices = np.array([row[:3] for row in rows[1 : 1 + count]], np.float64)
     polygons = ([int(v) for v in row[1 : 1 + int(row[0])]] for row in rows[1 + count : 1 + count + faces])
     return vertices, triangles(vertices, polygons)
@@ -108,7 +108,7 @@ def _obj(data: bytes) -> Found:
         elif key == b"f":
             numbers = [int(v.split(b"/")[0]) for v in values]
             if 0 in numbers:
-                raise Refused(f"damaged: a face names vertex 0, and they begin at 1; {_AGAIN}")
+                raise Rejected(f"damaged: a face names vertex 0, and they begin at 1; {_AGAIN}")
             polygons.append([n - 1 if n > 0 else len(vertices) + n for n in numbers])
     corners = np.array(vertices, np.float64).reshape(-1, 3)
     return corners, triangles(corners, polygons)
@@ -125,7 +125,7 @@ _TYPES = {
 def _ply(data: bytes) -> Found:
     end = re.search(rb"\nend_header[ \t]*\r?\n", data)
     if end is None:
-        raise Refused(f"damaged: its header has no end; {_AGAIN}")
+        raise Rejected(f"damaged: its header has no end; {_AGAIN}")
     elements: list[tuple[bytes, int, list[tuple[bytes, str, str]]]] = []
     order = ""
     for words in (line.split() for line in data[: end.start()].splitlines()):
@@ -211,9 +211,9 @@ def _gltf(data: bytes) -> Found:
     told = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")] if binary else data)
     needed = [e for e in told.get("extensionsRequired", []) if "compression" in e]
     if needed:
-        raise Refused(f"its geometry is compressed ({needed[0]}); save it without: gltf-transform copy, or Blender")
+        raise Rejected(f"its geometry is compressed ({needed[0]}); save it without: gltf-transform copy, or Blender")
     if any(not b["uri"].startswith("data:") for b in told.get("buffers", []) if "uri" in b):
-        raise Refused("its geometry stands in other files; save it as one .glb")
+        raise Rejected("its geometry stands in other files; save it as one .glb")
     kind = "glb" if binary else "gltf"
     return _taken(trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False, skip_materials=True).to_mesh())
 

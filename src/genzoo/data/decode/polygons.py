@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 
 MOST_CORNERS = 2000
 """Corners of a face that is not convex, at most: clipping its ears takes time with their square."""
@@ -20,7 +20,7 @@ def triangles(vertices: np.ndarray, polygons: Iterable[Sequence[int] | np.ndarra
         polygons: Numbers of the corners of each face, in order; faces of fewer than three are left out.
 
     Raises:
-        Refused: A face names a vertex that is not there.
+        Rejected: A face names a vertex that is not there.
     """
     groups: dict[int, list[Sequence[int] | np.ndarray]] = {}
     for polygon in polygons:
@@ -31,7 +31,7 @@ def triangles(vertices: np.ndarray, polygons: Iterable[Sequence[int] | np.ndarra
             continue
         faces = np.array(members, np.int64)
         if faces.min() < 0 or faces.max() >= len(vertices):
-            raise Refused("damaged: a face names a vertex that is not there; export it again")
+            raise Rejected("damaged: a face names a vertex that is not there; export it again")
         if corners > 3:
             bent = _bent(vertices[faces])
             found += [face[_ears(vertices[face])] for face in faces[bent]]
@@ -56,7 +56,7 @@ def _bent(points: np.ndarray) -> np.ndarray:
 def _ears(points: np.ndarray) -> np.ndarray:
     """Triangles [n - 2, 3] of one polygon [n, 3] without crossing edges, by clipping ears in the plane of its normal."""
     if len(points) > MOST_CORNERS:
-        raise Refused(f"a face of {len(points):,} corners that is not convex: export it as triangles")
+        raise Rejected(f"a face of {len(points):,} corners that is not convex: export it as triangles")
     (normal,) = _normals(points[None])
     flat = np.delete(points, np.abs(normal).argmax(), 1)
     x, y = flat.T

@@ -24,7 +24,7 @@ from typing import BinaryIO
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.meshes import MESHES, STATED_UP, has_holes, mesh, turned
 from genzoo.data.formats import HEAD, refusal
 from genzoo.data.sources import arrays
@@ -60,14 +60,14 @@ def read(
         told: Counts what is to be said of it, see `TOLD`.
 
     Raises:
-        Refused: This is no usable shape.
+        Rejected: This is no usable shape.
     """
     told = Counter() if told is None else told
     head = file.read(HEAD)
     file.seek(0)
     suffix = PurePosixPath(name).suffix.lower()[1:]
     if not head:
-        raise Refused("empty file")
+        raise Rejected("empty file")
     suffix = "glb" if head.startswith(b"glTF") else suffix
     told["stated up"] += up != "y" and (suffix in STATED_UP or head.startswith(b"#binvox"))
     if head.startswith(b"#binvox"):
@@ -80,7 +80,7 @@ def read(
         if has_holes(vertices, faces):
             told["shells" if np.array_equal(grid, shell) else "holes"] += 1
         return [grid]
-    raise Refused(refusal(head, name, "shape"))
+    raise Rejected(refusal(head, name, "shape"))
 
 
 def raised(grid: np.ndarray, up: str) -> np.ndarray:
@@ -98,17 +98,17 @@ def occupied(values: np.ndarray, told: Counter[str] | None = None) -> np.ndarray
     at the border are above 0; then they are distances, and what is below 0 is inside.
 
     Raises:
-        Refused: The values have no stated meaning.
+        Rejected: The values have no stated meaning.
     """
     told = Counter() if told is None else told
     wanted = "give bool, 0 and 1, labels, 0 to 255, floats in [0, 1], or floats of both signs"
     if values.dtype == np.bool_:
         return values
     if values.dtype.kind not in "uif" or not values.size:
-        raise Refused(f"{values.dtype} values; {wanted}")
+        raise Rejected(f"{values.dtype} values; {wanted}")
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise Refused("some values are not finite numbers; replace them, as by numpy.nan_to_num")
+        raise Rejected("some values are not finite numbers; replace them, as by numpy.nan_to_num")
     if values.dtype.kind == "f" and low < 0:
         border = np.ones(values.shape[-3:], bool)
         border[1:-1, 1:-1, 1:-1] = False
@@ -128,21 +128,21 @@ def occupied(values: np.ndarray, told: Counter[str] | None = None) -> np.ndarray
             return values >= 128
         told["labels" if high < 128 else "unknown"] += 1
         return known > 0
-    raise Refused(f"{values.dtype} values in [{low:g}, {high:g}]; {wanted}")
+    raise Rejected(f"{values.dtype} values in [{low:g}, {high:g}]; {wanted}")
 
 
 def resized(grid: np.ndarray, side: int | None) -> np.ndarray:
     """A grid brought to a cube of another side by a whole factor: any of the finer cells, or cells repeated.
 
     Raises:
-        Refused: It is no cube, or the factor is not whole.
+        Rejected: It is no cube, or the factor is not whole.
     """
     if side is None or grid.shape == (side,) * 3:
         return grid
     n = grid.shape[0]
     if len(set(grid.shape)) > 1 or max(n, side) % min(n, side):
         shape = "x".join(map(str, grid.shape))
-        raise Refused(f"{shape} cannot be brought to size={side}: grids have to be cubes, and sizes whole multiples")
+        raise Rejected(f"{shape} cannot be brought to size={side}: grids have to be cubes, and sizes whole multiples")
     if side < n:
         f = n // side
         return grid.reshape(side, f, side, f, side, f).any((1, 3, 5))
@@ -153,17 +153,17 @@ def binvox(data: bytes) -> np.ndarray:
     """The grid of a .binvox file (runs of value and length, x slowest and y fastest), bool [x, y, z].
 
     Raises:
-        Refused: It is damaged.
+        Rejected: It is damaged.
     """
     head, mark, runs = data.partition(b"\ndata\n")
     lines = [line.split() for line in head.splitlines()]
     dims = next((line[1:] for line in lines if line[:1] == [b"dim"]), [])
     if not mark or len(dims) != 3 or not all(d.isdigit() and 0 < int(d) <= 1024 for d in dims):
-        raise Refused("damaged: no header with dim and data; export it again")
+        raise Rejected("damaged: no header with dim and data; export it again")
     x, z, y = (int(d) for d in dims)
     pairs = np.frombuffer(runs[: len(runs) // 2 * 2], np.uint8).reshape(-1, 2)
     if int(pairs[:, 1].sum(dtype=np.int64)) != x * y * z:
-        raise Refused(
+        raise Rejected(
             f"damaged: {int(pairs[:, 1].sum(dtype=np.int64))} of {x * y * z} cells are there; export it again"
         )
     return np.repeat(pairs[:, 0] > 0, pairs[:, 1]).reshape(x, z, y).transpose(0, 2, 1)
@@ -177,7 +177,7 @@ def voxelized(vertices: np.ndarray, faces: np.ndarray, side: int) -> tuple[np.nd
     cells is of the shell: what is closed cannot leak.
 
     Raises:
-        Refused: It has no extent.
+        Rejected: It has no extent.
     """
     from trimesh.remesh import subdivide_to_size
 
@@ -185,7 +185,7 @@ def voxelized(vertices: np.ndarray, faces: np.ndarray, side: int) -> tuple[np.nd
     low, high = used.min(0), used.max(0)
     extent = float((high - low).max())
     if not extent > 0:
-        raise Refused("a mesh without extent: all its corners are at one place")
+        raise Rejected("a mesh without extent: all its corners are at one place")
     placed = (vertices - (low + high) / 2) * ((side - 2) * (1 - 1e-9) / extent) + side / 2
     points, _ = subdivide_to_size(placed, faces, max_edge=0.5, max_iter=16)
     shell = np.zeros((side,) * 3, bool)
@@ -221,12 +221,12 @@ def _array_file(file: BinaryIO, name: str, told: Counter[str]) -> list[np.ndarra
             data.seek(0)
             found = {name: np.lib.format.read_array(data, allow_pickle=False)}
     except UserError as error:
-        raise Refused(str(error)) from None
+        raise Rejected(str(error)) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError, RuntimeError):
-        raise Refused("damaged: it is no whole array file; save it again") from None
+        raise Rejected("damaged: it is no whole array file; save it again") from None
     parts = chosen(found, name)
     if len(parts) > 1:
-        raise Refused(f"it has parts of its own ({', '.join(sorted(parts))}): give this file alone as data=")
+        raise Rejected(f"it has parts of its own ({', '.join(sorted(parts))}): give this file alone as data=")
     return list(grids(next(iter(parts.values()))[1], told))
 
 
@@ -235,18 +235,18 @@ def chosen(found: dict[str, np.ndarray], where: str) -> dict[str, tuple[str, np.
     try:
         return arrays._examples(found, where, (3, 4, 5), "voxels [N,D,H,W]")
     except UserError as error:
-        raise Refused(str(error)) from None
+        raise Rejected(str(error)) from None
 
 
 def grids(array: np.ndarray, told: Counter[str] | None = None) -> np.ndarray:
     """An array of a file as bool [N, D, H, W].
 
     Raises:
-        Refused: Another shape, or values without a meaning.
+        Rejected: Another shape, or values without a meaning.
     """
     if array.ndim == 5 and array.shape[1] == 1:
         array = array[:, 0]
     array = array[None] if array.ndim == 3 else array
     if array.ndim != 4 or 0 in array.shape or np.prod(array.shape[1:]) > MOST_CELLS:
-        raise Refused(f"shape {array.shape} is none of [D,H,W], [N,D,H,W], [N,1,D,H,W] with at most 256x256x256 cells")
+        raise Rejected(f"shape {array.shape} is none of [D,H,W], [N,D,H,W], [N,1,D,H,W] with at most 256x256x256 cells")
     return occupied(array, told)

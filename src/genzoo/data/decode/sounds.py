@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from genzoo.data.decode import wav
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.joined import links
 from genzoo.data.formats import HEAD, refusal
 
@@ -96,7 +96,7 @@ def probe(file: BinaryIO, name: str = "") -> Sound:
     """Rate, channels and length from the header.
 
     Raises:
-        Refused: This is no usable sound.
+        Rejected: This is no usable sound.
     """
     with _reader(file, name) as reader:
         return reader.said
@@ -106,7 +106,7 @@ def peak(file: BinaryIO, name: str = "") -> float:
     """The largest absolute value of a file of floats.
 
     Raises:
-        Refused: This is no usable sound.
+        Rejected: This is no usable sound.
     """
     with _reader(file, name) as reader:
         return max((float(np.abs(_finite(block)).max(initial=0)) for block in reader.blocks()), default=0.0)
@@ -137,7 +137,7 @@ def samples(file: BinaryIO, scale: float = 1.0, name: str = "") -> Samples:
         name: Its name, for the reason why it is none.
 
     Raises:
-        Refused: This is no usable sound.
+        Rejected: This is no usable sound.
     """
     with _reader(file, name) as reader:
         full = over = 0
@@ -151,14 +151,14 @@ def samples(file: BinaryIO, scale: float = 1.0, name: str = "") -> Samples:
             full += int((np.abs(block.astype(np.int32)) >= reader.loudest).sum())
             found.append(block)
         if not sum(map(len, found)):
-            raise Refused("damaged: no sample of it can be decoded; export it again")
+            raise Rejected("damaged: no sample of it can be decoded; export it again")
         return Samples(np.concatenate(found), full, over, reader.mark)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
     bad = int((~np.isfinite(values)).sum())
     if bad:
-        raise Refused("some samples are not finite numbers (NaN or infinity); export it again")
+        raise Rejected("some samples are not finite numbers (NaN or infinity); export it again")
     return values
 
 
@@ -198,11 +198,11 @@ def at_rate(values: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 def _checked(said: Sound) -> Sound:
     if said.frames * said.channels > MAX_VALUES:
-        raise Refused(
+        raise Rejected(
             f"{said.frames:,} samples: more than {MAX_VALUES // 2**20} million values; cut it into shorter files"
         )
     if said.frames < 1 or said.rate < 1:
-        raise Refused("no samples")
+        raise Rejected("no samples")
     return said
 
 
@@ -215,7 +215,7 @@ def _reader(file: BinaryIO, name: str) -> Iterator[_Reader]:
         return
     file.seek(0)
     if not file.read(1):
-        raise Refused("empty file")
+        raise Rejected("empty file")
     opened: list[Any] = []
     try:
         for start, end in links(file):
@@ -251,7 +251,7 @@ class _Library:
         kinds = sorted({(s.samplerate, s.channels) for s in sounds})
         if len(kinds) > 1:
             seen = " and ".join(f"{rate} Hz with {channels} channel{'s' * (channels > 1)}" for rate, channels in kinds)
-            raise Refused(f"sounds of {seen} are joined in it; save it as one sound: ffmpeg -i FILE OUT.wav")
+            raise Rejected(f"sounds of {seen} are joined in it; save it as one sound: ffmpeg -i FILE OUT.wav")
         (rate, channels), frames = kinds[0], sum(s.frames for s in sounds)
         self.said = _checked(Sound(rate, channels, frames, any(s.subtype in ("FLOAT", "DOUBLE") for s in sounds)))
 
@@ -297,9 +297,9 @@ def _by_library(data: io.BytesIO, name: str) -> Any:
         reason = (
             refusal(head, name, "sound") if kind is None else f"{kind} needs the extra: pip install 'genzoo[audio]'"
         )
-        raise Refused(reason) from None
+        raise Rejected(reason) from None
     try:
         return soundfile.SoundFile(data)
     except Exception:  # LibsndfileError, and TypeError for raw data
         known = any(head.startswith(magic) for magic in _OTHERS)
-        raise Refused("damaged; export it again" if known else refusal(head, name, "sound")) from None
+        raise Rejected("damaged; export it again" if known else refusal(head, name, "sound")) from None

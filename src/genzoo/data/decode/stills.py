@@ -19,7 +19,7 @@ import numpy as np
 from genzoo.core.errors import UserError
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import npy, ranges
-from genzoo.data.decode.images import Form, Header, Refused
+from genzoo.data.decode.forms import Header, ImageFormat, Rejected
 from genzoo.data.decode.reasons import in_words
 
 
@@ -27,14 +27,14 @@ def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
     """What the header says; see `decode.look`.
 
     Raises:
-        Refused: This is no usable image.
+        Rejected: This is no usable image.
     """
     if not is_array(file):
         return decode.look(file, name, most=most)
     shape, dtype = _head(file)
     channels, height, width = _planes(shape)[1]
     if height * width > (most or decode.MAX_PIXELS):
-        raise Refused(f"{width}x{height}: more than {(most or decode.MAX_PIXELS) / 1e6:g} megapixels")
+        raise Rejected(f"{width}x{height}: more than {(most or decode.MAX_PIXELS) / 1e6:g} megapixels")
     return Header((height, width, 1 if channels < 3 else 3), ranges.kind_of(dtype), deep=dtype.itemsize > 1)
 
 
@@ -53,7 +53,7 @@ def alone(
 
 
 def pixels(
-    file: BinaryIO, form: Form, half: str = "", holes: list[int] | None = None, *, most: int | None = None
+    file: BinaryIO, form: ImageFormat, half: str = "", holes: list[int] | None = None, *, most: int | None = None
 ) -> np.ndarray:
     """Bring the picture to a form, uint8 or uint16 [C, H, W]; see `decode.pixels`."""
     if not is_array(file):
@@ -65,14 +65,14 @@ def array(file: BinaryIO) -> np.ndarray:
     """The picture of an array file, [C, H, W] as it is stored.
 
     Raises:
-        Refused: It is damaged, or no picture.
+        Rejected: It is damaged, or no picture.
     """
     _planes(_head(file)[0])
     file.seek(0)
     try:
         values = np.lib.format.read_array(file, allow_pickle=False)
     except Exception as error:  # a reader of arrays throws what a decoder does
-        raise Refused(in_words(error)) from None
+        raise Rejected(in_words(error)) from None
     order, shape = _planes(values.shape)
     return np.ascontiguousarray(values.reshape(values.shape[-len(order) :]).transpose(order)).reshape(shape)
 
@@ -92,11 +92,11 @@ def _head(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
     try:
         shape, dtype = npy.check_header(file, size, "the array")
     except UserError as error:
-        raise Refused(str(error)) from None
+        raise Rejected(str(error)) from None
     except Exception as error:
-        raise Refused(in_words(error)) from None
+        raise Rejected(in_words(error)) from None
     if dtype.kind not in "uifb":
-        raise Refused(f"an array of {dtype}; pixels are numbers")
+        raise Rejected(f"an array of {dtype}; pixels are numbers")
     return shape, dtype
 
 
@@ -104,7 +104,7 @@ def _planes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int, in
     """The order that an array's sides are brought to, and its channels, height and width.
 
     Raises:
-        Refused: No picture has this shape.
+        Rejected: No picture has this shape.
     """
     sides = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
     if len(sides) in (2, 3) and 0 not in sides:
@@ -115,11 +115,11 @@ def _planes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int, in
         if 1 <= planes[0] <= 4:
             return order, planes
     said = "x".join(map(str, shape)) or "()"
-    raise Refused(f"an array of {said} is no picture; one file holds [H,W], [H,W,C] or [C,H,W] with 1 to 4 channels")
+    raise Rejected(f"an array of {said} is no picture; one file holds [H,W], [H,W,C] or [C,H,W] with 1 to 4 channels")
 
 
 def _half(values: np.ndarray, half: str) -> np.ndarray:
     width = values.shape[2]
     if half and width % 2:
-        raise Refused(f"{width}x{values.shape[1]}: two pictures side by side have an even width")
+        raise Rejected(f"{width}x{values.shape[1]}: two pictures side by side have an even width")
     return values if not half else values[..., : width // 2] if half == "left" else values[..., width // 2 :]

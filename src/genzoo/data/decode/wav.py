@@ -18,7 +18,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 
 Mark = Literal["", "pipe", "cut", "joined"]
 """What is wrong with a sound that is read all the same; see the notes of a set."""
@@ -55,7 +55,7 @@ def header(file: BinaryIO) -> Wav | None:
     """What a WAV file holds; None for another file, or a coding that is not read here.
 
     Raises:
-        Refused: It is a WAV file, and its header is damaged.
+        Rejected: It is a WAV file, and its header is damaged.
     """
     file.seek(0, os.SEEK_END)
     end = file.tell()
@@ -69,14 +69,14 @@ def header(file: BinaryIO) -> Wav | None:
         at = file.tell()
         if name == b"data":
             if len(form) < 16:
-                raise Refused("a damaged WAV: nothing says how its samples are stored; export it again")
+                raise Rejected("a damaged WAV: nothing says how its samples are stored; export it again")
             return _samples_at(file, form, at, end, long if size == 0xFFFFFFFF and long is not None else size)
         if name == b"fmt ":
             form = file.read(min(size, 64))
         elif name == b"ds64":
             long = struct.unpack_from("<Q", file.read(16).ljust(16, b"\0"), 8)[0]
         file.seek(at + size + size % 2)
-    raise Refused("a damaged WAV: it has a header and no samples; export it again")
+    raise Rejected("a damaged WAV: it has a header and no samples; export it again")
 
 
 def _samples_at(file: BinaryIO, form: bytes, at: int, end: int, stated: int) -> Wav | None:
@@ -87,7 +87,7 @@ def _samples_at(file: BinaryIO, form: bytes, at: int, end: int, stated: int) -> 
     if width not in _WIDTHS.get(coding, ()):
         return None
     if not channels or not rate:
-        raise Refused(f"a damaged WAV: it says {channels} channels of {rate} samples per second; export it again")
+        raise Rejected(f"a damaged WAV: it says {channels} channels of {rate} samples per second; export it again")
     there, mark = end - at, ""
     if stated > there:
         mark = "pipe" if stated >= _UNSTATED else "cut"

@@ -17,7 +17,7 @@ from genzoo.core.errors import UserError
 from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode.clips import ArrayClip, Clip, ClipTree, FileClip
-from genzoo.data.decode.forms import Refused
+from genzoo.data.decode.forms import Rejected, Shape
 from genzoo.data.decode.images import quiet_decoding
 from genzoo.data.entries.forms import common_form
 from genzoo.data.kinds import Kind
@@ -26,10 +26,10 @@ from genzoo.data.progress import bar
 from genzoo.data.seeds import ORDER_SEED
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources import arrays, layout
+from genzoo.data.sources.contents import Contents
 from genzoo.data.sources.labels import only_used
 from genzoo.data.sources.layout import no_images, printable
 from genzoo.data.sources.moving_digits import SIDE, Moving
-from genzoo.data.sources.stock import Shape, Stock
 
 CODE = 2
 """Raised when the same source would be cut to something else."""
@@ -65,8 +65,8 @@ def open_clips(kind: Kind, source: Any, settings: DataSettings, split: str, *, q
     key = digest_of([CODE, kind.name, source.identity(), form, limit])[:32]
 
     def make(draft: CacheWriter) -> dict[str, Any]:
-        parts, stock = _clips(kind, source, settings, (frames - 1) * stride + 1)
-        return _build(kind, parts, stock, settings, (frames, stride, hop), source.name, draft, quiet=quiet)
+        parts, contents = _clips(kind, source, settings, (frames - 1) * stride + 1)
+        return _build(kind, parts, contents, settings, (frames, stride, hop), source.name, draft, quiet=quiet)
 
     info, stored, folder = entry(key, make, quiet=quiet)
     only_used(info, stored)
@@ -80,7 +80,7 @@ def open_clips(kind: Kind, source: Any, settings: DataSettings, split: str, *, q
     return dataset
 
 
-def _clips(kind: Kind, source: Any, settings: DataSettings, span: int) -> tuple[dict[str, list[Clip]], Stock]:
+def _clips(kind: Kind, source: Any, settings: DataSettings, span: int) -> tuple[dict[str, list[Clip]], Contents]:
     """List the clips of every part, and what is known of them."""
     if isinstance(source, Moving):
         size = settings.size or SIDE
@@ -89,7 +89,7 @@ def _clips(kind: Kind, source: Any, settings: DataSettings, span: int) -> tuple[
             raise UserError(
                 f"size={size} is not possible; {source.name} are squares of 16 pixels or more, such as size=32"
             )
-        return {part: list(drawn) for part, drawn in source.clips(side, span, settings.limit).items()}, Stock({})
+        return {part: list(drawn) for part, drawn in source.clips(side, span, settings.limit).items()}, Contents({})
     if isinstance(source, arrays.ArrayFile):
         return _of_arrays(source)
     if not hasattr(source, "open_tree"):
@@ -99,25 +99,25 @@ def _clips(kind: Kind, source: Any, settings: DataSettings, span: int) -> tuple[
         )
     tree = source.open_tree()
     if tree is None:  # a single file
-        return {"": [FileClip(source, source.name)]}, Stock({})
+        return {"": [FileClip(source, source.name)]}, Contents({})
     clips = ClipTree(tree)
-    stock = layout.arrange(clips, source.wish(kind, lambda name: clips.clip(name).probe()), str(source.path))
-    return {split: [clips.clip(n) for n in p.names] for (_, split), p in stock.pictures.items()}, stock
+    contents = layout.arrange(clips, source.wish(kind, lambda name: clips.clip(name).probe()), str(source.path))
+    return {split: [clips.clip(n) for n in p.names] for (_, split), p in contents.pictures.items()}, contents
 
 
-def _of_arrays(source: arrays.ArrayFile) -> tuple[dict[str, list[Clip]], Stock]:
-    stock = Stock({})
+def _of_arrays(source: arrays.ArrayFile) -> tuple[dict[str, list[Clip]], Contents]:
+    contents = Contents({})
     parts: dict[str, list[Clip]] = {}
     found = arrays._load(source.path)
     for split, (key, clips) in arrays._examples(
         found, source.path, (3, 4, 5), "clips [N,T,H,W] or [N,T,H,W,C]"
     ).items():
         shaped = _channels_second(clips, f"{source.path} '{key}'")
-        levels = arrays._grey_levels(shaped, f"{source.path} '{key}'", stock)
+        levels = arrays._grey_levels(shaped, f"{source.path} '{key}'", contents)
         parts[split] = [ArrayClip(f"{key}[{i}]", np.ascontiguousarray(c)) for i, c in enumerate(levels)]
-        arrays._give_labels(stock, found, key, split, len(levels))
-    arrays._number(stock, parts)
-    return parts, stock
+        arrays._give_labels(contents, found, key, split, len(levels))
+    arrays._number(contents, parts)
+    return parts, contents
 
 
 def _channels_second(array: np.ndarray, where: str) -> np.ndarray:
@@ -141,7 +141,7 @@ def _channels_second(array: np.ndarray, where: str) -> np.ndarray:
 def _build(
     kind: Kind,
     parts: dict[str, list[Clip]],
-    stock: Stock,
+    contents: Contents,
     settings: DataSettings,
     cut: tuple[int, int, int],
     name: str,
@@ -151,7 +151,7 @@ def _build(
 ) -> dict[str, Any]:
     frames, stride, hop = cut
     span = (frames - 1) * stride + 1
-    left, notes = list(stock.left), list(stock.notes)
+    left, notes = list(contents.left), list(contents.notes)
     shapes: list[Shape] = []
     usable: dict[str, list[int]] = {split: [] for split in parts}
     with quiet_decoding():
@@ -160,13 +160,13 @@ def _build(
                 try:
                     shapes.append(clip.probe())
                     usable[split].append(i)
-                except Refused as reason:
+                except Rejected as reason:
                     left.append((clip.name, str(reason)))
     if not shapes:
         raise UserError(no_images(name, left, what=kind.thing))
     form = common_form(shapes, settings, notes)
     rows = {kind.name: draft.rows(kind.name, (form.channels, frames, form.height, form.width), np.uint8)}
-    rows |= {key: draft.rows(key, (), np.int64) for key in ("file", "start", *(("label",) if stock.labels else ()))}
+    rows |= {key: draft.rows(key, (), np.int64) for key in ("file", "start", *(("label",) if contents.labels else ()))}
     sections: dict[str, int] = {}
     number, unused, seen = 0, 0, Seen()
     with bar(len(shapes), f"reading {name}", quiet, "clips") as advance, quiet_decoding():
@@ -182,10 +182,10 @@ def _build(
                     if not starts:
                         apart = f", {stride} apart" if stride > 1 else ""
                         gaps = " with gaps where some cannot be decoded" if there < len(whole) else ""
-                        raise Refused(
+                        raise Rejected(
                             f"{there} frame{'s' * (there > 1)}{gaps}: shorter than a clip of {frames}{apart} (frames=, stride=)"
                         )
-                except Refused as reason:
+                except Rejected as reason:
                     left.append((clip.name, str(reason)))
                     continue
                 finally:
@@ -194,8 +194,8 @@ def _build(
                     rows[kind.name].append(np.ascontiguousarray(np.stack(whole[start : start + span : stride], 1)))
                     rows["file"].append(np.asarray(number, dtype=np.int64))
                     rows["start"].append(np.asarray(start, dtype=np.int64))
-                    if stock.labels:
-                        rows["label"].append(np.asarray(stock.labels[split][i], dtype=np.int64))
+                    if contents.labels:
+                        rows["label"].append(np.asarray(contents.labels[split][i], dtype=np.int64))
                 sections[split] += len(starts)
                 number, unused = number + 1, unused + rest
                 seen.add(clip)
@@ -207,7 +207,7 @@ def _build(
             + (f"; {unused} frames at the ends of files are not used" if unused else "")
         )
     return {
-        "sections": {kind.name: sections}, "class_names": stock.class_names if stock.labels else [], "captions": [],
+        "sections": {kind.name: sections}, "class_names": contents.class_names if contents.labels else [], "captions": [],
         "left": [(printable(n), printable(r)) for n, r in left], "notes": notes + seen.notes(),
     }  # fmt: skip
 

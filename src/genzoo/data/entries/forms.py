@@ -10,10 +10,10 @@ import numpy as np
 
 from genzoo.core.errors import UserError
 from genzoo.data.decode import ranges
-from genzoo.data.decode.forms import Form, Header, Refused
+from genzoo.data.decode.forms import Header, ImageFormat, Rejected, Shape
 from genzoo.data.settings import DataSettings
+from genzoo.data.sources.contents import ArrayPictures, Contents, FilePictures
 from genzoo.data.sources.layout import printable
-from genzoo.data.sources.stock import ArrayPictures, FilePictures, Shape, Stock
 
 NATIVE = 256
 """Largest common side that is kept as it is where no size is set."""
@@ -21,44 +21,44 @@ DEFAULT = 64
 """Size where images differ and no size is set."""
 
 
-def common_form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> Form:
+def common_form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> ImageFormat:
     """Choose the form of all images of these shapes: as set, or what they have in common."""
     height, width = _size(shapes, settings, notes)
     channels = _channels(shapes, settings, notes)
-    return Form(height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window)
+    return ImageFormat(height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window)
 
 
 def forms_of(
-    shapes: dict[tuple[str, str], list[Shape | Refused]], settings: DataSettings, stock: Stock, notes: list[str]
-) -> dict[str, Form]:
+    shapes: dict[tuple[str, str], list[Shape | Rejected]], settings: DataSettings, contents: Contents, notes: list[str]
+) -> dict[str, ImageFormat]:
     """Choose the form of every field: one for all; but the two sides of pairs may differ in channels, and maps of numbers have one."""
     fields: dict[str, list[Shape]] = {}
     for (name, _), probed in shapes.items():
-        fields.setdefault(name, []).extend(s for s in probed if not isinstance(s, Refused))
+        fields.setdefault(name, []).extend(s for s in probed if not isinstance(s, Rejected))
     everything = [s for found in fields.values() for s in found]
     height, width = _size(everything, settings, notes)
     forms = {}
     for name, found in fields.items():
         if name == "instance" or (name == "a" and settings.label_maps):
             kind: Literal["labels", "instances"] = "labels" if name == "a" else "instances"
-            forms[name] = Form(height, width, 1, settings.resize, kind)
-        elif forms and not stock.paired:
+            forms[name] = ImageFormat(height, width, 1, settings.resize, kind)
+        elif forms and not contents.paired:
             forms[name] = next(iter(forms.values()))
-        elif not stock.paired:
+        elif not contents.paired:
             forms[name] = common_form(everything, replace(settings, size=(height, width)), notes)
         else:
             channels, window = _channels(found, settings, notes, f"side {name.upper()}: "), settings.gray_window
-            forms[name] = Form(height, width, channels, settings.resize, bits=settings.bits, window=window)
+            forms[name] = ImageFormat(height, width, channels, settings.resize, bits=settings.bits, window=window)
     return forms
 
 
-def unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) -> list[str]:
+def unlike(contents: Contents, shapes: dict[tuple[str, str], list[Shape | Rejected]]) -> list[str]:
     """Note pairs whose sides differ in size."""
     found = []
-    for split in stock.splits("a"):
-        names = stock.pictures["a", split].names
+    for split in contents.splits("a"):
+        names = contents.pictures["a", split].names
         for name, a, b in zip(names, shapes["a", split], shapes["b", split], strict=True):
-            if not isinstance(a, Refused) and not isinstance(b, Refused) and a[:2] != b[:2]:
+            if not isinstance(a, Rejected) and not isinstance(b, Rejected) and a[:2] != b[:2]:
                 apart = a[0] * b[1] != a[1] * b[0]
                 found.append(f"{printable(name)} {a[1]}x{a[0]} and {b[1]}x{b[0]}" + " (another shape)" * apart)
     if not found:
@@ -68,37 +68,37 @@ def unlike(stock: Stock, shapes: dict[tuple[str, str], list[Shape | Refused]]) -
 
 
 def ranged(
-    forms: dict[str, Form], stock: Stock, settings: DataSettings, pool: Executor, notes: list[str]
-) -> dict[str, Form]:
+    forms: dict[str, ImageFormat], contents: Contents, settings: DataSettings, pool: Executor, notes: list[str]
+) -> dict[str, ImageFormat]:
     """Complete the forms: find which values of every field of colours are black and white."""
     made = dict(forms)
     for name, form in forms.items():
         if form.kind != "colours":
             continue
-        parts = [p for (f, _), p in stock.pictures.items() if f == name]
+        parts = [p for (f, _), p in contents.pictures.items() if f == name]
         where = f"side {name.upper()}: " if len(forms) > 1 else ""
         ends, said = ranges.decide(parts, pool, window=settings.gray_window, gray=form.channels == 1, where=where)
-        if name == "a" and stock.paired and any("than a tenth" in n or "masks" in n for n in said):
+        if name == "a" and contents.paired and any("than a tenth" in n or "masks" in n for n in said):
             said.append(f"{where}label_maps=true where its numbers are classes")
         made[name] = replace(form, ends=ends)
         notes += said
     return made
 
 
-def _files(stock: Stock) -> dict[str, Header]:
+def _files(contents: Contents) -> dict[str, Header]:
     """The headers of all files that were probed; a file that holds both sides counts once."""
-    files = [p for p in stock.pictures.values() if isinstance(p, FilePictures)]
+    files = [p for p in contents.pictures.values() if isinstance(p, FilePictures)]
     return {n: p.headers[n] for p in files for n in p.names if n in p.headers}
 
 
-def shallow(stock: Stock, settings: DataSettings) -> list[str]:
+def shallow(contents: Contents, settings: DataSettings) -> list[str]:
     """Note files with 16 bits of which 8 are kept: of a scan whose values fill a part of the range little is left then."""
     if settings.bits == 16 or settings.gray_window is not None:
         return []
     numbers = ("instance", "a") if settings.label_maps else ("instance",)
-    files = {n for (f, _), p in stock.pictures.items() if f not in numbers for n in p.names}
-    deep = [n for n, h in _files(stock).items() if h.deep and n in files]
-    arrays = [p for (f, _), p in stock.pictures.items() if isinstance(p, ArrayPictures) and f not in numbers]
+    files = {n for (f, _), p in contents.pictures.items() if f not in numbers for n in p.names}
+    deep = [n for n, h in _files(contents).items() if h.deep and n in files]
+    arrays = [p for (f, _), p in contents.pictures.items() if isinstance(p, ArrayPictures) and f not in numbers]
     notes = [
         f"{p.title}: 16-bit pixels divided by 257; gray_window=LOW,HIGH says which gray values count, bits=16 (for translation) keeps all"
         for p in arrays
@@ -114,9 +114,9 @@ def shallow(stock: Stock, settings: DataSettings) -> list[str]:
     ]
 
 
-def pages(stock: Stock) -> list[str]:
+def pages(contents: Contents) -> list[str]:
     """Note files with several pages or frames, of which the first is used."""
-    many = {n: h.pages for n, h in _files(stock).items() if h.pages > 1}
+    many = {n: h.pages for n, h in _files(contents).items() if h.pages > 1}
     if not many:
         return []
     one = len(many) == 1
@@ -127,9 +127,9 @@ def pages(stock: Stock) -> list[str]:
     ]
 
 
-def filled(stock: Stock) -> list[str]:
+def filled(contents: Contents) -> list[str]:
     """Note images with pixels that were no finite number."""
-    holes = {n: k for p in stock.pictures.values() for n, k in getattr(p, "holes", {}).items()}
+    holes = {n: k for p in contents.pictures.values() for n, k in getattr(p, "holes", {}).items()}
     if not holes:
         return []
     named = printable(next(iter(holes))) + " …" * (len(holes) > 1)

@@ -15,7 +15,7 @@ from genzoo.data.arrangements import Arrangement
 from genzoo.data.binarize import bernoulli
 from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import NAMES, Dataset
-from genzoo.data.decode.forms import Form, Refused
+from genzoo.data.decode.forms import ImageFormat, Rejected, Shape
 from genzoo.data.decode.images import quiet_decoding
 from genzoo.data.entries.forms import filled, forms_of, pages, ranged, shallow, unlike
 from genzoo.data.order import Rows, give, give_labels, opened, split_rows
@@ -24,12 +24,12 @@ from genzoo.data.seeds import ORDER_SEED
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources import layout
 from genzoo.data.sources.captions import Sentences
+from genzoo.data.sources.contents import Contents, Source
 from genzoo.data.sources.derive import Derived
 from genzoo.data.sources.files import Files
 from genzoo.data.sources.labels import only_used
 from genzoo.data.sources.layout import no_images, printable
 from genzoo.data.sources.pairs import side_by_side
-from genzoo.data.sources.stock import Shape, Source, Stock
 from genzoo.text.vocabulary import vocabulary
 
 CODE = 3
@@ -53,10 +53,10 @@ def open_images(
     key = digest_of([CODE, source.identity(), structure, _baked(settings, halves)])[:32]
 
     def make(draft: CacheWriter) -> dict[str, Any]:
-        stock = source.stock(structure)
+        contents = source.contents(structure)
         if halves != "folders":
-            stock = side_by_side(stock, halves)
-        return build(stock, settings, source.name, draft, quiet=quiet)
+            contents = side_by_side(contents, halves)
+        return build(contents, settings, source.name, draft, quiet=quiet)
 
     info, arrays, folder = entry(key, make, quiet=quiet)
     if isinstance(source, Files):  # a named set or an array keeps its classes, those without an example too
@@ -128,26 +128,26 @@ def _speak(dataset: Dataset, captions: list[str], rows: Rows, training: range) -
     dataset.sentences = Sentences.of(dataset.texts, dataset.words)
 
 
-def build(stock: Stock, settings: DataSettings, name: str, draft: CacheWriter, *, quiet: bool) -> dict[str, Any]:
-    """Decode all of `stock` into `draft`; returns the facts of the entry."""
-    left, notes = list(stock.left), list(stock.notes)
-    total = sum(len(p.names) for p in stock.pictures.values())
+def build(contents: Contents, settings: DataSettings, name: str, draft: CacheWriter, *, quiet: bool) -> dict[str, Any]:
+    """Decode all of `contents` into `draft`; returns the facts of the entry."""
+    left, notes = list(contents.left), list(contents.notes)
+    total = sum(len(p.names) for p in contents.pictures.values())
     with (
         ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool,
         quiet_decoding(),
         bar(total, f"reading {name}", quiet) as advance,
     ):
-        shapes = {part: p.probe(pool) for part, p in stock.pictures.items()}
-        good = [s for found in shapes.values() for s in found if not isinstance(s, Refused)]
+        shapes = {part: p.probe(pool) for part, p in contents.pictures.items()}
+        good = [s for found in shapes.values() for s in found if not isinstance(s, Rejected)]
         if not good:
             for part, found in shapes.items():
-                left += [(n, str(r)) for n, r in zip(stock.pictures[part].names, found, strict=True)]
+                left += [(n, str(r)) for n, r in zip(contents.pictures[part].names, found, strict=True)]
             raise UserError(no_images(name, left))
-        forms = forms_of(shapes, settings, stock, notes)
-        if stock.paired:
-            notes += unlike(stock, shapes)
-        forms = ranged(forms, stock, settings, pool, notes)
-        notes += shallow(stock, settings) + pages(stock)
+        forms = forms_of(shapes, settings, contents, notes)
+        if contents.paired:
+            notes += unlike(contents, shapes)
+        forms = ranged(forms, contents, settings, pool, notes)
+        notes += shallow(contents, settings) + pages(contents)
         draft.reserve(
             sum(
                 f.height * f.width * f.channels * f.bits // 8 * len(shapes[part])
@@ -158,33 +158,33 @@ def build(stock: Stock, settings: DataSettings, name: str, draft: CacheWriter, *
         sections: dict[str, dict[str, int]] = {}
         kept: dict[tuple[str, str], list[int]] = {}
         names: dict[str, list[str]] = {}
-        for fields in stock.groups:
-            writer = _Group(fields, stock, forms, settings, draft, pool, left)
-            for split in stock.splits(fields[0]):
+        for fields in contents.groups:
+            writer = _Group(fields, contents, forms, settings, draft, pool, left)
+            for split in contents.splits(fields[0]):
                 kept[fields[0], split] = writer.write(split, shapes, advance)
                 for f in writer.rows:
                     sections.setdefault(f, {})[split] = len(kept[fields[0], split])
-                    own = stock.pictures[f, split].names
+                    own = contents.pictures[f, split].names
                     names.setdefault(f, []).extend(own[i] for i in kept[fields[0], split])
             if not writer.rows[fields[0]].count:
                 raise UserError(no_images(name, left))
-    notes += filled(stock)
+    notes += filled(contents)
     (draft.folder / NAMES).write_text(json.dumps(names), encoding="ascii")
     captions = []
-    if stock.labels:
+    if contents.labels:
         rows = draft.rows("label", (), np.int64)
-        for split in stock.splits("image"):
+        for split in contents.splits("image"):
             for i in kept["image", split]:
-                rows.append(np.asarray(stock.labels[split][i], dtype=np.int64))
-    for split in stock.splits("image") if stock.captions else []:
-        captions += [stock.captions[split][i] if split in stock.captions else "" for i in kept["image", split]]
+                rows.append(np.asarray(contents.labels[split][i], dtype=np.int64))
+    for split in contents.splits("image") if contents.captions else []:
+        captions += [contents.captions[split][i] if split in contents.captions else "" for i in kept["image", split]]
     return {
         "sections": sections,
-        "class_names": stock.class_names,
+        "class_names": contents.class_names,
         "captions": captions,
         "left": [(printable(name), printable(reason)) for name, reason in left],
         "notes": notes,
-        **({"instances": True} if any(f == "instance" for f, _ in stock.pictures) else {}),
+        **({"instances": True} if any(f == "instance" for f, _ in contents.pictures) else {}),
     }
 
 
@@ -194,14 +194,14 @@ class _Group:
     def __init__(
         self,
         fields: tuple[str, ...],
-        stock: Stock,
-        forms: dict[str, Form],
+        contents: Contents,
+        forms: dict[str, ImageFormat],
         settings: DataSettings,
         draft: CacheWriter,
         pool: Executor,
         left: list[tuple[str, str]],
     ) -> None:
-        self.fields, self.stock, self.forms, self.pool, self.left = fields, stock, forms, pool, left
+        self.fields, self.contents, self.forms, self.pool, self.left = fields, contents, forms, pool, left
         self.binarize = settings.binarize
         # Numbers of instances are the last channel of side A.
         self.more = "instance" in fields
@@ -213,15 +213,15 @@ class _Group:
         self.rng = np.random.default_rng([ORDER_SEED, 1])
 
     def write(
-        self, split: str, shapes: dict[tuple[str, str], list[Shape | Refused]], advance: Callable[[int], None]
+        self, split: str, shapes: dict[tuple[str, str], list[Shape | Rejected]], advance: Callable[[int], None]
     ) -> list[int]:
         """Write one split in the stored order; returns the indices that were kept."""
-        parts = [self.stock.pictures[f, split] for f in self.fields]
+        parts = [self.contents.pictures[f, split] for f in self.fields]
         names = [p.names for p in parts]
         found = [shapes[f, split] for f in self.fields]
         usable = []
         for i, row in enumerate(zip(*found, strict=True)):
-            bad = [(n[i], str(s)) for n, s in zip(names, row, strict=True) if isinstance(s, Refused)]
+            bad = [(n[i], str(s)) for n, s in zip(names, row, strict=True) if isinstance(s, Rejected)]
             self.left.extend(bad)
             if bad:
                 advance(len(parts))
@@ -232,7 +232,7 @@ class _Group:
         for chunk in _chunks([usable[k] for k in order]):
             blocks = [p.block(chunk, self.forms[f], self.pool) for f, p in zip(self.fields, parts, strict=True)]
             for i, *images in zip(chunk, *blocks, strict=True):
-                bad = [(n[i], str(a)) for n, a in zip(names, images, strict=True) if isinstance(a, Refused)]
+                bad = [(n[i], str(a)) for n, a in zip(names, images, strict=True) if isinstance(a, Rejected)]
                 self.left.extend(bad)
                 if not bad:
                     kept.append(i)

@@ -11,17 +11,17 @@ from genzoo.core.errors import UserError
 from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import solids
-from genzoo.data.decode.forms import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.kinds import Kind
 from genzoo.data.order import give, give_labels, opened, split_rows
 from genzoo.data.progress import bar
 from genzoo.data.seeds import ORDER_SEED
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources import arrays, layout
+from genzoo.data.sources.contents import Contents, FilePictures, Opens
 from genzoo.data.sources.files import Files
 from genzoo.data.sources.labels import only_used
 from genzoo.data.sources.layout import no_images, printable
-from genzoo.data.sources.stock import FilePictures, Opens, Stock
 
 CODE = 2
 """Raised when the same source would be read as something else."""
@@ -51,8 +51,8 @@ def open_shapes(kind: Kind, source: Any, settings: DataSettings, split: str, *, 
     key = digest_of([CODE, kind.name, source.identity(), side, settings.up])[:32]
 
     def make(draft: CacheWriter) -> dict[str, Any]:
-        parts, stock = _shapes(kind, source, side, settings.up, quiet=quiet)
-        return _build(kind, parts, stock, source.name, draft)
+        parts, contents = _shapes(kind, source, side, settings.up, quiet=quiet)
+        return _build(kind, parts, contents, source.name, draft)
 
     info, stored, folder = entry(key, make, quiet=quiet)
     if isinstance(source, Files):
@@ -65,7 +65,7 @@ def open_shapes(kind: Kind, source: Any, settings: DataSettings, split: str, *, 
     return dataset
 
 
-def _shapes(kind: Kind, source: Any, side: int | None, up: str, *, quiet: bool) -> tuple[dict[str, Named], Stock]:
+def _shapes(kind: Kind, source: Any, side: int | None, up: str, *, quiet: bool) -> tuple[dict[str, Named], Contents]:
     if isinstance(source, arrays.ArrayFile):
         return _of_arrays(source, side, up)
     if not hasattr(source, "open_tree"):
@@ -74,23 +74,23 @@ def _shapes(kind: Kind, source: Any, side: int | None, up: str, *, quiet: bool) 
         )
     tree = source.open_tree()
     if tree is None:  # a single file
-        stock = Stock({("image", ""): FilePictures(source, [source.name])})
+        contents = Contents({("image", ""): FilePictures(source, [source.name])})
     else:
-        stock = layout.arrange(
+        contents = layout.arrange(
             tree, source.wish(kind, lambda name: _read(tree, name, side, up, Counter())), str(source.path)
         )
     parts: dict[str, Named] = {}
     told, count = Counter[str](), 0
-    files = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
+    files = {split: p for (_, split), p in contents.pictures.items() if isinstance(p, FilePictures)}
     with bar(sum(len(p.names) for p in files.values()), f"reading {source.name}", quiet, f"{kind.thing}s") as advance:
         for split, pictures in files.items():
             parts[split] = []
             for i, name in enumerate(pictures.names):
-                label, own = int(stock.labels[split][i]) if stock.labels else 0, Counter[str]()
+                label, own = int(contents.labels[split][i]) if contents.labels else 0, Counter[str]()
                 try:
                     found = _read(pictures.tree, name, side, up, own)
-                except Refused as reason:
-                    stock.left.append((name, str(reason)))
+                except Rejected as reason:
+                    contents.left.append((name, str(reason)))
                 else:
                     count += 1
                     told.update(own)
@@ -98,8 +98,8 @@ def _shapes(kind: Kind, source: Any, side: int | None, up: str, *, quiet: bool) 
                         (f"{name}[{k}]" if len(found) > 1 else name, g, label) for k, g in enumerate(found)
                     ]
                 advance(1)
-    stock.notes += _notes(told, f"{count} files")
-    return parts, stock
+    contents.notes += _notes(told, f"{count} files")
+    return parts, contents
 
 
 def _notes(told: Counter[str], files: str) -> list[str]:
@@ -111,8 +111,8 @@ def _read(tree: Opens, name: str, side: int | None, up: str, told: Counter[str])
         return solids.read(file, name, side, up, told)
 
 
-def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dict[str, Named], Stock]:
-    stock, parts = Stock({}), {}
+def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dict[str, Named], Contents]:
+    contents, parts = Contents({}), {}
     loaded = arrays._load(source.path)
     found, told = {}, Counter[str]()
     try:
@@ -121,20 +121,20 @@ def _of_arrays(source: arrays.ArrayFile, side: int | None, up: str) -> tuple[dic
                 key,
                 [solids.resized(solids.raised(g, up), side) for g in solids.grids(np.asarray(array), told)],
             )
-    except Refused as reason:
+    except Rejected as reason:
         raise UserError(f"{source.path}: {reason}") from None
-    stock.notes += _notes(told, f"{len(found)} array{'s' * (len(found) > 1)}")
+    contents.notes += _notes(told, f"{len(found)} array{'s' * (len(found) > 1)}")
     for split, (key, shapes) in found.items():
-        arrays._give_labels(stock, loaded, key, split, len(shapes))
-    arrays._number(stock, found)
+        arrays._give_labels(contents, loaded, key, split, len(shapes))
+    arrays._number(contents, found)
     for split, (key, shapes) in found.items():
-        kinds = stock.labels[split] if stock.labels else np.zeros(len(shapes), np.int64)
+        kinds = contents.labels[split] if contents.labels else np.zeros(len(shapes), np.int64)
         parts[split] = [(f"{key}[{i}]", g, int(k)) for i, (g, k) in enumerate(zip(shapes, kinds, strict=True))]
-    return parts, stock
+    return parts, contents
 
 
-def _build(kind: Kind, parts: dict[str, Named], stock: Stock, name: str, draft: CacheWriter) -> dict[str, Any]:
-    left = list(stock.left)
+def _build(kind: Kind, parts: dict[str, Named], contents: Contents, name: str, draft: CacheWriter) -> dict[str, Any]:
+    left = list(contents.left)
     for split, shapes in parts.items():
         left += [
             (n, "an empty grid: no cell counts as occupied; see what does under Voxels in docs/data.md")
@@ -157,16 +157,16 @@ def _build(kind: Kind, parts: dict[str, Named], stock: Stock, name: str, draft: 
     shape = sizes.pop()
     draft.reserve(len(every) * int(np.prod(shape)))
     rows = {kind.name: draft.rows(kind.name, (1, *shape), np.uint8)}
-    if stock.labels:
+    if contents.labels:
         rows["label"] = draft.rows("label", (), np.int64)
     for split in sorted(parts, key=("train", "test", "").index):
         shapes = parts[split]
         for i in np.random.default_rng([ORDER_SEED, 0, len(shapes)]).permutation(len(shapes)):
             rows[kind.name].append(shapes[i][1][None].astype(np.uint8) * np.uint8(255))
-            if stock.labels:
+            if contents.labels:
                 rows["label"].append(np.asarray(shapes[i][2], dtype=np.int64))
     return {
         "sections": {kind.name: {split: len(shapes) for split, shapes in parts.items()}},
-        "class_names": stock.class_names if stock.labels else [], "captions": [],
-        "left": [(printable(n), printable(r)) for n, r in left], "notes": list(stock.notes),
+        "class_names": contents.class_names if contents.labels else [], "captions": [],
+        "left": [(printable(n), printable(r)) for n, r in left], "notes": list(contents.notes),
     }  # fmt: skip

@@ -17,16 +17,16 @@ from genzoo.core.errors import UserError
 from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode import sounds as sound
-from genzoo.data.decode.forms import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.kinds import Kind
 from genzoo.data.order import Rows, give, give_labels, opened, other_than, split_files
 from genzoo.data.progress import bar
 from genzoo.data.seeds import ORDER_SEED
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources import layout
+from genzoo.data.sources.contents import Contents, FilePictures
 from genzoo.data.sources.labels import only_used
 from genzoo.data.sources.layout import no_images, printable
-from genzoo.data.sources.stock import FilePictures, Stock
 
 CODE = 3
 """Raised when the same source would be cut to something else."""
@@ -77,10 +77,10 @@ def open_sounds(kind: Kind, source: Any, settings: DataSettings, split: str, *, 
     return dataset
 
 
-def _sounds(kind: Kind, source: Any) -> Stock:
+def _sounds(kind: Kind, source: Any) -> Contents:
     tree = source.open_tree()
     if tree is None:  # a single file
-        return Stock({("image", ""): FilePictures(source, [source.name])})
+        return Contents({("image", ""): FilePictures(source, [source.name])})
 
     def look(name: str) -> None:
         with tree.open(name) as file:
@@ -90,10 +90,10 @@ def _sounds(kind: Kind, source: Any) -> Stock:
 
 
 def _build(
-    kind: Kind, stock: Stock, seconds: float, mix: bool, name: str, draft: CacheWriter, *, quiet: bool
+    kind: Kind, contents: Contents, seconds: float, mix: bool, name: str, draft: CacheWriter, *, quiet: bool
 ) -> dict[str, Any]:
-    left, notes = list(stock.left), list(stock.notes)
-    parts = {split: p for (_, split), p in stock.pictures.items() if isinstance(p, FilePictures)}
+    left, notes = list(contents.left), list(contents.notes)
+    parts = {split: p for (_, split), p in contents.pictures.items() if isinstance(p, FilePictures)}
     found = _probed(parts, left)
     scale = _one_range(parts, found, left, notes)
     if not found:
@@ -104,7 +104,7 @@ def _build(
     if window < 2:
         raise UserError(f"seconds={seconds} is less than two samples at {rate} Hz")
     rows = {kind.name: draft.rows(kind.name, (1, window), np.int16), "file": draft.rows("file", (), np.int64)}
-    if stock.labels:
+    if contents.labels:
         rows["label"] = draft.rows("label", (), np.int64)
     draft.reserve(2 * sum(math.ceil(s.frames * rate / s.rate) for s in found.values()))
     sections: dict[str, int] = {}
@@ -119,7 +119,7 @@ def _build(
                 try:
                     read = _read(files, i, said, scale, mix)
                     windows, rest = _windows(sound.at_rate(sound.mono(read.values), said.rate, rate), window)
-                except Refused as reason:
+                except Rejected as reason:
                     left.append((files.names[i], str(reason)))
                     continue
                 finally:
@@ -127,8 +127,8 @@ def _build(
                 for values in windows:
                     rows[kind.name].append(values[None])
                     rows["file"].append(np.asarray(number, dtype=np.int64))
-                    if stock.labels:
-                        rows["label"].append(np.asarray(stock.labels[split][i], dtype=np.int64))
+                    if contents.labels:
+                        rows["label"].append(np.asarray(contents.labels[split][i], dtype=np.int64))
                 changed[said.rate] += 1
                 heard.add(read)
                 sections[split] += len(windows)
@@ -144,7 +144,7 @@ def _build(
         seen = ", ".join(f"{n} of {r} Hz" for r, n in sorted(changed.items()))
         notes.append(f"{changed.total()} files have another rate than most and are resampled to {rate} Hz: {seen}")
     return {
-        "sections": {kind.name: sections}, "class_names": stock.class_names if stock.labels else [], "captions": [],
+        "sections": {kind.name: sections}, "class_names": contents.class_names if contents.labels else [], "captions": [],
         "left": [(printable(n), printable(r)) for n, r in left], "notes": notes + heard.notes(), "rate": rate,
     }  # fmt: skip
 
@@ -157,7 +157,7 @@ def _probed(parts: dict[str, FilePictures], left: list[tuple[str, str]]) -> dict
             try:
                 with files.tree.open(file) as opened:
                     found[split, i] = sound.probe(opened, file)
-            except Refused as reason:
+            except Rejected as reason:
                 left.append((file, str(reason)))
     return found
 
@@ -175,7 +175,7 @@ def _one_range(
         try:
             with parts[split].tree.open(name) as opened:
                 peaks[split, i] = sound.peak(opened, name)
-        except Refused as reason:
+        except Rejected as reason:
             del found[split, i]
             left.append((name, str(reason)))
     scale = sound.scale_of(list(peaks.values()))
@@ -197,7 +197,7 @@ def _one_range(
 
 def _read(files: FilePictures, i: int, said: sound.Sound, scale: float, mix: bool) -> sound.Samples:
     if said.channels > 1 and not mix:
-        raise Refused(f"{said.channels} channels; channels=1 mixes them to one")
+        raise Rejected(f"{said.channels} channels; channels=1 mixes them to one")
     with files.tree.open(files.names[i]) as opened:
         return sound.samples(opened, scale if said.floats else 1.0, files.names[i])
 
@@ -207,7 +207,7 @@ def _windows(values: np.ndarray, window: int) -> tuple[np.ndarray, int]:
     count = len(values) // window
     if not count:
         few = "1 sample" if len(values) == 1 else f"{len(values):,} samples"
-        raise Refused(f"{few}: shorter than a window of {window:,} (seconds= sets its length)")
+        raise Rejected(f"{few}: shorter than a window of {window:,} (seconds= sets its length)")
     return values[: count * window].reshape(count, window), len(values) - count * window
 
 

@@ -78,6 +78,10 @@ class Kind(ABC):
     """Samples in a picture or file where no number is given; None: as the command has it."""
     previewed: ClassVar[int] = 36
     """Samples of one preview during training."""
+    colours: ClassVar[bool] = False
+    """Whether examples may have one channel or three."""
+    impossible: ClassVar[tuple[tuple[int, ...], ...]] = ()
+    """Shapes that no system of it can be built for: what checks of a system try."""
     sequential: ClassVar[bool] = False
     """Whether one completes it by going on after its start, and not by filling holes."""
     bits_of: ClassVar[str | None] = ""
@@ -169,6 +173,17 @@ class Kind(ABC):
             trained: Settings of the data that it was trained on.
         """
         return {}
+
+    def noise(self, n: int, facts: Facts, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw a batch of `n` examples without meaning, in the form that a system with these arguments takes: what checks of a system try."""
+        import torch
+
+        low, high = self.bounds or (-1.0, 1.0)
+        return {self.name: torch.rand(n, *facts["shape"], generator=generator) * (high - low) + low}
+
+    def write_noise(self, folder: Path, n: int, facts: Facts) -> dict[str, Any]:
+        """Write a set of `n` examples without meaning that a system with these arguments trains on, and tell the settings that open it."""
+        raise UserError(f"checks cannot write {self.thing}s: define write_noise of {type(self).__name__}")
 
     def misfit(self, dataset: Dataset, facts: Facts) -> str:
         """Say why a data set cannot be given to a system with these arguments; empty where it can."""

@@ -34,6 +34,7 @@ class Audio(Kind):
     single = ".wav"
     previews = (".wav", ".png")
     previewed = 4
+    impossible = ((2, 64), (1, 0), (1, 8, 8))
     sequential = True
     bits_of = "sample"
     described_by = "log-mel statistics"
@@ -57,6 +58,26 @@ class Audio(Kind):
     def form_for(self, facts: Facts, trained: Facts) -> dict[str, Any]:
         """Tell the seconds of a window."""
         return {"seconds": facts["shape"][1] / facts["rate"]}
+
+    def noise(self, n: int, facts: Facts, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw every sample, and one of three labels."""
+        import torch
+
+        pcm = torch.randint(-32768, 32768, (n, *facts["shape"]), generator=generator)
+        return {self.name: pcm / 32768, "label": torch.randint(0, 3, (n,), generator=generator)}
+
+    def write_noise(self, folder: Path, n: int, facts: Facts) -> dict[str, Any]:
+        """Write short noises in three subfolders, one window or a little more each."""
+        import numpy as np
+        import torch
+
+        from genzoo.data.drawing.sounds import save_wav
+
+        rng, length, rate = np.random.default_rng(0), facts["shape"][1], facts["rate"]
+        for i in range(n):
+            sound = torch.from_numpy(rng.uniform(-1, 1, (1, length + i))).float()
+            save_wav(folder / f"speaker-{i % 3}" / f"{i}.wav", sound, rate)
+        return {"data": str(folder), "seconds": length / rate}
 
     def misfit(self, dataset: Dataset, facts: Facts) -> str:
         """Say that the rates differ."""

@@ -32,6 +32,8 @@ class Image(Kind):
     )
     mirrored = True
     sides = 2
+    colours = True
+    impossible = ((3, 0, 8), (0, 8, 8), (1, 3))
     suffixes = (".png", ".npy", ".npz")
     bits_of = "dim"
 

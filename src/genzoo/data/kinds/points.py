@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import UserError
 from genzoo.data.arrangements import Arrangement
-from genzoo.data.kinds import Kind, register
+from genzoo.data.kinds import Facts, Kind, register
 from genzoo.data.sources.names import POINTS
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor
 
     from genzoo.data.dataset import Dataset
@@ -60,6 +62,16 @@ class Points(Kind):
     def facts(self, dataset: Dataset) -> dict[str, Any]:
         """Tell the number of columns; levels are those of images, for systems that take both."""
         return {**super().facts(dataset), "levels": 256 if dataset.settings.binarize == "none" else 2}
+
+    def noise(self, n: int, facts: Facts, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw from a Gaussian."""
+        import torch
+
+        return {self.name: torch.randn(n, *facts["shape"], generator=generator)}
+
+    def write_noise(self, folder: Path, n: int, facts: Facts) -> dict[str, Any]:
+        """Name a set that is drawn."""
+        return {"data": self.example}
 
     def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
         """Scatter them in the plane of their first two columns."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
@@ -10,6 +11,7 @@ from genzoo.data.sources.names import MOVING
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor
 
     from genzoo.data.dataset import Dataset
@@ -36,6 +38,8 @@ class Video(Kind):
     single = ".gif"
     previews = (".gif", ".png")
     usual = 16
+    colours = True
+    impossible = ((1, 0, 8, 8), (1, 1, 8, 8), (1, 8, 8))
     previewed = 16
     bits_of = None
     described_by = "video statistics"
@@ -56,6 +60,20 @@ class Video(Kind):
         """Tell the frames, the size and the channels that networks take."""
         channels, frames, *size = facts["shape"]
         return {"frames": frames, "size": tuple(size), "channels": channels}
+
+    def noise(self, n: int, facts: Facts, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw every level."""
+        import torch
+
+        return {self.name: torch.randint(0, 256, (n, *facts["shape"]), generator=generator) / 127.5 - 1}
+
+    def write_noise(self, folder: Path, n: int, facts: Facts) -> dict[str, Any]:
+        """Write an array file."""
+        import numpy as np
+
+        levels = np.random.default_rng(0).integers(0, 256, (n, *facts["shape"]), dtype=np.uint8)
+        np.save(folder / "data.npy", levels)
+        return {"data": str(folder / "data.npy"), "frames": facts["shape"][1]}
 
     def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
         """Draw a row of frames for each; with `columns` the middle frame of each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
@@ -9,6 +10,7 @@ from genzoo.data.kinds import Facts, Kind, register
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor
 
     from genzoo.data.dataset import Dataset
@@ -33,6 +35,7 @@ class Voxels(Kind):
     files = (".gif", ".png")
     single = ".gif"
     usual = 16
+    impossible = ((1, 0, 8, 8), (2, 8, 8, 8), (1, 8, 8), (1, 12, 12, 12))
     previewed = 16
     bits_of = None
     described_by = "voxel statistics"
@@ -52,6 +55,20 @@ class Voxels(Kind):
     def form_for(self, facts: Facts, trained: Facts) -> dict[str, Any]:
         """Tell the side of the cube that networks take."""
         return {"size": facts["shape"][1]}
+
+    def noise(self, n: int, facts: Facts, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw every cell."""
+        import torch
+
+        return {self.name: torch.randint(0, 2, (n, *facts["shape"]), generator=generator) * 2.0 - 1}
+
+    def write_noise(self, folder: Path, n: int, facts: Facts) -> dict[str, Any]:
+        """Write an array file."""
+        import numpy as np
+
+        cells = np.random.default_rng(0).integers(0, 2, (n, *facts["shape"]), dtype=np.uint8)
+        np.save(folder / "data.npy", cells)
+        return {"data": str(folder / "data.npy")}
 
     def picture(self, samples: Tensor, *, columns: int | None = None) -> np.ndarray:
         """Draw one view of each in a grid."""

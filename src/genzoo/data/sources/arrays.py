@@ -13,13 +13,15 @@ from typing import IO, Any
 import numpy as np
 
 from genzoo.core.errors import UserError, nearest
+from genzoo.data import kinds
+from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import ranges
 from genzoo.data.decode.npy import channels_last
 from genzoo.data.decode.npy import check_header as _check_header
 from genzoo.data.decode.reasons import in_words
 from genzoo.data.formats import HEAD, what_is
+from genzoo.data.sources.contents import ArrayPictures, Contents
 from genzoo.data.sources.layout import HOW
-from genzoo.data.sources.stock import ArrayPictures, Stock
 from genzoo.data.sources.tables import MOST_COLUMNS, Points
 from genzoo.data.sources.trees import MAX_RATIO, stamp
 
@@ -29,8 +31,9 @@ FREE_ARRAY = 2**28
 """Below this size the expansion of an .npz member is not looked at: blank and binary images compress very well."""
 
 IMAGES = "images [N,H,W], [N,H,W,C] or [N,C,H,W]"
-_IMAGES = ("images", "image", "x", "data", "imgs", "arr_0", "video", "videos", "clips", "voxels", "samples")
-_TABLES = ("points", "x", "data", "samples", "arr_0")
+_IMAGES = ("images", "image", "x", "data", "imgs", "arr_0")
+_ANYTHING = "samples"
+_TABLES = ("x", "data", _ANYTHING, "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "target", "arr_1")
 _SPLITS = {"train": "train", "test": "test", "val": "test", "valid": "test"}
 
@@ -89,7 +92,8 @@ class ArrayFile:
                 f"{self.path} holds no points, which are a table [N,D] of numbers with 1 to {MOST_COLUMNS} columns (it holds {_seen(arrays)})"
             )
         by_stem = _by_stem(tables)
-        stem = next((w for w in _TABLES if w in by_stem), None) or (next(iter(by_stem)) if len(by_stem) == 1 else None)
+        usual = (*kinds.offering("coordinates"), *_TABLES)
+        stem = next((w for w in usual if w in by_stem), None) or (next(iter(by_stem)) if len(by_stem) == 1 else None)
         if stem is None:
             raise UserError(
                 f"{self.path} holds several tables: {_seen(tables)}; say which is meant: data={self.path}:NAME"
@@ -103,19 +107,19 @@ class ArrayFile:
             )
         return points
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """The images of the file."""
         if structure != "image":
             raise UserError(f"{self.path} holds one array of images, not {structure} data; {HOW[structure]}")
         arrays = self._arrays()
         if self.single:
             arrays = {k: a[None] if a.ndim == 2 else a for k, a in arrays.items()}
-        stock = Stock({})
-        for split, (key, images) in _examples(arrays, self.path, (3, 4), IMAGES, stock.notes, self.chosen).items():
-            stock.pictures["image", split] = ArrayPictures(self._planes(key, images), key)
-            _give_labels(stock, arrays, key, split, len(images))
-        _number(stock, stock.pictures)
-        return stock
+        contents = Contents({})
+        for split, (key, images) in _examples(arrays, self.path, (3, 4), IMAGES, contents.notes, self.chosen).items():
+            contents.pictures["image", split] = ArrayPictures(self._planes(key, images), key)
+            _give_labels(contents, arrays, key, split, len(images))
+        _number(contents, contents.pictures)
+        return contents
 
     def _planes(self, key: str, array: np.ndarray) -> np.ndarray:
         """As [N, C, H, W], whatever the pixels are stored as."""
@@ -132,7 +136,13 @@ class ArrayFile:
         return array
 
 
-def _grey_levels(array: np.ndarray, where: str, stock: Stock) -> np.ndarray:
+def _usual_names() -> tuple[str, ...]:
+    """List what arrays of images, clips and shapes are called, the likeliest first."""
+    others = (k for k in kinds.every().values() if k.dims > 2 and k.name != PLAIN.of)
+    return (*_IMAGES, *(word for k in others for word in (k.name, *k.words)), _ANYTHING)
+
+
+def _grey_levels(array: np.ndarray, where: str, contents: Contents) -> np.ndarray:
     """All examples of an array as uint8, by the same rules as images (see `genzoo.data.decode.ranges`), saying what was taken for what.
 
     Raises:
@@ -141,7 +151,7 @@ def _grey_levels(array: np.ndarray, where: str, stock: Stock) -> np.ndarray:
     kind = ranges.kind_of(array.dtype)
     with ThreadPoolExecutor(1) as pool:
         ends, notes = ranges.decide([ranges.Values(array)], pool, gray=False, where=f"{where}: ")
-    stock.notes += notes
+    contents.notes += notes
     found = dict(ends).get(kind)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise UserError(f"{where}: some pixels are not finite numbers")
@@ -167,16 +177,16 @@ def _seen(arrays: dict[str, np.ndarray]) -> str:
     return ", ".join([*said, *(["…"] if len(arrays) > 4 else [])]) or "nothing"
 
 
-def _number(stock: Stock, parts: Collection[Any]) -> None:
+def _number(contents: Contents, parts: Collection[Any]) -> None:
     """Turn labels of all parts into 0, 1, 2 ... with their names; without labels for every part there are none."""
-    if len(stock.labels) != len(parts):
-        if stock.labels:
-            stock.notes.append("no labels: they are there for one part of the data only")
-        stock.labels = {}
+    if len(contents.labels) != len(parts):
+        if contents.labels:
+            contents.notes.append("no labels: they are there for one part of the data only")
+        contents.labels = {}
         return
-    known = sorted({int(v) for labels in stock.labels.values() for v in np.unique(labels)})
-    stock.class_names = [str(v) for v in known]
-    stock.labels = {s: np.searchsorted(known, labels).astype(np.int64) for s, labels in stock.labels.items()}
+    known = sorted({int(v) for labels in contents.labels.values() for v in np.unique(labels)})
+    contents.class_names = [str(v) for v in known]
+    contents.labels = {s: np.searchsorted(known, labels).astype(np.int64) for s, labels in contents.labels.items()}
 
 
 def _by_stem(found: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
@@ -232,7 +242,9 @@ def _examples(
         )
         raise UserError(f"{path} has no array of {what} (it holds {_seen(arrays)}){hint}")
     by_stem = _by_stem(found)
-    named = [s for name in _IMAGES for s in by_stem if name in (s.lower(), *(k.lower() for k in by_stem[s].values()))]
+    named = [
+        s for name in _usual_names() for s in by_stem if name in (s.lower(), *(k.lower() for k in by_stem[s].values()))
+    ]
     whole = [s for s in by_stem if "train" in by_stem[s]]
     stem = next((s for s in named if s in whole), None) or next(iter(named if not whole else []), None)
     if stem is None:
@@ -280,15 +292,15 @@ def _names_labels(key: str, images: str, split: str) -> bool:
     return named and (not split or all(w in words for w in side))
 
 
-def _give_labels(stock: Stock, arrays: dict[str, np.ndarray], images: str, split: str, n: int) -> None:
+def _give_labels(contents: Contents, arrays: dict[str, np.ndarray], images: str, split: str, n: int) -> None:
     """Keep the classes of the `n` examples of an array; where an array has a name for labels, and its values are none, that is said."""
     labels = _labels(arrays, images, split, n)
     if labels is not None:
-        stock.labels[split] = labels
+        contents.labels[split] = labels
         return
     named = [k for k, a in arrays.items() if k != images and a.ndim < 3 and _names_labels(k, images, split)]
     for key in [k for k in named if k != "arr_1"][:1]:
-        stock.notes.append(
+        contents.notes.append(
             f"no labels: {_seen({key: arrays[key]})} has no whole number, and no one-hot row, for each of {n} examples of '{images}'"
         )
 

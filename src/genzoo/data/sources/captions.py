@@ -15,7 +15,7 @@ import numpy as np
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import folder_named
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.formats import text_of
 from genzoo.data.sources.names import composed, stem_of
 from genzoo.data.sources.trees import MAX_BYTES, Tree, slashed
@@ -118,7 +118,7 @@ def read_tables(tree: Tree, tables: Sequence[str], extra: Table | None) -> Told:
         try:
             with tree.open(table) as file:
                 sources.append((table, table.rpartition("/")[0], file.read()))
-        except Refused as reason:
+        except Rejected as reason:
             told.left.append((table, f"not a table of captions: {reason}"))
     if extra is not None:
         sources.append((extra.path.name, "", extra.read()))
@@ -163,7 +163,7 @@ def beside(tree: Tree, names: Sequence[str], told: Told) -> set[str]:
         try:
             with tree.open(text) as file:
                 content = _text(file.read(_LONGEST))
-        except Refused as reason:
+        except Rejected as reason:
             told.left.append((text, f"no captions: {reason}"))
             continue
         lines = [" ".join(line.split()) for line in content.splitlines()]
@@ -188,7 +188,7 @@ def _rows(table: str, content: bytes, told: Told) -> list[_Row]:
         text = _text(content)
         lines = table.lower().endswith(".jsonl")
         heads, rows, joined, torn = (*_json_lines(text), 0, 0) if lines else _csv(text)
-    except Refused as reason:
+    except Rejected as reason:
         told.left.append((table, f"not a table of captions: {reason}"))
         return []
     columns = {c.strip().lower(): c for c in heads}
@@ -228,7 +228,7 @@ def _rows(table: str, content: bytes, told: Told) -> list[_Row]:
 def _text(content: bytes) -> str:
     text = text_of(content)
     if text is None:
-        raise Refused("not text in UTF-8; save it as UTF-8")
+        raise Rejected("not text in UTF-8; save it as UTF-8")
     return text
 
 
@@ -236,14 +236,14 @@ def _csv(text: str) -> tuple[list[str], list[dict[str, Any]], int, int]:
     """Columns and rows; how many captions were joined again at commas without quotes; how many rows have too many columns.
 
     Raises:
-        Refused: It is no CSV.
+        Rejected: It is no CSV.
     """
     first = text.split("\n", 1)[0]
     mark = max(",;\t|", key=first.count) if first.strip() else ","
     try:
         read = list(csv.reader(io.StringIO(text, newline=""), delimiter=mark))
     except csv.Error:
-        raise Refused("it cannot be read as CSV (a field is very long, or a quotation mark is not closed)") from None
+        raise Rejected("it cannot be read as CSV (a field is very long, or a quotation mark is not closed)") from None
     heads, rows, joined, torn = (read[0] if read else []), list[dict[str, Any]](), 0, 0
     open_end = bool(heads) and heads[-1].strip().lower() in TEXT_COLUMNS
     for cells in (c for c in read[1:] if c):
@@ -261,7 +261,7 @@ def _json_lines(text: str) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns and rows of a file that has an object in JSON on every line.
 
     Raises:
-        Refused: A line is none.
+        Rejected: A line is none.
     """
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -272,7 +272,7 @@ def _json_lines(text: str) -> tuple[list[str], list[dict[str, Any]]]:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise Refused(f'line {number} is no JSON object, such as {{"file_name": "1.png", "text": "a dog"}}')
+            raise Rejected(f'line {number} is no JSON object, such as {{"file_name": "1.png", "text": "a dog"}}')
         rows.append(row)
     return list(dict.fromkeys(k for r in rows for k in r)), rows
 

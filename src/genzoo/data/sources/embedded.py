@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from genzoo.core.errors import UserError
+from genzoo.data.sources.contents import ArrayPictures, Contents
 from genzoo.data.sources.layout import HOW
-from genzoo.data.sources.stock import ArrayPictures, Stock
 
 FOLDER = Path(__file__).parent / "embedded"
 
@@ -36,7 +36,7 @@ class Embedded:
     def close(self) -> None:
         """Nothing is held."""
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """Cut the sheet up."""
         if structure != "image":
             raise UserError(f"{self.name} is a set of labelled images, not {structure} data; {HOW[structure]}")
@@ -48,13 +48,13 @@ class Embedded:
         if enlarge != side:
             size, bicubic = (enlarge, enlarge), Image.Resampling.BICUBIC
             images = np.stack([np.asarray(Image.fromarray(i).resize(size, bicubic)) for i in images])
-        stock, start = Stock({}, class_names=self.facts["classes"]), 0
+        contents, start = Contents({}, class_names=self.facts["classes"]), 0
         for split in ("train", "test"):
             counts = self.facts[split]
             labels = np.repeat(np.arange(len(counts)), counts)
-            stock.pictures["image", split] = ArrayPictures(
+            contents.pictures["image", split] = ArrayPictures(
                 images[start : start + len(labels), None], f"{self.name} {split}"
             )
-            stock.labels[split] = labels
+            contents.labels[split] = labels
             start += len(labels)
-        return stock
+        return contents

@@ -10,12 +10,12 @@ from genzoo.core.files import cache_folder
 from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import stills
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.kinds import Kind
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources import layout
 from genzoo.data.sources.captions import Table
-from genzoo.data.sources.stock import FilePictures, Stock
+from genzoo.data.sources.contents import Contents, FilePictures
 from genzoo.data.sources.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_zip, stamp
 
 
@@ -59,7 +59,7 @@ class Files:
         told = self.settings
         return layout.Wish(structure or kind.name, look, kind.thing, kind.endings, told.sides, told.subfolders)
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """Read the structure from the names."""
         tree = self._open()
 
@@ -91,11 +91,11 @@ class OneFile:
         """Path, size and time."""
         return stamp(self.path)
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """One picture."""
         if structure != "image":
             raise UserError(f"{self.path} is one file, not {structure} data; {layout.HOW[structure]}")
-        return Stock({("image", ""): FilePictures(self, [self.name])})
+        return Contents({("image", ""): FilePictures(self, [self.name])})
 
     def open_tree(self) -> None:
         """It has none."""
@@ -103,7 +103,7 @@ class OneFile:
     def open(self, name: str) -> BinaryIO:
         """Open it."""
         if self.path.stat().st_size > MAX_BYTES:
-            raise Refused(f"larger than {MAX_BYTES // 2**20} MiB")
+            raise Rejected(f"larger than {MAX_BYTES // 2**20} MiB")
         return open(self.path, "rb")
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from genzoo.core.errors import NoSuchData, UserError, nearest
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources.arrays import ArrayFile
+from genzoo.data.sources.contents import Source
 from genzoo.data.sources.embedded import Embedded
 from genzoo.data.sources.files import Files, OneFile
 from genzoo.data.sources.hub import Hub
@@ -18,7 +19,6 @@ from genzoo.data.sources.pairs import TwoSides
 from genzoo.data.sources.planar import Planar
 from genzoo.data.sources.shapes import Shapes
 from genzoo.data.sources.standard import Standard
-from genzoo.data.sources.stock import Source
 from genzoo.data.sources.tables import ENDINGS as TABLES
 from genzoo.data.sources.tables import TableFile
 from genzoo.data.sources.trees import is_tar, is_zip

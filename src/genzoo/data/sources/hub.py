@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.reasons import in_words
+from genzoo.data.sources.contents import Contents, FilePictures
 from genzoo.data.sources.parts import parts_among
-from genzoo.data.sources.stock import FilePictures, Stock
 
 
 class _Rows:
@@ -28,17 +28,17 @@ class _Rows:
         if cell.get("bytes"):
             return io.BytesIO(cell["bytes"])
         if not cell.get("path"):
-            raise Refused("no image in this row")
+            raise Rejected("no image in this row")
         try:
             return open(cell["path"], "rb")
         except OSError as error:
-            raise Refused(f"cannot be read: {error.strerror}") from None
+            raise Rejected(f"cannot be read: {error.strerror}") from None
 
 
 class _RowPictures(FilePictures):
     """Rows one after another: arrow tables are not read from several threads."""
 
-    def block(self, indices: Sequence[int], form: Any, pool: Executor) -> list[np.ndarray | Refused]:
+    def block(self, indices: Sequence[int], form: Any, pool: Executor) -> list[np.ndarray | Rejected]:
         return super().block(indices, form, _InLine())  # type: ignore[arg-type]
 
     def probe(self, pool: Executor) -> list[Any]:
@@ -83,33 +83,33 @@ class Hub:
     def close(self) -> None:
         """Nothing is held."""
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """Find the image column, and labels or captions beside it."""
         if structure in ("paired", "unpaired"):
             raise UserError(f"hf:{self.name} is read as images; {structure} data comes from folders")
-        stock = Stock({})
+        contents = Contents({})
         parts = parts_among(self._sets)
         for key, table in sorted(self._sets.items(), key=lambda item: (_rank(parts, item[0]), item[0])):
             split = "" if not parts else "train" if _rank(parts, key) == 0 else "test"
-            if (parts and key not in parts) or ("image", split) in stock.pictures:
-                stock.left.append((key, "split not used"))
+            if (parts and key not in parts) or ("image", split) in contents.pictures:
+                contents.left.append((key, "split not used"))
                 continue
             column = next((c for c, f in table.features.items() if isinstance(f, self._image)), None)
             if column is None:
                 raise UserError(f"hf:{self.name} has no column of images (columns: {', '.join(table.features)})")
             rows = _Rows(table.cast_column(column, self._image(decode=False)), column)
-            stock.pictures["image", split] = _RowPictures(rows, rows.names)
-            self._texts(table, split, stock)
-        if len(stock.labels) < len(stock.pictures):
-            stock.labels, stock.class_names = {}, []
-        return stock
+            contents.pictures["image", split] = _RowPictures(rows, rows.names)
+            self._texts(table, split, contents)
+        if len(contents.labels) < len(contents.pictures):
+            contents.labels, contents.class_names = {}, []
+        return contents
 
-    def _texts(self, table: Any, split: str, stock: Stock) -> None:
+    def _texts(self, table: Any, split: str, contents: Contents) -> None:
         for column, feature in table.features.items():
-            if hasattr(feature, "names") and split not in stock.labels:
+            if hasattr(feature, "names") and split not in contents.labels:
                 labels = np.asarray(table[column], dtype=np.int64)
                 if len(labels) and labels.min() >= 0:  # -1 marks an unlabelled part
-                    stock.class_names, stock.labels[split] = list(feature.names), labels
-            elif column in ("caption", "text") and split not in stock.captions:
+                    contents.class_names, contents.labels[split] = list(feature.names), labels
+            elif column in ("caption", "text") and split not in contents.captions:
                 several = [t if isinstance(t, list) else [t] for t in table[column]]
-                stock.captions[split] = ["\n".join(" ".join(str(t).split()) for t in ts) for ts in several]
+                contents.captions[split] = ["\n".join(" ".join(str(t).split()) for t in ts) for ts in several]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.sources.names import composed, stem_of
 from genzoo.data.sources.parts import Item
 from genzoo.data.sources.trees import Tree
@@ -40,7 +40,7 @@ def told(
     for table in [n for n in tree.names if n.rsplit("/", 1)[-1].lower() == LIST]:
         try:
             given = _dataset_json(tree, table)
-        except Refused as reason:
+        except Rejected as reason:
             left.append((table, str(reason)))
             continue
         if not given:
@@ -66,16 +66,16 @@ def _dataset_json(tree: Tree, table: str) -> list[tuple[str, str]]:
     """Name and class of every entry; empty where there are no labels.
 
     Raises:
-        Refused: It is no list of labels, or its labels are no classes.
+        Rejected: It is no list of labels, or its labels are no classes.
     """
     with tree.open(table) as file:
         raw = file.read()
     try:
         content: Any = json.loads(raw)
     except (ValueError, RecursionError):
-        raise Refused("not a list of labels: no valid JSON") from None
+        raise Rejected("not a list of labels: no valid JSON") from None
     if not isinstance(content, dict) or "labels" not in content:
-        raise Refused('not a list of labels: it has no "labels"')
+        raise Rejected('not a list of labels: it has no "labels"')
     labels = content["labels"]
     if labels is None:
         return []
@@ -83,7 +83,7 @@ def _dataset_json(tree: Tree, table: str) -> list[tuple[str, str]]:
     if not isinstance(entries, list) or not all(
         isinstance(e, (list, tuple)) and len(e) == 2 and isinstance(e[0], str) for e in entries
     ):
-        raise Refused('not a list of labels: "labels" is [[file, class], ...] or null')
+        raise Rejected('not a list of labels: "labels" is [[file, class], ...] or null')
     given = [(str(PurePosixPath(name.replace("\\", "/"))), label) for name, label in entries if label is not None]
     return [(name, _word(label)) for name, label in given]
 
@@ -92,7 +92,7 @@ def _word(label: Any) -> str:
     """The name of a class: a number, a word, or the place of the 1 in a vector.
 
     Raises:
-        Refused: The label is no class.
+        Rejected: The label is no class.
     """
     if isinstance(label, str) and label.strip():
         return composed(" ".join(label.split()))
@@ -103,10 +103,10 @@ def _word(label: Any) -> str:
     if isinstance(label, list) and label.count(1) == 1 and label.count(0) == len(label) - 1:
         return str(label.index(1))
     if isinstance(label, list):
-        raise Refused(
+        raise Rejected(
             f"labels that are vectors of {len(label)} values are no classes; a class is a number, a word or a vector with a single 1"
         )
-    raise Refused(f"a label is {json.dumps(label)[:40]}; a class is a number, a word or a vector with a single 1")
+    raise Rejected(f"a label is {json.dumps(label)[:40]}; a class is a number, a word or a vector with a single 1")
 
 
 def marks(files: Iterable[str], images: Iterable[str]) -> dict[str, str]:
@@ -120,7 +120,7 @@ def _first_line(tree: Tree, mark: str) -> str:
     try:
         with tree.open(mark) as file:
             return composed(" ".join(file.read(200).decode("utf-8").split()))
-    except (Refused, UnicodeDecodeError):
+    except (Rejected, UnicodeDecodeError):
         return ""
 
 

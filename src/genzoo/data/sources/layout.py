@@ -16,12 +16,12 @@ import numpy as np
 
 from genzoo.core.errors import UserError
 from genzoo.data.arrangements import PLAIN
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.sources import labels
 from genzoo.data.sources.captions import TABLES, TEXTS, Table, beside, read_tables, why_none
+from genzoo.data.sources.contents import Contents, FilePictures
 from genzoo.data.sources.names import composed, stem_of
 from genzoo.data.sources.parts import Item, choose_test, divide, part_of
-from genzoo.data.sources.stock import FilePictures, Stock
 from genzoo.data.sources.trees import Tree
 
 HOW_PAIRED = (
@@ -69,7 +69,7 @@ Look = Callable[[str], object]
 """Reads a file far enough to see that it is an example, by its name in the tree.
 
 Raises:
-    Refused: It is none.
+    Rejected: It is none.
 """
 
 
@@ -99,48 +99,48 @@ class Wish:
         return self.structure in ("paired", "unpaired")
 
 
-def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> Stock:
+def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> Contents:
     """Read the structure of `tree`; `table` has captions from elsewhere.
 
     Raises:
         UserError: There is no example, or the structure is another.
     """
-    stock = Stock({}, left=list(tree.left))
+    contents = Contents({}, left=list(tree.left))
     tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in TABLES]
     told = read_tables(tree, tables, table)
     examples, others = _sort_out([n for n in tree.names if n not in set(tables)], wish)
     texts = beside(tree, examples, told) if wish.structure == "captioned" else set[str]()
     lists = [n for n in others if n.rsplit("/", 1)[-1].lower() == labels.LIST]
     classes = labels.told(tree, examples, told.classes, told.notes, told.left)
-    stock.left += told.left
+    contents.left += told.left
     if not examples:
-        raise UserError(no_images(where, [*stock.left, *others.items()], what=wish.thing))
+        raise UserError(no_images(where, [*contents.left, *others.items()], what=wish.thing))
     used = {*texts, *lists, *([] if classes is None else labels.marks(others, examples))}
-    stock.left += _said({n: r for n, r in others.items() if n not in used}, examples, wish)
+    contents.left += _said({n: r for n, r in others.items() if n not in used}, examples, wish)
     items = [Item(n, "", PurePosixPath(n).parts) for n in examples]
     names = tuple(composed(s).lower() for s in wish.sides)
-    items = divide(_inside(items, wish, stock), stock.notes, stock.left, {*names, *_INSTANCES})
+    items = divide(_inside(items, wish, contents), contents.notes, contents.left, {*names, *_INSTANCES})
     if wish.two:
-        items = choose_test(items, (), stock.notes, stock.left)
-        return _sides(tree, items, wish, where, stock)
-    stock.notes += told.notes
-    items = _classes(items, classes, wish, stock)
+        items = choose_test(items, (), contents.notes, contents.left)
+        return _sides(tree, items, wish, where, contents)
+    contents.notes += told.notes
+    items = _classes(items, classes, wish, contents)
     for split in dict.fromkeys(i.split for i in items):
         chosen = [i for i in items if i.split == split]
         if wish.structure == "captioned":
-            stock.left += [(i.name, "no caption") for i in chosen if i.name not in told.captions]
+            contents.left += [(i.name, "no caption") for i in chosen if i.name not in told.captions]
             chosen = [i for i in chosen if i.name in told.captions]
         if told.captions:
-            stock.captions[split] = ["\n".join(told.captions.get(i.name, [])) for i in chosen]
-        stock.pictures["image", split] = FilePictures(tree, [i.name for i in chosen])
-        if stock.class_names:
-            number = {name: k for k, name in enumerate(stock.class_names)}
-            stock.labels[split] = np.array([number.get(i.parts[0], -1) for i in chosen], dtype=np.int64)
-    if wish.structure == "captioned" and not any(len(p.names) for p in stock.pictures.values()):
+            contents.captions[split] = ["\n".join(told.captions.get(i.name, [])) for i in chosen]
+        contents.pictures["image", split] = FilePictures(tree, [i.name for i in chosen])
+        if contents.class_names:
+            number = {name: k for k, name in enumerate(contents.class_names)}
+            contents.labels[split] = np.array([number.get(i.parts[0], -1) for i in chosen], dtype=np.int64)
+    if wish.structure == "captioned" and not any(len(p.names) for p in contents.pictures.values()):
         raise UserError(
-            why_none(where, [*tables, TEXTS, *([table.path.name] if table else [])], stock.left, HOW_CAPTIONED)
+            why_none(where, [*tables, TEXTS, *([table.path.name] if table else [])], contents.left, HOW_CAPTIONED)
         )
-    return stock
+    return contents
 
 
 def _sort_out(names: Sequence[str], wish: Wish) -> tuple[list[str], dict[str, str]]:
@@ -158,7 +158,7 @@ def _sort_out(names: Sequence[str], wish: Wish) -> tuple[list[str], dict[str, st
 def _why_not(name: str, wish: Wish) -> str | None:
     try:
         wish.look(name)
-    except Refused as reason:
+    except Rejected as reason:
         return str(reason)
     return None
 
@@ -190,7 +190,7 @@ def _said(others: dict[str, str], examples: Sequence[str], wish: Wish) -> list[t
     return said
 
 
-def _inside(items: list[Item], wish: Wish, stock: Stock) -> list[Item]:
+def _inside(items: list[Item], wish: Wish, contents: Contents) -> list[Item]:
     """Drop folders that hold everything (an archive's own name), unless they mean something; and annotations beside the images."""
     names = {composed(s).lower() for s in wish.sides}
     while items and all(len(i.parts) > 1 for i in items):
@@ -200,7 +200,7 @@ def _inside(items: list[Item], wish: Wish, stock: Stock) -> list[Item]:
             if len(real) == 1 and all(t in real or t.lower() in NOTES for t in tops):
                 count = Counter(i.parts[0] for i in items if i.parts[0] not in real)
                 kept = next(iter(real))
-                stock.left += [
+                contents.left += [
                     (
                         f"{t}/",
                         f"{n} pictures beside {kept}/: taken for annotations (kind=paired sides={t},{kept} takes both)",
@@ -230,7 +230,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
-def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, stock: Stock) -> list[Item]:
+def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, contents: Contents) -> list[Item]:
     """Name the class of every example as the first of its `parts`, and choose the part for testing.
 
     Classes are those of the training part, told by a list or else its subfolders, where every example is in one and there are two or
@@ -239,7 +239,7 @@ def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, stock: 
     training = [i for i in items if i.split in ("train", "")]
     if told is not None and (missing := [i.name for i in training if i.name not in told]):
         if told:
-            stock.notes.append(
+            contents.notes.append(
                 f"no labels: {len(missing)} {wish.thing}s have none in the list of labels, {printable(missing[0])} is the first"
             )
         told = {}
@@ -247,21 +247,21 @@ def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, stock: 
         words = {i.name: told.get(i.name, "") for i in items}
         names = labels.in_order([words[i.name] for i in training]) if told else []
     else:
-        items = _first_folders(items, wish, stock)
+        items = _first_folders(items, wish, contents)
         words = {i.name: composed(i.parts[0]) if len(i.parts) > 1 else "" for i in items}
-        names = _folders_as_classes([i for i in items if i.split in ("train", "")], wish, stock)
+        names = _folders_as_classes([i for i in items if i.split in ("train", "")], wish, contents)
     if len(names) < 2:
-        return choose_test(items, (), stock.notes, stock.left)
-    stock.class_names = names
+        return choose_test(items, (), contents.notes, contents.left)
+    contents.class_names = names
     known = set(names)
     with_classes = {i.split for i in items if words[i.name] in known}
-    items = choose_test(items, with_classes, stock.notes, stock.left)
+    items = choose_test(items, with_classes, contents.notes, contents.left)
     items = [Item(i.name, i.split, (words[i.name], i.parts[-1])) for i in items]
     test = [i for i in items if i.split == "test"]
     strange = [i for i in test if i.parts[0] not in known]
     if strange and (wish.thing != PLAIN.of or (wish.structure == "image" and len(strange) < len(test))):
         count = Counter(i.parts[0] for i in strange)
-        stock.left += [
+        contents.left += [
             (f"test: {c}" if c else "test", f"{n} {wish.thing}{'s' * (n > 1)}, no class of the training part")
             for c, n in count.items()
         ]
@@ -272,13 +272,13 @@ def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, stock: 
         told = (
             f" ({', '.join(folders[:4])}{', …' * (len(folders) > 4)}: no class of the training part)" if folders else ""
         )
-        stock.notes.append(
+        contents.notes.append(
             f"the test part ({len(test)} images) has no labels{told}: it is no test part for systems with classes"
         )
     return items
 
 
-def _first_folders(items: list[Item], wish: Wish, stock: Stock) -> list[Item]:
+def _first_folders(items: list[Item], wish: Wish, contents: Contents) -> list[Item]:
     """Bring the folders that could be classes to the top of every part."""
     for split in sorted({i.split for i in items}, key=("train", "", "test", "val").index):
         classes = {i.parts[0] for i in items if i.split in ("train", "") and len(i.parts) > 1}
@@ -291,14 +291,14 @@ def _first_folders(items: list[Item], wish: Wish, stock: Stock) -> list[Item]:
             if split in ("train", ""):
                 classes = {i.parts[0] for i in items if i.split == split and len(i.parts) > 1}
     if wish.subfolders == "auto" and labels.shelves(items):
-        stock.notes.append(
+        contents.notes.append(
             "the folders of single letters hold what begins with them: the folders in them are the classes"
         )
         return [i.below() for i in items]
     return items
 
 
-def _folders_as_classes(training: list[Item], wish: Wish, stock: Stock) -> list[str]:
+def _folders_as_classes(training: list[Item], wish: Wish, contents: Contents) -> list[str]:
     """The subfolders of the training part as classes in order, none where they are something else; a note says so."""
     tops = sorted({i.parts[0] for i in training if len(i.parts) > 1})
     if len(tops) < 2 or wish.subfolders == "ignore":
@@ -308,14 +308,14 @@ def _folders_as_classes(training: list[Item], wish: Wish, stock: Stock) -> list[
     loose = [i for i in loose if i.name not in broken]
     if loose:
         one = len(loose) == 1
-        stock.notes.append(
+        contents.notes.append(
             f"no labels: {len(loose)} {wish.thing}{'' if one else 's'} ({printable(loose[0].name)}{'' if one else ' …'}) "
             f"stand{'s' * one} beside the {len(tops)} subfolders; move {'it' if one else 'them'} away, or into a subfolder"
         )
         return []
     why = labels.shards(training) if wish.subfolders == "auto" else None
     if why:
-        stock.notes.append(
+        contents.notes.append(
             f"no labels: {tops[0]}/ … {tops[-1]}/ are read as numbered shards of one set and not as classes, for {why}; "
             "subfolders=classes makes them classes"
         )
@@ -323,7 +323,7 @@ def _folders_as_classes(training: list[Item], wish: Wish, stock: Stock) -> list[
     return sorted({composed(t) for t in tops})
 
 
-def _sides(tree: Tree, items: list[Item], wish: Wish, where: str, stock: Stock) -> Stock:
+def _sides(tree: Tree, items: list[Item], wish: Wish, where: str, contents: Contents) -> Contents:
     """Two domains: subfolders A and B, and for pairs perhaps one of instance maps."""
     names, paired = wish.sides, wish.structure == "paired"
     fields = dict(zip((composed(n).lower() for n in names), "ab", strict=True)) | (
@@ -338,8 +338,8 @@ def _sides(tree: Tree, items: list[Item], wish: Wish, where: str, stock: Stock) 
         elif len(i.parts) > 1:
             other[i.name[: -len("/".join(i.parts[1:]))]] += 1
         else:
-            stock.left.append((i.name, f"not below {names[0]} or {names[1]}"))
-    stock.left += [
+            contents.left.append((i.name, f"not below {names[0]} or {names[1]}"))
+    contents.left += [
         (folder, f"{n} file{'s' * (n > 1)} not below {names[0]} or {names[1]}") for folder, n in other.items()
     ]
     splits = [s for s in ("train", "test", "") if ("a", s) in sides and ("b", s) in sides]
@@ -353,24 +353,24 @@ def _sides(tree: Tree, items: list[Item], wish: Wish, where: str, stock: Stock) 
         raise UserError(f"{where} has no two sides{half}. {HOW_PAIRED if paired else HOW_UNPAIRED}")
     if not paired:
         for (side, split), members in sides.items():
-            stock.pictures[side, split] = FilePictures(tree, [i.name for i in members])
-        return stock
-    stock.paired = True
+            contents.pictures[side, split] = FilePictures(tree, [i.name for i in members])
+        return contents
+    contents.paired = True
     told = {"a": names[0], "b": names[1], "instance": "the folder of instances"}
     known = [f for f in ("a", "b", "instance") if any(side == f for side, _ in sides)]
     for split in splits:
-        files = {f: by_stem(((_stem(i), i.name) for i in sides.get((f, split), [])), stock.left) for f in known}
+        files = {f: by_stem(((_stem(i), i.name) for i in sides.get((f, split), [])), contents.left) for f in known}
         common = [stem for stem in files["a"] if all(stem in files[f] for f in known)]
         for f in known:
             for stem, name in files[f].items():
                 if missing := [told[o] for o in known if stem not in files[o]]:
-                    stock.left.append((name, f"no file of this name in {' and '.join(missing)}"))
+                    contents.left.append((name, f"no file of this name in {' and '.join(missing)}"))
         if common:
             for f in known:
-                stock.pictures[f, split] = FilePictures(tree, [files[f][stem] for stem in common])
-    if not stock.pictures:
+                contents.pictures[f, split] = FilePictures(tree, [files[f][stem] for stem in common])
+    if not contents.pictures:
         raise UserError(no_common(where, *(sorted(_stem(i) for i in sides[f, splits[0]]) for f in "ab")))
-    return stock
+    return contents
 
 
 def by_stem(found: Iterable[tuple[str, str]], left: list[tuple[str, str]]) -> dict[str, str]:

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from genzoo.core.errors import UserError
-from genzoo.data.decode.images import Form
+from genzoo.data.decode.forms import ImageFormat, Shape
 from genzoo.data.seeds import ORDER_SEED
-from genzoo.data.sources.stock import ArrayPictures, Shape, Source, Stock
+from genzoo.data.sources.contents import ArrayPictures, Contents, Source
 
 SIZES = {"train": 4000, "test": 1000}
 """Clips of each part where no `limit` is set."""
@@ -46,15 +46,15 @@ class Moving:
         """Of the digits."""
         return [self.name, self.digits.identity()]
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """It has no images."""
         raise UserError(f"{self.name} is a set of clips; systems for video take it, such as video-gan")
 
     def clips(self, side: int, frames: int, limit: int | None) -> dict[str, list[MovingClip]]:
         """The clips of both parts, `limit` of each at most; `frames` counts every frame, also those that a stride leaves out."""
-        stock, found = self.digits.stock("image"), {}
+        contents, found = self.digits.contents("image"), {}
         for part, size in SIZES.items():
-            pictures = stock.pictures["image", part]
+            pictures = contents.pictures["image", part]
             assert isinstance(pictures, ArrayPictures)
             small = round(side * 7 / 16)
             digits = np.stack(
@@ -93,7 +93,7 @@ class MovingClip:
         """Gray."""
         return self.side, self.side, 1
 
-    def frames(self, form: Form) -> Iterator[np.ndarray]:
+    def frames(self, form: ImageFormat) -> Iterator[np.ndarray]:
         """Draw it; the form's size is the square's already, its channels repeat the gray."""
         rng = np.random.default_rng(self.seed)
         room, out = self.side - self.digits.shape[1], np.zeros((self.count, self.side, self.side), np.uint8)

@@ -9,8 +9,8 @@ from dataclasses import replace
 from genzoo.core.errors import UserError
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources import layout
+from genzoo.data.sources.contents import ArrayPictures, Contents, FilePictures, Source
 from genzoo.data.sources.names import composed, stem_of
-from genzoo.data.sources.stock import ArrayPictures, FilePictures, Source, Stock
 
 _TWO = {
     "layout": ("paired",),
@@ -38,18 +38,18 @@ class TwoSides:
         """Of both."""
         return [s.identity() for s in self.sides.values()]
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """The images of both; labels are not kept."""
-        stock = Stock({})
+        contents = Contents({})
         for side, source in self.sides.items():
-            one = source.stock("image")
-            stock.left += [(f"{source.name}/{n}", r) for n, r in one.left]
-            stock.notes += one.notes
+            one = source.contents("image")
+            contents.left += [(f"{source.name}/{n}", r) for n, r in one.left]
+            contents.notes += one.notes
             for (_, split), pictures in one.pictures.items():
-                stock.pictures[side, split] = pictures
+                contents.pictures[side, split] = pictures
         if structure == "paired":
-            match(stock, self.name)
-        return stock
+            match(contents, self.name)
+        return contents
 
     def close(self) -> None:
         """Close both."""
@@ -57,20 +57,20 @@ class TwoSides:
             source.close()
 
 
-def match(stock: Stock, name: str) -> None:
-    """Make pairs of the two sides of a stock by their file names, or by their places where both are arrays.
+def match(contents: Contents, name: str) -> None:
+    """Make pairs of the two sides of a contents by their file names, or by their places where both are arrays.
 
     Raises:
         UserError: There is no pair.
     """
-    stock.paired = True
+    contents.paired = True
     unmatched: dict[str, list[str]] = {}
-    for split in [s for s in ("train", "test", "") if ("a", s) in stock.pictures]:
-        if ("b", split) not in stock.pictures:
-            del stock.pictures["a", split]
-            stock.notes.append(f"side A has a {split or 'whole'} part that B has not; it is not used")
+    for split in [s for s in ("train", "test", "") if ("a", s) in contents.pictures]:
+        if ("b", split) not in contents.pictures:
+            del contents.pictures["a", split]
+            contents.notes.append(f"side A has a {split or 'whole'} part that B has not; it is not used")
             continue
-        a, b = (stock.pictures[side, split] for side in "ab")
+        a, b = (contents.pictures[side, split] for side in "ab")
         if isinstance(a, ArrayPictures) and isinstance(b, ArrayPictures):
             if len(a.names) != len(b.names):
                 raise UserError(
@@ -79,18 +79,22 @@ def match(stock: Stock, name: str) -> None:
             continue
         if not (isinstance(a, FilePictures) and isinstance(b, FilePictures)):
             raise UserError(f"{name}: pairs are two folders or archives, or two arrays; not one of each")
-        stems = [layout.by_stem(_stems(p.names), stock.left) for p in (a, b)]
+        stems = [layout.by_stem(_stems(p.names), contents.left) for p in (a, b)]
         common = [stem for stem in stems[0] if stem in stems[1]]
         for own, other, side in ((stems[0], stems[1], "B"), (stems[1], stems[0], "A")):
-            stock.left += [(n, f"no file of this name on side {side}") for stem, n in own.items() if stem not in other]
+            contents.left += [
+                (n, f"no file of this name on side {side}") for stem, n in own.items() if stem not in other
+            ]
         unmatched = dict(zip("ab", map(sorted, stems), strict=True))
         for side, pictures, found in (("a", a, stems[0]), ("b", b, stems[1])):
-            stock.pictures[side, split] = FilePictures(pictures.tree, [found[stem] for stem in common], pictures.half)
+            contents.pictures[side, split] = FilePictures(
+                pictures.tree, [found[stem] for stem in common], pictures.half
+            )
         if not common:
-            del stock.pictures["a", split], stock.pictures["b", split]
-    for part in [p for p in stock.pictures if p[0] == "b" and ("a", p[1]) not in stock.pictures]:
-        del stock.pictures[part]
-    if not stock.pictures:
+            del contents.pictures["a", split], contents.pictures["b", split]
+    for part in [p for p in contents.pictures if p[0] == "b" and ("a", p[1]) not in contents.pictures]:
+        del contents.pictures[part]
+    if not contents.pictures:
         raise UserError(layout.no_common(name, unmatched.get("a", []), unmatched.get("b", [])))
 
 
@@ -100,11 +104,11 @@ def _stems(names: Sequence[str]) -> list[tuple[str, str]]:
     return [(composed(stem_of(n.removeprefix(f"{tops}/") if tops else n)), n) for n in names]
 
 
-def side_by_side(stock: Stock, order: str) -> Stock:
-    """Cut every image of a stock into two sides: A is the left half (ab) or the right one (ba)."""
+def side_by_side(contents: Contents, order: str) -> Contents:
+    """Cut every image of a contents into two sides: A is the left half (ab) or the right one (ba)."""
     halves = dict(zip(order, ("left", "right"), strict=True))
-    cut = replace(stock, pictures={}, labels={}, captions={}, class_names=[], paired=True)
-    for (_, split), pictures in stock.pictures.items():
+    cut = replace(contents, pictures={}, labels={}, captions={}, class_names=[], paired=True)
+    for (_, split), pictures in contents.pictures.items():
         for side in "ab":
             if isinstance(pictures, FilePictures):
                 cut.pictures[side, split] = FilePictures(pictures.tree, pictures.names, halves[side])

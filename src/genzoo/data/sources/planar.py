@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.sources.stock import Stock
+from genzoo.data.sources.contents import Contents
 
 SIZE = 10_000
 """Points in a split where no `limit` is set."""
@@ -56,7 +56,7 @@ class Planar:
         """Its name and its seed."""
         return [self.name, self.seed]
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """It has no images."""
         raise UserError(f"{self.name} is a set of points in the plane, not {structure} data")
 

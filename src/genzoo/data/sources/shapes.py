@@ -12,8 +12,8 @@ import zlib
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.data.sources.contents import ArrayPictures, Contents
 from genzoo.data.sources.layout import HOW
-from genzoo.data.sources.stock import ArrayPictures, Stock
 
 SIDE, TRAIN, TEST, SEED = 64, 2000, 200, 20_160_517
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -39,7 +39,7 @@ class Shapes:
     def close(self) -> None:
         """Nothing is held."""
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """Draw both parts."""
         if structure not in ("image", "captioned"):
             raise UserError(f"shapes is a set of images with captions, not {structure} data; {HOW[structure]}")
@@ -49,11 +49,11 @@ class Shapes:
             part = "test" if zlib.crc32(" ".join(w for t in things for w in t[:3]).encode()) % 6 == 0 else "train"
             if len(scenes[part]) < (TRAIN if part == "train" else TEST):
                 scenes[part].append(things)
-        stock = Stock({})
+        contents = Contents({})
         for part, found in scenes.items():
-            stock.pictures["image", part] = ArrayPictures(np.stack([draw(s) for s in found]), f"shapes {part}")
-            stock.captions[part] = ["\n".join(describe(s)) for s in found]
-        return stock
+            contents.pictures["image", part] = ArrayPictures(np.stack([draw(s) for s in found]), f"shapes {part}")
+            contents.captions[part] = ["\n".join(describe(s)) for s in found]
+        return contents
 
 
 def _scene(rng: np.random.Generator) -> list[Thing]:

@@ -15,9 +15,9 @@ import numpy as np
 
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.files import cache_folder, cache_folders, folder_named, replacing
+from genzoo.data.sources.contents import ArrayPictures, Contents
 from genzoo.data.sources.layout import HOW
 from genzoo.data.sources.names import STANDARD
-from genzoo.data.sources.stock import ArrayPictures, Stock
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -80,7 +80,7 @@ class Standard:
     def close(self) -> None:
         """Nothing is held."""
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """Read and check the files."""
         if structure != "image":
             raise UserError(f"{self.name} is a set of labelled images, not {structure} data; {HOW[structure]}")
@@ -93,7 +93,7 @@ class Standard:
             images = {"train": _idx(raw[IDX[0]])[:, None], "test": _idx(raw[IDX[2]])[:, None]}
             labels = {"train": _idx(raw[IDX[1]]).astype(np.int64), "test": _idx(raw[IDX[3]]).astype(np.int64)}
         pictures = {("image", s): ArrayPictures(a, f"{self.name} {s}") for s, a in images.items()}
-        return Stock(pictures, labels=labels, class_names=list(CLASSES[self.name]))
+        return Contents(pictures, labels=labels, class_names=list(CLASSES[self.name]))
 
     def _locate(self) -> dict[str, Path]:
         """Every file (or the archive that holds it): given by the person, fetched before, or fetched now."""

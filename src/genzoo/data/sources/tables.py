@@ -24,8 +24,8 @@ import numpy as np
 from genzoo.core.errors import UserError
 from genzoo.data.decode.reasons import in_words
 from genzoo.data.formats import HEAD, text_of, what_is
+from genzoo.data.sources.contents import Contents
 from genzoo.data.sources.layout import HOW, printable
-from genzoo.data.sources.stock import Stock
 from genzoo.data.sources.trees import MAX_BYTES, stamp
 
 MOST_COLUMNS = 64
@@ -108,7 +108,7 @@ class TableFile:
     def close(self) -> None:
         """Nothing is held."""
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """It has no images."""
         raise UserError(
             f"{self.path} is a table, which holds points, not {structure} data; {HOW.get(structure, 'give a folder of images')}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from genzoo.core.errors import UserError
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 
 MAX_BYTES = 256 * 2**20
 """A larger single file is refused unread."""
@@ -39,7 +39,7 @@ class Tree(Protocol):
         """Open one file for reading.
 
         Raises:
-            Refused: It cannot be read.
+            Rejected: It cannot be read.
         """
 
     def close(self) -> None:
@@ -180,7 +180,7 @@ class FolderTree:
         try:
             return open(self._paths[name], "rb")
         except OSError as error:
-            raise Refused(f"cannot be read: {error.strerror}") from None
+            raise Rejected(f"cannot be read: {error.strerror}") from None
 
     def close(self) -> None:
         """Nothing is held."""
@@ -265,13 +265,13 @@ class ZipTree:
             RuntimeError,
             ValueError,
         ) as error:
-            raise Refused(
+            raise Rejected(
                 f"damaged in the archive{': not a way of packing that is read' * isinstance(error, NotImplementedError)}"
             ) from None
         except Exception:  # lzma.LZMAError, where that module exists
-            raise Refused("damaged in the archive") from None
+            raise Rejected("damaged in the archive") from None
         if len(data) != info.file_size:
-            raise Refused("damaged in the archive: not of the stated size")
+            raise Rejected("damaged in the archive: not of the stated size")
         return io.BytesIO(data)
 
     def close(self) -> None:
@@ -378,7 +378,7 @@ class TarTree:
         offset, size = self._where[name]
         data = os.pread(self._file.fileno(), size, offset)
         if len(data) != size:
-            raise Refused("truncated")
+            raise Rejected("truncated")
         return io.BytesIO(data)
 
     def close(self) -> None:

@@ -129,7 +129,8 @@ def module_extractor(
     def features(images: Tensor) -> Tensor:
         x = images.float() if side is None else function(images, side)
         with torch.no_grad():
-            return module(x / 127.5 - 1).float().cpu()
+            found: Tensor = module(x / 127.5 - 1)
+        return found.float().cpu()
 
     words = "no resizing" if side is None else f"{words} to {side}x{side}"
     probe = features(torch.zeros(2, _channels_of(module), side or 32, side or 32, dtype=torch.uint8))

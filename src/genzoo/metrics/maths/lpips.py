@@ -20,8 +20,9 @@ from genzoo.nn.pretrained.perceptual import FeatureNet
 class NamedNetwork(ScoredFeatures, Protocol):
     """A network with LPIPS weights that says what it is, such as `genzoo.nn.pretrained.perceptual.FeatureNet`."""
 
-    card: dict[str, str]
-    """Its name, the digest of its weights, its layers."""
+    @property
+    def card(self) -> dict[str, str]:
+        """Its name, the digest of its weights, its layers."""
 
 
 @torch.no_grad()

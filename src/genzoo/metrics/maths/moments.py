@@ -68,4 +68,5 @@ class Moments:
         Not Cholesky: features that are always zero, or fewer examples than features, make the covariance singular.
         """
         values, vectors = torch.linalg.eigh(self.covariance)
-        return vectors * values.clamp_min(0).sqrt()
+        half: Tensor = vectors * values.clamp_min(0).sqrt()
+        return half

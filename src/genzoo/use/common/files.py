@@ -37,7 +37,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import write_atomic
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import stills
-from genzoo.data.decode.images import Refused
+from genzoo.data.decode.forms import Rejected
 from genzoo.data.progress import bar
 from genzoo.use.common.images import image_files
 from genzoo.use.common.outputs import free
@@ -101,7 +101,7 @@ def read_photo(
             if numbers or stills.is_array(file):
                 kind: Literal["labels", "colours"] = "labels" if numbers else "colours"
                 ends, notes = ((), []) if numbers else stills.alone(file, header, most=most)
-                form = decode.Form(height, width, 1 if numbers else channels, kind=kind, ends=ends)
+                form = decode.ImageFormat(height, width, 1 if numbers else channels, kind=kind, ends=ends)
                 found = stills.pixels(file, form, "", holes, most=most)
                 photo = Photo(np.ascontiguousarray(found.transpose(1, 2, 0)))
             else:
@@ -109,7 +109,7 @@ def read_photo(
                 if not values and channels in (1, 3) and photo.pixels.max() == 1:
                     notes.append("pixels are 0 and 1 only and taken as a mask, 1 as white")
                     photo = replace(photo, pixels=photo.pixels * np.iinfo(photo.pixels.dtype).max)
-    except Refused as reason:
+    except Rejected as reason:
         more = "; megapixels= reads larger ones" if "megapixels" in str(reason) else ""
         raise UserError(f"'{path}' is no usable image: {reason}{more}") from None
     if holes:

@@ -19,7 +19,7 @@ from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, DataSettings, kinds, open_data, seen_from, to_float
 from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
-from genzoo.data.decode.forms import Form, Refused
+from genzoo.data.decode.forms import ImageFormat, Rejected
 
 
 def channels_of(system: System) -> int:
@@ -78,9 +78,9 @@ def read_image(
             ends, notes = stills.alone(file, header) if window is None else ((), [])
             file.seek(0)
             bits = 8 if window is None else 16
-            form = Form(*(size or header.shape[:2]), channels, bits=bits, window=window, ends=ends)
+            form = ImageFormat(*(size or header.shape[:2]), channels, bits=bits, window=window, ends=ends)
             array = stills.pixels(file, form)
-    except Refused as reason:
+    except Rejected as reason:
         raise UserError(f"'{path}' is no usable image: {reason}") from None
     for note in notes:
         print(f"'{path}': {note}", file=sys.stderr)
@@ -102,7 +102,7 @@ def read_sound(path: str | os.PathLike[str], rate: int) -> Tensor:
             said = sound.probe(file, path.name)
             scale = sound.scale_of([sound.peak(file, path.name)]) if said.floats else 1.0
             values = sound.mono(sound.samples(file, scale, path.name).values)
-    except Refused as reason:
+    except Rejected as reason:
         raise UserError(f"'{path}' is no usable sound: {reason}") from None
     if said.rate != rate:
         print(f"'{path}' has {said.rate} samples per second and is resampled to the model's {rate}", file=sys.stderr)

@@ -15,7 +15,8 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, open_data
-from genzoo.data.decode.images import Form, Refused, pixels, probe, quiet_decoding
+from genzoo.data.decode.forms import ImageFormat, Rejected
+from genzoo.data.decode.images import pixels, probe, quiet_decoding
 from genzoo.data.sources.arrays import ArrayFile, _grey_levels
 from genzoo.use.common.images import image_files
 from genzoo.use.common.source import Source
@@ -68,16 +69,16 @@ def open_given(source: str | Path) -> Given:
 
 
 def _arrays(path: Path) -> Given:
-    stock = ArrayFile(path).stock("image")
+    contents = ArrayFile(path).contents("image")
     found: list[Any] = [
-        _grey_levels(p.array, f"{path} '{p.title}'", stock)  # type: ignore[attr-defined]
-        for p in stock.pictures.values()
+        _grey_levels(p.array, f"{path} '{p.title}'", contents)  # type: ignore[attr-defined]
+        for p in contents.pictures.values()
     ]
     if len({a.shape[1:] for a in found}) > 1:
         raise UserError(
             f"'{path}' holds images of several shapes: {', '.join(str(a.shape) for a in found)}; give one array of samples"
         )
-    return Given(torch.from_numpy(np.array(np.concatenate(found))), path, list(stock.notes))
+    return Given(torch.from_numpy(np.array(np.concatenate(found))), path, list(contents.notes))
 
 
 def _folder(path: Path) -> Given:
@@ -88,7 +89,7 @@ def _folder(path: Path) -> Given:
             try:
                 with open(file, "rb") as f:
                     height, width, channels = probe(f)
-            except Refused as reason:
+            except Rejected as reason:
                 left.append(f"{name}: {reason}")
                 continue
             forms[height, width] += 1
@@ -104,13 +105,13 @@ def _folder(path: Path) -> Given:
                 "Bring them to one size first"
             )
         ((height, width),) = forms
-        form = Form(height, width, 1 if gray == len(usable) else 3)
+        form = ImageFormat(height, width, 1 if gray == len(usable) else 3)
         images = []
         for file in usable:
             with open(file, "rb") as f:
                 try:
                     images.append(pixels(f, form))
-                except Refused as reason:
+                except Rejected as reason:
                     left.append(f"{file.name}: {reason}")
     if not images:
         raise UserError(f"'{path}' holds no image that can be read: {left[0]}")

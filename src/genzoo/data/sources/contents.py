@@ -11,21 +11,20 @@ import numpy as np
 
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import ranges, stills
-from genzoo.data.decode.images import Form, Header, Refused
-
-Shape = tuple[int, int, int]
-"""Height, width, channels (alpha not counted)."""
+from genzoo.data.decode.forms import Header, ImageFormat, Rejected, Shape
 
 
 class Pictures(Protocol):
     """A sequence of images that can be asked for their shape and decoded."""
 
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """A name for every image."""
 
-    def probe(self, pool: Executor) -> list[Shape | Refused]:
+    def probe(self, pool: Executor) -> list[Shape | Rejected]:
         """The shape of every image, from headers alone."""
 
-    def block(self, indices: Sequence[int], form: Form, pool: Executor) -> list[np.ndarray | Refused]:
+    def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
         """Decode some of them to uint8 [C, H, W]."""
 
     def kinds(self) -> set[str]:
@@ -62,15 +61,15 @@ class FilePictures:
         self.holes: dict[str, int] = {}
         """Of those that were decoded, the ones with pixels that were no finite number and were filled, and how many."""
 
-    def probe(self, pool: Executor) -> list[Shape | Refused]:
+    def probe(self, pool: Executor) -> list[Shape | Rejected]:
         """Read every header."""
         return list(pool.map(self._probe, self.names))
 
-    def _probe(self, name: str) -> Shape | Refused:
+    def _probe(self, name: str) -> Shape | Rejected:
         try:
             with self.tree.open(name) as file:
                 found = stills.look(file, name)
-        except Refused as reason:
+        except Rejected as reason:
             return reason
         self.headers[name] = found
         height, width, channels = found.shape
@@ -87,22 +86,22 @@ class FilePictures:
             try:
                 with self.tree.open(name) as file:
                     return stills.extent(file, self.half)
-            except Refused:  # the reason is found again where it is decoded for good
+            except Rejected:  # the reason is found again where it is decoded for good
                 return None
 
         names = [n for n in self.names if n in self.headers and self.headers[n].kind == kind]
         for start in range(0, len(names), _FEW):
             yield from (e for e in pool.map(one, names[start : start + _FEW]) if e is not None)
 
-    def block(self, indices: Sequence[int], form: Form, pool: Executor) -> list[np.ndarray | Refused]:
+    def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
         """Decode in threads: the decoder works outside Python's lock."""
 
-        def one(i: int) -> np.ndarray | Refused:
+        def one(i: int) -> np.ndarray | Rejected:
             holes: list[int] = []
             try:
                 with self.tree.open(self.names[i]) as file:
                     found = stills.pixels(file, form, self.half, holes)
-            except Refused as reason:
+            except Rejected as reason:
                 return reason
             if holes:
                 self.holes[self.names[i]] = sum(holes)
@@ -130,7 +129,7 @@ class ArrayPictures:
         """A name for every image."""
         return [f"{self.title}[{i}]" for i in range(len(self.array))]
 
-    def probe(self, pool: Executor) -> list[Shape | Refused]:
+    def probe(self, pool: Executor) -> list[Shape | Rejected]:
         """All alike."""
         _, c, h, w = self.array.shape
         return [(h, w, 1 if c < 3 else 3)] * len(self.array)
@@ -143,18 +142,18 @@ class ArrayPictures:
         """Of one image after the other."""
         return ranges.Values(self.array).extents(kind, pool)
 
-    def block(self, indices: Sequence[int], form: Form, pool: Executor) -> list[np.ndarray | Refused]:
+    def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
         """Copy, or bring to the form in threads."""
         if (self.array.dtype, form.ends, form.bits, form.window) == (np.uint8, (("uint8", ranges.BITS_8),), 8, None):
             chosen = self.array[np.asarray(indices)]
             if form.kind == "colours" and chosen.shape[1:] == (form.channels, form.height, form.width):
                 return list(chosen)
 
-        def one(i: int) -> np.ndarray | Refused:
+        def one(i: int) -> np.ndarray | Rejected:
             holes: list[int] = []
             try:
                 found = decode.array_to_form(self.array[i], form, holes)
-            except Refused as reason:
+            except Rejected as reason:
                 return reason
             if holes:
                 self.holes[f"{self.title}[{i}]"] = sum(holes)
@@ -164,7 +163,7 @@ class ArrayPictures:
 
 
 @dataclass
-class Stock:
+class Contents:
     """All that a source has.
 
     Args:
@@ -204,7 +203,7 @@ class Source(Protocol):
     def identity(self) -> list[object]:
         """What changes when the content does, cheaply."""
 
-    def stock(self, structure: str) -> Stock:
+    def contents(self, structure: str) -> Contents:
         """Look at it. `structure` is image, captioned, paired or unpaired.
 
         Raises:
@@ -212,4 +211,4 @@ class Source(Protocol):
         """
 
     def close(self) -> None:
-        """Release what `stock` holds."""
+        """Release what `contents` holds."""
