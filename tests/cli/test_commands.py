@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,13 @@ def test_every_file_of_a_command_declares_it_and_the_others_do_not():
         declared = sys.modules[c.module].COMMAND
         assert isinstance(declared, Command)
         assert (declared.line, declared.usage, declared.place) == (c.line, c.usage, c.place)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_a_command_imports_no_other(name):
+    tree = ast.parse((HOME / f"{name.replace('-', '_')}.py").read_text())
+    others = {f"genzoo.cli.{c.replace('-', '_')}" for c in commands()}
+    assert not others & {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
 
 
 def test_drawing_samples_imports_what_it_uses(runs, tmp_path):
