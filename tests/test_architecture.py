@@ -34,7 +34,7 @@ SYSTEMS = sorted(registry.entries())
 
 ALLOWED = {
     "losses": {"losses"},
-    "nn": {"losses", "nn", "text", "core.capabilities", "core.errors", "core.figures", "core.files", "core.inputs"},
+    "nn": {"losses", "nn", "text", "core.capabilities", "core.errors", "core.files", "core.inputs"},
     "text": {"text", "core.errors"},
     "core": {"core"},
     "naming": {"core", "naming"},

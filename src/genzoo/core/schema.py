@@ -1,7 +1,6 @@
-"""A signature read as a form.
+"""Read a signature as a form: its annotations with bounds, defaults and `Args:` lines are the only definition of what can be set.
 
-The arguments of a constructor or a function, with their annotations, bounds, defaults and `Args:` lines, are the only
-definition of what can be set. From them come the checks, the command line, the settings file, the docs table and the JSON schema.
+From it come the checks, the command line, the settings file, the docs table and the JSON schema.
 """
 
 from __future__ import annotations
@@ -73,15 +72,9 @@ def describe(annotation: Any) -> str:
     """
     if get_origin(annotation) is Annotated:
         base, *extras = get_args(annotation)
-        words = [describe(base)]
-        for extra in extras:
-            for constraint in getattr(extra, "metadata", [extra]):
-                words += [
-                    text.format(getattr(constraint, k))
-                    for k, text in _BOUNDS.items()
-                    if getattr(constraint, k, None) is not None
-                ]
-        return ", ".join(words)
+        bounds = [bound for extra in extras for bound in getattr(extra, "metadata", [extra])]
+        told = [say.format(v) for b in bounds for k, say in _BOUNDS.items() if (v := getattr(b, k, None)) is not None]
+        return ", ".join([describe(base), *told])
     if get_origin(annotation) is Literal:
         return " | ".join(str(a) for a in get_args(annotation))
     if get_origin(annotation) in (types.UnionType, typing.Union):
@@ -110,20 +103,10 @@ def capability_of(annotation: Any) -> Any:
 
 def argument_docs(docstring: str | None) -> dict[str, str]:
     """Read the `Args:` section of a Google-style docstring: {name: text}."""
-    text = inspect.cleandoc(docstring or "")
-    match = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
-    if not match:
-        return {}
-    docs: dict[str, str] = {}
-    name = ""
-    for line in inspect.cleandoc(match.group(1)).splitlines():
-        head = re.match(r"(\w+):\s*(.*)", line)
-        if head and not line.startswith(" "):
-            name = head.group(1)
-            docs[name] = head.group(2)
-        elif name:
-            docs[name] += " " + line.strip()
-    return docs
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.cleandoc(docstring or ""), re.MULTILINE)
+    text = inspect.cleandoc(section.group(1)) if section else ""
+    entries = re.findall(r"^(\w+):(.*(?:\n .*|\n)*)", text + "\n", re.MULTILINE)
+    return {name: " ".join(said.split()) for name, said in entries}
 
 
 @functools.cache
@@ -190,26 +173,8 @@ def bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[st
     return check(cls, {**dict(zip(names, args, strict=False)), **kwargs})
 
 
-def table(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> list[tuple[str, str, str, str]]:
-    """Rows of a settings table: name, default, what is allowed, what it does."""
-    rows = []
-    for s in settings(target).values():
-        if s.name in skip:
-            continue
-        default = "from the data" if s.name in FROM_DATA else "required" if s.required else _show(s.default)
-        rows.append((s.name, default, s.allowed, s.doc))
-    return rows
-
-
-def json_schema(target: Callable[..., Any]) -> dict[str, Any]:
-    """The JSON schema of a signature, with the `Args:` lines as descriptions: what a web form is drawn from."""
-    schema = form(target).model_json_schema()
-    for name, s in settings(target).items():
-        schema["properties"][name]["description"] = s.doc
-    return schema
-
-
-def _show(value: Any) -> str:
+def written(value: Any) -> str:
+    """Write a value as the command line takes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (tuple, list)):
@@ -217,18 +182,16 @@ def _show(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _strip(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
 def _options(annotation: Any) -> list[Any]:
-    """The types that a value may have, without their bounds."""
-    base = _strip(annotation)
-    return [_strip(a) for a in get_args(base)] if get_origin(base) in (types.UnionType, typing.Union) else [base]
+    """List the types that a value may have, without their bounds."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    union = get_origin(annotation) in (types.UnionType, typing.Union)
+    return [o for a in get_args(annotation) for o in _options(a)] if union else [annotation]
 
 
 def _for_pydantic(annotation: Any) -> Any:
-    """Systems are checked by `check`; in a JSON schema they are the path of a run."""
+    """Leave systems to `check`; in a JSON schema they are the path of a run."""
     return Annotated[Any, WithJsonSchema({"type": "string"})] if capability_of(annotation) else annotation
 
 
@@ -259,7 +222,7 @@ def _able(key: str, value: Any, capability: type) -> Any:
     """Refuse what is no system of this capability; what stands for one is opened before (`genzoo.saved.loading.resolved`)."""
     if isinstance(value, capability):
         return value
-    verb, given = capability.__name__.lower(), _show(value) if isinstance(value, str) else f"a {type(value).__name__}"
+    verb, given = capability.__name__.lower(), written(value) if isinstance(value, str) else f"a {type(value).__name__}"
     raise UserError(
         f"{key} takes a system that {verb}, not {given}; give the system itself: {key}=genzoo.load('runs/...'), "
         "or build with genzoo.create, which opens paths"
@@ -271,6 +234,8 @@ def _explain(error: Any, known: Mapping[str, Setting], values: Mapping[str, Any]
     s = known[key]
     if error["type"] == "missing" and len(error["loc"]) == 1:
         return f"{key} is required ({s.allowed})"
-    given = _show(values.get(key))
+    given = written(values.get(key))
     given = given if len(given) <= 100 else f"{' '.join(given[:80].split())} ... ({type(values[key]).__name__})"
-    return f"{key}={given} is not allowed; give {s.allowed}" + ("" if s.required else f" (default {_show(s.default)})")
+    return f"{key}={given} is not allowed; give {s.allowed}" + (
+        "" if s.required else f" (default {written(s.default)})"
+    )

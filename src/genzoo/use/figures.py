@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genzoo.core.figures import Figure
+from genzoo.core.capabilities import Figure
 from genzoo.use.common.source import Source, generator_for, open_system, options, require
 from genzoo.use.sample import Seed
 
