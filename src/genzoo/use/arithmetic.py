@@ -33,7 +33,7 @@ def labelled(source: Source, data: str | None = None, *, split: str = "train") -
 
 
 def images_of(dataset: Dataset, *classes: str, n: int) -> Tensor:
-    """The first `n` images of some classes, in the stored order, [n, C, H, W] in [-1, 1].
+    """Return the first `n` images of some classes, in the stored order, [n, C, H, W] in [-1, 1].
 
     Raises:
         UserError: There is no such class, or it has no image.
@@ -112,7 +112,7 @@ def _mean_code(system: System, images: Tensor) -> Tensor:
 
 
 def _class(dataset: Dataset, name: str) -> int:
-    """The number of a class, by its name in any case, or by its number."""
+    """Find the number of a class, by its name in any case, or by its number."""
     names = [c.lower() for c in dataset.class_names]
     if str(name).lower() in names:
         return names.index(str(name).lower())

@@ -109,7 +109,7 @@ def complete_pixels(
 
 
 def surroundings(hole: Tensor, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The rows and columns of an image [H, W] around what is True in it, twice its sides, in the proportions of `shape` (h, w).
+    """Return the rows and columns of an image [H, W] around what is True in it, twice its sides, in the proportions of `shape` (h, w).
 
     Where the image has no room for that, as much as there is: proportions then are what they are.
 
@@ -130,7 +130,7 @@ def surroundings(hole: Tensor, shape: tuple[int, ...]) -> tuple[slice, slice]:
 
 
 def box_mask(box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """The mask [H, W] that is False inside the box (x, y, width, height) and True elsewhere.
+    """Make the mask [H, W] that is False inside the box (x, y, width, height) and True elsewhere.
 
     Args:
         box: Left, top, width, height in pixels.

@@ -58,7 +58,7 @@ def sample(source: Source, n: Count | None = None, seed: Seed = 0, **own: Any) -
 
 
 def prompts_of(prompt: Any) -> list[str]:
-    """The prompts that a person means: a list, or one text with semicolons between them.
+    """Return the prompts that a person means: a list, or one text with semicolons between them.
 
     >>> prompts_of("a red heart; a blue  square;")
     ['a red heart', 'a blue square']
@@ -84,7 +84,7 @@ def tell_unread(system: System, prompts: Sequence[str]) -> None:
 
 
 def sheet(system: System, drawn: Tensor, prompt: Any) -> np.ndarray | None:
-    """The picture of what `sample` drew by prompts, a row for each under its words; None where there were none."""
+    """Draw the samples of prompts as a picture, a row for each under its words; None where there were none."""
     if prompt is None or not takes_prompts(system):
         return None
     prompts = prompts_of(prompt)
@@ -97,7 +97,7 @@ def columns_of(system: System, n: int | None, given: dict[str, Any]) -> int | No
 
 
 def _class_of(system: System, label: Any) -> Any:
-    """The number of the class that is called `label`; anything that is no word is left as it is.
+    """Find the number of the class that is called `label`; anything that is no word is left as it is.
 
     Raises:
         UserError: There are classes with names, and none of this name.

@@ -133,7 +133,7 @@ def translate_files(
 def in_window(
     change: Callable[[np.ndarray], np.ndarray], window: Sequence[float] | None
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """What a system that was trained on a window of gray values makes of pixels: gray comes back in the values of the file.
+    """Wrap a change of pixels for a system that was trained on a window of gray values: gray comes back in the values of the file.
 
     Args:
         change: From pixels [H, W, C] to pixels.
@@ -152,7 +152,7 @@ def in_window(
 
 
 def _direction(system: System, direction: str | None) -> str:
-    """The direction that is meant.
+    """Return the direction that is meant, checked.
 
     Raises:
         UserError: The system does not translate, or not in this direction.
@@ -189,7 +189,7 @@ def _translated(
 
 
 def _in_tiles(system: System) -> bool:
-    """False where what is far away matters, so that an image goes through the networks in one piece."""
+    """Tell whether an image may go through the networks tile by tile: not where what is far away matters."""
     return not isinstance(system, Restores) or system.local
 
 
@@ -199,7 +199,7 @@ def scale_of(system: System) -> int:
 
 
 def fitting_size(system: System, channels: int, direction: str) -> tuple[int, int]:
-    """The least side and the multiple of pixels that a system's networks give back at the size that they should.
+    """Find the least side, and the multiple of pixels, at which a system's networks give back images of the size that they should.
 
     Found by trying: nets that halve the image k times take multiples of 2^k, and no list of names has to say so.
 

@@ -106,6 +106,6 @@ def _decoded(system: System, starts: Tensor, stops: Tensor, steps: int, path: st
 
 
 def frames(rows: Tensor, kind: Kind) -> list[np.ndarray]:
-    """The pictures of a GIF: all rows walk at once and then go back, so that the GIF has no jump."""
+    """Return the pictures of a GIF: all rows walk at once and then go back, so that the GIF has no jump."""
     times = [*range(rows.shape[1]), *range(rows.shape[1] - 2, 0, -1)]
     return [kind.picture(rows[:, t]) for t in times]

@@ -70,7 +70,7 @@ class Header:
 
 
 def pack(header: Header, words: bytes) -> bytes:
-    """The bytes of a file."""
+    """Join a header and coded words to the bytes of a compressed file."""
     text = "\n".join([header.system, *header.machine]).encode()
     names = zlib.compress(json.dumps(header.names).encode(), 9) if header.names else b""
     numbers = (header.count, *header.shape, header.levels, len(text), len(names))
@@ -108,7 +108,7 @@ def unpack(data: bytes, label: str) -> tuple[Header, bytes]:
 
 
 def _parts(body: bytes) -> tuple[Header, bytes]:
-    """What follows the checksum: header and words. Anything that no `pack` has written is a ValueError, or one of the parsers' errors."""
+    """Read header and words behind the checksum. Anything that no `pack` has written is a ValueError, or one of the parsers' errors."""
     at, numbers = 8 + CONTENT, []
     for _ in range(7):
         value, at = _read_varint(body, at)
@@ -152,7 +152,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def environment(system: System) -> tuple[str, ...]:
-    """What decides how sums are rounded: torch, the instruction set, the device, the very processor."""
+    """Name all that decides how sums are rounded: torch, the instruction set, the device, the very processor."""
     device = system.device.type
     kind = torch.cuda.get_device_name(system.device) if device == "cuda" else _processor()
     digest = hashlib.blake2b(kind.encode(), digest_size=2).hexdigest()
@@ -325,7 +325,7 @@ def _walk(system: System, n: int, choose: Callable[[int, Tensor], Tensor], verb:
 
 
 def _no_numbers(system: System, verb: str, i: int) -> UserError:
-    """What is wrong with a model whose probabilities of symbol `i` are NaN or infinite."""
+    """Say what is wrong with a model whose probabilities of symbol `i` are NaN or infinite."""
     broken = [name for name, value in system.state_dict().items() if not bool(value.isfinite().all())]
     why = (
         f"{len(broken)} of its tensors hold NaN or infinite values ({broken[0]} first)"
@@ -341,7 +341,7 @@ def _no_numbers(system: System, verb: str, i: int) -> UserError:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """The number of threads decides in which order sums are taken."""
+    """Run the block in one thread, because the number of threads decides in which order sums are taken."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

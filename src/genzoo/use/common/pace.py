@@ -21,7 +21,7 @@ LADDER = (10_000, 5_000, 2_000, 1_000, 500, 200, 100)
 
 
 def affordable(seconds_each: float, budget: float, most: int = LADDER[0]) -> int:
-    """The largest number of the ladder whose cost stays within the budget; at least the smallest, at most `most`.
+    """Return the largest number of the ladder whose cost stays within the budget; at least the smallest, at most `most`.
 
     >>> affordable(0.01, 120.0), affordable(0.05, 120.0), affordable(100.0, 120.0), affordable(0.0, 1.0, most=300)
     (10000, 2000, 100, 300)
@@ -64,7 +64,7 @@ def seconds_per_feature(net: Extractor, shape: tuple[int, ...]) -> float:
 
 
 def words(seconds: float, *, about: bool = False) -> str:
-    """A duration as people say it.
+    """Write a duration as people say it.
 
     >>> words(0.2), words(42.4), words(400.0), words(9000.0)
     ('under a second', '42 s', '7 min', '2.5 h')

@@ -57,7 +57,7 @@ WORDS = {
 
 
 def run_path(source: Source) -> Path | None:
-    """The folder of a run or an exported model, or None for a system in memory.
+    """Find the folder of a run or an exported model; None for a system in memory.
 
     Raises:
         UserError: There is no such folder; the message has the nearest one.
@@ -111,7 +111,7 @@ def open_system(source: Source) -> System:
 
 
 def name_of(system: System) -> str:
-    """The name a person knows the system by."""
+    """Return the name that a person knows the system by."""
     return str(getattr(system, "name", "") or registry.name_of(type(system)))
 
 
@@ -132,7 +132,7 @@ def require(system: System, *needed: str, verb: str) -> None:
 
 
 def generator_for(system: System, seed: int) -> Generator:
-    """A generator on the system's device, where its randomness has to come from.
+    """Make a seeded generator on the system's device, where its randomness has to come from.
 
     Raises:
         UserError: The seed is no whole number, or negative.
@@ -141,7 +141,7 @@ def generator_for(system: System, seed: int) -> Generator:
 
 
 def whole(name: str, value: Any, *, least: int) -> int:
-    """A whole number that Python code gave.
+    """Check that Python code gave a whole number, and return it as int.
 
     Raises:
         UserError: It is something else, or less than `least`.

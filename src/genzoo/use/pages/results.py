@@ -87,7 +87,7 @@ def write_results(folder: Path, c: Comparison, title: str) -> tuple[Path, Tensor
 
 
 def shows_both_ways(system: System, test: Dataset) -> bool:
-    """True for a translator of two sets without pairs."""
+    """Tell whether a system translates both ways between two sets without pairs."""
     return isinstance(system, Translates) and {"a", "b"} <= set(test.fields) and not test.paired
 
 
@@ -136,7 +136,7 @@ def write_both_ways(folder: Path, c: Comparison, title: str) -> tuple[Path, Tens
 
 
 def _write(folder: Path, title: str, rows: Rows, said: list[str]) -> Path:
-    """The page and its pictures."""
+    """Write the page and its pictures."""
     count = len(rows.names)
     pictures = folder / "outputs" / "results"
     for i in range(count):
@@ -177,7 +177,7 @@ def seen(x: Tensor) -> Tensor:
 
 
 def _few(images: list[Tensor]) -> Tensor:
-    """The first eight of each, with equal channels."""
+    """Return the first eight images of each tensor, with equal channels."""
     channels = max(x.shape[1] for x in images)
     return torch.cat([x[:8].expand(-1, channels, -1, -1) if x.shape[1] == 1 else x[:8] for x in images])
 
@@ -191,7 +191,7 @@ def _names(test: Dataset, fields: dict[str, str], count: int) -> list[dict[str, 
 
 
 def _key(name: str) -> str:
-    """A name as a word of a style sheet or of a file name."""
+    """Turn a name into a word of a style sheet or of a file name."""
     return name.lower().replace(" ", "-")
 
 
