@@ -10,6 +10,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from genzoo.core.capabilities import Compresses
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import write_atomic
 from genzoo.core.system import System
@@ -112,7 +113,7 @@ def exact_images(files: list[Path], system: System) -> Tensor:
     Raises:
         UserError: A file is no image, or not of the size, channels or depth that the system takes: nothing is resized or converted.
     """
-    require(system, "compresses", verb="compress")
+    require(system, Compresses, verb="compress")
     channels, height, width = system.hparams["shape"]
     return torch.stack([_exact(file, channels, height, width) for file in files])
 

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genzoo.core.capabilities import Prompted, Samples
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.drawing.images import titled
@@ -41,7 +42,7 @@ def sample(source: Source, n: Count | None = None, seed: Seed = 0, **own: Any) -
     """
     n = None if n is None else whole("n", n, least=1)
     system = open_system(source)
-    require(system, "samples", verb="sample")
+    require(system, Samples, verb="sample")
     if "label" in own:
         own["label"] = _class_of(system, own["label"])
     # where a system takes no prompt, its own answer to the option is the clearest
@@ -77,9 +78,10 @@ def tell_unread(system: System, prompts: Sequence[str]) -> None:
     """Name on stderr the words of prompts that say nothing to a system, each with the known word that is closest in spelling."""
     from genzoo.text.vocabulary import with_hints
 
+    assert isinstance(system, Prompted)
     for p in prompts:
-        if strangers := system.unread(p):  # type: ignore[operator]
-            told = with_hints(strangers, system.words)  # type: ignore[arg-type]
+        if strangers := system.unread(p):
+            told = with_hints(strangers, system.words)
             print(f"prompt '{p}': in no training caption, so passed over: {told}", file=sys.stderr)
 
 

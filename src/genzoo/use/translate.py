@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.capabilities import Restores
+from genzoo.core.capabilities import Restores, Translates
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.decode import images as decode
@@ -157,8 +157,7 @@ def _direction(system: System, direction: str | None) -> str:
     Raises:
         UserError: The system does not translate, or not in this direction.
     """
-    require(system, "translates", verb="translate")
-    known = tuple(system.directions)  # type: ignore[arg-type]
+    known = tuple(require(system, Translates, verb="translate").directions)
     if not known:
         raise UserError(f"{name_of(system)} was trained on gray images, and can colour none")
     direction = direction or known[0]
@@ -179,10 +178,11 @@ def _translated(
     window: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Translate one image [H, W, C], enlarged by its own border to a size that the networks give back, and cut to its size again."""
+    assert isinstance(system, Translates)
     if not _in_tiles(system):
         tile = max(pixels.shape[:2])  # what is far away matters: the image is one piece
     return tiled(
-        lambda x: system.translate(x, direction=direction, **own),  # type: ignore[operator]
+        lambda x: system.translate(x, direction=direction, **own),
         pixels, scale=scale_of(system), least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
         window=window,
     )  # fmt: skip
@@ -206,6 +206,7 @@ def fitting_size(system: System, channels: int, direction: str) -> tuple[int, in
     Raises:
         UserError: No size comes back as it was.
     """
+    assert isinstance(system, Translates)
     for multiple in (1, 2, 4, 8, 16, 32, 64, 128, 256):
         # An odd number of multiples, so that no larger power of two passes for this one.
         side = multiple * (-(-16 // multiple) | 1)
@@ -213,7 +214,7 @@ def fitting_size(system: System, channels: int, direction: str) -> tuple[int, in
             black = torch.full(
                 (1, channels, side, side), -1.0, device=system.device
             )  # class 0, where numbers are taken
-            y = system.translate(black, direction=direction)  # type: ignore[operator]
+            y = system.translate(black, direction=direction)
         except (RuntimeError, ValueError):
             continue
         if y.shape[-2:] == (side * scale_of(system), side * scale_of(system)):

@@ -98,7 +98,7 @@ class OneFile:
         return Contents({("image", ""): FilePictures(self, [self.name])})
 
     def open_tree(self) -> None:
-        """Return None: numbers of a table are no files below a place."""
+        """Return None: a single file is no tree of files."""
 
     def open(self, name: str) -> BinaryIO:
         """Open it."""

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Compresses
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.use.common.source import name_of, require
@@ -204,13 +205,13 @@ def encode(system: System, images: Tensor, names: tuple[str, ...] = ()) -> tuple
     Raises:
         UserError: The system cannot, gives no numbers as probabilities, or an image is of another shape or has other grey levels.
     """
-    _able(system, "compress")
+    coding = _able(system, "compress")
     stream, shape = _stream(), _shape(system)
     if images.ndim != 4 or tuple(images.shape[1:]) != shape or not len(images):
         raise UserError(f"compress: images of shape {tuple(images.shape)} were given; this model takes [N, {shape}]")
     coder, bits, told = stream.queue.RangeEncoder(), 0.0, []
     for start, part in zip(range(0, len(images), CHUNK), images.split(CHUNK), strict=True):
-        symbols = system.symbols(part.to(system.device)).cpu()  # type: ignore[operator]
+        symbols = coding.symbols(part.to(system.device)).cpu()
         told.append(symbols)
 
         def choose(i: int, log_p: Tensor, symbols: Tensor = symbols) -> Tensor:
@@ -248,7 +249,7 @@ def decode(system: System, data: bytes, label: str = "the file") -> tuple[Tensor
         UserError: Not such a file, damaged, made with another model, or on a machine whose arithmetic differs; the model gives no numbers.
     """
     header, words = unpack(data, label)
-    _able(system, "decompress")
+    coding = _able(system, "decompress")
     if header.model != model_digest(system):
         raise UserError(
             f"'{label}' was made with another model ({header.system}, digest {header.model.hex()}); "
@@ -292,7 +293,7 @@ def decode(system: System, data: bytes, label: str = "the file") -> tuple[Tensor
             return torch.from_numpy(found.astype(np.int64))
 
         parts.append(_walk(system, min(CHUNK, header.count - start), choose, "decompress"))
-        told.append(system.symbols(parts[-1]).cpu())  # type: ignore[operator]
+        told.append(coding.symbols(parts[-1]).cpu())
     if _content(told, header) != header.content or again.get_compressed().astype("<u4").tobytes() != words:
         raise wrong
     return torch.cat(parts).float().cpu(), header
@@ -320,8 +321,9 @@ def _walk(system: System, n: int, choose: Callable[[int, Tensor], Tensor], verb:
         answer[:n] = choose(i, table)
         return answer.to(log_p.device)
 
+    assert isinstance(system, Compresses)
     with _one_thread(), torch.autocast(system.device.type, enabled=False):
-        return system.code(CHUNK, padded)[:n]  # type: ignore[operator]
+        return system.code(CHUNK, padded)[:n]
 
 
 def _no_numbers(system: System, verb: str, i: int) -> UserError:
@@ -350,10 +352,11 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _able(system: System, verb: str) -> None:
-    require(system, "compresses", verb=verb)
+def _able(system: System, verb: str) -> Compresses:
+    coding = require(system, Compresses, verb=verb)
     if any(p.dtype != torch.float32 for p in system.parameters()):
         raise UserError(f"{verb}: the model has to be in float32")
+    return coding
 
 
 def _stream() -> Any:

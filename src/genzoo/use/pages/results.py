@@ -105,7 +105,8 @@ def write_both_ways(folder: Path, c: Comparison, title: str) -> tuple[Path, Tens
     """
     system, test = c.system, c.real_set
     assert system is not None
-    ways = [w for w in ("a2b", "b2a") if w in system.directions]  # type: ignore[attr-defined]
+    assert isinstance(system, Translates)
+    ways = [w for w in ("a2b", "b2a") if w in system.directions]
     parts: dict[str, list[Tensor]] = {"input": [], "output": [], "way back": []}
     names, words, few = [], [], []
     for way in ways:
@@ -113,9 +114,9 @@ def write_both_ways(folder: Path, c: Comparison, title: str) -> tuple[Path, Tens
         x = to_float({"x": torch.from_numpy(images)}, system.device)["x"]
         there, home = [], []
         for part in x.split(16):
-            there.append(system.translate(part, direction=way).float().clamp(-1, 1))  # type: ignore[operator]
+            there.append(system.translate(part, direction=way).float().clamp(-1, 1))
             if way[::-1] in ways:
-                home.append(system.translate(there[-1], direction=way[::-1]).float().clamp(-1, 1))  # type: ignore[operator]
+                home.append(system.translate(there[-1], direction=way[::-1]).float().clamp(-1, 1))
         for kind, made in zip(parts, ([x], there, home), strict=True):
             parts[kind].append(torch.cat(made).cpu() if made else torch.empty(0))
         names += _names(test, {"input": way[0]}, len(x))
