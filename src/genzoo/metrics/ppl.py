@@ -74,7 +74,7 @@ PATHS: dict[str, Path] = {"lerp": lerp, "slerp": slerp}
 
 
 def held(conditions: int, path: Path) -> Path:
-    """A path of latents [N, D] whose last `conditions` entries (a class, say) stay as they are in the first."""
+    """Hold the last `conditions` entries (a class, say) of a path of latents [N, D] at what they are in the first latent."""
 
     def go(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         noise = a.shape[1] - conditions

@@ -162,7 +162,7 @@ def retrieval(
 def draw_asked(
     system: System, captions: Sequence[str], each: int, generator: Generator, *, options: dict[str, Any] | None = None
 ) -> tuple[Tensor, list[str]]:
-    """Samples for every caption that the system can read, uint8 [N, C, H, W], and the caption of each."""
+    """Draw samples for every caption that the system can read, uint8 [N, C, H, W], and return the caption of each."""
     drawn, asked = list[Tensor](), list[str]()
     sample: Callable[..., Tensor] = system.sample  # type: ignore[assignment]
     for caption in captions:

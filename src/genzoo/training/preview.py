@@ -60,7 +60,7 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
 
 
 def _told(system: System, batch: Batch, seed: int) -> np.ndarray:
-    """Samples of the first captions of the data, under the captions."""
+    """Draw samples of the first captions of the data, under the captions."""
     words, device = system.words, batch["caption"].device
     rows = [to_text(row.tolist(), words) for row in batch["caption"]]  # type: ignore[arg-type]
     captions = [c for c in dict.fromkeys(rows) if c.strip("? ")][:ROWS]

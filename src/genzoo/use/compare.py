@@ -154,7 +154,7 @@ def _plain(value: Any) -> Any:
 
 
 def _difference(protocols: Sequence[Mapping[str, Any]]) -> str:
-    """What keeps groups apart, in words: the first two things that differ."""
+    """Say what keeps groups of records apart: the first two things that differ."""
     told = []
     for key, name in PROTOCOL.items():
         values = list(dict.fromkeys(p[key] for p in protocols))

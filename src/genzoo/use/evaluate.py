@@ -163,7 +163,7 @@ def _open(
     about: dict[str, Any],
     notes: list[str],
 ) -> tuple[Dataset, Dataset | None, str]:
-    """What `part_of` gives of the data that are meant."""
+    """Open the data that are meant and return their parts, as `part_of` does."""
     own, holdout = False, about.get("holdout")
     if given is not None:
         wished = DataSettings(**check(DataSettings, {"data": data, **about}, label="evaluate"))
@@ -235,7 +235,7 @@ def _word(r: Record) -> str:
 
 
 def _numbers(c: Comparison, chosen: list[Measure], n: int | None, say: Any) -> tuple[int, int]:
-    """Samples to draw and examples to score, with an estimate of the time that is said before it is spent."""
+    """Choose how many samples to draw and examples to score, and tell the estimated time before it is spent."""
     sampled = any("samples" in m.needs and not of_translations(m, c) for m in chosen)
     drawn = scored = n or MOST
     if sampled and c.given is None and c.system is not None and (n is None or n > 256):
@@ -266,7 +266,7 @@ def _numbers(c: Comparison, chosen: list[Measure], n: int | None, say: Any) -> t
 
 
 def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str, Any]) -> None:
-    """A grid of samples, and the samples nearest to training images beside them."""
+    """Write a grid of samples, and the samples nearest to training images beside them."""
     where = folder / "outputs"
     if c.test is not None and c.system is not None and shows_pairs(c.system, c.test.paired):
         page, rows = write_results(folder, c, str(found["system"]))

@@ -178,7 +178,7 @@ def save_photo(path: str | os.PathLike[str], photo: Photo) -> Path:
 
 
 def suffix_of(photo: Photo) -> str:
-    """The ending of the file that holds all that a photo has: .png, or .tif for what PNG has no room for."""
+    """Return the ending of the file that can hold all that a photo has: .png, or .tif for what PNG has no room for."""
     return ".tif" if photo.pixels.dtype in (np.int32, np.float32) else ".png"
 
 
@@ -187,7 +187,7 @@ _BAND = 256
 
 
 def _png_of_16_bits(pixels: np.ndarray, profile: bytes | None) -> bytes:
-    """A PNG of uint16 [H, W, C], C 1 to 4, which Pillow writes for gray alone."""
+    """Write a PNG of uint16 [H, W, C], C 1 to 4, which Pillow writes for gray alone."""
     height, width, channels = pixels.shape
     packer, packed = zlib.compressobj(), []
     above = np.zeros((1, width * channels * 2), np.uint8)

@@ -46,7 +46,7 @@ class Given:
 
 
 def is_given(source: Source) -> bool:
-    """True for the path of a folder of images or of an array file; False for runs, exports and systems."""
+    """Tell whether a source is the path of a folder of images or of an array file, and not a run, an export or a system."""
     if isinstance(source, System) or not isinstance(getattr(source, "path", source), (str, Path)):
         return False
     path = Path(getattr(source, "path", source)).expanduser()
@@ -126,7 +126,7 @@ Split = Literal["train", "test", "all"]
 def part_of(
     opened: Callable[..., Dataset], split: Split | None, *, own: bool, holdout: float | None
 ) -> tuple[Dataset, Dataset | None, str]:
-    """The part of data that is compared with, and its training part.
+    """Return the part of data that is compared with, and its training part.
 
     Data that a person names are the test set: their test part where they have one, and else all of them, because nobody has trained on the
     rest. Of the data that a run was trained on it is what training kept for testing.
