@@ -14,8 +14,9 @@ import genzoo
 import genzoo.core.system
 from genzoo import UserError
 from genzoo.api import read_config, sort_keys
-from genzoo.core import loading, registry
 from genzoo.core.capabilities import capabilities
+from genzoo.naming import registry
+from genzoo.saved import loading
 from genzoo.use.common import outputs
 from genzoo.use.common.source import CHUNK, own_options
 from genzoo.use.complete import box_mask
