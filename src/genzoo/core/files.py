@@ -17,8 +17,6 @@ from pathlib import Path
 
 from genzoo.core.errors import UserError, disk_full_is_said
 
-# ---- whole or not at all ---------------------------------------------------------------------------------------------------------
-
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
@@ -74,8 +72,6 @@ def sweep(folder: Path, name: str = "*") -> None:
         shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 
 
-# ---- locks -----------------------------------------------------------------------------------------------------------------------
-
 NONE_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 """What a mount says that has no locks; the last one is NFS's word for a lock of a file that can only be read."""
 PAUSE = 0.05
@@ -85,12 +81,7 @@ PATIENCE = 600.0
 
 
 class Busy(Exception):
-    """Another process holds the lock.
-
-    Args:
-        holder: Which, as far as it said so: "pid 17", "other-machine pid 17".
-        remove: The file to remove if that process is known to have ended; none where the lock falls by itself.
-    """
+    """Another process holds the lock: `holder` ("pid 17"), as far as it said so; `remove` is the file to remove if it has ended."""
 
     def __init__(self, holder: str, remove: Path | None = None) -> None:
         super().__init__(holder)
@@ -116,7 +107,6 @@ def locked(
     Raises:
         Busy: Another process holds it, and `wait` is false.
         UserError: A place without locks has been held for ten minutes by a process that cannot be looked for.
-        OSError: The file cannot be opened.
     """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -202,8 +192,6 @@ def _holder(path: Path) -> str:
         return ""
 
 
-# ---- places ----------------------------------------------------------------------------------------------------------------------
-
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """A folder of somebody else's, or a disk that is only read."""
 _said: set[str] = set()
@@ -254,9 +242,8 @@ def cache_folder(part: str, *, quiet: bool = False, beyond: Path | None = None) 
 
 def cache_unusable(place: Path, error: OSError) -> UserError:
     """Put into words that a cache fails for another reason than a full disk."""
-    return UserError(
-        f"the cache {place} cannot be used ({error.strerror or type(error).__name__}); set GENZOO_CACHE to another folder"
-    )
+    why = error.strerror or type(error).__name__
+    return UserError(f"the cache {place} cannot be used ({why}); set GENZOO_CACHE to another folder")
 
 
 def say_once(text: str) -> None:
@@ -264,9 +251,6 @@ def say_once(text: str) -> None:
     if text not in _said:
         _said.add(text)
         print(f"note: {text}", file=sys.stderr, flush=True)
-
-
-# ---- weights of published networks -----------------------------------------------------------------------------------------------
 
 
 def weights_folders() -> list[Path]:
