@@ -1,4 +1,4 @@
-"""The settings of a signature, as a table for people and as a JSON schema for programs."""
+"""Show the settings of a signature, as a table for people and as a JSON schema for programs."""
 
 from __future__ import annotations
 

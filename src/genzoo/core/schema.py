@@ -26,28 +26,24 @@ FROM_DATA = ("shape", "classes", "levels", "rate", "words", "inputs", "instances
 
 @dataclass(frozen=True)
 class Setting:
-    """One argument, as a person sees it.
-
-    Args:
-        name: Its name.
-        annotation: Its type, with bounds.
-        default: Its default; `inspect.Parameter.empty` where it is required.
-        doc: Its `Args:` line.
-    """
+    """One argument, as a person sees it."""
 
     name: str
     annotation: Any
+    """Its type, with bounds."""
     default: Any
+    """`inspect.Parameter.empty` where it is required."""
     doc: str
+    """Its `Args:` line."""
 
     @property
     def required(self) -> bool:
-        """True where there is no default."""
+        """Tell whether there is no default."""
         return self.default is inspect.Parameter.empty
 
     @property
     def allowed(self) -> str:
-        """What may be given, in words: "integer, at least 1"."""
+        """Say what may be given: "integer, at least 1"."""
         return describe(self.annotation)
 
 
@@ -92,12 +88,12 @@ def describe(annotation: Any) -> str:
 
 
 def is_capability(annotation: Any) -> bool:
-    """True for a protocol: such an argument takes a system."""
+    """Tell a protocol: such an argument takes a system."""
     return bool(getattr(annotation, "_is_protocol", False))
 
 
 def capability_of(annotation: Any) -> Any:
-    """The capability that an argument asks for, or None: `Tokenizes | None` asks for `Tokenizes`."""
+    """Return the capability that an argument asks for, or None: `Tokenizes | None` asks for `Tokenizes`."""
     return next((o for o in _options(annotation) if is_capability(o)), None)
 
 
@@ -109,9 +105,13 @@ def argument_docs(docstring: str | None) -> dict[str, str]:
     return {name: " ".join(said.split()) for name, said in entries}
 
 
-@functools.cache
 def settings(target: Callable[..., Any]) -> dict[str, Setting]:
-    """The arguments of a class's constructor or of a function, without `self`, `n`-style positionals kept, in order."""
+    """Read the arguments of a class's constructor or of a function, in order, without `self`."""
+    return _settings(target)  # apart from the cache, whose type refuses classes of modules
+
+
+@functools.cache
+def _settings(target: Callable[..., Any]) -> dict[str, Setting]:
     function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(inspect.unwrap(function), include_extras=True)
     docs = argument_docs(target.__doc__)
@@ -127,12 +127,9 @@ def settings(target: Callable[..., Any]) -> dict[str, Setting]:
 
 @functools.cache
 def form(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> type[BaseModel]:
-    """The pydantic model of a signature: refuses unknown names, wrong types and values out of bounds."""
-    fields: dict[str, Any] = {
-        s.name: (_for_pydantic(s.annotation), ... if s.required else s.default)
-        for s in settings(target).values()
-        if s.name not in skip
-    }
+    """Make the pydantic model of a signature, which refuses unknown names, wrong types and values out of bounds."""
+    kept = [s for s in settings(target).values() if s.name not in skip]
+    fields: Any = {s.name: (_for_pydantic(s.annotation), ... if s.required else s.default) for s in kept}
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), validate_default=False)
     with warnings.catch_warnings():
         # An argument may be called json or copy: pydantic's own methods of that name are not used here.
@@ -159,9 +156,8 @@ def check(
     try:
         bound = form(target, skip=skip)(**given)
     except ValidationError as error:
-        raise UserError(
-            f"{label}: " + "; ".join(dict.fromkeys(_explain(e, known, values) for e in error.errors()))
-        ) from None
+        said = dict.fromkeys(_explain(e, known, values) for e in error.errors())
+        raise UserError(f"{label}: {'; '.join(said)}") from None
     return {k: getattr(bound, k) for k in known}
 
 
@@ -236,6 +232,5 @@ def _explain(error: Any, known: Mapping[str, Setting], values: Mapping[str, Any]
         return f"{key} is required ({s.allowed})"
     given = written(values.get(key))
     given = given if len(given) <= 100 else f"{' '.join(given[:80].split())} ... ({type(values[key]).__name__})"
-    return f"{key}={given} is not allowed; give {s.allowed}" + (
-        "" if s.required else f" (default {written(s.default)})"
-    )
+    usual = "" if s.required else f" (default {written(s.default)})"
+    return f"{key}={given} is not allowed; give {s.allowed}{usual}"
