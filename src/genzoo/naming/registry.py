@@ -178,7 +178,7 @@ def entry_of(cls: type[System]) -> Entry:
     name = name_of(cls)
     if name in entries():
         return entries()[name]
-    known = settings(cls)  # type: ignore[arg-type]
+    known = settings(cls)
     of_file = None if cls.__module__ == "__main__" else sys.modules[cls.__module__].__doc__
     told = of_file or cls.__doc__ or ""
     likelihood = getattr(cls, "likelihood", "")
@@ -218,16 +218,14 @@ def system_class(what: Any) -> type[System]:
 
 
 def _loaded(entry: Entry, point: importlib.metadata.EntryPoint) -> type[System]:
-    from genzoo.naming.own import accepted
+    from genzoo.naming.own import accepted, raised
 
     try:
         return accepted(point.load())
     except UserError as error:
         raise UserError(f"{entry.name} of {entry.family}: {error}") from None
     except Exception as error:
-        raise UserError(
-            f"{entry.name} of {entry.family} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise UserError(f"{entry.name} of {entry.family} cannot be imported: {raised(error)}") from error
 
 
 def given_as(cls: type[System]) -> dict[str, str]:
