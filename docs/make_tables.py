@@ -12,9 +12,9 @@ from pathlib import Path
 
 from make_taxonomy import lucic, reached, taxonomy
 
+from genzoo.cli.settings import table
 from genzoo.cli.table import commands
 from genzoo.core.capabilities import capabilities
-from genzoo.core.schema import table
 from genzoo.metrics.measure import markdown as measures
 from genzoo.naming import registry
 

@@ -34,7 +34,7 @@ SYSTEMS = sorted(registry.entries())
 
 ALLOWED = {
     "losses": {"losses"},
-    "nn": {"losses", "nn", "text", "core.capabilities", "core.errors", "core.figures", "core.files", "core.inputs"},
+    "nn": {"losses", "nn", "text", "core.capabilities", "core.errors", "core.files", "core.inputs"},
     "text": {"text", "core.errors"},
     "core": {"core"},
     "naming": {"core", "naming"},
@@ -127,6 +127,11 @@ def test_files_are_short_and_say_what_they_are(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 500
     assert ast.get_docstring(ast.parse(text)), "a module's docstring is its first sentence to a reader"
+
+
+def test_core_is_small():
+    """What a system is, and what everybody stands on; how it is found, kept and shown are rooms of their own."""
+    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in (SOURCE / "core").glob("*.py")) <= 1000
 
 
 def test_every_model_file_is_one_system():

@@ -8,6 +8,7 @@ import pytest
 from pydantic import Field
 
 import genzoo
+from genzoo.cli.settings import json_schema, table
 from genzoo.core import schema
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
@@ -67,14 +68,14 @@ def test_a_wrong_value_is_answered_with_what_is_allowed(values, message):
 
 
 def test_the_table_and_the_json_schema_carry_docs_and_bounds():
-    rows = {row[0]: row for row in schema.table(Toy)}
+    rows = {row[0]: row for row in table(Toy)}
     assert rows["shape"][1] == "from the data"
     assert rows["width"][1:] == (
         "8",
         "integer, at least 1, at most 64",
         "Channels of the first layer, continued on a second line.",
     )
-    width = schema.json_schema(Toy)["properties"]["width"]
+    width = json_schema(Toy)["properties"]["width"]
     assert (width["minimum"], width["maximum"], width["default"]) == (1, 64, 8)
     assert width["description"].startswith("Channels")
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import genzoo
+from genzoo.cli.settings import json_schema
 from genzoo.core import schema
 from genzoo.core.capabilities import Tokenizes
 from genzoo.core.errors import UserError
@@ -121,7 +122,7 @@ def test_a_form_says_what_to_give():
     setting = schema.settings(cls)["tokenizer"]
     assert setting.allowed == "a run that tokenizes or none"
     assert schema.capability_of(setting.annotation) is Tokenizes
-    assert schema.json_schema(cls)["properties"]["tokenizer"]["type"] == "string"
+    assert json_schema(cls)["properties"]["tokenizer"]["type"] == "string"
     assert schema.capability_of(schema.settings(cls)["width"].annotation) is None
 
 

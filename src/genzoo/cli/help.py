@@ -21,7 +21,7 @@ def help_(command: str = "") -> None:
         print("Commands:\n" + columns([(c.name, c.line) for c in commands().values()]))
         print("\nOptions are key=value, in any order (--key value works as well); 'genzoo help COMMAND' lists them.")
         return
-    from genzoo.core.schema import table
+    from genzoo.cli.settings import table
 
     found = find(command)
     print(f"{usage(found)}\n{found.line}\n")
@@ -52,7 +52,7 @@ def _measures() -> None:
 
 
 def _open_options(command: Command) -> None:
-    from genzoo.core.schema import table
+    from genzoo.cli.settings import table
     from genzoo.data.settings import DataSettings
 
     print("\nData:\n" + settings_table(table(DataSettings)))

@@ -11,7 +11,8 @@ from typing import Any
 
 from genzoo.cli.parse import parse
 from genzoo.cli.table import Command, command, commands
-from genzoo.core.errors import DiskFull, TrainingStopped, UserError, nearest
+from genzoo.core.errors import DiskFull, UserError, nearest
+from genzoo.training.stopped import TrainingStopped
 
 HELP = ("-h", "--help", "-help")
 

@@ -20,8 +20,9 @@ def show(name: str, json: bool = False) -> None:
         name: System or preset.
         json: Print JSON.
     """
+    from genzoo.cli.settings import json_schema, table
     from genzoo.core.capabilities import capabilities
-    from genzoo.core.schema import capability_of, json_schema, settings, table
+    from genzoo.core.schema import capability_of, settings
     from genzoo.data.kinds import example_of
     from genzoo.training.settings import FALLBACKS, TrainSettings
     from genzoo.use.common.source import own_options

@@ -1,19 +1,19 @@
-"""What a system can do: the protocols that commands, metrics and pages ask for, never a name.
+"""What a system can do: protocols that commands, measures and pages ask for, never a name.
 
-A system has a capability when it has its methods and attributes; nothing is registered and nothing inherited.
+A system has a capability when it has its methods and attributes; nothing is registered and nothing inherited. Keyword arguments of a
+system's own, beside those of the protocol (temperature, label, rows ...), become options of the command that calls the method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 
+from genzoo.core.schema import is_capability
 from genzoo.core.system import Batch, Logs, System
-
-if TYPE_CHECKING:
-    from genzoo.core.figures import Figure
 
 
 @runtime_checkable
@@ -21,11 +21,7 @@ class Samples(Protocol):
     """Draws new data."""
 
     def sample(self, n: int, *, generator: Generator) -> Tensor:
-        """Return `n` samples, float32 [n, C, H, W] in [-1, 1] (points: [n, D]; sounds: [n, 1, T]), all randomness from `generator`.
-
-        Clips are [n, C, T, H, W], voxels [n, 1, D, H, W] from -1, empty, to 1, occupied. Further keyword arguments of a system's
-        `sample` (temperature, label ...) become options of `genzoo sample`.
-        """
+        """Return `n` examples, float32, in the form and range of its data (see `Batch`), all randomness from `generator`."""
 
 
 @runtime_checkable
@@ -61,11 +57,11 @@ class Density(Protocol):
     """What `log_prob` is: "exact", or the name of the bound with its estimator. Printed beside every number."""
 
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Return log p(x) in nats, [B], one value per example.
+        """Return log p(x) in nats, [B].
 
-        For images in [-1, 1]: the log-probability of the discrete image with `levels` grey levels (mass, not density;
-        for continuous models through uniform dequantization, where the value is a one-sample lower-bound estimate), so that
-        bits/dim = -log_prob / (C·H·W·ln 2) for every system. For points: the log-density in the data's own units.
+        Of images it is the log-probability of the discrete image with `levels` grey levels (mass, not density; of continuous models
+        through uniform dequantization, a one-sample estimate of a lower bound), so that bits/dim = -log_prob / (C·H·W·ln 2) for every
+        system. Of points it is the log-density in the data's own units.
         """
 
 
@@ -113,10 +109,7 @@ class Translates(Protocol):
     """Names of the maps: ("a2b", "b2a")."""
 
     def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
-        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width (of `Restores` `scale` times as large).
-
-        Further keyword arguments (`variant`: which of several answers) become options of `genzoo translate`.
-        """
+        """Return the translation of `x`, [B, C, H, W] in [-1, 1], same height and width (of `Restores` `scale` times as large)."""
 
 
 @runtime_checkable
@@ -132,15 +125,26 @@ class Restores(Protocol):
         """Return what `translate` would be given of images [B, C, H, W], without randomness: [B, C', H / scale, W / scale]."""
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A picture of many images, as a paper shows it."""
+
+    images: Tensor
+    """[n, C, H, W] in [-1, 1], row by row."""
+    columns: int
+    """Images in a row."""
+    words: str
+    """What it shows."""
+    gap: int = 2
+    """Pixels between images."""
+
+
 @runtime_checkable
 class Figures(Protocol):
     """Draws the figures that its paper shows of a trained model."""
 
     def figures(self, *, generator: Generator) -> dict[str, Figure]:
-        """Return its figures by name.
-
-        Further keyword arguments (how many rows, which truncation) become options of `genzoo figures`.
-        """
+        """Return its figures by name."""
 
 
 @runtime_checkable
@@ -156,11 +160,7 @@ class Animates(Protocol):
     """Goes on from a still image: the clip that begins with it."""
 
     def animate(self, first: Tensor) -> Tensor:
-        """Return clips [B, C, T, H, W] in [-1, 1] that begin with the images `first` [B, C, H, W], deterministically.
-
-        Raises:
-            UserError: The system was trained without first frames.
-        """
+        """Return clips [B, C, T, H, W] in [-1, 1] that begin with the images `first` [B, C, H, W], deterministically."""
 
 
 @runtime_checkable
@@ -181,8 +181,8 @@ class Compresses(Protocol):
     def code(self, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Go through `n` images symbol by symbol, in one and the same way whoever chooses them, and return the images.
 
-        `choose(i, log_p)` is given the log-probabilities, float32 [n, levels], of the i-th symbol given all before it, and
-        returns the symbols that stand there, int64 [n]: an encoder the true ones, a decoder those that it reads.
+        `choose(i, log_p)` is given the log-probabilities, float32 [n, levels], of the i-th symbol given all before it, and returns the
+        symbols that stand there, int64 [n]: an encoder the true ones, a decoder those that it reads.
         """
 
 
@@ -202,11 +202,7 @@ class Tokenizes(Protocol):
         """Return the data that codes [B, T] stand for, [B, C, H, W] in [-1, 1]."""
 
     def log_likelihood(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Return log p(x | codes) of the discrete image in nats, [B].
-
-        Raises:
-            UserError: The decoder was trained without a likelihood.
-        """
+        """Return log p(x | codes) of the discrete image in nats, [B]; a decoder without a likelihood refuses."""
 
 
 @runtime_checkable
@@ -214,13 +210,10 @@ class Prepares(Protocol):
     """Learns from something that is computed from every example once, without randomness: codes, features."""
 
     def prepare(self, batch: Batch) -> Batch:
-        """Return what the step takes in place of `batch`.
-
-        The trainer keeps the results and makes its batches of them, unless the data are augmented: then steps get plain batches.
-        """
+        """Return what the step takes in place of `batch`: the trainer keeps it, unless the data are augmented."""
 
     def prepared_by(self) -> str:
-        """A digest of all that `prepare` depends on beside the data."""
+        """Return a digest of all that `prepare` depends on beside the data."""
 
 
 @runtime_checkable
@@ -234,7 +227,7 @@ class Calibrates(Protocol):
         """Take in one batch: all examples come once, in order and without augmentation, and no random number is drawn."""
 
     def finish_calibration(self) -> None:
-        """Every example has been seen: set what stays fixed. It is kept in buffers, so a checkpoint has it and resuming calibrates nothing."""
+        """Set what stays fixed, after every example has been seen. It is kept in buffers, so a checkpoint has it and resuming calibrates nothing."""
 
 
 @runtime_checkable
@@ -248,33 +241,17 @@ class Fits(Protocol):
         """Take in one batch of the current pass. All state is in buffers, so that a killed fit resumes exactly."""
 
     def finish_pass(self) -> Logs:
-        """Every example has come once: update the parameters."""
+        """Update the parameters, after every example has come once."""
 
 
 CAPABILITIES: dict[str, type] = {
-    "samples": Samples,
-    "conditioned": Conditioned,
-    "prompted": Prompted,
-    "density": Density,
-    "decodes": Decodes,
-    "joint": Joint,
-    "encodes": Encodes,
-    "translates": Translates,
-    "restores": Restores,
-    "figures": Figures,
-    "completes": Completes,
-    "animates": Animates,
-    "inverts": Inverts,
-    "compresses": Compresses,
-    "tokenizes": Tokenizes,
-    "prepares": Prepares,
-    "calibrates": Calibrates,
-    "fits": Fits,
+    name.lower(): value for name, value in list(vars().items()) if is_capability(value) and value is not Protocol
 }
+"""Every protocol of this file, in its order, by its name in lower case."""
 
 
 def capabilities(system: System | type[System]) -> tuple[str, ...]:
-    """Names of what a system (or its class) can do, in the order of `CAPABILITIES`."""
+    """List what a system (or its class) can do, in the order of `CAPABILITIES`."""
     found = []
     for name, protocol in CAPABILITIES.items():
         members = {m for m in {*vars(protocol), *vars(protocol).get("__annotations__", {})} if not m.startswith("_")}

@@ -28,19 +28,6 @@ class DiskFull(UserError):
     """There is no room for a file; what was there before is untouched."""
 
 
-class TrainingStopped(RuntimeError):
-    """Training ended before its budget, with its state saved.
-
-    Args:
-        message: What happened and what to try.
-        code: Exit code for a command line: 1 health, 130 SIGINT, 143 SIGTERM.
-    """
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return " — did you mean 'x'?" for the known word closest to `word`, or an empty string.
 
@@ -58,11 +45,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 @contextlib.contextmanager
 def disk_full_is_said(path: str | os.PathLike[str], need: int) -> Iterator[None]:
-    """Name the file and the room that it needs where writing it fails because the disk is full.
-
-    Args:
-        path: What is being written.
-        need: Its size in bytes.
+    """Name the file and the room that it needs, `need` bytes, where writing it fails because the disk is full.
 
     Raises:
         DiskFull: Instead of the error, where that says that there is no room; others pass.

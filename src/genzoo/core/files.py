@@ -1,4 +1,4 @@
-"""Files that other processes and other users share: written whole or not at all, locked, cached, and weights found by one rule.
+"""Files that other processes and other users share: written whole or not at all, cached, and weights found by one rule.
 
 Nothing heavy is imported here, so `nn` may ask for weights, and `genzoo list` stays quick.
 """
@@ -9,15 +9,12 @@ import contextlib
 import errno
 import os
 import shutil
-import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from genzoo.core.errors import UserError, disk_full_is_said
-
-# ---- whole or not at all ---------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -74,136 +71,6 @@ def sweep(folder: Path, name: str = "*") -> None:
         shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 
 
-# ---- locks -----------------------------------------------------------------------------------------------------------------------
-
-NONE_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
-"""What a mount says that has no locks; the last one is NFS's word for a lock of a file that can only be read."""
-PAUSE = 0.05
-"""Seconds between two looks at a lock that another process holds."""
-PATIENCE = 600.0
-"""Seconds after which waiting for a process that cannot be looked for is given up."""
-
-
-class Busy(Exception):
-    """Another process holds the lock.
-
-    Args:
-        holder: Which, as far as it said so: "pid 17", "other-machine pid 17".
-        remove: The file to remove if that process is known to have ended; none where the lock falls by itself.
-    """
-
-    def __init__(self, holder: str, remove: Path | None = None) -> None:
-        super().__init__(holder)
-        self.holder, self.remove = holder or "unknown", remove
-
-
-@contextlib.contextmanager
-def locked(
-    path: Path, *, wait: bool = True, waiting: Callable[[], object] = lambda: None, quiet: bool = False
-) -> Iterator[None]:
-    """Hold the lock of a file, which is made if need be, for this process.
-
-    It is the operating system's, which falls with its process however that ends. Where a mount has none (NFS without a lock service,
-    Lustre, some FUSE), a file that only one process can make stands in for it: it names its process, so that one on the same machine
-    that died holds nobody up; of another machine's nothing is known, and the person is told which file to remove.
-
-    Args:
-        path: The file, in a folder that is there.
-        wait: Wait for the lock, instead of raising `Busy`.
-        waiting: Called once before a wait.
-        quiet: Do not say on stderr, once, that this place has no locks.
-
-    Raises:
-        Busy: Another process holds it, and `wait` is false.
-        UserError: A place without locks has been held for ten minutes by a process that cannot be looked for.
-        OSError: The file cannot be opened.
-    """
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:
-        handle = os.open(path, os.O_RDONLY)  # another user's: to lock it, that is enough
-    try:
-        if _taken(handle, path, wait, waiting):
-            yield
-            return
-        if not quiet:
-            say_once(f"{path.parent} has no file locks; files that end in .held stand in for them")
-        with _stand_in(path.with_name(f"{path.name}.held"), wait, waiting):
-            yield
-    finally:
-        os.close(handle)
-
-
-def _taken(handle: int, path: Path, wait: bool, waiting: Callable[[], object]) -> bool:
-    """Take the operating system's lock; False where there is none."""
-    import filelock  # not above: it costs as much as all else that `genzoo list` imports
-
-    try:
-        if not filelock.lock_descriptor(handle, blocking=False):
-            if not wait:
-                raise Busy(_holder(path))
-            waiting()
-            filelock.lock_descriptor(handle, poll_interval=PAUSE)
-    except OSError as error:
-        if error.errno not in NONE_HERE:
-            raise
-        return False
-    if not wait:  # held for long: others are told by whom
-        with contextlib.suppress(OSError):
-            os.ftruncate(handle, 0)
-            os.write(handle, f"\npid {os.getpid()}".encode())
-    return True
-
-
-@contextlib.contextmanager
-def _stand_in(file: Path, wait: bool, waiting: Callable[[], object]) -> Iterator[None]:
-    """Hold a file that only one process can make; one of a process of this machine that has ended is taken over."""
-    import filelock
-
-    lock = filelock.SoftFileLock(file)
-    told = False
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=PATIENCE if told else 0, poll_interval=PAUSE)
-        except filelock.Timeout:
-            machine, *process = _record(file)
-            holder = " pid ".join((machine, *process))
-            if not wait:
-                raise Busy(holder, file) from None
-            if told and machine != socket.gethostname():
-                raise UserError(
-                    f"{file} has been held for {PATIENCE / 60:.0f} minutes by {holder or 'an unknown process'}; "
-                    "remove the file if that process has ended"
-                ) from None
-            if not told:
-                told = True
-                waiting()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _record(file: Path) -> list[str]:
-    """Machine and process that the library's file names, or its only words; nothing where it cannot be read."""
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
-        return [""]
-    return [lines[1], lines[0]] if len(lines) > 1 else [lines[0].strip()]
-
-
-def _holder(path: Path) -> str:
-    try:
-        with open(path, "rb", buffering=0) as f:
-            f.seek(1)  # the first byte is what is locked on Windows, where it cannot be read
-            return f.read(100).decode(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-# ---- places ----------------------------------------------------------------------------------------------------------------------
-
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """A folder of somebody else's, or a disk that is only read."""
 _said: set[str] = set()
@@ -254,9 +121,8 @@ def cache_folder(part: str, *, quiet: bool = False, beyond: Path | None = None) 
 
 def cache_unusable(place: Path, error: OSError) -> UserError:
     """Put into words that a cache fails for another reason than a full disk."""
-    return UserError(
-        f"the cache {place} cannot be used ({error.strerror or type(error).__name__}); set GENZOO_CACHE to another folder"
-    )
+    why = error.strerror or type(error).__name__
+    return UserError(f"the cache {place} cannot be used ({why}); set GENZOO_CACHE to another folder")
 
 
 def say_once(text: str) -> None:
@@ -264,9 +130,6 @@ def say_once(text: str) -> None:
     if text not in _said:
         _said.add(text)
         print(f"note: {text}", file=sys.stderr, flush=True)
-
-
-# ---- weights of published networks -----------------------------------------------------------------------------------------------
 
 
 def weights_folders() -> list[Path]:

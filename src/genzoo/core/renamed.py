@@ -27,29 +27,23 @@ def bridge(cls: type) -> None:
     for old, new in RENAMED.items():
         own = vars(cls).get(old)
         if (inspect.isfunction(own) or isinstance(own, property)) and not hasattr(cls, new):
-            warnings.warn(
-                f"{cls.__name__} defines {old}, which is called {new} now; rename it: the old name goes with version 0.3",
-                DeprecationWarning,
-                stacklevel=3,
-            )
+            said = f"{cls.__name__} defines {old}, which is called {new} now; rename it: the old name goes with version 0.3"
+            warnings.warn(said, DeprecationWarning, stacklevel=3)
             setattr(cls, new, own)
         elif inspect.isfunction(vars(cls).get(new)) and not hasattr(cls, old) and old not in used:
             setattr(cls, old, _answering(old, new))
 
 
 def _names(function: Any) -> set[str]:
-    """Attributes and texts that a function mentions."""
+    """List the attributes and texts that a function mentions."""
     code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
     return set() if code is None else {*code.co_names, *(c for c in code.co_consts if isinstance(c, str))}
 
 
 def _answering(old: str, new: str) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kw: Any) -> Any:
-        warnings.warn(
-            f"{type(self).__name__}.{old} is called {new} now; the old name goes with version 0.3",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        said = f"{type(self).__name__}.{old} is called {new} now; the old name goes with version 0.3"
+        warnings.warn(said, DeprecationWarning, stacklevel=2)
         return getattr(self, new)(*args, **kw)
 
     method.__name__ = old

@@ -1,7 +1,6 @@
-"""A signature read as a form.
+"""Read a signature as a form: its annotations with bounds, defaults and `Args:` lines are the only definition of what can be set.
 
-The arguments of a constructor or a function, with their annotations, bounds, defaults and `Args:` lines, are the only
-definition of what can be set. From them come the checks, the command line, the settings file, the docs table and the JSON schema.
+From it come the checks, the command line, the settings file, the docs table and the JSON schema.
 """
 
 from __future__ import annotations
@@ -27,28 +26,24 @@ FROM_DATA = ("shape", "classes", "levels", "rate", "words", "inputs", "instances
 
 @dataclass(frozen=True)
 class Setting:
-    """One argument, as a person sees it.
-
-    Args:
-        name: Its name.
-        annotation: Its type, with bounds.
-        default: Its default; `inspect.Parameter.empty` where it is required.
-        doc: Its `Args:` line.
-    """
+    """One argument, as a person sees it."""
 
     name: str
     annotation: Any
+    """Its type, with bounds."""
     default: Any
+    """`inspect.Parameter.empty` where it is required."""
     doc: str
+    """Its `Args:` line."""
 
     @property
     def required(self) -> bool:
-        """True where there is no default."""
+        """Tell whether there is no default."""
         return self.default is inspect.Parameter.empty
 
     @property
     def allowed(self) -> str:
-        """What may be given, in words: "integer, at least 1"."""
+        """Say what may be given: "integer, at least 1"."""
         return describe(self.annotation)
 
 
@@ -73,15 +68,9 @@ def describe(annotation: Any) -> str:
     """
     if get_origin(annotation) is Annotated:
         base, *extras = get_args(annotation)
-        words = [describe(base)]
-        for extra in extras:
-            for constraint in getattr(extra, "metadata", [extra]):
-                words += [
-                    text.format(getattr(constraint, k))
-                    for k, text in _BOUNDS.items()
-                    if getattr(constraint, k, None) is not None
-                ]
-        return ", ".join(words)
+        bounds = [bound for extra in extras for bound in getattr(extra, "metadata", [extra])]
+        told = [say.format(v) for b in bounds for k, say in _BOUNDS.items() if (v := getattr(b, k, None)) is not None]
+        return ", ".join([describe(base), *told])
     if get_origin(annotation) is Literal:
         return " | ".join(str(a) for a in get_args(annotation))
     if get_origin(annotation) in (types.UnionType, typing.Union):
@@ -99,36 +88,30 @@ def describe(annotation: Any) -> str:
 
 
 def is_capability(annotation: Any) -> bool:
-    """True for a protocol: such an argument takes a system."""
+    """Tell a protocol: such an argument takes a system."""
     return bool(getattr(annotation, "_is_protocol", False))
 
 
 def capability_of(annotation: Any) -> Any:
-    """The capability that an argument asks for, or None: `Tokenizes | None` asks for `Tokenizes`."""
+    """Return the capability that an argument asks for, or None: `Tokenizes | None` asks for `Tokenizes`."""
     return next((o for o in _options(annotation) if is_capability(o)), None)
 
 
 def argument_docs(docstring: str | None) -> dict[str, str]:
     """Read the `Args:` section of a Google-style docstring: {name: text}."""
-    text = inspect.cleandoc(docstring or "")
-    match = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
-    if not match:
-        return {}
-    docs: dict[str, str] = {}
-    name = ""
-    for line in inspect.cleandoc(match.group(1)).splitlines():
-        head = re.match(r"(\w+):\s*(.*)", line)
-        if head and not line.startswith(" "):
-            name = head.group(1)
-            docs[name] = head.group(2)
-        elif name:
-            docs[name] += " " + line.strip()
-    return docs
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.cleandoc(docstring or ""), re.MULTILINE)
+    text = inspect.cleandoc(section.group(1)) if section else ""
+    entries = re.findall(r"^(\w+):(.*(?:\n .*|\n)*)", text + "\n", re.MULTILINE)
+    return {name: " ".join(said.split()) for name, said in entries}
+
+
+def settings(target: Callable[..., Any]) -> dict[str, Setting]:
+    """Read the arguments of a class's constructor or of a function, in order, without `self`."""
+    return _settings(target)  # apart from the cache, whose type refuses classes of modules
 
 
 @functools.cache
-def settings(target: Callable[..., Any]) -> dict[str, Setting]:
-    """The arguments of a class's constructor or of a function, without `self`, `n`-style positionals kept, in order."""
+def _settings(target: Callable[..., Any]) -> dict[str, Setting]:
     function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(inspect.unwrap(function), include_extras=True)
     docs = argument_docs(target.__doc__)
@@ -144,12 +127,9 @@ def settings(target: Callable[..., Any]) -> dict[str, Setting]:
 
 @functools.cache
 def form(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> type[BaseModel]:
-    """The pydantic model of a signature: refuses unknown names, wrong types and values out of bounds."""
-    fields: dict[str, Any] = {
-        s.name: (_for_pydantic(s.annotation), ... if s.required else s.default)
-        for s in settings(target).values()
-        if s.name not in skip
-    }
+    """Make the pydantic model of a signature, which refuses unknown names, wrong types and values out of bounds."""
+    kept = [s for s in settings(target).values() if s.name not in skip]
+    fields: Any = {s.name: (_for_pydantic(s.annotation), ... if s.required else s.default) for s in kept}
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), validate_default=False)
     with warnings.catch_warnings():
         # An argument may be called json or copy: pydantic's own methods of that name are not used here.
@@ -176,9 +156,8 @@ def check(
     try:
         bound = form(target, skip=skip)(**given)
     except ValidationError as error:
-        raise UserError(
-            f"{label}: " + "; ".join(dict.fromkeys(_explain(e, known, values) for e in error.errors()))
-        ) from None
+        said = dict.fromkeys(_explain(e, known, values) for e in error.errors())
+        raise UserError(f"{label}: {'; '.join(said)}") from None
     return {k: getattr(bound, k) for k in known}
 
 
@@ -190,26 +169,8 @@ def bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[st
     return check(cls, {**dict(zip(names, args, strict=False)), **kwargs})
 
 
-def table(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> list[tuple[str, str, str, str]]:
-    """Rows of a settings table: name, default, what is allowed, what it does."""
-    rows = []
-    for s in settings(target).values():
-        if s.name in skip:
-            continue
-        default = "from the data" if s.name in FROM_DATA else "required" if s.required else _show(s.default)
-        rows.append((s.name, default, s.allowed, s.doc))
-    return rows
-
-
-def json_schema(target: Callable[..., Any]) -> dict[str, Any]:
-    """The JSON schema of a signature, with the `Args:` lines as descriptions: what a web form is drawn from."""
-    schema = form(target).model_json_schema()
-    for name, s in settings(target).items():
-        schema["properties"][name]["description"] = s.doc
-    return schema
-
-
-def _show(value: Any) -> str:
+def written(value: Any) -> str:
+    """Write a value as the command line takes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (tuple, list)):
@@ -217,18 +178,16 @@ def _show(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _strip(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
 def _options(annotation: Any) -> list[Any]:
-    """The types that a value may have, without their bounds."""
-    base = _strip(annotation)
-    return [_strip(a) for a in get_args(base)] if get_origin(base) in (types.UnionType, typing.Union) else [base]
+    """List the types that a value may have, without their bounds."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    union = get_origin(annotation) in (types.UnionType, typing.Union)
+    return [o for a in get_args(annotation) for o in _options(a)] if union else [annotation]
 
 
 def _for_pydantic(annotation: Any) -> Any:
-    """Systems are checked by `check`; in a JSON schema they are the path of a run."""
+    """Leave systems to `check`; in a JSON schema they are the path of a run."""
     return Annotated[Any, WithJsonSchema({"type": "string"})] if capability_of(annotation) else annotation
 
 
@@ -259,7 +218,7 @@ def _able(key: str, value: Any, capability: type) -> Any:
     """Refuse what is no system of this capability; what stands for one is opened before (`genzoo.saved.loading.resolved`)."""
     if isinstance(value, capability):
         return value
-    verb, given = capability.__name__.lower(), _show(value) if isinstance(value, str) else f"a {type(value).__name__}"
+    verb, given = capability.__name__.lower(), written(value) if isinstance(value, str) else f"a {type(value).__name__}"
     raise UserError(
         f"{key} takes a system that {verb}, not {given}; give the system itself: {key}=genzoo.load('runs/...'), "
         "or build with genzoo.create, which opens paths"
@@ -271,6 +230,7 @@ def _explain(error: Any, known: Mapping[str, Setting], values: Mapping[str, Any]
     s = known[key]
     if error["type"] == "missing" and len(error["loc"]) == 1:
         return f"{key} is required ({s.allowed})"
-    given = _show(values.get(key))
+    given = written(values.get(key))
     given = given if len(given) <= 100 else f"{' '.join(given[:80].split())} ... ({type(values[key]).__name__})"
-    return f"{key}={given} is not allowed; give {s.allowed}" + ("" if s.required else f" (default {_show(s.default)})")
+    usual = "" if s.required else f" (default {written(s.default)})"
+    return f"{key}={given} is not allowed; give {s.allowed}{usual}"

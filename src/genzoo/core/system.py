@@ -1,11 +1,7 @@
-"""What a generative system is: one class, one way to learn, and the capabilities that commands ask for.
+"""What a generative system is: a `torch.nn.Module` whose constructor's signature is its whole configuration.
 
-A system is a `torch.nn.Module` whose constructor signature is its whole configuration. It learns in one of three ways,
-and the trainer asks which by capability, never by name:
-
-* `loss(batch)`: one objective; the trainer minimizes `logs["loss"]` with the only optimizer;
-* `training_step(batch, update)`: several players; the step calls `update(name, loss)` once for each;
-* `partial_fit(batch)` and `finish_pass()` (`Fits`): closed form or EM, without gradients.
+It learns in one of three ways: by `loss(batch)`, one objective; by `training_step(batch, update)`, several players; or without gradients,
+by `partial_fit(batch)` and `finish_pass()` (`Fits`).
 """
 
 from __future__ import annotations
@@ -25,11 +21,9 @@ from genzoo.core.renamed import bridge
 from genzoo.core.schema import bind
 
 Batch = dict[str, Tensor]
-"""Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
-classes are int64 [B] under "label"; captions are int64 [B, L] under "caption", numbers of words (`genzoo.text.vocabulary`);
-two-dimensional points are float32 [B, D] under "points"; sounds are float32 [B, 1, T] in [-1, 1] under "audio";
-clips are float32 [B, C, T, H, W] in [-1, 1] under "video";
-shapes are float32 [B, 1, D, H, W] under "voxels", 1 where occupied and -1 where empty (H points upwards)."""
+"""Named tensors with a common first dimension B. Under "image" (or "a" and "b") float32 [B, C, H, W] in [-1, 1]; "label" int64 [B];
+"caption" int64 [B, L], numbers of words (`genzoo.text.vocabulary`); "points" float32 [B, D]; "audio" float32 [B, 1, T] in [-1, 1];
+"video" float32 [B, C, T, H, W] in [-1, 1]; "voxels" float32 [B, 1, D, H, W], 1 where occupied and -1 where empty (H points upwards)."""
 
 Logs = dict[str, Tensor]
 """Named scalars of one step, detached, still on the device (the trainer reads them only when it logs)."""
@@ -52,12 +46,11 @@ class Update(Protocol):
 class System(nn.Module):
     """The only base class of the zoo; every subclass is final.
 
-    Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the
-    configuration. Arguments with these names are filled in from the data unless the person sets them: `shape`
-    ((C, H, W) of an image, (D,) of points), `classes` (number of classes, 0 without labels), `levels` (grey levels of a
-    pixel: 256, or 2 when binarized), `words` (vocabulary of the captions, empty without them);
-    for sound `shape` ((1, T)), `classes` and `rate` (samples per second); for clips `shape` is (C, T, H, W), for voxels (1, D, H, W);
-    for pairs `shape` (of side B), `inputs` (channels of side A) and `instances` (True where the last of them numbers objects).
+    Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the configuration.
+    These are filled in from the data unless the person sets them: `shape` (of one example, as in `Batch`, without B; of pairs that of side
+    B), `classes` (0 without labels), `levels` (grey levels of a pixel: 256, or 2 when binarized), `words` (vocabulary of the captions,
+    empty without them), `rate` (samples of sound per second), `inputs` (channels of side A of pairs) and `instances` (True where the last
+    of them numbers objects).
     """
 
     paper: ClassVar[str] = ""
@@ -129,10 +122,7 @@ class System(nn.Module):
         return 1.0
 
     def loss(self, batch: Batch) -> Logs:
-        """Return the logs of one objective; `logs["loss"]` is minimized by the optimizer named "model".
-
-        Define this or `training_step`.
-        """
+        """Return the logs of one objective; the optimizer named "model" minimizes `logs["loss"]`. Define this or `training_step`."""
         raise NotImplementedError(f"{type(self).__name__} defines neither loss nor training_step")
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
@@ -143,6 +133,6 @@ class System(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters (or the buffers of a system without parameters) are."""
+        """Tell where the parameters (or the buffers of a system without parameters) are."""
         first: Tensor | None = next(self.parameters(), next(self.buffers(), None))
         return torch.device("cpu") if first is None else first.device

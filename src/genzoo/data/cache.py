@@ -23,7 +23,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from genzoo.core.errors import FULL, UserError
-from genzoo.core.files import cache_folder, cache_folders, cache_root, cache_unusable, locked, replacing, sweep, sync
+from genzoo.core.files import cache_folder, cache_folders, cache_root, cache_unusable, replacing, sweep, sync
+from genzoo.data.locks import locked
 
 FORMAT = 1
 _verified: dict[tuple[str, int, int, int], str] = {}

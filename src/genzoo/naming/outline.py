@@ -87,13 +87,10 @@ def _members(cls: ast.ClassDef) -> set[str]:
 def _protocols() -> dict[str, set[str]]:
     """Capability -> names that a system needs for it, from the file that defines them."""
     tree = ast.parse((Path(__file__).parents[1] / "core" / "capabilities.py").read_text(encoding="utf-8"))
-    classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
-    (table,) = (n for n in tree.body if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "CAPABILITIES")
-    assert isinstance(table.value, ast.Dict)
-    pairs = [
-        (ast.literal_eval(k), ast.unparse(v)) for k, v in zip(table.value.keys, table.value.values, strict=True) if k
+    classes = [
+        n for n in tree.body if isinstance(n, ast.ClassDef) and [ast.unparse(b) for b in n.bases] == ["Protocol"]
     ]
-    return {name: {m for m in _members(classes[protocol]) if not m.startswith("_")} for name, protocol in pairs}
+    return {c.name.lower(): {m for m in _members(c) if not m.startswith("_")} for c in classes}
 
 
 def _likelihood(cls: ast.ClassDef) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from genzoo.core.errors import DamagedFile, UserError, nearest
-from genzoo.core.files import Busy, locked, sweep, write_atomic
+from genzoo.core.files import sweep, write_atomic
+from genzoo.data.locks import Busy, locked
 from genzoo.metrics.records import read_records
 from genzoo.runs.meters import read_log
 from genzoo.saved import checkpoint

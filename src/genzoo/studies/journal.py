@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genzoo.core.errors import DamagedFile, UserError
-from genzoo.core.files import Busy, locked
+from genzoo.data.locks import Busy, locked
 from genzoo.studies.plan import Plan, Trial, import_optuna
 from genzoo.text.documents import is_number
 
@@ -31,7 +31,7 @@ def claimed(path: Path, trial: Trial) -> Iterator[bool]:
 
 
 class JournalLock:
-    """The lock of Optuna's journal, `core.files.locked`: it falls with its process, so a worker that is killed while it writes holds nobody up.
+    """The lock of Optuna's journal, `data.locks.locked`: it falls with its process, so a worker that is killed while it writes holds nobody up.
 
     What a full disk or a lost machine has left of a line is taken away before the next one is written: Optuna reads past a broken line at the
     end of a journal, and no journal with one in the middle.

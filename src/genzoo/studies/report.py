@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from genzoo.core.files import locked, write_atomic
+from genzoo.core.files import write_atomic
+from genzoo.data.locks import locked
 from genzoo.runs.meters import read_log
 from genzoo.studies.page import order, page
 from genzoo.studies.plan import Plan

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genzoo.core.capabilities import Figures
-from genzoo.core.figures import Figure
+from genzoo.core.capabilities import Figure, Figures
 from genzoo.use.common.source import Source, generator_for, open_system, options, require
 from genzoo.use.sample import Seed
 

@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from genzoo.core.capabilities import Figure
 from genzoo.core.errors import UserError
-from genzoo.core.figures import Figure
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.losses.likelihoods import (

@@ -13,8 +13,8 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
+from genzoo.core.capabilities import Figure
 from genzoo.core.errors import UserError
-from genzoo.core.figures import Figure
 from genzoo.nn.gan.equalized import EqualLinear, pixel_norm
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.latent import draw_labels, one_hot
