@@ -86,7 +86,7 @@ class Film:
         head = file.read(HEAD)
         file.seek(0)
         try:
-            self.opened = av.open(file, format=demuxer)
+            self.opened = av.open(file, mode="r", format=demuxer)
         except Exception:  # av.error.FFmpegError, ValueError
             raise Rejected("damaged: its index cannot be read, as where a copy was cut short; copy it again") from None
         streams = self.opened.streams
@@ -210,7 +210,7 @@ class Film:
             largest = max(abs(v) for v in (a, b, c, d)) or 1
             wanted = tuple(round(v / largest) for v in (a, b, c, d))
             if wanted in _TURNS:
-                self.turn = _TURNS[wanted]  # type: ignore[index]
+                self.turn = _TURNS[wanted]
             else:
                 self.told["slanted"] = 1
         if self.turn is None:
