@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.installed import installed_files
 from genzoo.data import kinds
+from genzoo.naming.installed import installed_files
 
 if TYPE_CHECKING:
     from genzoo.metrics.comparison import Comparison

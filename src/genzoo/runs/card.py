@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from genzoo.core.errors import DamagedFile
-from genzoo.core.loading import in_words
 from genzoo.metrics.stopping import advice
 from genzoo.runs.folder import Run, now
 from genzoo.runs.meters import clock
+from genzoo.saved.loading import in_words
 
 
 def model_card(

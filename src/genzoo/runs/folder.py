@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import Tensor
 
-from genzoo.core import checkpoint
 from genzoo.core.errors import DamagedFile, UserError, nearest
 from genzoo.core.files import Busy, locked, sweep, write_atomic
 from genzoo.metrics.records import read_records
 from genzoo.runs.meters import read_log
+from genzoo.saved import checkpoint
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Say which systems suit a task, some data and a budget, from what is known of them without importing torch.
 
-What a system can do and which data it takes is read from its file (`core.registry`); what a step of it costs was measured by
+What a system can do and which data it takes is read from its file (`naming.registry`); what a step of it costs was measured by
 `benchmarks/bench_taxonomy.py` (use/paces.json), and what it reached on MNIST by its proof (use/reached.json, written by `make docs`).
 """
 
@@ -17,12 +17,12 @@ from shlex import quote
 from typing import Any
 
 import genzoo
-from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.outline import Entry, Kind
 from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.sources.names import DRAWN, EMBEDDED, STANDARD, available
+from genzoo.naming import registry
+from genzoo.naming.outline import Entry, Kind
 
 ANSWERS, ENOUGH, SIDE = 3, 0.1, 28
 """Systems in an answer; the share of its own default training without which a system is not advised first; the side of most paces."""

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genzoo.core import checkpoint
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
-from genzoo.core.loading import describe, in_words
-from genzoo.core.registry import entry_of, given_as
 from genzoo.core.system import System
+from genzoo.naming.registry import entry_of, given_as
+from genzoo.saved import checkpoint
+from genzoo.saved.loading import describe, in_words
 from genzoo.use.common.source import WORDS, Source, name_of, open_system
 
 

@@ -157,9 +157,10 @@ class Film:
                 break
             packets += packet.size > 0
             # In an MP4 every packet is a frame: one that never comes is lost, although decoders pass over damage without a word.
-            promised = self.demuxer == "mov" and packet.pts is not None and not packet.is_discard
-            if promised:
-                due.add(packet.pts)
+            shown = packet.pts if self.demuxer == "mov" and not packet.is_discard else None
+            promised = shown is not None
+            if shown is not None:
+                due.add(shown)
             try:
                 found = packet.decode()
             except Exception:

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.optim import Optimizer, RMSprop
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import Objective, discriminator_loss, generator_loss
 from genzoo.losses.penalties import Penalty, weighted_penalty
 from genzoo.nn import latent
+from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis, pooled_maps
 from genzoo.nn.layout import channels_last

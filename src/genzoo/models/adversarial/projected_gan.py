@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn import latent
+from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Synthesis
 from genzoo.nn.optimizers import adam_for_each

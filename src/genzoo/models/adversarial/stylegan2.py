@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.inputs import check_conditional
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import path_lengths, r1_of, r1_penalty
 from genzoo.models.adversarial._adaptive import AdaptiveAugment
 from genzoo.models.adversarial._modulated import ModulatedConv2d, ModulatedLayer
 from genzoo.nn import latent as latents
+from genzoo.nn.checks import check_conditional
 from genzoo.nn.gan import styles
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
 from genzoo.nn.gan.growing import smallest_map

@@ -12,9 +12,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_holes, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn.checks import check_holes, check_multiples
 from genzoo.nn.gan.dcgan import Discriminator, stages
 from genzoo.nn.init import normal_init
 from genzoo.nn.optimizers import adam_for_each

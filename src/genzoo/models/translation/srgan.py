@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 
 from genzoo.core.capabilities import Restores
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
+from genzoo.nn.checks import check_direction, check_multiples
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import FeatureNet, deepest
 from genzoo.nn.resampling import bicubic, grey_levels

@@ -14,13 +14,13 @@ from typing import Any, TypeVar, overload
 import torch
 from torch import Generator
 
-from genzoo.core import registry
 from genzoo.core.capabilities import CAPABILITIES, capabilities
-from genzoo.core.devices import pick_device
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System
 from genzoo.metrics.drawing import CHUNK, draw
+from genzoo.naming import registry
+from genzoo.saved.devices import pick_device
 
 __all__ = [
     "CHUNK",
@@ -110,7 +110,7 @@ def open_system(source: Source) -> System:
     """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says."""
     if isinstance(source, System):
         return source.eval()
-    from genzoo.core.loading import load
+    from genzoo.saved.loading import load
 
     path = run_path(source)
     assert path is not None

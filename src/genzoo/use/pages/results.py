@@ -111,7 +111,7 @@ def write_both_ways(folder: Path, c: Comparison, title: str) -> tuple[Path, Tens
     names, words, few = [], [], []
     for way in ways:
         images = np.array(test.fields[way[0]][:EACH_WAY])
-        x = to_float({"x": torch.from_numpy(images)}, system.device)["x"]
+        x = to_float({way[0]: torch.from_numpy(images)}, system.device)[way[0]]
         there, home = [], []
         for part in x.split(16):
             there.append(system.translate(part, direction=way).float().clamp(-1, 1))
