@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
+from genzoo.core.inputs import within_range
 from genzoo.core.renamed import bridge
 from genzoo.core.schema import bind
-from genzoo.nn.checks import within_range
 
 Batch = dict[str, Tensor]
 """Named tensors with a common first dimension. Images are float32 [B, C, H, W] in [-1, 1] under "image" (or "a" and "b");
