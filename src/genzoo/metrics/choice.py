@@ -50,7 +50,7 @@ def network_for(
 
 
 def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> str | None:
-    """None where a measure can be taken; "" where it is beside the point; else why it cannot.
+    """Decide whether a measure can be taken: None where it can; "" where it is beside the point; else why it cannot.
 
     Args:
         m: The measure.

@@ -30,7 +30,7 @@ def write_report(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> None:
 
 
 def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each system and data set. It holds no times, so that the same study gives the same table.
+    """Summarize each system and data set in a row. It holds no times, so that the same study gives the same table.
 
     The best draw of the settings is the one with the best mean over its seeds; a draw with a failed seed cannot be best.
     """
@@ -76,7 +76,7 @@ def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def best_of(
     values: list[float], budget: int, *, lower: bool, repeats: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the best of `budget` draws with replacement: what a smaller search would have found.
+    """Compute mean and standard deviation of the best of `budget` draws with replacement: what a smaller search would have found.
 
     Lucic et al. (arXiv:1711.10337), section 5.1, by bootstrap.
     """
@@ -96,7 +96,7 @@ def _drawings(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[tuple[
 
 
 def _boxes(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Every finished trial as a point, and boxes behind them."""
+    """Draw every finished trial as a point, and boxes behind them."""
     if not done:
         return []
     figure, axes = new_figure(len(plan.data))
@@ -206,7 +206,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _measured(run: Path, measure: str) -> list[tuple[int, float, float]]:
-    """(step, seconds, value) of a measure taken during training, where there is any."""
+    """Read (step, seconds, value) of a measure taken during training, where there is any."""
     return [(line["step"], line["seconds"], line[measure]) for line in read_log(run / "log.jsonl") if measure in line]
 
 

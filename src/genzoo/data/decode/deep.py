@@ -44,7 +44,7 @@ def top(image: Image.Image) -> int:
 
 
 def stored(image: Image.Image) -> np.ndarray:
-    """Gray values of an image with more than 8 bits as the file has them: uint16, int32 or float32 [H, W].
+    """Return the gray values of an image with more than 8 bits as the file has them: uint16, int32 or float32 [H, W].
 
     A TIFF whose least value is white is turned round, as Pillow does with 8 bits.
     """
@@ -69,7 +69,7 @@ def _facts(image: Image.Image) -> tuple[str, int, bool]:
 
 
 def sixteen_bits(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
-    """All 16 bits of colours, or of gray with alpha: uint16 [H, W, C], C 2, 3 or 4, as stored (EXIF orientation not applied).
+    """Read all 16 bits of colours, or of gray with alpha: uint16 [H, W, C], C 2, 3 or 4, as stored (EXIF orientation not applied).
 
     None where the image has 8 bits, is gray without alpha (which Pillow reads whole), or is stored in another way: channels apart from
     each other, one colour that stands for transparency.
@@ -105,7 +105,7 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def as_channels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colours uint16 [H, W, 1 or 3] and transparency uint8 [H, W] of pixels with 1 to 4 channels.
+    """Split pixels with 1 to 4 channels into colours uint16 [H, W, 1 or 3] and transparency uint8 [H, W].
 
     Args:
         pixels: uint16 [H, W, C].

@@ -117,7 +117,7 @@ class Film:
         return bool(stream.disposition & type(stream.disposition).attached_pic)
 
     def probe(self) -> Shape:
-        """Height, width and channels of its frames as they are shown, from the first that can be decoded."""
+        """Return height, width and channels of the film's frames as they are shown, from the first that can be decoded."""
         frame = next((f for f in self._decoded() if f is not None), None)
         if frame is None:
             raise Rejected("damaged: no frame of it can be decoded; export it again")
@@ -127,7 +127,7 @@ class Film:
         return height, width, 1 if frame.format.name.startswith("gray") else 3
 
     def frames(self, form: ImageFormat) -> Iterator[np.ndarray | None]:
-        """Its frames, uint8 [C, H, W], one after the other; None stands for frames that are missing between two others."""
+        """Yield the film's frames, uint8 [C, H, W]; None stands for frames that are missing between two others."""
         budget = MOST
         for frame in self._decoded():
             if frame is None:
@@ -143,7 +143,7 @@ class Film:
             yield to_form(self._upright(Image.fromarray(frame.to_ndarray(format=kind)), frame), form)
 
     def _decoded(self) -> Iterator[Any]:
-        """Frames of the library; None once where some are left out."""
+        """Yield the frames of the library; None once where some are left out."""
         times: list[Any] = []
         packets, broken, gap, due = 0, False, False, set[int]()
         reading = self.opened.demux(self.stream)
@@ -189,7 +189,7 @@ class Film:
         self.told["uneven"] |= _uneven(times)
 
     def _beyond(self, packets: int) -> int:
-        """How many frames the file promises and does not hold.
+        """Count the frames that the file promises and does not hold.
 
         The index of an MP4 says where each packet is. Their number says nothing: an edit list leaves some of them out.
         """

@@ -44,7 +44,7 @@ class ImageFormat:
     ends: tuple[tuple[str, ranges.Ends], ...] = ()
 
     def of(self, kind: str) -> ranges.Ends | None:
-        """Black and white of pixels that are stored as `kind`; None where nobody said."""
+        """Return black and white of pixels that are stored as `kind`; None where nobody said."""
         return self.window or dict(self.ends).get(kind) or ranges.WHOLE.get(kind)
 
 
@@ -86,7 +86,7 @@ def shares_to_form(values: np.ndarray, alpha: np.ndarray | None, form: ImageForm
 
 
 def integers(values: np.ndarray, form: ImageFormat) -> np.ndarray:
-    """Values in [0, 1] as uint8 or uint16."""
+    """Bring values in [0, 1] to uint8 or uint16."""
     top, dtype = (255, np.uint8) if form.bits == 8 else (65535, np.uint16)
     rounded: np.ndarray = np.rint(values.astype(np.float64).clip(0, 1) * top).astype(dtype)
     return rounded

@@ -93,7 +93,7 @@ class _Reader(Protocol):
 
 
 def probe(file: BinaryIO, name: str = "") -> Sound:
-    """Rate, channels and length from the header.
+    """Read rate, channels and length from the header.
 
     Raises:
         Rejected: This is no usable sound.
@@ -129,7 +129,7 @@ def scale_of(peaks: Sequence[float]) -> float:
 
 
 def samples(file: BinaryIO, scale: float = 1.0, name: str = "") -> Samples:
-    """All samples.
+    """Read all samples of a sound file.
 
     Args:
         file: The sound.
@@ -270,7 +270,7 @@ class _Library:
 
 
 def _whole(sound: Any) -> np.ndarray:
-    """All samples [frames, channels], or those before the damage.
+    """Read all samples [frames, channels], or those before the damage.
 
     At once where that can be: the library sets its place anew after every call, from which an MP3 does not go on as it would
     have (in blocks most samples come out different).

@@ -135,7 +135,7 @@ def is_float(wav: Wav) -> bool:
 
 
 def _sixteen_bits(raw: bytes, width: int) -> np.ndarray:
-    """PCM of 1 to 4 bytes to int16, rounded to the nearest."""
+    """Convert PCM of 1 to 4 bytes to int16, rounded to the nearest."""
     if width == 2:
         return np.frombuffer(raw, "<i2").astype(np.int16)
     if width == 1:

@@ -53,7 +53,7 @@ class Derived:
         return made[0] if one else made
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All of them."""
+        """Derive all images at once."""
         return np.asarray(self[:], dtype=dtype)
 
 
@@ -82,7 +82,7 @@ def derived(images: np.ndarray, how: str) -> np.ndarray:
 
 
 def _luma(images: np.ndarray) -> np.ndarray:
-    """Brightness, float64 [N, H, W]; transparency does not count."""
+    """Compute the brightness, float64 [N, H, W]; transparency does not count."""
     if images.shape[1] < 3:
         return images[:, 0].astype(np.float64)
     return np.tensordot(images[:, :3].astype(np.float64), GRAY, (1, 0))

@@ -54,7 +54,7 @@ class Planar:
         self.name, self.seed = name, seed
 
     def identity(self) -> list[object]:
-        """Its name and its seed."""
+        """Return the set's name and its seed, which all its points follow from."""
         return [self.name, self.seed]
 
     def contents(self, structure: str) -> Contents:
@@ -62,4 +62,4 @@ class Planar:
         raise UserError(f"{self.name} is a set of points in the plane, not {structure} data")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""

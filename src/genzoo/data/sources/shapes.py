@@ -37,7 +37,7 @@ class Shapes:
         return ["drawn", "shapes", 1, SIDE, TRAIN, TEST, SEED]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
 
     def contents(self, structure: str) -> Contents:
         """Draw both parts."""
@@ -70,7 +70,7 @@ def _scene(rng: np.random.Generator) -> list[Thing]:
 
 
 def describe(things: list[Thing]) -> list[str]:
-    """Two captions of a scene."""
+    """Write two captions of a scene."""
     names = [" ".join(t[:3]) for t in things]
     if len(things) == 1:
         size, colour, kind = things[0][:3]
@@ -93,7 +93,7 @@ def draw(things: list[Thing]) -> np.ndarray:
 
 
 def _distance(kind: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """About how far a point is outside of a shape of radius 1 (negative: inside); y points down."""
+    """Estimate how far a point is outside of a shape of radius 1 (negative: inside); y points down."""
     outside: np.ndarray
     if kind == "circle":
         outside = np.hypot(x, y) - 1

@@ -124,7 +124,7 @@ class FolderTree:
                 self._take(Path(folder, file))
 
     def _follow(self, path: Path) -> None:
-        """Have a folder behind a link walked, if it lies elsewhere and links are followed; not one that this one is in."""
+        """Walk a folder behind a link, if it lies elsewhere and links are followed; not one that this one is in."""
         real = Path(os.path.realpath(path))
         if real.is_relative_to(self.root):
             self.left.append((self._name(path), "link to a folder, not followed"))
@@ -173,7 +173,7 @@ class FolderTree:
             self._stamps.append((name, status.st_size, status.st_mtime_ns))
 
     def identity(self) -> list[object]:
-        """Names, sizes and times of all files; runs that were trained in the folder make no other data of it."""
+        """Return names, sizes and times of all files; runs that were trained in the folder make no other data of it."""
         return [str(self.root), sorted(self._stamps), sorted(set(self.left) - set(self.runs))]
 
     def open(self, name: str) -> BinaryIO:
@@ -184,7 +184,7 @@ class FolderTree:
             raise Rejected(f"cannot be read: {error.strerror}") from None
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
 
 
 def _dangling(path: Path) -> str:
@@ -194,7 +194,7 @@ def _dangling(path: Path) -> str:
 
 
 def stamp(path: Path) -> list[object]:
-    """Path, size and time of one file."""
+    """Return path, size and time of one file."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
@@ -248,7 +248,7 @@ class ZipTree:
         return None
 
     def identity(self) -> list[object]:
-        """Path, size and time of the archive."""
+        """Return path, size and time of the archive."""
         return stamp(self.path)
 
     def open(self, name: str) -> BinaryIO:
@@ -373,7 +373,7 @@ class TarTree:
         return "truncated" if member.offset_data + member.size > total else None
 
     def identity(self) -> list[object]:
-        """Path, size and time of the archive."""
+        """Return path, size and time of the archive."""
         return stamp(self.path)
 
     def open(self, name: str) -> BinaryIO:
