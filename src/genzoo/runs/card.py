@@ -58,7 +58,7 @@ system = genzoo.load("{run.path}"{given})
 
 
 def _warnings(run: Run) -> str:
-    """Say what the log alone tells of a game that went wrong."""
+    """Write the warnings that the log alone gives of an adversarial training that goes wrong."""
     words = "\n".join(f"* {sentence}" for sentence in advice([], run.log()))
     return f"\n## What the log says\n{words}\n" if words else ""
 

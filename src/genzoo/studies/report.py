@@ -116,7 +116,7 @@ def _boxes(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def _budget(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Draw what the best of so many draws of the settings would have been."""
+    """Draw what the best of fewer draws of the settings would have reached, over their number."""
     if plan.draws == 1 or not done:
         return []
     figure, axes = new_figure(len(plan.data))

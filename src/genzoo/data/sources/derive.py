@@ -98,7 +98,7 @@ def _low(images: np.ndarray) -> np.ndarray:
 
 
 def _labels(images: np.ndarray) -> np.ndarray:
-    """Label the pixels of images by the means over windows, from running totals: they cost the same whatever the window's side."""
+    """Make maps of two labels: 255 where the mean over the window around a pixel is bright, else 0; running totals serve any window."""
     r = AROUND // 2
     padded = np.pad(
         images[:, : 3 if images.shape[1] >= 3 else 1].astype(np.int64), ((0, 0), (0, 0), (r, r), (r, r)), mode="edge"
