@@ -109,7 +109,7 @@ def _comparison(plan: Plan, table: list[dict[str, Any]], rows: list[dict[str, An
 
 
 def _trials(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> str:
-    """Every trial, those with a value first, the best of them on top."""
+    """Write the table of all trials, those with a value first, the best of them on top."""
     searched = list(dict.fromkeys(key for system in plan.systems for key in plan.ranges(system)))
     failed = any(r["state"] == "failed" for r in rows)
     header = ["run", "system", "data", "draw", "seed", *searched, "state", plan.measure, *plan.also, "steps", "time"]
@@ -157,7 +157,7 @@ def _samples(path: Path, plan: Plan, rows: list[dict[str, Any]], table: list[dic
 
 
 def _protocols(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[str]:
-    """How each measure was taken on each data set, once."""
+    """Say how each measure was taken on each data set, once."""
     found: dict[str, None] = {}
     for row in rows:
         file = path / row["run"] / "trial.json"

@@ -194,7 +194,7 @@ def _ranked(measure: str, group: dict[str, dict[str, Any]], reason: str, pairs: 
 
 
 def _differ(a: Mapping[str, Any], b: Mapping[str, Any], reach: float) -> bool:
-    """Whether two values differ by more than chance: the sides of their intervals that face each other, as errors of a difference.
+    """Tell whether two values differ by more than chance: the sides of their intervals that face each other, as errors of a difference.
 
     Args:
         a: A record with an interval or an error.
@@ -211,7 +211,7 @@ def _differ(a: Mapping[str, Any], b: Mapping[str, Any], reach: float) -> bool:
 
 
 def _folders(sources: Sequence[Source]) -> dict[str, Path]:
-    """Folder of every source by a name that no other has."""
+    """Find the folder of every source, under a name that no other has."""
     found: dict[str, Path] = {}
     for source in sources:
         path = place_of(source) if not hasattr(source, "hparams") else None

@@ -181,7 +181,7 @@ def _open(
 
 
 def _same_place(a: str, b: str) -> bool:
-    """Whether two paths lead to one folder or file that is there."""
+    """Tell whether two paths lead to one folder or file that is there."""
     first, second = (Path(p).expanduser() for p in (a, b))
     return first.exists() and second.exists() and first.resolve() == second.resolve()
 
@@ -226,7 +226,7 @@ def _measure(
 
 
 def _of_pairs_alone(m: Measure, c: Comparison) -> bool:
-    """Whether a measure of samples would be taken of translations that have partners to be compared with: on request only."""
+    """Tell whether a measure of samples is taken of translations that have partners to be compared with: on request only."""
     return (
         of_translations(m, c) and c.system is not None and c.test is not None and shows_pairs(c.system, c.test.paired)
     )

@@ -172,7 +172,7 @@ def part_of(
 
 
 def joined(train: Dataset, test: Dataset) -> Dataset:
-    """Both parts of data as one; of a single example, which is both, the one."""
+    """Join both parts of data to one; of a single example, which is both, the one."""
     if train.digest == test.digest or len(train) == len(test) == 1:
         return replace(train, split="all")
     fields = {name: np.concatenate([train.fields[name], test.fields[name]]) for name in train.fields}
@@ -183,7 +183,7 @@ def joined(train: Dataset, test: Dataset) -> Dataset:
 
 
 def real_for(given: Given, data: DataSettings, *, quiet: bool = True) -> tuple[Callable[..., Dataset], str]:
-    """How real data are opened to compare samples with: at their own size where that is the samples' and else brought to theirs.
+    """Choose how real data are opened to compare samples with: at their own size where that is the samples' and else brought to theirs.
 
     Returns:
         What opens a part of the data (see `part_of`), and a sentence on what was done to them, or nothing.

@@ -38,7 +38,7 @@ def text(value: object) -> Html:
 
 
 def tag(name: str, content: object, **attributes: str) -> Html:
-    """One element; `class_` becomes class."""
+    """Write one HTML element; `class_` becomes class."""
     given = "".join(f' {k.rstrip("_")}="{escape(v)}"' for k, v in attributes.items() if v)
     return Html(f"<{name}{given}>{text(content)}</{name}>")
 
@@ -86,7 +86,7 @@ def number(value: object) -> str:
 
 
 def value_words(record: Mapping[str, Any]) -> str:
-    """Value, error and unit."""
+    """Write value, error and unit of a record."""
     spread = f" ± {record['se']:.2g}" if record.get("se") is not None else ""
     return f"{number(record.get('value'))}{spread} {record.get('unit') or ''}".strip()
 

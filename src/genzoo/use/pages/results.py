@@ -173,7 +173,7 @@ STYLE = """
 
 
 def seen(x: Tensor) -> Tensor:
-    """Images of any channels as a picture can show them: the first channel where there are not 1, 3 or 4."""
+    """Reduce images of any channels to what a picture can show: the first channel where there are not 1, 3 or 4."""
     return x if x.shape[1] in (1, 3, 4) else x[:, :1]
 
 
@@ -184,7 +184,7 @@ def _few(images: list[Tensor]) -> Tensor:
 
 
 def _names(test: Dataset, fields: dict[str, str], count: int) -> list[dict[str, str]]:
-    """By kind, what the person's files of the first rows are called; empty where the data do not say."""
+    """Return by kind what the person's files of the first rows are called; empty where the data do not say."""
     found = {
         kind: [printable(n) for n in test.names_of(field)[:count]] or [""] * count for kind, field in fields.items()
     }
@@ -197,7 +197,7 @@ def _key(name: str) -> str:
 
 
 def _row(i: int, rows: Rows, place: int) -> Html:
-    """One row: its pictures, its figures, and its place in every order, best first."""
+    """Write one row: its pictures, its figures, and its place in every order, best first."""
     figures = join(
         tag(
             "figure",
