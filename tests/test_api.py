@@ -15,6 +15,7 @@ import genzoo.core.system
 from genzoo import UserError
 from genzoo.api import read_config, sort_keys
 from genzoo.core.capabilities import capabilities
+from genzoo.data import kinds
 from genzoo.naming import registry
 from genzoo.saved import loading
 from genzoo.use.common import outputs
@@ -87,6 +88,24 @@ def test_config_files(tmp_path):
         read_config(flat)
     with pytest.raises(UserError, match=r"no such file — did you mean 'mine\.toml'"):
         read_config(tmp_path / "mien.toml")
+
+
+def test_a_config_of_an_earlier_version_trains_what_it_was(tmp_path):
+    """StyleGAN2 was StyleGAN with style = "modulated" in version 0.1, where its run may be called by either name."""
+    old = tmp_path / "old.toml"
+    table = '\n[system]\nstyle = "modulated"\ngrow = 0.0\nada = false\nlatent = 4\nwidth = 4\nmost = 8\n[data]\ndata = "digits"\nlimit = 32\n'
+    small = {"steps": 1, "batch": 4, "runs": str(tmp_path), "quiet": True}
+    for name in ("stylegan", "stylegan2"):
+        old.write_text(f'name = "{name}"\n{table}')
+        hparams = genzoo.load(genzoo.train("stylegan2", config=old, **small).path).hparams
+        assert (hparams["latent"], hparams["class_depth"]) == (4, 0), "what it did without an argument, it does still"
+    old.write_text(f'name = "stylegan"\n{table}')
+    with pytest.raises(
+        UserError, match=r"is of what is called stylegan2 now: genzoo train stylegan2 config=.*old\.toml"
+    ):
+        genzoo.train("stylegan", config=old, **small)
+    old.write_text('name = "dcgan"\n[system]\nlr = 0.1\n')
+    assert read_config(old, "began") == {"lr": 0.1}, "of another system only what is written"
 
 
 def test_data_is_needed():
@@ -176,7 +195,7 @@ def test_walks_make_a_ring_and_a_gif_without_a_jump():
     rows = genzoo.walk(system, rows=3, steps=4, seed=1)
     assert rows.shape[:2] == (3, 4)
     torch.testing.assert_close(rows[:, -1], rows.roll(-1, 0)[:, 0])
-    assert len(frames(rows)) == 4 + 2
+    assert len(frames(rows, kinds.of(system))) == 4 + 2
     assert torch.equal(rows, genzoo.walk(system, rows=3, steps=4, seed=1))
     assert genzoo.walk(system, rows=1, steps=2).shape[:2] == (1, 2)
 
@@ -381,6 +400,7 @@ def test_no_file_is_taken_from_anybody(tmp_path):
     with pytest.raises(UserError, match=r"ends in \.png"):
         outputs.target(tmp_path, "a.tiff", "a.png", suffixes=(".png",), overwrite=False)
     x = torch.linspace(-1, 1, 12).view(1, 3, 2, 2)
-    assert np.array_equal(np.load(outputs.save(tmp_path / "x.npy", x)), x.numpy())
-    with Image.open(outputs.save(tmp_path / "x.png", x)) as image:
+    image_kind = kinds.get("image")
+    assert np.array_equal(np.load(image_kind.write(tmp_path / "x.npy", x, {})), x.numpy())
+    with Image.open(image_kind.write(tmp_path / "x.png", x, {})) as image:
         assert image.size == (48, 48)

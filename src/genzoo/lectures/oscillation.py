@@ -36,7 +36,8 @@ def players(gamma: float = 0.0, sigma: float = 0.0) -> Losses:
         theta, psi = both
 
         def critic(x: Tensor) -> Tensor:
-            return (psi * x).squeeze(1)
+            product: Tensor = psi * x
+            return product.squeeze(1)
 
         d_loss = discriminator_loss("non-saturating", critic(noise), critic(theta + noise))
         if gamma:
@@ -57,7 +58,8 @@ def eigenvalue(losses: Losses) -> complex:
     """Return the eigenvalue, with the larger imaginary and real part, of the Jacobian of `descent` at (0, 0)."""
     at = torch.zeros(2, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda b: descent(losses, b), at)
-    return max(torch.linalg.eigvals(jacobian).tolist(), key=lambda v: (v.imag, v.real))
+    values: list[complex] = torch.linalg.eigvals(jacobian).tolist()
+    return max(values, key=lambda v: (v.imag, v.real))
 
 
 def path(losses: Losses, start: tuple[float, float], steps: int, *, critic_steps: int = 0) -> Tensor:

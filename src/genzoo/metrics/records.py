@@ -107,9 +107,9 @@ def read_records(path: Path, *, under: str = "") -> dict[str, dict[str, Any]]:
         DamagedFile: It is no JSON, or holds something else than records.
     """
     mend = "; remove it, and evaluate again"
-    kept = read_json(path, mend=mend) if path.exists() else {}
+    kept: Any = read_json(path, mend=mend) if path.exists() else {}
     if under and path.exists():
-        kept = kept.get(under)  # type: ignore[assignment]
+        kept = kept.get(under)
     if not isinstance(kept, dict):
         raise DamagedFile(f"{path} is damaged: it has no records under '{under}'{mend}")
     for key, record in kept.items():

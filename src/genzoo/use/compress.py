@@ -128,10 +128,11 @@ def _why(file: Path, error: Exception) -> str:
 
 def _exact(file: Path, channels: int, height: int, width: int) -> Tensor:
     try:
-        with Image.open(file) as image:
-            image.load()
+        with Image.open(file) as opened:
+            opened.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"'{file}' is no usable image: {_why(file, error)}") from None
+    image: Image.Image = opened
     if image.mode in ("1", "P"):
         image = image.convert("L" if image.mode == "1" else "RGBA" if "transparency" in image.info else "RGB")
     array = np.asarray(image)

@@ -36,8 +36,8 @@ from genzoo.use.common.pace import (
     seconds_per_score,
     words,
 )
-from genzoo.use.common.sample_sets import Given, Split, is_given, open_given, part_of, real_for
-from genzoo.use.common.source import Source, name_of, open_system, run_path
+from genzoo.use.common.sample_sets import SampleSet, Split, is_given, open_given, part_of, real_for
+from genzoo.use.common.source import Source, name_of, open_system, place_of, run_path
 from genzoo.use.pages import page
 from genzoo.use.pages.results import shows_both_ways, write_both_ways, write_results
 from genzoo.use.sample import columns_of, sample
@@ -102,7 +102,7 @@ def evaluate(
         raise UserError(f"split={split} is not known; give train, test or all")
     wanted = alternatives(list(measures) if not isinstance(measures, str) else measures) if measures else None
     say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
-    given = open_given(getattr(source, "path", source)) if is_given(source) else None
+    given = open_given(place_of(source)) if is_given(source) else None
     system = None if given else open_system(source)
     able = capabilities(system) if system is not None else ("samples",)
     folder = _folder(source, given, out)
@@ -110,7 +110,7 @@ def evaluate(
         writable(folder / "outputs" / "evaluate.png")
         read_records(folder / "metrics.json")  # a damaged one is told now, not when all is measured
     found: dict[str, Any] = {
-        "system": name_of(system) if system is not None else given.path.name,  # type: ignore[union-attr]
+        "system": name_of(system) if system is not None else place_of(source).name,
         "seed": seed,
         "measures": {},
         "not_measured": {},
@@ -149,7 +149,7 @@ def evaluate(
     return found
 
 
-def _folder(source: Source, given: Given | None, out: str | Path | None) -> Path | None:
+def _folder(source: Source, given: SampleSet | None, out: str | Path | None) -> Path | None:
     if out is not None:
         return Path(out).expanduser()
     return given.folder if given is not None else run_path(source)
@@ -157,7 +157,7 @@ def _folder(source: Source, given: Given | None, out: str | Path | None) -> Path
 
 def _open(
     system: System | None,
-    given: Given | None,
+    given: SampleSet | None,
     data: str | None,
     split: Split | None,
     about: dict[str, Any],
@@ -227,7 +227,9 @@ def _measure(
 
 def _of_pairs_alone(m: Measure, c: Comparison) -> bool:
     """Whether a measure of samples would be taken of translations that have partners to be compared with: on request only."""
-    return of_translations(m, c) and c.test is not None and shows_pairs(c.system, c.test.paired)  # type: ignore[arg-type]
+    return (
+        of_translations(m, c) and c.system is not None and c.test is not None and shows_pairs(c.system, c.test.paired)
+    )
 
 
 def _word(r: Record) -> str:

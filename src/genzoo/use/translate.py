@@ -55,9 +55,9 @@ def translate(
     if not len(images):
         return images
     if isinstance(images, (Tensor, np.ndarray)):
-        images = as_tensor(images, "translate")  # type: ignore[assignment]
+        images = as_tensor(images, "translate")
     else:
-        images = [as_tensor(x, "translate") for x in images]  # type: ignore[assignment]
+        images = [as_tensor(x, "translate") for x in images]
     fit = fitting_size(system, images[0].shape[0], direction)
     out = []
     for x in images:

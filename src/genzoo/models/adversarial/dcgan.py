@@ -141,9 +141,13 @@ class DCGAN(System):
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self.instance_noise, self.augment = instance_noise, augment
         self.lr, self.d_lr, self.optimizer, self.betas = lr, d_lr or lr, optimizer, (beta1, beta2)
-        rules = {"pooling": resampling == "pooling", "dense": dense}
-        self.G = Synthesis(shape, latent, width, kernel, norm=g_norm, activation=g_activation, **rules)
-        self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm, activation=d_activation, **rules)
+        pooling = resampling == "pooling"
+        self.G = Synthesis(
+            shape, latent, width, kernel, norm=g_norm, activation=g_activation, pooling=pooling, dense=dense
+        )
+        self.D = Discriminator(
+            shape, width, kernel, d_norm, spectral_norm, activation=d_activation, pooling=pooling, dense=dense
+        )
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimizer for each player."""

@@ -114,7 +114,8 @@ class LAPGAN(System):
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Do a step of both players at every level, each from the real image of the level below."""
-        real, logs = batch["image"], {}
+        real = batch["image"]
+        logs: Logs = {}
         for k, size in enumerate(self.sizes):
             z = self._noise(len(real), k)
             if k < self.levels:

@@ -103,9 +103,10 @@ class ProjectedGAN(System):
             fake
         )  # with the graph back to G; nothing between G and the discriminators changes in this step
         on_real, on_fake = self.judge(self.maps(real)), self.judge([m.detach() for m in seen])
-        d_loss = sum(discriminator_loss("hinge", r, f) for r, f in zip(on_real, on_fake, strict=True))
+        zero = real.new_zeros(())
+        d_loss = sum((discriminator_loss("hinge", r, f) for r, f in zip(on_real, on_fake, strict=True)), zero)
         update("d", d_loss)
-        g_loss = sum(generator_loss("hinge", f) for f in self.judge(seen))
+        g_loss = sum((generator_loss("hinge", f) for f in self.judge(seen)), zero)
         update("g", g_loss)
         logs = {"d_loss": d_loss, "g_loss": g_loss}
         logs |= {"d_real": _mean(on_real), "d_fake": _mean(on_fake)}

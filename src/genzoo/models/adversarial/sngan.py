@@ -20,7 +20,7 @@ from genzoo.nn.gan.dcgan import stages
 from genzoo.nn.optimizers import adam_for_each
 
 
-def _glorot(module: nn.Module, gain: float = 1.0) -> nn.Module:
+def _glorot(module: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
     nn.init.xavier_uniform_(module.weight, gain)
     if module.bias is not None:
         nn.init.zeros_(module.bias)

@@ -80,6 +80,8 @@ class Synthesis(nn.Module):
         around: What the scales that styles give start around.
     """
 
+    blocks: Any  # a ModuleList of ModuleLists
+
     def __init__(
         self, channels: int, start: tuple[int, int], latent: int, widths: list[int], *, noise: bool, around: float
     ) -> None:
@@ -119,6 +121,8 @@ class Discriminator(nn.Module):
         widths: Channels of every size, smallest map first.
         classes: Number of classes, or 0.
     """
+
+    blocks: Any  # a ModuleList of ModuleLists
 
     def __init__(self, channels: int, start: tuple[int, int], widths: list[int], classes: int) -> None:
         super().__init__()

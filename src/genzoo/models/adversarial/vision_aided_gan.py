@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -105,6 +105,8 @@ class VisionAidedGAN(System):
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999}
     chosen: Tensor
     accuracies: Tensor
+    F: Any  # a ModuleList of FrozenMaps
+    C: Any  # for each of them a ModuleList of its heads
 
     def __init__(
         self,

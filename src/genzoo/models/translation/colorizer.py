@@ -97,6 +97,9 @@ class Colorizer(System):
     }
     tiny: ClassVar[dict] = {"shape": (3, 8, 8), "width": 4, "halvings": 2, "convolutions": 1}
     defaults: ClassVar[dict] = {"steps": 100000, "batch": 40, "ema": 0.999}
+    colours: Tensor
+    smoothing: Tensor
+    running_colours: Tensor
 
     def __init__(
         self,

@@ -100,7 +100,8 @@ class ContextEncoder(System):
             *(_up(b, a, last=i == halvings - 1) for i, (a, b) in enumerate(reversed(list(pairwise(widths))))),
         )
         normal_init(self.G)
-        seen = (c, *(s.stop - s.start for s in self.box)) if hole == "centre" else shape
+        high, wide = (s.stop - s.start for s in self.box)
+        seen = (c, high, wide) if hole == "centre" else shape
         self.D = Discriminator(seen, d_width, 4, "batch", False) if adversarial else None
 
     optimizers = adam_for_each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -77,10 +78,10 @@ class DiscoGAN(System):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimizer for both generators, one for both discriminators."""
-        keys = {"lr": self.lr, "betas": self.betas, "weight_decay": self.weight_decay}
+        adam = functools.partial(Adam, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
         return {
-            "g": Adam([*self.a2b.parameters(), *self.b2a.parameters()], **keys),
-            "d": Adam([*self.D_a.parameters(), *self.D_b.parameters()], **keys),
+            "g": adam([*self.a2b.parameters(), *self.b2a.parameters()]),
+            "d": adam([*self.D_a.parameters(), *self.D_b.parameters()]),
         }
 
     def training_step(self, batch: Batch, update: Update) -> Logs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -86,6 +86,7 @@ class Pix2PixHD(System):
     bank: Tensor
     filled: Tensor
     fine: Tensor
+    D: Any  # a ModuleList of PatchGANs
 
     def __init__(
         self,

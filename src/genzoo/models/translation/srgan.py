@@ -215,8 +215,8 @@ class SRResNet(nn.Module):
         ]
         self.up = nn.Sequential(*up, nn.Conv2d(width, channels, 9, padding=4))
         if residual:  # the first output is the bicubic enlargement
-            nn.init.zeros_(self.up[-1].weight)
-            nn.init.zeros_(self.up[-1].bias)
+            for parameter in self.up[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, h, w] to [B, C, scale · h, scale · w], float32, not clamped."""

@@ -185,7 +185,7 @@ def frequencies(log_p: Tensor) -> np.ndarray:
     out row by row, whatever the layout of `log_p`: the coder takes the numbers as they lie in memory.
     """
     p = log_p.detach().cpu().double().contiguous().exp().numpy()
-    counts = np.floor(p / p.sum(1, keepdims=True) * (TOTAL - p.shape[1])) + 1
+    counts: np.ndarray = np.floor(p / p.sum(1, keepdims=True) * (TOTAL - p.shape[1])) + 1
     best = counts.argmax(1)
     counts[np.arange(len(counts)), best] += TOTAL - counts.sum(1)
     return counts
@@ -271,7 +271,8 @@ def decode(system: System, data: bytes, label: str = "the file") -> tuple[Tensor
     )
     if (header.shape, header.levels) != (_shape(system), _levels(system)):
         raise wrong
-    stream, parts, told, room = _stream(), [], [], 8 * len(words) + SLACK
+    stream, parts, told = _stream(), [], []
+    room: float = 8 * len(words) + SLACK
     coder = stream.queue.RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32))
     again, surest = stream.queue.RangeEncoder(), TOTAL - header.levels + 1
     if header.count * math.prod(header.shape) * -math.log2(surest / TOTAL) > room:

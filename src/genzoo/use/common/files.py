@@ -37,7 +37,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import write_atomic
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import stills
-from genzoo.data.decode.forms import Rejected
+from genzoo.data.decode.forms import Header, ImageFormat, Rejected
 from genzoo.data.progress import bar
 from genzoo.use.common.images import image_files
 from genzoo.use.common.outputs import free
@@ -101,7 +101,7 @@ def read_photo(
             if numbers or stills.is_array(file):
                 kind: Literal["labels", "colours"] = "labels" if numbers else "colours"
                 ends, notes = ((), []) if numbers else stills.alone(file, header, most=most)
-                form = decode.ImageFormat(height, width, 1 if numbers else channels, kind=kind, ends=ends)
+                form = ImageFormat(height, width, 1 if numbers else channels, kind=kind, ends=ends)
                 found = stills.pixels(file, form, "", holes, most=most)
                 photo = Photo(np.ascontiguousarray(found.transpose(1, 2, 0)))
             else:
@@ -125,7 +125,7 @@ def _say(path: Path, note: str) -> None:
     print(f"'{path}': {note}", file=sys.stderr)
 
 
-def _room(path: Path, header: decode.Header, channels: int, scale: int) -> None:
+def _room(path: Path, header: Header, channels: int, scale: int) -> None:
     """Refuse an image for which, and for its result, memory has no room: the decoder's copy, ours, the result, and the writer's copy."""
     height, width, _ = header.shape
     size = 2 if header.deep else 1

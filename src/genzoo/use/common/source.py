@@ -32,6 +32,7 @@ __all__ = [
     "open_system",
     "options",
     "own_options",
+    "place_of",
     "require",
     "run_path",
 ]
@@ -56,6 +57,12 @@ WORDS = {
 """What a capability lets one do, in words."""
 
 
+def place_of(source: Source) -> Path:
+    """Return the path that a source stands for: a run's own, or the given one."""
+    place: Any = getattr(source, "path", source)
+    return Path(place).expanduser()
+
+
 def run_path(source: Source) -> Path | None:
     """Find the folder of a run or an exported model; None for a system in memory.
 
@@ -64,7 +71,7 @@ def run_path(source: Source) -> Path | None:
     """
     if isinstance(source, System):
         return None
-    path = Path(getattr(source, "path", source)).expanduser()
+    path = place_of(source)
     if path.is_dir():
         if not any((path / name).exists() for name in ("config.toml", "model.safetensors", "model")):
             raise UserError(f"'{path}' is not a run: it has neither config.toml nor model.safetensors")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Rows:
     images: dict[str, Tensor]
     names: list[dict[str, str]]
     values: dict[str, list[float]]
-    how: dict[str, tuple[str, str]]
+    how: Mapping[str, tuple[str, str]]
     words: Sequence[str] = ()
 
 
