@@ -126,9 +126,13 @@ def argument_docs(docstring: str | None) -> dict[str, str]:
     return docs
 
 
-@functools.cache
 def settings(target: Callable[..., Any]) -> dict[str, Setting]:
     """The arguments of a class's constructor or of a function, without `self`, `n`-style positionals kept, in order."""
+    return _settings(target)
+
+
+@functools.cache
+def _settings(target: Callable[..., Any]) -> dict[str, Setting]:
     function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(inspect.unwrap(function), include_extras=True)
     docs = argument_docs(target.__doc__)

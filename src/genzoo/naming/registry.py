@@ -178,7 +178,7 @@ def entry_of(cls: type[System]) -> Entry:
     name = name_of(cls)
     if name in entries():
         return entries()[name]
-    known = settings(cls)  # type: ignore[arg-type]
+    known = settings(cls)
     of_file = None if cls.__module__ == "__main__" else sys.modules[cls.__module__].__doc__
     told = of_file or cls.__doc__ or ""
     likelihood = getattr(cls, "likelihood", "")

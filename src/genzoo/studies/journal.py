@@ -85,7 +85,8 @@ class Journal:
         with self._alone(), self._damage_is_said():
             file = path / "journal.log"
             file.touch()
-            self.storage = JournalStorage(JournalFileBackend(str(file), JournalLock(file)))
+            lock: Any = JournalLock(file)  # the base class of Optuna's locks is not public
+            self.storage = JournalStorage(JournalFileBackend(str(file), lock))
             self.study = optuna.create_study(
                 storage=self.storage,
                 study_name=plan.name,

@@ -44,7 +44,7 @@ def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             pick = min if plan.direction == "lower" else max
             other = max if plan.direction == "lower" else min
             best = pick(whole, key=lambda d: statistics.fmean(whole[d])) if whole else None
-            settings = next((r["settings"] for r in own if r["draw"] == best), {})
+            settings: dict[str, Any] = next((r["settings"] for r in own if r["draw"] == best), {})
             searched = {k: settings[k] for k in plan.ranges(system)} if best is not None else {}
             found.append(
                 {

@@ -84,12 +84,14 @@ def sixteen_bits(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
     raw = raws.pop()
     if raw == "LA;16B":  # four bytes for a pixel, which is what RGBA reads
         four = _read(file, image, "RGBA").astype(np.uint16)
-        return four[..., 0::2] << 8 | four[..., 1::2]
+        joined: np.ndarray = four[..., 0::2] << 8 | four[..., 1::2]
+        return joined
     kind, _, order = raw.partition(";")
     if kind not in ("RGB", "RGBA") or order not in _OTHER:
         return None
     high = _read(file, image, raw).astype(np.uint16)
-    return high << 8 | _read(file, image, f"{kind};{_OTHER[order]}")
+    both: np.ndarray = high << 8 | _read(file, image, f"{kind};{_OTHER[order]}")
+    return both
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -130,8 +132,7 @@ def _read(file: BinaryIO, like: Image.Image, raw: str) -> np.ndarray:
     file.seek(0)
     with Image.open(file, formats=(like.format or "",)) as image:
         image.tile = [
-            tile._replace(args=(raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw)
-            for tile in image.tile  # type: ignore[attr-defined]
+            tile._replace(args=(raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw) for tile in image.tile
         ]
         image.load()
         return np.asarray(image)

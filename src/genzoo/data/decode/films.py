@@ -86,7 +86,7 @@ class Film:
         head = file.read(HEAD)
         file.seek(0)
         try:
-            self.opened = av.open(file, format=demuxer)
+            self.opened = av.open(file, mode="r", format=demuxer)
         except Exception:  # av.error.FFmpegError, ValueError
             raise Rejected("damaged: its index cannot be read, as where a copy was cut short; copy it again") from None
         streams = self.opened.streams
@@ -157,9 +157,10 @@ class Film:
                 break
             packets += packet.size > 0
             # In an MP4 every packet is a frame: one that never comes is lost, although decoders pass over damage without a word.
-            promised = self.demuxer == "mov" and packet.pts is not None and not packet.is_discard
-            if promised:
-                due.add(packet.pts)
+            shown = packet.pts if self.demuxer == "mov" and not packet.is_discard else None
+            promised = shown is not None
+            if shown is not None:
+                due.add(shown)
             try:
                 found = packet.decode()
             except Exception:
@@ -210,7 +211,7 @@ class Film:
             largest = max(abs(v) for v in (a, b, c, d)) or 1
             wanted = tuple(round(v / largest) for v in (a, b, c, d))
             if wanted in _TURNS:
-                self.turn = _TURNS[wanted]  # type: ignore[index]
+                self.turn = _TURNS[wanted]
             else:
                 self.told["slanted"] = 1
         if self.turn is None:

@@ -266,7 +266,7 @@ def _half(image: Image.Image, half: str) -> Image.Image:
 def _numbers(image: Image.Image, form: ImageFormat) -> np.ndarray:
     """Numbers of classes or instances, uint8 [1, H, W]: palette indices, gray values, or one number for each colour."""
     if image.mode in ("P", "L", "1", "I") or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.int32)
+        values: np.ndarray = np.asarray(image).astype(np.int32)
     elif form.kind == "instances" and image.mode in ("RGB", "RGBA"):
         r, g, b = (np.asarray(image.getchannel(c)).astype(np.int32) for c in "RGB")
         values = r << 16 | g << 8 | b

@@ -43,14 +43,16 @@ def triangles(vertices: np.ndarray, polygons: Iterable[Sequence[int] | np.ndarra
 
 def _normals(points: np.ndarray) -> np.ndarray:
     """Newell's normals [M, 3] of polygons [M, n, 3]."""
-    return np.cross(points - points[:, :1], np.roll(points, -1, 1) - points[:, :1]).sum(1)
+    normals: np.ndarray = np.cross(points - points[:, :1], np.roll(points, -1, 1) - points[:, :1]).sum(1)
+    return normals
 
 
 def _bent(points: np.ndarray) -> np.ndarray:
     """Which of the polygons [M, n, 3] have a corner that points inwards."""
     edges = np.roll(points, -1, 1) - points
     turns = (np.cross(np.roll(edges, 1, 1), edges) * _normals(points)[:, None]).sum(2)
-    return (turns < -1e-9 * np.abs(turns).max(1, keepdims=True, initial=0)).any(1)
+    inwards: np.ndarray = (turns < -1e-9 * np.abs(turns).max(1, keepdims=True, initial=0)).any(1)
+    return inwards
 
 
 def _ears(points: np.ndarray) -> np.ndarray:
@@ -82,4 +84,5 @@ def _ears(points: np.ndarray) -> np.ndarray:
 
 def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Positive where the way from a over b to c turns left."""
-    return (b[0] - a[0]) * (c[..., 1] - a[1]) - (b[1] - a[1]) * (c[..., 0] - a[0])
+    turn: np.ndarray = (b[0] - a[0]) * (c[..., 1] - a[1]) - (b[1] - a[1]) * (c[..., 0] - a[0])
+    return turn

@@ -164,7 +164,8 @@ def levels(values: np.ndarray, ends: Ends) -> np.ndarray:
     if values.dtype.kind in "uib" and ends == BITS_16:
         return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     scale = 255 / (ends[1] - ends[0])
-    return np.rint((values.astype(np.float64) * scale - ends[0] * scale).clip(0, 255)).astype(np.uint8)
+    rounded: np.ndarray = np.rint((values.astype(np.float64) * scale - ends[0] * scale).clip(0, 255)).astype(np.uint8)
+    return rounded
 
 
 def shares(values: np.ndarray, ends: Ends) -> np.ndarray:

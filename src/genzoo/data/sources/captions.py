@@ -54,7 +54,7 @@ class Sentences:
         """One caption of each image, int64 [n, L]: the first, or with `rng` any of them; a row of zeros where there is none."""
         start, count = self.first[images], np.diff(self.first)[images]
         chosen = start + (0 if rng is None else (rng.random(len(images)) * count).astype(np.int64))
-        rows = self.ids[np.minimum(chosen, max(len(self.ids) - 1, 0))].astype(np.int64)
+        rows: np.ndarray = self.ids[np.minimum(chosen, max(len(self.ids) - 1, 0))].astype(np.int64)
         rows[count == 0] = 0
         return rows
 

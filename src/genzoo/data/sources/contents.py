@@ -144,7 +144,12 @@ class ArrayPictures:
 
     def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
         """Copy, or bring to the form in threads."""
-        if (self.array.dtype, form.ends, form.bits, form.window) == (np.uint8, (("uint8", ranges.BITS_8),), 8, None):
+        if (self.array.dtype, form.ends, form.bits, form.window) == (
+            np.dtype(np.uint8),
+            (("uint8", ranges.BITS_8),),
+            8,
+            None,
+        ):
             chosen = self.array[np.asarray(indices)]
             if form.kind == "colours" and chosen.shape[1:] == (form.channels, form.height, form.width):
                 return list(chosen)

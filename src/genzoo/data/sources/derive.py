@@ -70,13 +70,15 @@ def derived(images: np.ndarray, how: str) -> np.ndarray:
         return _labels(images)
     luma = _luma(images)
     if how == "gray":
-        return np.rint(luma).astype(np.uint8)[:, None]
+        gray: np.ndarray = np.rint(luma).astype(np.uint8)[:, None]
+        return gray
     padded = np.pad(luma, ((0, 0), (1, 1), (1, 1)), mode="edge")
     up, down, left, right = padded[:, :-2], padded[:, 2:], padded[:, :, :-2], padded[:, :, 2:]
     across = right[:, :-2] + 2 * right[:, 1:-1] + right[:, 2:] - left[:, :-2] - 2 * left[:, 1:-1] - left[:, 2:]
     along = down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:] - up[:, :, :-2] - 2 * up[:, :, 1:-1] - up[:, :, 2:]
     length = np.hypot(across, along)  # of an edge from black to white: 4 · 255
-    return (255 - np.rint(length).clip(0, 255)).astype(np.uint8)[:, None]
+    edges: np.ndarray = (255 - np.rint(length).clip(0, 255)).astype(np.uint8)[:, None]
+    return edges
 
 
 def _luma(images: np.ndarray) -> np.ndarray:
@@ -91,7 +93,8 @@ def _low(images: np.ndarray) -> np.ndarray:
     rows, columns = -(-h // LOW), -(-w // LOW)
     padded = np.pad(images, ((0, 0), (0, 0), (0, rows * LOW - h), (0, columns * LOW - w)), mode="edge")
     means = padded.reshape(n, c, rows, LOW, columns, LOW).mean((3, 5))
-    return np.rint(means).astype(np.uint8).repeat(LOW, 2).repeat(LOW, 3)[:, :, :h, :w]
+    low: np.ndarray = np.rint(means).astype(np.uint8).repeat(LOW, 2).repeat(LOW, 3)[:, :, :h, :w]
+    return low
 
 
 def _labels(images: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ SIZE = 10_000
 def draw(name: str, n: int, *, seed: int, split: str) -> np.ndarray:
     """Draw `n` points of a named set; the training and the test part are drawn independently."""
     rng = np.random.default_rng([seed, zlib.crc32(f"{name} {split}".encode())])
+    centre: np.ndarray
     if name == "moons":
         t, lower = rng.uniform(0, np.pi, n), rng.integers(0, 2, n)
         x = np.where(lower, 1 - np.cos(t), np.cos(t))

@@ -15,7 +15,7 @@ import numpy as np
 
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.files import cache_folder, cache_folders, folder_named, replacing
-from genzoo.data.sources.contents import ArrayPictures, Contents
+from genzoo.data.sources.contents import ArrayPictures, Contents, Pictures
 from genzoo.data.sources.layout import HOW
 from genzoo.data.sources.names import STANDARD
 
@@ -92,7 +92,9 @@ class Standard:
         else:
             images = {"train": _idx(raw[IDX[0]])[:, None], "test": _idx(raw[IDX[2]])[:, None]}
             labels = {"train": _idx(raw[IDX[1]]).astype(np.int64), "test": _idx(raw[IDX[3]]).astype(np.int64)}
-        pictures = {("image", s): ArrayPictures(a, f"{self.name} {s}") for s, a in images.items()}
+        pictures: dict[tuple[str, str], Pictures] = {
+            ("image", s): ArrayPictures(a, f"{self.name} {s}") for s, a in images.items()
+        }
         return Contents(pictures, labels=labels, class_names=list(CLASSES[self.name]))
 
     def _locate(self) -> dict[str, Path]:

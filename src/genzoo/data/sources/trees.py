@@ -12,8 +12,9 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from genzoo.core.errors import UserError
 from genzoo.data.decode.forms import Rejected
@@ -303,7 +304,9 @@ class TarTree:
         import gzip
         import lzma
 
-        stream = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[opener](self.path, "rb")
+        openers: dict[str, Callable[[Path, Literal["rb"]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]]
+        openers = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+        stream = openers[opener](self.path, "rb")
         scratch.mkdir(parents=True, exist_ok=True)
         room = max(MAX_RATIO * self.path.stat().st_size, FREE_BYTES)
         spool = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 (becomes self._file)
