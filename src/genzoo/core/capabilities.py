@@ -220,7 +220,7 @@ class Prepares(Protocol):
         """
 
     def prepared_by(self) -> str:
-        """A digest of all that `prepare` depends on beside the data."""
+        """Return a digest of all that `prepare` depends on beside the data."""
 
 
 @runtime_checkable

@@ -99,12 +99,12 @@ def describe(annotation: Any) -> str:
 
 
 def is_capability(annotation: Any) -> bool:
-    """True for a protocol: such an argument takes a system."""
+    """Tell whether a type is a capability: an argument of such a type takes a system."""
     return bool(getattr(annotation, "_is_protocol", False))
 
 
 def capability_of(annotation: Any) -> Any:
-    """The capability that an argument asks for, or None: `Tokenizes | None` asks for `Tokenizes`."""
+    """Return the capability that an argument's type asks for, or None: `Tokenizes | None` asks for `Tokenizes`."""
     return next((o for o in _options(annotation) if is_capability(o)), None)
 
 
@@ -127,7 +127,7 @@ def argument_docs(docstring: str | None) -> dict[str, str]:
 
 
 def settings(target: Callable[..., Any]) -> dict[str, Setting]:
-    """The arguments of a class's constructor or of a function, without `self`, `n`-style positionals kept, in order."""
+    """List the arguments of a class's constructor (without `self`) or of a function by name, in their order."""
     return _settings(target)
 
 
@@ -148,7 +148,7 @@ def _settings(target: Callable[..., Any]) -> dict[str, Setting]:
 
 @functools.cache
 def form(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> type[BaseModel]:
-    """The pydantic model of a signature: refuses unknown names, wrong types and values out of bounds."""
+    """Build the pydantic model of a signature, which refuses unknown names, wrong types and values out of bounds."""
     fields: dict[str, Any] = {
         s.name: (_for_pydantic(s.annotation), ... if s.required else s.default)
         for s in settings(target).values()
@@ -206,7 +206,7 @@ def table(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> list[tup
 
 
 def json_schema(target: Callable[..., Any]) -> dict[str, Any]:
-    """The JSON schema of a signature, with the `Args:` lines as descriptions: what a web form is drawn from."""
+    """Build the JSON schema of a signature, with the `Args:` lines as descriptions; web forms are drawn from it."""
     schema = form(target).model_json_schema()
     for name, s in settings(target).items():
         schema["properties"][name]["description"] = s.doc
@@ -226,7 +226,7 @@ def _strip(annotation: Any) -> Any:
 
 
 def _options(annotation: Any) -> list[Any]:
-    """The types that a value may have, without their bounds."""
+    """List the types that a value may have, without their bounds."""
     base = _strip(annotation)
     return [_strip(a) for a in get_args(base)] if get_origin(base) in (types.UnionType, typing.Union) else [base]
 
