@@ -15,7 +15,7 @@ import numpy as np
 from genzoo.core.files import write_atomic
 from genzoo.data.locks import locked
 from genzoo.runs.meters import read_log
-from genzoo.studies.page import order, page
+from genzoo.studies.page import order, write_study_page
 from genzoo.studies.plan import Plan
 from genzoo.use.pages.figures import new_figure, save_figure
 
@@ -27,7 +27,7 @@ def write_report(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> None:
         write_atomic(path / "table.csv", _csv(tuple(table[0]), table))
         write_atomic(path / "trials.csv", _csv(tuple(rows[0]), [_flat(row) for row in rows]))
         drawings = [save_figure(figure, path / f"{name}.png") for name, figure in _drawings(path, plan, rows)]
-        write_atomic(path / "index.html", page(path, plan, rows, ranked(plan, table), drawings).encode())
+        write_study_page(path, plan, rows, ranked(plan, table), drawings)
 
 
 def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
