@@ -159,7 +159,7 @@ class Plan:
 
 
 def import_optuna() -> Any:
-    """The module `optuna`, quiet.
+    """Import optuna and silence its log.
 
     Raises:
         UserError: It is not installed.

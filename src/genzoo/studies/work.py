@@ -215,7 +215,7 @@ def _run(path: Path, plan: Plan, trial: Trial, *, quiet: bool) -> tuple[float | 
 
 
 def _measure(plan: Plan, run: Any) -> dict[str, Any]:
-    """Records of the study's measures, and of whatever is found with them; those beside the first may not apply."""
+    """Evaluate a run: record the study's measures, and whatever is found with them; those beside the first may not apply."""
     found: dict[str, Any] = {"measures": {}, "not_measured": {}}
     for name in (plan.measure, *plan.also):
         if name in found["measures"]:

@@ -45,7 +45,7 @@ def export(source: Source, to: str | Path, *, overwrite: bool = False) -> Path:
 
 
 def description(system: System) -> dict[str, Any]:
-    """What a model file says of its model: what `genzoo.load` needs, and what is known of its training."""
+    """Describe a model for its file: what `genzoo.load` needs, and what is known of its training."""
     from importlib.metadata import version
 
     made = {**describe(system), "name": name_of(system), "version": version("genzoo")}

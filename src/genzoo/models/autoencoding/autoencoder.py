@@ -121,6 +121,9 @@ class CodeStatistics(nn.Module):
     """
 
     averaged = ("mean", "moment")
+    count: Tensor
+    mean: Tensor
+    moment: Tensor
 
     def __init__(self, size: int, window: int = 200) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ reconstruction in the features of a network in place of pixels (Hou et al. 2016,
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -97,6 +97,7 @@ class VAE(System):
     tiny = {"shape": (1, 8, 8), "latent": 3, "hidden": 16, "width": 8, "depth": 1}
     defaults = {"steps": 60000, "batch": 100, "ema": 0.999, "warmup": 0.005}
     likelihood: ClassVar[str] = "lower bound: importance-weighted, 64 samples of z per image"
+    log_scale: Any  # of the decoder's distribution, [C, 1, 1]; None where that has none
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class VAE(System):
         schedule: Literal["constant", "cosine", "iwae-paper"] = "cosine",
     ) -> None:
         super().__init__()
+        self.decoder_likelihood: str = likelihood
         if importance_samples > 1 and beta != 1:
             raise UserError(
                 f"beta={beta:g} with importance_samples={importance_samples}: the importance-weighted bound has no KL "
@@ -138,10 +140,10 @@ class VAE(System):
                     f"shape {'x'.join(map(str, shape))} is too small for perceptual={perceptual} with perceptual_layers="
                     f"{perceptual_layers}: the sides must be at least {self.features.smallest}. Give size=, or fewer layers."
                 )
-            likelihood = "features"
+            self.decoder_likelihood = "features"
         elif likelihood == "auto":
-            likelihood = "bernoulli" if levels == 2 else "discretized-logistic"
-        self.shape, self.levels, self.decoder_likelihood, self.latent_size = shape, levels, likelihood, latent
+            self.decoder_likelihood = "bernoulli" if levels == 2 else "discretized-logistic"
+        self.shape, self.levels, self.latent_size = shape, levels, latent
         self.beta, self.importance_samples, self.perceptual_weight = beta, importance_samples, perceptual_weight
         self.lr, self.adam_eps, self.schedule = lr, adam_eps, schedule
         act = ACTIVATIONS[activation]
@@ -150,7 +152,7 @@ class VAE(System):
         else:
             self.encoder, self.decoder = conv_coders(shape, latent, 2 * latent, width, depth, act)
         self.apply(xavier_init)
-        if likelihood in ("bernoulli", "features"):
+        if self.decoder_likelihood in ("bernoulli", "features"):
             self.log_scale = None
         elif sigma is not None:
             self.register_buffer("log_scale", torch.full((shape[0], 1, 1), math.log(sigma)))
@@ -189,10 +191,10 @@ class VAE(System):
             kl = kl_standard_normal(mean, log_std).sum(1)
             bound = reconstruction - self.beta * kl
         else:
-            noise = torch.randn(self.importance_samples, *mean.shape, device=mean.device)
-            z = mean + log_std.exp() * noise
+            draws = torch.randn(self.importance_samples, *mean.shape, device=mean.device)
+            z = mean + log_std.exp() * draws
             reconstruction = self._log_likelihood_of_many(target, z)
-            kl = (standard_normal(noise) - log_std - standard_normal(z)).sum(2)
+            kl = (standard_normal(draws) - log_std - standard_normal(z)).sum(2)
             bound = log_mean_exp(reconstruction - kl, 0)
         return {
             "loss": -bound.mean(),
@@ -295,11 +297,11 @@ class VAE(System):
         return torch.cat(bounds)
 
     def log_prior(self, z: Tensor) -> Tensor:
-        """Log p(z) under N(0, I) in nats, [B]."""
+        """Return log p(z) under N(0, I) in nats, [B]."""
         return per_example(standard_normal(z))
 
     def log_given(self, x: Tensor, z: Tensor) -> Tensor:
-        """Log p(x|z) of the discrete image in nats, [B]; a Gaussian decoder takes one fixed draw of the place within grey levels."""
+        """Return log p(x|z) of the discrete image in nats, [B]; a Gaussian decoder takes one fixed draw of the place within grey levels."""
         self._is_likelihood()
         return self._log_likelihood(self._target(x, self._generator(None)), self.decoder(z).float())
 
@@ -348,7 +350,7 @@ class VAE(System):
         return ((x.clamp(-1, 1) + 1) / 2 * (self.levels - 1)).round() * (2 / (self.levels - 1)) - 1
 
     def figures(self, *, generator: Generator, rows: Annotated[int, Field(ge=2, le=100)] = 20) -> dict[str, Figure]:
-        """The manifold of two latents (figure 4).
+        """Draw the manifold of two latents (figure 4).
 
         Args:
             generator: Nothing is drawn.

@@ -82,7 +82,7 @@ class VAEGAN(System):
         check_sides(shape, "vae-gan")
         self.latent_size, self.adversarial, self.gamma, self.beta = latent, adversarial, gamma, beta
         self.lr, self.d_lr, self.betas = lr, d_lr or lr, (beta1, beta2)
-        channels, *sizes = shape[0], tuple(shape[1:])
+        channels, sizes = shape[0], [shape[1:]]
         while min(sizes[-1]) >= 8:  # halved until the smaller side is 4 to 7
             sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
         widths = [channels, *(width * min(2**i, 4) for i in range(len(sizes) - 1))]

@@ -149,6 +149,7 @@ class VQGAN(System):
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 32, "ema": 0.999}
     codebook_size: int
     code_grids: tuple[tuple[int, ...], ...]
+    decoder: Any  # a Sequential that ends in a convolution
 
     def __init__(
         self,

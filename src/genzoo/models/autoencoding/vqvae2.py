@@ -63,6 +63,7 @@ class VQVAE2(System):
     likelihood: ClassVar[str] = "lower bound: the image's own codes under a uniform prior, pixels by the decoder"
     codebook_size: int
     code_grids: tuple[tuple[int, ...], ...]
+    quantisers: Any  # a ModuleList of VectorQuantizers
 
     def __init__(
         self,

@@ -63,8 +63,8 @@ class CausalConv1d(nn.Module):
         dtype = x.dtype if x.dtype == torch.float64 else self.weight.dtype
         weight, bias = self.weight.to(dtype), self.bias.to(dtype)
         if self.kernel > 1:
-            ago = range(self.reach, 0, -self.dilation)
-            ago = [min(back, x.shape[1]) for back in ago]  # a tap before the beginning sees zeros only
+            # a tap before the beginning sees zeros only
+            ago = [min(back, x.shape[1]) for back in range(self.reach, 0, -self.dilation)]
             x = torch.cat([*(F.pad(x, (0, 0, back, -back)) for back in ago), x], 2)
         return F.linear(x, weight.flatten(0, 1).T, bias)
 

@@ -96,8 +96,8 @@ class ShiftedConv2d(WeightNorm):
         self.rows, self.columns, self.stride = rows, columns, stride
         self.left, self.right = (columns // 2, columns // 2) if columns % 2 else (columns - 1, 0)
 
-    def forward(self, x: Tensor, past: Past | None = None, level: int = 0) -> Tensor:
-        """Map [B, inputs, H, W] to [B, outputs, H, W] (at stride 2 half of both); with `past`, the newest part.
+    def forward(self, x: Tensor, past: Past | None = None, level: int = 0) -> Tensor | None:
+        """Map [B, inputs, H, W] to [B, outputs, H, W] (at stride 2 half of both); with `past`, the newest part, if there is one.
 
         `level` says how often the images have been halved before `x`.
         """
@@ -126,6 +126,7 @@ class GrowingConv2d(WeightNorm):
         """Map the coarse [B, inputs, H', W'] to [B, outputs, H, W], the size of `fine`; with `past`, the newest part."""
         if past is not None:
             return past.grow(self, x, level)
+        assert x is not None, "only a past remembers what the coarse image was"
         return self._compute(x)[:, :, : fine.shape[2], : fine.shape[3]]
 
     def _linear(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:

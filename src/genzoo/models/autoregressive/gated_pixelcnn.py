@@ -119,6 +119,8 @@ class Network(nn.Module):
         classes: Classes, or 0.
     """
 
+    layers: Any  # a ModuleList of GatedLayers
+
     def __init__(
         self, colours: int, width: int, layers: int, kernel: int, head: int, outputs: int, classes: int
     ) -> None:
@@ -138,10 +140,10 @@ class Network(nn.Module):
     def forward(self, x: Tensor, past: Past | None = None, *, label: Tensor | None = None) -> Tensor:
         """Map images [B, C, H, W] and classes [B] to outputs [B, C·K, H, W]; with `past`, one pixel's column to its outputs."""
         v = h = x
-        links = self._links_of_row(past, label) if past is not None else None
+        links = self._links_of_row(past, label) if past is not None else []
         for i, layer in enumerate(self.layers):
             over, beside = layer.told(label)
-            if links is None:
+            if past is None:
                 features = layer.vertical(v)
                 v = gate(features + spread(over))
                 h = layer.across(h, layer.link(features), spread(beside))

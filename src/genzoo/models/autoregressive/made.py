@@ -41,7 +41,7 @@ class MaskedLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True, gain: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) * gain / math.sqrt(inputs))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.bias: Any = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map [B, inputs] to [B, outputs] through the weights where `mask`, [outputs, inputs], is one."""
@@ -77,6 +77,9 @@ class MADE(System):
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "layers": 2, "width": 24, "masks": 2}
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 128, "ema": 0.999}
+    hidden: Any  # a ModuleList of MaskedLinears
+    ranks: Tensor
+    degrees: Tensor
 
     likelihood: str
     """"exact", or the exact likelihood of the mixture over mask sets."""
@@ -165,7 +168,7 @@ class MADE(System):
         h = x
         for layer, mask in zip(self.hidden, masks, strict=False):
             h = torch.relu(layer(h, mask))
-        out = self.out(h, masks[len(self.hidden)]) if self.out is not None else 0
+        out: Any = self.out(h, masks[len(self.hidden)]) if self.out is not None else 0
         if self.direct is not None:
             out = out + self.direct(x, masks[-1])
         return out.unflatten(1, (self.dims, self.outputs))
@@ -218,7 +221,8 @@ class MADE(System):
 
     @property
     def _first(self) -> MaskedLinear:
-        return self.hidden[0] if len(self.hidden) else self.direct
+        first: MaskedLinear = [*self.hidden, self.direct][0]
+        return first
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
@@ -353,13 +357,11 @@ class _Units:
 
     def conditional(self, d: int) -> Tensor:
         """Return the outputs [B, K] of dimension `d`, given all that is there."""
-        s, rows, out = self.system, slice(d * self.system.outputs, (d + 1) * self.system.outputs), None
-        if s.out is not None:
-            out = F.linear(self.layers[-1], s.out.weight[rows], s.out.bias[rows])
+        s, rows = self.system, slice(d * self.system.outputs, (d + 1) * self.system.outputs)
+        parts = [F.linear(self.layers[-1], s.out.weight[rows], s.out.bias[rows])] if s.out is not None else []
         if s.direct is not None:
-            straight = F.linear(self.seen, s.direct.weight[rows], s.direct.bias[rows] if out is None else None)
-            out = straight if out is None else out + straight
-        return out
+            parts.append(F.linear(self.seen, s.direct.weight[rows], None if parts else s.direct.bias[rows]))
+        return sum(parts[1:], parts[0])
 
 
 def _by_degree(degrees: Tensor, dims: int) -> list[Tensor]:

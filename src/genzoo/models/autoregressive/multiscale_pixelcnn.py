@@ -98,6 +98,7 @@ class MultiscalePixelCNN(System):
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "width": 8, "blocks": 1, "head": 8}
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 32, "ema": 0.999}
+    doubling: Any  # a ModuleList of three GroupNetworks for each doubling
 
     def __init__(
         self,

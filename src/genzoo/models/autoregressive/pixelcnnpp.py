@@ -56,6 +56,7 @@ class GatedBlock(nn.Module):
         """Map [B, width, ...] to its like."""
         h = self.look(concat_elu(x), past, level)
         if self.side is not None:
+            assert side is not None
             h = h + self.side(concat_elu(side), past, level)
         h = F.dropout(concat_elu(h), self.dropout, self.training)
         a, b = self.gate(h, past, level).chunk(2, 1)
@@ -74,6 +75,9 @@ class Stream(nn.Module):
         dropout: See `GatedBlock`.
         reads: True for the stream of pixels.
     """
+
+    down: Any  # for each resolution a ModuleList of its blocks
+    up: Any
 
     def __init__(self, width: int, blocks: int, scales: int, dropout: float, *, reads: bool) -> None:
         super().__init__()
@@ -136,6 +140,8 @@ class Network(nn.Module):
         dropout: See `GatedBlock`.
         outputs: Numbers that describe a pixel's distribution.
     """
+
+    initialised: Tensor
 
     def __init__(self, colours: int, width: int, blocks: int, scales: int, dropout: float, outputs: int) -> None:
         super().__init__()

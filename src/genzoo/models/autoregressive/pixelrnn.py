@@ -201,7 +201,7 @@ class Network(nn.Module):
 
     def _context(self, coarse: Tensor | None) -> Tensor | None:
         """Return what the coarse image says, [B, 2h, H, W + margin]."""
-        if self.look is None:
+        if self.look is None or self.enlarge is None:
             return None
         return F.pad(torch.relu(self.enlarge(torch.relu(self.look(coarse)))), (0, self.margin))
 
@@ -223,7 +223,7 @@ class Network(nn.Module):
         return self.out(torch.relu(h), past)
 
 
-LAYERS = {"row": RowLSTM, "diagonal": DiagonalBiLSTM}
+LAYERS: dict[str, type[RowLSTM | DiagonalBiLSTM]] = {"row": RowLSTM, "diagonal": DiagonalBiLSTM}
 
 
 class PixelRNN(System):
@@ -253,6 +253,7 @@ class PixelRNN(System):
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "width": 8, "layers": 2, "head": 8}
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.999, "clip": 100.0}
+    nets: Any  # a ModuleList of Networks
 
     def __init__(
         self,
@@ -339,7 +340,7 @@ class PixelRNN(System):
         return draw_in_chunks(fill, x, known, generator=generator, chunk=chunk)
 
 
-def coarse_pixels(size: tuple[int, int], device: torch.device) -> Tensor:
+def coarse_pixels(size: torch.Size, device: torch.device) -> Tensor:
     """Return the pixels of an image, bool [H, W], that are those of the image of half its size."""
     coarse = torch.zeros(size, dtype=torch.bool, device=device)
     coarse[::2, ::2] = True

@@ -75,6 +75,9 @@ class Transformer(nn.Module):
         dropout: Share of features dropped in training.
     """
 
+    levels: Tensor
+    blocks: Any  # a ModuleList of Blocks
+
     def __init__(self, levels: Tensor, size: int, width: int, depth: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.register_buffer("levels", levels, persistent=False)
@@ -194,6 +197,7 @@ class TokenPrior(System):
                 "token-prior learns the codes of a tokenizer: train one first ('genzoo train vqvae data=...', or vqvae2, "
                 "vqgan), then give tokenizer=runs/vqvae"
             )
+        assert isinstance(tokenizer, System)
         if tuple(tokenizer.hparams["shape"]) != tuple(shape):
             theirs, ours = ("x".join(map(str, s)) for s in (tokenizer.hparams["shape"], shape))
             raise UserError(
@@ -358,7 +362,13 @@ class TokenPrior(System):
             sentence = self.text.recall(n, generator) if prompt is None else self._told(prompt, n)
         codes = torch.zeros(n, self.length, dtype=torch.long, device=self.device)
         kept = torch.zeros_like(codes, dtype=torch.bool)
-        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
+        choice: dict[str, Any] = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "guidance": guidance,
+            "cached": cached,
+        }
         drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **choice)
         return self.tokenizer.detokenize(drawn)
 
@@ -397,7 +407,13 @@ class TokenPrior(System):
         self._refuse_labels(label, told=prompt is not None)
         kept = torch.cat([self._cells(known, grid) for grid in self.tokenizer.code_grids], 1)
         codes = self.tokenizer.tokenize(torch.where(known, x, 0))
-        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
+        choice: dict[str, Any] = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "guidance": guidance,
+            "cached": cached,
+        }
         labels = self._labels(label, len(x))
         drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **choice)
         return torch.where(known, x, self.tokenizer.detokenize(drawn))

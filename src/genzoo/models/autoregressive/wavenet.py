@@ -79,6 +79,8 @@ class Network(nn.Module):
         labels: Number of classes; 0 for none.
     """
 
+    layers: Any  # a ModuleList of Layers
+
     def __init__(
         self, codes: int, outputs: int, width: int, skip: int, layers: int, stacks: int, kernel: int, labels: int
     ) -> None:
@@ -146,7 +148,7 @@ class WaveNet(System):
 
     paper: ClassVar[str] = "arXiv:1609.03499"
     data: ClassVar[str] = "audio"
-    likelihood: ClassVar[str] = "exact, of the coded samples"
+    likelihood: str = "exact, of the coded samples"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "wavenet-mixture": {"output": "mixture"},
         "wavenet-paper": {"width": 256, "skip": 256, "layers": 10, "stacks": 3, "lr": 1e-3},

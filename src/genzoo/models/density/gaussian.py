@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
@@ -79,22 +79,22 @@ class Gaussian(System):
             raise UserError(f"gaussian: rank={rank} must be less than the {d} dimensions of shape={self.shape}")
         if self.is_image:
             self.likelihood = "lower bound, uniform dequantisation in closed form"
-        double = {"dtype": torch.float64}
+        double: dict[str, Any] = {"dtype": torch.float64}
         scatter_shape = (d, d) if matrix else (d,) if covariance == "diagonal" else ()
-        self.register_buffer("seen", torch.zeros((), **double))
-        self.register_buffer("running_mean", torch.zeros(d, **double))
-        self.register_buffer("running_scatter", torch.zeros(scatter_shape, **double))
-        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+        self.seen = nn.Buffer(torch.zeros((), **double))
+        self.running_mean = nn.Buffer(torch.zeros(d, **double))
+        self.running_scatter = nn.Buffer(torch.zeros(scatter_shape, **double))
+        self.fitted = nn.Buffer(torch.zeros((), dtype=torch.bool))
         # Before the fit: the moments of uniform pixels, or the standard normal.
         centre, spread = (0.5, 1 / 12) if self.is_image else (0.0, 1.0)
-        self.register_buffer("mean", torch.full((d,), centre, **double))
+        self.mean = nn.Buffer(torch.full((d,), centre, **double))
         if covariance == "low-rank":
-            self.register_buffer("directions", torch.eye(d, self.rank, **double))
-            self.register_buffer("variances", torch.full((self.rank,), spread, **double))
-            self.register_buffer("noise", torch.tensor(spread, **double))
+            self.directions = nn.Buffer(torch.eye(d, self.rank, **double))
+            self.variances = nn.Buffer(torch.full((self.rank,), spread, **double))
+            self.noise = nn.Buffer(torch.tensor(spread, **double))
         else:
             diagonal = torch.full(scatter_shape[:1], spread, **double)
-            self.register_buffer("root", precision_root(torch.diag(diagonal) if matrix else diagonal))
+            self.root = nn.Buffer(precision_root(torch.diag(diagonal) if matrix else diagonal))
 
     # ---- learning ------------------------------------------------------------------------------------------------------
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.dequantize import cell_centre, cell_variance, discrete_log_prob, quantize
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
-from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
+from genzoo.nn.whitening import Whitening, calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
 _NEGLIGIBLE = 1e-14
 """Responsibilities below this are left out of the M-step. In many dimensions nearly all are, which makes the step as cheap
@@ -97,33 +97,33 @@ class GMM(System):
         if self.is_image:
             self.likelihood = "lower bound, uniform dequantisation in closed form"
         self.added = ridge + (cell_variance(levels) if self.is_image else 0.0)
-        double = {"dtype": torch.float64}
+        double: dict[str, Any] = {"dtype": torch.float64}
         structure = {"spherical": (k,), "diagonal": (k, d), "tied": (d, d), "full": (k, d, d)}[covariance]
         # Parameters: before the fit, moments of uniform pixels, or standard normals.
         centre, spread = (0.5, 1 / 12) if self.is_image else (0.0, 1.0)
-        self.register_buffer("weights", torch.full((k,), 1 / k, **double))
-        self.register_buffer("means", torch.full((k, d), centre, **double))
+        self.weights = nn.Buffer(torch.full((k,), 1 / k, **double))
+        self.means = nn.Buffer(torch.full((k, d), centre, **double))
         one = precision_root(
             torch.eye(d, **double) * spread if covariance in ("tied", "full") else torch.tensor(spread)
         )
-        self.register_buffer("root", one.double().expand(structure).clone())
+        self.root = nn.Buffer(one.double().expand(structure).clone())
         # The pass under way.
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("counts", torch.zeros(k, **double))
-        self.register_buffer("running_means", torch.zeros(k, d, **double))
-        self.register_buffer("running_scatter", torch.zeros(structure, **double))
-        self.register_buffer("running_scores", torch.zeros(2, **double))  # sums of objective and log-likelihood
+        self.seen = nn.Buffer(torch.zeros((), dtype=torch.int64))
+        self.counts = nn.Buffer(torch.zeros(k, **double))
+        self.running_means = nn.Buffer(torch.zeros(k, d, **double))
+        self.running_scatter = nn.Buffer(torch.zeros(structure, **double))
+        self.running_scores = nn.Buffer(torch.zeros(2, **double))  # sums of objective and log-likelihood
         # Where the fit stands. The seed comes from the global generator, like the first weights of a network.
-        self.register_buffer("seed", torch.randint(2**31, ()))
-        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("done", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("restart", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("previous", torch.tensor(-math.inf, **double))
-        self.register_buffer("start_keys", torch.full((start_points,), math.inf, **double))
-        self.register_buffer("start_data", torch.zeros(start_points, d))
+        self.seed = nn.Buffer(torch.randint(2**31, ()))
+        self.begun = nn.Buffer(torch.zeros((), dtype=torch.bool))
+        self.done = nn.Buffer(torch.zeros((), dtype=torch.bool))
+        self.restart = nn.Buffer(torch.zeros((), dtype=torch.int64))
+        self.iteration = nn.Buffer(torch.zeros((), dtype=torch.int64))
+        self.previous = nn.Buffer(torch.tensor(-math.inf, **double))
+        self.start_keys = nn.Buffer(torch.full((start_points,), math.inf, **double))
+        self.start_data = nn.Buffer(torch.zeros(start_points, d))
         if restarts > 1:
-            self.register_buffer("best_objective", torch.tensor(-math.inf, **double))
+            self.best_objective = nn.Buffer(torch.tensor(-math.inf, **double))
             for name in ("weights", "means", "root"):
                 self.register_buffer(f"best_{name}", getattr(self, name).clone())
 
@@ -149,7 +149,7 @@ class GMM(System):
             return torch.stack(
                 [whiten(x - m, r).square().sum(1) for m, r in zip(self.means, self.root, strict=True)], 1
             )
-        means = self.means
+        means: Tensor = self.means
         if self.covariance == "tied":
             x, means, scale = x @ self.root, means @ self.root, torch.ones_like(means[:1])
         else:
@@ -213,7 +213,7 @@ class GMM(System):
     def covariances(self) -> Tensor:
         """Return every component's covariance matrix, [K, D, D] float64, of points in the data's units."""
         found = torch.stack([covariance_matrix(self._root_of(k), self.dims) for k in range(self.components)])
-        return found if self.is_image else found / torch.outer(self.scale.root, self.scale.root)
+        return found / torch.outer(self.scale.root, self.scale.root) if isinstance(self.scale, Whitening) else found
 
     @torch.no_grad()
     def centres(self) -> Tensor:
@@ -263,13 +263,13 @@ class GMM(System):
         x = self._flat(batch["image" if self.is_image else "points"])
         if not bool(self.begun):
             self._keep(x)
-            self.seen += len(x)
+            self.seen.add_(len(x))
             return
         joint = self._joint(x)
         penalized, objective = self._penalized(joint)
-        self.running_scores += torch.stack([objective.sum(), self._scores(joint).sum()])
+        self.running_scores.add_(torch.stack([objective.sum(), self._scores(joint).sum()]))
         self._accumulate(x, penalized.softmax(1))
-        self.seen += len(x)
+        self.seen.add_(len(x))
 
     def _accumulate(self, x: Tensor, responsibility: Tensor) -> None:
         scatter = self.running_scatter
@@ -290,7 +290,7 @@ class GMM(System):
         objective, log_likelihood = self.running_scores / n
         self._maximize()
         self._clear()
-        self.iteration += 1
+        self.iteration.add_(1)
         finished = bool(objective - self.previous < self.tol) or int(self.iteration) >= self.max_passes
         self.previous.copy_(objective)
         logs = {"log_likelihood": log_likelihood, "objective": objective, "restart": self.restart.clone()}
@@ -338,7 +338,7 @@ class GMM(System):
             for name in names:
                 getattr(self, f"best_{name}").copy_(getattr(self, name))
         if int(self.restart) + 1 < self.restarts:
-            self.restart += 1
+            self.restart.add_(1)
             self._begin()
             return
         self.done.fill_(True)

@@ -49,6 +49,9 @@ class EfrosLeung(System):
     presets: ClassVar = {"efros-leung-wide": {"window": 23}}
     tiny: ClassVar = {"shape": (3, 12, 12), "window": 5}
     defaults: ClassVar = {"steps": 1, "batch": 1}
+    exemplar: Tensor
+    seen: Tensor
+    fitted: Tensor
 
     def __init__(
         self,
@@ -184,9 +187,9 @@ class EfrosLeung(System):
                     new += 1
             if not new:
                 limit *= 1.1
-        origin = torch.from_numpy(origin[half : half + height, half : half + width]).to(image.device)
-        copied = source.pixels[:, origin.clamp_min(0)]
-        return torch.where(origin >= 0, copied, image)
+        place = torch.from_numpy(origin[half : half + height, half : half + width]).to(image.device)
+        copied = source.pixels[:, place.clamp_min(0)]
+        return torch.where(place >= 0, copied, image)
 
     def _seed(
         self, levels: np.ndarray, filled: np.ndarray, origin: np.ndarray, source: _Source, generator: Generator

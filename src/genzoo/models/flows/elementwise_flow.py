@@ -20,7 +20,7 @@ from genzoo.nn.flow import methods as flow
 from genzoo.nn.flow.bijections import ActNorm, Chain
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
-from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled
+from genzoo.nn.whitening import Unscaled, Whitening, calibrate_points, finish_points_calibration, points_unscaled
 
 BOX = 4.0
 """Half the side of the box in which sigmoids start and splines bend, in standard deviations."""
@@ -53,6 +53,10 @@ class ElementwiseFlow(System):
     tiny = {"shape": (1, 8, 8), "parts": 4}
     defaults = {"steps": 5000, "batch": 256, "clip": 100.0}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
+    shape: tuple[int, ...]
+    dims: int
+    is_image: bool
+    scale: Whitening | Unscaled
 
     def __init__(
         self,

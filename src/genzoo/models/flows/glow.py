@@ -7,7 +7,7 @@ each scale half of the values leave, scored by a normal whose mean and scale the
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -32,7 +32,7 @@ from genzoo.nn.flow.bijections import (
 from genzoo.nn.flow.residual import DenseNet
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import constant_then_cosine
-from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled
+from genzoo.nn.whitening import Unscaled, Whitening, calibrate_points, finish_points_calibration, points_unscaled
 
 
 class Glow(System):
@@ -66,6 +66,9 @@ class Glow(System):
     tiny = {"shape": (1, 8, 8), "scales": 2, "steps_per_scale": 2, "width": 8}
     defaults = {"steps": 50000, "batch": 32, "ema": 0.999, "clip": 10.0, "warmup": 0.02}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
+    shape: tuple[int, ...]
+    is_image: bool
+    scale: Whitening | Unscaled
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class Glow(System):
         self.alpha, self.lr = alpha, lr
         if self.is_image:
             flow.check_scales(self.shape, scales, scales, "glow")
-            self.flow: nn.Module = MultiScale(self.shape, scales, steps_per_scale, width)
+            self.flow: Chain | MultiScale = MultiScale(self.shape, scales, steps_per_scale, width)
         else:
             self.flow = _point_flow(shape[0], scales * steps_per_scale, width)
 
@@ -135,8 +138,8 @@ class EdgeConv2d(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs + 1, outputs, 3)
         self.log_gain = nn.Parameter(torch.zeros(outputs, 1, 1))
-        nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)
+        for parameter in self.conv.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, H, W]."""
@@ -189,6 +192,9 @@ class Split(nn.Module):
 
 class MultiScale(nn.Module):
     """Figure 2b: y [B, C, H, W] to z [B, C·H·W], what left first in front."""
+
+    levels: Any  # a ModuleList of Chains
+    splits: Any  # a ModuleList of Splits
 
     def __init__(self, shape: tuple[int, ...], scales: int, steps: int, width: int) -> None:
         super().__init__()

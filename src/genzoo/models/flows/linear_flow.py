@@ -21,7 +21,7 @@ from genzoo.nn.flow.bijections import ActNorm, Chain, LULinear
 from genzoo.nn.flow.jacobian import LARGEST_JACOBIAN
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
-from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled
+from genzoo.nn.whitening import Unscaled, Whitening, calibrate_points, finish_points_calibration, points_unscaled
 
 
 class LinearFlow(System):
@@ -45,6 +45,10 @@ class LinearFlow(System):
     tiny = {"shape": (1, 8, 8)}
     defaults = {"steps": 10000, "batch": 256, "clip": 100.0}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
+    shape: tuple[int, ...]
+    dims: int
+    is_image: bool
+    scale: Whitening | Unscaled
 
     def __init__(
         self,
@@ -97,8 +101,8 @@ class LinearFlow(System):
     @torch.no_grad()
     def matrix(self) -> Tensor:
         """Return W of z = W (x + b), [D, D]: the Jacobian at every point."""
-        scale = self.flow[0].log_scale.exp()
-        if not self.is_image:
+        scale = self.flow.get_parameter("0.log_scale").exp()
+        if isinstance(self.scale, Whitening):
             scale = scale * self.scale.root
         return self.flow[1](torch.diag(scale))[0].mT
 

@@ -7,7 +7,7 @@ moves them back. Volumes are kept, so the only determinant is that of a diagonal
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,13 +16,13 @@ from torch import Generator, Tensor, nn
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import per_example, standard_logistic, standard_normal
 from genzoo.nn import latent
-from genzoo.nn.dequantize import cell_variance
+from genzoo.nn.dequantize import Dequantizer, cell_variance
 from genzoo.nn.flow import methods as flow
 from genzoo.nn.flow.bijections import ActNorm, AdditiveCoupling, Chain
 from genzoo.nn.flow.residual import DenseNet
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import constant_then_cosine
-from genzoo.nn.whitening import Unscaled, Whitening, points_unscaled
+from genzoo.nn.whitening import Unscaled, Whitening
 
 LEAST = 1e-12
 """Uniform numbers are kept this far from 0 and 1, where the logistic distribution's quantiles are infinite."""
@@ -61,6 +61,12 @@ class NICE(System):
     tiny = {"shape": (1, 8, 8), "width": 16, "depth": 1}
     defaults = {"steps": 50000, "batch": 200, "ema": 0.999, "clip": 100.0}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
+    shape: tuple[int, ...]
+    dims: int
+    is_image: bool
+    scale: Whitening | Unscaled
+    levels: int
+    grid: Dequantizer
 
     def __init__(
         self,
@@ -78,7 +84,7 @@ class NICE(System):
         flow.take_data(self, shape, levels, "nice", least=2)
         self.lr, self.prior = lr, prior
         even, odd = (self.dims + 1) // 2, self.dims // 2
-        layers: list[nn.Module] = [Whitening(self.dims)] * whiten + [ActNorm(self.dims)]
+        layers: list[nn.Module] = [*([Whitening(self.dims)] if whiten else []), ActNorm(self.dims)]
         for i in range(couplings):
             sizes = (odd, even) if i % 2 else (even, odd)
             layers.append(AdditiveCoupling(DenseNet(*sizes, width, depth), odd=i % 2 == 1))
@@ -92,21 +98,20 @@ class NICE(System):
     @property
     def calibrating(self) -> bool:
         """Tell whether the whitening, or the scale of points, has still to be fitted."""
-        return points_unscaled(self) or (self._whitens and not bool(self.flow[0].fitted))
+        return isinstance(self._fitted, Whitening) and not bool(self._fitted.fitted)
 
     def calibrate(self, batch: Batch) -> None:
         """Take in the moments of a batch."""
-        fitted = self.flow[0] if self._whitens else self.scale
-        fitted.partial_fit(self.grid.middle(batch["image" if self.is_image else "points"]).flatten(1))
+        self._fitted.partial_fit(self.grid.middle(batch["image" if self.is_image else "points"]).flatten(1))
 
     def finish_calibration(self) -> None:
         """Set the whitening, with the variance that dequantization adds, or the scale."""
-        fitted = self.flow[0] if self._whitens else self.scale
-        fitted.fit(cell_variance(self.levels) if self.is_image else 0.0)
+        self._fitted.fit(cell_variance(self.levels) if self.is_image else 0.0)
 
     @property
-    def _whitens(self) -> bool:
-        return isinstance(self.flow[0], Whitening)
+    def _fitted(self) -> Any:
+        """Return what is calibrated: the whitening where there is one, else the scale, which only that of points is."""
+        return self.flow[0] if isinstance(self.flow[0], Whitening) else self.scale
 
     optimizers = one_adam
     lr_scale = constant_then_cosine

@@ -9,7 +9,7 @@ Points go through plain couplings.
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -32,7 +32,7 @@ from genzoo.nn.flow.bijections import (
 )
 from genzoo.nn.flow.residual import DenseNet, ResidualNet
 from genzoo.nn.schedules import constant_then_cosine
-from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled
+from genzoo.nn.whitening import Unscaled, Whitening, calibrate_points, finish_points_calibration, points_unscaled
 
 
 class RealNVP(System):
@@ -70,6 +70,9 @@ class RealNVP(System):
     tiny = {"shape": (1, 8, 8), "width": 8, "blocks": 1, "couplings": 2}
     defaults = {"steps": 50000, "batch": 32, "ema": 0.999, "clip": 10.0, "warmup": 0.01}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
+    shape: tuple[int, ...]
+    is_image: bool
+    scale: Whitening | Unscaled
 
     def __init__(
         self,
@@ -91,7 +94,9 @@ class RealNVP(System):
         self.alpha, self.lr, self.weight_decay = alpha, lr, weight_decay
         if self.is_image:
             flow.check_scales(self.shape, scales, scales - 1, "realnvp")
-            self.flow: nn.Module = MultiScale(self.shape, scales, couplings, width, blocks, fold=fold, widen=widen)
+            self.flow: Chain | MultiScale = MultiScale(
+                self.shape, scales, couplings, width, blocks, fold=fold, widen=widen
+            )
         else:
             self.flow = _point_flow(shape[0], 4 * couplings, width, blocks)
 
@@ -105,7 +110,10 @@ class RealNVP(System):
         """Return Adam, with the penalty on the gains only."""
         gains = [p for name, p in self.named_parameters() if name.endswith(".gain")]
         others = [p for name, p in self.named_parameters() if not name.endswith(".gain")]
-        groups = [{"params": others}, *([{"params": gains, "weight_decay": self.weight_decay}] if gains else [])]
+        groups: list[dict[str, Any]] = [
+            {"params": others},
+            *([{"params": gains, "weight_decay": self.weight_decay}] if gains else []),
+        ]
         return {"model": Adam(groups, lr=self.lr)}
 
     lr_scale = constant_then_cosine
@@ -138,6 +146,9 @@ class RealNVP(System):
 
 class MultiScale(nn.Module):
     """The multi-scale architecture of section 3.6: y [B, C, H, W] to z [B, C·H·W], what left first in front."""
+
+    board: Any  # a ModuleList of Chains
+    channel: Any  # a ModuleList of Chains
 
     def __init__(
         self, shape: tuple[int, ...], scales: int, couplings: int, width: int, blocks: int, *, fold: bool, widen: bool

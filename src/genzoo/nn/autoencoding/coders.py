@@ -59,4 +59,5 @@ def xavier_init(layer: nn.Module) -> None:
     """Draw weights by Xavier's uniform rule and set biases to 0; for `Module.apply`."""
     if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.xavier_uniform_(layer.weight)
+        assert layer.bias is not None
         nn.init.zeros_(layer.bias)

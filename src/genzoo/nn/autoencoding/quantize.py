@@ -48,6 +48,11 @@ class VectorQuantizer(nn.Module):
         restart: Codes used less than this share of the average count restart; 0 for never.
     """
 
+    codebook: Tensor
+    count: Tensor
+    total: Tensor
+    started: Tensor
+
     def __init__(
         self,
         size: int,

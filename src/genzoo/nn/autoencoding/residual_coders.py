@@ -21,7 +21,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, width, H, W] to its like."""
-        return x + self.mix(F.relu(self.look(F.relu(x))))
+        changed: Tensor = self.mix(F.relu(self.look(F.relu(x))))
+        return x + changed
 
 
 def residuals(width: int, blocks: int) -> list[nn.Module]:

@@ -116,6 +116,8 @@ class MaskedConv2d(nn.Module):
         copies: The outputs are so many sets of features side by side, each with its own colour groups.
     """
 
+    mask: Tensor
+
     def __init__(
         self,
         kind: Literal["A", "B"],
@@ -163,7 +165,8 @@ class Residual(nn.Module):
         """Map [B, 2h, H, W] to its like; with `past`, a column [B, 2h]."""
         h = self.down(torch.relu(x), past)
         h = self.look(torch.relu(h), past)
-        return x + self.up(torch.relu(h), past)
+        changed: Tensor = self.up(torch.relu(h), past)
+        return x + changed
 
 
 class MaskedStack(nn.Module):
@@ -193,4 +196,5 @@ class MaskedStack(nn.Module):
         for block in self.blocks:
             x = block(x, past)
         x = self.head(torch.relu(x), past)
-        return self.out(torch.relu(x), past)
+        out: Tensor = self.out(torch.relu(x), past)
+        return out

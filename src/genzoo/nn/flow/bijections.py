@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,7 +35,8 @@ def widened(x: Tensor) -> Tensor:
 
 def answer(net: nn.Module, kept: Tensor) -> Tensor:
     """Return what a net makes of `kept`, in the precision of `kept`."""
-    return net(kept.to(next(net.parameters(), kept).dtype)).to(kept.dtype)
+    found: Tensor = net(kept.to(next(net.parameters(), kept).dtype))
+    return found.to(kept.dtype)
 
 
 def squeeze(x: Tensor) -> Tensor:
@@ -66,6 +69,8 @@ class ActNorm(nn.Module):
     Args:
         channels: Size of dimension 1.
     """
+
+    initialised: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -111,6 +116,8 @@ class MaskedCoupling(nn.Module):
         mask: 1 keeps, 0 changes; broadcasts over x.
         channels: Size of dimension 1 of x.
     """
+
+    mask: Tensor
 
     def __init__(self, net: nn.Module, mask: Tensor, channels: int) -> None:
         super().__init__()
@@ -212,6 +219,9 @@ class LULinear(nn.Module):
         rotate: Start as a random rotation (Glow) instead of the identity.
     """
 
+    sign: Tensor
+    order: Tensor
+
     def __init__(self, channels: int, *, rotate: bool = False) -> None:
         super().__init__()
         start = torch.eye(channels, dtype=torch.float64)
@@ -248,7 +258,7 @@ class LULinear(nn.Module):
             lower, upper = self.factors(y.dtype)
             columns = y.transpose(0, 1).flatten(1)[self.order.argsort()]
             half = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
-            x = torch.linalg.solve_triangular(upper, half, upper=True)
+            x: Tensor = torch.linalg.solve_triangular(upper, half, upper=True)
             return x.view(y.shape[1], len(y), *y.shape[2:]).transpose(0, 1).contiguous()
 
 
@@ -265,6 +275,7 @@ class Chain(nn.Sequential):
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return x."""
+        part: Any  # a bijection
         for part in reversed(self):
             y = part.inverse(y)
         return y

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,8 @@ class ResidualNet(nn.Module):
         fold: Work on 2x2 blocks of pixels as channels: a quarter of the positions, so about a quarter of the time.
     """
 
+    blocks: Any  # a ModuleList of pairs of convolutions
+
     def __init__(self, inputs: int, outputs: int, width: int, blocks: int, *, fold: bool = False) -> None:
         super().__init__()
         self.fold = fold
@@ -54,8 +57,8 @@ class ResidualNet(nn.Module):
         with torch.no_grad():
             for _, second in self.blocks:  # a deep sum of blocks starts no larger than a shallow one
                 second.gain.fill_(1 / math.sqrt(blocks))
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, H, W]; height and width are even where `fold`."""
