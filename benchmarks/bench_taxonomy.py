@@ -24,14 +24,14 @@ from typing import Any
 import torch
 
 import genzoo
-from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
-from genzoo.core.loading import resolved
 from genzoo.core.schema import settings
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, DataSettings, open_data, to_float
+from genzoo.naming import registry
+from genzoo.saved.loading import resolved
 from genzoo.training.choices import complete
 from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import TrainSettings

@@ -13,10 +13,10 @@ from pathlib import Path
 from make_taxonomy import lucic, reached, taxonomy
 
 from genzoo.cli.table import commands
-from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.core.schema import table
 from genzoo.metrics.measure import markdown as measures
+from genzoo.naming import registry
 
 ROOT = Path(__file__).parents[1]
 VERBS = [c for c in commands().values() if c.needs]

@@ -11,8 +11,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from genzoo.core import registry
-from genzoo.core.registry import Entry
+from genzoo.naming import registry
+from genzoo.naming.registry import Entry
 from genzoo.use.advise import ENOUGH, facts
 
 ROOT = Path(__file__).parents[1]

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import genzoo
-from genzoo.core.registry import system_class
 from genzoo.data.drawing.images import grid, save_png
+from genzoo.naming.registry import system_class
 from genzoo.use.common.files import Photo, read_photo, save_photo
 from genzoo.use.translate import translate_files
 

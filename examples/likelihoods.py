@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import genzoo
 from genzoo.core.capabilities import capabilities
-from genzoo.core.registry import system_class
+from genzoo.naming.registry import system_class
 
 for entry in genzoo.list_systems():
     cls = system_class(entry.name)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-from genzoo.core import registry
+from genzoo.naming import registry
 
 MADE = "*Written by `python -m proofs` from the records; do not edit.*"
 HEADER = [

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.core import registry
 from genzoo.core.system import System
 from genzoo.data import DataSettings
+from genzoo.naming import registry
 from genzoo.testing import case_of
 from genzoo.testing import data as testing_data
 from tests.ranks import Pair

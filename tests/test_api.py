@@ -14,8 +14,10 @@ import genzoo
 import genzoo.core.system
 from genzoo import UserError
 from genzoo.api import read_config, sort_keys
-from genzoo.core import loading, registry
 from genzoo.core.capabilities import capabilities
+from genzoo.data import kinds
+from genzoo.naming import registry
+from genzoo.saved import loading
 from genzoo.use.common import outputs
 from genzoo.use.common.source import CHUNK, own_options
 from genzoo.use.complete import box_mask
@@ -175,7 +177,7 @@ def test_walks_make_a_ring_and_a_gif_without_a_jump():
     rows = genzoo.walk(system, rows=3, steps=4, seed=1)
     assert rows.shape[:2] == (3, 4)
     torch.testing.assert_close(rows[:, -1], rows.roll(-1, 0)[:, 0])
-    assert len(frames(rows)) == 4 + 2
+    assert len(frames(rows, kinds.of(system))) == 4 + 2
     assert torch.equal(rows, genzoo.walk(system, rows=3, steps=4, seed=1))
     assert genzoo.walk(system, rows=1, steps=2).shape[:2] == (1, 2)
 
@@ -380,6 +382,7 @@ def test_no_file_is_taken_from_anybody(tmp_path):
     with pytest.raises(UserError, match=r"ends in \.png"):
         outputs.target(tmp_path, "a.tiff", "a.png", suffixes=(".png",), overwrite=False)
     x = torch.linspace(-1, 1, 12).view(1, 3, 2, 2)
-    assert np.array_equal(np.load(outputs.save(tmp_path / "x.npy", x)), x.numpy())
-    with Image.open(outputs.save(tmp_path / "x.png", x)) as image:
+    image_kind = kinds.get("image")
+    assert np.array_equal(np.load(image_kind.write(tmp_path / "x.npy", x, {})), x.numpy())
+    with Image.open(image_kind.write(tmp_path / "x.png", x, {})) as image:
         assert image.size == (48, 48)

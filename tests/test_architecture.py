@@ -15,15 +15,15 @@ import torch
 
 import genzoo
 from genzoo.cli.table import commands
-from genzoo.core import registry
 from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.loading import resolved
 from genzoo.core.schema import capability_of, check, settings
 from genzoo.core.system import System
 from genzoo.data.settings import DataSettings
+from genzoo.naming import registry
 from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.flow import methods as flow
+from genzoo.saved.loading import resolved
 from genzoo.training.settings import FALLBACKS, TrainSettings
 from tools.house import circles, imports
 
@@ -35,19 +35,21 @@ SYSTEMS = sorted(registry.entries())
 ALLOWED = {
     "losses": {"losses"},
     "nn": {"losses", "nn", "text", "core.capabilities", "core.errors", "core.figures", "core.files", "core.inputs"},
-    "text": {"text", "core.errors", "core.foreign"},
+    "text": {"text", "core.errors"},
     "core": {"core"},
-    "models": {"core", "losses", "nn", "text"},
+    "naming": {"core", "naming"},
+    "saved": {"core", "naming", "saved", "text"},
+    "models": {"core", "losses", "nn", "saved", "text"},
     "data": {"core", "data", "text"},
-    "metrics": {"core", "data", "losses", "metrics", "nn", "text"},
-    "runs": {"core", "data", "metrics", "runs", "text"},
-    "training": {"core", "data", "metrics", "runs", "training", "text"},
-    "use": {"core", "data", "losses", "metrics", "runs", "training", "use", "text"},
+    "metrics": {"core", "data", "losses", "metrics", "naming", "nn", "text"},
+    "runs": {"core", "data", "metrics", "runs", "saved", "text"},
+    "training": {"core", "data", "metrics", "naming", "runs", "saved", "training", "text"},
+    "use": {"core", "data", "losses", "metrics", "naming", "runs", "saved", "training", "use", "text"},
     "lectures": {"core", "losses", "lectures", "use"},
-    "testing": {"core", "data", "metrics", "runs", "testing", "text", "training", "use"},
-    "studies": {"api", "core", "data", "metrics", "runs", "training", "use", "studies", "text"},
-    "api.py": {"core", "data", "lectures", "runs", "training", "use", "text"},
-    "cli": {"api", "core", "data", "metrics", "lectures", "runs", "training", "use", "cli", "text"},
+    "testing": {"core", "data", "metrics", "naming", "runs", "saved", "testing", "text", "training", "use"},
+    "studies": {"api", "core", "data", "metrics", "naming", "runs", "training", "use", "studies", "text"},
+    "api.py": {"core", "data", "lectures", "naming", "runs", "saved", "training", "use", "text"},
+    "cli": {"api", "core", "data", "metrics", "naming", "lectures", "runs", "training", "use", "cli", "text"},
 }
 """Who may import what of ours. `genzoo` alone (the lazy public API, the version) may be imported from `metrics` upwards."""
 PUBLIC = {"metrics", "runs", "lectures", "studies", "training", "use", "cli", "__main__.py"}

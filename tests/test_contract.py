@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genzoo import testing
-from genzoo.core import registry
+from genzoo.naming import registry
 from genzoo.testing import PROMISES, Skip, case_of
 
 OF_PRESETS = [p for p in PROMISES if p.presets]

@@ -86,3 +86,8 @@ def test_benchmarks_tools_and_proofs_need_no_path_of_their_own():
         assert not used & {"sys.path"}, (
             f"{path.name}: run it with 'python -m {path.parent.name}.{path.stem}' from the root"
         )
+
+
+def test_the_changelog_has_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{PROJECT['version']}] - " in changelog

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genzoo.api import create, list_systems, register, resume, train
     from genzoo.core.errors import UserError
-    from genzoo.core.loading import load
     from genzoo.core.system import System
     from genzoo.lectures import theory
+    from genzoo.saved.loading import load
     from genzoo.studies import study
     from genzoo.use.animate import animate
     from genzoo.use.arithmetic import arithmetic
@@ -64,7 +64,7 @@ _HOME = {
     "create": "api",
     "train": "api",
     "resume": "api",
-    "load": "core.loading",
+    "load": "saved.loading",
     "decompress": "use.compress",
     "study": "studies",
     "theory": "lectures",

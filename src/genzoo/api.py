@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.loading import resolved
-from genzoo.core.outline import Entry
-from genzoo.core.registry import register
 from genzoo.core.schema import FROM_DATA, check, settings
 from genzoo.core.system import System
 from genzoo.data import DataSettings
+from genzoo.naming import registry
+from genzoo.naming.outline import Entry
+from genzoo.naming.registry import register
 from genzoo.runs.folder import Run
+from genzoo.saved.loading import resolved
 from genzoo.text.documents import read_toml
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume as _resume

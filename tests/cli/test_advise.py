@@ -15,9 +15,9 @@ from genzoo.api import sort_keys
 from genzoo.cli.advise import tasks
 from genzoo.cli.main import main
 from genzoo.cli.table import commands
-from genzoo.core import registry
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, open_data
+from genzoo.naming import registry
 from genzoo.use import advise as advising
 from genzoo.use.advise import kind_of, seconds_of
 

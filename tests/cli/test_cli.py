@@ -19,11 +19,11 @@ from genzoo.cli import main as cli
 from genzoo.cli.parse import parse
 from genzoo.cli.table import commands, offered
 from genzoo.cli.text import columns
-from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.schema import settings
 from genzoo.data.settings import DataSettings
+from genzoo.naming import registry
 from genzoo.training.settings import TrainSettings
 
 main = cli.main
@@ -340,7 +340,7 @@ def test_an_error_of_ours_is_not_hidden(monkeypatch):
 
 
 def test_a_full_disk_is_no_typing_mistake(capsys, monkeypatch):
-    from genzoo.core.checkpoint import DiskFull
+    from genzoo.saved.checkpoint import DiskFull
 
     def fails(*_, **__):
         raise DiskFull("no room to write x")

@@ -12,8 +12,8 @@ from PIL import Image
 import genzoo
 from genzoo.cli import main as cli
 from genzoo.cli.table import commands
-from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
+from genzoo.naming import registry
 from genzoo.use.translate import scale_of
 from tests.cli.test_cli import able, mistake
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import genzoo
-from genzoo.core import loading
-from genzoo.core.registry import create
 from genzoo.models.adversarial.began import BEGAN, pulling_away
+from genzoo.naming.registry import create
+from genzoo.saved import loading
 from genzoo.training.start import resume
 from tests.adversaries import Update, gen, play
 from tests.conftest import data_for

@@ -6,9 +6,9 @@ from torch import nn
 
 import genzoo
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.metrics.drawing import EACH
 from genzoo.models.conditional.cgan import CGAN
+from genzoo.naming.registry import create
 from genzoo.nn.gan.maxout import Maxout
 from tests.adversaries import gen, play
 

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 import genzoo
 from genzoo.cli import main
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.models.translation.colorizer import FURTHER, Colorizer, colours
+from genzoo.naming.registry import create
 from genzoo.nn.colour import lab_to_rgb, rgb_to_lab
 from genzoo.training.update import shared_buffers
 from tests.models.test_srgan import Update, photo

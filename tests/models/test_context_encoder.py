@@ -9,8 +9,8 @@ from torch.nn import functional as F
 import genzoo
 from genzoo.cli import main
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.models.translation.context_encoder import FILL, ChannelwiseLinear, ContextEncoder, cut
+from genzoo.naming.registry import create
 from genzoo.use.complete import surroundings as window
 from tests.models.test_srgan import Update, photo
 

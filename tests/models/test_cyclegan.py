@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.models.translation._image_pool import ImagePool
 from genzoo.models.translation.cyclegan import CycleGAN
+from genzoo.naming.registry import create
 from genzoo.nn.gan.patchgan import PatchGAN
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.models.adversarial.dcgan import DCGAN
+from genzoo.naming.registry import create
 from genzoo.nn.gan.augment import augment, color, cutout, translation
 from genzoo.nn.gan.dcgan import Discriminator, stages
 

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.models.translation.discogan import DiscoGAN, discriminator, generator
+from genzoo.naming.registry import create
 from tests.models.test_cyclegan import Update, batch
 
 TINY = dict(DiscoGAN.tiny)

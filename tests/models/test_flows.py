@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
+from genzoo.naming import registry
 from genzoo.nn.dequantize import dequantize
 from genzoo.nn.flow.jacobian import extreme_singular_values, jacobian
 from tests.conftest import build

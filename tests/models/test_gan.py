@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.core.registry import create
 from genzoo.data.sources.planar import draw
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.metrics.modes import mode_counts, ring_modes
 from genzoo.models.adversarial.gan import GAN, MaxoutDiscriminator
+from genzoo.naming.registry import create
 from genzoo.nn.gan.maxout import Maxout
 from tests.adversaries import Update, gen, play
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genzoo.core import registry
 from genzoo.core.errors import UserError
+from genzoo.naming import registry
 from tests.adversaries import gen, play
 from tests.conftest import build
 

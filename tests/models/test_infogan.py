@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.models.adversarial.infogan import InfoGAN, shared_information
+from genzoo.naming.registry import create
 from genzoo.nn.gan.augment import affine
 from tests.adversaries import Update, gen, play
 

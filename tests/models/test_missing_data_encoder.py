@@ -6,9 +6,9 @@ from torch.nn import functional as F
 
 import genzoo
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.losses.perceptual import feature_distance
 from genzoo.models.translation.missing_data_encoder import MissingDataEncoder
+from genzoo.naming.registry import create
 from genzoo.nn.colour import fade_to_fit, luma, rgb_to_ycc, ycc_to_rgb
 from tests.models.test_srgan import Update, photo
 

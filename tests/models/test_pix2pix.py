@@ -8,13 +8,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import genzoo
-from genzoo.core import loading
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.models.translation._norms import NORMS
 from genzoo.models.translation._unet import UNetGenerator
 from genzoo.models.translation.pix2pix import Pix2Pix, halvings
+from genzoo.naming.registry import create
 from genzoo.nn.gan.patchgan import PatchGAN
+from genzoo.saved import loading
 from genzoo.testing.data import batch_for
 from tests.models.test_cyclegan import Update
 

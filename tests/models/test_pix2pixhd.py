@@ -7,11 +7,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import genzoo
-from genzoo.core import loading
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.models.translation._coarse_to_fine import CoarseToFine, boundaries, halved, instance_means
 from genzoo.models.translation.pix2pixhd import BANK, Pix2PixHD, place_of
+from genzoo.naming.registry import create
+from genzoo.saved import loading
 from tests.models.test_cyclegan import Update
 
 TINY = dict(Pix2PixHD.tiny)

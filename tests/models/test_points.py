@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from genzoo.core import checkpoint, registry
 from genzoo.core.capabilities import Calibrates, Fits, capabilities
 from genzoo.core.errors import UserError
-from genzoo.core.loading import load
 from genzoo.data import DataSettings, open_data
 from genzoo.data.sources.planar import draw
 from genzoo.models.autoregressive.made import MADE
 from genzoo.models.density.gaussian import Gaussian
+from genzoo.naming import registry
 from genzoo.nn.whitening import Whitening, check_columns
+from genzoo.saved import checkpoint
+from genzoo.saved.loading import load
 from genzoo.testing.case import CPU
 from genzoo.training.prepare import calibrate
 from genzoo.training.runtime import Runtime

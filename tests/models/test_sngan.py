@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.models.adversarial.sngan import SNGAN, ConditionalNorm, Discriminator, DownBlock, UpBlock
+from genzoo.naming.registry import create
 from tests.adversaries import gen, play
 
 TINY = SNGAN.tiny

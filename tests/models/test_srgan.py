@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 import genzoo
 from genzoo.cli import main
-from genzoo.core import loading
 from genzoo.core.errors import UserError
-from genzoo.core.registry import create
 from genzoo.data.drawing.images import to_uint8
 from genzoo.losses.perceptual import feature_distance
 from genzoo.metrics.maths import similarity
 from genzoo.models.translation.srgan import SRGAN, PhotoDiscriminator, SRResNet
+from genzoo.naming.registry import create
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.resampling import bicubic, grey_levels
+from genzoo.saved import loading
 from genzoo.use.common.images import open_for
 
 TINY = {"shape": (3, 16, 16), "scale": 2, "width": 4, "blocks": 1, "d_width": 4, "content": "mse"}

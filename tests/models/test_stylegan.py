@@ -9,14 +9,14 @@ from torch.nn import functional as F
 
 import genzoo
 from genzoo.core.errors import UserError
-from genzoo.core.loading import as_today
-from genzoo.core.registry import system_class
 from genzoo.models.adversarial._modulated import ModulatedLayer
 from genzoo.models.adversarial.stylegan import StyledLayer, StyleGAN
 from genzoo.models.adversarial.stylegan2 import StyleGAN2
+from genzoo.naming.registry import system_class
 from genzoo.nn.gan.equalized import EqualLinear
 from genzoo.nn.gan.growing import enlarge, growth, real_at
 from genzoo.nn.gan.styles import fresh_noise
+from genzoo.saved.loading import as_today
 from genzoo.training.choices import complete
 from genzoo.training.settings import TrainSettings
 from tests.adversaries import gen, play

@@ -9,11 +9,11 @@ import torch
 import genzoo
 from genzoo.core.capabilities import Calibrates
 from genzoo.core.errors import UserError
-from genzoo.core.loading import load
 from genzoo.data import DataSettings, open_data
 from genzoo.models.flows.nice import NICE
 from genzoo.nn.dequantize import dequantize
 from genzoo.nn.whitening import MOST_WHITENED, Whitening
+from genzoo.saved.loading import load
 from genzoo.training.prepare import calibrate
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genzoo.core import registry
+from genzoo.naming import registry
 from proofs import runner
 from proofs.machine import ROOT
 from proofs.proof import Entry, Proof, proof, small_png

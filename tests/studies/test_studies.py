@@ -18,9 +18,9 @@ import pytest
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core.checkpoint import DiskFull
 from genzoo.core.errors import UserError
 from genzoo.runs.meters import read_log
+from genzoo.saved.checkpoint import DiskFull
 from genzoo.studies.journal import Journal, claimed
 from genzoo.studies.plan import read_plan
 from genzoo.studies.report import best_of, summary, write_report

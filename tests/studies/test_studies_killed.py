@@ -31,7 +31,7 @@ PHASES = {
     "a trial is told to run": ("genzoo.studies.work", "_run", "before", 1),
     "the run folder is empty": ("genzoo.training.start", "new_run", "after", 1),
     "a file is half written": ("genzoo.core.files", "os.replace", "before", 1),
-    "the first checkpoint is there": ("genzoo.core.checkpoint", "write", "after", 1),
+    "the first checkpoint is there": ("genzoo.saved.checkpoint", "write", "after", 1),
     "trained, and nothing says so": ("genzoo", "train", "after", 1),
     "measured, and nothing kept": ("genzoo", "evaluate", "after", 1),
     "the values are kept, the journal has none": ("genzoo.studies.work", "save_json", "after", 1),
@@ -41,7 +41,7 @@ PHASES = {
 PROGRAM = """
 import importlib, json, os, signal, sys
 from pathlib import Path
-import genzoo, genzoo.studies, genzoo.studies.work, genzoo.studies.report, genzoo.training.start, genzoo.core.checkpoint
+import genzoo, genzoo.studies, genzoo.studies.work, genzoo.studies.report, genzoo.training.start, genzoo.saved.checkpoint
 
 def child(out, phase=None):
     pid = os.fork()

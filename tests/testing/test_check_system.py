@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from genzoo.core import own, registry
 from genzoo.core.errors import UserError
+from genzoo.naming import own, registry
 from genzoo.testing import PROMISES, Case, Skip, check_system
 from tests.toy_shades import MyShades
 

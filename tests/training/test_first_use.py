@@ -21,12 +21,12 @@ from genzoo.core import schema
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import DiskFull, UserError, disk_full_is_said
 from genzoo.core.files import write_atomic
-from genzoo.core.loading import load
 from genzoo.data import DataSettings, open_data, seen_from
 from genzoo.metrics.drawing import draw
 from genzoo.metrics.measure import choose
 from genzoo.runs.folder import open_run
 from genzoo.runs.meters import LogFile, pace, read_log
+from genzoo.saved.loading import load
 from genzoo.training.start import resume
 from genzoo.use.common.pace import words
 from genzoo.use.sample import sample
@@ -352,9 +352,9 @@ def test_a_run_finds_its_data_from_another_working_folder(tmp_path, monkeypatch)
 def test_commands_take_a_device(tmp_path, capsys, monkeypatch):
     run = trained(tmp_path)
     asked = []
-    original = genzoo.core.loading.load
+    original = genzoo.saved.loading.load
     monkeypatch.setattr(
-        "genzoo.core.loading.load", lambda path, device="cpu": (asked.append(device), original(path))[1]
+        "genzoo.saved.loading.load", lambda path, device="cpu": (asked.append(device), original(path))[1]
     )
     assert main(["sample", str(run.path), "n=2", "device=auto"]) == 0
     assert main(["sample", str(run.path), "n=2"]) == 0

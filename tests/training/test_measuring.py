@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from genzoo.core import checkpoint
 from genzoo.core.errors import TrainingStopped, UserError
-from genzoo.core.loading import load, model_file
 from genzoo.data import DataSettings
 from genzoo.metrics.stopping import advice, collapse, copying, oscillation, sameness, trend, winning
 from genzoo.runs.folder import newest_state, open_run
+from genzoo.saved import checkpoint
+from genzoo.saved.loading import load, model_file
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
 from genzoo.training.settings import TrainSettings

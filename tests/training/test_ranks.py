@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.models.adversarial._adaptive import AdaptiveAugment
+from genzoo.naming import registry
 from genzoo.nn.ranks import mean_over_ranks, pooled, ranks, sum_over_ranks
 from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime

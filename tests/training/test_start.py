@@ -6,9 +6,10 @@ import math
 import pytest
 import torch
 
-from genzoo.core import registry, schema
+from genzoo.core import schema
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
+from genzoo.naming import registry
 from genzoo.testing.data import batch_for
 from tests.adversaries import Update, gen
 from tests.conftest import build

@@ -20,14 +20,15 @@ from torch import nn
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core import checkpoint, registry
 from genzoo.core.errors import DamagedFile, TrainingStopped, UserError
-from genzoo.core.loading import load
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data
+from genzoo.naming import registry
 from genzoo.runs.data import moved_to
 from genzoo.runs.folder import held, newest_state, open_run
 from genzoo.runs.meters import Meter
+from genzoo.saved import checkpoint
+from genzoo.saved.loading import load
 from genzoo.training.loop import Trainer
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
@@ -553,7 +554,7 @@ def fit(self):
         differences.append(float((mean - t).abs().max()))
     worst[self.run.name] = max(differences)
 Trainer.fit = fit
-from genzoo.core import checkpoint
+from genzoo.saved import checkpoint
 from genzoo.runs import folder
 # one rank clears up while the other one writes
 module, slow, seconds = {"0": (folder, "sweep", 0.1), "1": (checkpoint, "_seal", 0.3)}[os.environ["RANK"]]
@@ -601,7 +602,7 @@ def test_two_ranks_agree_bit_for_bit_and_resume_exactly(tmp_path, data):
 
 def test_the_registry_needs_no_torch():
     code = (
-        "import sys; from genzoo.core import registry; assert registry.entries(); "
+        "import sys; from genzoo.naming import registry; assert registry.entries(); "
         "assert 'torch' not in sys.modules; print(len(registry.names()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

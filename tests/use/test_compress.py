@@ -13,11 +13,11 @@ from PIL import Image
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core import registry
 from genzoo.core.capabilities import Compresses, capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.models.autoregressive.pixelcnn import PixelCNN
+from genzoo.naming import registry
 from genzoo.use.common import codec
 from genzoo.use.compress import exact_images
 from tests.conftest import build

@@ -9,9 +9,9 @@ from PIL import Image
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core import registry
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
+from genzoo.naming import registry
 
 DRAWN = {
     "vae-2d": {"manifold": (400, 20)},

@@ -12,10 +12,10 @@ from torch import nn
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core import registry
 from genzoo.core.capabilities import Restores, capabilities
 from genzoo.core.errors import UserError
 from genzoo.data.decode import images as decode
+from genzoo.naming import registry
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
 from genzoo.use.common.files import Photo, change_files, change_photo, read_photo, save_photo
 from genzoo.use.common.images import channels_in

@@ -8,9 +8,9 @@ import sys
 
 from genzoo.cli.table import Command, commands
 from genzoo.cli.text import columns, paragraph
-from genzoo.core import registry
 from genzoo.core.errors import UserError
-from genzoo.core.outline import Kind
+from genzoo.naming import registry
+from genzoo.naming.outline import Kind
 from genzoo.use.advise import PROBABLE, SHARP, Task
 from genzoo.use.advise import advise as chosen_for
 

@@ -9,6 +9,7 @@ import torch
 import genzoo
 from genzoo.cli.common import wrote
 from genzoo.cli.table import Command
+from genzoo.core.capabilities import Animates
 from genzoo.data import kinds
 from genzoo.use.common.images import channels_of, image_files, read_image
 from genzoo.use.common.outputs import targets
@@ -33,7 +34,7 @@ def animate(run: str, image: str, out: str = "", overwrite: bool = False) -> Non
         overwrite: Replace the file if it is there.
     """
     system = open_system(run)
-    require(system, "animates", verb="animate")
+    require(system, Animates, verb="animate")
     whole = Path(image).expanduser().exists()  # a name may have a comma
     files = [file for part in ([image] if whole else image.split(",")) for file, _ in image_files(part.strip())]
     size = tuple(system.hparams["shape"][2:])

@@ -7,6 +7,7 @@ import torch
 from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.inputs import Few, images_of
 from genzoo.cli.table import Command
+from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.core.errors import UserError
 from genzoo.data import kinds
 from genzoo.use import arithmetic as vectors
@@ -50,7 +51,7 @@ def arithmetic(
         overwrite: Replace the file if it is there.
     """
     system = open_system(run)
-    require(system, "encodes", "decodes", verb="arithmetic")
+    require(system, Encodes, Decodes, verb="arithmetic")
     train = vectors.labelled(system, data or None)
     if not plus:
         raise UserError(f"arithmetic: plus= is missing; the classes of {train.name} are {', '.join(train.class_names)}")

@@ -12,6 +12,7 @@ import genzoo
 from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.inputs import first_of
 from genzoo.cli.table import Command
+from genzoo.core.capabilities import Completes
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import kinds
@@ -64,7 +65,7 @@ def complete(
     if box and mask:
         raise UserError("complete: give box= or mask=, not both")
     system = open_system(run)
-    require(system, "completes", verb="complete")
+    require(system, Completes, verb="complete")
     kind = kinds.of(system)
     if kind.sequential:
         if box or mask:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 import genzoo
 from genzoo.cli.table import Command
+from genzoo.core.capabilities import Compresses
 from genzoo.core.errors import UserError
 from genzoo.use.common.images import first_batch, image_files, open_for
 from genzoo.use.common.outputs import folder_for, free
@@ -50,7 +51,7 @@ def compress(
     if images and data:
         raise UserError("compress: give images or data=, not both")
     system = open_system(run)
-    require(system, "compresses", verb="compress")
+    require(system, Compresses, verb="compress")
     path = Path(out).expanduser() if out else folder_for(run) / "images.gzoo"
     if path.is_dir():
         path = path / "images.gzoo"

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from genzoo.cli.table import Command
 from genzoo.cli.text import columns
-from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
+from genzoo.naming import registry
 
 COMMAND = Command("the systems, family by family", "[FAMILY]", place=10, light=True)
 

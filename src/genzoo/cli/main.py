@@ -71,7 +71,7 @@ def _run(words: list[str]) -> None:
     position, keys = parse(words[1:], switch=lambda key: kinds.get(key) in (bool, "bool"))
     device = keys.pop("device", "") if found.opens else ""
     if "system" in keys and (position or "system" not in kinds):
-        from genzoo.core.registry import register
+        from genzoo.naming.registry import register
 
         register(keys.pop("system"))
     values = arguments(found, function, position, keys)
@@ -95,7 +95,7 @@ def find(word: str) -> Command:
     """
     if found := command(word):
         return found
-    from genzoo.core.registry import names
+    from genzoo.naming.registry import names
 
     if word.lower().replace("_", "-") in names():
         raise UserError(

@@ -7,10 +7,10 @@ from pathlib import Path
 from shlex import quote
 
 from genzoo.cli.table import offered
-from genzoo.core import registry
 from genzoo.core.capabilities import CAPABILITIES, capabilities
-from genzoo.core.own import key_for
 from genzoo.core.schema import capability_of, settings
+from genzoo.naming import registry
+from genzoo.naming.own import key_for
 from genzoo.use.common.source import open_system
 
 

@@ -6,6 +6,7 @@ import genzoo
 from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.inputs import Few, first_of
 from genzoo.cli.table import Command
+from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.data import kinds
 from genzoo.metrics.maths.similarity import psnr
 from genzoo.use.common.outputs import target
@@ -28,7 +29,7 @@ def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite:
         overwrite: Replace the file if it is there.
     """
     system = open_system(run)
-    require(system, "encodes", "decodes", verb="reconstruct")
+    require(system, Encodes, Decodes, verb="reconstruct")
     path = target(run, out, "reconstruct.png", suffixes=PICTURES, overwrite=overwrite)
     kind = kinds.of(system)
     images = first_of(system, data, n)

@@ -8,7 +8,7 @@ from typing import Any
 
 from genzoo.cli.table import Command, commands, offered
 from genzoo.cli.text import columns, paragraph, settings_table, word
-from genzoo.core import registry
+from genzoo.naming import registry
 
 COMMAND = Command("one system: idea, paper, settings with bounds, presets, what it can do", "NAME", place=11)
 

@@ -76,7 +76,7 @@ class Command:
 
 def commands() -> dict[str, Command]:
     """Every command by its name, in the order of the help page."""
-    from genzoo.core.installed import installed_files
+    from genzoo.naming.installed import installed_files
 
     files = {p.stem.replace("_", "-"): (p, f"genzoo.cli.{p.stem}") for p in _files()}
     found = [_read(path, name, module) for name, (path, module) in (installed_files(GROUP) | files).items()]

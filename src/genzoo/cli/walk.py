@@ -8,6 +8,7 @@ import genzoo
 from genzoo.cli.common import PICTURES, wrote
 from genzoo.cli.inputs import first_of, images_of
 from genzoo.cli.table import Command
+from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.core.errors import UserError
 from genzoo.data import kinds
 from genzoo.data.drawing.files import save_film
@@ -58,7 +59,7 @@ def walk(
     system = open_system(run)
     ends = None
     if images or data:
-        require(system, "encodes", "decodes", verb="walk")
+        require(system, Encodes, Decodes, verb="walk")
         ends = images_of(system, images, rows + 1) if images else first_of(system, data, rows + 1)
         if len(ends) < 2:
             raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")

@@ -1,1 +1,1 @@
-"""The core: what a system is, where systems are found, how a signature becomes a form, and how a checkpoint is kept."""
+"""Say what a system is: its base class, its capabilities, its signature read as a form; and the errors and files that all rooms share."""

@@ -256,7 +256,7 @@ def _read(key: str, annotation: Any, value: Any) -> Any:
 
 
 def _able(key: str, value: Any, capability: type) -> Any:
-    """Refuse what is no system of this capability; what stands for one is opened before (`genzoo.core.loading.resolved`)."""
+    """Refuse what is no system of this capability; what stands for one is opened before (`genzoo.saved.loading.resolved`)."""
     if isinstance(value, capability):
         return value
     verb, given = capability.__name__.lower(), _show(value) if isinstance(value, str) else f"a {type(value).__name__}"

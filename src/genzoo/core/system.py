@@ -11,7 +11,7 @@ and the trainer asks which by capability, never by name:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_range
+from genzoo.core.inputs import within_range
 from genzoo.core.renamed import bridge
 from genzoo.core.schema import bind
 
@@ -113,7 +113,7 @@ class System(nn.Module):
 
         cls.__init__ = bound_init  # type: ignore[assignment]
         if "log_prob" in cls.__dict__:
-            cls.log_prob = _within_range(cls.__dict__["log_prob"])  # type: ignore[attr-defined]
+            cls.log_prob = within_range(cls.__dict__["log_prob"])  # type: ignore[attr-defined]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in self.dropped_state:
@@ -146,14 +146,3 @@ class System(nn.Module):
         """Where the parameters (or the buffers of a system without parameters) are."""
         first: Tensor | None = next(self.parameters(), next(self.buffers(), None))
         return torch.device("cpu") if first is None else first.device
-
-
-def _within_range(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A method of data `x` that refuses values out of range in words."""
-
-    @functools.wraps(method)
-    def checked(self: System, x: Tensor, *args: Any, **kw: Any) -> Tensor:
-        check_range(x)
-        return method(self, x, *args, **kw)
-
-    return checked

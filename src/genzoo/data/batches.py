@@ -44,11 +44,11 @@ class Batches:
         self._plain = not (settings.flip or settings.crop or self._dynamic)
 
     def pass_length(self) -> int:
-        """Steps until the largest group has been seen once."""
+        """Count the steps until every example of the largest group has been seen once."""
         return -(-len(self.dataset) // self.batch)
 
     def at(self, step: int) -> dict[str, Tensor]:
-        """This rank's share of the batch of `step`: examples as they are stored, int64 labels.
+        """Return the share of this process in the batch of `step`: examples as they are stored, int64 labels.
 
         With captions, "index" int64 is the number of the example, and "caption" int64 [b, L] one of its captions in numbers of words,
         drawn anew every time.
@@ -93,7 +93,7 @@ class Batches:
         return out
 
     def _indices(self, group: str, n: int, step: int) -> np.ndarray:
-        """Indices of the examples of the global batch of a group."""
+        """Return the indices of the examples that the global batch of a step takes from a group."""
         first, last = step * self.batch, (step + 1) * self.batch
         epochs = range(first // n, (last - 1) // n + 1)
         kept = self._orders.get(group, {})

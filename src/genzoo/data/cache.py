@@ -49,7 +49,7 @@ class Rows:
         self._file.write(self._header(2**40))
 
     def _header(self, n: int) -> bytes:
-        """The header for `n` rows, at a length that does not depend on `n` (npy format 1.0, padded with spaces)."""
+        """Write the header of an array of `n` rows, at a length that does not depend on `n` (npy format 1.0, padded with spaces)."""
         fields = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (n, *self.shape)}
         text = repr(fields).encode().ljust(256 - 11) + b"\n"
         return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text

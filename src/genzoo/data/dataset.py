@@ -77,7 +77,7 @@ class Dataset:
         return (self.digest, self.former) if self.former else (self.digest,)
 
     def names_of(self, name: str) -> list[str]:
-        """The names of a field's examples as the data has them: paths in the folder or archive, places in an array; empty where unknown."""
+        """Return the names of a field's examples as the data has them: paths in the folder or archive, places in an array; empty where unknown."""
         if self.folder is None or name not in self.rows:
             return []
         stored, rows = self.rows[name]
@@ -89,7 +89,7 @@ class Dataset:
         return max(len(a) for a in self.fields.values())
 
     def group_of(self, name: str) -> str:
-        """The group of a field: fields of one group have the i-th example in common. Unpaired sides are two groups."""
+        """Return the group of a field: fields of one group have the i-th example in common. Unpaired sides are two groups."""
         return name if name in ("a", "b") and not self.paired else "all"
 
     @property

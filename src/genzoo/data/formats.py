@@ -254,7 +254,7 @@ _ELSEWHERE = {
 
 
 def is_text(head: bytes) -> bool:
-    """True for bytes that begin a text in UTF-8; a character may be cut at the end."""
+    """Tell whether bytes begin a text in UTF-8; a character may be cut at the end."""
     if not all(b >= 32 or b in (9, 10, 12, 13) for b in head):
         return False
     try:
@@ -265,7 +265,7 @@ def is_text(head: bytes) -> bool:
 
 
 def what_is(head: bytes, name: str = "") -> Named | None:
-    """What a file is; None where nothing is known of it.
+    """Tell what a file is by how it begins, or by its name; None where nothing is known of it.
 
     Args:
         head: Its first bytes, `HEAD` of them where there are so many.
@@ -292,7 +292,7 @@ def what_is(head: bytes, name: str = "") -> Named | None:
 
 
 def text_of(content: bytes) -> str | None:
-    """A text in UTF-8, or in UTF-16 with its mark; None for what is neither."""
+    """Decode a text in UTF-8, or in UTF-16 with its mark; None for what is neither."""
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
@@ -302,7 +302,7 @@ def text_of(content: bytes) -> str | None:
 
 
 def is_raw(file: BinaryIO, name: str) -> bool:
-    """True for a camera's raw file, of which a reader of TIFF sees a thumbnail."""
+    """Tell whether a file is a camera's raw file, of which a reader of TIFF sees a thumbnail."""
     if not name.lower().endswith(_RAW):
         return False
     file.seek(0)
@@ -311,7 +311,7 @@ def is_raw(file: BinaryIO, name: str) -> bool:
 
 
 def refused(file: BinaryIO, name: str = "", wanted: str = "image") -> str:
-    """What `refusal` says of an open file, from its beginning."""
+    """Say why an open file is left out, as `refusal` does, from its beginning."""
     file.seek(0)
     return refusal(file.read(HEAD), name, wanted)
 
@@ -322,7 +322,7 @@ def _patterns() -> tuple[tuple[re.Pattern[bytes], Named], ...]:
 
 
 def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:
-    """The reason why a file is left out: what it is, and one next step.
+    """Say why a file is left out: what it is, and one next step.
 
     >>> refusal(b"%PDF-1.4", "page.jpg")
     'a PDF document, which is not read: write its pages as PNG: pdftoppm -png FILE page'

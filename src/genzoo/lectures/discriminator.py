@@ -45,7 +45,7 @@ class Mixture:
 
 
 def on_grid(*mixtures: Mixture) -> tuple[Tensor, list[Tensor]]:
-    """A grid of the line [POINTS], and the probability of each of its cells under each mixture, summing to one."""
+    """Cut the line into cells: return their centres [POINTS], and their probabilities under each mixture, summing to one."""
     x = torch.linspace(-EXTENT, EXTENT, POINTS, dtype=torch.float64)
     masses = [m.density(x) for m in mixtures]
     return x, [m / m.sum() for m in masses]
@@ -57,7 +57,7 @@ def value(logits: Tensor, p: Tensor, q: Tensor) -> Tensor:
 
 
 def best_logits(p: Tensor, q: Tensor) -> Tensor:
-    """The logits [cells] that maximize V, found by L-BFGS from zero."""
+    """Find the logits [cells] that maximize V, by L-BFGS from zero."""
     logits = torch.zeros_like(p, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [logits],
@@ -83,7 +83,7 @@ def best_logits(p: Tensor, q: Tensor) -> Tensor:
 
 
 def trained_network(real: Mixture, fake: Mixture, seed: int) -> nn.Module:
-    """A small network trained on fresh samples by `discriminator_loss`."""
+    """Train a small network on fresh samples by `discriminator_loss`."""
     generator = torch.Generator().manual_seed(seed)
     net = nn.Sequential(nn.Linear(1, 64), nn.Softplus(), nn.Linear(64, 64), nn.Softplus(), nn.Linear(64, 1))
     with torch.no_grad():

@@ -25,7 +25,7 @@ DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def gaussian(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """The probability of each cell of the grid under a normal, summing to one."""
+    """Return the probability of each cell of the grid under a normal, summing to one."""
     return torch.softmax(-0.5 * ((x - mean) * torch.exp(-log_std)).square(), 0)
 
 

@@ -28,7 +28,7 @@ Losses = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def players(gamma: float = 0.0, sigma: float = 0.0) -> Losses:
-    """The two losses, with R1 of weight `gamma` or instance noise of deviation `sigma`."""
+    """Return the losses of the two players, with R1 of weight `gamma` or instance noise of deviation `sigma`."""
     quantiles = (torch.arange(POINTS, dtype=torch.float64) + 0.5) / POINTS
     noise = sigma * torch.special.ndtri(quantiles)[:, None] if sigma else torch.zeros(1, 1, dtype=torch.float64)
 
@@ -36,7 +36,8 @@ def players(gamma: float = 0.0, sigma: float = 0.0) -> Losses:
         theta, psi = both
 
         def critic(x: Tensor) -> Tensor:
-            return (psi * x).squeeze(1)
+            product: Tensor = psi * x
+            return product.squeeze(1)
 
         d_loss = discriminator_loss("non-saturating", critic(noise), critic(theta + noise))
         if gamma:
@@ -54,14 +55,15 @@ def descent(losses: Losses, both: Tensor) -> Tensor:
 
 
 def eigenvalue(losses: Losses) -> complex:
-    """The eigenvalue, with the larger imaginary and real part, of the Jacobian of `descent` at (0, 0)."""
+    """Return the eigenvalue, with the larger imaginary and real part, of the Jacobian of `descent` at (0, 0)."""
     at = torch.zeros(2, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda b: descent(losses, b), at)
-    return max(torch.linalg.eigvals(jacobian).tolist(), key=lambda v: (v.imag, v.real))
+    values: list[complex] = torch.linalg.eigvals(jacobian).tolist()
+    return max(values, key=lambda v: (v.imag, v.real))
 
 
 def path(losses: Losses, start: tuple[float, float], steps: int, *, critic_steps: int = 0) -> Tensor:
-    """The way of (θ, ψ) under gradient descent, [steps + 1, 2].
+    """Follow (θ, ψ) under gradient descent, [steps + 1, 2].
 
     Args:
         losses: The game.

@@ -37,7 +37,8 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """
     epsilon = _per_sample_uniform(real)
     between = epsilon * real.detach() + (1 - epsilon) * fake.detach()
-    return (input_gradient(critic, between).norm(dim=1) - 1).square().mean()
+    norm: Tensor = input_gradient(critic, between).norm(dim=1)
+    return (norm - 1).square().mean()
 
 
 def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
@@ -48,7 +49,8 @@ def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
     real = real.detach()
     noise = 0.5 * real.std(correction=0) * torch.rand_like(real)
     nearby = real + _per_sample_uniform(real) * noise
-    return (input_gradient(critic, nearby).norm(dim=1) - 1).square().mean()
+    norm: Tensor = input_gradient(critic, nearby).norm(dim=1)
+    return (norm - 1).square().mean()
 
 
 def r1_penalty(critic: Critic, real: Tensor, gamma: float = 1.0) -> Tensor:

@@ -12,6 +12,7 @@ import time
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Conditioned
 from genzoo.core.errors import UserError
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.maths.inputs import checked
@@ -55,15 +56,16 @@ def label_accuracy(logits: Tensor, labels: Tensor) -> dict[str, float]:
 def draw_classes(c: Comparison, each: int) -> tuple[Tensor, Tensor]:
     """Return `each` samples of every class, uint8 [K · each, C, H, W], and their classes."""
     system = c.asked_system
+    assert isinstance(system, Conditioned)
     generator = torch.Generator(system.device).manual_seed(c.seed)
     drawn, labels = [], []
     was_training = system.training
     system.eval()
     try:
-        for label in range(system.labels):  # type: ignore[arg-type]
+        for label in range(system.labels):
             for start in range(0, each, PART):
                 n = min(PART, each - start)
-                drawn.append(as_levels(system.sample(n, generator=generator, label=label)))  # type: ignore[operator]
+                drawn.append(as_levels(system.sample(n, generator=generator, label=label)))
                 labels += [label] * n
     finally:
         system.train(was_training)
@@ -72,9 +74,10 @@ def draw_classes(c: Comparison, each: int) -> tuple[Tensor, Tensor]:
 
 def take(c: Comparison) -> list[Record]:
     """Return the label accuracy of as many samples of each class; the floor is that of the real images."""
-    start, net, test = time.time(), c.network, c.real_set
+    start, net, test, system = time.time(), c.network, c.real_set, c.asked_system
+    assert isinstance(system, Conditioned)
     known = net.classify(c.real[:1]).shape[1] if net.logits is not None else 0
-    classes = int(c.asked_system.labels)  # type: ignore[arg-type]
+    classes = system.labels
     if "label" not in test.fields or not classes == known == len(test.class_names):
         raise UserError(
             f"label accuracy needs one set of classes: the system has {classes}, {test.name} has {len(test.class_names)} and {net.name} reads {known}"

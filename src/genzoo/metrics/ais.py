@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from genzoo.core.capabilities import Joint
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, to_float
 from genzoo.metrics.comparison import Comparison
@@ -274,20 +275,21 @@ def ais(
 def take(c: Comparison) -> list[Record]:
     """Return the annealed negative log-likelihood, and the gap of the two bounds where the truth is known: on simulated data."""
     system, test = c.asked_system, c.real_set
+    assert isinstance(system, Joint)
     n = min(c.n_scored, EXAMPLES, len(test))
     x = to_float(Batches(test, n, c.seed).in_order(0), system.device)["image"]
     model = Decoder(
-        log_prior=system.log_prior,  # type: ignore[arg-type]
-        log_lik=system.log_given,  # type: ignore[arg-type]
-        draw=lambda k, g: system.sample_prior(k, generator=g),  # type: ignore[operator]
+        log_prior=system.log_prior,
+        log_lik=system.log_given,
+        draw=lambda k, g: system.sample_prior(k, generator=g),
     )
     g = torch.Generator(system.device).manual_seed(c.seed)
     how: dict[str, Any] = {"steps": STEPS, "chains": CHAINS, "leapfrogs": LEAPFROGS, "seed": c.seed}
     was_training, asks = system.training, [p for p in system.parameters() if p.requires_grad]
     system.eval().requires_grad_(False)
     try:
-        latents = system.sample_prior(n, generator=g)  # type: ignore[operator]
-        simulated = system.sample_given(latents, generator=g)  # type: ignore[operator]
+        latents = system.sample_prior(n, generator=g)
+        simulated = system.sample_given(latents, generator=g)
         start = time.time()
         real = ais(model, x, **how)
         middle = time.time()

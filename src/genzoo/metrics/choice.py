@@ -20,7 +20,7 @@ DIGIT_LIKE = ("mnist", "digits", "garments")
 def network_for(
     wanted: str | Extractor | None, test: Dataset | None, reference: Reference | None = None
 ) -> tuple[Extractor | None, str]:
-    """The feature network that a person asks for or that suits the images, or None and why there is none.
+    """Choose the feature network: the one that a person asks for or that suits the images, or None and why there is none.
 
     Raises:
         UserError: What was asked for is not there.
@@ -83,7 +83,7 @@ def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> 
 
 
 def lacks(m: Measure, able: Sequence[str]) -> str:
-    """What is missing where a measure is beside the point, in words."""
+    """Say in words why a measure is beside the point for a system: what is missing."""
     missing = [cap for cap in m.needs if cap not in able]
     if missing:
         return f"it has no capability '{missing[0]}'"

@@ -116,7 +116,7 @@ class Comparison:
         return real_features(self.train, self.network, n=self.n_fake, seed=self.seed)
 
     def floor(self, of: Tensor | None, take: Callable[[Tensor], Value]) -> Value | None:
-        """What real images score in the place of samples; None where there are none, or too few, which the next record says.
+        """Measure real images in the place of samples; None where there are none, or too few, which the next record says.
 
         Args:
             of: These images, or their features.
@@ -185,7 +185,7 @@ class Comparison:
         spread: str = "the samples, with the real images given",
         **more: Any,
     ) -> Record:
-        """A record of this comparison.
+        """Write a record of one value of this comparison.
 
         Args:
             what: What `Measure.says` says of the value: measure, unit, better.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 
+from genzoo.core.capabilities import Inverts
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, to_float
 from genzoo.metrics.comparison import Comparison
@@ -33,6 +34,7 @@ LARGEST = 1024
 def take(c: Comparison) -> list[Record]:
     """Return log10 of the ratio of the Jacobian's extreme singular values."""
     start, system, test = time.time(), c.asked_system, c.real_set
+    assert isinstance(system, Inverts)
     field = next(f for f in MEASURE.defined_on if f in test.fields)
     dims = math.prod(test.fields[field].shape[1:])
     if dims > LARGEST:
@@ -41,7 +43,7 @@ def take(c: Comparison) -> list[Record]:
         )
     n = min(c.n_scored, 2 if field == "image" else 200, len(test))
     x = to_float(Batches(test, n, c.seed).in_order(0), system.device)[field]
-    largest, smallest = system.jacobian_condition(x).T  # type: ignore[operator]
+    largest, smallest = system.jacobian_condition(x).T
     protocol = (
         f"median over {n} examples of {test.name} {test.split} of log10 of the ratio of the largest ({largest.max():.3g} at most) to the "
         f"smallest ({smallest.min():.3g} at least) singular value of the Jacobian, by autograd"

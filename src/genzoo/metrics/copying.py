@@ -120,7 +120,7 @@ def data_copying(
 
 
 def _influence(first: Tensor, second: Tensor) -> Tensor:
-    """What each value of `first` adds to `mann_whitney_z`, by its own place among `second` and by being one more, float64 [n]."""
+    """Return what each value of `first` adds to `mann_whitney_z`, by its own place among `second` and by being one more, float64 [n]."""
     n, m = len(first), len(second)
     a, b = first.double().cpu(), second.double().cpu().sort().values
     above = (torch.searchsorted(b, a) + torch.searchsorted(b, a, right=True)).double() / (2 * m)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from genzoo.core.capabilities import Conditioned, Prompted
+from genzoo.core.capabilities import Conditioned, Prompted, Samples
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 
@@ -42,10 +42,11 @@ def draw(
         given: Options of the system's own `sample`.
         keep: What is kept of a chunk (grey levels take a quarter of the room).
     """
+    assert isinstance(system, Samples)
     drawn, tell = [], TELL.get()
     for start in range(0, n, CHUNK):
         size = min(CHUNK, n - start)
-        drawn.append(keep(system.sample(size, generator=generator, **(given or {})).float().cpu()))  # type: ignore[operator]
+        drawn.append(keep(system.sample(size, generator=generator, **(given or {})).float().cpu()))
         if tell:
             tell(start + size, n)
     return torch.cat(drawn)

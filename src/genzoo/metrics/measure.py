@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.installed import installed_files
 from genzoo.data import kinds
+from genzoo.naming.installed import installed_files
 
 if TYPE_CHECKING:
     from genzoo.metrics.comparison import Comparison
@@ -124,7 +124,7 @@ class Measure:
         return found
 
     def says(self, name: str) -> Said:
-        """What a record begins with: measure, unit and better of one of its values."""
+        """Return what a record of one of the measure's values begins with: measure, unit, and which way is better."""
         for v in self.named:
             pattern = re.escape(v.name).replace(re.escape(NETWORK), ".+")
             if re.fullmatch(pattern, name):
@@ -188,7 +188,7 @@ def _found(folders: tuple[str, ...]) -> dict[str, Measure]:
 
 
 def read(path: Path) -> Measure | None:
-    """The measure that a file declares, without importing it; None where it declares none.
+    """Read the measure that a file declares, without importing it; None where it declares none.
 
     Raises:
         UserError: The declaration is no `Measure` of literals, or the file has another name than the measure.
@@ -223,12 +223,12 @@ def values() -> dict[str, Value]:
 
 
 def usual() -> str:
-    """The value that systems are compared by where nobody says: the first of the first measure of distances."""
+    """Name the value that systems are compared by where nobody says: the first of the first measure of distances."""
     return next(m.gives[0].name for m in table().values() if m.question == "distance")
 
 
 def protocol() -> dict[str, str]:
-    """What two records of a measure must share beside what all records must, and how each is called."""
+    """Return what two records of a measure must share beside what all records must, and how each is called."""
     return {key: words for m in table().values() for key, words in m.protocol}
 
 
@@ -297,7 +297,7 @@ def rows() -> list[tuple[str, str, str, str, str]]:
 
 
 def markdown() -> str:
-    """The table of measures of the docs."""
+    """Write the docs' table of measures."""
     lines = ["| `measures=` | what it is | values (↓ lower, ↑ higher is better) | needs |", "|---|---|---|---|"]
     asked = ""
     for question, name, line, gives, needs in rows():

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Encodes
 from genzoo.core.errors import UserError
 from genzoo.data import Dataset, to_float
 from genzoo.metrics.comparison import Comparison
@@ -133,6 +134,7 @@ def factors_of(dataset: Dataset) -> tuple[Tensor, Tensor, list[str]]:
 def take(c: Comparison) -> list[Record]:
     """Return the mutual information gap of the codes of held-out images."""
     start, system, test = time.time(), c.asked_system, c.real_set
+    assert isinstance(system, Encodes)
     rows, factors, names = factors_of(test)
     n = min(c.n_scored, MOST, len(rows))
     rows, factors = rows[:n], factors[:n]
@@ -141,7 +143,7 @@ def take(c: Comparison) -> list[Record]:
     system.eval()
     try:
         floats = (to_float({"image": x}, system.device)["image"] for x in images.split(200))
-        codes = torch.cat([system.encode(x).float().cpu() for x in floats])  # type: ignore[operator]
+        codes = torch.cat([system.encode(x).float().cpu() for x in floats])
     finally:
         system.train(was_training)
     if codes.ndim != 2:

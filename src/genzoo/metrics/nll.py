@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from genzoo.core.capabilities import capabilities
+from genzoo.core.capabilities import Density, capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, kinds, to_float
@@ -66,6 +66,7 @@ def evaluate_density(
     """
     if "density" not in capabilities(system):
         raise UserError(f"{type(system).__name__} gives no likelihood; it can be judged by its samples only")
+    assert isinstance(system, Density)
     field = next((f for f in MEASURE.defined_on if f in dataset.fields), None)
     if field is None:
         raise UserError(
@@ -85,7 +86,7 @@ def evaluate_density(
             raw = batches.in_order(step)[field][: total - seen]
             scored.append(raw)
             x = to_float({field: raw}, system.device)[field]
-            values.append(system.log_prob(x, generator=generator, **own).cpu().double())  # type: ignore[operator]
+            values.append(system.log_prob(x, generator=generator, **own).cpu().double())
             seen, step = seen + len(x), step + 1
     finally:
         system.train(was_training)

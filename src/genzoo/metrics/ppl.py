@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from genzoo.core.capabilities import Decodes
 from genzoo.core.errors import UserError
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.comparison import Comparison
@@ -74,7 +75,7 @@ PATHS: dict[str, Path] = {"lerp": lerp, "slerp": slerp}
 
 
 def held(conditions: int, path: Path) -> Path:
-    """A path of latents [N, D] whose last `conditions` entries (a class, say) stay as they are in the first."""
+    """Hold the last `conditions` entries (a class, say) of a path of latents [N, D] at what they are in the first latent."""
 
     def go(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         noise = a.shape[1] - conditions
@@ -153,6 +154,7 @@ def path_length(
 def take(c: Comparison) -> list[Record]:
     """Return the perceptual path length of the decoder: LPIPS where the network is VGG-16, else squared distances of features."""
     start, system, net = time.time(), c.asked_system, c.net
+    assert isinstance(system, Decodes)
     if net is None:
         raise UserError("path length needs a feature network; give extractor=")
     learned = FeatureNet("vgg16") if net.name.startswith("vgg16") else None
@@ -173,8 +175,8 @@ def take(c: Comparison) -> list[Record]:
     system.eval()
     try:
         got = path_length(
-            system.decode,  # type: ignore[arg-type]
-            lambda k, g: system.sample_prior(k, generator=g),  # type: ignore[operator]
+            system.decode,
+            lambda k, g: system.sample_prior(k, generator=g),
             distance, n=n, path=held(system.conditions, route), epsilon=STEP, seed=c.seed,
         )  # fmt: skip
     finally:

@@ -8,6 +8,7 @@ import time
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.data import Batches, to_float
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.maths.similarity import psnr, ssim
@@ -34,6 +35,8 @@ HOW = {
 def take(c: Comparison) -> list[Record]:
     """Return PSNR and SSIM of decode(encode(x)), means over images."""
     start, system, test = time.time(), c.asked_system, c.real_set
+    assert isinstance(system, Encodes)
+    assert isinstance(system, Decodes)
     n = min(c.n_scored, MOST, len(test))
     batches = Batches(test, min(100, n), c.seed)
     values: dict[str, list[Tensor]] = {name: [] for name in HOW}
@@ -43,7 +46,7 @@ def take(c: Comparison) -> list[Record]:
     try:
         while seen < n:
             x = to_float(batches.in_order(seen // batches.batch), system.device)["image"][: n - seen]
-            back = system.decode(system.encode(x)).float().cpu()  # type: ignore[operator]
+            back = system.decode(system.encode(x)).float().cpu()
             x = x.cpu()
             scored.append(((x + 1) * 127.5).round().to(torch.uint8))
             values["reconstruction PSNR"].append(psnr(x, back.clamp(-1, 1), data_range=2))

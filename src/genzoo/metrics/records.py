@@ -22,7 +22,7 @@ NORMAL_95 = 1.96
 
 
 def library() -> str:
-    """The versions that computed a number."""
+    """Name the versions of the libraries that computed a number."""
     return f"genzoo {__version__}, torch {torch.__version__}"
 
 
@@ -97,7 +97,7 @@ FORMERLY = {"quantisation": "quantization"}
 
 
 def read_records(path: Path, *, under: str = "") -> dict[str, dict[str, Any]]:
-    """The records in a metrics.json by their keys; none where there is no such file.
+    """Read the records of a metrics.json by their keys; none where there is no such file.
 
     Args:
         path: The file.
@@ -107,9 +107,9 @@ def read_records(path: Path, *, under: str = "") -> dict[str, dict[str, Any]]:
         DamagedFile: It is no JSON, or holds something else than records.
     """
     mend = "; remove it, and evaluate again"
-    kept = read_json(path, mend=mend) if path.exists() else {}
+    kept: Any = read_json(path, mend=mend) if path.exists() else {}
     if under and path.exists():
-        kept = kept.get(under)  # type: ignore[assignment]
+        kept = kept.get(under)
     if not isinstance(kept, dict):
         raise DamagedFile(f"{path} is damaged: it has no records under '{under}'{mend}")
     for key, record in kept.items():
@@ -121,7 +121,7 @@ def read_records(path: Path, *, under: str = "") -> dict[str, dict[str, Any]]:
 
 
 def _wrong(record: Any) -> str:
-    """The part of a record that is not what `Record` writes, in words; empty where all is well."""
+    """Say what part of a record is not what `Record` writes; empty where all is well."""
     if not isinstance(record, dict):
         return "the record"
     for name in (*NUMBERS, *COUNTS):
@@ -138,7 +138,7 @@ def _wrong(record: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON knows it: tensors and arrays as lists, NaN and infinities as None."""
+    """Turn a value into one that JSON knows: tensors and arrays as lists, NaN and infinities as None."""
     if isinstance(value, (Tensor, np.ndarray)):
         return plain(value.tolist())
     if isinstance(value, Mapping):
@@ -151,7 +151,7 @@ def plain(value: Any) -> Any:
 
 
 def span(record: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The interval of 95 per cent of a record's value; None where neither an interval nor a standard error is known."""
+    """Return the interval of 95 per cent of a record's value; None where neither an interval nor a standard error is known."""
     if record.get("interval"):
         low, high = record["interval"]
         return float(low), float(high)

@@ -37,7 +37,7 @@ class Reference:
 
 
 def is_reference(path: str | Path) -> bool:
-    """True for an .npz file that holds `mu` and `sigma`."""
+    """Tell whether a path is an .npz file that holds `mu` and `sigma`."""
     file = Path(path).expanduser()
     if file.suffix.lower() != ".npz" or not file.is_file() or not zipfile.is_zipfile(file):
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from genzoo.core.capabilities import Prompted
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data.drawing.images import to_uint8
@@ -162,13 +163,13 @@ def retrieval(
 def draw_asked(
     system: System, captions: Sequence[str], each: int, generator: Generator, *, options: dict[str, Any] | None = None
 ) -> tuple[Tensor, list[str]]:
-    """Samples for every caption that the system can read, uint8 [N, C, H, W], and the caption of each."""
+    """Draw samples for every caption that the system can read, uint8 [N, C, H, W], and return the caption of each."""
     drawn, asked = list[Tensor](), list[str]()
-    sample: Callable[..., Tensor] = system.sample  # type: ignore[assignment]
+    assert isinstance(system, Prompted)
     for caption in captions:
-        if len(system.unread(caption)) == len(set(split(caption))):  # type: ignore[operator]
+        if len(system.unread(caption)) == len(set(split(caption))):
             continue
-        drawn.append(to_uint8(sample(each, generator=generator, prompt=caption, **(options or {}))))
+        drawn.append(to_uint8(system.sample(each, generator=generator, prompt=caption, **(options or {}))))
         asked += [caption] * each
     if not drawn:
         raise UserError("retrieval: the system knows no word of these captions")

@@ -29,7 +29,7 @@ MEASURE = Measure(
 
 
 def unit_directions(dims: int, count: int, g: Generator, like: Tensor) -> Tensor:
-    """Unit vectors in the columns, [dims, count]."""
+    """Draw random unit vectors, one per column, [dims, count]."""
     d = torch.randn(dims, count, generator=g, dtype=torch.float64)
     unit: Tensor = (d / d.norm(dim=0)).to(like)
     return unit

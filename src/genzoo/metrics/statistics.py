@@ -56,8 +56,8 @@ def take(c: Comparison) -> list[Record]:
         f"squared Fréchet distance of {fake.shape[1]} {name} (genzoo.data.statistics); float64, unbiased covariances; {n:,} samples "
         f"against {len(real):,} examples of {test.name} {test.split}"
     )
-    if floor is not None:
-        protocol += f", floor: {min(n, len(c.train)):,} training examples against the same"  # type: ignore[arg-type]
+    if c.train is not None:
+        protocol += f", floor: {min(n, len(c.train)):,} training examples against the same"
     return [
         Record(
             **MEASURE.says(f"Fréchet distance of {name}"), value=frechet_distance(fake, real), protocol=f"{protocol}; seed {c.seed}",

@@ -55,7 +55,7 @@ def advice(history: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]
 
 
 def points(history: Sequence[Mapping[str, Any]], name: str) -> list[Point]:
-    """The values of one measure: step, value, standard error."""
+    """Return what one measure gave during training: step, value, standard error."""
     taken = [(h["step"], h["values"][name]) for h in history if name in h["values"]]
     return [(s, v["value"], v.get("se")) for s, v in taken if v.get("value") is not None]
 

@@ -73,7 +73,7 @@ def translated(c: Comparison) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def whole(c: Comparison) -> bool:
-    """True where training cut pieces out of the images: a translation is judged by whole ones, tile by tile where they are large."""
+    """Tell whether training cut pieces out of the images: a translation is judged by whole ones, tile by tile where they are large."""
     return bool(c.real_set.settings.crop) and c.translate is not None
 
 
@@ -82,7 +82,7 @@ def _uncut(data: Dataset) -> Dataset:
 
 
 def _translate(c: Comparison, x: Tensor, direction: str) -> Tensor:
-    """Translations of images in [-1, 1], on the CPU."""
+    """Translate images in [-1, 1], and return them on the CPU."""
     assert c.system is not None
     if whole(c):
         assert c.translate is not None
@@ -111,7 +111,7 @@ def of_translations(m: Measure, c: Comparison) -> bool:
 
 @torch.no_grad()
 def translations(c: Comparison) -> Comparison:
-    """A comparison of the translations of side A with the images of side B; made once.
+    """Return a comparison of the translations of side A with the images of side B; made once.
 
     Of a system that restores what it has degraded itself they are the restored images beside the images.
     """
@@ -151,19 +151,19 @@ def _plain(data: Dataset, uncut: bool) -> Dataset:
 
 
 def direction_of(system: System | None) -> str:
-    """The direction that is measured; empty where a system has none."""
+    """Name the direction that is measured; empty where a system has none."""
     if isinstance(system, Restores):
         return next(iter(system.directions), "")
     return "a2b"
 
 
 def shows_pairs(system: System, paired: bool) -> bool:
-    """True where translations can be laid beside what they should be; `paired` says whether the data are pairs."""
+    """Tell whether translations can be laid beside what they should be; `paired` says whether the data are pairs."""
     return isinstance(system, Translates) and (paired or (isinstance(system, Restores) and bool(direction_of(system))))
 
 
 def sides(system: System, batch: Batch) -> tuple[Tensor, Tensor]:
-    """What is translated, and what it should become: an image that is to be enlarged is cut to a multiple of the scale, as the field does."""
+    """Return what is translated, and what it should become: an image to enlarge is cut to a multiple of the scale, as the field does."""
     if isinstance(system, Restores):
         x = batch["image"]
         height, width = (side - side % system.scale for side in x.shape[2:])
@@ -173,7 +173,7 @@ def sides(system: System, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def as_large(x: Tensor, like: Tensor) -> Tensor:
-    """A small image with large pixels, so that it can stand beside the large one."""
+    """Enlarge the pixels of a small image, so that it can stand beside the large one."""
     if x.shape[2:] == like.shape[2:] or like.shape[2] % x.shape[2]:
         return x
     scale = like.shape[2] // x.shape[2]
@@ -249,7 +249,7 @@ def record(c: Comparison, measure: Measure, name: str, start: float) -> Record:
 
 
 def _pairs(system: System | None) -> str:
-    """What was translated, in words."""
+    """Say in words what was translated."""
     if isinstance(system, Restores):
         return f"images, degraded by the system itself (direction {direction_of(system)}),"
     return "a2b pairs"

@@ -67,7 +67,7 @@ def _linear(lightness: Tensor, ab: Tensor) -> Tensor:
         for f, w in zip(curves, WHITE, strict=True)
     ]
     back = torch.linalg.inv(torch.tensor(XYZ, dtype=torch.float64)).tolist()
-    return torch.stack([sum(m * v for m, v in zip(row, xyz, strict=True)) for row in back], -1)  # type: ignore[misc]
+    return torch.stack([sum(m * v for m, v in zip(row, xyz, strict=True)) for row in back], -1)
 
 
 def _displayable(linear: Tensor, slack: float = 1e-4) -> Tensor:

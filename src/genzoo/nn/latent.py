@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from genzoo.core.inputs import check_label
+from genzoo.nn.checks import check_label
 
 # ---- priors: _draw ---------------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ def precision_root(covariance: Tensor) -> Tensor:
     if int(info) or not bool((pivots > 1e-14 * scale).all()):
         raise ValueError("the covariance matrix is singular")
     eye = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
-    return torch.linalg.solve_triangular(lower, eye, upper=False).mT.contiguous()
+    inverse: Tensor = torch.linalg.solve_triangular(lower, eye, upper=False)
+    return inverse.mT.contiguous()
 
 
 def whiten(offset: Tensor, root: Tensor) -> Tensor:

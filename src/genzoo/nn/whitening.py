@@ -30,6 +30,10 @@ class Whitening(nn.Module):
         diagonal: Scale each dimension by itself.
     """
 
+    mean: Tensor
+    root: Tensor
+    fitted: Tensor
+
     def __init__(self, dims: int, *, diagonal: bool = False) -> None:
         super().__init__()
         if dims > MOST_WHITENED and not diagonal:
@@ -61,7 +65,8 @@ class Whitening(nn.Module):
         if not self._moments:
             shapes = (), self.mean.shape, self.root.shape
             self._moments = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
-        add_moments(*self._moments, x)
+        count, mean, scatter = self._moments
+        add_moments(count, mean, scatter, x)
 
     @torch.no_grad()
     def fit(self, noise: float = 0.0) -> None:
@@ -149,16 +154,16 @@ def scale_for(shape: tuple[int, ...]) -> Whitening | Unscaled:
     return Whitening(shape[0], diagonal=True) if len(shape) == 1 else Unscaled()
 
 
-def points_unscaled(self: nn.Module) -> bool:
+def points_unscaled(self: Any) -> bool:
     """Tell whether these are points whose means and standard deviations are not known yet."""
     return isinstance(self.scale, Whitening) and not bool(self.scale.fitted)
 
 
-def calibrate_points(self: nn.Module, batch: Mapping[str, Tensor]) -> None:
+def calibrate_points(self: Any, batch: Mapping[str, Tensor]) -> None:
     """Take in the moments of a batch of points, [B, D]."""
     self.scale.partial_fit(batch["points"])
 
 
-def finish_points_calibration(self: nn.Module) -> None:
+def finish_points_calibration(self: Any) -> None:
     """Set mean and scale of each column of the points."""
     self.scale.fit()

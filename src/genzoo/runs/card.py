@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from genzoo.core.errors import DamagedFile
-from genzoo.core.loading import in_words
 from genzoo.metrics.stopping import advice
 from genzoo.runs.folder import Run, now
 from genzoo.runs.meters import clock
+from genzoo.saved.loading import in_words
 
 
 def model_card(
@@ -58,13 +58,13 @@ system = genzoo.load("{run.path}"{given})
 
 
 def _warnings(run: Run) -> str:
-    """What the log alone says of a game that went wrong."""
+    """Say what the log alone tells of a game that went wrong."""
     words = "\n".join(f"* {sentence}" for sentence in advice([], run.log()))
     return f"\n## What the log says\n{words}\n" if words else ""
 
 
 def _stopping(run: Run, history: list[dict[str, Any]]) -> str:
-    """The measurements of the training, and what they say of going on."""
+    """List the measurements made during training, and what they say of going on."""
     names = list(dict.fromkeys(k for h in history for k in h["values"]))
     lines = [f"| step | {' | '.join(names)} |", "|" + "---|" * (len(names) + 1)]
     for h in history:

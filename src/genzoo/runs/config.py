@@ -9,14 +9,15 @@ from typing import Any
 
 import tomli_w
 
-from genzoo.core import checkpoint, schema
+from genzoo.core import schema
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.files import write_atomic
-from genzoo.core.foreign import kind_of
-from genzoo.core.loading import restored
 from genzoo.core.system import System
 from genzoo.runs.folder import Run
+from genzoo.saved import checkpoint
+from genzoo.saved.loading import restored
 from genzoo.text.documents import read_toml
+from genzoo.text.foreign import kind_of
 
 MEND = "; put back what was changed"
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import Tensor
 
-from genzoo.core import checkpoint
 from genzoo.core.errors import DamagedFile, UserError, nearest
 from genzoo.core.files import Busy, locked, sweep, write_atomic
 from genzoo.metrics.records import read_records
 from genzoo.runs.meters import read_log
+from genzoo.saved import checkpoint
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Run:
         return self.path / "best" / "model.safetensors"
 
     def log(self) -> list[dict[str, Any]]:
-        """The lines of its log."""
+        """Read the lines of the run's log."""
         return read_log(self.path / "log.jsonl")
 
     def metrics(self) -> dict[str, Any]:
-        """What evaluations have found so far."""
+        """Read what evaluations of the run have found so far."""
         return read_records(self.path / "metrics.json")
 
     def states(self) -> list[Path]:
@@ -61,11 +61,11 @@ class Run:
         return sorted((p for p in found if re.fullmatch(r"step-\d{9,12}\.safetensors", p.name)), reverse=True)
 
     def steps_done(self) -> int:
-        """Steps of its newest checkpoint; 0 where there is none."""
+        """Return the steps of the run's newest checkpoint; 0 where there is none."""
         return int(self.states()[0].stem.split("-")[1]) if self.states() else 0
 
     def described(self) -> dict[str, Any]:
-        """What its newest checkpoint says of itself, unchecked; nothing where there is none that can be read."""
+        """Read what the run's newest checkpoint says of itself, unchecked; nothing where there is none that can be read."""
         for path in self.states():
             with contextlib.suppress(DamagedFile, FileNotFoundError):
                 return checkpoint.description(path)
@@ -73,7 +73,7 @@ class Run:
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
-    """The run in a folder.
+    """Open the run in a folder.
 
     Raises:
         UserError: There is no such folder, or it is no run; the message has the nearest name.
@@ -205,5 +205,5 @@ def _write_both(file: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, An
 
 
 def now() -> str:
-    """The time, to the second, UTC."""
+    """Return the time, to the second, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -38,7 +38,7 @@ class Meter:
                 self.sums[key], self.counts[key] = value.clone(), finite.float()
 
     def read(self) -> dict[str, float]:
-        """The means as numbers, in one transfer, and start anew. A key without a finite value is NaN."""
+        """Return the means as numbers, in one transfer, and start anew. A key without a finite value is NaN."""
         if not self.sums:
             return {}
         both = torch.stack([torch.stack(list(self.sums.values())), torch.stack(list(self.counts.values()))]).tolist()
@@ -81,12 +81,12 @@ class LogFile:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log: a step and numbers. An unfinished last line (a killed run) and what is no such line are left out."""
+    """Read the lines of a log: a step and numbers. An unfinished last line (a killed run) and what is no such line are left out."""
     return [line for line in read_lines(path)[0] if _is_logged(line)]
 
 
 def _is_logged(line: dict[str, Any]) -> bool:
-    """True for what `LogFile` writes: a step, and numbers by name, none where a value was not finite; counts one level deeper."""
+    """Tell whether a line is what `LogFile` writes: a step, and numbers by name, none where a value was not finite; counts one level deeper."""
     step = line.get("step")
     if not (is_number(step) and isinstance(step, int) and 0 <= step < 2**53):
         return False
@@ -102,7 +102,7 @@ def clock(seconds: float) -> str:
 
 
 def pace(rate: float) -> str:
-    """Steps per second in words; of slow ones, seconds per step.
+    """Write a rate as steps per second, or a slow one as seconds per step.
 
     >>> pace(12.34), pace(0.05)
     ('12.3 steps/s', '20.0 s/step')
@@ -162,7 +162,7 @@ class Progress:
             )
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         if self.bar:
             self.bar.console.print(text, highlight=False, markup=False)
         elif not self.quiet:

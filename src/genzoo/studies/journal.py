@@ -124,7 +124,7 @@ class Journal:
 
     @staticmethod
     def _told(trial: Trial) -> dict[str, Any]:
-        """What an entry says of its trial."""
+        """Return what an entry of the journal says of its trial."""
         return {k: getattr(trial, k) for k in ("system", "data", "draw", "seed")} | {"trial": trial.number}
 
     def _add(self, trial: Trial) -> None:
@@ -162,7 +162,7 @@ class Journal:
         return dict(sorted(found.items()))
 
     def states(self) -> list[str]:
-        """waiting, running, complete or failed, for each trial."""
+        """Return for each trial whether it is waiting, running, complete or failed."""
         return [self.NAMES[t.state.name] for t in self.entries()]
 
     def again(self) -> list[Trial]:

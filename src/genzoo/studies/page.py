@@ -42,7 +42,7 @@ document.querySelectorAll("th").forEach(h => h.onclick = () => {
 def page(
     path: Path, plan: Plan, rows: list[dict[str, Any]], table: list[dict[str, Any]], drawings: Iterable[Path]
 ) -> str:
-    """The page as HTML.
+    """Write the report of a study as HTML.
 
     Args:
         path: The study's folder; pictures of samples are copied into it, so that the page can be moved with it.
@@ -85,12 +85,12 @@ def page(
 
 
 def order(plan: Plan, value: float | None) -> float:
-    """A value as a key of sorting: the better, the smaller."""
+    """Return a value as a key of sorting: the better, the smaller."""
     return float("inf") if value is None else value if plan.direction == "lower" else -value
 
 
 def _comparison(plan: Plan, table: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
-    """The systems on one data set, the best first."""
+    """Write the table of the systems on one data set, the best first."""
     also = [f"{name} of best draw" for name in plan.also]
     header = [
         "system", "mean of best draw", "sd over its seeds", "best", "median", "worst", "trials", "failed", "steps", "examples seen",
@@ -139,7 +139,7 @@ def _trials(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> str:
 
 
 def _samples(path: Path, plan: Plan, rows: list[dict[str, Any]], table: list[dict[str, Any]]) -> list[str]:
-    """A copy of the last picture of samples of the best trial of each system on each data set."""
+    """Copy the last picture of samples of the best trial of each system on each data set."""
     parts = []
     for row in table:
         own = [r for r in rows if (r["system"], r["data"]) == (row["system"], row["data"]) and r["value"] is not None]

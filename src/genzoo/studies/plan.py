@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from genzoo.api import sort_keys
-from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
 from genzoo.data.settings import DataSettings
 from genzoo.metrics.measure import usual, values
+from genzoo.naming import registry
 from genzoo.text.documents import is_number, read_text, read_toml
 from genzoo.training.settings import TrainSettings
 
@@ -159,7 +159,7 @@ class Plan:
 
 
 def import_optuna() -> Any:
-    """The module `optuna`, quiet.
+    """Import optuna and silence its log.
 
     Raises:
         UserError: It is not installed.

@@ -86,7 +86,7 @@ def best_of(
 
 
 def ranked(plan: Plan, table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of the summary, data set by data set, the best first."""
+    """Sort the rows of the summary, data set by data set, the best first."""
     return sorted(table, key=lambda r: (plan.data.index(r["data"]), order(plan, r["mean of best draw"])))
 
 
@@ -116,7 +116,7 @@ def _boxes(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def _budget(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """What the best of so many draws of the settings would have been."""
+    """Draw what the best of so many draws of the settings would have been."""
     if plan.draws == 1 or not done:
         return []
     figure, axes = new_figure(len(plan.data))
@@ -138,7 +138,7 @@ def _budget(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def _slices(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """The measure over each searched setting: which of them matter, and where the good values lie."""
+    """Draw the measure over each searched setting: which of them matter, and where the good values lie."""
     ranges = {system: plan.ranges(system) for system in plan.systems}
     keys = list(dict.fromkeys(key for of in ranges.values() for key in of))
     if not keys or not done:
@@ -166,7 +166,7 @@ def _slices(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def _curves(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """The measure while training, over examples seen and over seconds."""
+    """Draw the measure while training, over examples seen and over seconds."""
     curves = {r["run"]: _measured(path / r["run"], plan.measure) for r in rows}
     if not any(curves.values()):
         return []
@@ -194,13 +194,13 @@ def _colour(plan: Plan, system: str) -> int:
 
 
 def _scaled(axis: Any, values: list[float]) -> None:
-    """A logarithmic axis where values differ so much that the good ones would lie on each other."""
+    """Make an axis logarithmic where values differ so much that the good ones would lie on each other."""
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axis.set_yscale("log")
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean, or None where a value is missing or there is none."""
+    """Return the mean, or None where a value is missing or there is none."""
     found = list(values)
     return statistics.fmean(v for v in found if v is not None) if found and None not in found else None
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import genzoo
 from genzoo.api import sort_keys
-from genzoo.core import registry
 from genzoo.core.errors import DiskFull, TrainingStopped, UserError
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.measure import values
 from genzoo.metrics.records import read_records
+from genzoo.naming import registry
 from genzoo.runs.folder import open_run
 from genzoo.runs.meters import clock, read_log
 from genzoo.studies.journal import FINISHED, Journal, claimed
@@ -215,7 +215,7 @@ def _run(path: Path, plan: Plan, trial: Trial, *, quiet: bool) -> tuple[float | 
 
 
 def _measure(plan: Plan, run: Any) -> dict[str, Any]:
-    """Records of the study's measures, and of whatever is found with them; those beside the first may not apply."""
+    """Evaluate a run: record the study's measures, and whatever is found with them; those beside the first may not apply."""
     found: dict[str, Any] = {"measures": {}, "not_measured": {}}
     for name in (plan.measure, *plan.also):
         if name in found["measures"]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from genzoo.core import registry
+from genzoo.naming import registry
 from genzoo.testing import abilities, describing, learning, using
 from genzoo.testing.case import PROMISES, Case, Promise, Skip, case_of
 

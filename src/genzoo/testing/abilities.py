@@ -20,9 +20,9 @@ from genzoo.core.capabilities import (
     Translates,
 )
 from genzoo.core.errors import UserError
-from genzoo.core.loading import build, describe
 from genzoo.core.system import System
 from genzoo.data import kinds
+from genzoo.saved.loading import build, describe
 from genzoo.testing.case import Case, Skip, gen, needs, outputs, promise, refused, scores
 from genzoo.testing.data import batch_for, data_batch
 from genzoo.use.walk import way

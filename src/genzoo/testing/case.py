@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from genzoo.core import registry
 from genzoo.core.capabilities import (
     Animates,
     Calibrates,
@@ -28,9 +27,10 @@ from genzoo.core.capabilities import (
     Translates,
 )
 from genzoo.core.errors import UserError
-from genzoo.core.loading import resolved
 from genzoo.core.system import System
 from genzoo.data import DataSettings
+from genzoo.naming import registry
+from genzoo.saved.loading import resolved
 from genzoo.testing.data import batch_for, data_batch, data_for
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater

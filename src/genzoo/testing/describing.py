@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 
-from genzoo.core import registry, schema
+from genzoo.core import schema
 from genzoo.core.capabilities import CAPABILITIES, capabilities
-from genzoo.core.loading import build, describe
+from genzoo.naming import registry
+from genzoo.saved.loading import build, describe
 from genzoo.testing.case import Case, Skip, promise, refused
 
 

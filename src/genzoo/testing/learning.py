@@ -14,8 +14,8 @@ from torch import Tensor
 
 from genzoo.core import schema
 from genzoo.core.capabilities import Fits, Samples, capabilities
-from genzoo.core.loading import load
 from genzoo.runs.folder import newest_state
+from genzoo.saved.loading import load
 from genzoo.testing.case import CPU, Case, Skip, gen, promise
 from genzoo.testing.data import batch_for
 from genzoo.training.loop import Trainer

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import DamagedFile, UserError
-from genzoo.core.foreign import kind_of, what_is
+from genzoo.text.foreign import kind_of, what_is
 
 MOST = 64 * 2**20
 """Bytes of a file of settings or results; a larger one is something else."""

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.core import checkpoint
 from genzoo.core.capabilities import Fits
 from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.files import write_atomic
@@ -27,6 +26,7 @@ from genzoo.runs.folder import Run, newest_state, prune, state_path, write_best,
 from genzoo.runs.history import history_of
 from genzoo.runs.meters import Logbook
 from genzoo.runs.pictures import save_preview, training_gif
+from genzoo.saved import checkpoint
 from genzoo.training.measuring import Measuring
 from genzoo.training.preview import preview
 from genzoo.training.runtime import Runtime

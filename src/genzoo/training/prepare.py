@@ -37,7 +37,7 @@ def calibrate(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool
 
 
 def prepared(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool = False) -> Dataset:
-    """The data set with its fields replaced by what `system.prepare` gives, from the cache of decoded data if it has been done before.
+    """Replace the fields of a data set by what `system.prepare` makes of them, from the cache of decoded data if that has been done before.
 
     The data set itself is returned where the system prepares nothing, or where an example differs every time it is seen (`flip`, `crop`,
     `binarize=dynamic`). Prepared values are computed in float32 whatever the precision of the training, so that they are the same.

@@ -10,6 +10,7 @@ from genzoo.core.capabilities import (
     Completes,
     Decodes,
     Encodes,
+    Prompted,
     Restores,
     Samples,
     Translates,
@@ -60,9 +61,10 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
 
 
 def _told(system: System, batch: Batch, seed: int) -> np.ndarray:
-    """Samples of the first captions of the data, under the captions."""
+    """Draw samples of the first captions of the data, under the captions."""
+    assert isinstance(system, Prompted)
     words, device = system.words, batch["caption"].device
-    rows = [to_text(row.tolist(), words) for row in batch["caption"]]  # type: ignore[arg-type]
+    rows = [to_text(row.tolist(), words) for row in batch["caption"]]
     captions = [c for c in dict.fromkeys(rows) if c.strip("? ")][:ROWS]
     drawn = rows_by_prompt(system, captions, lambda: torch.Generator(device).manual_seed(seed))
     return titled(drawn, captions)

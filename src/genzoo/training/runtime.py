@@ -14,8 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from genzoo.core.devices import pick_device
 from genzoo.core.errors import UserError
+from genzoo.saved.devices import pick_device
 
 Net = TypeVar("Net", bound=nn.Module)
 Precision = Literal["fp32", "bf16", "fp16"]

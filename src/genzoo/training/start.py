@@ -14,16 +14,17 @@ from typing import Any
 
 import torch
 
-from genzoo.core import own, registry, schema
+from genzoo.core import schema
 from genzoo.core.capabilities import capabilities
-from genzoo.core.devices import pick_device
 from genzoo.core.errors import DiskFull, UserError
-from genzoo.core.loading import as_today, fresh, plain, resolved
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
+from genzoo.naming import own, registry
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
+from genzoo.saved.devices import pick_device
+from genzoo.saved.loading import as_today, fresh, plain, resolved
 from genzoo.training.choices import changed, complete, facts, settings_of
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.core import checkpoint
 from genzoo.core.errors import DamagedFile, UserError
-from genzoo.core.loading import fill
 from genzoo.core.system import System
+from genzoo.saved import checkpoint
+from genzoo.saved.loading import fill
 from genzoo.training.runtime import Runtime, random_state, set_random_state
 from genzoo.training.update import Average, Updater
 

@@ -1,6 +1,6 @@
 """Say which systems suit a task, some data and a budget, from what is known of them without importing torch.
 
-What a system can do and which data it takes is read from its file (`core.registry`); what a step of it costs was measured by
+What a system can do and which data it takes is read from its file (`naming.registry`); what a step of it costs was measured by
 `benchmarks/bench_taxonomy.py` (use/paces.json), and what it reached on MNIST by its proof (use/reached.json, written by `make docs`).
 """
 
@@ -17,12 +17,12 @@ from shlex import quote
 from typing import Any
 
 import genzoo
-from genzoo.core import registry
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.outline import Entry, Kind
 from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.sources.names import DRAWN, EMBEDDED, STANDARD, available
+from genzoo.naming import registry
+from genzoo.naming.outline import Entry, Kind
 
 ANSWERS, ENOUGH, SIDE = 3, 0.1, 28
 """Systems in an answer; the share of its own default training without which a system is not advised first; the side of most paces."""
@@ -233,23 +233,25 @@ def _rank(e: Entry, wanted: Task, kind: str, seconds: float, size: int | None) -
 
 
 def _pace(e: Entry) -> dict[str, Any]:
-    return facts("paces.json").get("systems", {}).get(e.name, {})
+    pace: dict[str, Any] = facts("paces.json").get("systems", {}).get(e.name, {})
+    return pace
 
 
 def _cost(e: Entry, kind: str, size: int | None) -> float | None:
     """Estimate the seconds of the system's own default training, where they are known; steps were timed on images and sounds, not on points."""
     pace = _pace(e)
     if pace.get("fit") is not None:
-        return pace["fit"]
+        return float(pace["fit"])
     if _untimed(kind) or pace.get("step_per_example") is None or not pace.get("steps"):
         return None
     area = (_side(e, size) / _timed(e)[-1]) ** kinds.declared(e.data)[0].sides
-    return pace["step_per_example"] * pace["batch"] * pace["steps"] * area
+    return float(pace["step_per_example"] * pace["batch"] * pace["steps"] * area)
 
 
 def _timed(e: Entry) -> list[int]:
     """Look up the sides of the examples that its steps were timed on."""
-    return _pace(e).get("changed", {}).get("shape", [1, SIDE, SIDE])[1:]
+    shape: list[int] = _pace(e).get("changed", {}).get("shape", [1, SIDE, SIDE])
+    return shape[1:]
 
 
 def _side(e: Entry, size: int | None) -> int:
@@ -264,7 +266,8 @@ def _share(e: Entry, kind: str, seconds: float, size: int | None) -> float | Non
 
 def _reached(e: Entry, wanted: Task, kind: str) -> float | None:
     """Look up what ranks it by what it reached: the task's measure on MNIST, or nats on the moons for points."""
-    return facts("reached.json").get(_ranked_by(wanted, kind), {}).get(e.name)
+    reached: float | None = facts("reached.json").get(_ranked_by(wanted, kind), {}).get(e.name)
+    return reached
 
 
 def _ranked_by(wanted: Task, kind: str) -> str:

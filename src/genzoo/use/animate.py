@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Animates
 from genzoo.core.errors import UserError
 from genzoo.use.common.arrays import as_tensor
 from genzoo.use.common.source import Source, open_system, require
@@ -22,11 +23,11 @@ def animate(source: Source, first: Tensor) -> Tensor:
         UserError: The system does not animate, or the images have another shape.
     """
     system = open_system(source)
-    require(system, "animates", verb="animate")
+    animator = require(system, Animates, verb="animate")
     first = as_tensor(first, "animate")
     c, _, h, w = system.hparams["shape"]
     if tuple(first.shape[1:]) != (c, h, w):
         raise UserError(
             f"animate: images are {'x'.join(map(str, first.shape[1:]))}; this system's frames are {c}x{h}x{w}"
         )
-    return system.animate(first.to(system.device)).float().cpu()  # type: ignore[operator]
+    return animator.animate(first.to(system.device)).float().cpu()

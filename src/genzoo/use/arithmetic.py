@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data import Dataset, open_data
@@ -33,7 +34,7 @@ def labelled(source: Source, data: str | None = None, *, split: str = "train") -
 
 
 def images_of(dataset: Dataset, *classes: str, n: int) -> Tensor:
-    """The first `n` images of some classes, in the stored order, [n, C, H, W] in [-1, 1].
+    """Return the first `n` images of some classes, in the stored order, [n, C, H, W] in [-1, 1].
 
     Raises:
         UserError: There is no such class, or it has no image.
@@ -60,7 +61,7 @@ def direction(source: Source, dataset: Dataset, plus: str, minus: str | None = N
         UserError: The system has no encoder, or there is no such class, or both are one.
     """
     system = open_system(source)
-    require(system, "encodes", "decodes", verb="arithmetic")
+    require(system, Encodes, Decodes, verb="arithmetic")
     name = dataset.class_names[_class(dataset, plus)]
     others = [dataset.class_names[_class(dataset, minus)]] if minus is not None else dataset.class_names
     others = [c for c in others if c != name]
@@ -90,7 +91,7 @@ def arithmetic(
         UserError: The system does not encode and decode, the data has no labels, or there is no such class.
     """
     system = open_system(source)
-    require(system, "encodes", "decodes", verb="arithmetic")
+    require(system, Encodes, Decodes, verb="arithmetic")
     return shifted(system, images, direction(system, labelled(system, data), plus, minus), amount)
 
 
@@ -98,21 +99,23 @@ def arithmetic(
 def shifted(source: Source, images: Tensor, step: Tensor, amount: float) -> Tensor:
     """Return decode(encode(x) + amount · step), [N, C, H, W] in [-1, 1]."""
     system = open_system(source)
+    encoder, decoder = require(system, Encodes, Decodes, verb="arithmetic")
     x = as_tensor(images, "arithmetic")
     with shape_is_said(x, system, "arithmetic"):
-        codes = (system.encode(part) + amount * step for part in x.to(system.device).split(CHUNK))  # type: ignore[operator]
-        return torch.cat([system.decode(z).float().cpu() for z in codes])  # type: ignore[operator]
+        codes = (encoder.encode(part) + amount * step for part in x.to(system.device).split(CHUNK))
+        return torch.cat([decoder.decode(z).float().cpu() for z in codes])
 
 
 def _mean_code(system: System, images: Tensor) -> Tensor:
-    codes = torch.cat([system.encode(x.to(system.device)) for x in images.split(CHUNK)])  # type: ignore[operator]
+    assert isinstance(system, Encodes)
+    codes = torch.cat([system.encode(x.to(system.device)) for x in images.split(CHUNK)])
     if not codes.is_floating_point():
         raise UserError(f"arithmetic: the codes of {name_of(system)} are numbers of words, which have no mean")
     return codes.mean(0, keepdim=True)
 
 
 def _class(dataset: Dataset, name: str) -> int:
-    """The number of a class, by its name in any case, or by its number."""
+    """Find the number of a class, by its name in any case, or by its number."""
     names = [c.lower() for c in dataset.class_names]
     if str(name).lower() in names:
         return names.index(str(name).lower())

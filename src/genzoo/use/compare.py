@@ -16,8 +16,8 @@ from genzoo.core.files import write_atomic
 from genzoo.metrics.measure import protocol
 from genzoo.metrics.records import NORMAL_95, read_records, span
 from genzoo.use.common.outputs import free
-from genzoo.use.common.sample_sets import Given, Split, is_given
-from genzoo.use.common.source import Source, run_path
+from genzoo.use.common.sample_sets import Split, evaluation_of, is_given
+from genzoo.use.common.source import Source, place_of, run_path
 from genzoo.use.pages import page
 
 PROTOCOL = {
@@ -154,8 +154,8 @@ def _plain(value: Any) -> Any:
 
 
 def _difference(protocols: Sequence[Mapping[str, Any]]) -> str:
-    """What keeps groups apart, in words: the first two things that differ."""
-    told = []
+    """Say what keeps groups of records apart: the first two things that differ."""
+    told: list[str] = []
     for key, name in PROTOCOL.items():
         values = list(dict.fromkeys(p[key] for p in protocols))
         if len(values) > 1 and not (key == "n" and {p["n_fake"] for p in protocols} != {None} and told):
@@ -204,7 +204,7 @@ def _differ(a: Mapping[str, Any], b: Mapping[str, Any], reach: float) -> bool:
     (below, low), (above, high) = sorted(((r["value"], span(r)) for r in (a, b)), key=lambda pair: pair[0])
     assert low is not None
     assert high is not None
-    return above - below > reach * math.hypot(low[1] - below, above - high[0])  # Zou and Donner 2008
+    return bool(above - below > reach * math.hypot(low[1] - below, above - high[0]))  # Zou and Donner 2008
 
 
 # ---- where things are ----------------------------------------------------------------------------------------------------------------
@@ -214,11 +214,11 @@ def _folders(sources: Sequence[Source]) -> dict[str, Path]:
     """Folder of every source by a name that no other has."""
     found: dict[str, Path] = {}
     for source in sources:
-        path = Path(getattr(source, "path", source)).expanduser() if not hasattr(source, "hparams") else None
+        path = place_of(source) if not hasattr(source, "hparams") else None
         if path is None:
             raise UserError("compare reads what is kept of runs; a system in memory keeps nothing")
         if is_given(path):
-            place = Given(None, path).folder  # type: ignore[arg-type]
+            place = evaluation_of(path)
             if not (place / "metrics.json").exists():
                 raise UserError(f"'{path}' has not been evaluated: genzoo evaluate {path} data=...")
         elif (path / "metrics.json").exists():

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genzoo.core.capabilities import Completes
 from genzoo.core.errors import UserError
 from genzoo.use.common.arrays import as_tensor
 from genzoo.use.common.source import CHUNK, Source, generator_for, open_system, options, require
@@ -33,7 +34,7 @@ def complete(source: Source, images: Tensor, known: Tensor, /, seed: Seed = 0, *
         UserError: The system does not complete, or the mask keeps every pixel or has another size.
     """
     system = open_system(source)
-    require(system, "completes", verb="complete")
+    completer = require(system, Completes, verb="complete")
     given = options(system, "complete", own, verb="complete")
     images, known = as_tensor(images, "complete"), torch.as_tensor(known)
     size = images.shape[2:]
@@ -45,7 +46,7 @@ def complete(source: Source, images: Tensor, known: Tensor, /, seed: Seed = 0, *
     generator, device = generator_for(system, seed), system.device
     parts = []
     for part, keep in zip(images.split(CHUNK), known.split(CHUNK), strict=True):
-        drawn = system.complete(part.to(device), keep.to(device), generator=generator, **given)  # type: ignore[operator]
+        drawn = completer.complete(part.to(device), keep.to(device), generator=generator, **given)
         # The promise of the capability, kept to the last bit: what was known comes from the input itself.
         parts.append(torch.where(keep, part, drawn.float().cpu()))
     return torch.cat(parts)
@@ -82,7 +83,7 @@ def complete_pixels(
             f"the mask is {_size(known)} and the image {image.shape[1]}x{image.shape[0]}; they have to be of one size"
         )
     system = open_system(source)
-    require(system, "completes", verb="complete")
+    require(system, Completes, verb="complete")
     rows, columns = surroundings(~known, tuple(system.hparams["shape"][1:]))
     part = image[rows, columns].astype(np.float32)
     if window is None:
@@ -109,7 +110,7 @@ def complete_pixels(
 
 
 def surroundings(hole: Tensor, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The rows and columns of an image [H, W] around what is True in it, twice its sides, in the proportions of `shape` (h, w).
+    """Return the rows and columns of an image [H, W] around what is True in it, twice its sides, in the proportions of `shape` (h, w).
 
     Where the image has no room for that, as much as there is: proportions then are what they are.
 
@@ -130,7 +131,7 @@ def surroundings(hole: Tensor, shape: tuple[int, ...]) -> tuple[slice, slice]:
 
 
 def box_mask(box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
-    """The mask [H, W] that is False inside the box (x, y, width, height) and True elsewhere.
+    """Make the mask [H, W] that is False inside the box (x, y, width, height) and True elsewhere.
 
     Args:
         box: Left, top, width, height in pixels.

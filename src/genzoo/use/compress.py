@@ -10,6 +10,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from genzoo.core.capabilities import Compresses
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import write_atomic
 from genzoo.core.system import System
@@ -64,7 +65,7 @@ def compress(source: Source, images: Tensor, to: str | Path, *, names: tuple[str
 
 
 def decompress(file: str | Path, source: Source | None = None) -> Tensor:
-    """The images of a file that `compress` wrote, float32 [N, C, H, W] in [-1, 1].
+    """Decode the images of a file that `compress` wrote, float32 [N, C, H, W] in [-1, 1].
 
     Args:
         file: The file.
@@ -90,7 +91,7 @@ def restore(file: str | Path, source: Source | None = None) -> tuple[Tensor, cod
 
 
 def _maker(header: codec.Header, path: Path) -> System:
-    """The run in runs/ whose model made a file."""
+    """Find the run in runs/ whose model made a file."""
     for config in sorted(Path("runs").glob("*/model/config.json")):
         try:
             if read_json(config).get("name") != header.system:
@@ -112,13 +113,13 @@ def exact_images(files: list[Path], system: System) -> Tensor:
     Raises:
         UserError: A file is no image, or not of the size, channels or depth that the system takes: nothing is resized or converted.
     """
-    require(system, "compresses", verb="compress")
+    require(system, Compresses, verb="compress")
     channels, height, width = system.hparams["shape"]
     return torch.stack([_exact(file, channels, height, width) for file in files])
 
 
 def _why(file: Path, error: Exception) -> str:
-    """What stands in the way of a file, by its beginning where no decoder knows it."""
+    """Say why a file cannot be read as an image, by its beginning where no decoder knows it."""
     if isinstance(error, UnidentifiedImageError):
         with open(file, "rb") as opened:
             return naming.refused(opened, file.name)
@@ -127,10 +128,11 @@ def _why(file: Path, error: Exception) -> str:
 
 def _exact(file: Path, channels: int, height: int, width: int) -> Tensor:
     try:
-        with Image.open(file) as image:
-            image.load()
+        with Image.open(file) as opened:
+            opened.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"'{file}' is no usable image: {_why(file, error)}") from None
+    image: Image.Image = opened
     if image.mode in ("1", "P"):
         image = image.convert("L" if image.mode == "1" else "RGBA" if "transparency" in image.info else "RGB")
     array = np.asarray(image)

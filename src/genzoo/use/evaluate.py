@@ -37,7 +37,7 @@ from genzoo.use.common.pace import (
     words,
 )
 from genzoo.use.common.sample_sets import Given, Split, is_given, open_given, part_of, real_for
-from genzoo.use.common.source import Source, name_of, open_system, run_path
+from genzoo.use.common.source import Source, name_of, open_system, place_of, run_path
 from genzoo.use.pages import page
 from genzoo.use.pages.results import shows_both_ways, write_both_ways, write_results
 from genzoo.use.sample import columns_of, sample
@@ -102,7 +102,7 @@ def evaluate(
         raise UserError(f"split={split} is not known; give train, test or all")
     wanted = alternatives(list(measures) if not isinstance(measures, str) else measures) if measures else None
     say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
-    given = open_given(getattr(source, "path", source)) if is_given(source) else None
+    given = open_given(place_of(source)) if is_given(source) else None
     system = None if given else open_system(source)
     able = capabilities(system) if system is not None else ("samples",)
     folder = _folder(source, given, out)
@@ -110,7 +110,7 @@ def evaluate(
         writable(folder / "outputs" / "evaluate.png")
         read_records(folder / "metrics.json")  # a damaged one is told now, not when all is measured
     found: dict[str, Any] = {
-        "system": name_of(system) if system is not None else given.path.name,  # type: ignore[union-attr]
+        "system": name_of(system) if system is not None else place_of(source).name,
         "seed": seed,
         "measures": {},
         "not_measured": {},
@@ -163,7 +163,7 @@ def _open(
     about: dict[str, Any],
     notes: list[str],
 ) -> tuple[Dataset, Dataset | None, str]:
-    """What `part_of` gives of the data that are meant."""
+    """Open the data that are meant and return their parts, as `part_of` does."""
     own, holdout = False, about.get("holdout")
     if given is not None:
         wished = DataSettings(**check(DataSettings, {"data": data, **about}, label="evaluate"))
@@ -227,7 +227,9 @@ def _measure(
 
 def _of_pairs_alone(m: Measure, c: Comparison) -> bool:
     """Whether a measure of samples would be taken of translations that have partners to be compared with: on request only."""
-    return of_translations(m, c) and c.test is not None and shows_pairs(c.system, c.test.paired)  # type: ignore[arg-type]
+    return (
+        of_translations(m, c) and c.system is not None and c.test is not None and shows_pairs(c.system, c.test.paired)
+    )
 
 
 def _word(r: Record) -> str:
@@ -235,7 +237,7 @@ def _word(r: Record) -> str:
 
 
 def _numbers(c: Comparison, chosen: list[Measure], n: int | None, say: Any) -> tuple[int, int]:
-    """Samples to draw and examples to score, with an estimate of the time that is said before it is spent."""
+    """Choose how many samples to draw and examples to score, and tell the estimated time before it is spent."""
     sampled = any("samples" in m.needs and not of_translations(m, c) for m in chosen)
     drawn = scored = n or MOST
     if sampled and c.given is None and c.system is not None and (n is None or n > 256):
@@ -266,7 +268,7 @@ def _numbers(c: Comparison, chosen: list[Measure], n: int | None, say: Any) -> t
 
 
 def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str, Any]) -> None:
-    """A grid of samples, and the samples nearest to training images beside them."""
+    """Write a grid of samples, and the samples nearest to training images beside them."""
     where = folder / "outputs"
     if c.test is not None and c.system is not None and shows_pairs(c.system, c.test.paired):
         page, rows = write_results(folder, c, str(found["system"]))

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genzoo.core import checkpoint
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
-from genzoo.core.loading import describe, in_words
-from genzoo.core.registry import entry_of, given_as
 from genzoo.core.system import System
+from genzoo.naming.registry import entry_of, given_as
+from genzoo.saved import checkpoint
+from genzoo.saved.loading import describe, in_words
 from genzoo.use.common.source import WORDS, Source, name_of, open_system
 
 
@@ -45,7 +45,7 @@ def export(source: Source, to: str | Path, *, overwrite: bool = False) -> Path:
 
 
 def description(system: System) -> dict[str, Any]:
-    """What a model file says of its model: what `genzoo.load` needs, and what is known of its training."""
+    """Describe a model for its file: what `genzoo.load` needs, and what is known of its training."""
     from importlib.metadata import version
 
     made = {**describe(system), "name": name_of(system), "version": version("genzoo")}

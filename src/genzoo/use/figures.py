@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from genzoo.core.capabilities import Figures
 from genzoo.core.figures import Figure
 from genzoo.use.common.source import Source, generator_for, open_system, options, require
 from genzoo.use.sample import Seed
@@ -21,7 +22,6 @@ def figures(source: Source, seed: Seed = 0, **own: Any) -> dict[str, Figure]:
         UserError: The system has no figures of its own, or has no such option.
     """
     system = open_system(source)
-    require(system, "figures", verb="figures")
+    drawing = require(system, Figures, verb="figures")
     given = options(system, "figures", own, verb="figures")
-    drawn: dict[str, Figure] = system.figures(generator=generator_for(system, seed), **given)  # type: ignore[operator]
-    return drawn
+    return drawing.figures(generator=generator_for(system, seed), **given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.use.common.arrays import as_tensor, shape_is_said
 from genzoo.use.common.source import CHUNK, Source, open_system, require
 
@@ -21,11 +22,11 @@ def reconstruct(source: Source, images: Tensor) -> Tensor:
         UserError: The system has no encoder or no decoder, or takes images of another shape.
     """
     system = open_system(source)
-    require(system, "encodes", "decodes", verb="reconstruct")
+    encoder, decoder = require(system, Encodes, Decodes, verb="reconstruct")
     x = as_tensor(images, "reconstruct")
     with shape_is_said(x, system, "reconstruct"):
         parts = x.to(system.device).split(CHUNK)
-        return torch.cat([system.decode(system.encode(part)).float().cpu() for part in parts])  # type: ignore[operator]
+        return torch.cat([decoder.decode(encoder.encode(part)).float().cpu() for part in parts])
 
 
 def side_by_side(images: Tensor, others: Tensor, *, columns: int = 8) -> Tensor:

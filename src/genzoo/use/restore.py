@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from genzoo.core.capabilities import Restores, capabilities
+from genzoo.core.capabilities import Restores, Translates, capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.use.common.outputs import folder_for
@@ -64,7 +64,7 @@ def require_direction(system: System, direction: str) -> None:
     Raises:
         UserError: Says what it can do.
     """
-    if isinstance(system, Restores) and direction in system.directions:  # type: ignore[attr-defined]
+    if isinstance(system, Restores) and isinstance(system, Translates) and direction in system.directions:
         return
     words = {"upscale": "enlarge images", "colorize": "colour images"}
     able = [WORDS[c] for c in capabilities(system) if c in WORDS]

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genzoo.core.capabilities import Prompted, Samples
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.drawing.images import titled
@@ -41,7 +42,7 @@ def sample(source: Source, n: Count | None = None, seed: Seed = 0, **own: Any) -
     """
     n = None if n is None else whole("n", n, least=1)
     system = open_system(source)
-    require(system, "samples", verb="sample")
+    require(system, Samples, verb="sample")
     if "label" in own:
         own["label"] = _class_of(system, own["label"])
     # where a system takes no prompt, its own answer to the option is the clearest
@@ -58,7 +59,7 @@ def sample(source: Source, n: Count | None = None, seed: Seed = 0, **own: Any) -
 
 
 def prompts_of(prompt: Any) -> list[str]:
-    """The prompts that a person means: a list, or one text with semicolons between them.
+    """Return the prompts that a person means: a list, or one text with semicolons between them.
 
     >>> prompts_of("a red heart; a blue  square;")
     ['a red heart', 'a blue square']
@@ -77,14 +78,15 @@ def tell_unread(system: System, prompts: Sequence[str]) -> None:
     """Name on stderr the words of prompts that say nothing to a system, each with the known word that is closest in spelling."""
     from genzoo.text.vocabulary import with_hints
 
+    assert isinstance(system, Prompted)
     for p in prompts:
-        if strangers := system.unread(p):  # type: ignore[operator]
-            told = with_hints(strangers, system.words)  # type: ignore[arg-type]
+        if strangers := system.unread(p):
+            told = with_hints(strangers, system.words)
             print(f"prompt '{p}': in no training caption, so passed over: {told}", file=sys.stderr)
 
 
 def sheet(system: System, drawn: Tensor, prompt: Any) -> np.ndarray | None:
-    """The picture of what `sample` drew by prompts, a row for each under its words; None where there were none."""
+    """Draw the samples of prompts as a picture, a row for each under its words; None where there were none."""
     if prompt is None or not takes_prompts(system):
         return None
     prompts = prompts_of(prompt)
@@ -97,7 +99,7 @@ def columns_of(system: System, n: int | None, given: dict[str, Any]) -> int | No
 
 
 def _class_of(system: System, label: Any) -> Any:
-    """The number of the class that is called `label`; anything that is no word is left as it is.
+    """Find the number of the class that is called `label`; anything that is no word is left as it is.
 
     Raises:
         UserError: There are classes with names, and none of this name.

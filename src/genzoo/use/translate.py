@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.capabilities import Restores
+from genzoo.core.capabilities import Restores, Translates
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.decode import images as decode
@@ -55,9 +55,9 @@ def translate(
     if not len(images):
         return images
     if isinstance(images, (Tensor, np.ndarray)):
-        images = as_tensor(images, "translate")  # type: ignore[assignment]
+        images = as_tensor(images, "translate")
     else:
-        images = [as_tensor(x, "translate") for x in images]  # type: ignore[assignment]
+        images = [as_tensor(x, "translate") for x in images]
     fit = fitting_size(system, images[0].shape[0], direction)
     out = []
     for x in images:
@@ -133,7 +133,7 @@ def translate_files(
 def in_window(
     change: Callable[[np.ndarray], np.ndarray], window: Sequence[float] | None
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """What a system that was trained on a window of gray values makes of pixels: gray comes back in the values of the file.
+    """Wrap a change of pixels for a system that was trained on a window of gray values: gray comes back in the values of the file.
 
     Args:
         change: From pixels [H, W, C] to pixels.
@@ -152,13 +152,12 @@ def in_window(
 
 
 def _direction(system: System, direction: str | None) -> str:
-    """The direction that is meant.
+    """Return the direction that is meant, checked.
 
     Raises:
         UserError: The system does not translate, or not in this direction.
     """
-    require(system, "translates", verb="translate")
-    known = tuple(system.directions)  # type: ignore[arg-type]
+    known = tuple(require(system, Translates, verb="translate").directions)
     if not known:
         raise UserError(f"{name_of(system)} was trained on gray images, and can colour none")
     direction = direction or known[0]
@@ -179,17 +178,18 @@ def _translated(
     window: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """Translate one image [H, W, C], enlarged by its own border to a size that the networks give back, and cut to its size again."""
+    assert isinstance(system, Translates)
     if not _in_tiles(system):
         tile = max(pixels.shape[:2])  # what is far away matters: the image is one piece
     return tiled(
-        lambda x: system.translate(x, direction=direction, **own),  # type: ignore[operator]
+        lambda x: system.translate(x, direction=direction, **own),
         pixels, scale=scale_of(system), least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
         window=window,
     )  # fmt: skip
 
 
 def _in_tiles(system: System) -> bool:
-    """False where what is far away matters, so that an image goes through the networks in one piece."""
+    """Tell whether an image may go through the networks tile by tile: not where what is far away matters."""
     return not isinstance(system, Restores) or system.local
 
 
@@ -199,13 +199,14 @@ def scale_of(system: System) -> int:
 
 
 def fitting_size(system: System, channels: int, direction: str) -> tuple[int, int]:
-    """The least side and the multiple of pixels that a system's networks give back at the size that they should.
+    """Find the least side, and the multiple of pixels, at which a system's networks give back images of the size that they should.
 
     Found by trying: nets that halve the image k times take multiples of 2^k, and no list of names has to say so.
 
     Raises:
         UserError: No size comes back as it was.
     """
+    assert isinstance(system, Translates)
     for multiple in (1, 2, 4, 8, 16, 32, 64, 128, 256):
         # An odd number of multiples, so that no larger power of two passes for this one.
         side = multiple * (-(-16 // multiple) | 1)
@@ -213,7 +214,7 @@ def fitting_size(system: System, channels: int, direction: str) -> tuple[int, in
             black = torch.full(
                 (1, channels, side, side), -1.0, device=system.device
             )  # class 0, where numbers are taken
-            y = system.translate(black, direction=direction)  # type: ignore[operator]
+            y = system.translate(black, direction=direction)
         except (RuntimeError, ValueError):
             continue
         if y.shape[-2:] == (side * scale_of(system), side * scale_of(system)):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from genzoo.core.capabilities import Decodes, Encodes, Prompted
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data.kinds import Kind
@@ -66,27 +67,31 @@ def walk(
         UserError: The system has no decoder, or `images` are given and it has no encoder, or `prompts` and it takes none.
     """
     system = open_system(source)
-    needed = [*(("encodes",) if images is not None else ()), *(("prompted",) if prompts is not None else ())]
-    require(system, "decodes", *needed, verb="walk")
     if prompts is not None:
+        decoder, _ = require(system, Decodes, Prompted, verb="walk")
         said = prompts_of(prompts)
         if len(said) < 2:
             raise UserError("walk: give at least two prompts to walk between: prompts='a red heart; a blue square'")
         tell_unread(system, said)
-        ends = torch.stack([system.sample_prior(rows, generator=generator_for(system, seed), prompt=p) for p in said])  # type: ignore[operator]
+        own: list[dict[str, Any]] = [{"prompt": p} for p in said]  # an option of its own, as of `sample`
+        ends = torch.stack([decoder.sample_prior(rows, generator=generator_for(system, seed), **o) for o in own])
         starts, stops, path = ends[:-1].flatten(0, 1), ends[1:].flatten(0, 1), "linear"
     elif images is not None:
+        decoder, encoder = require(system, Decodes, Encodes, verb="walk")
         images = as_tensor(images, "walk")
         if len(images) < 2:
             raise UserError("walk: give at least two images to walk between")
         with shape_is_said(images, system, "walk"):
-            ends = system.encode(images.to(system.device))  # type: ignore[operator]
+            ends = encoder.encode(images.to(system.device))
         starts, stops = ends[:-1], ends[1:]
     else:
+        decoder = require(system, Decodes, verb="walk")
         # The last walk leads back to the first draw, so that all of them together are one ring.
-        starts = system.sample_prior(max(rows, 2), generator=generator_for(system, seed))  # type: ignore[operator]
+        starts = decoder.sample_prior(max(rows, 2), generator=generator_for(system, seed))
         starts, stops = starts[:rows], starts.roll(-1, 0)[:rows]
-    return _decoded(system, starts, stops, steps, path or system.latent_path)
+    z = way(system, starts, stops, torch.linspace(0, 1, steps), path or system.latent_path).flatten(0, 1)
+    out = torch.cat([decoder.decode(part).float().cpu() for part in z.split(CHUNK)])
+    return out.view(len(starts), steps, *out.shape[1:])
 
 
 def way(system: System, a: Tensor, b: Tensor, t: Tensor, path: str) -> Tensor:
@@ -99,13 +104,7 @@ def way(system: System, a: Tensor, b: Tensor, t: Tensor, path: str) -> Tensor:
     return torch.cat([noise, between(said_a, said_b, t, spherical=False)], 2)
 
 
-def _decoded(system: System, starts: Tensor, stops: Tensor, steps: int, path: str) -> Tensor:
-    z = way(system, starts, stops, torch.linspace(0, 1, steps), path).flatten(0, 1)
-    out = torch.cat([system.decode(part).float().cpu() for part in z.split(CHUNK)])  # type: ignore[operator]
-    return out.view(len(starts), steps, *out.shape[1:])
-
-
 def frames(rows: Tensor, kind: Kind) -> list[np.ndarray]:
-    """The pictures of a GIF: all rows walk at once and then go back, so that the GIF has no jump."""
+    """Return the pictures of a GIF: all rows walk at once and then go back, so that the GIF has no jump."""
     times = [*range(rows.shape[1]), *range(rows.shape[1] - 2, 0, -1)]
     return [kind.picture(rows[:, t]) for t in times]

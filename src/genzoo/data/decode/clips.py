@@ -241,7 +241,7 @@ class ClipTree:
         return self.tree.open(name)
 
     def clip(self, name: str) -> Clip:
-        """The clip of a name."""
+        """Return the clip of a name."""
         return FrameClip(self.tree, name, self.members[name]) if name in self.members else FileClip(self.tree, name)
 
     def identity(self) -> list[object]:
@@ -262,7 +262,7 @@ def _count(image: Image.Image) -> int:
 
 
 def _animated(image: Image.Image, told: Counter[str]) -> Iterator[Image.Image]:
-    """The frames of an animated picture up to the first that cannot be decoded; of the others the number is told."""
+    """Yield the frames of an animated picture up to the first that cannot be decoded, and count the others in `told`."""
     count, lasting = _count(image), set()
     for i in itertools.count():
         try:

@@ -19,12 +19,12 @@ _BITS, _PHOTOMETRIC = 258, 262
 
 
 def is_deep(image: Image.Image) -> bool:
-    """True where an image that is open, but not loaded yet, has more than 8 bits in a channel."""
+    """Tell whether an image that is open, but not loaded yet, has more than 8 bits in a channel."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16") or any(";16" in raw for raw in _raw_modes(image))
 
 
 def is_gray_with_alpha(image: Image.Image) -> bool:
-    """True for 16-bit gray with transparency, which Pillow opens as if it had colours."""
+    """Tell whether an image is 16-bit gray with transparency, which Pillow opens as if it had colours."""
     return _raw_modes(image) == {"LA;16B"}
 
 
@@ -34,12 +34,12 @@ def remember(image: Image.Image) -> None:
 
 
 def kind_of(image: Image.Image) -> str:
-    """What the pixels of an image are stored as, see `genzoo.data.decode.ranges`; reals are floats of a file."""
+    """Name the type of number that an image's pixels are stored as (see `genzoo.data.decode.ranges`); reals are floats of a file."""
     return (image.info.get(STORED) or _facts(image))[0]
 
 
 def top(image: Image.Image) -> int:
-    """The whitest value of gray pixels with more than 8 bits: 65535, or 4095 where a TIFF has 12 bits."""
+    """Return the whitest value of gray pixels with more than 8 bits: 65535, or 4095 where a TIFF has 12 bits."""
     return (image.info.get(STORED) or _facts(image))[1]
 
 
@@ -59,7 +59,7 @@ def stored(image: Image.Image) -> np.ndarray:
 
 
 def _facts(image: Image.Image) -> tuple[str, int, bool]:
-    """What pixels are stored as, the whitest of 16 bits, and whether the least value is white."""
+    """Return what pixels are stored as, the whitest of 16 bits, and whether the least value is white."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_BITS, 16)
     bits = bits[0] if isinstance(bits, tuple) else bits

@@ -49,7 +49,7 @@ _MAGIC = (
 
 
 def container(file: BinaryIO) -> str | None:
-    """The demuxer of a file that begins as one of the known containers; None for everything else.
+    """Name the demuxer of a file by the way it begins; None where it is not one of the known containers.
 
     Only these are handed to the library, and by name: its guesses include play lists, which may name other files.
     """
@@ -198,7 +198,7 @@ class Film:
         return sum(entry.pos + entry.size > end for entry in getattr(self.stream, "index_entries", ()))
 
     def _upright(self, image: Image.Image, frame: Any) -> Image.Image:
-        """A frame as it is shown: in its shape, turned and mirrored."""
+        """Bring a frame into the form in which a player shows it: in its proportions, turned and mirrored."""
         wide = self.pixel
         if wide != 1:
             self.told["stretched"] = 1
@@ -220,12 +220,12 @@ class Film:
 
 
 def too_large(what: str) -> Rejected:
-    """The reason why a clip of too many pixels is left out."""
+    """Say why a clip of too many pixels is left out."""
     return Rejected(f"{what}: more than {MOST // 10**9} gigapixels; cut it into shorter files, or scale it down")
 
 
 def _uneven(times: list[int | None]) -> bool:
-    """True where frames do not follow each other in equal steps of time; gaps do not count."""
+    """Tell whether frames follow each other in unequal steps of time; gaps do not count."""
     steps = sorted(b - a for a, b in itertools.pairwise(times) if a is not None and b is not None)
     if len(steps) < 2:
         return False

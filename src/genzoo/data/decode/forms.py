@@ -92,7 +92,7 @@ def integers(values: np.ndarray, form: ImageFormat) -> np.ndarray:
 
 
 def finite(values: np.ndarray, holes: list[int] | None) -> np.ndarray:
-    """The values without holes; how many were filled goes to `holes`.
+    """Fill the values that are not finite, and append their number to `holes`.
 
     Raises:
         Rejected: More than a tenth is no finite number.
@@ -110,7 +110,7 @@ def finite(values: np.ndarray, holes: list[int] | None) -> np.ndarray:
 def resized(
     image: Image.Image, form: ImageFormat, resample: Image.Resampling = Image.Resampling.BICUBIC
 ) -> Image.Image:
-    """An image in the size of a form, by its way of resizing."""
+    """Resize an image to what a form asks for, in its way of resizing."""
     w, h = image.size
     target = (form.width, form.height)
     if (w, h) == target:

@@ -53,7 +53,7 @@ _TURN = {
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-    """The formats that are read: pictures only, none whose decoder runs another program (EPS)."""
+    """Name the formats that are read: pictures only, none whose decoder runs another program (EPS)."""
     Image.init()
     return tuple(f for f in _FORMATS if f in Image.OPEN)
 
@@ -76,7 +76,7 @@ def probe(file: BinaryIO, name: str = "") -> tuple[int, int, int]:
 
 
 def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
-    """What the header says.
+    """Read an image's header: its size and how its pixels are stored.
 
     Args:
         file: The image.
@@ -125,7 +125,7 @@ def pixels(
 
 
 def extent(file: BinaryIO, half: str = "", *, most: int | None = None) -> ranges.Ends | None:
-    """The least and the largest value of the colours of the first frame, as they are stored; None where none is finite.
+    """Return the least and the largest value of the colours of the first frame, as they are stored; None where none is finite.
 
     Raises:
         Rejected: This is no usable image.
@@ -297,7 +297,7 @@ def _windowed(image: Image.Image, form: ImageFormat, holes: list[int] | None) ->
 
 @contextmanager
 def _opened(file: BinaryIO, name: str = "", most: int | None = None) -> Iterator[Image.Image]:
-    """An image, not decoded yet, of no more than `most` pixels; whatever goes wrong with it is Rejected."""
+    """Open an image of no more than `most` pixels without decoding it; whatever goes wrong with it is raised as Rejected."""
     limit = Image.MAX_IMAGE_PIXELS
     if most:
         Image.MAX_IMAGE_PIXELS = None  # ours holds
@@ -349,7 +349,7 @@ def _pages(image: Image.Image) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 where there is none or the EXIF block is damaged."""
+    """Return the EXIF orientation, 1 where there is none or the EXIF block is damaged."""
     if image.format == "TIFF":
         return 1  # Pillow turns these itself, and gives the size that they have then
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
@@ -393,7 +393,7 @@ def _eight_bits(image: Image.Image, form: ImageFormat | None = None) -> Image.Im
 
 
 def _sixteen_bits(image: Image.Image) -> np.ndarray:
-    """The pixels of an image of up to 16 bits per gray pixel, uint16 [H, W]: fewer are spread over the range."""
+    """Return the pixels of an image of up to 16 bits per gray pixel, uint16 [H, W]: fewer bits are spread over the range."""
     values = stored(image)
     if image.mode == "I" and (values.min() < 0 or values.max() > 65535):
         raise Rejected(ranges.unstated(values, "whole"))

@@ -69,7 +69,7 @@ def turned(vertices: np.ndarray, up: str) -> np.ndarray:
 
 
 def has_holes(vertices: np.ndarray, faces: np.ndarray) -> bool:
-    """True where some edge belongs to an odd number of faces: the surface ends there. Vertices at one place are one."""
+    """Tell whether some edge belongs to an odd number of faces: the surface ends there. Vertices at one place are one."""
     corners = np.ascontiguousarray(vertices[faces].reshape(-1, 3)) + 0.0  # -0 is 0
     _, number = np.unique(corners.view([("", corners.dtype)] * 3), return_inverse=True)
     number = number.reshape(-1, 3)
@@ -152,7 +152,7 @@ def _ply(data: bytes) -> Found:
 
 
 def _rows_of_text(body: bytes, elements: list[Any]) -> Iterator[list[list[Any]]]:
-    """The values of every property, element by element."""
+    """Yield the values of every property in a PLY file of text, element by element."""
     lines = iter(line for line in body.splitlines() if line.strip())
     for _, count, properties in elements:
         columns: list[list[Any]] = [[] for _ in properties]
@@ -185,7 +185,7 @@ def _rows_of_bytes(body: bytes, elements: list[Any]) -> Iterator[list[Any]]:
 
 
 def _row_at(body: bytes, at: int, properties: list[tuple[bytes, str, str]]) -> np.dtype[Any]:
-    """The layout of the row that begins at a place: v0, v1 ... for the properties, and n0, n1 ... for the lengths of lists."""
+    """Return the layout of the row that begins at a place: v0, v1 ... for the properties, and n0, n1 ... for the lengths of lists."""
     fields: list[Any] = []
     for i, (_, kind, length) in enumerate(properties):
         if length:

@@ -29,5 +29,5 @@ def check_header(file: IO[Any], size: int, where: str) -> tuple[tuple[int, ...],
 
 
 def channels_last(sides: tuple[int, ...]) -> bool:
-    """True where three sides of a picture are [H, W, C] and not [C, H, W]."""
+    """Tell whether three sides of a picture are [H, W, C] and not [C, H, W]."""
     return sides[-1] <= 4 and not (sides[0] <= 4 < sides[1] and sides[-1] not in (1, 3, 4))

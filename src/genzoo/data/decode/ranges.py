@@ -38,10 +38,10 @@ class Ranged(Protocol):
     """Pictures that can be asked for their values."""
 
     def kinds(self) -> set[str]:
-        """What they are stored as, see `kind_of`; known after `probe`."""
+        """Name the types of number that the images are stored as (see `kind_of`); known after `probe`."""
 
     def extents(self, kind: str, pool: Executor) -> Iterator[Ends]:
-        """The least and the largest value of one after the other, of those that are stored as `kind`."""
+        """Yield the least and the largest value of each image that is stored as `kind`, one after the other."""
 
 
 class Values:
@@ -70,7 +70,7 @@ def kind_of(dtype: np.dtype) -> str:
 
 
 def extent(values: np.ndarray) -> Ends | None:
-    """The least and the largest finite value, or None where there is none."""
+    """Return the least and the largest finite value, or None where there is none."""
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if values.size else None
@@ -108,7 +108,7 @@ def decide(
 
 
 def _extent(parts: list[Ranged], kind: str, pool: Executor, window: Ends | None) -> Ends:
-    """The least and the largest value of a kind, as far as something depends on it."""
+    """Return the least and the largest value of all images stored as `kind`, as far as something depends on it."""
     least, most = np.inf, -np.inf
     known = window or WHOLE.get(kind)
     for part in parts:
@@ -139,7 +139,7 @@ def ends_of(kind: str, low: float, high: float) -> tuple[Ends | None, str]:
 
 
 def _narrow(low: float, high: float, ends: Ends, gray: bool) -> str:
-    """The note on values that fill little of their range."""
+    """Write the note on values that fill little of their range."""
     seen = f"every value is {low:g}" if low >= high else f"values lie between {low:g} and {high:g}"
     middle = ((low + high) / 2 - ends[0]) / (ends[1] - ends[0])
     alike = "nearly black" if middle < 0.25 else "nearly white" if middle > 0.75 else "without contrast"
@@ -148,7 +148,7 @@ def _narrow(low: float, high: float, ends: Ends, gray: bool) -> str:
 
 
 def unstated(values: np.ndarray, kind: str) -> str:
-    """The reason why pixels without stated ends are left out."""
+    """Say why pixels without a stated black and white are left out."""
     low, high = extent(values) or (np.nan, np.nan)
     name = (
         f"{8 * values.dtype.itemsize}-bit float" if kind != "whole" else "signed whole" if low < 0 else "32-bit whole"

@@ -50,7 +50,7 @@ TOLD = {
 def read(
     file: BinaryIO, name: str, side: int | None, up: str = "y", told: Counter[str] | None = None
 ) -> list[np.ndarray]:
-    """The grids of a file, each bool [D, H, W]: one, or as many as an array holds.
+    """Read the grids of voxels of a file, each bool [D, H, W]: one, or as many as an array holds.
 
     Args:
         file: The shape.
@@ -84,14 +84,14 @@ def read(
 
 
 def raised(grid: np.ndarray, up: str) -> np.ndarray:
-    """A grid [x, y, z] with the axis `up` turned to the second, without mirroring."""
+    """Turn the axis `up` of a grid [x, y, z] to the second, without mirroring."""
     if up == "z":
         return grid.transpose(0, 2, 1)[:, :, ::-1]
     return grid.transpose(1, 0, 2)[::-1] if up == "x" else grid
 
 
 def occupied(values: np.ndarray, told: Counter[str] | None = None) -> np.ndarray:
-    """What of an array is occupied, bool.
+    """Return which cells of an array are occupied, bool.
 
     Bool as it is. Whole numbers: 0 and 1; from 128 of 255 where some are between; labels, occupied above 0, where all are below 128
     (255 beside them is unknown, and empty). Floats: from 1/2 in [0, 1]. Floats of both signs: above 0, unless three quarters of the cells
@@ -132,7 +132,7 @@ def occupied(values: np.ndarray, told: Counter[str] | None = None) -> np.ndarray
 
 
 def resized(grid: np.ndarray, side: int | None) -> np.ndarray:
-    """A grid brought to a cube of another side by a whole factor: any of the finer cells, or cells repeated.
+    """Bring a grid to a cube of another side by a whole factor: any of the finer cells, or cells repeated.
 
     Raises:
         Rejected: It is no cube, or the factor is not whole.
@@ -150,7 +150,7 @@ def resized(grid: np.ndarray, side: int | None) -> np.ndarray:
 
 
 def binvox(data: bytes) -> np.ndarray:
-    """The grid of a .binvox file (runs of value and length, x slowest and y fastest), bool [x, y, z].
+    """Read the grid of a .binvox file (runs of value and length, x slowest and y fastest), bool [x, y, z].
 
     Raises:
         Rejected: It is damaged.
@@ -170,7 +170,7 @@ def binvox(data: bytes) -> np.ndarray:
 
 
 def voxelized(vertices: np.ndarray, faces: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The solid that a mesh encloses and its shell, bool [side, side, side], scaled to fill the cube but for one cell on each side.
+    """Fill a mesh: return the solid that it encloses and its shell, bool [side, side, side], one cell away from each side of the cube.
 
     Triangles are split until no edge is longer than half a cell; the cells of their corners are the shell. A step between the
     middles of two neighbouring cells that crosses a triangle is then at most 0.29 cells away from a corner, so one of the two
@@ -231,7 +231,7 @@ def _array_file(file: BinaryIO, name: str, told: Counter[str]) -> list[np.ndarra
 
 
 def chosen(found: dict[str, np.ndarray], where: str) -> dict[str, tuple[str, np.ndarray]]:
-    """The arrays of grids of a file, by split."""
+    """Choose the arrays of a file that are grids of voxels, by split, each with its name."""
     try:
         return arrays._examples(found, where, (3, 4, 5), "voxels [N,D,H,W]")
     except UserError as error:
@@ -239,7 +239,7 @@ def chosen(found: dict[str, np.ndarray], where: str) -> dict[str, tuple[str, np.
 
 
 def grids(array: np.ndarray, told: Counter[str] | None = None) -> np.ndarray:
-    """An array of a file as bool [N, D, H, W].
+    """Read an array of a file as grids of voxels, bool [N, D, H, W].
 
     Raises:
         Rejected: Another shape, or values without a meaning.

@@ -89,7 +89,7 @@ class _Reader(Protocol):
     mark: wav.Mark
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Samples [n, channels], one block after the other: int16, or float64 where the range has to be known."""
+        """Yield samples [n, channels], one block after the other: int16, or float64 where the range has to be known."""
 
 
 def probe(file: BinaryIO, name: str = "") -> Sound:
@@ -103,7 +103,7 @@ def probe(file: BinaryIO, name: str = "") -> Sound:
 
 
 def peak(file: BinaryIO, name: str = "") -> float:
-    """The largest absolute value of a file of floats.
+    """Return the largest absolute value in a sound file of floats.
 
     Raises:
         Rejected: This is no usable sound.
@@ -113,7 +113,7 @@ def peak(file: BinaryIO, name: str = "") -> float:
 
 
 def scale_of(peaks: Sequence[float]) -> float:
-    """What the floats of a set are divided by, one number for all: 1, 2^15, 2^23 or 2^31, by the peak of the middle file.
+    """Choose the number that all floats of a set are divided by: 1, 2^15, 2^23 or 2^31, by the peak of the middle file.
 
     Files of floats do not say whether they hold [-1, 1] or integers. Half of a set louder than four times full scale is none that is
     meant to be heard, so it is taken for integers of as few bits as hold it, twice as loud at most (resampling overshoots).
@@ -163,7 +163,7 @@ def _finite(values: np.ndarray) -> np.ndarray:
 
 
 def mono(values: np.ndarray) -> np.ndarray:
-    """The mean of all channels, rounded: int16 [frames, channels] to int16 [frames]."""
+    """Average all channels, rounded: int16 [frames, channels] to int16 [frames]."""
     if values.shape[1] == 1:
         return values[:, 0]
     return np.rint(values.astype(np.float64).mean(1)).astype(np.int16)
@@ -208,7 +208,7 @@ def _checked(said: Sound) -> Sound:
 
 @contextmanager
 def _reader(file: BinaryIO, name: str) -> Iterator[_Reader]:
-    """A file that is open: by this package where it can, else by the library."""
+    """Open a sound file for reading: by this package where it can, else by the library soundfile."""
     found = wav.header(file)
     if found is not None:
         yield _Plain(file, found)

@@ -24,7 +24,7 @@ from genzoo.data.decode.reasons import in_words
 
 
 def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
-    """What the header says; see `decode.look`.
+    """Read the header of a picture or of an array file; see `images.look`.
 
     Raises:
         Rejected: This is no usable image.
@@ -39,7 +39,7 @@ def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
 
 
 def extent(file: BinaryIO, half: str = "", *, most: int | None = None) -> ranges.Ends | None:
-    """The least and the largest value; see `decode.extent`."""
+    """Return the least and the largest value of a picture or of an array file; see `images.extent`."""
     return ranges.extent(_half(array(file), half)) if is_array(file) else decode.extent(file, half, most=most)
 
 
@@ -62,7 +62,7 @@ def pixels(
 
 
 def array(file: BinaryIO) -> np.ndarray:
-    """The picture of an array file, [C, H, W] as it is stored.
+    """Read the picture of an array file, [C, H, W] as it is stored.
 
     Raises:
         Rejected: It is damaged, or no picture.
@@ -78,7 +78,7 @@ def array(file: BinaryIO) -> np.ndarray:
 
 
 def is_array(file: BinaryIO) -> bool:
-    """True for an array file."""
+    """Tell whether a file is an array file."""
     file.seek(0)
     found = file.read(6) == b"\x93NUMPY"
     file.seek(0)
@@ -101,7 +101,7 @@ def _head(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _planes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int, int]]:
-    """The order that an array's sides are brought to, and its channels, height and width.
+    """Return the order that an array's sides are brought to, and its channels, height and width.
 
     Raises:
         Rejected: No picture has this shape.

@@ -52,7 +52,7 @@ class Wav:
 
 
 def header(file: BinaryIO) -> Wav | None:
-    """What a WAV file holds; None for another file, or a coding that is not read here.
+    """Read the header of a WAV file; None for another file, or a coding that is not read here.
 
     Raises:
         Rejected: It is a WAV file, and its header is damaged.
@@ -101,14 +101,14 @@ def _samples_at(file: BinaryIO, form: bytes, at: int, end: int, stated: int) -> 
 
 
 def _is_chunk(file: BinaryIO, at: int, end: int) -> bool:
-    """True where a chunk begins that ends within the file."""
+    """Tell whether a chunk begins at a place that ends within the file."""
     file.seek(at)
     head = file.read(8)
     return len(head) == 8 and all(32 <= b < 127 for b in head[:4]) and struct.unpack("<I", head[4:])[0] <= end - at - 8
 
 
 def stored(file: BinaryIO, wav: Wav, first: int, count: int) -> np.ndarray:
-    """Some samples [count, channels]: int16 where the file has integers, rounded from more bits; else float64 as they are."""
+    """Read some samples [count, channels]: int16 where the file has integers, rounded from more bits; else float64 as they are."""
     step = wav.width * wav.channels
     file.seek(wav.start + first * step)
     raw = file.read(count * step)
@@ -124,12 +124,12 @@ def stored(file: BinaryIO, wav: Wav, first: int, count: int) -> np.ndarray:
 
 
 def loudest(wav: Wav) -> int:
-    """The level at which samples of this coding are at full scale."""
+    """Return the level at which samples of this coding are at full scale."""
     return {(_PCM, 1): 127 * 256, (_ALAW, 1): 32256, (_MULAW, 1): 32124}.get((wav.coding, wav.width), 32767)
 
 
 def is_float(wav: Wav) -> bool:
-    """True where the format does not say which range its values have."""
+    """Tell whether the format leaves open which range its values have: floats."""
     return wav.coding == _FLOAT
 
 
@@ -149,7 +149,7 @@ def _sixteen_bits(raw: bytes, width: int) -> np.ndarray:
 
 
 def _expanded() -> tuple[np.ndarray, np.ndarray]:
-    """What every byte of A-law and of mu-law means (ITU-T G.711), int16 [256] each."""
+    """Expand every byte of A-law and of mu-law (ITU-T G.711) to the sample that it stands for, int16 [256] each."""
     byte = np.arange(256)
     a = byte ^ 0x55
     steps, low = a >> 4 & 7, (a & 15) * 16 + 8

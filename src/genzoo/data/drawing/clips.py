@@ -25,7 +25,7 @@ ACROSS = 8
 
 
 def strips(clips: Tensor, *, columns: int | None = None) -> np.ndarray:
-    """The still picture of clips [N, C, T, H, W], uint8 [H, W, 3 or 4]: a row of frames each, evenly spaced, the first and last among them.
+    """Draw clips [N, C, T, H, W] as a still picture, uint8 [H, W, 3 or 4]: a row of frames each, evenly spaced, the first and last among them.
 
     With `columns` the middle frame of each clip in a grid of that many columns.
     """
@@ -38,7 +38,7 @@ def strips(clips: Tensor, *, columns: int | None = None) -> np.ndarray:
 
 
 def frames(clips: Tensor, *, columns: int | None = None) -> list[np.ndarray]:
-    """The frames of an animation of clips [N, C, T, H, W], side by side: a uint8 picture for each time."""
+    """Return the frames of an animation of clips [N, C, T, H, W], side by side: a uint8 picture for each time."""
     return [grid(clips[:, :, t], columns=columns) for t in range(clips.shape[2])]
 
 

@@ -20,7 +20,7 @@ FACES = (0.72, 1.0, 0.5)
 
 
 def _rays(size: tuple[int, int, int], azimuth: float, elevation: float, pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cells that each pixel's ray goes through, front to back, and the axis of the face by which it enters each.
+    """Follow each pixel's ray: the cells that it goes through, front to back, and the axis of the face by which it enters each.
 
     The walk from cell face to cell face of Amanatides and Woo (1987), for all pixels at once. Cells are numbers in the flattened
     grid with one more, empty, for what lies outside: int32 [steps, pixels²]; axes are int8.
@@ -53,7 +53,7 @@ def _rays(size: tuple[int, int, int], azimuth: float, elevation: float, pixels: 
 def render(
     voxels: Tensor, *, azimuth: float = VIEW[0], elevation: float = VIEW[1], pixels: int = SIDE, threshold: float = 0.0
 ) -> Tensor:
-    """Views of voxels [N, 1, D, H, W] on white, float32 [N, 3, pixels, pixels] in [-1, 1].
+    """Render voxels [N, 1, D, H, W] on white, float32 [N, 3, pixels, pixels] in [-1, 1].
 
     Faces are shaded by their direction, and darker the farther away they are.
 
@@ -81,10 +81,10 @@ def render(
 
 
 def views(voxels: Tensor, *, columns: int | None = None) -> np.ndarray:
-    """The picture of voxels [N, 1, D, H, W]: one view of each in a grid, uint8 [H, W, 3]."""
+    """Draw voxels [N, 1, D, H, W] as a picture: one view of each in a grid, uint8 [H, W, 3]."""
     return grid(render(voxels), columns=columns, scale=1)
 
 
 def turn(voxels: Tensor, *, steps: int = 24, columns: int | None = None) -> list[np.ndarray]:
-    """The frames of a whole turn around voxels [N, 1, D, H, W], side by side: uint8 pictures."""
+    """Return the frames of a whole turn around voxels [N, 1, D, H, W], side by side: uint8 pictures."""
     return [grid(render(voxels, azimuth=VIEW[0] + 360 * i / steps), columns=columns, scale=1) for i in range(steps)]

@@ -28,7 +28,7 @@ def to_int16(x: Tensor) -> np.ndarray:
 
 
 def wav(x: Tensor, rate: int, *, pause: float = 0.25) -> bytes:
-    """The bytes of a mono 16-bit WAV file of sounds [N, 1, T] (or one, [1, T]), `pause` seconds of silence between them."""
+    """Write sounds [N, 1, T] (or one, [1, T]) as the bytes of a mono 16-bit WAV file, `pause` seconds of silence between them."""
     sounds = x.flatten(0, -2)
     silence = np.zeros(round(pause * rate), np.int16)
     parts = [part for one in to_int16(sounds) for part in (one, silence)][:-1]
@@ -66,7 +66,7 @@ def spectrogram(x: Tensor, *, columns: int = 320, rows: int = 128) -> Tensor:
 
 
 def panels(sounds: Tensor, *, columns: int | None = None) -> np.ndarray:
-    """The picture of sounds [N, 1, T], of at most 16 of them: waveform over spectrogram, uint8 [H, W, 3]."""
+    """Draw sounds [N, 1, T], at most 16 of them: waveform over spectrogram, uint8 [H, W, 3]."""
     shown = [_panel(x.reshape(-1)) for x in sounds[:SHOWN]]
     columns = columns or (1 if len(shown) < 3 else 2 if len(shown) < 9 else 4)
     blank = np.full_like(shown[0], 255)

@@ -86,7 +86,7 @@ def ranged(
 
 
 def _files(contents: Contents) -> dict[str, Header]:
-    """The headers of all files that were probed; a file that holds both sides counts once."""
+    """Collect the headers of all files that were probed; a file that holds both sides counts once."""
     files = [p for p in contents.pictures.values() if isinstance(p, FilePictures)]
     return {n: p.headers[n] for p in files for n in p.names if n in p.headers}
 

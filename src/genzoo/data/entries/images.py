@@ -92,7 +92,7 @@ def open_images(
 
 
 def _baked(settings: DataSettings, halves: str) -> dict[str, Any]:
-    """What of the settings changes stored pixels."""
+    """Return those settings that change the stored pixels, by name."""
     baked: dict[str, Any] = {
         "size": settings.size,
         "channels": settings.channels,

@@ -150,7 +150,7 @@ def _build(
 
 
 def _probed(parts: dict[str, FilePictures], left: list[tuple[str, str]]) -> dict[tuple[str, int], sound.Sound]:
-    """What the headers say, by part and number."""
+    """Read the headers of all sound files, by part and number."""
     found = {}
     for split, files in parts.items():
         for i, file in enumerate(files.names):
@@ -168,7 +168,7 @@ def _one_range(
     left: list[tuple[str, str]],
     notes: list[str],
 ) -> float:
-    """What the floats of all files are divided by; files of another range are taken out of `found`."""
+    """Return the number that the floats of all files are divided by, and take files of another range out of `found`."""
     peaks = {}
     for split, i in [k for k, s in found.items() if s.floats]:
         name = parts[split].names[i]
@@ -251,7 +251,7 @@ class Heard:
 
 
 def share(part: int, whole: int) -> str:
-    """A part in per cent, with two digits that count.
+    """Write a part of a whole in per cent, with two digits that count.
 
     >>> share(1, 3), share(1, 40_000)
     ('33 %', '0.0025 %')

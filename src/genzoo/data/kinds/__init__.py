@@ -232,7 +232,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Kind:
-    """The kind of this name, as the key of a batch or as a system declares it without an arrangement.
+    """Return the kind of data of a name: the key of a batch, or what a system declares without an arrangement.
 
     Raises:
         UserError: There is none.
@@ -247,7 +247,7 @@ def get(name: str) -> Kind:
 
 
 def declared(data: str) -> tuple[Kind, Arrangement]:
-    """The kind and the arrangement of what a system declares as `data`: "audio" is plain sounds, "labelled" images with labels.
+    """Split what a system declares as `data` into kind and arrangement: "audio" is plain sounds, "labelled" images with labels.
 
     Raises:
         UserError: There is no such kind.
@@ -258,33 +258,33 @@ def declared(data: str) -> tuple[Kind, Arrangement]:
 
 
 def of(system: System) -> Kind:
-    """The kind of examples that a system makes and takes: as its class declares, or what stands for it by the number of its sides."""
+    """Return the kind of examples that a system makes and takes: as its class declares, or what stands for it by the number of its sides."""
     kind, _ = declared(system.data)
     return shaped(len(system.hparams.get("shape", ())) or kind.dims, kind)
 
 
 def shaped(dims: int, kind: Kind) -> Kind:
-    """The kind of examples of so many dimensions that somebody takes who asks for `kind`: itself, or what stands for it."""
+    """Return the kind to treat examples of so many dimensions as, where `kind` is asked for: itself, or what stands for it."""
     if dims == kind.dims:
         return kind
     return next((k for k in every().values() if kind.name in k.stands_for and k.dims == dims), kind)
 
 
 def of_field(field: str) -> Kind | None:
-    """The kind of the examples under a key of a batch; None for labels, captions and what a system has prepared."""
+    """Return the kind of the examples under a key of a batch; None for labels, captions and what a system has prepared."""
     if field in SIDES:
         return get(PLAIN.of)
     return every().get(field)
 
 
 def field_of(fields: Iterable[str]) -> str | None:
-    """The key of a batch or a data set that holds its examples: of two sides the first; None where there is none."""
+    """Return the key of a batch or a data set that holds its examples: of two sides the first; None where there is none."""
     there = list(fields)
     return next((f for f in (*every(), *SIDES) if f in there), None)
 
 
 def examples(batch: Mapping[str, Any]) -> Any:
-    """The examples of a batch or of the fields of a data set; of two sides those of the first.
+    """Return the examples of a batch or of the fields of a data set; of two sides those of the first.
 
     Raises:
         UserError: It has none.
@@ -311,7 +311,7 @@ def picture(samples: Tensor, *, columns: int | None = None, kind: str | Kind = P
 
 
 def told_by(files: Iterable[str]) -> Kind | None:
-    """The kind that the names of most files tell, by endings that no other kind has; None for images and where they say nothing."""
+    """Guess the kind of data from the names of files, by endings that no other kind has; None for images and where they say nothing."""
     known = list(every().values())
     shared = Counter(ending for kind in known for ending in {*kind.endings, *(a.lstrip(".") for a in ARRAYS)})
     ends = Counter(Path(name).suffix.lower().lstrip(".") for name in files)
@@ -328,16 +328,16 @@ def spoken() -> dict[str, str]:
 
 
 def offering(what: str) -> tuple[str, ...]:
-    """The names of the kinds that offer something; see `Kind.offers`."""
+    """Name the kinds of data that offer something; see `Kind.offers`."""
     return tuple(k.name for k in every().values() if what in k.offers)
 
 
 def of_set(name: str) -> Kind | None:
-    """The kind of a known set of this name; None where it is of images, or not known."""
+    """Return the kind of a known set of this name; None where it is of images, or not known."""
     return next((k for k in every().values() if name in k.sets), None)
 
 
 def example_of(data: str) -> str:
-    """What data= takes to try a system that declares `data`; capitals stand for something of one's own."""
+    """Return a value of data= to try a system that declares `data`; capitals stand for something of one's own."""
     kind, arrangement = declared(data)
     return arrangement.example or kind.example

@@ -69,7 +69,7 @@ class ArrayFile:
         return {**found, **{k: a for k, a in arrays.items() if a.ndim == 1 or _one_hot(a) is not None}}
 
     def points(self, *, asked: bool = True) -> Points | None:
-        """The table of numbers of the file by split.
+        """Return the table of numbers in the file, by split.
 
         Args:
             asked: Points are wanted, and whole numbers are points too; else only where the file holds no images: None where it does.
@@ -108,7 +108,7 @@ class ArrayFile:
         return points
 
     def contents(self, structure: str) -> Contents:
-        """The images of the file."""
+        """Return the images in the file."""
         if structure != "image":
             raise UserError(f"{self.path} holds one array of images, not {structure} data; {HOW[structure]}")
         arrays = self._arrays()
@@ -168,7 +168,7 @@ def _words(key: str) -> list[str]:
 
 
 def _stem(key: str) -> str:
-    """A name without the word of a split: x_train and x_test are both x."""
+    """Remove the word of a split from a name: x_train and x_test are both x."""
     return "_".join(w for w in _words(key) if w not in _SPLITS)
 
 
@@ -215,7 +215,7 @@ def _examples(
     notes: list[str] | None = None,
     chosen: str = "",
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """The arrays of examples by split, each with its name.
+    """Find the arrays of examples, by split, each with its name.
 
     Of several that could be meant, the one of a known name is taken, else that with the most values in an example: a table of
     landmarks beside images is smaller than they are.
@@ -261,7 +261,7 @@ def _examples(
 
 
 def _one_hot(array: np.ndarray) -> np.ndarray | None:
-    """The numbers of classes of rows that are 0 but for one 1, int64 [N]; None for anything else."""
+    """Turn rows that are 0 but for one 1 into numbers of classes, int64 [N]; None for anything else."""
     if array.ndim != 2 or array.shape[1] < 2 or array.dtype.kind not in "uifb" or not len(array):
         return None
     ones = array == 1
@@ -270,7 +270,7 @@ def _one_hot(array: np.ndarray) -> np.ndarray | None:
 
 
 def _labels(arrays: dict[str, np.ndarray], images: str, split: str, n: int) -> np.ndarray | None:
-    """The classes of the examples of an array: whole numbers [N] or [N, 1], or one-hot rows, under a name for labels."""
+    """Find the classes of the examples of an array: whole numbers [N] or [N, 1], or one-hot rows, under a name for labels."""
     for key, array in arrays.items():
         flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
         hot = _one_hot(array) if array.ndim == 2 and len(array) == n else None
@@ -285,7 +285,7 @@ def _labels(arrays: dict[str, np.ndarray], images: str, split: str, n: int) -> n
 
 
 def _names_labels(key: str, images: str, split: str) -> bool:
-    """True for a name that the labels of the array `images` could have."""
+    """Tell whether the labels of the array `images` could be called `key`."""
     words = _words(key)
     side = [w for w in _words(images) if w in _SPLITS]
     named = any(w in words for w in _LABELS) or key in _LABELS

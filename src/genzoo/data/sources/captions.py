@@ -103,7 +103,7 @@ class Told:
 
 
 def read_tables(tree: Tree, tables: Sequence[str], extra: Table | None) -> Told:
-    """What tables tell of the images in `tree`.
+    """Read what tables tell of the images in `tree`.
 
     A name in a table is looked for beside the table, and where it is not there in every folder below. A table from elsewhere may
     name folders above the images as well. Names match in any form of Unicode, and with backslashes.
@@ -278,7 +278,7 @@ def _json_lines(text: str) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def why_none(where: str, tables: Sequence[str], left: list[tuple[str, str]], how: str) -> str:
-    """The message to somebody whose images have no captions: what stands in the way, with counts."""
+    """Explain to somebody why none of the images has a caption: what stands in the way, with counts."""
     reasons = [f"{name}: {reason}" for name, reason in left if name in tables]
     missing = [name for name, reason in left if reason.startswith("has a caption")]
     if missing:

@@ -22,16 +22,16 @@ class Pictures(Protocol):
         """A name for every image."""
 
     def probe(self, pool: Executor) -> list[Shape | Rejected]:
-        """The shape of every image, from headers alone."""
+        """Read the shape of every image, from headers alone."""
 
     def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
         """Decode some of them to uint8 [C, H, W]."""
 
     def kinds(self) -> set[str]:
-        """What they are stored as, see `genzoo.data.decode.ranges`; known after `probe`."""
+        """Name the types of number that the images are stored as (see `genzoo.data.decode.ranges`); known after `probe`."""
 
     def extents(self, kind: str, pool: Executor) -> Iterator[ranges.Ends]:
-        """The least and the largest value of one after the other, of those that are stored as `kind`."""
+        """Yield the least and the largest value of each image that is stored as `kind`, one after the other."""
 
 
 _FEW = 8
@@ -191,7 +191,7 @@ class Contents:
         return [fields] if self.paired else [(f,) for f in fields]
 
     def splits(self, name: str) -> list[str]:
-        """The splits of a field, training first."""
+        """Name the splits of a field, training first."""
         return sorted((s for f, s in self.pictures if f == name), key=("train", "test", "").index)
 
 
@@ -201,7 +201,7 @@ class Source(Protocol):
     name: str
 
     def identity(self) -> list[object]:
-        """What changes when the content does, cheaply."""
+        """Return something cheap to compute that changes when the content does."""
 
     def contents(self, structure: str) -> Contents:
         """Look at it. `structure` is image, captioned, paired or unpaired.

@@ -42,7 +42,7 @@ class Derived:
         return n, 1 if self.how in ("gray", "edges") else c, h, w
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Count the images."""
         return len(self.images)
 
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -95,7 +95,7 @@ def _low(images: np.ndarray) -> np.ndarray:
 
 
 def _labels(images: np.ndarray) -> np.ndarray:
-    """Sums by running totals: the mean over a window costs the same whatever its side."""
+    """Label the pixels of images by the means over windows, from running totals: they cost the same whatever the window's side."""
     r = AROUND // 2
     padded = np.pad(
         images[:, : 3 if images.shape[1] >= 3 else 1].astype(np.int64), ((0, 0), (0, 0), (r, r), (r, r)), mode="edge"

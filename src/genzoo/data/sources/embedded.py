@@ -30,7 +30,7 @@ class Embedded:
         self.facts = json.loads((FOLDER / "index.json").read_text(encoding="utf-8"))[name]
 
     def identity(self) -> list[object]:
-        """The digest of the sheet."""
+        """Return the digest of the sheet that holds all images, which changes when it does."""
         return ["embedded", self.name, self.facts["sha256"], self.facts["enlarge"]]
 
     def close(self) -> None:

@@ -44,7 +44,7 @@ class Files:
         return self._tree
 
     def open_tree(self) -> Tree:
-        """The files below it."""
+        """Open the place as a tree of the files below it."""
         return self._open()
 
     def identity(self) -> list[object]:
@@ -98,7 +98,7 @@ class OneFile:
         return Contents({("image", ""): FilePictures(self, [self.name])})
 
     def open_tree(self) -> None:
-        """It has none."""
+        """Return None: a single file is no tree of files."""
 
     def open(self, name: str) -> BinaryIO:
         """Open it."""

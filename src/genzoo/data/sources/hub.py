@@ -77,7 +77,7 @@ class Hub:
         self._image = datasets.Image
 
     def identity(self) -> list[object]:
-        """The fingerprints of its tables."""
+        """Return the fingerprints of the set's tables, which change when the content does."""
         return ["hf", self.name, sorted((k, getattr(t, "_fingerprint", len(t))) for k, t in self._sets.items())]
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ _HEX = re.compile(r"[0-9a-f]{2,3}")
 def told(
     tree: Tree, names: Sequence[str], rows: dict[str, str], notes: list[str], left: list[tuple[str, str]]
 ) -> dict[str, str] | None:
-    """The class of every image that one is told for, by its name; None where nothing tells of classes.
+    """Find the class of every image that one is told for, by its name; None where nothing tells of classes.
 
     Args:
         tree: Where the images are.
@@ -89,7 +89,7 @@ def _dataset_json(tree: Tree, table: str) -> list[tuple[str, str]]:
 
 
 def _word(label: Any) -> str:
-    """The name of a class: a number, a word, or the place of the 1 in a vector.
+    """Return the name of a class: a number, a word, or the place of the 1 in a vector.
 
     Raises:
         Rejected: The label is no class.
@@ -116,7 +116,7 @@ def marks(files: Iterable[str], images: Iterable[str]) -> dict[str, str]:
 
 
 def _first_line(tree: Tree, mark: str) -> str:
-    """The class in a file of an image's name that ends in .cls, as shards of the WebDataset kind have them; empty without one."""
+    """Read the class from an image's .cls file, as shards of the WebDataset kind have them; empty without one."""
     try:
         with tree.open(mark) as file:
             return composed(" ".join(file.read(200).decode("utf-8").split()))
@@ -181,7 +181,7 @@ def shards(items: Sequence[Item]) -> str | None:
 
 
 def shelves(items: Sequence[Item]) -> bool:
-    """True where the top folders are letters and every folder below begins with its letter (Places365: a/abbey, b/bakery)."""
+    """Tell whether the top folders are letters and every folder below begins with its letter (Places365: a/abbey, b/bakery)."""
     deep = [i.parts for i in items if len(i.parts) > 2]
     tops = {i.parts[0] for i in items}
     return (

@@ -164,7 +164,7 @@ def _why_not(name: str, wish: Wish) -> str | None:
 
 
 def _said(others: dict[str, str], examples: Sequence[str], wish: Wish) -> list[tuple[str, str]]:
-    """What is said of files that are no examples: one line for the notes of many examples, and for a folder without any."""
+    """Say what was found beside the examples: one line for the notes of many examples, and for a folder without any."""
     stems = {stem_of(n) for n in examples}
     folders = {str(p) for n in examples for p in PurePosixPath(n).parents}
     said, groups = [], dict[tuple[str, str], list[str]]()
@@ -216,7 +216,7 @@ def _inside(items: list[Item], wish: Wish, contents: Contents) -> list[Item]:
 
 
 def no_images(where: str, left: list[tuple[str, str]], *, what: str = "image") -> str:
-    """The message for a place without a usable image: how many files were seen, and what was wrong with the first."""
+    """Explain why a place has no usable image: how many files were seen, and what was wrong with the first."""
     if not left:
         return f"{where} has no {what}s: no files were seen"
     first = "; ".join(f"{printable(name)}: {printable(reason)}" for name, reason in left[:3])
@@ -299,7 +299,7 @@ def _first_folders(items: list[Item], wish: Wish, contents: Contents) -> list[It
 
 
 def _folders_as_classes(training: list[Item], wish: Wish, contents: Contents) -> list[str]:
-    """The subfolders of the training part as classes in order, none where they are something else; a note says so."""
+    """Return the subfolders of the training part as classes in order, none where they are something else; a note says so."""
     tops = sorted({i.parts[0] for i in training if len(i.parts) > 1})
     if len(tops) < 2 or wish.subfolders == "ignore":
         return []
@@ -383,7 +383,7 @@ def by_stem(found: Iterable[tuple[str, str]], left: list[tuple[str, str]]) -> di
 
 
 def no_common(where: str, a: list[str], b: list[str]) -> str:
-    """The message where no file of one side has a partner on the other."""
+    """Explain that no file of one side has a partner on the other."""
     first = "; ".join(
         f"{s} has {', '.join(map(printable, n[:3]))}{', …' * (len(n) > 3)}" for s, n in (("A", a), ("B", b))
     )

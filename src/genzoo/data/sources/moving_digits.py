@@ -47,11 +47,11 @@ class Moving:
         return [self.name, self.digits.identity()]
 
     def contents(self, structure: str) -> Contents:
-        """It has no images."""
+        """Refuse: the set has no images, only clips."""
         raise UserError(f"{self.name} is a set of clips; systems for video take it, such as video-gan")
 
     def clips(self, side: int, frames: int, limit: int | None) -> dict[str, list[MovingClip]]:
-        """The clips of both parts, `limit` of each at most; `frames` counts every frame, also those that a stride leaves out."""
+        """Return the clips of both parts, `limit` of each at most; `frames` counts every frame, also those that a stride leaves out."""
         contents, found = self.digits.contents("image"), {}
         for part, size in SIZES.items():
             pictures = contents.pictures["image", part]

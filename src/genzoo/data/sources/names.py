@@ -64,7 +64,7 @@ def available() -> dict[str, str]:
 
 
 def composed(name: str) -> str:
-    """A name in one form of Unicode, so that the same letters are the same name, whichever system wrote it.
+    """Bring a name into one form of Unicode, so that the same letters are the same name, whichever system wrote it.
 
     >>> composed("cafe\u0301") == "caf\u00e9"
     True
@@ -73,13 +73,13 @@ def composed(name: str) -> str:
 
 
 def stem_of(name: str) -> str:
-    """A file's name in a tree without its ending: "a.b/c.tar.png" is "a.b/c.tar"."""
+    """Remove the ending of a file's name in a tree: "a.b/c.tar.png" becomes "a.b/c.tar"."""
     folder, slash, last = name.rpartition("/")
     return f"{folder}{slash}{last.rpartition('.')[0] or last}"
 
 
 def located(text: str) -> Path:
-    """The path that a text means: as it stands, else a folder below $GENZOO_DATA; also where its letters have another form of Unicode.
+    """Find the path that a text means: as it stands, else a folder below $GENZOO_DATA; also where its letters have another form of Unicode.
 
     Where there is none it is the text's own.
     """
@@ -97,12 +97,12 @@ def located(text: str) -> Path:
 
 
 def is_known(text: str) -> bool:
-    """True for the name of a set and for a path that is there."""
+    """Tell whether a text is the name of a set, or a path that is there."""
     return text.startswith("hf:") or text.lower().replace("_", "-") in available() or located(text).exists()
 
 
 def two_sides(text: str, known: Callable[[str], bool] = is_known) -> tuple[str, str] | None:
-    """The two sides that a text with a comma means, or None where it means one thing.
+    """Split a text with a comma into the two sides that it means; None where it means one thing.
 
     Names of folders may have commas: the comma that divides is the first with something known on either side of it, and there is
     none where the whole text is known. With nothing known the first comma divides.

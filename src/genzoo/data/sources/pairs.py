@@ -39,7 +39,7 @@ class TwoSides:
         return [s.identity() for s in self.sides.values()]
 
     def contents(self, structure: str) -> Contents:
-        """The images of both; labels are not kept."""
+        """Return the images of both sides; labels are not kept."""
         contents = Contents({})
         for side, source in self.sides.items():
             one = source.contents("image")

@@ -39,12 +39,12 @@ class Item:
     parts: tuple[str, ...]
 
     def below(self, level: int = 0) -> Item:
-        """The same without its folder of a level."""
+        """Return the same item without its folder at a level."""
         return Item(self.name, self.split, (*self.parts[:level], *self.parts[level + 1 :]))
 
 
 def part_of(name: str, tails: Collection[str] = ()) -> tuple[str, str] | None:
-    """The part that a folder's name tells, and what else it says; None where it tells none.
+    """Return the part (train, test ...) that a folder's name tells, and what else it says; None where it tells none.
 
     >>> part_of("Validation"), part_of("train2017"), part_of("DIV2K_valid_HR"), part_of("trees")
     (('val', ''), ('train', ''), ('val', 'DIV 2 K HR'), None)
@@ -138,7 +138,7 @@ def _divided(
 
 
 def _train_is_a_class(items: Sequence[Item], notes: list[str]) -> bool:
-    """True where a flat folder `train` stands among two or more other flat folders and none is for testing: a vehicle."""
+    """Tell whether the folder `train` is a class, a vehicle: flat among two or more other flat folders, none of them for testing."""
     tops = {i.parts[0] for i in items if len(i.parts) > 1}
     named = [t for t in tops if part_of(t)]
     flat = {i.parts[0] for i in items if len(i.parts) == 2} - {i.parts[0] for i in items if len(i.parts) > 2}

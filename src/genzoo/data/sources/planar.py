@@ -57,7 +57,7 @@ class Planar:
         return [self.name, self.seed]
 
     def contents(self, structure: str) -> Contents:
-        """It has no images."""
+        """Refuse: the set has no images, only points."""
         raise UserError(f"{self.name} is a set of points in the plane, not {structure} data")
 
     def close(self) -> None:

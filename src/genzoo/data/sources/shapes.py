@@ -33,7 +33,7 @@ class Shapes:
     name = "shapes"
 
     def identity(self) -> list[object]:
-        """What is drawn follows from these alone."""
+        """Return all that the drawn scenes follow from."""
         return ["drawn", "shapes", 1, SIDE, TRAIN, TEST, SEED]
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ def describe(things: list[Thing]) -> list[str]:
 
 
 def draw(things: list[Thing]) -> np.ndarray:
-    """The picture of a scene, uint8 [3, SIDE, SIDE], edges softened over a pixel."""
+    """Draw a scene, uint8 [3, SIDE, SIDE], edges softened over a pixel."""
     y, x = (np.mgrid[0:SIDE, 0:SIDE] + 0.5) / SIDE
     canvas = np.full((3, SIDE, SIDE), 255.0)
     for size, colour, kind, cx, cy in things:

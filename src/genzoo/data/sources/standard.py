@@ -74,7 +74,7 @@ class Standard:
         self._found: dict[str, Path] = {}
 
     def identity(self) -> list[object]:
-        """The digests of the official files: once in the cache, the files themselves are not needed."""
+        """Return the digests of the official files: once in the cache, the files themselves are not needed."""
         return [self.name, SHA256[self.name]]
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class Standard:
         return self._found
 
     def _read(self) -> dict[str, bytes]:
-        """The expanded content of every file, checked."""
+        """Read and expand every file of the set, checked against its digest."""
         raw = {}
         for (file, path), digest in zip(self._locate().items(), SHA256[self.name], strict=True):
             try:
@@ -185,7 +185,7 @@ def _search(folder: Path, files: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _expand(path: Path, file: str, *, packed: bool = False) -> bytes:
-    """The content of one file, at most one byte longer than it should be."""
+    """Expand one file, to at most one byte more than it should have."""
     limit = SIZES[file] + 1
     if path.name == TARBALL or (packed and file in BINS):
         with tarfile.open(path, "r:gz") as tar:

@@ -51,7 +51,7 @@ class Points:
     rows: int = 0
 
     def checked(self, where: str) -> dict[str, np.ndarray]:
-        """The parts as float32, after it was seen that they can be learned from.
+        """Check that the parts can be learned from, and return them as float32.
 
         Raises:
             UserError: A number is missing or not finite, or a column has one value; the message names the place.
@@ -109,7 +109,7 @@ class TableFile:
         """Nothing is held."""
 
     def contents(self, structure: str) -> Contents:
-        """It has no images."""
+        """Refuse: the set has no images, only numbers."""
         raise UserError(
             f"{self.path} is a table, which holds points, not {structure} data; {HOW.get(structure, 'give a folder of images')}"
         )

@@ -33,7 +33,7 @@ class Tree(Protocol):
     left: list[tuple[str, str]]
 
     def identity(self) -> list[object]:
-        """What changes when the content does, cheaply: sizes and times."""
+        """Return the sizes and times of the files: cheap to read, and different when the content is."""
 
     def open(self, name: str) -> BinaryIO:
         """Open one file for reading.
@@ -56,17 +56,17 @@ OUT = "link that leads out of the folder (links=true follows it)"
 
 
 def hidden(name: str) -> bool:
-    """True for what file managers, network disks and tools leave behind, and for names that begin with a dot."""
+    """Tell whether file managers, network disks or tools left a file behind, or its name begins with a dot."""
     return any(part.startswith(".") or part.lower() in HELPERS for part in name.split("/"))
 
 
 def slashed(name: str) -> str:
-    """A name with "/" between its parts, also where it was packed on Windows with backslashes."""
+    """Write a name with "/" between its parts, also where it was packed on Windows with backslashes."""
     return name.replace("\\", "/").removeprefix("./")
 
 
 def unsafe(name: str) -> str | None:
-    """The reason why an archive member's name is refused, or None."""
+    """Say why the name of an archive's member is refused; None where it is not."""
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
         return "absolute path in an archive"
@@ -135,7 +135,7 @@ class FolderTree:
             self._behind.append(path)
 
     def _first(self, path: Path) -> bool:
-        """True where a folder behind a link is met for the first time; else it is told where it was read."""
+        """Tell whether a folder behind a link is met for the first time; else note where it was read."""
         real, name = Path(os.path.realpath(path)), self._name(path)
         if real in self._walked:
             self.left.append((name, f"the same folder as {self._walked[real]}, read there"))
@@ -187,7 +187,7 @@ class FolderTree:
 
 
 def _dangling(path: Path) -> str:
-    """What is wrong with a link that leads nowhere, or in a circle."""
+    """Say what is wrong with a link that leads nowhere, or in a circle."""
     annex = "/annex/objects/" in Path(os.readlink(path)).as_posix()
     return "link to nothing: git-annex has not fetched this file (git annex get)" if annex else "link to nothing"
 
@@ -394,13 +394,13 @@ def _compression(head: bytes) -> str | None:
 
 
 def is_zip(path: Path) -> bool:
-    """True for a file that begins as a zip (pictures with an archive behind them are pictures)."""
+    """Tell whether a file begins as a zip (pictures with an archive behind them are pictures)."""
     with open(path, "rb") as f:
         return f.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def is_tar(path: Path) -> bool:
-    """True for a tar, also a compressed one (judged by name there: expanding to look is what bombs wait for)."""
+    """Tell whether a file is a tar, also a compressed one (judged by name there: expanding to look is what bombs wait for)."""
     with open(path, "rb") as f:
         head = f.read(512)
     if _compression(head[:6]):

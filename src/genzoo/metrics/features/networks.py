@@ -111,7 +111,7 @@ def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
 
 
 def from_file(path: Path) -> Extractor:
-    """The extractor whose weights a file holds, known by the file's digest.
+    """Build the extractor whose weights a file holds, known by the file's digest.
 
     Raises:
         UserError: There is no such file, or it is none that is known; the message has the digest found and those known.
@@ -233,7 +233,7 @@ def _vgg(path: Path) -> Extractor:
 
 
 def _random() -> Extractor:
-    """An untrained network with fixed weights: shows that code runs on any shape; its distances rank wrongly."""
+    """Build an untrained network with fixed weights: shows that code runs on any shape; its distances rank wrongly."""
     generator = torch.Generator().manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 32, 5, 2, 2), nn.ReLU(), nn.Conv2d(32, 64, 5, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()

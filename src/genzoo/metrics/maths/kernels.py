@@ -43,12 +43,12 @@ class KernelSums:
     yx: Tensor
 
     def unbiased(self) -> float:
-        """The U-statistic: no example is compared with itself."""
+        """Return the U-statistic, which compares no example with itself."""
         n, m = len(self.xx), len(self.yy)
         return float(self.xx.sum() / (n * (n - 1)) + self.yy.sum() / (m * (m - 1)) - 2 * self.xy.sum() / (n * m))
 
     def biased(self, diagonal: float = 1.0) -> float:
-        """The V-statistic of a kernel with k(x, x) = `diagonal`: never negative."""
+        """Return the V-statistic of a kernel with k(x, x) = `diagonal`, which is never negative."""
         n, m = len(self.xx), len(self.yy)
         within = (self.xx.sum() + n * diagonal) / n**2 + (self.yy.sum() + m * diagonal) / m**2
         return float(within - 2 * self.xy.sum() / (n * m))

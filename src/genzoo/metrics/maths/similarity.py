@@ -42,7 +42,7 @@ def _pair(a: Tensor, b: Tensor, data_range: float) -> None:
 
 
 def _intensities(a: Tensor, b: Tensor, data_range: float) -> None:
-    """What SSIM and MS-SSIM ask beyond `_pair`: values that start at 0."""
+    """Check what SSIM and MS-SSIM ask of images beyond `_pair`: values that start at 0."""
     _pair(a, b, data_range)
     low, high = min(float(x.min()) for x in (a, b)), max(float(x.max()) for x in (a, b))
     if low < -ROUNDING * data_range or high > (1 + ROUNDING) * data_range:
@@ -153,7 +153,7 @@ def y_channel(images: Tensor) -> Tensor:
 
 
 def _shaved(a: Tensor, b: Tensor, border: int) -> tuple[Tensor, Tensor]:
-    """The lumas of both without `border` pixels on every side."""
+    """Return the lumas of both images without `border` pixels on every side."""
     _pair(a, b, 255)
     if border < 0 or 2 * border >= min(a.shape[2:]):
         raise UserError(f"a border of {border} pixels leaves nothing of images of {a.shape[2]}x{a.shape[3]}")

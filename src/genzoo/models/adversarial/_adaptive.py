@@ -78,7 +78,6 @@ def warp(x: Tensor, inverse: Tensor) -> Tensor:
     h, w = x.shape[2:]
     inverse = inverse.float()
     left, above, right, below = margins(inverse, (h, w))
-    place = {"device": x.device, "dtype": torch.float32}
     rows, columns = (
         (n - 1 - (torch.arange(-before, n + after, device=x.device).abs() - (n - 1)).abs())
         for n, before, after in ((h, above, below), (w, left, right))
@@ -89,7 +88,7 @@ def warp(x: Tensor, inverse: Tensor) -> Tensor:
     )
     # What stands at pixel n stands at 2n now.
     middle_y, middle_x = (h - 1) / 2, (w - 1) / 2
-    j, i = (torch.arange(2 * (n + 2 * RIM), **place) / 2 - RIM for n in (h, w))
+    j, i = (torch.arange(2 * (n + 2 * RIM), device=x.device, dtype=torch.float32) / 2 - RIM for n in (h, w))
     q_y, q_x = torch.meshgrid(j - middle_y, i - middle_x, indexing="ij")
     q = torch.stack([q_x, q_y, torch.ones_like(q_x)]).flatten(1)
     from_x, from_y = (inverse @ q)[:, :2].unflatten(2, q_x.shape).unbind(1)

@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.nn import latent
+from genzoo.nn.checks import check_sides
 from genzoo.nn.init import xavier_init
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.ranks import mean_over_ranks

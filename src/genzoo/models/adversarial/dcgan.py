@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.optim import Optimizer, RMSprop
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import Objective, discriminator_loss, generator_loss
 from genzoo.losses.penalties import Penalty, weighted_penalty
 from genzoo.nn import latent
+from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis, pooled_maps
 from genzoo.nn.layout import channels_last
@@ -141,9 +141,13 @@ class DCGAN(System):
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self.instance_noise, self.augment = instance_noise, augment
         self.lr, self.d_lr, self.optimizer, self.betas = lr, d_lr or lr, optimizer, (beta1, beta2)
-        rules = {"pooling": resampling == "pooling", "dense": dense}
-        self.G = Synthesis(shape, latent, width, kernel, norm=g_norm, activation=g_activation, **rules)
-        self.D = Discriminator(shape, width, kernel, d_norm, spectral_norm, activation=d_activation, **rules)
+        pooling = resampling == "pooling"
+        self.G = Synthesis(
+            shape, latent, width, kernel, norm=g_norm, activation=g_activation, pooling=pooling, dense=dense
+        )
+        self.D = Discriminator(
+            shape, width, kernel, d_norm, spectral_norm, activation=d_activation, pooling=pooling, dense=dense
+        )
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimizer for each player."""

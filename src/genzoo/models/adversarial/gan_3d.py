@@ -91,9 +91,11 @@ class GAN3D(System):
         self.latent_size, self.gate, self.lr, self.d_lr, self.betas = latent, gate, lr, d_lr, (beta1, beta2)
         self.prior, self.r1, self.r1_every = prior, r1, r1_every
         self.G = Synthesis3d(size, latent, width, 1)
+        assert self.G.out.bias is not None
         torch.nn.init.constant_(self.G.out.bias, math.log(occupied / (1 - occupied)))
         self.D = Discriminator3d(size, 1, width, d_norm)
-        self.to(memory_format=torch.channels_last_3d)  # convolutions follow it; on a CPU they take half the time in G
+        # Convolutions follow it; on a CPU they take half the time in G. Torch's types lack the argument.
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.register_buffer("accuracy", torch.zeros(()))
 
     optimizers = adam_for_each

@@ -13,11 +13,11 @@ from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.figures import Figure
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
 from genzoo.nn import latent
+from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.augment import affine
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.optimizers import adam_for

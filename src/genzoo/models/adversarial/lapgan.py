@@ -10,10 +10,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.optimizers import adam_for
 
@@ -114,7 +114,8 @@ class LAPGAN(System):
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Do a step of both players at every level, each from the real image of the level below."""
-        real, logs = batch["image"], {}
+        real = batch["image"]
+        logs: Logs = {}
         for k, size in enumerate(self.sizes):
             z = self._noise(len(real), k)
             if k < self.levels:

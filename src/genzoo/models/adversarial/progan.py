@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -30,6 +30,8 @@ class Synthesis(nn.Module):
         latent: Dimensions of z.
         widths: Channels of every level, smallest map first.
     """
+
+    blocks: Any  # a ModuleList of ModuleLists
 
     def __init__(self, channels: int, start: tuple[int, int], latent: int, widths: list[int]) -> None:
         super().__init__()
@@ -64,6 +66,8 @@ class Discriminator(nn.Module):
         start: Height and width of the smallest map.
         widths: Channels of every level, smallest map first.
     """
+
+    blocks: Any  # a ModuleList of ModuleLists
 
     def __init__(self, channels: int, start: tuple[int, int], widths: list[int]) -> None:
         super().__init__()
@@ -175,7 +179,7 @@ class ProGAN(System):
 
     @torch.no_grad()
     def figures(self, *, generator: Generator, columns: Annotated[int, Field(ge=1, le=100)] = 10) -> dict[str, Figure]:
-        """The levels that the nets have grown through (figure 2): the same noise at each, enlarged.
+        """Draw the levels that the nets have grown through (figure 2): the same noise at each, enlarged.
 
         Args:
             generator: Draws the noise.

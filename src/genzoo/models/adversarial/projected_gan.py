@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn import latent
+from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Synthesis
 from genzoo.nn.optimizers import adam_for_each
@@ -103,9 +103,10 @@ class ProjectedGAN(System):
             fake
         )  # with the graph back to G; nothing between G and the discriminators changes in this step
         on_real, on_fake = self.judge(self.maps(real)), self.judge([m.detach() for m in seen])
-        d_loss = sum(discriminator_loss("hinge", r, f) for r, f in zip(on_real, on_fake, strict=True))
+        zero = real.new_zeros(())
+        d_loss = sum((discriminator_loss("hinge", r, f) for r, f in zip(on_real, on_fake, strict=True)), zero)
         update("d", d_loss)
-        g_loss = sum(generator_loss("hinge", f) for f in self.judge(seen))
+        g_loss = sum((generator_loss("hinge", f) for f in self.judge(seen)), zero)
         update("g", g_loss)
         logs = {"d_loss": d_loss, "g_loss": g_loss}
         logs |= {"d_real": _mean(on_real), "d_fake": _mean(on_fake)}

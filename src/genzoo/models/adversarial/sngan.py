@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from genzoo.core.inputs import check_conditional, check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn import latent
+from genzoo.nn.checks import check_conditional, check_sides
 from genzoo.nn.gan.dcgan import stages
 from genzoo.nn.optimizers import adam_for_each
 
 
-def _glorot(module: nn.Module, gain: float = 1.0) -> nn.Module:
+def _glorot(module: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
     nn.init.xavier_uniform_(module.weight, gain)
     if module.bias is not None:
         nn.init.zeros_(module.bias)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from genzoo.core.inputs import check_conditional
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
 from genzoo.nn import latent as latents
+from genzoo.nn.checks import check_conditional
 from genzoo.nn.gan import styles
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
 from genzoo.nn.gan.growing import enlarge, growth, real_at, smallest_map
@@ -80,6 +80,8 @@ class Synthesis(nn.Module):
         around: What the scales that styles give start around.
     """
 
+    blocks: Any  # a ModuleList of ModuleLists
+
     def __init__(
         self, channels: int, start: tuple[int, int], latent: int, widths: list[int], *, noise: bool, around: float
     ) -> None:
@@ -119,6 +121,8 @@ class Discriminator(nn.Module):
         widths: Channels of every size, smallest map first.
         classes: Number of classes, or 0.
     """
+
+    blocks: Any  # a ModuleList of ModuleLists
 
     def __init__(self, channels: int, start: tuple[int, int], widths: list[int], classes: int) -> None:
         super().__init__()

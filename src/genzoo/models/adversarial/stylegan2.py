@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.inputs import check_conditional
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import path_lengths, r1_of, r1_penalty
 from genzoo.models.adversarial._adaptive import AdaptiveAugment
 from genzoo.models.adversarial._modulated import ModulatedConv2d, ModulatedLayer
 from genzoo.nn import latent as latents
+from genzoo.nn.checks import check_conditional
 from genzoo.nn.gan import styles
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
 from genzoo.nn.gan.growing import smallest_map
@@ -44,6 +44,8 @@ class Synthesis(nn.Module):
         around: What the scales that styles give start around.
     """
 
+    blocks: Any  # a ModuleList of ModuleLists
+
     def __init__(
         self, channels: int, start: tuple[int, int], latent: int, widths: list[int], *, noise: bool, around: float
     ) -> None:
@@ -65,13 +67,15 @@ class Synthesis(nn.Module):
     def forward(self, w: Tensor, noise: Noise) -> Tensor:
         """Return images [B, C, H, W] of styles w [B, 2 · sizes, latent]."""
         x = self.const.expand(len(w), -1, -1, -1)
-        each, image = iter(w.unbind(1)), None
+        each = iter(w.unbind(1))
+        image: Tensor | None = None
         for k, block in enumerate(self.blocks):
             for layer in block:
                 x = layer(x, next(each), noise)
             # The pixels' style is that of the next size's first layer; the last size's pixels have their own.
             new = self.pixels[k](x, w[:, 2 * k + 1]).float() + self.pixel_bias[k].view(1, -1, 1, 1)
             image = new if image is None else double(image) + new
+        assert image is not None
         return image
 
 
@@ -89,6 +93,8 @@ class Discriminator(nn.Module):
         depth: Dense layers between a class's embedding and its vector.
         rate: Factor on their learning rate.
     """
+
+    blocks: Any  # a ModuleList of ModuleLists
 
     def __init__(
         self, channels: int, start: tuple[int, int], widths: list[int], classes: int, depth: int, rate: float

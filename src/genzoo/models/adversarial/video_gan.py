@@ -74,6 +74,8 @@ class VideoGAN(System):
     tiny: ClassVar[dict] = {"shape": (1, 4, 8, 8), "latent": 4, "width": 4}
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999}
     per_rank: ClassVar[tuple[str, ...]] = ("firsts", "kept")
+    firsts: Tensor
+    kept: Tensor
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from torch.optim import LBFGS, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn import latent
+from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.optimizers import adam_for
@@ -105,6 +105,8 @@ class VisionAidedGAN(System):
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999}
     chosen: Tensor
     accuracies: Tensor
+    F: Any  # a ModuleList of FrozenMaps
+    C: Any  # for each of them a ModuleList of its heads
 
     def __init__(
         self,

@@ -15,11 +15,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.nn import latent
+from genzoo.nn.checks import check_sides
 from genzoo.nn.init import normal_init
 from genzoo.nn.optimizers import adam_for
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import lpips
 from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.autoencoding.quantize import VectorQuantizer
+from genzoo.nn.checks import check_halvings
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.schedules import half_cosine

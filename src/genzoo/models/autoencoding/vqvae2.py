@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from genzoo.core.inputs import check_halvings
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.autoencoding.quantize import Quantized, VectorQuantizer
 from genzoo.nn.autoencoding.residual_coders import decoder, encoder
+from genzoo.nn.checks import check_halvings
 from genzoo.nn.dequantize import on_levels
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine

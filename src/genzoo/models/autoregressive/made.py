@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import GreyLevels, check_images, check_known, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive.raster import Levels
+from genzoo.nn.checks import GreyLevels, check_images, check_known, check_temperature
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
 from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for

@@ -16,11 +16,11 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import GreyLevels, check_images
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d, MaskedStack
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
 

@@ -17,11 +17,11 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.inputs import GreyLevels, check_images
 from genzoo.core.system import System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
 from genzoo.models.autoregressive._shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
 from genzoo.nn.autoregressive import methods as raster
+from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.dequantize import level_index
 from genzoo.nn.schedules import half_cosine
 

@@ -16,11 +16,11 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_known, check_label, check_temperature
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import draw_coupled, log_mean_exp, logistic_mixture, per_example, pick
 from genzoo.models.autoregressive._causal import CausalConv1d, Tape
 from genzoo.models.autoregressive._mu_law import decode, encode
+from genzoo.nn.checks import check_known, check_label, check_temperature
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
 

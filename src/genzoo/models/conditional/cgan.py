@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genzoo.core.inputs import check_classes, check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn import latent
+from genzoo.nn.checks import check_classes, check_sides
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.gan.maxout import Maxout
 from genzoo.nn.optimizers import adam_for_each

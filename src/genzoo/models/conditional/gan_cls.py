@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from genzoo.core.inputs import check_sides
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn import captioned, latent
+from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.matching import MatchingDiscriminator, SentenceGenerator
 from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.sentences import Encoder, Sentences

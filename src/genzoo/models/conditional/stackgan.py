@@ -205,7 +205,7 @@ class StackGAN(System):
     def optimizers(self) -> dict[str, Optimizer]:
         """Return Adam for the two players of each stage; the sentence encoder, where it is trained, learns with Stage I's discriminator."""
         self.text.load()
-        owned = {
+        owned: dict[str, list[nn.Module]] = {
             "d1": [self.D1, self.text], "g1": [self.G1, self.augment_1],
             "d2": [self.D2], "g2": [self.G2, self.augment_2],
         }  # fmt: skip

@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_known
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.checks import check_known
 from genzoo.nn.dequantize import level_index
 
 _CHUNK = 2**24

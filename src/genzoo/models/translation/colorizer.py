@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction, check_multiples
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.checks import check_direction, check_multiples
 from genzoo.nn.colour import lab_to_rgb, rgb_to_lab
 from genzoo.nn.ranks import sum_over_ranks
 from genzoo.nn.resampling import bicubic
@@ -97,6 +97,9 @@ class Colorizer(System):
     }
     tiny: ClassVar[dict] = {"shape": (3, 8, 8), "width": 4, "halvings": 2, "convolutions": 1}
     defaults: ClassVar[dict] = {"steps": 100000, "batch": 40, "ema": 0.999}
+    colours: Tensor
+    smoothing: Tensor
+    running_colours: Tensor
 
     def __init__(
         self,

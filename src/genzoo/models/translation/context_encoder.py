@@ -12,9 +12,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_holes, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn.checks import check_holes, check_multiples
 from genzoo.nn.gan.dcgan import Discriminator, stages
 from genzoo.nn.init import normal_init
 from genzoo.nn.optimizers import adam_for_each
@@ -100,7 +100,8 @@ class ContextEncoder(System):
             *(_up(b, a, last=i == halvings - 1) for i, (a, b) in enumerate(reversed(list(pairwise(widths))))),
         )
         normal_init(self.G)
-        seen = (c, *(s.stop - s.start for s in self.box)) if hole == "centre" else shape
+        high, wide = (s.stop - s.start for s in self.box)
+        seen = (c, high, wide) if hole == "centre" else shape
         self.D = Discriminator(seen, d_width, 4, "batch", False) if adversarial else None
 
     optimizers = adam_for_each

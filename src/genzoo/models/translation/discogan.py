@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from genzoo.core.inputs import check_direction, check_divisible, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
+from genzoo.nn.checks import check_direction, check_divisible, check_multiples
 from genzoo.nn.init import normal_init
 
 
@@ -77,10 +78,10 @@ class DiscoGAN(System):
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one optimizer for both generators, one for both discriminators."""
-        keys = {"lr": self.lr, "betas": self.betas, "weight_decay": self.weight_decay}
+        adam = functools.partial(Adam, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
         return {
-            "g": Adam([*self.a2b.parameters(), *self.b2a.parameters()], **keys),
-            "d": Adam([*self.D_a.parameters(), *self.D_b.parameters()], **keys),
+            "g": adam([*self.a2b.parameters(), *self.b2a.parameters()]),
+            "d": adam([*self.D_a.parameters(), *self.D_b.parameters()]),
         }
 
     def training_step(self, batch: Batch, update: Update) -> Logs:

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction, check_holes, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.perceptual import feature_distance
+from genzoo.nn.checks import check_direction, check_holes, check_multiples
 from genzoo.nn.colour import fade_to_fit, luma, rgb_to_ycc, ycc_to_rgb
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet

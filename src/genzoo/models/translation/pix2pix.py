@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction, check_divisible
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.models.translation._norms import NORMS
 from genzoo.models.translation._unet import UNetGenerator
+from genzoo.nn.checks import check_direction, check_divisible
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.schedules import constant_then_linear

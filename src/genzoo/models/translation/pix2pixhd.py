@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction, check_divisible, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
 from genzoo.models.translation._coarse_to_fine import CoarseToFine, boundaries, halved, instance_means
+from genzoo.nn.checks import check_direction, check_divisible, check_multiples
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
 from genzoo.nn.optimizers import adam_for
@@ -86,6 +86,7 @@ class Pix2PixHD(System):
     bank: Tensor
     filled: Tensor
     fine: Tensor
+    D: Any  # a ModuleList of PatchGANs
 
     def __init__(
         self,

@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 
 from genzoo.core.capabilities import Restores
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_direction, check_multiples
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.perceptual import feature_distance
+from genzoo.nn.checks import check_direction, check_multiples
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import FeatureNet, deepest
 from genzoo.nn.resampling import bicubic, grey_levels
@@ -215,8 +215,8 @@ class SRResNet(nn.Module):
         ]
         self.up = nn.Sequential(*up, nn.Conv2d(width, channels, 9, padding=4))
         if residual:  # the first output is the bicubic enlargement
-            nn.init.zeros_(self.up[-1].weight)
-            nn.init.zeros_(self.up[-1].bias)
+            for parameter in self.up[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, h, w] to [B, C, scale · h, scale · w], float32, not clamped."""

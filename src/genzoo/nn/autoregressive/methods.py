@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.core.inputs import check_images, check_known, check_temperature
+from genzoo.nn.checks import check_images, check_known, check_temperature
 
 
 def check_features(colours: int, **features: int) -> None:

@@ -33,10 +33,10 @@ def _act(kind: str) -> nn.Module:
     raise ValueError(f"there is no activation {kind!r}")
 
 
-def _odd(kernel: int) -> dict[str, int]:
-    """Return a convolution that keeps height and width: the largest odd kernel that is not larger."""
+def _odd(kernel: int) -> tuple[int, int, int]:
+    """Return kernel, stride and padding that keep height and width: the largest odd kernel that is not larger."""
     side = kernel - 1 + kernel % 2
-    return {"kernel_size": side, "stride": 1, "padding": side // 2}
+    return side, 1, side // 2
 
 
 def _norm(kind: str, channels: int) -> list[nn.Module]:
@@ -90,12 +90,11 @@ class Synthesis(nn.Module):
         self.start = (math.ceil(self.h / 2**k), math.ceil(self.w / 2**k), channels[0])
         self.hidden = _dense(latent, dense, norm, activation) if dense else None
         self.project = nn.Linear(dense or latent, math.prod(self.start), bias=norm == "none")
-        up = {"kernel_size": kernel, "stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
 
         def enlarge(a: int, b: int, *, bias: bool) -> list[nn.Module]:
             if pooling:
-                return [nn.Upsample(scale_factor=2), nn.Conv2d(a, b, **_odd(kernel), bias=bias)]
-            return [nn.ConvTranspose2d(a, b, **up, bias=bias)]
+                return [nn.Upsample(scale_factor=2), nn.Conv2d(a, b, *_odd(kernel), bias=bias)]
+            return [nn.ConvTranspose2d(a, b, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=bias)]
 
         parts: list[nn.Module] = [*_norm(norm, channels[0]), _act(activation)]
         for a, b in itertools.pairwise(channels):
@@ -106,7 +105,8 @@ class Synthesis(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return images [B, C, H, W] in [-1, 1] from z [B, latent]."""
         z = self.hidden(z) if self.hidden is not None else z
-        x = self.project(z).view(len(z), *self.start).permute(0, 3, 1, 2)  # laid out channels-last without a copy
+        # Laid out channels-last without a copy.
+        x: Tensor = self.project(z).view(len(z), *self.start).permute(0, 3, 1, 2)
         x = self.net(x)
         top, left = (x.shape[2] - self.h) // 2, (x.shape[3] - self.w) // 2
         return x[:, :, top : top + self.h, left : left + self.w]
@@ -140,13 +140,13 @@ class Discriminator(nn.Module):
             out = width * min(2**i, 8)
             between = _norm(norm, out) if i else []
             if pooling:
-                conv = nn.Conv2d(c, out, **_odd(kernel), bias=not between)
+                conv = nn.Conv2d(c, out, *_odd(kernel), bias=not between)
                 smaller: list[nn.Module] = [nn.MaxPool2d(2, ceil_mode=kernel % 2 == 1)]
             else:
                 conv, smaller = nn.Conv2d(c, out, kernel, 2, (kernel - 1) // 2, bias=not between), []
             blocks.append(nn.Sequential(conv, *between, _act(activation), *smaller))
             c, h, w = out, (h + kernel % 2) // 2, (w + kernel % 2) // 2
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks, self.channels = nn.ModuleList(blocks), c
         self.hidden = _dense(c * h * w, dense, norm, activation) if dense else None
         self.score = nn.Linear(dense or c * h * w, outputs)
         normal_init(self)
@@ -156,7 +156,8 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [B], or [B, outputs] where there are several."""
-        return self.score(self.features(x)).squeeze(1).float()  # losses are never half precision
+        logits: Tensor = self.score(self.features(x))
+        return logits.squeeze(1).float()  # losses are never half precision
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the logits are read from, [B, F]."""

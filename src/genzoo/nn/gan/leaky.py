@@ -24,7 +24,7 @@ class _Leaky(torch.autograd.Function):
         ctx.save_for_backward(output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (y,) = ctx.saved_tensors
         return torch.ops.aten.leaky_relu_backward(grad, y.detach(), ctx.slope, True), None, None
 
@@ -35,7 +35,8 @@ def leaky_relu(x: Tensor, slope: float = 0.2, *, inplace: bool = False) -> Tenso
     Its second derivative is 0 everywhere. PyTorch's own sends these zeros back through the layers below, which makes the gradient of a
     gradient penalty cost one backward pass more; here nothing is sent. slope > 0.
     """
-    return _Leaky.apply(x, slope, inplace)
+    y: Tensor = _Leaky.apply(x, slope, inplace)  # type: ignore[no-untyped-call]  # torch gives `apply` no types
+    return y
 
 
 class LeakyReLU(nn.LeakyReLU):

@@ -40,7 +40,8 @@ class SentenceGenerator(nn.Module):
 
     def forward(self, z: Tensor, sentence: Tensor) -> Tensor:
         """Return images [B, C, H, W] in [-1, 1] from z [B, latent] and sentences [B, dim]."""
-        return self.net(torch.cat([z, self.compress(sentence)], 1)).contiguous()
+        images: Tensor = self.net(torch.cat([z, self.compress(sentence)], 1))
+        return images.contiguous()
 
 
 class MatchingDiscriminator(nn.Module):
@@ -56,7 +57,7 @@ class MatchingDiscriminator(nn.Module):
     def __init__(self, shape: tuple[int, int, int], width: int, dim: int, compressed: int) -> None:
         super().__init__()
         plain = Discriminator(shape, width, 4, "none", False)
-        channels = plain.blocks[-1][0].out_channels
+        channels = plain.channels
         self.blocks, self.score = plain.blocks, plain.score
         self.compress = Compress(dim, compressed)
         self.join = nn.Sequential(nn.Conv2d(channels + compressed, channels, 1), nn.LeakyReLU(0.2))
@@ -71,7 +72,8 @@ class MatchingDiscriminator(nn.Module):
     def match(self, seen: Tensor, sentence: Tensor) -> Tensor:
         """Return the logits [B] of maps with sentences [B, dim]: high for a real image with a sentence that fits it."""
         words = self.compress(sentence)[:, :, None, None].expand(-1, -1, *seen.shape[2:])
-        return self.score(self.join(torch.cat([seen, words.to(seen.dtype)], 1)).flatten(1)).squeeze(1).float()
+        logits: Tensor = self.score(self.join(torch.cat([seen, words.to(seen.dtype)], 1)).flatten(1))
+        return logits.squeeze(1).float()
 
     def pairs(self, real: Tensor, fake: Tensor, h: Tensor, caption: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the logits [B] of right, wrong and generated pairs, and the loss of wrong ones that are not right, word for word.

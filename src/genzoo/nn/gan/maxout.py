@@ -21,4 +21,5 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs] to [B, units]."""
-        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)
+        values: Tensor = self.linear(x).unflatten(1, (-1, self.pieces))
+        return values.amax(2)

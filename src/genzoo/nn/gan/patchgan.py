@@ -52,7 +52,8 @@ class PatchGAN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, one for each patch."""
-        return self.net(x).float()  # losses are never half precision
+        logits: Tensor = self.net(x)
+        return logits.float()  # losses are never half precision
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return the maps after every activation and, last, the logits: what feature matching compares."""

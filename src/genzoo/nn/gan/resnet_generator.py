@@ -33,7 +33,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum of input and change."""
-        return x + self.net(x)
+        change: Tensor = self.net(x)
+        return x + change
 
 
 class ResnetGenerator(nn.Module):
@@ -73,4 +74,5 @@ class ResnetGenerator(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Return the last map before the colours, [B, width, H, W]."""
-        return self.net[:-2](x)
+        last: Tensor = self.net[:-2](x)
+        return last

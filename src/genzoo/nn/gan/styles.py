@@ -95,7 +95,7 @@ def sample_prior(
     if self.labels or label is not None:
         y = one_hot(self, draw_labels(self, n, label, generator))
     w = self.F(z, y)
-    near = self.mean.lerp(w, truncation)
+    near: Tensor = self.mean.lerp(w, truncation)
     if cutoff is None:
         return near
     return torch.where(torch.arange(self.layers, device=w.device)[:, None] < cutoff, near[:, None], w[:, None])

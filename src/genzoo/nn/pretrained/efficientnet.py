@@ -69,7 +69,7 @@ class InvertedBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, outputs, ceil(H / stride), ceil(W / stride)]."""
-        y = F.relu6(self.expand(x)) if self.expand is not None else x
+        y: Tensor = F.relu6(self.expand(x)) if self.expand is not None else x
         y = self.project(F.relu6(self.depthwise(y)))
         return x + y if self.residual else y
 
@@ -106,7 +106,8 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of ImageNet's classes, [B, 1000], of normalized images [B, 3, H, W]."""
-        return self.classify(self.features(x))
+        logits: Tensor = self.classify(self.features(x))
+        return logits
 
     def load_published(self, state: Mapping[str, Tensor]) -> EfficientNetLite0:
         """Take the released weights under their published names; returns itself.

@@ -91,7 +91,11 @@ class EfficientMaps(nn.Module):
         super().__init__()
         self.net = net.eval()
         for part in list(net.modules()):
-            if isinstance(part, nn.Sequential) and len(part) == 2 and isinstance(part[1], nn.BatchNorm2d):
+            if (
+                isinstance(part, nn.Sequential)
+                and isinstance(part[0], nn.Conv2d)
+                and isinstance(part[1], nn.BatchNorm2d)
+            ):
                 part[0], part[1] = fuse_conv_bn_eval(part[0], part[1]), nn.Identity()
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -174,7 +178,8 @@ class FrozenMaps(nn.Module):
         if least < self.resolution:
             size = [round(s * self.resolution / least) for s in x.shape[2:]]
             x = F.interpolate(x, size, mode="bilinear", align_corners=False)
-        return net(x)
+        maps: list[Tensor] = net(x)
+        return maps
 
     def pooled(self, x: Tensor) -> Tensor:
         """Return the means of all maps, float32 [B, sum of channels]: what a linear probe reads."""
@@ -194,7 +199,8 @@ class FrozenMaps(nn.Module):
                 maps = LeNetMaps()
                 maps.load_state_dict({k: v for k, v in state.items() if k.startswith("conv")})
                 return maps
-            return EfficientMaps(EfficientNetLite0().load_published(state)).to(memory_format=torch.channels_last)
+            efficient = EfficientMaps(EfficientNetLite0().load_published(state))
+            return efficient.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's types lack it
         except (SafetensorError, ValueError, RuntimeError) as error:
             raise UserError(f"{path} does not hold the weights of {self.name}: {str(error).splitlines()[0]}") from None
 
@@ -276,4 +282,6 @@ class MapDiscriminator(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [B, 1, h, w] of maps [B, channels, H, W]."""
-        return super().forward(x).float()
+        for part in self:
+            x = part(x)
+        return x.float()

@@ -239,7 +239,8 @@ class FeatureNet(nn.Module):
         return (x - mean) / std
 
     def _shapes(self) -> list[tuple[int, ...]]:
-        shapes, inputs = [], 3
+        shapes: list[tuple[int, ...]] = []
+        inputs = 3
         for outputs in (op for op in self.plan if op != "P"):
             size, _, _ = self._geometry(len(shapes))
             shapes.append((int(outputs), inputs, size, size))
@@ -264,16 +265,17 @@ class FeatureNet(nn.Module):
         kernels = {name: k for name, k in tensors.items() if k.ndim == 4}
         heads = [k.flatten() for k in kernels.values() if k.shape[0] == 1]
         layers = [(k, tensors.get(name.rpartition(".")[0] + ".bias")) for name, k in kernels.items() if k.shape[0] > 1]
-        colour = layers.pop(0) if self.trunk.reflect and layers else None
-        shapes = self._shapes()
-        found = layers[: len(shapes)]
-        if [tuple(k.shape) for k, b in found if b is not None] != shapes or (self.trunk.reflect and not colour):
+        first, shapes = int(self.trunk.reflect), self._shapes()  # the kernel of the colours comes before the plan's
+        colour, found = (
+            [(k, b) for k, b in part if b is not None] for part in (layers[:first], layers[first : first + len(shapes)])
+        )
+        if [tuple(k.shape) for k, _ in found] != shapes or len(colour) < first:
             raise DamagedFile(
-                f"{path} does not hold the convolutions of {self.name}: {len(layers)} kernels were found, "
+                f"{path} does not hold the convolutions of {self.name}: {len(layers[first:])} kernels were found, "
                 f"{len(shapes)} are needed, the first {shapes[0]}, each with a bias."
             )
-        self._kernels = [(k, b) for k, b in found if b is not None]
-        self._colour, self._heads = colour, heads
+        self._kernels, self._heads = found, heads
+        self._colour = colour[0] if colour else None
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def _draw(self) -> None:

@@ -56,7 +56,8 @@ class BagOfWords(nn.Module):
 
     def read(self, sentences: Sequence[Sequence[str]]) -> Tensor:
         """Return sentences, each a list of words, as vectors [n, dim]; unknown words are passed over."""
-        return self(_ids(sentences, self.words, self.table.weight.device))
+        vectors: Tensor = self(_ids(sentences, self.words, self.table.weight.device))
+        return vectors
 
 
 class Recurrent(BagOfWords):
@@ -74,7 +75,7 @@ class Recurrent(BagOfWords):
     def forward(self, ids: Tensor) -> Tensor:
         """Return captions [B, L] as vectors [B, dim]."""
         x, there = self.vectors(ids)
-        states, _ = self.unit(x)
+        states: Tensor = self.unit(x)[0]
         place = torch.arange(ids.shape[1], device=ids.device)
         last = torch.where(there, place, 0).max(1).values
         states = states.gather(1, last[:, None, None].expand(-1, 1, self.dim)).squeeze(1)
@@ -153,7 +154,8 @@ class Sentences(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return captions [B, L] as vectors [B, dim]."""
-        return self.encoder(ids[:, : self.length])
+        vectors: Tensor = self.encoder(ids[:, : self.length])
+        return vectors
 
     def load(self) -> None:
         """Read weights that come from a file, before the first step."""
@@ -162,7 +164,8 @@ class Sentences(nn.Module):
 
     def read(self, sentence: Sequence[str], n: int) -> Tensor:
         """Return the vector of one sentence, a list of words, `n` times: [n, dim]."""
-        return self.encoder.read([sentence[: self.length]]).expand(n, -1)
+        vector: Tensor = self.encoder.read([sentence[: self.length]])
+        return vector.expand(n, -1)
 
     def remember(self, ids: Tensor) -> None:
         """Keep the captions [B, L] of a step in place of the oldest ones; images without a caption leave nothing."""
@@ -176,4 +179,5 @@ class Sentences(nn.Module):
     def recall(self, n: int, generator: Generator) -> Tensor:
         """Return the vectors of `n` captions drawn from the memory, [n, dim]."""
         chosen = torch.randint(len(self.heard), (n,), generator=generator, device=generator.device)
-        return self(self.heard[chosen.to(self.heard.device)].long())
+        vectors: Tensor = self(self.heard[chosen.to(self.heard.device)].long())
+        return vectors

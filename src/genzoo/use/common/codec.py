@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genzoo.core.capabilities import Compresses
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.use.common.source import name_of, require
@@ -70,7 +71,7 @@ class Header:
 
 
 def pack(header: Header, words: bytes) -> bytes:
-    """The bytes of a file."""
+    """Join a header and coded words to the bytes of a compressed file."""
     text = "\n".join([header.system, *header.machine]).encode()
     names = zlib.compress(json.dumps(header.names).encode(), 9) if header.names else b""
     numbers = (header.count, *header.shape, header.levels, len(text), len(names))
@@ -108,7 +109,7 @@ def unpack(data: bytes, label: str) -> tuple[Header, bytes]:
 
 
 def _parts(body: bytes) -> tuple[Header, bytes]:
-    """What follows the checksum: header and words. Anything that no `pack` has written is a ValueError, or one of the parsers' errors."""
+    """Read header and words behind the checksum. Anything that no `pack` has written is a ValueError, or one of the parsers' errors."""
     at, numbers = 8 + CONTENT, []
     for _ in range(7):
         value, at = _read_varint(body, at)
@@ -152,7 +153,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def environment(system: System) -> tuple[str, ...]:
-    """What decides how sums are rounded: torch, the instruction set, the device, the very processor."""
+    """Name all that decides how sums are rounded: torch, the instruction set, the device, the very processor."""
     device = system.device.type
     kind = torch.cuda.get_device_name(system.device) if device == "cuda" else _processor()
     digest = hashlib.blake2b(kind.encode(), digest_size=2).hexdigest()
@@ -184,7 +185,7 @@ def frequencies(log_p: Tensor) -> np.ndarray:
     out row by row, whatever the layout of `log_p`: the coder takes the numbers as they lie in memory.
     """
     p = log_p.detach().cpu().double().contiguous().exp().numpy()
-    counts = np.floor(p / p.sum(1, keepdims=True) * (TOTAL - p.shape[1])) + 1
+    counts: np.ndarray = np.floor(p / p.sum(1, keepdims=True) * (TOTAL - p.shape[1])) + 1
     best = counts.argmax(1)
     counts[np.arange(len(counts)), best] += TOTAL - counts.sum(1)
     return counts
@@ -204,13 +205,13 @@ def encode(system: System, images: Tensor, names: tuple[str, ...] = ()) -> tuple
     Raises:
         UserError: The system cannot, gives no numbers as probabilities, or an image is of another shape or has other grey levels.
     """
-    _able(system, "compress")
+    coding = _able(system, "compress")
     stream, shape = _stream(), _shape(system)
     if images.ndim != 4 or tuple(images.shape[1:]) != shape or not len(images):
         raise UserError(f"compress: images of shape {tuple(images.shape)} were given; this model takes [N, {shape}]")
     coder, bits, told = stream.queue.RangeEncoder(), 0.0, []
     for start, part in zip(range(0, len(images), CHUNK), images.split(CHUNK), strict=True):
-        symbols = system.symbols(part.to(system.device)).cpu()  # type: ignore[operator]
+        symbols = coding.symbols(part.to(system.device)).cpu()
         told.append(symbols)
 
         def choose(i: int, log_p: Tensor, symbols: Tensor = symbols) -> Tensor:
@@ -248,7 +249,7 @@ def decode(system: System, data: bytes, label: str = "the file") -> tuple[Tensor
         UserError: Not such a file, damaged, made with another model, or on a machine whose arithmetic differs; the model gives no numbers.
     """
     header, words = unpack(data, label)
-    _able(system, "decompress")
+    coding = _able(system, "decompress")
     if header.model != model_digest(system):
         raise UserError(
             f"'{label}' was made with another model ({header.system}, digest {header.model.hex()}); "
@@ -270,7 +271,8 @@ def decode(system: System, data: bytes, label: str = "the file") -> tuple[Tensor
     )
     if (header.shape, header.levels) != (_shape(system), _levels(system)):
         raise wrong
-    stream, parts, told, room = _stream(), [], [], 8 * len(words) + SLACK
+    stream, parts, told = _stream(), [], []
+    room: float = 8 * len(words) + SLACK
     coder = stream.queue.RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32))
     again, surest = stream.queue.RangeEncoder(), TOTAL - header.levels + 1
     if header.count * math.prod(header.shape) * -math.log2(surest / TOTAL) > room:
@@ -292,7 +294,7 @@ def decode(system: System, data: bytes, label: str = "the file") -> tuple[Tensor
             return torch.from_numpy(found.astype(np.int64))
 
         parts.append(_walk(system, min(CHUNK, header.count - start), choose, "decompress"))
-        told.append(system.symbols(parts[-1]).cpu())  # type: ignore[operator]
+        told.append(coding.symbols(parts[-1]).cpu())
     if _content(told, header) != header.content or again.get_compressed().astype("<u4").tobytes() != words:
         raise wrong
     return torch.cat(parts).float().cpu(), header
@@ -320,12 +322,13 @@ def _walk(system: System, n: int, choose: Callable[[int, Tensor], Tensor], verb:
         answer[:n] = choose(i, table)
         return answer.to(log_p.device)
 
+    assert isinstance(system, Compresses)
     with _one_thread(), torch.autocast(system.device.type, enabled=False):
-        return system.code(CHUNK, padded)[:n]  # type: ignore[operator]
+        return system.code(CHUNK, padded)[:n]
 
 
 def _no_numbers(system: System, verb: str, i: int) -> UserError:
-    """What is wrong with a model whose probabilities of symbol `i` are NaN or infinite."""
+    """Say what is wrong with a model whose probabilities of symbol `i` are NaN or infinite."""
     broken = [name for name, value in system.state_dict().items() if not bool(value.isfinite().all())]
     why = (
         f"{len(broken)} of its tensors hold NaN or infinite values ({broken[0]} first)"
@@ -341,7 +344,7 @@ def _no_numbers(system: System, verb: str, i: int) -> UserError:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """The number of threads decides in which order sums are taken."""
+    """Run the block in one thread, because the number of threads decides in which order sums are taken."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -350,10 +353,11 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _able(system: System, verb: str) -> None:
-    require(system, "compresses", verb=verb)
+def _able(system: System, verb: str) -> Compresses:
+    coding = require(system, Compresses, verb=verb)
     if any(p.dtype != torch.float32 for p in system.parameters()):
         raise UserError(f"{verb}: the model has to be in float32")
+    return coding
 
 
 def _stream() -> Any:

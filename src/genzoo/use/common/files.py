@@ -37,7 +37,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import write_atomic
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import stills
-from genzoo.data.decode.forms import Rejected
+from genzoo.data.decode.forms import Header, ImageFormat, Rejected
 from genzoo.data.progress import bar
 from genzoo.use.common.images import image_files
 from genzoo.use.common.outputs import free
@@ -101,7 +101,7 @@ def read_photo(
             if numbers or stills.is_array(file):
                 kind: Literal["labels", "colours"] = "labels" if numbers else "colours"
                 ends, notes = ((), []) if numbers else stills.alone(file, header, most=most)
-                form = decode.ImageFormat(height, width, 1 if numbers else channels, kind=kind, ends=ends)
+                form = ImageFormat(height, width, 1 if numbers else channels, kind=kind, ends=ends)
                 found = stills.pixels(file, form, "", holes, most=most)
                 photo = Photo(np.ascontiguousarray(found.transpose(1, 2, 0)))
             else:
@@ -125,7 +125,7 @@ def _say(path: Path, note: str) -> None:
     print(f"'{path}': {note}", file=sys.stderr)
 
 
-def _room(path: Path, header: decode.Header, channels: int, scale: int) -> None:
+def _room(path: Path, header: Header, channels: int, scale: int) -> None:
     """Refuse an image for which, and for its result, memory has no room: the decoder's copy, ours, the result, and the writer's copy."""
     height, width, _ = header.shape
     size = 2 if header.deep else 1
@@ -178,7 +178,7 @@ def save_photo(path: str | os.PathLike[str], photo: Photo) -> Path:
 
 
 def suffix_of(photo: Photo) -> str:
-    """The ending of the file that holds all that a photo has: .png, or .tif for what PNG has no room for."""
+    """Return the ending of the file that can hold all that a photo has: .png, or .tif for what PNG has no room for."""
     return ".tif" if photo.pixels.dtype in (np.int32, np.float32) else ".png"
 
 
@@ -187,7 +187,7 @@ _BAND = 256
 
 
 def _png_of_16_bits(pixels: np.ndarray, profile: bytes | None) -> bytes:
-    """A PNG of uint16 [H, W, C], C 1 to 4, which Pillow writes for gray alone."""
+    """Write a PNG of uint16 [H, W, C], C 1 to 4, which Pillow writes for gray alone."""
     height, width, channels = pixels.shape
     packer, packed = zlib.compressobj(), []
     above = np.zeros((1, width * channels * 2), np.uint8)

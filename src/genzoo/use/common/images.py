@@ -35,13 +35,13 @@ def channels_in(system: System, direction: str) -> int:
 
 
 def window_of(system: System) -> tuple[float, float] | None:
-    """The gray values that are black and white to a system which was trained with `gray_window=`."""
+    """Return the gray values that are black and white to a system which was trained with `gray_window=`."""
     given = trained_on(system).get("gray_window")
     return (float(given[0]), float(given[1])) if given else None
 
 
 def trained_on(system: System) -> dict[str, Any]:
-    """Settings of the data that a system was trained on; empty where it does not know them.
+    """Return the settings of the data that a system was trained on; empty where it does not know them.
 
     Raises:
         UserError: What its file says of them is not possible.
@@ -111,7 +111,7 @@ def read_sound(path: str | os.PathLike[str], rate: int) -> Tensor:
 
 
 def image_files(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
-    """The file at `path`, or the files below it, each with its path relative to the start.
+    """Yield the file at `path`, or the files below it, each with its path relative to the start.
 
     Raises:
         UserError: There is nothing at `path`.
@@ -129,7 +129,7 @@ def image_files(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
 
 
 def data_settings(system: System, data: str | None, **changes: Any) -> DataSettings:
-    """What a run was trained on, or other data in the same form.
+    """Return the settings of the data that a run was trained on, or of other data in the same form.
 
     Raises:
         UserError: The system does not know its data and `data` is not given.
@@ -169,6 +169,6 @@ def open_for(
 
 
 def first_batch(system: System, dataset: Dataset, n: int, *, seed: int = 0) -> Batch:
-    """The first `n` examples in the data's fixed order, on the CPU: images in [-1, 1]."""
+    """Return the first `n` examples in the data's fixed order, on the CPU: images in [-1, 1]."""
     batches = Batches(dataset, min(n, len(dataset)), seed)
     return to_float(batches.in_order(0), torch.device("cpu"))

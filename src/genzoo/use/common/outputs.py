@@ -14,7 +14,7 @@ from genzoo.use.common.source import Source, run_path
 
 
 def folder_for(source: Source) -> Path:
-    """The folder of results of a run: RUN/outputs; the working folder for a system in memory."""
+    """Return the folder of results of a run: RUN/outputs; the working folder for a system in memory."""
     path = run_path(source)
     return path / "outputs" if path else Path()
 
@@ -31,7 +31,7 @@ def free(path: str | Path, *, overwrite: bool = False) -> Path:
 
 
 def target(source: Source, out: str | Path | None, name: str, *, suffixes: tuple[str, ...], overwrite: bool) -> Path:
-    """The file that a verb writes: `out`, or `name` in the run's folder of results.
+    """Choose the file that a verb writes: `out`, or `name` in the run's folder of results.
 
     Raises:
         UserError: `out` ends in a suffix that cannot be written.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from genzoo.core.capabilities import Density, Samples
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, kinds, to_float
 from genzoo.metrics.drawing import CHUNK
@@ -21,7 +22,7 @@ LADDER = (10_000, 5_000, 2_000, 1_000, 500, 200, 100)
 
 
 def affordable(seconds_each: float, budget: float, most: int = LADDER[0]) -> int:
-    """The largest number of the ladder whose cost stays within the budget; at least the smallest, at most `most`.
+    """Return the largest number of the ladder whose cost stays within the budget; at least the smallest, at most `most`.
 
     >>> affordable(0.01, 120.0), affordable(0.05, 120.0), affordable(100.0, 120.0), affordable(0.0, 1.0, most=300)
     (10000, 2000, 100, 300)
@@ -38,22 +39,24 @@ def _seconds(action: Callable[[], object]) -> float:
 @torch.no_grad()
 def seconds_per_sample(system: System) -> float:
     """Seconds for one sample of many, from a small draw and, where that was quick, a whole chunk. An upper estimate for slow ones."""
-    few = _seconds(lambda: system.sample(4, generator=torch.Generator(system.device).manual_seed(0)))  # type: ignore[operator]
+    assert isinstance(system, Samples)
+    few = _seconds(lambda: system.sample(4, generator=torch.Generator(system.device).manual_seed(0)))
     if few > 2:
         return few / 4
-    some = _seconds(lambda: system.sample(32, generator=torch.Generator(system.device).manual_seed(0)))  # type: ignore[operator]
+    some = _seconds(lambda: system.sample(32, generator=torch.Generator(system.device).manual_seed(0)))
     if some > 1:
         return some / 32
-    return _seconds(lambda: system.sample(CHUNK, generator=torch.Generator(system.device).manual_seed(0))) / CHUNK  # type: ignore[operator]
+    return _seconds(lambda: system.sample(CHUNK, generator=torch.Generator(system.device).manual_seed(0))) / CHUNK
 
 
 @torch.no_grad()
 def seconds_per_score(system: System, dataset: Dataset) -> float:
     """Seconds to score one example of many."""
+    assert isinstance(system, Density)
     batch = to_float(Batches(dataset, min(16, len(dataset)), 0).in_order(0), system.device)
     x = kinds.examples(batch)
     generator = torch.Generator(system.device).manual_seed(0)
-    return _seconds(lambda: system.log_prob(x, generator=generator)) / len(x)  # type: ignore[operator]
+    return _seconds(lambda: system.log_prob(x, generator=generator)) / len(x)
 
 
 def seconds_per_feature(net: Extractor, shape: tuple[int, ...]) -> float:
@@ -64,7 +67,7 @@ def seconds_per_feature(net: Extractor, shape: tuple[int, ...]) -> float:
 
 
 def words(seconds: float, *, about: bool = False) -> str:
-    """A duration as people say it.
+    """Write a duration as people say it.
 
     >>> words(0.2), words(42.4), words(400.0), words(9000.0)
     ('under a second', '42 s', '7 min', '2.5 h')

@@ -18,8 +18,9 @@ from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.data.decode.forms import ImageFormat, Rejected
 from genzoo.data.decode.images import pixels, probe, quiet_decoding
 from genzoo.data.sources.arrays import ArrayFile, _grey_levels
+from genzoo.data.sources.contents import ArrayPictures
 from genzoo.use.common.images import image_files
-from genzoo.use.common.source import Source
+from genzoo.use.common.source import Source, place_of
 
 RUN_FILES = ("config.toml", "config.json", "model.safetensors", "model", "metrics.json")
 """What makes a folder a run, an export or an evaluation, and no folder of images."""
@@ -41,15 +42,20 @@ class Given:
 
     @property
     def folder(self) -> Path:
-        """Where an evaluation of them is kept: beside them, because a folder of samples holds samples only."""
-        return self.path.with_name(f"{self.path.name}-evaluation")
+        """Where an evaluation of them is kept; see `evaluation_of`."""
+        return evaluation_of(self.path)
+
+
+def evaluation_of(path: Path) -> Path:
+    """Return where an evaluation of samples is kept: beside them, because a folder of samples holds samples only."""
+    return path.with_name(f"{path.name}-evaluation")
 
 
 def is_given(source: Source) -> bool:
-    """True for the path of a folder of images or of an array file; False for runs, exports and systems."""
+    """Tell whether a source is the path of a folder of images or of an array file, and not a run, an export or a system."""
     if isinstance(source, System) or not isinstance(getattr(source, "path", source), (str, Path)):
         return False
-    path = Path(getattr(source, "path", source)).expanduser()
+    path = place_of(source)
     if path.is_dir():
         return not any((path / name).exists() for name in RUN_FILES)
     return path.is_file() and path.suffix.lower() in (".npz", ".npy")
@@ -71,8 +77,9 @@ def open_given(source: str | Path) -> Given:
 def _arrays(path: Path) -> Given:
     contents = ArrayFile(path).contents("image")
     found: list[Any] = [
-        _grey_levels(p.array, f"{path} '{p.title}'", contents)  # type: ignore[attr-defined]
+        _grey_levels(p.array, f"{path} '{p.title}'", contents)
         for p in contents.pictures.values()
+        if isinstance(p, ArrayPictures)
     ]
     if len({a.shape[1:] for a in found}) > 1:
         raise UserError(
@@ -126,7 +133,7 @@ Split = Literal["train", "test", "all"]
 def part_of(
     opened: Callable[..., Dataset], split: Split | None, *, own: bool, holdout: float | None
 ) -> tuple[Dataset, Dataset | None, str]:
-    """The part of data that is compared with, and its training part.
+    """Return the part of data that is compared with, and its training part.
 
     Data that a person names are the test set: their test part where they have one, and else all of them, because nobody has trained on the
     rest. Of the data that a run was trained on it is what training kept for testing.
@@ -146,10 +153,10 @@ def part_of(
     held = {} if own or holdout else {"holdout": 0.0}
     train = opened(split="train", **held) if held or split in ("train", "all") else None
     whole = bool(held) and train is not None and not all(parts["test"] for parts in train.sizes.values())
-    if whole and split == "test":
-        raise UserError(f"{train.name} has no test part; give split=all, or holdout=0.1 for a tenth of it")  # type: ignore[union-attr]
     if whole or split == "train":
         assert train is not None
+        if split == "test":
+            raise UserError(f"{train.name} has no test part; give split=all, or holdout=0.1 for a tenth of it")
         said = "" if split else f"{train.name} has no test part: all of its {len(train):,} examples are compared with"
         return (replace(train, split="all") if whole and split != "train" else train), None, said
     test = opened(split="test", **held)
@@ -169,10 +176,10 @@ def joined(train: Dataset, test: Dataset) -> Dataset:
     if train.digest == test.digest or len(train) == len(test) == 1:
         return replace(train, split="all")
     fields = {name: np.concatenate([train.fields[name], test.fields[name]]) for name in train.fields}
-    both = {key: [*getattr(train, key), *getattr(test, key)] for key in ("captions", "texts")}
     return replace(
-        train, fields=fields, split="all", digest=f"{train.digest} {test.digest}", sentences=None, rows={}, **both
-    )
+        train, fields=fields, split="all", digest=f"{train.digest} {test.digest}", sentences=None, rows={},
+        captions=[*train.captions, *test.captions], texts=[*train.texts, *test.texts],
+    )  # fmt: skip
 
 
 def real_for(given: Given, data: DataSettings, *, quiet: bool = True) -> tuple[Callable[..., Dataset], str]:

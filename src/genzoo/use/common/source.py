@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Generator
 
-from genzoo.core import registry
 from genzoo.core.capabilities import CAPABILITIES, capabilities
-from genzoo.core.devices import pick_device
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System
 from genzoo.metrics.drawing import CHUNK, draw
+from genzoo.naming import registry
+from genzoo.saved.devices import pick_device
 
 __all__ = [
     "CHUNK",
@@ -32,6 +32,7 @@ __all__ = [
     "open_system",
     "options",
     "own_options",
+    "place_of",
     "require",
     "run_path",
 ]
@@ -56,15 +57,21 @@ WORDS = {
 """What a capability lets one do, in words."""
 
 
+def place_of(source: Source) -> Path:
+    """Return the path that a source stands for: a run's own, or the given one."""
+    place: Any = getattr(source, "path", source)
+    return Path(place).expanduser()
+
+
 def run_path(source: Source) -> Path | None:
-    """The folder of a run or an exported model, or None for a system in memory.
+    """Find the folder of a run or an exported model; None for a system in memory.
 
     Raises:
         UserError: There is no such folder; the message has the nearest one.
     """
     if isinstance(source, System):
         return None
-    path = Path(getattr(source, "path", source)).expanduser()
+    path = place_of(source)
     if path.is_dir():
         if not any((path / name).exists() for name in ("config.toml", "model.safetensors", "model")):
             raise UserError(f"'{path}' is not a run: it has neither config.toml nor model.safetensors")
@@ -103,7 +110,7 @@ def open_system(source: Source) -> System:
     """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says."""
     if isinstance(source, System):
         return source.eval()
-    from genzoo.core.loading import load
+    from genzoo.saved.loading import load
 
     path = run_path(source)
     assert path is not None
@@ -111,28 +118,39 @@ def open_system(source: Source) -> System:
 
 
 def name_of(system: System) -> str:
-    """The name a person knows the system by."""
+    """Return the name that a person knows the system by."""
     return str(getattr(system, "name", "") or registry.name_of(type(system)))
 
 
-def require(system: System, *needed: str, verb: str) -> None:
-    """Check that `system` has every capability in `needed`.
+First = TypeVar("First")
+Second = TypeVar("Second")
+
+
+@overload
+def require(system: System, first: type[First], /, *, verb: str) -> First: ...
+@overload
+def require(system: System, first: type[First], second: type[Second], /, *, verb: str) -> tuple[First, Second]: ...
+def require(system: System, /, *needed: type, verb: str) -> object:
+    """Check that `system` has the capabilities `needed`, and return it as what has each of them.
+
+    `encoder, decoder = require(system, Encodes, Decodes, verb="reconstruct")` is one object twice, known to have the methods of both.
 
     Raises:
         UserError: Says what it lacks and what it can do.
     """
-    assert set(needed) <= set(CAPABILITIES)
+    names = [next(name for name, protocol in CAPABILITIES.items() if protocol is p) for p in needed]
     able = capabilities(system)
-    lacking = [WORDS[c] for c in needed if c not in able]
-    for reason in (system.lacks[c] for c in needed if c in system.lacks):
+    lacking = [WORDS[c] for c in names if c not in able]
+    for reason in (system.lacks[c] for c in names if c in system.lacks):
         raise UserError(f"{verb}: {reason}")
     if lacking:
         can = ", ".join(WORDS[c] for c in able if c in WORDS) or "only train"
         raise UserError(f"{verb}: {name_of(system)} cannot {' or '.join(lacking)}; it can {can}")
+    return system if len(needed) == 1 else (system,) * len(needed)
 
 
 def generator_for(system: System, seed: int) -> Generator:
-    """A generator on the system's device, where its randomness has to come from.
+    """Make a seeded generator on the system's device, where its randomness has to come from.
 
     Raises:
         UserError: The seed is no whole number, or negative.
@@ -141,7 +159,7 @@ def generator_for(system: System, seed: int) -> Generator:
 
 
 def whole(name: str, value: Any, *, least: int) -> int:
-    """A whole number that Python code gave.
+    """Check that Python code gave a whole number, and return it as int.
 
     Raises:
         UserError: It is something else, or less than `least`.

@@ -11,7 +11,7 @@ from genzoo.core.files import write_atomic
 
 
 def new_figure(columns: int, rows: int = 1) -> tuple[Any, Any]:
-    """An empty drawing with its axes.
+    """Make an empty drawing with its axes.
 
     Raises:
         UserError: matplotlib is not installed.

@@ -49,21 +49,21 @@ def join(parts: Iterable[object], between: str = "") -> Html:
 
 
 def rows(header: Sequence[object], body: Iterable[Sequence[object]]) -> Html:
-    """A table."""
+    """Write a table as HTML."""
     head = tag("tr", join(tag("th", h) for h in header))
     lines = (tag("tr", join(c if c.startswith("<td") else tag("td", c) for c in map(text, line))) for line in body)
     return tag("table", join([tag("thead", head), tag("tbody", join(lines, "\n"))]))
 
 
 def figure(file: Path, folder: Path, caption: object) -> Html:
-    """A picture beside the page, by its relative path."""
+    """Refer to a picture beside the page, by its relative path."""
     there = quote(os.path.relpath(file, folder).replace(os.sep, "/"))
     image = Html(f'<img src="{there}" alt="{escape(str(caption))}">')
     return tag("figure", join([image, tag("figcaption", caption)]))
 
 
 def document(title: str, *parts: object) -> bytes:
-    """The whole page."""
+    """Write the whole page as HTML."""
     head = (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
         f"<title>{escape(title)}</title>\n"
@@ -73,7 +73,7 @@ def document(title: str, *parts: object) -> bytes:
 
 
 def number(value: object) -> str:
-    """A number as people read it."""
+    """Write a number as people read it."""
     return (
         "–"
         if value is None

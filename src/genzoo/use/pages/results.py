@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Rows:
     images: dict[str, Tensor]
     names: list[dict[str, str]]
     values: dict[str, list[float]]
-    how: dict[str, tuple[str, str]]
+    how: Mapping[str, tuple[str, str]]
     words: Sequence[str] = ()
 
 
@@ -87,7 +87,7 @@ def write_results(folder: Path, c: Comparison, title: str) -> tuple[Path, Tensor
 
 
 def shows_both_ways(system: System, test: Dataset) -> bool:
-    """True for a translator of two sets without pairs."""
+    """Tell whether a system translates both ways between two sets without pairs."""
     return isinstance(system, Translates) and {"a", "b"} <= set(test.fields) and not test.paired
 
 
@@ -105,17 +105,18 @@ def write_both_ways(folder: Path, c: Comparison, title: str) -> tuple[Path, Tens
     """
     system, test = c.system, c.real_set
     assert system is not None
-    ways = [w for w in ("a2b", "b2a") if w in system.directions]  # type: ignore[attr-defined]
+    assert isinstance(system, Translates)
+    ways = [w for w in ("a2b", "b2a") if w in system.directions]
     parts: dict[str, list[Tensor]] = {"input": [], "output": [], "way back": []}
     names, words, few = [], [], []
     for way in ways:
         images = np.array(test.fields[way[0]][:EACH_WAY])
-        x = to_float({"x": torch.from_numpy(images)}, system.device)["x"]
+        x = to_float({way[0]: torch.from_numpy(images)}, system.device)[way[0]]
         there, home = [], []
         for part in x.split(16):
-            there.append(system.translate(part, direction=way).float().clamp(-1, 1))  # type: ignore[operator]
+            there.append(system.translate(part, direction=way).float().clamp(-1, 1))
             if way[::-1] in ways:
-                home.append(system.translate(there[-1], direction=way[::-1]).float().clamp(-1, 1))  # type: ignore[operator]
+                home.append(system.translate(there[-1], direction=way[::-1]).float().clamp(-1, 1))
         for kind, made in zip(parts, ([x], there, home), strict=True):
             parts[kind].append(torch.cat(made).cpu() if made else torch.empty(0))
         names += _names(test, {"input": way[0]}, len(x))
@@ -136,7 +137,7 @@ def write_both_ways(folder: Path, c: Comparison, title: str) -> tuple[Path, Tens
 
 
 def _write(folder: Path, title: str, rows: Rows, said: list[str]) -> Path:
-    """The page and its pictures."""
+    """Write the page and its pictures."""
     count = len(rows.names)
     pictures = folder / "outputs" / "results"
     for i in range(count):
@@ -177,7 +178,7 @@ def seen(x: Tensor) -> Tensor:
 
 
 def _few(images: list[Tensor]) -> Tensor:
-    """The first eight of each, with equal channels."""
+    """Return the first eight images of each tensor, with equal channels."""
     channels = max(x.shape[1] for x in images)
     return torch.cat([x[:8].expand(-1, channels, -1, -1) if x.shape[1] == 1 else x[:8] for x in images])
 
@@ -191,7 +192,7 @@ def _names(test: Dataset, fields: dict[str, str], count: int) -> list[dict[str, 
 
 
 def _key(name: str) -> str:
-    """A name as a word of a style sheet or of a file name."""
+    """Turn a name into a word of a style sheet or of a file name."""
     return name.lower().replace(" ", "-")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.outline import Entry, read
+from genzoo.naming.outline import Entry, read
 
 if TYPE_CHECKING:
     from genzoo.core.system import System
@@ -147,7 +147,7 @@ def register(what: Any) -> type[System]:
 
 
 def _registered(what: Any) -> tuple[Entry, str | None]:
-    from genzoo.core.own import opened
+    from genzoo.naming.own import opened
 
     cls, preset = opened(what)
     entry = entry_of(cls)
@@ -218,7 +218,7 @@ def system_class(what: Any) -> type[System]:
 
 
 def _loaded(entry: Entry, point: importlib.metadata.EntryPoint) -> type[System]:
-    from genzoo.core.own import accepted
+    from genzoo.naming.own import accepted
 
     try:
         return accepted(point.load())
@@ -232,7 +232,7 @@ def _loaded(entry: Entry, point: importlib.metadata.EntryPoint) -> type[System]:
 
 def given_as(cls: type[System]) -> dict[str, str]:
     """Where a class comes from that has to be given to open its models again; empty for one that is found by its name."""
-    from genzoo.core.own import source
+    from genzoo.naming.own import source
 
     return {} if name_of(cls) in installed() else source(cls)
 
@@ -244,12 +244,12 @@ def described(name: str, source: Mapping[str, str]) -> type[System]:
 
     Args:
         name: What the system is called there.
-        source: Where its class comes from (`genzoo.core.own.source`); nothing for a system of the zoo.
+        source: Where its class comes from (`genzoo.naming.own.source`); nothing for a system of the zoo.
 
     Raises:
         UserError: It is not here; the message says how to get it.
     """
-    from genzoo.core import own
+    from genzoo.naming import own
 
     if not source:
         if name.lower().replace("_", "-") in names():

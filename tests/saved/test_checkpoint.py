@@ -12,9 +12,10 @@ import time
 import pytest
 import torch
 
-from genzoo.core import checkpoint, files
-from genzoo.core.checkpoint import DiskFull
+from genzoo.core import files
 from genzoo.core.errors import DamagedFile
+from genzoo.saved import checkpoint
+from genzoo.saved.checkpoint import DiskFull
 
 TENSORS = {
     "w": torch.arange(12.0).view(3, 4),
@@ -86,7 +87,7 @@ def test_no_room_keeps_the_old_file_and_says_what_is_needed(tmp_path, monkeypatc
 
 WRITER = """
 import sys, torch
-from genzoo.core import checkpoint
+from genzoo.saved import checkpoint
 step = 0
 while True:
     step += 1

@@ -18,14 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genzoo.core import checkpoint, own, registry
-from genzoo.core.budget import Budget, TooLarge
 from genzoo.core.capabilities import capabilities
-from genzoo.core.devices import pick_device
 from genzoo.core.errors import DamagedFile, UserError, nearest
-from genzoo.core.foreign import kind_of
 from genzoo.core.schema import capability_of, settings
 from genzoo.core.system import System
+from genzoo.naming import own, registry
+from genzoo.saved import checkpoint
+from genzoo.saved.budget import Budget, TooLarge
+from genzoo.saved.devices import pick_device
+from genzoo.text.foreign import kind_of
 
 OTHERS = (
     ".safetensors",

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from genzoo.core.errors import DamagedFile, DiskFull, disk_full_is_said
 from genzoo.core.files import replacing
-from genzoo.core.foreign import kind_of, what_is
+from genzoo.text.foreign import kind_of, what_is
 
 __all__ = [
     "DiskFull",

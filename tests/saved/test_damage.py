@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 import genzoo
-from genzoo.core import checkpoint, registry
 from genzoo.core.errors import UserError
 from genzoo.metrics.stopping import advice
+from genzoo.naming import registry
 from genzoo.runs.card import model_card
 from genzoo.runs.folder import open_run
 from genzoo.runs.meters import LogFile
+from genzoo.saved import checkpoint
 from genzoo.use.common.images import data_settings, window_of
 from tests.mutations import bytes_changed, check_all, failures, sealed, structure_changed, tensors_changed, toml
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.core import loading, registry, schema
+from genzoo.core import schema
 from genzoo.core.capabilities import Tokenizes
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, open_data
+from genzoo.naming import registry
 from genzoo.runs.folder import newest_state
+from genzoo.saved import loading
 from genzoo.training.prepare import prepared
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings

@@ -86,7 +86,7 @@ def _members(cls: ast.ClassDef) -> set[str]:
 @functools.cache
 def _protocols() -> dict[str, set[str]]:
     """Capability -> names that a system needs for it, from the file that defines them."""
-    tree = ast.parse((Path(__file__).parent / "capabilities.py").read_text(encoding="utf-8"))
+    tree = ast.parse((Path(__file__).parents[1] / "core" / "capabilities.py").read_text(encoding="utf-8"))
     classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
     (table,) = (n for n in tree.body if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "CAPABILITIES")
     assert isinstance(table.value, ast.Dict)

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core import checkpoint
-from genzoo.core.budget import SLACK
 from genzoo.core.errors import DamagedFile, UserError
+from genzoo.saved import checkpoint
+from genzoo.saved.budget import SLACK
 from tests.mutations import check_all, sealed
 
 QUICK = {"steps": 2, "batch": 4, "precision": "fp32", "device": "cpu", "quiet": True}

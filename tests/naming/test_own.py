@@ -14,8 +14,9 @@ import torch
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core import checkpoint, own, registry
 from genzoo.core.errors import UserError
+from genzoo.naming import own, registry
+from genzoo.saved import checkpoint
 from tests.toy_shades import MyShades
 
 TOY = (Path(__file__).parents[1] / "toy_shades.py").read_text()
