@@ -90,6 +90,24 @@ def test_config_files(tmp_path):
         read_config(tmp_path / "mien.toml")
 
 
+def test_a_config_of_an_earlier_version_trains_what_it_was(tmp_path):
+    """StyleGAN2 was StyleGAN with style = "modulated" in version 0.1, where its run may be called by either name."""
+    old = tmp_path / "old.toml"
+    table = '\n[system]\nstyle = "modulated"\ngrow = 0.0\nada = false\nlatent = 4\nwidth = 4\nmost = 8\n[data]\ndata = "digits"\nlimit = 32\n'
+    small = {"steps": 1, "batch": 4, "runs": str(tmp_path), "quiet": True}
+    for name in ("stylegan", "stylegan2"):
+        old.write_text(f'name = "{name}"\n{table}')
+        hparams = genzoo.load(genzoo.train("stylegan2", config=old, **small).path).hparams
+        assert (hparams["latent"], hparams["class_depth"]) == (4, 0), "what it did without an argument, it does still"
+    old.write_text(f'name = "stylegan"\n{table}')
+    with pytest.raises(
+        UserError, match=r"is of what is called stylegan2 now: genzoo train stylegan2 config=.*old\.toml"
+    ):
+        genzoo.train("stylegan", config=old, **small)
+    old.write_text('name = "dcgan"\n[system]\nlr = 0.1\n')
+    assert read_config(old, "began") == {"lr": 0.1}, "of another system only what is written"
+
+
 def test_data_is_needed():
     with pytest.raises(UserError, match="data is missing"):
         genzoo.train("gaussian")

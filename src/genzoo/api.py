@@ -15,7 +15,7 @@ from genzoo.naming import registry
 from genzoo.naming.outline import Entry
 from genzoo.naming.registry import register
 from genzoo.runs.folder import Run
-from genzoo.saved.loading import resolved
+from genzoo.saved.loading import as_today, resolved
 from genzoo.text.documents import read_toml
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume as _resume
@@ -81,7 +81,7 @@ def train(
     Raises:
         UserError: An unknown key, a value that is not allowed, a wrong path: before anything is written.
     """
-    given = {**(read_config(config) if config else {}), **keys, **({} if data is None else {"data": data})}
+    given = {**(read_config(config, name) if config else {}), **keys, **({} if data is None else {"data": data})}
     if "data" not in given:
         raise UserError(
             f"train: data is missing; give data=digits, a folder or a file ('genzoo data' lists what there is): {name} data=..."
@@ -129,11 +129,15 @@ def sort_keys(name: What, given: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     )
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
+def read_config(path: str | Path, name: What | None = None) -> dict[str, Any]:
     """Read keys from a TOML file, with or without tables. Of a run's config.toml, what belongs to that one run is left out.
 
+    Args:
+        path: The file.
+        name: The system that they are for. Its arguments in a run of an earlier version are read as those that it has now.
+
     Raises:
-        UserError: There is no such file, or it is not TOML.
+        UserError: There is no such file, it is not TOML, or it is of a run of what is another system now.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -142,11 +146,27 @@ def read_config(path: str | Path) -> dict[str, Any]:
     read = read_toml(path, name=f"config={path}")
     if not any(isinstance(v, dict) for v in read.values()):
         return read
+    if name is not None and read.get("name") in registry.names() and isinstance(read.get("system"), dict):
+        read["system"] = _of_today(path, read, registry.system_class(name))
     keys: dict[str, Any] = {}
     for table in (v for k, v in read.items() if k != "source"):  # a run's line of where its class comes from
         keys |= table if isinstance(table, dict) else {}
     # The name of the folder is that run's; shape, classes and levels were the answers of its data.
     return {k: v for k, v in keys.items() if k not in ("name", *FROM_DATA)}
+
+
+def _of_today(path: Path, config: Mapping[str, Any], asked: type[System]) -> dict[str, Any]:
+    """Return a run's arguments as they are called now, where the run is of the system that is asked for.
+
+    Raises:
+        UserError: The system that it was of has parted in two since, and the run is of the other one.
+    """
+    written = registry.system_class(config["name"])
+    now, arguments = as_today(written, config["system"])
+    if now is not asked and (asked is written or registry.name_of(asked) in now.parted):
+        told = registry.name_of(now)
+        raise UserError(f"config={path} is of what is called {told} now: genzoo train {told} config={path}")
+    return arguments if asked is now else config["system"]
 
 
 def resume(

@@ -7,7 +7,7 @@ import torch
 
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.models.autoregressive._recurrence import Lines, Scan, cell
+from genzoo.models.autoregressive._recurrence import Lines, cell, scan
 from genzoo.models.autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
 from genzoo.nn.autoregressive.masked import Past
 
@@ -55,7 +55,7 @@ def test_gradients_of_the_scan_are_those_of_finite_differences(taps, diagonal, s
     torch.manual_seed(0)
     gates = torch.randn(2, 2, 8, *size).double().requires_grad_()
     weight = torch.randn(2, len(taps) * 2, 8).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: Scan.apply(a, b, taps, diagonal), (gates, weight))
+    assert torch.autograd.gradcheck(lambda a, b: scan(a, b, taps, diagonal), (gates, weight))
 
 
 def test_skewing_shifts_each_row_by_one_more_and_back():

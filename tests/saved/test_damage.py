@@ -267,7 +267,7 @@ def studied(home):
 @MANY
 @pytest.mark.parametrize("name", ["journal.log", "trial.json", "study.toml"])
 def test_studies(home, studied, name, count):
-    from genzoo.studies.page import page
+    from genzoo.studies.page import write_study_page
     from genzoo.studies.plan import read_plan
     from genzoo.studies.report import ranked, summary
     from genzoo.studies.work import rows_of
@@ -282,7 +282,7 @@ def test_studies(home, studied, name, count):
     def read():
         plan = read_plan(folder)[1]
         rows = rows_of(folder, plan)
-        page(folder, plan, rows, ranked(plan, summary(plan, rows)), [])
+        write_study_page(folder, plan, rows, ranked(plan, summary(plan, rows)), [])
 
     def cases():
         for seed in range(count):

@@ -181,3 +181,15 @@ def test_data_of_another_shape_is_refused_before_anything_is_written(tmp_path, d
             quiet=True,
         )
     assert not (tmp_path / "none").exists()
+
+
+def test_a_described_tokenizer_trains_the_same_every_time(tmp_path, data):
+    described = {"system": "vqvae", "hparams": {**TINY, "shape": (1, 8, 8)}}
+    runs = []
+    for k in range(2):
+        torch.manual_seed(k)  # what the person has drawn before does not matter
+        runs.append(
+            genzoo.train("token-prior", data, tokenizer=described, steps=2, name=f"{k}", runs=str(tmp_path), **PRIOR)
+        )
+    a, b = (genzoo.load(run.path).state_dict() for run in runs)
+    assert all(torch.equal(a[k], b[k]) for k in a)

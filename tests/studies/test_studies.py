@@ -176,7 +176,7 @@ def test_a_trial_that_fails_is_told_and_the_rest_goes_on(tmp_path):
     text = 'systems=["dcgan","gaussian"]\ndata=["moons"]\nmeasure="NLL"\nsamples=50\n'
     found = genzoo.study(write(tmp_path, text), out=tmp_path / "out", quiet=True)
     assert [row["state"] for row in found.rows] == ["failed", "complete"]
-    assert found.rows[0]["why"] in (found.path / "index.html").read_text().replace("&#x27;", "'")
+    assert found.rows[0]["why"] in (found.path / "index.html").read_text().replace("&#39;", "'")
     assert summary(found.plan, found.rows)[0]["failed"] == 1
 
 

@@ -38,7 +38,7 @@ def animate(run: str, image: str, out: str = "", overwrite: bool = False) -> Non
     whole = Path(image).expanduser().exists()  # a name may have a comma
     files = [file for part in ([image] if whole else image.split(",")) for file, _ in image_files(part.strip())]
     size = tuple(system.hparams["shape"][2:])
-    first = torch.stack([read_image(f, channels_of(system), size=size) for f in files])  # type: ignore[arg-type]
+    first = torch.stack([read_image(f, channels_of(system), size=size) for f in files])
     kind = kinds.of(system)
     paths = targets(run, out, "animate", kind=kind, overwrite=overwrite)
     clips = genzoo.animate(system, first)

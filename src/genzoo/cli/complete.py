@@ -84,11 +84,11 @@ def complete(
         x = read_image(image, channels_of(system), size=fixed, window=window_of(system)).expand(n, -1, -1, -1)
     else:
         x = first_of(system, "", n)
-    size = tuple(x.shape[-2:])
+    height, width = x.shape[-2:]
     if mask:
         known = read_image(mask, 1)[0] < 0
     else:
-        known = box_mask(box or (0, size[0] // 2, size[1], size[0] - size[0] // 2), size)
+        known = box_mask(box or (0, height // 2, width, height - height // 2), (height, width))
     filled = genzoo.complete(system, x, known, seed=seed, **(own or {}))
     if path.suffix.lower() == ".npy":
         wrote(kind.write(path, filled, system.hparams), asked=out)
@@ -126,7 +126,7 @@ def _complete_photo(
         known = torch.from_numpy(read_photo(mask, 1, deep=False).pixels[..., 0] < 128)
     else:
         assert box
-        known = box_mask(box, photo.pixels.shape[:2])  # type: ignore[arg-type]
+        known = box_mask(box, photo.pixels.shape[:2])
     changed = change_photo(photo, lambda x: complete_pixels(system, x, known, seed=seed, window=seen, **own))
     wrote(save_photo(path, changed), asked=out)
 

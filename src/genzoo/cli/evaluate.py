@@ -70,7 +70,7 @@ def evaluate(
 
 
 def _tell(found: dict[str, Any]) -> None:
-    """What was found, in lines."""
+    """Write what an evaluation found, a line for each measure."""
     rows = [(name, _measured(m), m.get("words") or m["protocol"]) for name, m in found["measures"].items()]
     print(columns(rows) if rows else "  no measure applies to this system and this data")
     for shared, names in _shared(found["measures"]).items():
@@ -93,7 +93,7 @@ def _measured(m: dict[str, Any]) -> str:
 
 
 def _shared(measures: dict[str, Any]) -> dict[str, list[str]]:
-    """The part of their protocols that measures have in common -> their names."""
+    """Group the names of measures by the part of their protocols that they share."""
     found: dict[str, list[str]] = {}
     for name, m in measures.items():
         if words := m.get("words"):

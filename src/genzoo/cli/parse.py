@@ -30,7 +30,8 @@ def parse(
     Raises:
         UserError: A key is given twice, or has no value.
     """
-    rest, position, keys = list(words), [], {}
+    rest, position = list(words), list[str]()
+    keys: dict[str, str] = {}
     while rest:
         word = rest.pop(0)
         if found := _KEY.fullmatch(word):

@@ -51,8 +51,8 @@ def show(name: str, json: bool = False) -> None:
     if cls.presets:
         rows = [(p, " ".join(f"{k}={word(v)}" for k, v in o.items())) for p, o in cls.presets.items()]
         print("\nPresets (names to train by):\n" + columns(rows))
-    rows = [(n, word(starts[n]) if starts.get(n) is not None else d, a, t) for n, d, a, t in table(TrainSettings)]
-    print("\nTraining:\n" + settings_table(rows) + "\n  and the keys of the data: 'genzoo help data' lists them.")
+    changed = [(n, word(starts[n]) if starts.get(n) is not None else d, a, t) for n, d, a, t in table(TrainSettings)]
+    print("\nTraining:\n" + settings_table(changed) + "\n  and the keys of the data: 'genzoo help data' lists them.")
     uses = []
     for c in offered(able, entry.directions):
         more = own_options(cls, c.own) if c.own else []

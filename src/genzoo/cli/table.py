@@ -63,7 +63,7 @@ class Command:
         return bool(self.needs or self.direction or self.device)
 
     def call(self, run: str) -> str:
-        """What has to be typed to use it on a run, without what may be left out."""
+        """Write what has to be typed to use the command on a run, without what may be left out."""
         needed = self.usage.removeprefix("RUN").split("[")[0]
         return f"genzoo {self.name} {run} {needed.strip()}".rstrip()
 
@@ -92,7 +92,7 @@ def command(word: str) -> Command | None:
 
 
 def offered(able: Collection[str], directions: Collection[str] = ()) -> list[Command]:
-    """The commands for a system with these capabilities and maps; where a map has a command of its own, that one and not the general one."""
+    """List the commands for a system with these capabilities and maps; where a map has a command of its own, that one and not the general one."""
     every = commands().values()
     own = {c.direction for c in every if c.direction in directions} if "restores" in able else set()
     found = []
@@ -110,7 +110,7 @@ def _files(stem: str = "*") -> list[Path]:
 
 @functools.cache
 def _read(path: Path, name: str, module: str) -> Command | None:
-    """The command that a file declares; None where it declares none."""
+    """Read the command that a file declares; None where it declares none."""
     text = path.read_text(encoding="utf-8")
     if "\nCOMMAND = " not in text:
         return None

@@ -49,7 +49,7 @@ def paragraph(text: str, *, indent: int = 0) -> str:
 
 
 def number(value: object) -> str:
-    """A number as people read it; other values as they are.
+    """Write a number as people read it, and other values as they are.
 
     >>> number(0.123456), number(81.30042), number(12)
     ('0.1235', '81.3004', '12')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import genzoo
@@ -63,7 +64,7 @@ def walk(
         ends = images_of(system, images, rows + 1) if images else first_of(system, data, rows + 1)
         if len(ends) < 2:
             raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
-    names = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
+    names: tuple[str | Path, ...] = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
     paths = [target(run, name, "walk.png", suffixes=(*PICTURES, ".gif"), overwrite=overwrite) for name in names]
     kind = kinds.of(system)
     walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None)

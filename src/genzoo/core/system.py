@@ -80,6 +80,8 @@ class System(nn.Module):
 
     hparams: dict[str, Any]
     """The bound constructor arguments: plain values, and systems where an argument's annotation is a capability."""
+    name: str
+    """What it was created as, its own name or a preset's; set where it was created by name or loaded."""
     origin: str = ""
     """Path that it was loaded from."""
     trained: dict[str, Any]

@@ -72,7 +72,7 @@ class Batches:
         return out
 
     def in_order(self, step: int) -> dict[str, Tensor]:
-        """Batch `step` of one pass in stored order, middle crop, no flips, first captions; the last one may be short, empty after that.
+        """Return batch `step` of one pass in stored order, middle crop, no flips, first captions; the last one may be short, empty after that.
 
         With several ranks each gets its share of every batch. Groups shorter than the longest end early.
         """

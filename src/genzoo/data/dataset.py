@@ -85,7 +85,7 @@ class Dataset:
         return [known[i] for i in rows]
 
     def __len__(self) -> int:
-        """Examples of the largest group."""
+        """Count the examples of the largest group."""
         return max(len(a) for a in self.fields.values())
 
     def group_of(self, name: str) -> str:

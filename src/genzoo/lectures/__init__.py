@@ -18,7 +18,7 @@ __all__ = ["PARTS", "Check", "Part", "theory"]
 
 Part = Literal["discriminator", "fits", "gradients", "oscillation"]
 
-PARTS: dict[str, Callable[[int], tuple[list[Check], Any]]] = {
+PARTS: dict[Part, Callable[[int], tuple[list[Check], Any]]] = {
     "discriminator": discriminator.study,
     "fits": fits.study,
     "gradients": gradients.study,

@@ -33,7 +33,7 @@ class Mixture:
         self.means, self.stds = torch.tensor(means).double(), torch.tensor(stds).double()
 
     def density(self, x: Tensor) -> Tensor:
-        """p(x), same shape as `x`."""
+        """Compute p(x), same shape as `x`."""
         z = (x.double()[..., None] - self.means) / self.stds
         return ((-0.5 * z.square()).exp() / (self.stds * math.sqrt(2 * math.pi))).mean(-1)
 
@@ -52,7 +52,7 @@ def on_grid(*mixtures: Mixture) -> tuple[Tensor, list[Tensor]]:
 
 
 def value(logits: Tensor, p: Tensor, q: Tensor) -> Tensor:
-    """V(D) = E_p log D + E_q log(1 − D) for the logits of D in each cell, in nats."""
+    """Compute V(D) = E_p log D + E_q log(1 − D) for the logits of D in each cell, in nats."""
     return -(p * F.softplus(-logits) + q * F.softplus(logits)).sum()
 
 

@@ -30,7 +30,7 @@ def gaussian(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
 
 
 def fitted(divergence: Callable[[Tensor, Tensor], Tensor], x: Tensor, p: Tensor, start: float) -> tuple[float, float]:
-    """Mean and standard deviation of the Gaussian that minimizes `divergence(p, q)`, by L-BFGS from N(start, 1)."""
+    """Find mean and standard deviation of the Gaussian that minimizes `divergence(p, q)`, by L-BFGS from N(start, 1)."""
     theta = torch.tensor([start, 0.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [theta],

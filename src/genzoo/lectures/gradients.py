@@ -18,7 +18,7 @@ from genzoo.use.pages.figures import new_figure
 
 
 def gradient(objective: Objective, logits: Tensor) -> Tensor:
-    """D loss / d logit of each example by autograd, float64 [N]."""
+    """Compute D loss / d logit of each example by autograd, float64 [N]."""
     a = logits.clone().requires_grad_()
     (found,) = torch.autograd.grad(generator_loss(objective, a) * len(a), a)
     return found

@@ -48,7 +48,7 @@ def players(gamma: float = 0.0, sigma: float = 0.0) -> Losses:
 
 
 def descent(losses: Losses, both: Tensor) -> Tensor:
-    """Minus the gradient of each player's loss in its own number, [2], differentiable."""
+    """Compute minus the gradient of each player's loss in its own number, [2], differentiable."""
     g_loss, d_loss = losses(both)
     g, d = (torch.autograd.grad(loss, both, create_graph=True)[0] for loss in (g_loss, d_loss))
     return -torch.stack([g[0], d[1]])
@@ -83,12 +83,12 @@ def path(losses: Losses, start: tuple[float, float], steps: int, *, critic_steps
 
 
 def growth(way: Tensor, steps: int) -> float:
-    """Mean factor on the distance from (0, 0) for each of the first `steps` steps."""
+    """Average the factor on the distance from (0, 0) over each of the first `steps` steps."""
     return float((way[steps].norm() / way[0].norm()) ** (1 / steps))
 
 
 def turn(way: Tensor) -> float:
-    """Mean angle of the first hundred steps in units of the orbit's own phase: from the recurrence θ_{t+1} + θ_{t-1} = 2 cos(a) θ_t."""
+    """Average the angle of the first hundred steps in units of the orbit's own phase: from the recurrence θ_{t+1} + θ_{t-1} = 2 cos(a) θ_t."""
     theta = way[:101, 0]
     cosine = ((theta[2:] + theta[:-2]) * theta[1:-1]).sum() / (2 * theta[1:-1].square().sum())
     return math.acos(float(cosine))

@@ -86,7 +86,7 @@ def sigmoid_schedule(steps: int, sharpness: float = 4.0) -> Tensor:
 def _hmc(
     model: Decoder, x: Tensor, z: Tensor, beta: float, step: Tensor, leapfrogs: int, g: Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One Hamiltonian step for f_β: new z [B, L], its log p(x | z) [B], and which were accepted [B]. A path that leaves the numbers is refused."""
+    """Take one Hamiltonian step for f_β: new z [B, L], its log p(x | z) [B], and which were accepted [B]. A path that leaves the numbers fails."""
 
     def energy(at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         at = at.detach().requires_grad_()

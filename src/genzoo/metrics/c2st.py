@@ -34,7 +34,7 @@ MEASURE = Measure(
 
 
 def _balanced(fake: Tensor, real: Tensor, g: Generator) -> tuple[Tensor, int]:
-    """Equal numbers of both, so that chance is ½: fakes first; a random part of the larger set."""
+    """Take equal numbers of both, so that chance is ½: fakes first; a random part of the larger set."""
     n = min(len(fake), len(real))
     parts = [x if len(x) == n else x[torch.randperm(len(x), generator=g)[:n]] for x in (fake, real)]
     return torch.cat([p.float() for p in parts]), n

@@ -50,7 +50,7 @@ def network_for(
 
 
 def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> str | None:
-    """None where a measure can be taken; "" where it is beside the point; else why it cannot.
+    """Decide whether a measure can be taken: None where it can; "" where it is beside the point; else why it cannot.
 
     Args:
         m: The measure.
@@ -83,7 +83,7 @@ def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> 
 
 
 def lacks(m: Measure, able: Sequence[str]) -> str:
-    """Say in words why a measure is beside the point for a system: what is missing."""
+    """Say what a measure needs and does not find: a capability, classes, or examples of its kind."""
     missing = [cap for cap in m.needs if cap not in able]
     if missing:
         return f"it has no capability '{missing[0]}'"

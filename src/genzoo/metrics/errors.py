@@ -154,5 +154,5 @@ def local_errors(
 
 
 def _parts(n: int, count: int, g: Generator) -> tuple[Tensor, ...]:
-    """Random rows in so many parts."""
+    """Split rows at random into so many parts."""
     return torch.randperm(n, generator=g).tensor_split(count)

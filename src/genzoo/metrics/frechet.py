@@ -84,7 +84,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 
 def _standard(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean, and centred rows over √(n − 1), whose Gram matrix is the covariance."""
+    """Compute the mean, and centred rows over √(n − 1), whose Gram matrix is the covariance."""
     mean = x.mean(0)
     return mean, (x - mean) / (len(x) - 1) ** 0.5
 

@@ -170,7 +170,7 @@ class Measure:
 
 
 def table() -> dict[str, Measure]:
-    """All measures by name, in the order in which they are taken."""
+    """Return all measures by name, in the order in which they are taken."""
     import genzoo.metrics
 
     return _found(tuple(genzoo.metrics.__path__))
@@ -218,7 +218,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def values() -> dict[str, Value]:
-    """All values that can be asked for, by name."""
+    """Return all values that can be asked for, by name."""
     return {v.name: v for m in table().values() for v in m.values}
 
 
@@ -241,7 +241,7 @@ def warning(of: str) -> list[str]:
 
 
 def alternatives(names: str | Sequence[str]) -> list[tuple[Measure, ...]]:
-    """For each of these names ("fid,kid" or a list) the measures that it may mean, one as a rule.
+    """Find the measures that each of these names ("fid,kid" or a list) may mean, one as a rule.
 
     A name is that of a measure, of a value, or another word for a measure.
 
@@ -265,7 +265,7 @@ def _meant(word: str) -> tuple[Measure, ...]:
 
 
 def choose(names: str | Sequence[str]) -> list[Measure]:
-    """All measures that these names mean.
+    """Find all measures that these names mean.
 
     Raises:
         UserError: There is no such measure; the message lists all.
@@ -277,7 +277,7 @@ def choose(names: str | Sequence[str]) -> list[Measure]:
 
 
 def rows() -> list[tuple[str, str, str, str, str]]:
-    """Of every measure: question, name, what it is, the values it gives, what it needs and whether it is taken on request only."""
+    """Describe every measure: question, name, what it is, the values it gives, what it needs and whether it is taken on request only."""
     arrow = {"lower": " ↓", "higher": " ↑", "": ""}
 
     def shown(v: Value) -> str:

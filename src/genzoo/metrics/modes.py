@@ -38,13 +38,13 @@ MIXTURE_SAMPLES = 2_500
 
 
 def ring_modes(count: int = 8, radius: float = 1.0) -> Tensor:
-    """Centres of the ring, float64 [count, 2]."""
+    """Place the centres of the ring, float64 [count, 2]."""
     angle = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
     return radius * torch.stack([angle.cos(), angle.sin()], 1)
 
 
 def grid_modes(side: int = 5, spacing: float = 2.0) -> Tensor:
-    """Centres of the grid around the origin, float64 [side², 2]."""
+    """Place the centres of the grid around the origin, float64 [side², 2]."""
     line = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * spacing
     return torch.cartesian_prod(line, line)
 
@@ -98,13 +98,13 @@ def grid_report(points: Tensor) -> dict[str, float]:
 
 
 def kl_to_uniform(histogram: Tensor) -> float:
-    """KL(p || uniform) in nats of a histogram of counts; NaN where it is empty."""
+    """Compute KL(p || uniform) in nats of a histogram of counts; NaN where it is empty."""
     p = histogram.double() / histogram.sum()
     return float(torch.special.xlogy(p, p * len(p)).sum())
 
 
 def jsd_to_uniform(histogram: Tensor) -> float:
-    """Jensen-Shannon divergence to uniform in nats of a histogram of counts; NaN where it is empty."""
+    """Compute the Jensen-Shannon divergence to uniform in nats of a histogram of counts; NaN where it is empty."""
     p = histogram.double() / histogram.sum()
     q = torch.full_like(p, 1 / len(p))
     m = (p + q) / 2

@@ -22,7 +22,7 @@ def rows_of(dataset: Dataset, n: int | None, seed: int) -> np.ndarray:
 
 
 def _plain_images(dataset: Dataset) -> np.ndarray:
-    """All images of a data set in the size that its batches have: the middle stands for random crops."""
+    """Take all images of a data set in the size that its batches have: the middle stands for random crops."""
     if "image" not in dataset.fields:
         raise UserError(
             f"{dataset.name} has no plain images to compare samples with; its fields are {', '.join(dataset.fields)}"

@@ -82,7 +82,7 @@ class Record:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, `more` among them; numbers that are not finite are None."""
+        """Return the record as plain values, `more` among them; numbers that are not finite are None."""
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "more"}
         return {k: plain(v) for k, v in {**named, **self.more}.items()}
 
@@ -161,7 +161,7 @@ def span(record: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def share_interval(share: float, se: float, n: float) -> tuple[float, float]:
-    """Wilson's interval of a share whose standard error is known: of as many independent examples as would have that error.
+    """Compute Wilson's interval of a share whose standard error is known: of as many independent examples as would have that error.
 
     Args:
         share: From 0 to 1.
@@ -175,7 +175,7 @@ def share_interval(share: float, se: float, n: float) -> tuple[float, float]:
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's interval of 95 per cent of a share of `n`: not empty where the share is 0 or 1.
+    """Compute Wilson's interval of 95 per cent of a share of `n`: not empty where the share is 0 or 1.
 
     >>> [round(v, 3) for v in wilson(0.0, 100)], [round(v, 3) for v in wilson(0.5, 100)]
     ([0.0, 0.037], [0.404, 0.596])
@@ -187,7 +187,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def content_digest(*arrays: np.ndarray | Tensor) -> str:
-    """SHA-256 over shape and bytes: the same images have the same digest wherever they lie."""
+    """Compute SHA-256 over shape and bytes: the same images have the same digest wherever they lie."""
     digest = hashlib.sha256()
     for array in arrays:
         a = np.ascontiguousarray(array.numpy() if isinstance(array, Tensor) else array)

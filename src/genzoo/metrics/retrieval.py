@@ -60,11 +60,11 @@ class Matcher(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(2.3))
 
     def see(self, images: Tensor) -> Tensor:
-        """Vectors [N, D] of images uint8 [N, C, H, W]."""
+        """Embed images uint8 [N, C, H, W] as vectors [N, D]."""
         return torch.cat([F.normalize(self.image(_pixels(part)).float(), dim=1) for part in images.split(500)])
 
     def read(self, texts: Sequence[str]) -> Tensor:
-        """Vectors [N, D] of sentences."""
+        """Embed sentences as vectors [N, D]."""
         ids = torch.from_numpy(to_ids([split(t) for t in texts], self.words)).long()
         return F.normalize(self.sentence(ids).float(), dim=1)
 
@@ -121,7 +121,7 @@ def retrieval(
     candidates: int = CANDIDATES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How often the caption that an image was drawn for beats all others of `candidates`; chance is 1 / candidates.
+    """Measure how often the caption that an image was drawn for beats all others of `candidates`; chance is 1 / candidates.
 
     Args:
         matcher: The judge.

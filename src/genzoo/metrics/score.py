@@ -61,7 +61,7 @@ def classifier_score(logits: Tensor, *, splits: int = 1, seed: int = 0) -> dict[
 
 
 def _divergence(log_p: Tensor) -> Tensor:
-    """KL(p(y | xᵢ) ‖ p(y)) in nats, [N]. Where p is 0, log p may be anything: p · (log p − log q) must still be 0."""
+    """Compute KL(p(y | xᵢ) ‖ p(y)) in nats, [N]. Where p is 0, log p may be anything: p · (log p − log q) must still be 0."""
     log_q = log_p.logsumexp(0) - math.log(len(log_p))
     p = log_p.exp()
     return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(1)

@@ -63,7 +63,7 @@ def _enlarge(x: Tensor) -> Tensor:
 
 
 def _patches(images: Tensor, levels: int, per_image: int, g: Generator, chunk: int) -> list[Tensor]:
-    """Patches of every level at random places, normalized to mean 0 and deviation 1 of every colour, [N · per_image, C · 49]."""
+    """Cut patches of every level at random places, normalized to mean 0 and deviation 1 of every colour, [N · per_image, C · 49]."""
     found: list[list[Tensor]] = [[] for _ in range(levels)]
     for part in images.split(chunk):
         for level, x in enumerate(laplacian_pyramid(part.float(), levels)):

@@ -42,7 +42,7 @@ ENLARGED = "of the luma (BT.601, 16 to 235, peak 255) of 8 bits without {border}
 
 @torch.no_grad()
 def translated(c: Comparison) -> tuple[Tensor, Tensor, Tensor]:
-    """Side A, side B, and the translations of A, float32 [n, C, H, W] in [-1, 1] on the CPU; made once for a comparison.
+    """Return side A, side B, and the translations of A, float32 [n, C, H, W] in [-1, 1] on the CPU; made once for a comparison.
 
     Raises:
         UserError: The data are no pairs.
@@ -95,7 +95,7 @@ def _translate(c: Comparison, x: Tensor, direction: str) -> Tensor:
 
 
 def of_translations(m: Measure, c: Comparison) -> bool:
-    """Whether a measure of samples is taken of translations: the system draws none, but makes images that should look like side B."""
+    """Tell whether a measure of samples is taken of translations: the system draws none, but makes images that should look like side B."""
     if (
         c.system is None
         or c.given is not None
@@ -140,7 +140,7 @@ def translations(c: Comparison) -> Comparison:
 
 
 def _plain(data: Dataset, uncut: bool) -> Dataset:
-    """Side B as plain images of 8 bits."""
+    """Take side B as plain images of 8 bits."""
     images = data.fields["b"] if "b" in data.fields else data.fields["image"]
     if images.dtype == np.uint16:
         images = ((images.astype(np.uint32) + 128) // 257).astype(np.uint8)
@@ -181,7 +181,7 @@ def as_large(x: Tensor, like: Tensor) -> Tensor:
 
 
 def per_image(c: Comparison, name: str) -> Tensor:
-    """One measure of every translation, float64 [n]; kept for the comparison.
+    """Take one measure of every translation, float64 [n]; kept for the comparison.
 
     Raises:
         UserError: The images are too small or have the wrong channels for it, or weights are missing.
@@ -219,7 +219,7 @@ def per_image(c: Comparison, name: str) -> Tensor:
 
 
 def _border(c: Comparison) -> int:
-    """Pixels that PSNR and SSIM leave out on every side: as many as a system enlarges; none where it does not."""
+    """Count the pixels that PSNR and SSIM leave out on every side: as many as a system enlarges; none where it does not."""
     return c.system.scale if isinstance(c.system, Restores) and c.system.scale > 1 else 0
 
 

@@ -94,7 +94,7 @@ def _protocols() -> dict[str, set[str]]:
 
 
 def _likelihood(cls: ast.ClassDef) -> str:
-    """What the class says of its likelihood: its attribute, or the first text that a property returns or a method assigns."""
+    """Find what a class says of its likelihood: its attribute, or the first text that a property returns or a method assigns."""
     told = _literal(cls, "likelihood")
     if isinstance(told, str):
         return told

@@ -192,7 +192,7 @@ def source(cls: type[System]) -> dict[str, str]:
 
 @functools.cache
 def _package_of(top: str) -> str:
-    """The installed distribution that a top-level module belongs to; empty where there is none."""
+    """Name the installed distribution that a top-level module belongs to; empty where there is none."""
     return next(iter(importlib.metadata.packages_distributions().get(top, ())), "")
 
 

@@ -44,7 +44,7 @@ def entries() -> dict[str, Entry]:
 
 @functools.cache
 def families() -> dict[str, tuple[str, str]]:
-    """What each family is strong at and what it fails by, from the docstrings of its folder."""
+    """Read from the docstring of each family's folder what it is strong at and what it fails by."""
     found = {}
     for family in dict.fromkeys(e.family for e in entries().values()):
         text = ast.get_docstring(ast.parse((MODELS / family / "__init__.py").read_text(encoding="utf-8"))) or ""
@@ -95,7 +95,7 @@ def shadowed() -> list[str]:
 
 
 def _outlined(point: importlib.metadata.EntryPoint, name: str) -> Entry | None:
-    """What the file of an entry point says, without running the package."""
+    """Read what the file of an entry point says of its system, without running the package."""
     top, _, rest = point.module.partition(".")
     try:
         spec = importlib.util.find_spec(top)  # of a top-level module: nothing is imported for it
@@ -116,7 +116,7 @@ def listed() -> list[Entry]:
 
 
 def find(what: Any) -> tuple[Entry, str | None]:
-    """The system (and preset) that a person means by a name, a file of one's own or a class; the latter two are registered.
+    """Find the system (and preset) that a person means by a name, a file of one's own or a class; the latter two are registered.
 
     Raises:
         UserError: There is no such name (the message has the nearest one), or the file or class cannot be used.
@@ -157,7 +157,7 @@ def _registered(what: Any) -> tuple[Entry, str | None]:
 
 
 def name_of(cls: type[System]) -> str:
-    """What a class is called: its file's name in the zoo, its entry point's in a package, else its own, MyModel: my-model.
+    """Return the name of a class: its file's in the zoo, its entry point's in a package, else its own, MyModel: my-model.
 
     Where that is a name of the zoo, "own-" stands before it.
     """
@@ -171,7 +171,7 @@ def name_of(cls: type[System]) -> str:
 
 
 def entry_of(cls: type[System]) -> Entry:
-    """What is known of a class that is here: its file's outline in the zoo, else what it says itself."""
+    """Gather what is known of a class that is here: its file's outline in the zoo, else what it says itself."""
     from genzoo.core.capabilities import capabilities
     from genzoo.core.schema import capability_of, settings
 
@@ -200,7 +200,7 @@ def entry_of(cls: type[System]) -> Entry:
 
 
 def system_class(what: Any) -> type[System]:
-    """The class of a system or preset, whichever way it is named (see `find`)."""
+    """Import the class of a system or preset, whichever way it is named (see `find`)."""
     entry, _ = find(what)
     if entry.name in _given:
         return _given[entry.name][1]
@@ -236,7 +236,7 @@ def given_as(cls: type[System]) -> dict[str, str]:
 
 
 def described(name: str, source: Mapping[str, str]) -> type[System]:
-    """The class that a file of a model or a run describes: of the zoo, given in this process, or of an installed package.
+    """Find the class that a file of a model or a run describes: of the zoo, given in this process, or of an installed package.
 
     What the file says decides which of these it is, and nothing else: no file is run and no module imported that it names.
 

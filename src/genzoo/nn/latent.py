@@ -6,7 +6,7 @@ generator `self.G`; the latent has `self.latent_size` dimensions, and of class-c
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import torch
 from pydantic import Field
@@ -18,12 +18,28 @@ from genzoo.nn.checks import check_label
 # ---- priors: _draw ---------------------------------------------------------------------------------------------------------------
 
 
-def normal(self: Any, n: int, generator: Generator | None = None) -> Tensor:
+class HasLatent(Protocol):
+    """Says what a prior asks of a system."""
+
+    latent_size: int
+
+    @property
+    def device(self) -> torch.device:
+        """Return where latents are drawn."""
+
+
+class HasLabels(Protocol):
+    """Says what a class asks of a system."""
+
+    labels: int
+
+
+def normal(self: HasLatent, n: int, generator: Generator | None = None) -> Tensor:
     """Draw z from N(0, I), [n, latent]; without a generator from torch's global state, as training does."""
     return torch.randn(n, self.latent_size, device=self.device, generator=generator)
 
 
-def uniform(self: Any, n: int, generator: Generator | None = None) -> Tensor:
+def uniform(self: HasLatent, n: int, generator: Generator | None = None) -> Tensor:
     """Draw z uniformly from [-1, 1], [n, latent]; without a generator from torch's global state, as training does."""
     return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
 
@@ -76,12 +92,12 @@ def sample_at_temperature(
 # ---- of a class: a one-hot class stands behind the noise ----------------------------------------------------------------------------
 
 
-def one_hot(self: Any, label: Tensor) -> Tensor:
+def one_hot(self: HasLabels, label: Tensor) -> Tensor:
     """Return classes [B] as rows of zeros and a one, float32 [B, labels]."""
     return F.one_hot(label, self.labels).float()
 
 
-def draw_labels(self: Any, n: int, label: int | None, generator: Generator) -> Tensor:
+def draw_labels(self: HasLabels, n: int, label: int | None, generator: Generator) -> Tensor:
     """Return the classes of `n` samples, int64 [n]: all `label`, or drawn from `generator`, every class equally likely.
 
     Raises:

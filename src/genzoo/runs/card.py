@@ -19,7 +19,7 @@ def model_card(
     skipped: dict[str, int],
     history: list[dict[str, Any]] | None = None,
 ) -> str:
-    """README.md of a run: what it is, what it was trained on, how it is used, what has been measured."""
+    """Write the README.md of a run: what it is, what it was trained on, how it is used, what has been measured."""
     arguments = "\n".join(f"| {k} | {in_words(v)} |" for k, v in meta["hparams"].items())
     data = "\n".join(f"| {k} | {v} |" for k, v in meta["data"].items() if v is not None)
     counted = {k: v for k, v in skipped.items() if v}
@@ -58,7 +58,7 @@ system = genzoo.load("{run.path}"{given})
 
 
 def _warnings(run: Run) -> str:
-    """Say what the log alone tells of a game that went wrong."""
+    """Write the warnings that the log alone gives of an adversarial training that goes wrong."""
     words = "\n".join(f"* {sentence}" for sentence in advice([], run.log()))
     return f"\n## What the log says\n{words}\n" if words else ""
 

@@ -57,7 +57,7 @@ class Run:
         return read_records(self.path / "metrics.json")
 
     def states(self) -> list[Path]:
-        """Checkpoints of rank 0, newest first."""
+        """List the checkpoints of rank 0, newest first."""
         found = (self.path / "state").glob("step-*.safetensors")
         return sorted((p for p in found if re.fullmatch(r"step-\d{9,12}\.safetensors", p.name)), reverse=True)
 
@@ -146,7 +146,7 @@ def held(run: Run) -> Iterator[None]:
 
 
 def state_path(run: Run, step: int, rank: int = 0) -> Path:
-    """File of a rank's state after `step` steps."""
+    """Name the file of a rank's state after `step` steps."""
     return run.path / "state" / (f"step-{step:09d}" + (f".rank{rank}" if rank else "") + ".safetensors")
 
 

@@ -95,7 +95,7 @@ def _is_logged(line: dict[str, Any]) -> bool:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as 1:02:03 or 2:03."""
+    """Write seconds as 1:02:03 or 2:03."""
     m, s = divmod(int(seconds), 60)
     h, m = divmod(m, 60)
     return f"{h}:{m:02d}:{s:02d}" if h else f"{m}:{s:02d}"
@@ -136,7 +136,7 @@ class Progress:
             self.task = self.bar.add_task("", total=total, completed=start, rate="", logs="")
 
     def advance(self) -> None:
-        """One more step is done."""
+        """Count one more step as done."""
         self.done += 1
         if self.bar and (now := time.monotonic()) - self.shown > 0.1:
             self.shown = now

@@ -94,7 +94,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
 
 
 def description(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The JSON part of a checkpoint alone: nothing else is read or checked.
+    """Read the JSON part of a checkpoint alone; nothing else is read or checked.
 
     Raises:
         DamagedFile: Names the file and what is wrong with it.
@@ -125,7 +125,7 @@ def pack(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries whose names start with a prefix, without it."""
+    """Return the entries whose names start with a prefix, named without it."""
     return {k[len(prefix) + 1 :]: v for k, v in tensors.items() if k.startswith(prefix + ".")}
 
 
@@ -152,7 +152,7 @@ def _digest_span(data: bytes | memoryview, path: Path) -> tuple[int, int]:
 
 
 def _other(head: bytes) -> str:
-    """What a file of safetensors is that was not written here."""
+    """Say what a file of safetensors is that was not written here."""
     try:
         names = [name for name in json.loads(head) if name != "__metadata__"]
     except (RecursionError, TypeError, ValueError):
@@ -233,7 +233,7 @@ def restore_optimizer(
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """True where one option of an optimizer can stand for another: both switches, both numbers, or pairs of numbers."""
+    """Tell whether one option of an optimizer can stand for another: both are switches, numbers, or pairs of numbers."""
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(_alike, a, b))
     if b is None or isinstance(b, bool):

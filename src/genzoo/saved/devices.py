@@ -10,7 +10,7 @@ from genzoo.core.errors import UserError
 
 
 def pick_device(wanted: str | torch.device) -> torch.device:
-    """The device that a person asks for, or with "auto" the best one there is.
+    """Choose the device that a person asks for, or with "auto" the best one there is.
 
     Raises:
         UserError: It is not on this machine; the message says what is.

@@ -304,7 +304,7 @@ def resolved(cls: Callable[..., System], arguments: Mapping[str, Any]) -> dict[s
 
 
 def as_argument(key: str, value: Any, capability: type) -> Any:
-    """The system that a person means by `value`: a system, the path of one, or a description.
+    """Open the system that a person means by `value`: a system, the path of one, or a description, which gets weights of its own from seed 0.
 
     Raises:
         UserError: There is none, or it cannot do what the argument is for.
@@ -313,7 +313,9 @@ def as_argument(key: str, value: Any, capability: type) -> Any:
         path = Path(value)
         value = load(Path("runs") / path if len(path.parts) == 1 and not path.exists() else path)
     elif isinstance(value, Mapping):
-        value = build(value)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # before a training sets its seed, so that the same settings mean the same weights
+            value = build(value)
     elif not isinstance(value, System) and isinstance(getattr(value, "path", None), Path):  # a run
         value = load(value.path)
     if not isinstance(value, capability):

@@ -85,7 +85,8 @@ class Journal:
         with self._alone(), self._damage_is_said():
             file = path / "journal.log"
             file.touch()
-            self.storage = JournalStorage(JournalFileBackend(str(file), JournalLock(file)))
+            lock: Any = JournalLock(file)  # the base class of Optuna's locks is not public
+            self.storage = JournalStorage(JournalFileBackend(str(file), lock))
             self.study = optuna.create_study(
                 storage=self.storage,
                 study_name=plan.name,
@@ -102,7 +103,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Of several workers that begin at once, one makes the entries."""
+        """Let one of several workers that begin at once make the entries, and the others wait."""
         with locked(self.path / ".making"):
             yield
 
@@ -114,7 +115,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _damage_is_said(self) -> Iterator[None]:
-        """Optuna reads a journal that it has not written as far as it can, and then fails in many ways."""
+        """Turn Optuna's many errors over a journal that it has not written into one sentence."""
         try:
             yield
         except (OSError, UserError):
@@ -139,7 +140,7 @@ class Journal:
         )
 
     def entries(self) -> list[Any]:
-        """Optuna's entry of the last attempt at each trial, in the plan's order.
+        """Return Optuna's entry of the last attempt at each trial, in the plan's order.
 
         Raises:
             DamagedFile: The journal holds others, or one that is finished without a value.

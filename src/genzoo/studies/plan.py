@@ -110,18 +110,18 @@ class Plan:
         return hashlib.sha256(json.dumps(vars(self), sort_keys=True, default=list).encode()).hexdigest()
 
     def ranges(self, system: str) -> dict[str, Any]:
-        """Key -> Optuna distribution of what is searched for a system."""
+        """Return the Optuna distribution of each setting that is searched for a system, by key."""
         cls = registry.system_class(system)
         has = {*settings(cls), *settings(DataSettings), *settings(TrainSettings)}
         chosen = {k: v for k, v in self.search.items() if k in has} | self.search_for.get(system, {})
         return {k: _distribution(k, v) for k, v in chosen.items()}
 
     def fixed(self, system: str, data: str) -> dict[str, Any]:
-        """Keys of every training of a system on a data set that are not searched."""
+        """Return the settings of every training of a system on a data set that are not searched."""
         return {**self.settings, **self.settings_on.get(data, {}), **self.settings_for.get(system, {})}
 
     def trials(self) -> list[Trial]:
-        """All runs, in order; the same list in every process."""
+        """List all runs, in order; the same list in every process."""
         found: list[Trial] = []
         for system in self.systems:
             ranges = self.ranges(system)

@@ -15,7 +15,7 @@ import numpy as np
 from genzoo.core.files import write_atomic
 from genzoo.data.locks import locked
 from genzoo.runs.meters import read_log
-from genzoo.studies.page import order, page
+from genzoo.studies.page import order, write_study_page
 from genzoo.studies.plan import Plan
 from genzoo.use.pages.figures import new_figure, save_figure
 
@@ -27,11 +27,11 @@ def write_report(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> None:
         write_atomic(path / "table.csv", _csv(tuple(table[0]), table))
         write_atomic(path / "trials.csv", _csv(tuple(rows[0]), [_flat(row) for row in rows]))
         drawings = [save_figure(figure, path / f"{name}.png") for name, figure in _drawings(path, plan, rows)]
-        write_atomic(path / "index.html", page(path, plan, rows, ranked(plan, table), drawings).encode())
+        write_study_page(path, plan, rows, ranked(plan, table), drawings)
 
 
 def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each system and data set. It holds no times, so that the same study gives the same table.
+    """Summarize each system and data set in a row. It holds no times, so that the same study gives the same table.
 
     The best draw of the settings is the one with the best mean over its seeds; a draw with a failed seed cannot be best.
     """
@@ -45,7 +45,7 @@ def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             pick = min if plan.direction == "lower" else max
             other = max if plan.direction == "lower" else min
             best = pick(whole, key=lambda d: statistics.fmean(whole[d])) if whole else None
-            settings = next((r["settings"] for r in own if r["draw"] == best), {})
+            settings: dict[str, Any] = next((r["settings"] for r in own if r["draw"] == best), {})
             searched = {k: settings[k] for k in plan.ranges(system)} if best is not None else {}
             found.append(
                 {
@@ -77,7 +77,7 @@ def summary(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def best_of(
     values: list[float], budget: int, *, lower: bool, repeats: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the best of `budget` draws with replacement: what a smaller search would have found.
+    """Compute mean and standard deviation of the best of `budget` draws with replacement: what a smaller search would have found.
 
     Lucic et al. (arXiv:1711.10337), section 5.1, by bootstrap.
     """
@@ -97,7 +97,7 @@ def _drawings(path: Path, plan: Plan, rows: list[dict[str, Any]]) -> list[tuple[
 
 
 def _boxes(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Every finished trial as a point, and boxes behind them."""
+    """Draw every finished trial as a point, and boxes behind them."""
     if not done:
         return []
     figure, axes = new_figure(len(plan.data))
@@ -117,7 +117,7 @@ def _boxes(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def _budget(plan: Plan, done: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Draw what the best of so many draws of the settings would have been."""
+    """Draw what the best of fewer draws of the settings would have reached, over their number."""
     if plan.draws == 1 or not done:
         return []
     figure, axes = new_figure(len(plan.data))
@@ -207,7 +207,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _measured(run: Path, measure: str) -> list[tuple[int, float, float]]:
-    """(step, seconds, value) of a measure taken during training, where there is any."""
+    """Read (step, seconds, value) of a measure taken during training, where there is any."""
     return [(line["step"], line["seconds"], line[measure]) for line in read_log(run / "log.jsonl") if measure in line]
 
 

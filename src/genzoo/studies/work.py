@@ -124,7 +124,7 @@ class _Worker:
         self.before = self.done()
 
     def done(self) -> int:
-        """Trials that are finished, by whomever."""
+        """Count the trials that are finished, by whomever."""
         return sum(state in FINISHED for state in self.journal.states())
 
     def go_through(self) -> bool:
@@ -236,7 +236,7 @@ def _measure(plan: Plan, run: Any) -> dict[str, Any]:
 
 
 def rows_of(path: Path, plan: Plan) -> list[dict[str, Any]]:
-    """One dictionary for each trial, in order: what it is, its state, value, steps, examples seen and time."""
+    """Describe each trial in a dictionary, in order: what it is, its state, value, steps, examples seen and time."""
     rows = []
     for trial, kept in zip(plan.trials(), Journal(path, plan).entries(), strict=True):
         run = path / "runs" / trial.name
@@ -260,7 +260,7 @@ def rows_of(path: Path, plan: Plan) -> list[dict[str, Any]]:
 
 
 def _batch(config: Path) -> int | None:
-    """Examples of one step of a run; None where its settings do not say."""
+    """Count the examples of one step of a run; None where its settings do not say."""
     try:
         told = read_toml(config).get("training")
     except (UserError, FileNotFoundError):
@@ -270,7 +270,7 @@ def _batch(config: Path) -> int | None:
 
 
 def _also(plan: Plan, run: Path) -> dict[str, float | None]:
-    """Values of the further measures, None where one was not measured, or where the run has been removed since."""
+    """Read the values of the further measures, None where one was not measured, or where the run has been removed since."""
     measured = read_records(run / "trial.json", under="measures")
     values = {name: measured.get(name, {}).get("value") for name in plan.also}
     return {name: None if value is None else float(value) for name, value in values.items()}

@@ -119,7 +119,7 @@ def case_of(name: str) -> Case:
 
 
 def _same_shape(value: object, shape: object) -> object:
-    """A described system inside another one works on the same data, so it has the same shape."""
+    """Give a described system inside another one the same shape, since it works on the same data."""
     if not (isinstance(value, Mapping) and "hparams" in value and shape):
         return value
     return {**value, "hparams": {**value["hparams"], "shape": shape}}
@@ -214,7 +214,7 @@ def _translation(system: Any, x: Tensor, direction: str) -> Tensor:
 
 
 def scores(system: System) -> bool:
-    """True where the system scores the data that it is given (a classic objective may not be a likelihood, and says so)."""
+    """Tell whether a system scores the data that it is given (a classic objective may not be a likelihood, and says so)."""
     if not isinstance(system, Density):
         return False
     try:

@@ -17,7 +17,7 @@ from genzoo.data.arrangements import PLAIN
 
 
 def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
-    """A random batch of the kind, shape and grey levels that a system learns from."""
+    """Draw a random batch of the kind, shape and grey levels that a system learns from."""
     g = torch.Generator().manual_seed(seed)
     shape = tuple(system.hparams["shape"])
     kind, arrangement = kinds.of(system), kinds.declared(system.data)[1].name

@@ -29,7 +29,7 @@ SIGNS: tuple[tuple[bytes, str], ...] = (
 
 
 def what_is(head: bytes) -> str:
-    """What a file is by its first bytes, in words; empty where they say nothing.
+    """Name what a file is by its first bytes; empty where they say nothing.
 
     >>> what_is(b"GGUF 3"), what_is(b"something")
     ('a GGUF file (llama.cpp)', '')
@@ -40,7 +40,7 @@ def what_is(head: bytes) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """What a value of JSON or TOML is, in words: a list, text, a number ...
+    """Name what a value of JSON or TOML is: a list, text, a number ...
 
     >>> kind_of([1]), kind_of(None), kind_of(True), kind_of({})
     ('a list', 'null', 'true', 'an object')

@@ -71,5 +71,5 @@ def prepared(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool 
 
 
 def _stored(values: Tensor) -> np.ndarray:
-    """As an array; integers in 32 bits (uint8 would be read back as an image)."""
+    """Store values as an array; integers in 32 bits (uint8 would be read back as an image)."""
     return (values if values.is_floating_point() else values.int()).cpu().numpy()

@@ -71,7 +71,7 @@ def _told(system: System, batch: Batch, seed: int) -> np.ndarray:
 
 
 def _completion(system: Completes, x: Tensor, generator: Generator) -> list[Tensor]:
-    """Images, and the same with a central hole of half the sides filled in."""
+    """Return images, and the same with a central hole of half the sides filled in."""
     known = torch.ones_like(x[:, :1], dtype=torch.bool)
     h, w = x.shape[-2:]
     known[..., h // 4 : h // 4 + h // 2, w // 4 : w // 4 + w // 2] = False
@@ -79,7 +79,7 @@ def _completion(system: Completes, x: Tensor, generator: Generator) -> list[Tens
 
 
 def _restorations(system: System, x: Tensor) -> list[Tensor]:
-    """Images, what they were degraded to (small ones with large pixels), and what the system makes of that."""
+    """Return images, what they were degraded to (small ones with large pixels), and what the system makes of that."""
     assert isinstance(system, Restores)
     assert isinstance(system, Translates)
     low = system.degrade(x)

@@ -105,7 +105,7 @@ class Updater:
             p.grad = None
 
     def end(self) -> None:
-        """After the step: undo what a bad batch did to running statistics and pools, and let ranks agree on batch statistics."""
+        """Finish a step: undo what a bad batch did to running statistics and pools, and let ranks agree on batch statistics."""
         self.in_a_row = torch.where(self.ok, 0, self.in_a_row + 1)
         if self.waits:
             for kept, b in zip(self.kept, self.system.buffers(), strict=True):

@@ -49,7 +49,7 @@ def images_of(dataset: Dataset, *classes: str, n: int) -> Tensor:
 
 @torch.no_grad()
 def direction(source: Source, dataset: Dataset, plus: str, minus: str | None = None) -> Tensor:
-    """Mean code of class `plus` minus mean code of class `minus`, or of all other classes without it: [1, ...].
+    """Compute the mean code of class `plus` minus the mean code of class `minus`, or of all other classes without it: [1, ...].
 
     Args:
         source: A run, its path, or a system.

@@ -12,13 +12,12 @@ from statistics import NormalDist
 from typing import Any
 
 from genzoo.core.errors import UserError
-from genzoo.core.files import write_atomic
 from genzoo.metrics.measure import protocol
 from genzoo.metrics.records import NORMAL_95, read_records, span
 from genzoo.use.common.outputs import free
 from genzoo.use.common.sample_sets import Split, evaluation_of, is_given
 from genzoo.use.common.source import Source, place_of, run_path
-from genzoo.use.pages import page
+from genzoo.use.pages.page import write_page
 
 PROTOCOL = {
     "data": "data",
@@ -38,6 +37,8 @@ PROTOCOL = {
 """What two records must share to be ranked, and how each is called; of single measures their files say it."""
 LEVEL = 0.01
 """The chance that a comparison calls anything better where all differences are chance, over all its rows and pairs of runs together."""
+
+TEMPLATE = Path(__file__).parent / "pages" / "comparison.html.j2"
 
 
 @dataclass
@@ -194,7 +195,7 @@ def _ranked(measure: str, group: dict[str, dict[str, Any]], reason: str, pairs: 
 
 
 def _differ(a: Mapping[str, Any], b: Mapping[str, Any], reach: float) -> bool:
-    """Whether two values differ by more than chance: the sides of their intervals that face each other, as errors of a difference.
+    """Tell whether two values differ by more than chance: the sides of their intervals that face each other, as errors of a difference.
 
     Args:
         a: A record with an interval or an error.
@@ -211,7 +212,7 @@ def _differ(a: Mapping[str, Any], b: Mapping[str, Any], reach: float) -> bool:
 
 
 def _folders(sources: Sequence[Source]) -> dict[str, Path]:
-    """Folder of every source by a name that no other has."""
+    """Find the folder of every source, under a name that no other has."""
     found: dict[str, Path] = {}
     for source in sources:
         path = place_of(source) if not hasattr(source, "hparams") else None
@@ -245,45 +246,18 @@ def _metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def _write(folder: Path, folders: Mapping[str, Path], table: Sequence[Row], warnings: Sequence[str]) -> Path:
-    names = list(folders)
-    body = []
-    for row in table:
-        cells: list[object] = [row.measure]
-        for name in names:
-            r = row.records.get(name)
-            if r is None:
-                cells.append(page.tag("span", "–", class_="small"))
-                continue
-            mark = " (tie)" if row.tie and name in row.best else ""
-            floor = f"real {page.number(r['floor'])}" if r.get("floor") is not None else ""
-            shown = page.tag("span", page.value_words(r) + mark, class_="best" if name in row.best else "")
-            cells.append(page.join([shown, page.tag("div", f"N {page.number(r.get('n'))} {floor}", class_="small")]))
-        note = page.join([page.tag("div", row.reason, class_="no"), page.tag("div", row.note, class_="small")])
-        protocols = dict.fromkeys(str(r.get("protocol", "")) for r in row.records.values())
-        cells.append(page.join([note, *(page.tag("div", p, class_="small") for p in list(protocols)[:1])]))
-        body.append(cells)
-    parts: list[object] = [page.tag("p", w, class_="no") for w in warnings]
-    parts.append(page.rows(["measure", *names, "protocol"], body))
-    parts.append(
-        page.tag(
-            "p",
-            f"Bold: best of its row, with all that chance may put behind it. Over the whole page a difference that is chance is taken for one "
-            f"that is not with a probability of at most {LEVEL:.0%} (Bonferroni over all rows and pairs of runs); a row without standard errors "
-            "is not ranked. One row, one protocol.",
-            class_="small",
-        )
-    )
-    parts.append(page.tag("h2", "Samples"))
+    """Write the page, with a copy of one picture of every run that has any."""
+    pictures = {}
     for i, (name, path) in enumerate(folders.items()):
         picture = _picture(path)
-        if picture is None:
-            parts.append(page.tag("p", f"{name}: no picture"))
-            continue
-        copy = folder / f"{i:02d}.png"
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, copy)
-        parts.append(page.figure(copy, folder, name))
-    return write_atomic(folder / "index.html", page.document("Comparison of " + ", ".join(names), *parts))
+        pictures[name] = f"{i:02d}.png" if picture else ""
+        if picture:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(picture, folder / pictures[name])
+    return write_page(
+        folder / "index.html", TEMPLATE, title="Comparison of " + ", ".join(folders), warnings=warnings, table=table,
+        pictures=pictures, level=f"{LEVEL:.0%}",
+    )  # fmt: skip
 
 
 def _picture(folder: Path) -> Path | None:

@@ -78,7 +78,7 @@ def decompress(file: str | Path, source: Source | None = None) -> Tensor:
 
 
 def restore(file: str | Path, source: Source | None = None) -> tuple[Tensor, codec.Header]:
-    """As `decompress`, with what the file says of itself."""
+    """Decode a file as `decompress` does, and return what the file says of itself as well."""
     path = Path(file).expanduser()
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []

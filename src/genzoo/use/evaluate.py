@@ -36,7 +36,7 @@ from genzoo.use.common.pace import (
     seconds_per_score,
     words,
 )
-from genzoo.use.common.sample_sets import Given, Split, is_given, open_given, part_of, real_for
+from genzoo.use.common.sample_sets import SampleSet, Split, is_given, open_given, part_of, real_for
 from genzoo.use.common.source import Source, name_of, open_system, place_of, run_path
 from genzoo.use.pages import page
 from genzoo.use.pages.results import shows_both_ways, write_both_ways, write_results
@@ -149,7 +149,7 @@ def evaluate(
     return found
 
 
-def _folder(source: Source, given: Given | None, out: str | Path | None) -> Path | None:
+def _folder(source: Source, given: SampleSet | None, out: str | Path | None) -> Path | None:
     if out is not None:
         return Path(out).expanduser()
     return given.folder if given is not None else run_path(source)
@@ -157,7 +157,7 @@ def _folder(source: Source, given: Given | None, out: str | Path | None) -> Path
 
 def _open(
     system: System | None,
-    given: Given | None,
+    given: SampleSet | None,
     data: str | None,
     split: Split | None,
     about: dict[str, Any],
@@ -181,7 +181,7 @@ def _open(
 
 
 def _same_place(a: str, b: str) -> bool:
-    """Whether two paths lead to one folder or file that is there."""
+    """Tell whether two paths lead to one folder or file that is there."""
     first, second = (Path(p).expanduser() for p in (a, b))
     return first.exists() and second.exists() and first.resolve() == second.resolve()
 
@@ -226,7 +226,7 @@ def _measure(
 
 
 def _of_pairs_alone(m: Measure, c: Comparison) -> bool:
-    """Whether a measure of samples would be taken of translations that have partners to be compared with: on request only."""
+    """Tell whether a measure of samples is taken of translations that have partners to be compared with: on request only."""
     return (
         of_translations(m, c) and c.system is not None and c.test is not None and shows_pairs(c.system, c.test.paired)
     )

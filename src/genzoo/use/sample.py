@@ -94,7 +94,7 @@ def sheet(system: System, drawn: Tensor, prompt: Any) -> np.ndarray | None:
 
 
 def columns_of(system: System, n: int | None, given: dict[str, Any]) -> int | None:
-    """Images in a row where `sample` draws a row for each class; None where it does not."""
+    """Count the images in a row where `sample` draws a row for each class; None where it does not."""
     return EACH if n is None and "label" not in given and takes_labels(system) else None
 
 

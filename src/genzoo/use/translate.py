@@ -194,7 +194,7 @@ def _in_tiles(system: System) -> bool:
 
 
 def scale_of(system: System) -> int:
-    """How many times larger translations are."""
+    """Tell how many times larger translations are."""
     return system.scale if isinstance(system, Restores) else 1
 
 

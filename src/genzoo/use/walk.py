@@ -23,7 +23,7 @@ Steps = Annotated[int, Field(ge=2, le=1000)]
 
 
 def between(a: Tensor, b: Tensor, t: Tensor, *, spherical: bool = True) -> Tensor:
-    """Points between latents `a` and `b` [R, ...] at the times `t` [T] in [0, 1]: [R, T, ...].
+    """Place points between latents `a` and `b` [R, ...] at the times `t` [T] in [0, 1]: [R, T, ...].
 
     Spherical: sin((1-t)θ)/sin θ · a + sin(tθ)/sin θ · b with θ the angle between them (Shoemake, 1985), which keeps the
     norm that a Gaussian prior gives almost all its mass to; the middle of a straight line is far shorter than any sample.
@@ -95,7 +95,7 @@ def walk(
 
 
 def way(system: System, a: Tensor, b: Tensor, t: Tensor, path: str) -> Tensor:
-    """Latents of a system between its latents `a` and `b` [R, ...] at the times `t` [T]: noise by `path`, conditions straight; [R, T, ...]."""
+    """Place latents between a system's latents `a` and `b` [R, ...] at the times `t` [T]: noise by `path`, conditions straight; [R, T, ...]."""
     if not system.conditions:
         return between(a, b, t, spherical=path == "spherical")
     sizes = [a.shape[1] - system.conditions, system.conditions]

@@ -44,14 +44,14 @@ class Clip(Protocol):
     name: str
 
     def probe(self) -> Shape:
-        """Height, width and channels of its frames.
+        """Return height, width and channels of the clip's frames.
 
         Raises:
             Rejected: This is no usable clip.
         """
 
     def frames(self, form: ImageFormat) -> Iterator[np.ndarray | None]:
-        """Its frames, uint8 [C, H, W], one after the other; None stands for frames that are missing between two others.
+        """Yield the clip's frames, uint8 [C, H, W]; None stands for frames that are missing between two others.
 
         Raises:
             Rejected: It cannot be read to its end.
@@ -77,7 +77,7 @@ class FileClip:
         self.told, self.rate = Counter[str](), None
 
     def probe(self) -> Shape:
-        """From the header; of a GIF from all frames, because its first palette may be gray by chance; of a video from its first frame."""
+        """Look at the header; at all frames of a GIF, because its first palette may be gray by chance; at the first frame of a video."""
         with self.tree.open(self.name) as file:
             demuxer = container(file)
             if demuxer:
@@ -140,7 +140,7 @@ class FrameClip:
         self.tree, self.name, self.members = tree, name, sorted(members)
 
     def probe(self) -> Shape:
-        """From the headers of all."""
+        """Look at the headers of all frames."""
         numbers = [n for n, _ in self.members]
         steps = {b - a for a, b in itertools.pairwise(numbers)}
         if 0 in steps:
@@ -186,7 +186,7 @@ class ArrayClip:
         self.name, self.array = name, array
 
     def probe(self) -> Shape:
-        """From the shape."""
+        """Take height, width and channels from the array's shape."""
         _, c, h, w = self.array.shape
         return h, w, 1 if c < 3 else 3
 
@@ -245,7 +245,7 @@ class ClipTree:
         return FrameClip(self.tree, name, self.members[name]) if name in self.members else FileClip(self.tree, name)
 
     def identity(self) -> list[object]:
-        """Of the files."""
+        """Return the names, sizes and times of the files."""
         return self.tree.identity()
 
     def close(self) -> None:
@@ -254,7 +254,7 @@ class ClipTree:
 
 
 def _count(image: Image.Image) -> int:
-    """Frames of an animated picture; 0 where a damaged one cannot be counted."""
+    """Count the frames of an animated picture; 0 where a damaged one cannot be counted."""
     try:
         return int(getattr(image, "n_frames", 1))
     except Exception:  # decoders throw SyntaxError, IndexError, OSError ...

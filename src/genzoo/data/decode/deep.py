@@ -44,7 +44,7 @@ def top(image: Image.Image) -> int:
 
 
 def stored(image: Image.Image) -> np.ndarray:
-    """Gray values of an image with more than 8 bits as the file has them: uint16, int32 or float32 [H, W].
+    """Return the gray values of an image with more than 8 bits as the file has them: uint16, int32 or float32 [H, W].
 
     A TIFF whose least value is white is turned round, as Pillow does with 8 bits.
     """
@@ -69,7 +69,7 @@ def _facts(image: Image.Image) -> tuple[str, int, bool]:
 
 
 def sixteen_bits(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
-    """All 16 bits of colours, or of gray with alpha: uint16 [H, W, C], C 2, 3 or 4, as stored (EXIF orientation not applied).
+    """Read all 16 bits of colours, or of gray with alpha: uint16 [H, W, C], C 2, 3 or 4, as stored (EXIF orientation not applied).
 
     None where the image has 8 bits, is gray without alpha (which Pillow reads whole), or is stored in another way: channels apart from
     each other, one colour that stands for transparency.
@@ -84,12 +84,14 @@ def sixteen_bits(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
     raw = raws.pop()
     if raw == "LA;16B":  # four bytes for a pixel, which is what RGBA reads
         four = _read(file, image, "RGBA").astype(np.uint16)
-        return four[..., 0::2] << 8 | four[..., 1::2]
+        joined: np.ndarray = four[..., 0::2] << 8 | four[..., 1::2]
+        return joined
     kind, _, order = raw.partition(";")
     if kind not in ("RGB", "RGBA") or order not in _OTHER:
         return None
     high = _read(file, image, raw).astype(np.uint16)
-    return high << 8 | _read(file, image, f"{kind};{_OTHER[order]}")
+    both: np.ndarray = high << 8 | _read(file, image, f"{kind};{_OTHER[order]}")
+    return both
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -103,7 +105,7 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def as_channels(pixels: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colours uint16 [H, W, 1 or 3] and transparency uint8 [H, W] of pixels with 1 to 4 channels.
+    """Split pixels with 1 to 4 channels into colours uint16 [H, W, 1 or 3] and transparency uint8 [H, W].
 
     Args:
         pixels: uint16 [H, W, C].
@@ -130,8 +132,7 @@ def _read(file: BinaryIO, like: Image.Image, raw: str) -> np.ndarray:
     file.seek(0)
     with Image.open(file, formats=(like.format or "",)) as image:
         image.tile = [
-            tile._replace(args=(raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw)
-            for tile in image.tile  # type: ignore[attr-defined]
+            tile._replace(args=(raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw) for tile in image.tile
         ]
         image.load()
         return np.asarray(image)

@@ -86,7 +86,7 @@ class Film:
         head = file.read(HEAD)
         file.seek(0)
         try:
-            self.opened = av.open(file, format=demuxer)
+            self.opened = av.open(file, mode="r", format=demuxer)
         except Exception:  # av.error.FFmpegError, ValueError
             raise Rejected("damaged: its index cannot be read, as where a copy was cut short; copy it again") from None
         streams = self.opened.streams
@@ -117,7 +117,7 @@ class Film:
         return bool(stream.disposition & type(stream.disposition).attached_pic)
 
     def probe(self) -> Shape:
-        """Height, width and channels of its frames as they are shown, from the first that can be decoded."""
+        """Return height, width and channels of the film's frames as they are shown, from the first that can be decoded."""
         frame = next((f for f in self._decoded() if f is not None), None)
         if frame is None:
             raise Rejected("damaged: no frame of it can be decoded; export it again")
@@ -127,7 +127,7 @@ class Film:
         return height, width, 1 if frame.format.name.startswith("gray") else 3
 
     def frames(self, form: ImageFormat) -> Iterator[np.ndarray | None]:
-        """Its frames, uint8 [C, H, W], one after the other; None stands for frames that are missing between two others."""
+        """Yield the film's frames, uint8 [C, H, W]; None stands for frames that are missing between two others."""
         budget = MOST
         for frame in self._decoded():
             if frame is None:
@@ -143,7 +143,7 @@ class Film:
             yield to_form(self._upright(Image.fromarray(frame.to_ndarray(format=kind)), frame), form)
 
     def _decoded(self) -> Iterator[Any]:
-        """Frames of the library; None once where some are left out."""
+        """Yield the frames of the library; None once where some are left out."""
         times: list[Any] = []
         packets, broken, gap, due = 0, False, False, set[int]()
         reading = self.opened.demux(self.stream)
@@ -157,9 +157,10 @@ class Film:
                 break
             packets += packet.size > 0
             # In an MP4 every packet is a frame: one that never comes is lost, although decoders pass over damage without a word.
-            promised = self.demuxer == "mov" and packet.pts is not None and not packet.is_discard
-            if promised:
-                due.add(packet.pts)
+            shown = packet.pts if self.demuxer == "mov" and not packet.is_discard else None
+            promised = shown is not None
+            if shown is not None:
+                due.add(shown)
             try:
                 found = packet.decode()
             except Exception:
@@ -188,7 +189,7 @@ class Film:
         self.told["uneven"] |= _uneven(times)
 
     def _beyond(self, packets: int) -> int:
-        """How many frames the file promises and does not hold.
+        """Count the frames that the file promises and does not hold.
 
         The index of an MP4 says where each packet is. Their number says nothing: an edit list leaves some of them out.
         """
@@ -210,7 +211,7 @@ class Film:
             largest = max(abs(v) for v in (a, b, c, d)) or 1
             wanted = tuple(round(v / largest) for v in (a, b, c, d))
             if wanted in _TURNS:
-                self.turn = _TURNS[wanted]  # type: ignore[index]
+                self.turn = _TURNS[wanted]
             else:
                 self.told["slanted"] = 1
         if self.turn is None:

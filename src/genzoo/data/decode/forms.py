@@ -44,7 +44,7 @@ class ImageFormat:
     ends: tuple[tuple[str, ranges.Ends], ...] = ()
 
     def of(self, kind: str) -> ranges.Ends | None:
-        """Black and white of pixels that are stored as `kind`; None where nobody said."""
+        """Return black and white of pixels that are stored as `kind`; None where nobody said."""
         return self.window or dict(self.ends).get(kind) or ranges.WHOLE.get(kind)
 
 
@@ -86,9 +86,10 @@ def shares_to_form(values: np.ndarray, alpha: np.ndarray | None, form: ImageForm
 
 
 def integers(values: np.ndarray, form: ImageFormat) -> np.ndarray:
-    """Values in [0, 1] as uint8 or uint16."""
+    """Bring values in [0, 1] to uint8 or uint16."""
     top, dtype = (255, np.uint8) if form.bits == 8 else (65535, np.uint16)
-    return np.rint(values.astype(np.float64).clip(0, 1) * top).astype(dtype)
+    rounded: np.ndarray = np.rint(values.astype(np.float64).clip(0, 1) * top).astype(dtype)
+    return rounded
 
 
 def finite(values: np.ndarray, holes: list[int] | None) -> np.ndarray:
@@ -125,7 +126,9 @@ def resized(
     scale = min(form.width / w, form.height / h)
     inner = (max(1, round(w * scale)), max(1, round(h * scale)))
     bands = len(image.getbands())
-    clear = (255,) * (bands - 1) + (0,) if bands in (2, 4) else 255 if bands == 1 else (255,) * bands
+    clear: float | tuple[int, ...] = (
+        (255,) * (bands - 1) + (0,) if bands in (2, 4) else 255 if bands == 1 else (255,) * bands
+    )
     if image.mode in ("I", "F"):
         clear = 0 if image.mode == "I" else 1.0  # numbers from 0; windowed values up to 1
     canvas = Image.new(image.mode, target, clear)

@@ -67,7 +67,7 @@ def quiet_decoding() -> Iterator[None]:
 
 
 def probe(file: BinaryIO, name: str = "") -> tuple[int, int, int]:
-    """Height, width (after EXIF rotation) and channels (1 or 3, alpha not counted) from the header.
+    """Read height, width (after EXIF rotation) and channels (1 or 3, alpha not counted) from the header.
 
     Raises:
         Rejected: This is no usable image.
@@ -252,7 +252,7 @@ def array_to_form(array: np.ndarray, form: ImageFormat, holes: list[int] | None 
 
 
 def _half(image: Image.Image, half: str) -> Image.Image:
-    """One of two pictures that stand side by side."""
+    """Cut out one of two pictures that stand side by side."""
     turn = _TURN.get(_orientation(image))
     image = image.transpose(turn) if turn is not None else image
     width, height = image.size
@@ -264,9 +264,9 @@ def _half(image: Image.Image, half: str) -> Image.Image:
 
 
 def _numbers(image: Image.Image, form: ImageFormat) -> np.ndarray:
-    """Numbers of classes or instances, uint8 [1, H, W]: palette indices, gray values, or one number for each colour."""
+    """Read numbers of classes or instances, uint8 [1, H, W]: palette indices, gray values, or one number for each colour."""
     if image.mode in ("P", "L", "1", "I") or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.int32)
+        values: np.ndarray = np.asarray(image).astype(np.int32)
     elif form.kind == "instances" and image.mode in ("RGB", "RGBA"):
         r, g, b = (np.asarray(image.getchannel(c)).astype(np.int32) for c in "RGB")
         values = r << 16 | g << 8 | b
@@ -282,7 +282,7 @@ def _numbers(image: Image.Image, form: ImageFormat) -> np.ndarray:
 
 
 def _windowed(image: Image.Image, form: ImageFormat, holes: list[int] | None) -> np.ndarray:
-    """Gray values between the ends of the window as uint8 or uint16 [1, H, W]."""
+    """Bring the gray values between the ends of the window to uint8 or uint16 [1, H, W]."""
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         # A file's own values are what a window counts; without one, its types are brought to 16 bits first.
         if image.mode == "F" and not form.window:
@@ -341,7 +341,7 @@ def _checked_size(image: Image.Image, most: int | None = None) -> tuple[int, int
 
 
 def _pages(image: Image.Image) -> int:
-    """Pages or frames of a file, 1 where counting them fails: what is damaged behind the first is not looked at."""
+    """Count the pages or frames of a file, 1 where counting them fails: what is damaged behind the first is not looked at."""
     try:
         return int(getattr(image, "n_frames", 1))
     except Exception:
@@ -369,7 +369,7 @@ def _is_gray(image: Image.Image) -> bool:
 
 
 def _eight_bits(image: Image.Image, form: ImageFormat | None = None) -> Image.Image:
-    """To one of L, LA, RGB, RGBA; transparency of any kind becomes an alpha channel, and of masks 1 becomes white."""
+    """Convert an image to one of L, LA, RGB, RGBA; transparency of any kind becomes an alpha channel, and of masks 1 becomes white."""
     mode = image.mode
     if mode == "F":
         raise Rejected(ranges.unstated(np.asarray(image), "reals"))

@@ -17,7 +17,7 @@ _TAG = 128
 
 
 def links(file: BinaryIO) -> list[tuple[int, int]]:
-    """First byte and end of every sound of a file; one pair for a file that is not joined, or of a format that cannot be."""
+    """Find the first byte and the end of every sound of a file; one pair for a file that is not joined, or of a format that cannot be."""
     file.seek(0, os.SEEK_END)
     end = file.tell()
     file.seek(0)
@@ -33,7 +33,7 @@ def links(file: BinaryIO) -> list[tuple[int, int]]:
 
 
 def _ogg(file: BinaryIO) -> Iterator[int]:
-    """Where a page begins a stream after pages of another."""
+    """Find where a page of an Ogg file begins a stream after pages of another."""
     at, begun = 0, True
     yield 0
     while True:
@@ -59,7 +59,7 @@ def _flac(file: BinaryIO) -> Iterator[int]:
 
 
 def _mp3(file: BinaryIO, end: int) -> Iterator[int]:
-    """By the length in the first frame (Xing or Info), which encoders write; without it the whole file is one stream."""
+    """Find the streams of an MP3 by the length in the first frame (Xing or Info), which encoders write; without it the file is one stream."""
     at = 0
     while True:
         yield at

@@ -36,7 +36,7 @@ Found = tuple[np.ndarray, np.ndarray]
 
 
 def mesh(file: BinaryIO, kind: str) -> Found:
-    """Vertices [V, 3] and triangles [F, 3] of a mesh file, as the file has them.
+    """Read the vertices [V, 3] and triangles [F, 3] of a mesh file, as the file has them.
 
     Raises:
         Rejected: It is damaged, empty, or the library is not installed.
@@ -63,7 +63,7 @@ def mesh(file: BinaryIO, kind: str) -> Found:
 
 
 def turned(vertices: np.ndarray, up: str) -> np.ndarray:
-    """Vertices [V, 3] with the axis `up` (x, y or z) turned to y, without mirroring."""
+    """Turn the axis `up` (x, y or z) of vertices [V, 3] to y, without mirroring."""
     x, y, z = vertices.T
     return np.stack({"x": (-y, x, z), "y": (x, y, z), "z": (x, z, -y)}[up], 1)
 

@@ -13,7 +13,7 @@ MOST_CORNERS = 2000
 
 
 def triangles(vertices: np.ndarray, polygons: Iterable[Sequence[int] | np.ndarray]) -> np.ndarray:
-    """Triangles [T, 3] that cover polygons: a fan where all corners are convex, clipped ears where some are not.
+    """Cut polygons into triangles [T, 3]: a fan where all corners are convex, clipped ears where some are not.
 
     Args:
         vertices: Corners [V, 3].
@@ -42,19 +42,21 @@ def triangles(vertices: np.ndarray, polygons: Iterable[Sequence[int] | np.ndarra
 
 
 def _normals(points: np.ndarray) -> np.ndarray:
-    """Newell's normals [M, 3] of polygons [M, n, 3]."""
-    return np.cross(points - points[:, :1], np.roll(points, -1, 1) - points[:, :1]).sum(1)
+    """Compute Newell's normals [M, 3] of polygons [M, n, 3]."""
+    normals: np.ndarray = np.cross(points - points[:, :1], np.roll(points, -1, 1) - points[:, :1]).sum(1)
+    return normals
 
 
 def _bent(points: np.ndarray) -> np.ndarray:
-    """Which of the polygons [M, n, 3] have a corner that points inwards."""
+    """Tell which of the polygons [M, n, 3] have a corner that points inwards."""
     edges = np.roll(points, -1, 1) - points
     turns = (np.cross(np.roll(edges, 1, 1), edges) * _normals(points)[:, None]).sum(2)
-    return (turns < -1e-9 * np.abs(turns).max(1, keepdims=True, initial=0)).any(1)
+    inwards: np.ndarray = (turns < -1e-9 * np.abs(turns).max(1, keepdims=True, initial=0)).any(1)
+    return inwards
 
 
 def _ears(points: np.ndarray) -> np.ndarray:
-    """Triangles [n - 2, 3] of one polygon [n, 3] without crossing edges, by clipping ears in the plane of its normal."""
+    """Cut one polygon [n, 3] without crossing edges into triangles [n - 2, 3], by clipping ears in the plane of its normal."""
     if len(points) > MOST_CORNERS:
         raise Rejected(f"a face of {len(points):,} corners that is not convex: export it as triangles")
     (normal,) = _normals(points[None])
@@ -81,5 +83,6 @@ def _ears(points: np.ndarray) -> np.ndarray:
 
 
 def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Positive where the way from a over b to c turns left."""
-    return (b[0] - a[0]) * (c[..., 1] - a[1]) - (b[1] - a[1]) * (c[..., 0] - a[0])
+    """Return a number that is positive where the way from a over b to c turns left."""
+    turn: np.ndarray = (b[0] - a[0]) * (c[..., 1] - a[1]) - (b[1] - a[1]) * (c[..., 0] - a[0])
+    return turn

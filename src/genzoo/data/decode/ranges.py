@@ -55,17 +55,17 @@ class Values:
         self.array = array
 
     def kinds(self) -> set[str]:
-        """One."""
+        """Name the one type that all examples are stored as."""
         return {kind_of(self.array.dtype)}
 
     def extents(self, kind: str, pool: Executor) -> Iterator[Ends]:
-        """Of one example after the other."""
+        """Yield the least and the largest value of one example after the other."""
         found = (extent(np.asarray(one)) for one in self.array) if kind in self.kinds() else ()
         return (e for e in found if e is not None)
 
 
 def kind_of(dtype: np.dtype) -> str:
-    """bool, uint8, uint16, whole (other integers) or float."""
+    """Name what numbers of a dtype are read as: bool, uint8, uint16, whole (other integers) or float."""
     return dtype.name if dtype.name in WHOLE else "float" if dtype.kind == "f" else "whole"
 
 
@@ -79,7 +79,7 @@ def extent(values: np.ndarray) -> Ends | None:
 def decide(
     pictures: Iterable[Ranged], pool: Executor, *, window: Ends | None = None, gray: bool = True, where: str = ""
 ) -> tuple[tuple[tuple[str, Ends], ...], list[str]]:
-    """Black and white for everything that pictures of one field are stored as, and what has to be said about it.
+    """Choose black and white for everything that pictures of one field are stored as, and say what has to be said about it.
 
     Args:
         pictures: All parts of the field, probed.
@@ -122,7 +122,7 @@ def _extent(parts: list[Ranged], kind: str, pool: Executor, window: Ends | None)
 
 
 def ends_of(kind: str, low: float, high: float) -> tuple[Ends | None, str]:
-    """Black and white of what has these values, and a note where that was guessed."""
+    """Choose black and white of what has these values, with a note where that was guessed."""
     if kind == "float":
         if low < -1 or high > 1:
             return None, ""
@@ -158,17 +158,18 @@ def unstated(values: np.ndarray, kind: str) -> str:
 
 
 def levels(values: np.ndarray, ends: Ends) -> np.ndarray:
-    """Pixels of any type as uint8, black 0 and white 255, rounded to the nearest."""
+    """Bring pixels of any type to uint8, black 0 and white 255, rounded to the nearest."""
     if values.dtype == np.uint8 and ends == BITS_8:
         return values
     if values.dtype.kind in "uib" and ends == BITS_16:
         return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     scale = 255 / (ends[1] - ends[0])
-    return np.rint((values.astype(np.float64) * scale - ends[0] * scale).clip(0, 255)).astype(np.uint8)
+    rounded: np.ndarray = np.rint((values.astype(np.float64) * scale - ends[0] * scale).clip(0, 255)).astype(np.uint8)
+    return rounded
 
 
 def shares(values: np.ndarray, ends: Ends) -> np.ndarray:
-    """Pixels of any type as float32 from 0 (black) to 1 (white); what lies outside is cut off."""
+    """Bring pixels of any type to float32 from 0 (black) to 1 (white); what lies outside is cut off."""
     low, high = ends
     return ((values.astype(np.float32) - low) / (high - low)).clip(0, 1).astype(np.float32)
 

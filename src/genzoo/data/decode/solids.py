@@ -26,6 +26,7 @@ import numpy as np
 from genzoo.core.errors import UserError
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.meshes import MESHES, STATED_UP, has_holes, mesh, turned
+from genzoo.data.decode.npy import check_header
 from genzoo.data.formats import HEAD, refusal
 from genzoo.data.sources import arrays
 
@@ -145,7 +146,7 @@ def resized(grid: np.ndarray, side: int | None) -> np.ndarray:
         raise Rejected(f"{shape} cannot be brought to size={side}: grids have to be cubes, and sizes whole multiples")
     if side < n:
         f = n // side
-        return grid.reshape(side, f, side, f, side, f).any((1, 3, 5))
+        return np.asarray(grid.reshape(side, f, side, f, side, f).any((1, 3, 5)))
     return grid.repeat(side // n, 0).repeat(side // n, 1).repeat(side // n, 2)
 
 
@@ -217,7 +218,7 @@ def _array_file(file: BinaryIO, name: str, told: Counter[str]) -> list[np.ndarra
             found = arrays._load_npz(data, name)
         else:
             data.seek(0)
-            arrays._check_header(data, len(data.getvalue()), name)
+            check_header(data, len(data.getvalue()), name)
             data.seek(0)
             found = {name: np.lib.format.read_array(data, allow_pickle=False)}
     except UserError as error:

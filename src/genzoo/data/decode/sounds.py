@@ -93,7 +93,7 @@ class _Reader(Protocol):
 
 
 def probe(file: BinaryIO, name: str = "") -> Sound:
-    """Rate, channels and length from the header.
+    """Read rate, channels and length from the header.
 
     Raises:
         Rejected: This is no usable sound.
@@ -129,7 +129,7 @@ def scale_of(peaks: Sequence[float]) -> float:
 
 
 def samples(file: BinaryIO, scale: float = 1.0, name: str = "") -> Samples:
-    """All samples.
+    """Read all samples of a sound file.
 
     Args:
         file: The sound.
@@ -166,7 +166,8 @@ def mono(values: np.ndarray) -> np.ndarray:
     """Average all channels, rounded: int16 [frames, channels] to int16 [frames]."""
     if values.shape[1] == 1:
         return values[:, 0]
-    return np.rint(values.astype(np.float64).mean(1)).astype(np.int16)
+    mean: np.ndarray = np.rint(values.astype(np.float64).mean(1)).astype(np.int16)
+    return mean
 
 
 def at_rate(values: np.ndarray, rate: int, wanted: int) -> np.ndarray:
@@ -247,7 +248,8 @@ class _Library:
     loudest = 32767
 
     def __init__(self, sounds: Sequence[Any]) -> None:
-        self.sounds, self.mark = sounds, ""
+        self.sounds = sounds
+        self.mark: wav.Mark = ""
         kinds = sorted({(s.samplerate, s.channels) for s in sounds})
         if len(kinds) > 1:
             seen = " and ".join(f"{rate} Hz with {channels} channel{'s' * (channels > 1)}" for rate, channels in kinds)
@@ -268,13 +270,14 @@ class _Library:
 
 
 def _whole(sound: Any) -> np.ndarray:
-    """All samples [frames, channels], or those before the damage.
+    """Read all samples [frames, channels], or those before the damage.
 
     At once where that can be: the library sets its place anew after every call, from which an MP3 does not go on as it would
     have (in blocks most samples come out different).
     """
     try:
-        return sound.read(dtype="float64", always_2d=True)
+        values: np.ndarray = sound.read(dtype="float64", always_2d=True)
+        return values
     except Exception:  # LibsndfileError
         found = [np.empty((0, sound.channels))]
     try:

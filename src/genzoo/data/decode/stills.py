@@ -46,7 +46,7 @@ def extent(file: BinaryIO, half: str = "", *, most: int | None = None) -> ranges
 def alone(
     file: BinaryIO, header: Header, *, most: int | None = None
 ) -> tuple[tuple[tuple[str, ranges.Ends], ...], list[str]]:
-    """Black and white of one picture, where no set says them, and what has to be said of that: see `ranges.decide`."""
+    """Choose black and white of one picture, where no set says them, and say what has to be said of that: see `ranges.decide`."""
     found = extent(file, most=most)
     ends, notes = ranges.ends_of(header.kind, *found) if found and header.kind != "reals" else (None, "")
     return ((header.kind, ends),) if ends else (), [notes] if notes else []

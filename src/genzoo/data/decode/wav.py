@@ -88,7 +88,8 @@ def _samples_at(file: BinaryIO, form: bytes, at: int, end: int, stated: int) -> 
         return None
     if not channels or not rate:
         raise Rejected(f"a damaged WAV: it says {channels} channels of {rate} samples per second; export it again")
-    there, mark = end - at, ""
+    there = end - at
+    mark: Mark = ""
     if stated > there:
         mark = "pipe" if stated >= _UNSTATED else "cut"
     elif not stated and there and not _is_chunk(file, at, end):
@@ -97,7 +98,7 @@ def _samples_at(file: BinaryIO, form: bytes, at: int, end: int, stated: int) -> 
         there = stated
         file.seek(at + stated + stated % 2)
         mark = "joined" if file.read(4) in (b"RIFF", b"RF64") else ""
-    return Wav(rate, channels, coding, width, at, there // (width * channels), mark)  # type: ignore[arg-type]
+    return Wav(rate, channels, coding, width, at, there // (width * channels), mark)
 
 
 def _is_chunk(file: BinaryIO, at: int, end: int) -> bool:
@@ -134,7 +135,7 @@ def is_float(wav: Wav) -> bool:
 
 
 def _sixteen_bits(raw: bytes, width: int) -> np.ndarray:
-    """PCM of 1 to 4 bytes to int16, rounded to the nearest."""
+    """Convert PCM of 1 to 4 bytes to int16, rounded to the nearest."""
     if width == 2:
         return np.frombuffer(raw, "<i2").astype(np.int16)
     if width == 1:

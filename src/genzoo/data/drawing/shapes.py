@@ -64,8 +64,9 @@ def render(
         pixels: Side of a view.
         threshold: What is occupied: values above it.
     """
-    size = tuple(voxels.shape[2:])
-    cells, axes = _rays(size, azimuth, elevation, pixels)  # type: ignore[arg-type]
+    depth, height, width = voxels.shape[2:]
+    size = (depth, height, width)
+    cells, axes = _rays(size, azimuth, elevation, pixels)
     used = (cells < math.prod(size)).any(1)
     cells, axes = cells[used], axes[used]
     full = (voxels.detach().float() > threshold).flatten(1).cpu().numpy()

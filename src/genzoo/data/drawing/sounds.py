@@ -23,7 +23,7 @@ RANGE = 70.0
 
 
 def to_int16(x: Tensor) -> np.ndarray:
-    """Amplitudes in [-1, 1] to 16-bit PCM: `round(x · 32768)`, clipped, never wrapped."""
+    """Convert amplitudes in [-1, 1] to 16-bit PCM: `round(x · 32768)`, clipped, never wrapped."""
     return x.detach().double().mul(32768).round().clamp(-32768, 32767).to(torch.int16).cpu().numpy()
 
 
@@ -47,7 +47,7 @@ def save_wav(path: str | os.PathLike[str], x: Tensor, rate: int) -> Path:
 
 
 def spectrogram(x: Tensor, *, columns: int = 320, rows: int = 128) -> Tensor:
-    """Power in decibels below the loudest, [rows, columns], of one sound [T]: time to the right, frequency upwards.
+    """Compute the power in decibels below the loudest, [rows, columns], of one sound [T]: time to the right, frequency upwards.
 
     Hann windows of 2 · rows samples; the highest row is half the sampling rate.
     """

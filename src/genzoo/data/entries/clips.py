@@ -121,7 +121,7 @@ def _of_arrays(source: arrays.ArrayFile) -> tuple[dict[str, list[Clip]], Content
 
 
 def _channels_second(array: np.ndarray, where: str) -> np.ndarray:
-    """Clips of any of the usual orders as [N, T, C, H, W]."""
+    """Bring clips of any of the usual orders to [N, T, C, H, W]."""
     last = array.shape[-1] in (1, 3, 4)
     if array.ndim == 3:  # one gray clip [T, H, W]
         array = array[None, :, None]
@@ -213,7 +213,7 @@ def _build(
 
 
 def _starts(whole: list[np.ndarray | None], span: int, hop: int) -> tuple[list[int], int]:
-    """Where the clips of a file begin, every `hop` frames of every run without a gap, and the number of frames behind the last of each run."""
+    """Find where the clips of a file begin, every `hop` frames of every run without a gap, and count the frames behind the last of each run."""
     starts: list[int] = []
     rest = first = 0
     for at, frame in enumerate([*whole, None]):
@@ -243,7 +243,7 @@ class Seen:
             self.rates[f"{float(rate):.4g}"] += 1
 
     def notes(self) -> list[str]:
-        """Sentences, for what there is to say."""
+        """Say in sentences what was noticed."""
         said = [
             words.format(n=self.told[key], files=f"{self.having[key]} of {self.files} files")
             for key, words in TOLD.items()

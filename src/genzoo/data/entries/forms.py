@@ -140,7 +140,7 @@ def filled(contents: Contents) -> list[str]:
 
 
 def _size(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> tuple[int, int]:
-    """Height and width: as set, or the common one, or 64."""
+    """Choose height and width: as set, or the common one, or 64."""
     if settings.size is not None:
         return settings.size if isinstance(settings.size, tuple) else (settings.size, settings.size)
     sizes = {(h, w) for h, w, _ in shapes}
@@ -152,7 +152,7 @@ def _size(shapes: list[Shape], settings: DataSettings, notes: list[str]) -> tupl
 
 
 def _channels(shapes: list[Shape], settings: DataSettings, notes: list[str], where: str = "") -> int:
-    """Channels: as set, or 1 where all images are gray."""
+    """Choose the number of channels: as set, or 1 where all images are gray."""
     gray = sum(c == 1 for _, _, c in shapes)
     channels = settings.channels or (1 if gray == len(shapes) else 3)
     if settings.channels is None and 0 < gray < len(shapes):

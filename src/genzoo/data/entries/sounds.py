@@ -203,7 +203,7 @@ def _read(files: FilePictures, i: int, said: sound.Sound, scale: float, mix: boo
 
 
 def _windows(values: np.ndarray, window: int) -> tuple[np.ndarray, int]:
-    """Windows of a file, int16 [n, T], and the number of samples after the last."""
+    """Cut the windows of a file, int16 [n, T], and count the samples after the last."""
     count = len(values) // window
     if not count:
         few = "1 sample" if len(values) == 1 else f"{len(values):,} samples"
@@ -229,7 +229,7 @@ class Heard:
         self.marks[read.mark] += 1
 
     def notes(self) -> list[str]:
-        """Sentences, for what there is to say."""
+        """Say in sentences what was noticed."""
         said = [
             f"{self.marks[mark]} of {self.files} files {words}" for mark, words in MARKS.items() if self.marks[mark]
         ]

@@ -221,13 +221,13 @@ def _read() -> None:
 
 
 def every() -> dict[str, Kind]:
-    """All kinds by name: our own, images first, then those that were registered from elsewhere."""
+    """Return all kinds of data by name: our own, images first, then those that were registered from elsewhere."""
     _read()
     return _KINDS
 
 
 def names() -> tuple[str, ...]:
-    """Everything that a system may declare as `data`: kinds, and arrangements of images."""
+    """Name everything that a system may declare as `data`: kinds, and arrangements of images."""
     return (*every(), *(a.name for a in ARRANGEMENTS.values() if a is not PLAIN))
 
 
@@ -321,7 +321,7 @@ def told_by(files: Iterable[str]) -> Kind | None:
 
 
 def spoken() -> dict[str, str]:
-    """Words that people say for kinds and arrangements, with what a system declares: music is audio, pairs are paired."""
+    """Return the words that people say for kinds and arrangements, with what a system declares: music is audio, pairs are paired."""
     both: list[tuple[str, tuple[str, ...]]] = [(k.name, k.aliases) for k in every().values()]
     both += [(a.name, a.aliases) for a in ARRANGEMENTS.values() if a is not PLAIN]
     return {word: name for name, words in both for word in (name, *words)}

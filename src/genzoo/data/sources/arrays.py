@@ -51,11 +51,11 @@ class ArrayFile:
         self.path, self.name, self.single, self.chosen = path, path.name, single, chosen
 
     def identity(self) -> list[object]:
-        """Path, size and time."""
+        """Return path, size and time of the file, which change when it does."""
         return [*stamp(self.path), self.single, *([self.chosen] if self.chosen else [])]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = _load(self.path)
@@ -122,7 +122,7 @@ class ArrayFile:
         return contents
 
     def _planes(self, key: str, array: np.ndarray) -> np.ndarray:
-        """As [N, C, H, W], whatever the pixels are stored as."""
+        """Bring an array to [N, C, H, W], whatever the pixels are stored as."""
         if self.single and array.ndim == 3 and array.shape[-1] in (3, 4):
             array = array[None]
         if array.ndim == 3:
@@ -143,7 +143,7 @@ def _usual_names() -> tuple[str, ...]:
 
 
 def _grey_levels(array: np.ndarray, where: str, contents: Contents) -> np.ndarray:
-    """All examples of an array as uint8, by the same rules as images (see `genzoo.data.decode.ranges`), saying what was taken for what.
+    """Bring all examples of an array to uint8, by the same rules as images (see `genzoo.data.decode.ranges`), saying what was taken for what.
 
     Raises:
         UserError: Its black and white are not known, or an example has pixels that are no number.
@@ -190,7 +190,7 @@ def _number(contents: Contents, parts: Collection[Any]) -> None:
 
 
 def _by_stem(found: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:
-    """Arrays that belong together: by name without the split's word, the key of each split ("" for a name without one)."""
+    """Group arrays that belong together: by name without the split's word, the key of each split ("" for a name without one)."""
     stems: dict[str, dict[str, str]] = {}
     for key in found:
         parts = stems.setdefault(_stem(key), {})
@@ -306,7 +306,7 @@ def _give_labels(contents: Contents, arrays: dict[str, np.ndarray], images: str,
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of the file that may be loaded without running code; an .npy stays on disk."""
+    """Load all arrays of the file that can be loaded without running code; an .npy stays on disk."""
     try:
         if zipfile.is_zipfile(path):
             return _load_npz(path, str(path))

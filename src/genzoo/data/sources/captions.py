@@ -51,10 +51,10 @@ class Sentences:
         return cls(to_ids([split(t) for group in texts for t in group], words), first)
 
     def pick(self, images: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """One caption of each image, int64 [n, L]: the first, or with `rng` any of them; a row of zeros where there is none."""
+        """Pick one caption of each image, int64 [n, L]: the first, or with `rng` any of them; a row of zeros where there is none."""
         start, count = self.first[images], np.diff(self.first)[images]
         chosen = start + (0 if rng is None else (rng.random(len(images)) * count).astype(np.int64))
-        rows = self.ids[np.minimum(chosen, max(len(self.ids) - 1, 0))].astype(np.int64)
+        rows: np.ndarray = self.ids[np.minimum(chosen, max(len(self.ids) - 1, 0))].astype(np.int64)
         rows[count == 0] = 0
         return rows
 
@@ -81,7 +81,7 @@ class Table:
             raise UserError(f"captions={text} is larger than {MAX_BYTES // 2**20} MiB")
 
     def read(self) -> bytes:
-        """Its content."""
+        """Read the content of the table."""
         return self.path.read_bytes()
 
 
@@ -183,7 +183,7 @@ class _Row:
 
 
 def _rows(table: str, content: bytes, told: Told) -> list[_Row]:
-    """Every usable row of a table: comma, semicolon, tab or bar between columns, or JSON lines."""
+    """Read every usable row of a table: comma, semicolon, tab or bar between columns, or JSON lines."""
     try:
         text = _text(content)
         lines = table.lower().endswith(".jsonl")
@@ -233,7 +233,7 @@ def _text(content: bytes) -> str:
 
 
 def _csv(text: str) -> tuple[list[str], list[dict[str, Any]], int, int]:
-    """Columns and rows; how many captions were joined again at commas without quotes; how many rows have too many columns.
+    """Read a table of text: columns, rows, how many captions were joined again at unquoted commas, and how many rows have too many columns.
 
     Raises:
         Rejected: It is no CSV.
@@ -258,7 +258,7 @@ def _csv(text: str) -> tuple[list[str], list[dict[str, Any]], int, int]:
 
 
 def _json_lines(text: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows of a file that has an object in JSON on every line.
+    """Read the columns and rows of a file that has an object in JSON on every line.
 
     Raises:
         Rejected: A line is none.

@@ -76,7 +76,7 @@ class FilePictures:
         return height, width // 2 if self.half else width, channels
 
     def kinds(self) -> set[str]:
-        """By the headers."""
+        """Name the types of number that the headers tell."""
         return {h.kind for h in self.headers.values()}
 
     def extents(self, kind: str, pool: Executor) -> Iterator[ranges.Ends]:
@@ -130,21 +130,26 @@ class ArrayPictures:
         return [f"{self.title}[{i}]" for i in range(len(self.array))]
 
     def probe(self, pool: Executor) -> list[Shape | Rejected]:
-        """All alike."""
+        """Return one shape for all images, which an array has."""
         _, c, h, w = self.array.shape
         return [(h, w, 1 if c < 3 else 3)] * len(self.array)
 
     def kinds(self) -> set[str]:
-        """One for all."""
+        """Name the one type that all images are stored as."""
         return {ranges.kind_of(self.array.dtype)}
 
     def extents(self, kind: str, pool: Executor) -> Iterator[ranges.Ends]:
-        """Of one image after the other."""
+        """Yield the least and the largest value of one image after the other."""
         return ranges.Values(self.array).extents(kind, pool)
 
     def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
         """Copy, or bring to the form in threads."""
-        if (self.array.dtype, form.ends, form.bits, form.window) == (np.uint8, (("uint8", ranges.BITS_8),), 8, None):
+        if (self.array.dtype, form.ends, form.bits, form.window) == (
+            np.dtype(np.uint8),
+            (("uint8", ranges.BITS_8),),
+            8,
+            None,
+        ):
             chosen = self.array[np.asarray(indices)]
             if form.kind == "colours" and chosen.shape[1:] == (form.channels, form.height, form.width):
                 return list(chosen)

@@ -53,7 +53,7 @@ class Derived:
         return made[0] if one else made
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All of them."""
+        """Derive all images at once."""
         return np.asarray(self[:], dtype=dtype)
 
 
@@ -70,17 +70,19 @@ def derived(images: np.ndarray, how: str) -> np.ndarray:
         return _labels(images)
     luma = _luma(images)
     if how == "gray":
-        return np.rint(luma).astype(np.uint8)[:, None]
+        gray: np.ndarray = np.rint(luma).astype(np.uint8)[:, None]
+        return gray
     padded = np.pad(luma, ((0, 0), (1, 1), (1, 1)), mode="edge")
     up, down, left, right = padded[:, :-2], padded[:, 2:], padded[:, :, :-2], padded[:, :, 2:]
     across = right[:, :-2] + 2 * right[:, 1:-1] + right[:, 2:] - left[:, :-2] - 2 * left[:, 1:-1] - left[:, 2:]
     along = down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:] - up[:, :, :-2] - 2 * up[:, :, 1:-1] - up[:, :, 2:]
     length = np.hypot(across, along)  # of an edge from black to white: 4 · 255
-    return (255 - np.rint(length).clip(0, 255)).astype(np.uint8)[:, None]
+    edges: np.ndarray = (255 - np.rint(length).clip(0, 255)).astype(np.uint8)[:, None]
+    return edges
 
 
 def _luma(images: np.ndarray) -> np.ndarray:
-    """Brightness, float64 [N, H, W]; transparency does not count."""
+    """Compute the brightness, float64 [N, H, W]; transparency does not count."""
     if images.shape[1] < 3:
         return images[:, 0].astype(np.float64)
     return np.tensordot(images[:, :3].astype(np.float64), GRAY, (1, 0))
@@ -91,11 +93,12 @@ def _low(images: np.ndarray) -> np.ndarray:
     rows, columns = -(-h // LOW), -(-w // LOW)
     padded = np.pad(images, ((0, 0), (0, 0), (0, rows * LOW - h), (0, columns * LOW - w)), mode="edge")
     means = padded.reshape(n, c, rows, LOW, columns, LOW).mean((3, 5))
-    return np.rint(means).astype(np.uint8).repeat(LOW, 2).repeat(LOW, 3)[:, :, :h, :w]
+    low: np.ndarray = np.rint(means).astype(np.uint8).repeat(LOW, 2).repeat(LOW, 3)[:, :, :h, :w]
+    return low
 
 
 def _labels(images: np.ndarray) -> np.ndarray:
-    """Label the pixels of images by the means over windows, from running totals: they cost the same whatever the window's side."""
+    """Make maps of two labels: 255 where the mean over the window around a pixel is bright, else 0; running totals serve any window."""
     r = AROUND // 2
     padded = np.pad(
         images[:, : 3 if images.shape[1] >= 3 else 1].astype(np.int64), ((0, 0), (0, 0), (r, r), (r, r)), mode="edge"

@@ -34,7 +34,7 @@ class Embedded:
         return ["embedded", self.name, self.facts["sha256"], self.facts["enlarge"]]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
 
     def contents(self, structure: str) -> Contents:
         """Cut the sheet up."""

@@ -48,7 +48,7 @@ class Files:
         return self._open()
 
     def identity(self) -> list[object]:
-        """Names, sizes and times for a folder; size and time of an archive; and how both are read."""
+        """Return names, sizes and times for a folder, size and time of an archive, and how both are read."""
         own = [*(self._open().identity() if self.path.is_dir() else stamp(self.path)), "layout 3"]
         if self.settings.subfolders != "auto":
             own.append(f"subfolders {self.settings.subfolders}")
@@ -88,11 +88,11 @@ class OneFile:
         self.path, self.name = path, path.name
 
     def identity(self) -> list[object]:
-        """Path, size and time."""
+        """Return path, size and time of the file, which change when it does."""
         return stamp(self.path)
 
     def contents(self, structure: str) -> Contents:
-        """One picture."""
+        """Return the file as the one picture that it is."""
         if structure != "image":
             raise UserError(f"{self.path} is one file, not {structure} data; {layout.HOW[structure]}")
         return Contents({("image", ""): FilePictures(self, [self.name])})
@@ -107,4 +107,4 @@ class OneFile:
         return open(self.path, "rb")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""

@@ -50,7 +50,7 @@ class _InLine:
 
 
 def _rank(parts: dict[str, tuple[str, str]], key: str) -> int:
-    """Training before test before validation, of which the second stands for the first where it is missing."""
+    """Rank training before test before validation, of which the second stands for the first where it is missing."""
     return ("train", "test", "val", "").index(parts.get(key, ("",))[0])
 
 
@@ -81,7 +81,7 @@ class Hub:
         return ["hf", self.name, sorted((k, getattr(t, "_fingerprint", len(t))) for k, t in self._sets.items())]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
 
     def contents(self, structure: str) -> Contents:
         """Find the image column, and labels or captions beside it."""

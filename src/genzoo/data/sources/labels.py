@@ -110,7 +110,7 @@ def _word(label: Any) -> str:
 
 
 def marks(files: Iterable[str], images: Iterable[str]) -> dict[str, str]:
-    """Files that may tell the class of an image, and the image: those of its name that end in .cls."""
+    """Find the files that may tell the class of an image, and the image: those of its name that end in .cls."""
     there = {stem_of(n): n for n in files if n.endswith(_MARK)}
     return {there[stem]: n for n in images if (stem := stem_of(n)) in there} if there else {}
 
@@ -139,7 +139,7 @@ def only_used(info: dict[str, Any], arrays: dict[str, Any]) -> None:
 
 
 def in_order(words: Sequence[str]) -> list[str]:
-    """Different names of classes in order: numbers by their value, else by the alphabet."""
+    """Sort the different names of classes: numbers by their value, else by the alphabet."""
     names = set(words)
     return sorted(names, key=lambda n: (int(n), n)) if all(_is_number(n) for n in names) else sorted(names)
 
@@ -149,7 +149,7 @@ def _is_number(text: str) -> bool:
 
 
 def shards(items: Sequence[Item]) -> str | None:
-    """Why the top folders of `items` are shards of one set and no classes; None where they may be classes.
+    """Say why the top folders of `items` are shards of one set and no classes; None where they may be classes.
 
     Shards have numbers of equal width, four digits or more, and their files are numbered on from folder to folder, or have the
     folder's number at their end (1004321.jpg in 4321/); or they have two or three hexadecimal digits, with which every file's name of

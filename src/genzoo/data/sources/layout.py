@@ -144,7 +144,7 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> C
 
 
 def _sort_out(names: Sequence[str], wish: Wish) -> tuple[list[str], dict[str, str]]:
-    """Examples, and the rest with reasons."""
+    """Separate the examples from the rest, which gets reasons."""
     endings = tuple(f".{e}" for e in wish.endings)
     examples, others = [], dict[str, str]()
     for name in names:
@@ -324,7 +324,7 @@ def _folders_as_classes(training: list[Item], wish: Wish, contents: Contents) ->
 
 
 def _sides(tree: Tree, items: list[Item], wish: Wish, where: str, contents: Contents) -> Contents:
-    """Two domains: subfolders A and B, and for pairs perhaps one of instance maps."""
+    """Find two domains: subfolders A and B, and for pairs perhaps one of instance maps."""
     names, paired = wish.sides, wish.structure == "paired"
     fields = dict(zip((composed(n).lower() for n in names), "ab", strict=True)) | (
         dict.fromkeys(_INSTANCES, "instance") if paired else {}
@@ -374,7 +374,7 @@ def _sides(tree: Tree, items: list[Item], wish: Wish, where: str, contents: Cont
 
 
 def by_stem(found: Iterable[tuple[str, str]], left: list[tuple[str, str]]) -> dict[str, str]:
-    """Names by what pairs are matched by; of several the first, and the others are added to `left`."""
+    """Return names by what pairs are matched by; of several the first, and the others are added to `left`."""
     names: dict[str, str] = {}
     for stem, name in found:
         if names.setdefault(stem, name) != name:

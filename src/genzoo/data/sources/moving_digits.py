@@ -43,7 +43,7 @@ class Moving:
         self.name, self.digits = name, digits
 
     def identity(self) -> list[object]:
-        """Of the digits."""
+        """Return the set's name and what identifies its digits."""
         return [self.name, self.digits.identity()]
 
     def contents(self, structure: str) -> Contents:
@@ -69,7 +69,7 @@ class Moving:
         return found
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
         self.digits.close()
 
 
@@ -90,7 +90,7 @@ class MovingClip:
         self.seed = [ORDER_SEED, zlib.crc32(f"{name} {part}".encode()), number]
 
     def probe(self) -> Shape:
-        """Gray."""
+        """Return the shape of a frame, which is gray."""
         return self.side, self.side, 1
 
     def frames(self, form: ImageFormat) -> Iterator[np.ndarray]:

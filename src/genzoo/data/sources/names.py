@@ -55,7 +55,7 @@ FORMS: dict[str, str] = {
 
 
 def available() -> dict[str, str]:
-    """Every set that has a name, with one line on it.
+    """List every set that has a name, with one line on it.
 
     >>> "digits" in available()
     True

@@ -35,7 +35,7 @@ class TwoSides:
         self.name = f"{a.name},{b.name}"
 
     def identity(self) -> list[object]:
-        """Of both."""
+        """Return what identifies both sides."""
         return [s.identity() for s in self.sides.values()]
 
     def contents(self, structure: str) -> Contents:
@@ -99,7 +99,7 @@ def match(contents: Contents, name: str) -> None:
 
 
 def _stems(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Names without the folders that all have in common, and without their endings; and the names."""
+    """Shorten names by the folders that all have in common and by their endings, and keep the whole names."""
     tops = os.path.commonpath([os.path.dirname(n) for n in names]) if names else ""
     return [(composed(stem_of(n.removeprefix(f"{tops}/") if tops else n)), n) for n in names]
 

@@ -67,7 +67,7 @@ def part_of(name: str, tails: Collection[str] = ()) -> tuple[str, str] | None:
 
 
 def parts_among(names: Iterable[str], tails: Collection[str] = ()) -> dict[str, tuple[str, str]]:
-    """Which of some sibling folders are parts: part and rest by name; empty without one for training.
+    """Find out which of some sibling folders are parts of one set: part and rest by name; empty without one for training.
 
     A name that says more than the part counts where another part has the same rest (cats_train and cats_test), or where the rest is
     one of `tails`. What all rests have in common is cut off.

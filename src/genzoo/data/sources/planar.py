@@ -24,6 +24,7 @@ SIZE = 10_000
 def draw(name: str, n: int, *, seed: int, split: str) -> np.ndarray:
     """Draw `n` points of a named set; the training and the test part are drawn independently."""
     rng = np.random.default_rng([seed, zlib.crc32(f"{name} {split}".encode())])
+    centre: np.ndarray
     if name == "moons":
         t, lower = rng.uniform(0, np.pi, n), rng.integers(0, 2, n)
         x = np.where(lower, 1 - np.cos(t), np.cos(t))
@@ -53,7 +54,7 @@ class Planar:
         self.name, self.seed = name, seed
 
     def identity(self) -> list[object]:
-        """Its name and its seed."""
+        """Return the set's name and its seed, which all its points follow from."""
         return [self.name, self.seed]
 
     def contents(self, structure: str) -> Contents:
@@ -61,4 +62,4 @@ class Planar:
         raise UserError(f"{self.name} is a set of points in the plane, not {structure} data")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""

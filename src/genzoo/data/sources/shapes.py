@@ -37,7 +37,7 @@ class Shapes:
         return ["drawn", "shapes", 1, SIDE, TRAIN, TEST, SEED]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
 
     def contents(self, structure: str) -> Contents:
         """Draw both parts."""
@@ -70,7 +70,7 @@ def _scene(rng: np.random.Generator) -> list[Thing]:
 
 
 def describe(things: list[Thing]) -> list[str]:
-    """Two captions of a scene."""
+    """Write two captions of a scene."""
     names = [" ".join(t[:3]) for t in things]
     if len(things) == 1:
         size, colour, kind = things[0][:3]
@@ -88,23 +88,27 @@ def draw(things: list[Thing]) -> np.ndarray:
         r = SIZES[size]
         cover = np.clip(0.5 - _distance(kind, (x - cx) / r, (y - cy) / r) * r * SIDE, 0, 1)
         canvas += cover * (np.array(COLOURS[colour], float)[:, None, None] - canvas)
-    return np.rint(canvas).astype(np.uint8)
+    picture: np.ndarray = np.rint(canvas).astype(np.uint8)
+    return picture
 
 
 def _distance(kind: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """About how far a point is outside of a shape of radius 1 (negative: inside); y points down."""
+    """Estimate how far a point is outside of a shape of radius 1 (negative: inside); y points down."""
+    outside: np.ndarray
     if kind == "circle":
-        return np.hypot(x, y) - 1
-    if kind == "square":
-        return np.maximum(abs(x), abs(y)) - 0.9
-    if kind == "triangle":
-        return np.maximum(y - 0.75, (abs(x) * 1.75 - y - 0.95) / 2.0156)
-    if kind == "cross":
+        outside = np.hypot(x, y) - 1
+    elif kind == "square":
+        outside = np.maximum(abs(x), abs(y)) - 0.9
+    elif kind == "triangle":
+        outside = np.maximum(y - 0.75, (abs(x) * 1.75 - y - 0.95) / 2.0156)
+    elif kind == "cross":
         bar = np.minimum(np.maximum(abs(x), abs(y) * 3), np.maximum(abs(y), abs(x) * 3))
-        return (bar - 1) / 2
-    if kind == "heart":
+        outside = (bar - 1) / 2
+    elif kind == "heart":
         u, v = abs(x), -y - 0.1
-        return np.where(u + v > 0.75, np.hypot(u - 0.47, v - 0.36) - 0.52, (1.02 * u - v - 0.97) / 1.43)
-    angle, radius = np.arctan2(x, -y), np.hypot(x, y)  # a star of five points
-    part = abs((angle + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5)
-    return (radius * np.cos(part - 0.0) + radius * np.sin(part) * 1.9626 - 1) / 2.2
+        outside = np.where(u + v > 0.75, np.hypot(u - 0.47, v - 0.36) - 0.52, (1.02 * u - v - 0.97) / 1.43)
+    else:  # a star of five points
+        angle, radius = np.arctan2(x, -y), np.hypot(x, y)
+        part = abs((angle + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5)
+        outside = (radius * np.cos(part - 0.0) + radius * np.sin(part) * 1.9626 - 1) / 2.2
+    return outside

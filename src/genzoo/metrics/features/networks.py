@@ -52,7 +52,7 @@ Builder = tuple[Callable[[], Extractor], Callable[[], bool]]
 
 
 def BUILDERS() -> dict[str, Builder]:
-    """By name: how an extractor is made, and whether it can be made here."""
+    """Return by name how an extractor is made, and whether it can be made here."""
     found: dict[str, Builder] = {n: (functools.partial(_lenet, n), lambda: True) for n in bundled()}
     found[INCEPTION] = (lambda: _inception(_weights(INCEPTION, INCEPTION_FILE)), lambda: _there(INCEPTION_FILE))
     found[EFFICIENTNET] = (
@@ -65,7 +65,7 @@ def BUILDERS() -> dict[str, Builder]:
 
 
 def available() -> dict[str, bool]:
-    """Names of extractors, and whether their weights are on this machine."""
+    """Return the names of extractors, and whether their weights are on this machine."""
     return {name: there() for name, (_, there) in BUILDERS().items()}
 
 
@@ -218,7 +218,7 @@ def _efficientnet(path: Path) -> Extractor:
 
 
 def _vgg(path: Path) -> Extractor:
-    """VGG-16's last maps, averaged over positions: its weights go round without the dense layers that the published P&R takes."""
+    """Build VGG-16's last maps, averaged over positions: its weights go round without the dense layers that the published P&R takes."""
     net = FeatureNet("vgg16", ("relu5_3",), weights=path).load()
     return Extractor(
         name="vgg16-relu5_3-mean",

@@ -41,12 +41,12 @@ def _tf1_weights(old: int, new: int) -> Tensor:
 
 
 def bilinear(images: Tensor, side: int) -> Tensor:
-    """Antialiased bilinear interpolation with half-pixel centres; images of the right size are left as they are."""
+    """Resize by antialiased bilinear interpolation with half-pixel centres; images of the right size are left as they are."""
     return _interpolated(images, side, "bilinear")
 
 
 def bicubic(images: Tensor, side: int) -> Tensor:
-    """Antialiased bicubic interpolation with half-pixel centres; images of the right size are left as they are."""
+    """Resize by antialiased bicubic interpolation with half-pixel centres; images of the right size are left as they are."""
     return _interpolated(images, side, "bicubic")
 
 
@@ -58,7 +58,7 @@ def _interpolated(images: Tensor, side: int, mode: str) -> Tensor:
 
 
 def pillow_bicubic(images: Tensor, side: int) -> Tensor:
-    """Pillow's bicubic filter on every channel as floats, as clean-fid does (arXiv:2104.11222); not rounded to grey levels."""
+    """Resize every channel as floats by Pillow's bicubic filter, as clean-fid does (arXiv:2104.11222); not rounded to grey levels."""
     x = images.detach().cpu().float().numpy()
     out = np.empty((*x.shape[:2], side, side), np.float32)
     for n in range(x.shape[0]):

@@ -90,7 +90,7 @@ def kmeans(
 
 
 def _plus_plus(x: Tensor, clusters: int, g: Generator) -> Tensor:
-    """Each next centre is a point drawn by its squared distance to the centres so far."""
+    """Draw first centres: each next one is a point drawn by its squared distance to the centres so far."""
     middle = x.double().mean(0).float()
     x0 = x - middle
     squares = x0.square().sum(1)

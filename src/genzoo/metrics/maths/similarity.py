@@ -86,7 +86,7 @@ def _window(size: int, sigma: float) -> Tensor:
 
 
 def _terms(a: Tensor, b: Tensor, data_range: float, window: Tensor) -> tuple[Tensor, Tensor]:
-    """SSIM and its contrast-structure part, each averaged over the valid region and the channels, [N]."""
+    """Compute SSIM and its contrast-structure part, each averaged over the valid region and the channels, [N]."""
     n, c = a.shape[:2]
     x, y = (t.reshape(n * c, 1, *t.shape[2:]) for t in (a, b))
     stacked = torch.cat([x, y, x * x, y * y, x * y])

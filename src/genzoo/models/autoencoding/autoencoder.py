@@ -6,7 +6,7 @@ The autoencoder (Hinton & Salakhutdinov 2006): the network that principal compon
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -46,13 +46,13 @@ class Autoencoder(System):
 
     paper = "doi:10.1126/science.1127647"
     data = "image"
-    presets: ClassVar[dict] = {
+    presets: ClassVar[dict[str, Any]] = {
         "linear-autoencoder": {"depth": 0},
         "conv-autoencoder": {"architecture": "conv", "depth": 3, "latent": 64},
         "denoising-autoencoder": {"noise": 0.5},
     }
-    tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 3, "hidden": 16, "width": 8, "depth": 1}
-    defaults: ClassVar[dict] = {"steps": 20000, "batch": 100, "ema": 0.999}
+    tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "latent": 3, "hidden": 16, "width": 8, "depth": 1}
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 100, "ema": 0.999}
 
     def __init__(
         self,

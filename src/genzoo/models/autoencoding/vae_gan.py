@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -59,9 +59,9 @@ class VAEGAN(System):
 
     paper: ClassVar[str] = "arXiv:1512.09300"
     data: ClassVar[str] = "image"
-    presets: ClassVar[dict] = {"vae-dis": {"adversarial": False}}
-    tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 3, "width": 4}
-    defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999}
+    presets: ClassVar[dict[str, Any]] = {"vae-dis": {"adversarial": False}}
+    tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "latent": 3, "width": 4}
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 64, "ema": 0.999}
 
     def __init__(
         self,

@@ -20,13 +20,7 @@ def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Scan(torch.autograd.Function):
-    """An LSTM over a whole map, with the gradients written out, which is faster than leaving a thousand steps to autograd.
-
-    `Scan.apply(gates, weight, taps, diagonal)` maps gates [N, B, 4h, H, W], before the state-to-state part, and weights
-    [N, taps·h, 4h] to states [N, B, h, H, W]; N recursions run side by side. It runs over rows, from the top, and a state
-    depends on states of the row before, at the columns that `taps` adds to its own; or over the columns of the map whose
-    row i is shifted by i to the right (`diagonal`), where `taps` counts rows.
-    """
+    """An LSTM over a whole map (see `scan`), with the gradients written out, which is faster than leaving a thousand steps to autograd."""
 
     @staticmethod
     def forward(ctx: Any, gates: Tensor, weight: Tensor, taps: tuple[int, ...], diagonal: bool) -> Tensor:
@@ -77,6 +71,22 @@ class Scan(torch.autograd.Function):
                 d_before = torch.bmm(weight, flat).view(len(weight), -1, *dh.shape[2:])
                 untap(d_states[t - 1], d_before, ctx.taps)
         return ctx.lines.lift(d_gates), d_weight, None, None
+
+
+def scan(gates: Tensor, weight: Tensor, taps: tuple[int, ...], diagonal: bool) -> Tensor:
+    """Run an LSTM over rows, from the top, or over the columns of the map whose row i is shifted by i to the right (`diagonal`).
+
+    Args:
+        gates: Gates before the state-to-state part, [N, B, 4h, H, W]; N recursions run side by side.
+        weight: Weights of what comes from the states of the line before, [N, taps·h, 4h].
+        taps: Where those states are: columns (`diagonal`: rows), counted from a state's own.
+        diagonal: Go over the shifted columns.
+
+    Returns:
+        States [N, B, h, H, W].
+    """
+    states: Tensor = Scan.apply(gates, weight, taps, diagonal)  # type: ignore[no-untyped-call]  # torch gives `apply` no types
+    return states
 
 
 class Lines:

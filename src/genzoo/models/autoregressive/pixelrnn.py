@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.system import System
-from genzoo.models.autoregressive._recurrence import Scan, cell
+from genzoo.models.autoregressive._recurrence import cell, scan
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
@@ -52,7 +52,7 @@ class RowLSTM(nn.Module):
         if past is not None:
             return self._column(gates, past)
         with torch.autocast(x.device.type, enabled=False):  # states add up over all rows: in full precision
-            return Scan.apply(gates.to(self.state.dtype)[None], self.state[None], (-1, 0, 1), False)[0]
+            return scan(gates.to(self.state.dtype)[None], self.state[None], (-1, 0, 1), False)[0]
 
     def _column(self, gates: Tensor, past: Past) -> Tensor:
         kept, (row, col) = past.memory(self), past.at
@@ -96,7 +96,7 @@ class DiagonalBiLSTM(nn.Module):
             return self._column(gates, past)
         with torch.autocast(x.device.type, enabled=False):  # states add up over all pixels: in full precision
             left, right = gates.to(self.state.dtype).chunk(2, 1)
-            left, right = Scan.apply(torch.stack([left, right.flip(3)]), self.state, (-1, 0), True)
+            left, right = scan(torch.stack([left, right.flip(3)]), self.state, (-1, 0), True)
             return left + F.pad(right.flip(3), (0, 0, 1, 0))[:, :, :-1]
 
     def _column(self, gates: Tensor, past: Past) -> Tensor:

@@ -362,14 +362,8 @@ class TokenPrior(System):
             sentence = self.text.recall(n, generator) if prompt is None else self._told(prompt, n)
         codes = torch.zeros(n, self.length, dtype=torch.long, device=self.device)
         kept = torch.zeros_like(codes, dtype=torch.bool)
-        choice: dict[str, Any] = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "guidance": guidance,
-            "cached": cached,
-        }
-        drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **choice)
+        how: Any = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
+        drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **how)
         return self.tokenizer.detokenize(drawn)
 
     @torch.no_grad()
@@ -407,15 +401,9 @@ class TokenPrior(System):
         self._refuse_labels(label, told=prompt is not None)
         kept = torch.cat([self._cells(known, grid) for grid in self.tokenizer.code_grids], 1)
         codes = self.tokenizer.tokenize(torch.where(known, x, 0))
-        choice: dict[str, Any] = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "guidance": guidance,
-            "cached": cached,
-        }
+        how: Any = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
         labels = self._labels(label, len(x))
-        drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **choice)
+        drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **how)
         return torch.where(known, x, self.tokenizer.detokenize(drawn))
 
     @staticmethod

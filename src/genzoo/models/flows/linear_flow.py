@@ -47,7 +47,6 @@ class LinearFlow(System):
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
     shape: tuple[int, ...]
     dims: int
-    is_image: bool
     scale: Whitening | Unscaled
 
     def __init__(

@@ -110,10 +110,7 @@ class RealNVP(System):
         """Return Adam, with the penalty on the gains only."""
         gains = [p for name, p in self.named_parameters() if name.endswith(".gain")]
         others = [p for name, p in self.named_parameters() if not name.endswith(".gain")]
-        groups: list[dict[str, Any]] = [
-            {"params": others},
-            *([{"params": gains, "weight_decay": self.weight_decay}] if gains else []),
-        ]
+        groups: Any = [{"params": others}, *([{"params": gains, "weight_decay": self.weight_decay}] if gains else [])]
         return {"model": Adam(groups, lr=self.lr)}
 
     lr_scale = constant_then_cosine

@@ -18,7 +18,7 @@ FARTHEST = 2.0
 
 
 def as_tensor(images: Any, verb: str) -> Tensor:
-    """Images, sounds or points as a float tensor: arrays are taken as well, and bytes 0..255 are brought to [-1, 1].
+    """Turn images, sounds or points into a float tensor: arrays are taken as well, and bytes 0..255 are brought to [-1, 1].
 
     Raises:
         UserError: It is neither a tensor nor an array of numbers, or its values are of another range.

@@ -127,7 +127,7 @@ def _parts(body: bytes) -> tuple[Header, bytes]:
 
 
 def _names(packed: bytes, count: int) -> tuple[str, ...]:
-    """Names as `pack` wrote them, one for each image; what unpacks to more than names can be is a ValueError."""
+    """Read names as `pack` wrote them, one for each image; what unpacks to more than names can be is a ValueError."""
     unpacker = zlib.decompressobj()
     text = unpacker.decompress(packed, min(LONGEST_NAME * count, 1 << 28))
     names = json.loads(text) if unpacker.eof and not unpacker.unused_data else None
@@ -137,7 +137,7 @@ def _names(packed: bytes, count: int) -> tuple[str, ...]:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, lowest first; the eighth says that more follow."""
+    """Write an integer as seven bits a byte, lowest first; the eighth says that more follow."""
     low, high = value & 0x7F, value >> 7
     return bytes([low | 0x80]) + _varint(high) if high else bytes([low])
 
@@ -169,7 +169,7 @@ def _processor() -> str:
 
 
 def model_digest(system: System) -> bytes:
-    """Eight bytes that stand for a system: its name, its settings and every value of its state."""
+    """Compute eight bytes that stand for a system: its name, its settings and every value of its state."""
     digest = hashlib.blake2b(digest_size=8)
     digest.update(json.dumps([type(system).__name__, system.hparams], sort_keys=True, default=list).encode())
     for key, value in sorted(system.state_dict().items()):
@@ -179,7 +179,7 @@ def model_digest(system: System) -> bytes:
 
 
 def frequencies(log_p: Tensor) -> np.ndarray:
-    """Integers of at least 1 that sum to `TOTAL` in each row, as near to the probabilities as that allows: float64 [n, levels].
+    """Round probabilities to integers of at least 1 that sum to `TOTAL` in each row: float64 [n, levels].
 
     Every level can be coded, whatever the model thinks of it. What rounding leaves over goes to the likeliest level. The table is laid
     out row by row, whatever the layout of `log_p`: the coder takes the numbers as they lie in memory.
@@ -386,7 +386,7 @@ def _grey(x: Tensor) -> Tensor:
 
 
 def _content(symbols: list[Tensor], header: Header) -> bytes:
-    """Digest of the images and of what the header says of them, itself left out."""
+    """Compute a digest of the images and of what the header says of them, itself left out."""
     digest = hashlib.blake2b(pack(replace(header, content=b""), b""), digest_size=CONTENT)
     digest.update(torch.cat(symbols).to(torch.int16).numpy().astype("<i2").tobytes())
     return digest.digest()

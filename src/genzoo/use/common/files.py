@@ -145,7 +145,7 @@ MANY = 2**29
 
 
 def free_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not say."""
+    """Return the bytes of memory that can be had without swapping; None where the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             found = next(line for line in file if line.startswith("MemAvailable"))

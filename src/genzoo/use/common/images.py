@@ -23,13 +23,13 @@ from genzoo.data.decode.forms import ImageFormat, Rejected
 
 
 def channels_of(system: System) -> int:
-    """Channels of the images that a system takes; 3 where it does not say."""
+    """Count the channels of the images that a system takes; 3 where it does not say."""
     shape = system.hparams.get("shape", ())
     return int(shape[0]) if len(shape) in (3, 4) else 3
 
 
 def channels_in(system: System, direction: str) -> int:
-    """Channels of the images that a translator takes in a direction: side A may have others than side B."""
+    """Count the channels of the images that a translator takes in a direction: side A may have others than side B."""
     inputs = system.hparams.get("inputs")
     return int(inputs) if inputs and direction.startswith("a") else channels_of(system)
 

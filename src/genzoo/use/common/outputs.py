@@ -20,7 +20,7 @@ def folder_for(source: Source) -> Path:
 
 
 def free(path: str | Path, *, overwrite: bool = False) -> Path:
-    """`path`, or with `overwrite=False` the first of NAME, NAME-2, NAME-3 ... that does not exist yet."""
+    """Return `path`, or with `overwrite=False` the first of NAME, NAME-2, NAME-3 ... that does not exist yet."""
     path = Path(path).expanduser()
     if overwrite or not path.exists():
         return path

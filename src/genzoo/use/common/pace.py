@@ -38,7 +38,7 @@ def _seconds(action: Callable[[], object]) -> float:
 
 @torch.no_grad()
 def seconds_per_sample(system: System) -> float:
-    """Seconds for one sample of many, from a small draw and, where that was quick, a whole chunk. An upper estimate for slow ones."""
+    """Time a small draw and, where that was quick, a whole chunk: the seconds for one sample of many. An upper estimate for slow ones."""
     assert isinstance(system, Samples)
     few = _seconds(lambda: system.sample(4, generator=torch.Generator(system.device).manual_seed(0)))
     if few > 2:
@@ -51,7 +51,7 @@ def seconds_per_sample(system: System) -> float:
 
 @torch.no_grad()
 def seconds_per_score(system: System, dataset: Dataset) -> float:
-    """Seconds to score one example of many."""
+    """Time how many seconds it takes to score one example of many."""
     assert isinstance(system, Density)
     batch = to_float(Batches(dataset, min(16, len(dataset)), 0).in_order(0), system.device)
     x = kinds.examples(batch)
@@ -60,7 +60,7 @@ def seconds_per_score(system: System, dataset: Dataset) -> float:
 
 
 def seconds_per_feature(net: Extractor, shape: tuple[int, ...]) -> float:
-    """Seconds for the features of one image of this shape."""
+    """Time how many seconds the features of one image of this shape take."""
     images = torch.zeros(4, *shape, dtype=torch.uint8)
     net(images[:1])
     return _seconds(lambda: net(images)) / len(images)

@@ -27,7 +27,7 @@ RUN_FILES = ("config.toml", "config.json", "model.safetensors", "model", "metric
 
 
 @dataclass(frozen=True)
-class Given:
+class SampleSet:
     """Samples of unknown origin.
 
     Args:
@@ -61,7 +61,7 @@ def is_given(source: Source) -> bool:
     return path.is_file() and path.suffix.lower() in (".npz", ".npy")
 
 
-def open_given(source: str | Path) -> Given:
+def open_given(source: str | Path) -> SampleSet:
     """Read samples.
 
     Raises:
@@ -74,7 +74,7 @@ def open_given(source: str | Path) -> Given:
     return given
 
 
-def _arrays(path: Path) -> Given:
+def _arrays(path: Path) -> SampleSet:
     contents = ArrayFile(path).contents("image")
     found: list[Any] = [
         _grey_levels(p.array, f"{path} '{p.title}'", contents)
@@ -85,10 +85,10 @@ def _arrays(path: Path) -> Given:
         raise UserError(
             f"'{path}' holds images of several shapes: {', '.join(str(a.shape) for a in found)}; give one array of samples"
         )
-    return Given(torch.from_numpy(np.array(np.concatenate(found))), path, list(contents.notes))
+    return SampleSet(torch.from_numpy(np.array(np.concatenate(found))), path, list(contents.notes))
 
 
-def _folder(path: Path) -> Given:
+def _folder(path: Path) -> SampleSet:
     forms: Counter[tuple[int, int]] = Counter()
     gray, left, usable = 0, [], []
     with quiet_decoding():
@@ -123,7 +123,7 @@ def _folder(path: Path) -> Given:
     if not images:
         raise UserError(f"'{path}' holds no image that can be read: {left[0]}")
     notes = [f"{len(left)} files left out: {'; '.join(left[:3])}"] if left else []
-    return Given(torch.from_numpy(np.stack(images)), path, notes)
+    return SampleSet(torch.from_numpy(np.stack(images)), path, notes)
 
 
 Split = Literal["train", "test", "all"]
@@ -172,7 +172,7 @@ def part_of(
 
 
 def joined(train: Dataset, test: Dataset) -> Dataset:
-    """Both parts of data as one; of a single example, which is both, the one."""
+    """Join both parts of data to one; of a single example, which is both, the one."""
     if train.digest == test.digest or len(train) == len(test) == 1:
         return replace(train, split="all")
     fields = {name: np.concatenate([train.fields[name], test.fields[name]]) for name in train.fields}
@@ -182,8 +182,8 @@ def joined(train: Dataset, test: Dataset) -> Dataset:
     )  # fmt: skip
 
 
-def real_for(given: Given, data: DataSettings, *, quiet: bool = True) -> tuple[Callable[..., Dataset], str]:
-    """How real data are opened to compare samples with: at their own size where that is the samples' and else brought to theirs.
+def real_for(given: SampleSet, data: DataSettings, *, quiet: bool = True) -> tuple[Callable[..., Dataset], str]:
+    """Choose how real data are opened to compare samples with: at their own size where that is the samples' and else brought to theirs.
 
     Returns:
         What opens a part of the data (see `part_of`), and a sentence on what was done to them, or nothing.

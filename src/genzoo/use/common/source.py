@@ -174,7 +174,7 @@ SHARED = ("self", "n", "x", "known", "generator", "direction")
 
 
 def own_options(system: System | type[System], method: str) -> list[str]:
-    """Names of the options that a system's method adds to its protocol: temperature, label ..."""
+    """Name the options that a system's method adds to its protocol: temperature, label ..."""
     return [p for p in inspect.signature(getattr(system, method)).parameters if p not in SHARED]
 
 

@@ -68,7 +68,7 @@ class Cuts:
         return self.starts[-1] + self.tile
 
     def source(self, start: int, length: int) -> np.ndarray:
-        """Which pixels of the image stand at start … start + length of the enlarged one: it is mirrored at its borders."""
+        """Find which pixels of the image stand at start … start + length of the enlarged one: it is mirrored at its borders."""
         at = np.arange(start, start + length) - self.before
         # Reflection continues the texture, but reaches only as far as the image does.
         if max(self.before, self.whole - self.before - self.side) >= self.side:
@@ -163,7 +163,7 @@ def tiled(
         return _floats(values if window is None else into_window(values, window)).to(device)
 
     def pieces() -> Tensor:
-        """Places for the statistics of instance norms, half a tile in side, spread over the image."""
+        """Choose places for the statistics of instance norms, half a tile in side, spread over the image."""
         height, width = (
             max(c.tile // 2 // multiple * multiple, -(-least // multiple) * multiple) for c in (rows, columns)
         )
@@ -235,13 +235,13 @@ def _put(result: np.ndarray, block: np.ndarray, top: int, left: int, window: tup
 
 
 def into_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Gray values of any type as float32 in [-1, 1], the ends of the window; what lies outside is cut off."""
+    """Bring gray values of any type to float32 in [-1, 1], the ends of the window; what lies outside is cut off."""
     low, high = window
     return ((values.astype(np.float32) - low) / (high - low)).clip(0, 1) * 2 - 1
 
 
 def out_of_window(values: np.ndarray, window: tuple[float, float], dtype: np.dtype | type) -> np.ndarray:
-    """Values in [-1, 1] as gray values of a type, -1 and 1 at the ends of the window."""
+    """Bring values in [-1, 1] to gray values of a type, -1 and 1 at the ends of the window."""
     low, high = window
     found = low + (values.astype(np.float64) + 1) / 2 * (high - low)
     if np.dtype(dtype) == np.float32:
@@ -251,14 +251,14 @@ def out_of_window(values: np.ndarray, window: tuple[float, float], dtype: np.dty
 
 
 def _floats(values: np.ndarray) -> Tensor:
-    """[H, W, C] of any of the three dtypes as float32 [1, C, H, W] in [-1, 1]."""
+    """Bring pixels [H, W, C] of any of the three dtypes to float32 [1, C, H, W] in [-1, 1]."""
     half = HALF.get(values.dtype)
     floats = values if half is None else values.astype(np.float32) / np.float32(half) - 1
     return torch.from_numpy(np.ascontiguousarray(floats.transpose(2, 0, 1), dtype=np.float32))[None]
 
 
 def pixels(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
-    """Values in [-1, 1] as pixels of a dtype: clamped and rounded to the integers of its range; float32 as it is."""
+    """Bring values in [-1, 1] to pixels of a dtype: clamped and rounded to the integers of its range; float32 as it is."""
     half = HALF.get(np.dtype(dtype))
     if half is None:
         return values
@@ -272,7 +272,7 @@ def _nothing() -> Iterator[None]:
 
 @contextmanager
 def shared_statistics(net: nn.Module, measure: Callable[[], Any]) -> Iterator[None]:
-    """Within it, every instance norm that `measure()` used works with the mean and variance that it had there, over all examples together.
+    """Hold the mean and variance of every instance norm, within the block, at what they were over all examples of `measure()` together.
 
     Args:
         net: Where instance norms are looked for. Those with running statistics are left alone.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from genzoo.core.capabilities import Translates
 from genzoo.core.errors import UserError
-from genzoo.core.files import write_atomic
 from genzoo.core.system import System
 from genzoo.data import Dataset, to_float
 from genzoo.data.drawing.images import grid, save_png
@@ -21,7 +21,7 @@ from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.maths.similarity import l1_percent
 from genzoo.metrics.measure import values as measured
 from genzoo.metrics.translations import HOW, per_image, translated
-from genzoo.use.pages.page import Html, document, join, number, tag
+from genzoo.use.pages.page import number, write_page
 
 MOST = 200
 """Pairs on the page; measures are of all."""
@@ -145,35 +145,17 @@ def _write(folder: Path, title: str, rows: Rows, said: list[str]) -> Path:
             save_png(pictures / f"{i:04d}-{_key(kind)}.png", grid(images[i : i + 1], scale=1))
     told = [tuple(names.values()) for names in rows.names]
     by_name = {i: place for place, i in enumerate(sorted(range(count), key=lambda i: told[i]))}
-    orders = [("number", "in order"), *([("name", "by name")] if any(map(any, told)) else [])]
+    orders = {"number": "in order"} | ({"name": "by name"} if any(map(any, told)) else {})
     for name in rows.values:
         ends = ("most", "least") if name == "change" else ("best", "worst")
-        orders += [(_key(name), f"{name}, {ends[0]} first"), (f"{_key(name)}-worst", f"{name}, {ends[1]} first")]
-    buttons, rules = [], []
-    for k, (key, words) in enumerate(orders):
-        buttons.append(
-            Html(f'<input type="radio" name="by" id="by{k}"{" checked" * (k == 0)}><label for="by{k}">{words}</label>')
-        )
-        rules.append(f"#by{k}:checked ~ .results > div {{ order: var(--{key}); }}")
+        orders |= {_key(name): f"{name}, {ends[0]} first", f"{_key(name)}-worst": f"{name}, {ends[1]} first"}
     body = [_row(i, rows, by_name[i]) for i in range(count)]
-    parts: list[object] = [
-        *(tag("p", text, class_="small") for text in said),
-        Html(f"<style>{STYLE}{''.join(rules)}</style>"),
-        *buttons,
-        tag("div", join(body, "\n"), class_="results"),
-    ]
-    return write_atomic(folder / "results.html", document(f"{title}: results", *parts))
-
-
-STYLE = """
-.results { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1rem; } .results > div { border-bottom: 1px solid #dde2ea; }
-.results figure { margin: 0 .2rem .2rem 0; } .results img { height: 9rem; width: auto; }
-.results figcaption { max-width: 12rem; overflow-wrap: anywhere; } input + label { margin-right: 1rem; }
-"""
+    template = Path(__file__).with_name("results.html.j2")
+    return write_page(folder / "results.html", template, title=f"{title}: results", said=said, orders=orders, rows=body)
 
 
 def seen(x: Tensor) -> Tensor:
-    """Images of any channels as a picture can show them: the first channel where there are not 1, 3 or 4."""
+    """Reduce images of any channels to what a picture can show: the first channel where there are not 1, 3 or 4."""
     return x if x.shape[1] in (1, 3, 4) else x[:, :1]
 
 
@@ -184,7 +166,7 @@ def _few(images: list[Tensor]) -> Tensor:
 
 
 def _names(test: Dataset, fields: dict[str, str], count: int) -> list[dict[str, str]]:
-    """By kind, what the person's files of the first rows are called; empty where the data do not say."""
+    """Return by kind what the person's files of the first rows are called; empty where the data do not say."""
     found = {
         kind: [printable(n) for n in test.names_of(field)[:count]] or [""] * count for kind, field in fields.items()
     }
@@ -196,24 +178,15 @@ def _key(name: str) -> str:
     return name.lower().replace(" ", "-")
 
 
-def _row(i: int, rows: Rows, place: int) -> Html:
-    """One row: its pictures, its figures, and its place in every order, best first."""
-    figures = join(
-        tag(
-            "figure",
-            join(
-                [
-                    Html(f'<img src="outputs/results/{i:04d}-{_key(kind)}.png" alt="{kind} {i}" loading="lazy">'),
-                    tag("figcaption", join([kind, name], ": ") if (name := rows.names[i].get(kind)) else kind),
-                ]
-            ),
-        )
-        for kind in rows.images
-    )
-    words = [f"{name} {number(v[i])} {rows.how[name][0]}".strip() for name, v in rows.values.items()]
-    words = [*rows.words[i : i + 1], *words]
-    places = f"--number:{i};--name:{place}"
+def _row(i: int, rows: Rows, by_name: int) -> dict[str, Any]:
+    """Gather what the template shows of one row: its pictures, its figures, and its place in every order, best first."""
+    places = {"number": i, "name": by_name}
     for name, v in rows.values.items():
         rank = sum(w > v[i] if rows.how[name][1] == "higher" else w < v[i] for w in v)
-        places += f";--{_key(name)}:{rank};--{_key(name)}-worst:{-rank}"
-    return tag("div", join([figures, tag("p", f"{i}: {', '.join(words)}", class_="small")]), style=places)
+        places |= {_key(name): rank, f"{_key(name)}-worst": -rank}
+    files = {kind: f"outputs/results/{i:04d}-{_key(kind)}.png" for kind in rows.images}
+    figures = [f"{name} {number(v[i])} {rows.how[name][0]}".strip() for name, v in rows.values.items()]
+    return {
+        "number": i, "places": places, "words": [*rows.words[i : i + 1], *figures],
+        "pictures": {kind: (file, rows.names[i].get(kind)) for kind, file in files.items()},
+    }  # fmt: skip
