@@ -68,8 +68,8 @@ def describe(annotation: Any) -> str:
     """
     if get_origin(annotation) is Annotated:
         base, *extras = get_args(annotation)
-        bounds = [bound for extra in extras for bound in getattr(extra, "metadata", [extra])]
-        told = [say.format(v) for b in bounds for k, say in _BOUNDS.items() if (v := getattr(b, k, None)) is not None]
+        limits = [limit for extra in extras for limit in getattr(extra, "metadata", [extra])]
+        told = [say.format(v) for b in limits for k, say in _BOUNDS.items() if (v := getattr(b, k, None)) is not None]
         return ", ".join([describe(base), *told])
     if get_origin(annotation) is Literal:
         return " | ".join(str(a) for a in get_args(annotation))

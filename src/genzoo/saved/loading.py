@@ -58,7 +58,7 @@ DESCRIBED = {
 
 
 def model_file(path: str | os.PathLike[str]) -> Path:
-    """The file of a model: of a run folder, a model folder, an export; or itself.
+    """Find the file of a model: of a run folder, a model folder, an export; or itself.
 
     Raises:
         UserError: There is none.
@@ -78,7 +78,7 @@ def model_file(path: str | os.PathLike[str]) -> Path:
 
 
 def load(path: Any, *, device: str = "cpu", system: Any = None) -> System:
-    """The trained system of a run (or its folder), a model folder, an export or a model file, in eval mode.
+    """Load the trained system of a run (or its folder), a model folder, an export or a model file, in eval mode.
 
     Its `name` and `hparams` say what it is; `trained` is the rest of the file's description (data, steps, version); `origin` is `path`.
 
@@ -110,7 +110,7 @@ def load(path: Any, *, device: str = "cpu", system: Any = None) -> System:
 
 
 def restored(description: Mapping[str, Any], tensors: Mapping[str, Tensor], file: str) -> System:
-    """The system that a file describes, with the file's tensors in it.
+    """Build the system that a file describes, with the file's tensors in it.
 
     Args:
         description: As for `build`.
@@ -127,7 +127,7 @@ def restored(description: Mapping[str, Any], tensors: Mapping[str, Tensor], file
 
 
 def fresh(make: Callable[[], System], size: int, file: str, tensors: Mapping[str, Tensor] | None = None) -> System:
-    """A system of settings that were read from a file; no more memory is taken for it than the tensors beside them call for.
+    """Build a system of settings that were read from a file; no more memory is taken for it than the tensors beside them call for.
 
     Args:
         make: Makes it.
@@ -224,7 +224,7 @@ def _form(tensors: Mapping[str, Tensor], name: str) -> str:
 
 
 def build(description: Mapping[str, Any]) -> System:
-    """A system with fresh weights from its description: "system", "hparams", and "name" and "origin" if they are known.
+    """Build a system with fresh weights from its description: "system", "hparams", and "name" and "origin" if they are known.
 
     Raises:
         UserError: It is no description, or not one of a system that there is.
@@ -269,7 +269,7 @@ def as_today(cls: type[System], arguments: Mapping[str, Any]) -> tuple[type[Syst
 
 
 def describe(system: System) -> dict[str, Any]:
-    """What `build` needs, in plain values."""
+    """Describe a system in plain values, as `build` needs it."""
     name, source = registry.name_of(type(system)), own.source(type(system))
     said = {"system": name, "name": getattr(system, "name", name), "hparams": plain(system.hparams)}
     return {**said, **({"source": source} if source else {}), **({"origin": system.origin} if system.origin else {})}
@@ -281,7 +281,7 @@ def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_words(value: Any) -> Any:
-    """A plain argument for a table: of a nested system, what it is and where it came from; of a long list, its length and beginning."""
+    """Shorten an argument for a table: of a nested system, what it is and where it came from; of a long list, its length and beginning."""
     if isinstance(value, (list, tuple)) and len(value) > 20:
         return f"{len(value):,} values: {', '.join(map(str, value[:8]))} …"
     if isinstance(value, Mapping) and "system" in value:
@@ -327,7 +327,7 @@ def as_argument(key: str, value: Any, capability: type) -> Any:
 
 
 def digest(system: System) -> str:
-    """A digest of a system's name, arguments and every tensor: equal systems compute equal things."""
+    """Compute a digest of a system's name, arguments and every tensor: equal systems compute equal things."""
     said = describe(system)
     found = hashlib.blake2b(json.dumps([said["system"], said["hparams"]], sort_keys=True).encode(), digest_size=32)
     for name, tensor in sorted(system.state_dict().items()):
