@@ -52,6 +52,20 @@ def check_divisible(x: Tensor, multiple: int) -> None:
         raise UserError(f"height and width must be multiples of {multiple}, not {h} x {w}; resize or crop the images")
 
 
+def check_apart(penalty: str, d_norm: str, otherwise: str) -> None:
+    """Refuse batch norm in a discriminator whose gradient is penalized example by example; `penalty` is empty where it is not."""
+    if penalty and d_norm == "batch":
+        raise UserError(
+            f"{penalty} is of the gradient of one example's score, which d_norm=batch mixes with others': give {otherwise}"
+        )
+
+
+def check_data(shape: tuple[int, ...], system: str) -> None:
+    """Refuse data that are neither images (C, H, W) nor points (D,)."""
+    if len(shape) not in (1, 3) or min(shape) < 1:
+        raise UserError(f"{system} takes images (C, H, W) or points (D,), not shape {tuple(shape)}")
+
+
 def check_conditional(conditional: bool, classes: int) -> None:
     """Refuse to tell a system the classes of data that have none."""
     if conditional and classes < 1:

@@ -27,7 +27,16 @@ def adam_for(self: Any, *modules: nn.Module | None, slower: bool = False) -> Ada
 
 
 def adam_for_each(self: Any) -> dict[str, Optimizer]:
-    """Return an Adam for each player, `self.D` (where there is one, at `self.d_lr` if it has a rate of its own) and `self.G`."""
+    """Return an Adam for each player, `self.D` (where there is one, at `self.d_lr` if it has a rate of its own) and `self.G`.
+
+    What the system looks through with weights from a file (a part with `load`) is read first.
+
+    Raises:
+        UserError: Such a file is missing: said before the first step.
+    """
+    for part in self.children():
+        if hasattr(part, "load"):
+            part.load()
     found: dict[str, Optimizer] = {"g": adam_for(self, self.G)}
     if self.D is not None:
         found["d"] = adam_for(self, self.D, slower=hasattr(self, "d_lr"))

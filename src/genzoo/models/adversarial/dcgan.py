@@ -15,12 +15,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer, RMSprop
 
-from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import Objective, discriminator_loss, generator_loss
 from genzoo.losses.penalties import Penalty, weighted_penalty
 from genzoo.nn import latent
-from genzoo.nn.checks import check_sides
+from genzoo.nn.checks import check_apart, check_sides
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis, pooled_maps
 from genzoo.nn.layout import channels_last
@@ -129,11 +128,7 @@ class DCGAN(System):
     ) -> None:
         super().__init__()
         check_sides(shape, "dcgan")
-        if penalty != "none" and d_norm == "batch":
-            raise UserError(
-                f"penalty={penalty} with d_norm=batch is not possible: batch norm mixes the examples whose gradients "
-                "are penalized one by one. Give d_norm=none, layer or instance."
-            )
+        check_apart("" if penalty == "none" else f"penalty={penalty}", d_norm, "d_norm=none, layer or instance")
         self.latent_size, self.prior = latent, prior
         # Batch norm must not mix real and generated images; with spectral norm each use of D is a power iteration.
         self.apart = d_norm == "batch" or spectral_norm

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.optim import SGD, Adam, Optimizer
 
-from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import Penalty, weighted_penalty
 from genzoo.nn import latent
+from genzoo.nn.checks import check_data
 from genzoo.nn.gan.maxout import Maxout
 from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
 
@@ -156,8 +156,7 @@ class GAN(System):
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0,
     ) -> None:
         super().__init__()
-        if len(shape) not in (1, 3):
-            raise UserError(f"shape={shape} is not allowed; give channels, height and width, or the size of a point")
+        check_data(shape, "gan")
         self.latent_size, self.prior = latent, prior
         self.objective, self.critic_steps = objective, critic_steps
         self.lr, self.d_lr, self.optimizer, self.beta1 = lr, d_lr or lr, optimizer, beta1

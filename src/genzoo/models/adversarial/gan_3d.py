@@ -14,6 +14,7 @@ from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn import latent
+from genzoo.nn.checks import check_apart
 from genzoo.nn.gan.dcgan import pooled_maps
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
 from genzoo.nn.optimizers import adam_for_each
@@ -84,10 +85,7 @@ class GAN3D(System):
                 f"shape {'x'.join(map(str, shape))} is not possible; gan-3d makes one channel of cubes with sides "
                 f"{', '.join(map(str, SIDES[:-1]))} or {SIDES[-1]}: set size= to one of these"
             )
-        if r1 and d_norm == "batch":
-            raise UserError(
-                "r1 is the gradient of one shape's score, which d_norm=batch mixes with others': set d_norm=none"
-            )
+        check_apart("r1" if r1 else "", d_norm, "r1=0 or d_norm=none")
         self.latent_size, self.gate, self.lr, self.d_lr, self.betas = latent, gate, lr, d_lr, (beta1, beta2)
         self.prior, self.r1, self.r1_every = prior, r1, r1_every
         self.G = Synthesis3d(size, latent, width, 1)

@@ -17,7 +17,7 @@ from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
 from genzoo.nn import latent
-from genzoo.nn.checks import check_sides
+from genzoo.nn.checks import check_apart, check_sides
 from genzoo.nn.gan.augment import affine
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.optimizers import adam_for
@@ -107,10 +107,7 @@ class InfoGAN(System):
     ) -> None:
         super().__init__()
         check_sides(shape, "infogan")
-        if r1 and d_norm == "batch":
-            raise UserError(
-                "r1 is the gradient of one image's score, which d_norm=batch mixes with others': set r1=0 or d_norm=none"
-            )
+        check_apart("r1" if r1 else "", d_norm, "r1=0 or d_norm=none")
         self.noise, self.categories, self.numbers = noise, categories, numbers
         self.conditions = categories + numbers
         self.weights, self.jitter = (category_weight, number_weight), jitter
@@ -217,11 +214,8 @@ class InfoGAN(System):
         """
         start = generator.get_state()
         rows = torch.cat([self._draw(steps, generator.set_state(start), category=k) for k in range(self.categories)])
-        found = {
-            "categories": Figure(
-                self.decode(rows), steps, "A row for each category; noise and continuous codes vary along a row"
-            )
-        }
+        words = "A row for each category; noise and continuous codes vary along a row"
+        found = {"categories": Figure(self.decode(rows), steps, words)}
         for k in range(self.numbers):
             table = self.traversal(k, steps, generator=generator.set_state(start), reach=reach)
             words = f"Continuous code {k + 1} from {-reach:g} to {reach:g} along a row, a row for each category; all else fixed"

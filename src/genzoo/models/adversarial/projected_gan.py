@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
@@ -90,18 +89,14 @@ class ProjectedGAN(System):
             for c, n in zip(channels, self.F.halvings(shape), strict=True)
         )
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Return Adam for all discriminators together, and for the generator."""
-        self.F.load()  # missing weights are said before the first step
-        return adam_for_each(self)
+    optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Do one step of every discriminator, one of the generator on the same z."""
         real = batch["image"]
         fake = self.G(self._draw(len(real)))
-        seen = self.maps(
-            fake
-        )  # with the graph back to G; nothing between G and the discriminators changes in this step
+        # With the graph back to G: nothing between G and the discriminators changes in this step.
+        seen = self.maps(fake)
         on_real, on_fake = self.judge(self.maps(real)), self.judge([m.detach() for m in seen])
         zero = real.new_zeros(())
         d_loss = sum((discriminator_loss("hinge", r, f) for r, f in zip(on_real, on_fake, strict=True)), zero)

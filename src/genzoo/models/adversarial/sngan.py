@@ -76,9 +76,8 @@ class UpBlock(nn.Module):
         """Map [B, inputs, H, W] to [B, outputs, 2H, 2W]."""
         h = self.conv1(F.interpolate(F.relu(self.norm1(x, y)), scale_factor=2))
         h = self.conv2(F.relu(self.norm2(h, y)))
-        return h + F.interpolate(
-            self.skip(x), scale_factor=2
-        )  # a 1x1 convolution before doubling: a quarter of the work
+        # The 1x1 convolution before doubling: a quarter of the work.
+        return h + F.interpolate(self.skip(x), scale_factor=2)
 
 
 class DownBlock(nn.Module):

@@ -101,9 +101,8 @@ class VideoGAN(System):
         self.G = TwoStreams(shape, latent, width)
         self.D = Discriminator3d((t, h, w), c, width)
         if conditional:
-            self.E = Discriminator(
-                (c, h, w), width, 4, "batch", False, outputs=latent
-            )  # the same stack; its logits are z
+            # The same stack; its logits are z.
+            self.E = Discriminator((c, h, w), width, 4, "batch", False, outputs=latent)
             self.register_buffer("firsts", torch.zeros(KEPT, c, h, w))
             self.register_buffer("kept", torch.zeros((), dtype=torch.long))
         else:

@@ -208,9 +208,8 @@ class VisionAidedGAN(System):
         needed = math.ceil(self.probe / per_step)
         due = 0
         for turn in range(len(self.chosen)):
-            due = max(
-                round((self.start + turn * self.interval) * update.steps), due + needed
-            )  # after the last one's images
+            # Not before the last one's images have all been seen.
+            due = max(round((self.start + turn * self.interval) * update.steps), due + needed)
             left = due - update.step
             if left == 0:
                 self._add(turn)

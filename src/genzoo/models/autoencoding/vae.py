@@ -135,11 +135,7 @@ class VAE(System):
             )
         if perceptual != "none":
             self.features = FeatureNet(perceptual, TRUNKS[perceptual].layers[:perceptual_layers])
-            if min(shape[1:]) < self.features.smallest:
-                raise UserError(
-                    f"shape {'x'.join(map(str, shape))} is too small for perceptual={perceptual} with perceptual_layers="
-                    f"{perceptual_layers}: the sides must be at least {self.features.smallest}. Give size=, or fewer layers."
-                )
+            self.features.check(shape, f"perceptual={perceptual}", "fewer perceptual_layers=")
             self.decoder_likelihood = "features"
         elif likelihood == "auto":
             self.decoder_likelihood = "bernoulli" if levels == 2 else "discretized-logistic"

@@ -182,10 +182,6 @@ class VQGAN(System):
                 f"shape {height}x{wide} is too small for a discriminator with d_layers={d_layers}: at least "
                 f"{smallest_side(d_layers)} pixels; give fewer d_layers or a larger size"
             )
-        if perceptual != "none" and channels not in (1, 3):
-            raise UserError(
-                f"perceptual={perceptual} takes images of 1 or 3 channels, not {channels}; give perceptual=none"
-            )
         self.codebook_size, self.code_grids = codes, ((height // factor, wide // factor),)
         self.pixels, self.perceptual_weight, self.lr = pixels, perceptual_weight, lr
         self.adversarial_weight, self.adversarial_from = adversarial_weight, adversarial_from
@@ -196,6 +192,8 @@ class VQGAN(System):
         )
         self.decoder = decoder(channels, dim, width, blocks, halvings)
         self.perception = FeatureNet(perceptual) if perceptual != "none" else None
+        if self.perception is not None:
+            self.perception.check(shape, f"perceptual={perceptual}", "perceptual=none")
         self.D = PatchGAN(channels, d_width, d_layers) if adversarial_weight else None
 
     # ---- learning --------------------------------------------------------------------------------------------------

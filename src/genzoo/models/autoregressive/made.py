@@ -20,7 +20,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import pick
 from genzoo.nn.autoregressive.raster import Levels
-from genzoo.nn.checks import GreyLevels, check_images, check_known, check_temperature
+from genzoo.nn.checks import GreyLevels, check_data, check_images, check_known, check_temperature
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
 from genzoo.nn.whitening import calibrate_points, finish_points_calibration, points_unscaled, scale_for
@@ -99,8 +99,7 @@ class MADE(System):
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
     ) -> None:
         super().__init__()
-        if len(shape) not in (1, 3):
-            raise UserError(f"made takes images (C, H, W) or points (D,), not shape {tuple(shape)}")
+        check_data(shape, "made")
         if not layers and not direct:
             raise UserError("layers=0 needs direct=true: else nothing connects inputs and outputs")
         self.shape, self.order, self.masks, self.lr = tuple(shape), order, masks, lr

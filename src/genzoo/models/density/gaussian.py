@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.checks import check_data
 from genzoo.nn.dequantize import cell_centre, cell_variance, discrete_log_prob, quantize
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
 from genzoo.nn.whitening import check_columns
@@ -61,10 +62,7 @@ class Gaussian(System):
         ridge: Annotated[float, Field(ge=0, le=1e6)] = 0.0,
     ) -> None:
         super().__init__()
-        if len(shape) not in (1, 3) or min(shape) < 1:
-            raise UserError(
-                f"gaussian: shape={tuple(shape)} is not allowed; give (C, H, W) of images or (D,) of points"
-            )
+        check_data(shape, "gaussian")
         self.shape, self.levels, self.covariance, self.ridge = tuple(shape), levels, covariance, ridge
         self.is_image = len(shape) == 3
         self.dims = d = math.prod(shape)

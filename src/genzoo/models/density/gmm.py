@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn.checks import check_data
 from genzoo.nn.dequantize import cell_centre, cell_variance, discrete_log_prob, quantize
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
 from genzoo.nn.whitening import Whitening, calibrate_points, finish_points_calibration, points_unscaled, scale_for
@@ -79,8 +80,7 @@ class GMM(System):
         start_points: Annotated[int, Field(ge=1, le=1_000_000)] = 4096,
     ) -> None:
         super().__init__()
-        if len(shape) not in (1, 3) or min(shape) < 1:
-            raise UserError(f"gmm: shape={tuple(shape)} is not allowed; give (C, H, W) of images or (D,) of points")
+        check_data(shape, "gmm")
         if start_points < components:
             raise UserError(f"gmm: start_points={start_points} must be at least components={components}")
         self.shape, self.levels, self.components, self.covariance = tuple(shape), levels, components, covariance

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.models.translation._image_pool import ImagePool
-from genzoo.nn.checks import check_direction, check_divisible, check_multiples
+from genzoo.nn import two_way
+from genzoo.nn.checks import check_multiples
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
 from genzoo.nn.optimizers import adam_for
@@ -74,7 +73,8 @@ class CycleGAN(System):
     ) -> None:
         super().__init__()
         fewer = ", or fewer layers." if layers > 1 else "."
-        check_multiples(shape, 4, max(8, smallest_side(layers)), f"cyclegan with layers={layers}", fewer)
+        self.multiple = 4  # generators halve twice
+        check_multiples(shape, self.multiple, max(8, smallest_side(layers)), f"cyclegan with layers={layers}", fewer)
         channels, self.cycle, self.identity = shape[0], cycle, identity
         self.lr, self.betas = lr, (beta1, beta2)
         self.a2b = ResnetGenerator(channels, channels, width, blocks)
@@ -112,13 +112,4 @@ class CycleGAN(System):
         update("d", d_a + d_b)
         return {k: v.detach() for k, v in {"g_loss": g_loss, "d_loss": d_a + d_b, **logs}.items()}
 
-    @torch.no_grad()
-    def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
-        """Return the translation of `x` [B, C, H, W] in [-1, 1], of the same height and width (multiples of 4).
-
-        Raises:
-            UserError: The direction or the size is not possible.
-        """
-        check_direction(direction, self.directions)
-        check_divisible(x, 4)
-        return (self.a2b if direction == "a2b" else self.b2a)(x).contiguous()
+    translate = two_way.translate

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.nn.checks import check_direction, check_divisible, check_multiples
+from genzoo.nn import two_way
+from genzoo.nn.checks import check_multiples
 from genzoo.nn.init import normal_init
 
 
@@ -104,16 +104,7 @@ class DiscoGAN(System):
             update("d", logs["d_loss"])
         return {k: v.detach() for k, v in logs.items()}
 
-    @torch.no_grad()
-    def translate(self, x: Tensor, *, direction: str = "a2b") -> Tensor:
-        """Return the translation of `x` [B, C, H, W] in [-1, 1], of the same height and width (multiples of 2^depth).
-
-        Raises:
-            UserError: The direction or the size is not possible.
-        """
-        check_direction(direction, self.directions)
-        check_divisible(x, self.multiple)
-        return (self.a2b if direction == "a2b" else self.b2a)(x).float().contiguous()
+    translate = two_way.translate
 
 
 def _halving(channels: int, width: int, depth: int) -> tuple[list[int], list[nn.Module]]:

@@ -10,7 +10,6 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
@@ -95,23 +94,15 @@ class MissingDataEncoder(System):
         self.betas = (beta1, 0.999)
         self.directions = ("colorize",) if c == 3 else ()
         self.perceptual_weight = perceptual_weight
-        self.features = None if perceptual == "none" else FeatureNet(perceptual, TRUNKS[perceptual].layers[:2])
-        if self.features is not None and min(h, w) < self.features.smallest:
-            raise UserError(
-                f"images of {w}x{h} are too small for {perceptual}; give a larger size=, or perceptual=none"
-            )
+        self.features = None
+        if perceptual != "none":
+            without = "perceptual=none (preset mde-no-features) needs no weights"
+            self.features = FeatureNet(perceptual, TRUNKS[perceptual].layers[:2], otherwise=without)
+            self.features.check(shape, f"perceptual={perceptual}", "perceptual=none")
         self.G = UNet(2 * c, c, width, halvings)
         self.D = UNet(c, c, d_width, halvings) if adversarial else None
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Return one Adam for each network.
-
-        Raises:
-            UserError: The weights of the recognition network are missing.
-        """
-        if self.features is not None:
-            self.features.load(otherwise="perceptual=none (preset mde-no-features) needs no weights")
-        return adam_for_each(self)
+    optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Hide parts of every channel; a step of the seeker, then one of the generator."""

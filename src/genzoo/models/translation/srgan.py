@@ -9,7 +9,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from genzoo.core.capabilities import Restores
 from genzoo.core.errors import UserError
@@ -107,14 +106,9 @@ class SRGAN(System):
             if layer:
                 raise UserError(f"layer={layer} is of a recognition network; leave it out, or give content=vgg16")
             return None
-        if shape[0] not in (1, 3):
-            raise UserError(f"content={content} takes images of 1 or 3 channels, not {shape[0]}; give content=mse")
-        net = FeatureNet(content, (layer or deepest(content),))
-        if min(shape[1:]) < net.smallest:
-            raise UserError(
-                f"images of {shape[2]}x{shape[1]} are too small for {net.layers[0]} of {content}, which takes {net.smallest}: "
-                "give a larger crop=, an earlier layer=, or content=mse"
-            )
+        without = "content=mse (preset srgan-mse) needs no weights"
+        net = FeatureNet(content, (layer or deepest(content),), otherwise=without)
+        net.check(shape, f"content={content}", "an earlier layer=, or content=mse")
         return net
 
     def _begin_with(self, start: object) -> None:
@@ -127,15 +121,7 @@ class SRGAN(System):
             raise UserError(f"start: its generator is another one ({said}); give the same {', '.join(keys)}")
         self.G.load_state_dict(given)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Return one Adam for the generator, one for the discriminator where there is one.
-
-        Raises:
-            UserError: The weights of the recognition network are missing.
-        """
-        if self.features is not None:
-            self.features.load(otherwise="content=mse (preset srgan-mse) needs no weights")
-        return adam_for_each(self)
+    optimizers = adam_for_each
 
     def lr_scale(self, progress: float) -> float:
         """Return 1, and a tenth in the second half of the adversarial part."""

@@ -93,13 +93,22 @@ class FeatureNet(nn.Module):
         layers: Names of the maps; none: the five of LPIPS, or relu1_1 … relu5_1 of a VGG-19.
         weights: A safetensors file; none: the one of this name in $GENZOO_WEIGHTS. Names of its tensors do not matter, only
             their order and shapes, so files in the layout of the well-known model zoos are read as well.
+        otherwise: What a person can do without the weights, for the message where they are missing.
 
     Raises:
         UserError: There is no such network or layer. From `load`: the weights are missing or of another network.
     """
 
-    def __init__(self, name: str, layers: Sequence[str] | None = None, *, weights: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[str] | None = None,
+        *,
+        weights: str | Path | None = None,
+        otherwise: str = "",
+    ) -> None:
         super().__init__()
+        self.otherwise = otherwise
         if name not in TRUNKS:
             raise UserError(f"there is no feature network '{name}'. There are: {', '.join(TRUNKS)}.")
         self.name, self.trunk, self.weights = name, TRUNKS[name], weights
@@ -141,11 +150,27 @@ class FeatureNet(nn.Module):
         self.load()
         return {"name": self.name, "digest": self.digest, "layers": " ".join(self.layers)}
 
-    def load(self, *, otherwise: str = "") -> Self:
-        """Read the weights, once.
+    def check(self, shape: tuple[int, ...], setting: str, otherwise: str) -> None:
+        """Refuse images (C, H, W) that it cannot look at.
 
         Args:
-            otherwise: What a person can do without them, for the message.
+            shape: Of an image.
+            setting: How the person asked for the network.
+            otherwise: What helps where an image is too small, beside a larger size.
+
+        Raises:
+            UserError: An image has neither 1 nor 3 channels, or is too small for the layers.
+        """
+        if shape[0] not in (1, 3):
+            raise UserError(f"{setting} takes images of 1 or 3 channels, not {shape[0]}; give {otherwise}")
+        if min(shape[1:]) < self.smallest:
+            raise UserError(
+                f"images of {shape[2]}x{shape[1]} are too small for {setting} (layer {self.layers[-1]}): the sides must be at least "
+                f"{self.smallest}; give a larger size= or crop=, or {otherwise}"
+            )
+
+    def load(self) -> Self:
+        """Read the weights, once.
 
         Raises:
             UserError: They are missing, or not those of the network.
@@ -157,7 +182,7 @@ class FeatureNet(nn.Module):
             try:
                 self._read(self._path())
             except UserError as error:
-                raise UserError(f"{error} Here: {otherwise}.") if otherwise else error from None
+                raise UserError(f"{error} Here: {self.otherwise}.") if self.otherwise else error from None
         return self
 
     def forward(self, x: Tensor) -> list[Tensor]:
