@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 import genzoo
+from genzoo.cli.common import waiting
 from genzoo.cli.main import main
-from genzoo.cli.progress import waiting
 from genzoo.cli.table import commands, offered
 from genzoo.core import schema
 from genzoo.core.capabilities import capabilities
