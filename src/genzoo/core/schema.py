@@ -68,8 +68,8 @@ def describe(annotation: Any) -> str:
     """
     if get_origin(annotation) is Annotated:
         base, *extras = get_args(annotation)
-        bounds = [bound for extra in extras for bound in getattr(extra, "metadata", [extra])]
-        told = [say.format(v) for b in bounds for k, say in _BOUNDS.items() if (v := getattr(b, k, None)) is not None]
+        limits = [limit for extra in extras for limit in getattr(extra, "metadata", [extra])]
+        told = [say.format(v) for b in limits for k, say in _BOUNDS.items() if (v := getattr(b, k, None)) is not None]
         return ", ".join([describe(base), *told])
     if get_origin(annotation) is Literal:
         return " | ".join(str(a) for a in get_args(annotation))
@@ -80,8 +80,8 @@ def describe(annotation: Any) -> str:
         count = "" if Ellipsis in get_args(annotation) or get_origin(annotation) is list else f"{len(inner)} "
         if get_origin(inner[0]) is Literal:
             return f"any of {describe(inner[0])}, separated by commas"
-        word, _, bounds = describe(inner[0]).partition(", ")
-        return f"{count}{word}s separated by commas" + (f", each {bounds}" if bounds else "")
+        word, _, each = describe(inner[0]).partition(", ")
+        return f"{count}{word}s separated by commas" + (f", each {each}" if each else "")
     if is_capability(annotation):
         return f"a run that {annotation.__name__.lower()}"
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))

@@ -92,8 +92,16 @@ def accepted(cls: Any) -> type[System]:
         raise UserError(f"{cls.__name__} has no constructor; its arguments are its settings, the first of them `shape`")
     try:
         known = settings(cls)
-    except (TypeError, NameError) as error:  # *args, **kwargs; an annotation of what is not imported
-        raise UserError(f"the settings of {cls.__name__} cannot be read: {error}") from None
+    except NameError as error:
+        raise UserError(
+            f"the settings of {cls.__name__} cannot be read: an annotation names '{error.name}', which its file does not know; "
+            "import it there"
+        ) from None
+    except TypeError:
+        raise UserError(
+            f"the settings of {cls.__name__} cannot be read: *args and **kwargs are not settings, and every annotation is a type; "
+            "name every argument"
+        ) from None
     if "shape" not in known:
         raise UserError(
             f"{cls.__name__} takes no `shape`: the size of the data, (C, H, W) of images, which they answer"
@@ -138,22 +146,26 @@ def _run(path: Path) -> ModuleType:
 
 def _what_failed(path: Path, error: BaseException) -> str:
     """Say in one line what is wrong with a file that cannot be run, and where."""
-    said, names = " ".join(str(error).split()), (str(path), os.path.abspath(path))
+    names = (str(path), os.path.abspath(path))
     if isinstance(error, SyntaxError):
         where = "" if error.filename in names else f" of {error.filename}"
         return f"{path} is no Python: line {error.lineno}{where}: {error.msg}"
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename in names]
     at = f" at line {lines[-1]}" if lines else ""
-    if isinstance(error, ImportError):
-        return f"{path} cannot be run{at}: {said}"
-    return f"{path} cannot be run{at}: {type(error).__name__}{f': {said}' if said else ''}"
+    return f"{path} cannot be run{at}: {raised(error)}"
+
+
+def raised(error: BaseException) -> str:
+    """Put what somebody's own code raised into one line; the text is its author's, who is mostly the one who reads it."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, ImportError) else f"{type(error).__name__}{f': {said}' if said else ''}"
 
 
 def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise UserError(f"{name} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise UserError(f"{name} cannot be imported: {raised(error)}") from error
 
 
 def _digest(path: Path) -> str:

@@ -218,16 +218,14 @@ def system_class(what: Any) -> type[System]:
 
 
 def _loaded(entry: Entry, point: importlib.metadata.EntryPoint) -> type[System]:
-    from genzoo.naming.own import accepted
+    from genzoo.naming.own import accepted, raised
 
     try:
         return accepted(point.load())
     except UserError as error:
         raise UserError(f"{entry.name} of {entry.family}: {error}") from None
     except Exception as error:
-        raise UserError(
-            f"{entry.name} of {entry.family} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise UserError(f"{entry.name} of {entry.family} cannot be imported: {raised(error)}") from error
 
 
 def given_as(cls: type[System]) -> dict[str, str]:

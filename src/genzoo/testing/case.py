@@ -193,8 +193,7 @@ def outputs(system: System) -> Iterator[Callable[[Any], Tensor]]:
         z = system.sample_prior(2, generator=gen())
         yield lambda s: s.decode(z)
     if isinstance(system, Translates):
-        for direction in system.directions:
-            yield lambda s, d=direction: s.translate(x, direction=d)
+        yield from (functools.partial(_translation, x=x, direction=d) for d in system.directions)
     if isinstance(system, Tokenizes):
         yield lambda s: s.tokenize(x)
         codes = system.tokenize(x)
@@ -207,6 +206,11 @@ def outputs(system: System) -> Iterator[Callable[[Any], Tensor]]:
         known = torch.ones_like(x[:, :1], dtype=torch.bool)
         known[..., 3:6] = False
         yield lambda s: s.complete(x, known, generator=gen())
+
+
+def _translation(system: Any, x: Tensor, direction: str) -> Tensor:
+    found: Tensor = system.translate(x, direction=direction)
+    return found
 
 
 def scores(system: System) -> bool:

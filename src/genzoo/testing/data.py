@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
     kind, arrangement = kinds.of(system), kinds.declared(system.data)[1].name
     if kind.name != PLAIN.of:
         return kind.noise(n, system.hparams, g)
-    levels = system.hparams.get("levels", 256)
+    levels: int = system.hparams.get("levels", 256)
     if system.hparams.get("likelihood") == "bernoulli":
         levels = 2
 
@@ -57,7 +58,7 @@ def data_for(cls: type[System], folder: Path, n: int = 24) -> DataSettings:
         return DataSettings(**kind.write_noise(folder, n, {**cls.tiny, "shape": shape}))
     rng = np.random.default_rng(0)
     c, h, w = shape
-    binarize = (
+    binarize: Literal["none", "threshold"] = (
         "threshold"
         if cls.tiny.get("levels") == 2
         or cls.tiny.get("likelihood", schema.settings(cls).get("likelihood")) == "bernoulli"

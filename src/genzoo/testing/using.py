@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from genzoo.core import schema
 from genzoo.core.capabilities import Completes, Conditioned, Prompted, Samples
 from genzoo.core.errors import UserError
+from genzoo.metrics.drawing import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 from genzoo.testing.case import Case, Skip, gen, needs, outputs, promise, refused, scores
 from genzoo.testing.data import data_batch
-from genzoo.training.preview import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
 
 
 @promise()
@@ -153,7 +155,7 @@ def values_out_of_range_are_refused_before_they_give_a_number(case: Case) -> Non
     x = data_batch(system)
     if x.ndim == 2:
         raise Skip("points have any values")
-    calls = []
+    calls: list[Callable[[Tensor], Tensor]] = []
     if scores(system):
         calls.append(lambda x: system.log_prob(x, generator=gen()))
     if isinstance(system, Completes):
