@@ -56,7 +56,7 @@ def sampling() -> None:
         )
         words = ["sample", str(run.path), "n=4", f"out={folder}/x.png", "overwrite=true"]
         torch, sample = cpu_seconds(["-c", "import torch"]), cpu_seconds(["-m", "genzoo", *words])
-        count = "import sys; from genzoo.cli.main import main; main(sys.argv[1:]); print(sum(m.startswith('genzoo.') for m in sys.modules))"
+        count = "import sys; from genzoo.cli.main import main; main(sys.argv[1:]); print(sum(m.partition('.')[0] == 'genzoo' for m in sys.modules))"
         told = subprocess.run([sys.executable, "-c", count, *words], capture_output=True, text=True, check=True).stdout
     print(f"genzoo sample: {sample:.2f} CPU-s, {sample / torch:.2f}x import torch; {told.split()[-1]} modules of ours")
 

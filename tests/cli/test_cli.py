@@ -20,12 +20,11 @@ from genzoo.cli.parse import parse
 from genzoo.cli.table import commands, offered
 from genzoo.cli.text import columns
 from genzoo.core.capabilities import capabilities
-from genzoo.core.errors import UserError
+from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.schema import settings
 from genzoo.data.settings import DataSettings
 from genzoo.naming import registry
 from genzoo.training.settings import TrainSettings
-from genzoo.training.stopped import TrainingStopped
 
 main = cli.main
 

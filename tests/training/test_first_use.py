@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 import genzoo
+from genzoo.cli.common import waiting
 from genzoo.cli.main import main
-from genzoo.cli.progress import waiting
 from genzoo.cli.table import commands, offered
 from genzoo.core import schema
 from genzoo.core.capabilities import capabilities
@@ -157,6 +157,17 @@ def test_what_a_run_costs_is_said_before_the_first_step(tmp_path, capsys, monkey
     assert "a batch of 4 shows each of 2 examples several times" in said
     assert "GB of memory" in said
     assert "GB of disk" in said
+
+
+def test_a_network_that_memory_cannot_train_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    run = trained(tmp_path)
+    count = sum(p.numel() for p in genzoo.load(run.path).parameters())
+    monkeypatch.setattr("genzoo.training.start.free_memory", lambda: 12 * count + 4 * count)
+    trained(tmp_path, name="fits", ema=0.9)
+    monkeypatch.setattr("genzoo.training.start.free_memory", lambda: 12 * count - 1)
+    with pytest.raises(UserError, match=rf"dcgan has {count:,} parameters .* are free\. Give a smaller size="):
+        trained(tmp_path, name="large")
+    assert not (tmp_path / "large").exists()
 
 
 def test_slow_steps_are_told_in_seconds():

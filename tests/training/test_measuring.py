@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from genzoo.core.errors import UserError
+from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.data import DataSettings
 from genzoo.metrics.stopping import advice, collapse, copying, oscillation, sameness, trend, winning
 from genzoo.runs.folder import newest_state, open_run
@@ -20,7 +20,6 @@ from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume, train
-from genzoo.training.stopped import TrainingStopped
 
 TINY = {"width": 8, "latent": 8}
 QUICK = {"device": "cpu", "precision": "fp32", "sample_every": 100, "log_every": 1, "ema": 0.9, "batch": 5, "steps": 9}

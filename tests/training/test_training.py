@@ -20,7 +20,7 @@ from torch import nn
 
 import genzoo
 from genzoo.cli.main import main
-from genzoo.core.errors import DamagedFile, UserError
+from genzoo.core.errors import DamagedFile, TrainingStopped, UserError
 from genzoo.core.system import System
 from genzoo.data import DataSettings, open_data
 from genzoo.naming import registry
@@ -33,7 +33,6 @@ from genzoo.training.loop import Trainer
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume, train
-from genzoo.training.stopped import TrainingStopped
 from genzoo.training.update import Average, Updater, schedule
 from genzoo.use.common.images import open_for
 from tests.conftest import data_for

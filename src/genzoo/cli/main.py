@@ -11,8 +11,7 @@ from typing import Any
 
 from genzoo.cli.parse import parse
 from genzoo.cli.table import Command, command, commands
-from genzoo.core.errors import DiskFull, UserError, nearest
-from genzoo.training.stopped import TrainingStopped
+from genzoo.core.errors import DiskFull, TrainingStopped, UserError, nearest
 
 HELP = ("-h", "--help", "-help")
 
@@ -78,7 +77,7 @@ def _run(words: list[str]) -> None:
     values = arguments(found, function, position, keys)
     with ExitStack() as stack:
         if found.waits:
-            from genzoo.cli.progress import waiting
+            from genzoo.cli.common import waiting
 
             stack.enter_context(waiting(found.name))
         if device:

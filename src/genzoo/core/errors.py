@@ -24,6 +24,23 @@ class NoSuchData(UserError):
     """There are no data of a name, or at a path."""
 
 
+class NotHere(UserError):
+    """The class of a model is not here: it is somebody's own, or of a package that is not installed."""
+
+
+class TrainingStopped(RuntimeError):
+    """Training ended before its budget, with its state saved.
+
+    Args:
+        message: What happened and what to try.
+        code: Exit code for a command line: 1 health, 130 SIGINT, 143 SIGTERM.
+    """
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class DiskFull(UserError):
     """There is no room for a file; what was there before is untouched."""
 

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from genzoo.core.capabilities import capabilities
-from genzoo.core.errors import UserError, nearest
+from genzoo.core.errors import NotHere, UserError, nearest
 from genzoo.core.schema import FROM_DATA, settings
 from genzoo.core.system import System
 
@@ -219,10 +219,6 @@ def how_to_give(said: Mapping[str, str], run: str) -> str:
     if key := key_for(said):
         return f"'genzoo sample {run} {key}', or {python}"
     return f"{python} where {name} is defined; in a file of its own the command line takes it as well (system=mine.py)"
-
-
-class NotHere(UserError):
-    """The class of a model is not here."""
 
 
 def missing(name: str, said: Mapping[str, str]) -> NotHere:

@@ -247,13 +247,13 @@ def described(name: str, source: Mapping[str, str]) -> type[System]:
     Raises:
         UserError: It is not here; the message says how to get it.
     """
-    from genzoo.naming import own
-
     if not source:
         if name.lower().replace("_", "-") in names():
             return system_class(name)
         hint = nearest(name, names()) or "."
         raise UserError(f"there is no system '{name}'{hint} 'genzoo list' shows all {len(names())}.")
+    from genzoo.naming import own
+
     for cls in (c for _, c in _given.values() if c.__name__ == source.get("class")):
         here = own.source(cls)
         if "digest" in source and here.get("digest", source["digest"]) != source["digest"]:

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from genzoo.core.errors import DamagedFile, DiskFull, disk_full_is_said
 from genzoo.core.files import replacing
-from genzoo.text.foreign import kind_of, what_is
 
 __all__ = [
     "DiskFull",
@@ -115,6 +114,8 @@ def _description(data: bytes, path: Path) -> dict[str, Any]:
     except (KeyError, RecursionError, TypeError, ValueError):
         raise DamagedFile(f"{path} is damaged: its header holds no description of a model or a state") from None
     if not isinstance(meta, dict):
+        from genzoo.text.foreign import kind_of
+
         raise DamagedFile(f"{path} holds {kind_of(meta)} where the description of a model or a state is expected")
     return meta
 
@@ -137,6 +138,8 @@ def _plain(t: Tensor) -> Tensor:
 def _digest_span(data: bytes | memoryview, path: Path) -> tuple[int, int]:
     size = int.from_bytes(data[:8], "little")
     if len(data) < 16 or size > min(len(data) - 8, _MAX_HEADER):
+        from genzoo.text.foreign import what_is
+
         kind = what_is(bytes(data[:64])) if data[8:9] != b"{" else ""
         raise DamagedFile(
             f"{path} is {kind}; {EXPECTED}"

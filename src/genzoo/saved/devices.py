@@ -1,4 +1,4 @@
-"""The device that a person asks for."""
+"""The device that a person asks for, and the memory that is free."""
 
 from __future__ import annotations
 
@@ -34,3 +34,13 @@ def pick_device(wanted: str | torch.device) -> torch.device:
             f"device={wanted} is not here; this machine has {', '.join(found)} (auto picks the best)"
         ) from None
     return device
+
+
+def free_memory() -> int | None:
+    """Return the bytes of memory that can be had without swapping; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            found = next(line for line in file if line.startswith("MemAvailable"))
+        return int(found.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None

@@ -19,14 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.core.capabilities import capabilities
-from genzoo.core.errors import DamagedFile, UserError, nearest
+from genzoo.core.errors import DamagedFile, NotHere, UserError, nearest
 from genzoo.core.schema import capability_of, settings
 from genzoo.core.system import System
-from genzoo.naming import own, registry
+from genzoo.naming import registry
 from genzoo.saved import checkpoint
 from genzoo.saved.budget import Budget, TooLarge
 from genzoo.saved.devices import pick_device
-from genzoo.text.foreign import kind_of
 
 OTHERS = (
     ".safetensors",
@@ -58,7 +57,7 @@ DESCRIBED = {
 
 
 def model_file(path: str | os.PathLike[str]) -> Path:
-    """Find the file of a model: of a run folder, a model folder, an export; or itself.
+    """Find the file of a model: of a run folder, a model folder or an export, or the file itself.
 
     Raises:
         UserError: There is none.
@@ -98,6 +97,8 @@ def load(path: Any, *, device: str = "cpu", system: Any = None) -> System:
     where = pick_device(device)
     for key, kind in DESCRIBED.items():
         if not isinstance(meta.get(key, kind()), kind):
+            from genzoo.text.foreign import kind_of
+
             raise DamagedFile(f"{file} is damaged: its '{key}' is {kind_of(meta[key])}, not {kind_of(kind())}")
     with torch.random.fork_rng(devices=[]):  # the fresh weights, soon overwritten, leave the person's randomness alone
         found = restored(meta, tensors, str(file))
@@ -127,7 +128,7 @@ def restored(description: Mapping[str, Any], tensors: Mapping[str, Tensor], file
 
 
 def fresh(make: Callable[[], System], size: int, file: str, tensors: Mapping[str, Tensor] | None = None) -> System:
-    """Build a system of settings that were read from a file; no more memory is taken for it than the tensors beside them call for.
+    """Build a system from the settings in a file, with no more memory than the tensors beside them call for.
 
     Args:
         make: Makes it.
@@ -145,7 +146,7 @@ def fresh(make: Callable[[], System], size: int, file: str, tensors: Mapping[str
         if tensors is not None and _fits(make, tensors):
             return make()  # what is large is not kept in files, such as a pool of earlier pictures
         said = f"its settings are those of a far larger network than the one in {size:,} bytes of tensors"
-    except own.NotHere:
+    except NotHere:
         raise
     except (UserError, MemoryError, torch.OutOfMemoryError) as error:
         said = str(error) if isinstance(error, UserError) else "there is no memory for it"
@@ -232,16 +233,20 @@ def build(description: Mapping[str, Any]) -> System:
     if "system" not in description:
         said = ", ".join(map(str, list(description)[:8]))
         raise UserError(f"a system is described by 'system' and 'hparams', not by {said or 'nothing'}")
+    wanted = {
+        "system": (str, "the name of a system"),
+        "hparams": (Mapping, "settings by name"),
+        "name": (str, "text"),
+        "origin": (str, "text"),
+    }
+    for key, (kind, what) in wanted.items():
+        if key in description and not isinstance(description[key], kind):
+            from genzoo.text.foreign import kind_of
+
+            raise UserError(f"'{key}' is {kind_of(description[key])}, not {what}")
     name, arguments, source = description["system"], description.get("hparams", {}), description.get("source", {})
-    if not isinstance(name, str):
-        raise UserError(f"'system' is {kind_of(name)}, not the name of a system")
-    if not isinstance(arguments, Mapping):
-        raise UserError(f"'hparams' is {kind_of(arguments)}, not settings by name")
     if not isinstance(source, Mapping) or not all(isinstance(v, str) for v in source.values()):
         raise UserError("'source' does not say where its class comes from")
-    for key in ("name", "origin"):
-        if not isinstance(description.get(key, ""), str):
-            raise UserError(f"'{key}' is {kind_of(description[key])}, not text")
     cls, arguments = as_today(registry.described(name, source), arguments)
     system = cls(**resolved(cls, arguments))
     system.name = description.get("name", name)
@@ -269,7 +274,9 @@ def as_today(cls: type[System], arguments: Mapping[str, Any]) -> tuple[type[Syst
 
 
 def describe(system: System) -> dict[str, Any]:
-    """Describe a system in plain values, as `build` needs it."""
+    """Describe a system in plain values, from which `build` makes one like it."""
+    from genzoo.naming import own  # what only draws from a system needs neither this nor words for damage
+
     name, source = registry.name_of(type(system)), own.source(type(system))
     said = {"system": name, "name": getattr(system, "name", name), "hparams": plain(system.hparams)}
     return {**said, **({"source": source} if source else {}), **({"origin": system.origin} if system.origin else {})}
@@ -327,7 +334,7 @@ def as_argument(key: str, value: Any, capability: type) -> Any:
 
 
 def digest(system: System) -> str:
-    """Compute a digest of a system's name, arguments and every tensor: equal systems compute equal things."""
+    """Return a digest of a system's name, arguments and every tensor; systems with equal digests compute equal things."""
     said = describe(system)
     found = hashlib.blake2b(json.dumps([said["system"], said["hparams"]], sort_keys=True).encode(), digest_size=32)
     for name, tensor in sorted(system.state_dict().items()):

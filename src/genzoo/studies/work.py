@@ -18,7 +18,7 @@ from typing import Any
 
 import genzoo
 from genzoo.api import sort_keys
-from genzoo.core.errors import DiskFull, UserError
+from genzoo.core.errors import DiskFull, TrainingStopped, UserError
 from genzoo.data import DataSettings, open_data
 from genzoo.metrics.features.networks import extractor
 from genzoo.metrics.measure import values
@@ -29,7 +29,6 @@ from genzoo.runs.meters import clock, read_log
 from genzoo.studies.journal import FINISHED, Journal, claimed
 from genzoo.studies.plan import Plan, Trial
 from genzoo.text.documents import is_number, read_toml
-from genzoo.training.stopped import TrainingStopped
 from genzoo.use.common.outputs import save_json
 
 SHARE = 0.05

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.capabilities import Fits
-from genzoo.core.errors import UserError
+from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.files import write_atomic
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, to_float
@@ -32,7 +32,6 @@ from genzoo.training.preview import preview
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
 from genzoo.training.state import damage_is_said, gather, put_back, put_back_randomness
-from genzoo.training.stopped import TrainingStopped
 from genzoo.training.update import Average, Updater
 
 BAD_STEPS = 25

@@ -23,7 +23,7 @@ from genzoo.naming import own, registry
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
-from genzoo.saved.devices import pick_device
+from genzoo.saved.devices import free_memory, pick_device
 from genzoo.saved.loading import as_today, fresh, plain, resolved
 from genzoo.training.choices import changed, complete, facts, settings_of
 from genzoo.training.loop import Trainer
@@ -76,7 +76,7 @@ def train(
     # All that can be wrong is found before the folder is made: a shape that the system cannot take, a measure, missing weights.
     built = _seeded(cls, arguments, settings.seed)
     measuring = _measuring(built, dataset, settings)
-    built.optimizers()
+    _check_memory(name, built, settings, runtime)
     made = new_run(settings.runs, settings.name, name).path if runtime.main else ""
     run = Run(Path(runtime.agree(str(made))))
     meta = _meta(name, cls, arguments, data, dataset, settings, runtime)
@@ -169,6 +169,24 @@ def _started(run: Run, settings: TrainSettings, quiet: bool, *, chosen: bool) ->
 def _measuring(system: System, dataset: Dataset, settings: TrainSettings) -> Measuring | None:
     """Set up what measures the run while it trains: on the examples as they are, not as the system prepares them."""
     return Measuring(system, dataset, settings) if settings.measure else None
+
+
+def _check_memory(name: str, system: System, settings: TrainSettings, runtime: Runtime) -> None:
+    """Refuse a network that cannot be trained in the memory that is free, which the kernel would answer by ending the process.
+
+    A device of its own says itself when it is full. Counted is what training adds for certain: gradients, Adam's moments, averaged weights.
+    """
+    count = sum(p.numel() for p in system.parameters())
+    need = 4 * count if settings.ema else 0
+    for optimizer in system.optimizers().values():
+        trained = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+        need += (12 if isinstance(optimizer, torch.optim.Adam) else 4) * trained
+    free = free_memory()
+    if runtime.device.type == "cpu" and free is not None and need > free:
+        raise UserError(
+            f"{name} has {count:,} parameters at these settings; to train them takes {need / 1e9:.1f} GB of memory beside the weights, and "
+            f"{free / 1e9:.1f} GB are free. Give a smaller size=, or a smaller network: 'genzoo show {name}' lists its settings"
+        )
 
 
 def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -> None:

@@ -39,6 +39,7 @@ from genzoo.data.decode import images as decode
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import Header, ImageFormat, Rejected
 from genzoo.data.progress import bar
+from genzoo.saved.devices import free_memory
 from genzoo.use.common.images import image_files
 from genzoo.use.common.outputs import free
 
@@ -142,16 +143,6 @@ def _room(path: Path, header: Header, channels: int, scale: int) -> None:
 
 MANY = 2**29
 """Bytes below which nobody looks whether there is room."""
-
-
-def free_memory() -> int | None:
-    """Return the bytes of memory that can be had without swapping; None where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            found = next(line for line in file if line.startswith("MemAvailable"))
-        return int(found.split()[1]) * 1024
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
 
 
 def save_photo(path: str | os.PathLike[str], photo: Photo) -> Path:
