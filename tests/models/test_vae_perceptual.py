@@ -91,6 +91,6 @@ def test_what_does_not_go_together_is_refused():
     for other in ({"likelihood": "gaussian"}, {"sigma": 0.1}, {"importance_samples": 5}):
         with pytest.raises(UserError, match="takes the place"):
             small(**other)
-    with pytest.raises(UserError, match=r"at least 4.*fewer layers"):
+    with pytest.raises(UserError, match=r"at least 4.*a smaller perceptual_layers="):
         small(shape=(3, 3, 8), perceptual_layers=3)
     assert build("vae", perceptual="vgg16-random", perceptual_layers=1).decoder_likelihood == "features"

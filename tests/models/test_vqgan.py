@@ -145,6 +145,8 @@ def test_small_or_odd_images_are_refused_with_what_works():
         VQGAN(**{**SMALL, "shape": (3, 8, 8)})
     with pytest.raises(UserError, match="channels"):
         VQGAN(**{**SMALL, "shape": (4, 16, 16), "perceptual": "alexnet"})
+    with pytest.raises(UserError, match=r"16x16 are too small for perceptual=alexnet .*at least 31.*perceptual=none"):
+        VQGAN(**{**SMALL, "shape": (3, 16, 16), "perceptual": "alexnet"})
 
 
 def test_encoder_and_decoder_mirror_each_other():

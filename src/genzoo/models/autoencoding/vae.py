@@ -135,7 +135,7 @@ class VAE(System):
             )
         if perceptual != "none":
             self.features = FeatureNet(perceptual, TRUNKS[perceptual].layers[:perceptual_layers])
-            self.features.check(shape, f"perceptual={perceptual}", "fewer perceptual_layers=")
+            self.features.check(shape, f"perceptual={perceptual}", "a smaller perceptual_layers=")
             self.decoder_likelihood = "features"
         elif likelihood == "auto":
             self.decoder_likelihood = "bernoulli" if levels == 2 else "discretized-logistic"
