@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from genzoo.core.errors import UserError
+from genzoo.losses.likelihoods import pick_from
 from genzoo.models.autoencoding.vqvae import VQVAE
 from genzoo.models.autoencoding.vqvae2 import VQVAE2
-from genzoo.models.autoregressive.token_prior import TokenPrior, choices, pick
+from genzoo.models.autoregressive.token_prior import TokenPrior, choices
 
 
 def gen(seed=0):
@@ -167,7 +168,7 @@ def test_top_p_keeps_the_likeliest_even_where_it_alone_is_more():
 
 def test_nothing_of_probability_zero_is_picked_at_either_end():
     p = torch.tensor([[0.0, 0.5, 0.5, 0.0]]).repeat(3, 1)
-    assert pick(p, torch.tensor([0.0, 0.5, 1 - 2**-24])).tolist() == [1, 2, 2]
+    assert pick_from(torch.tensor([0.0, 0.5, 1 - 2**-24]), p).tolist() == [1, 2, 2]
 
 
 def test_guidance_of_one_is_none_and_of_zero_is_the_model_without_class():

@@ -124,7 +124,12 @@ def coupled_logistic_mixture(
 
 def pick(uniform: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Return the index, [...], at which the cumulative distribution of `logits` [..., K] passes `uniform` [...] in [0, 1)."""
-    cumulative = (logits / temperature).softmax(-1).cumsum(-1)
+    return pick_from(uniform, (logits / temperature).softmax(-1))
+
+
+def pick_from(uniform: Tensor, p: Tensor) -> Tensor:
+    """Return the index, [...], at which the cumulative sum of probabilities `p` [..., K] passes `uniform` [...] in [0, 1)."""
+    cumulative = p.cumsum(-1)
     # divided by its end, the sum is exactly 1 there, so that nothing of probability zero is ever picked
     return (uniform.unsqueeze(-1) >= cumulative / cumulative[..., -1:]).sum(-1)
 

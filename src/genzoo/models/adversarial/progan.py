@@ -8,15 +8,14 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
 from genzoo.core.capabilities import Figure
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import gradient_penalty
 from genzoo.nn import latent
-from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
-from genzoo.nn.gan.growing import enlarge, growth, real_at, smallest_map
+from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, pixel_norm
+from genzoo.nn.gan.growing import GrowingDiscriminator, enlarge, growth, real_at, smallest_map
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.optimizers import adam_for_each
 
@@ -56,41 +55,6 @@ class Synthesis(nn.Module):
         if fade < 1:
             image = torch.lerp(enlarge(self.pixels[level - 1](below).float()), image, fade)
         return image
-
-
-class Discriminator(nn.Module):
-    """The generator's mirror image; the standard deviation over the batch is a map before the last convolution.
-
-    Args:
-        channels: Channels of the image.
-        start: Height and width of the smallest map.
-        widths: Channels of every level, smallest map first.
-    """
-
-    blocks: Any  # a ModuleList of ModuleLists
-
-    def __init__(self, channels: int, start: tuple[int, int], widths: list[int]) -> None:
-        super().__init__()
-        self.pixels = nn.ModuleList(EqualConv2d(channels, w, 1) for w in widths)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([EqualConv2d(b, b, 3, 1), EqualConv2d(b, a, 3, 1)]) for a, b in itertools.pairwise(widths)
-        )
-        self.last = EqualConv2d(widths[0] + 1, widths[0], 3, 1)
-        self.dense = EqualLinear(widths[0] * start[0] * start[1], widths[0])
-        self.score = EqualLinear(widths[0], 1, gain=1.0)
-
-    def forward(self, x: Tensor, level: int, fade: float, batches: int = 1) -> Tensor:
-        """Return scores [B] of images of `level` [B, C, h, w]; `fade` as in the generator, `batches` as in `minibatch_std`."""
-        image, x = x, leaky_relu(self.pixels[level](x))
-        for k in range(level - 1, -1, -1):
-            for conv in self.blocks[k]:
-                x = leaky_relu(conv(x))
-            x = F.avg_pool2d(x, 2)
-            if k == level - 1 and fade < 1:
-                small = leaky_relu(self.pixels[k](F.avg_pool2d(image, 2)))
-                x = torch.lerp(small, x, fade)
-        x = leaky_relu(self.last(minibatch_std(x, batches=batches))).flatten(1)
-        return self.score(leaky_relu(self.dense(x))).squeeze(1).float()
 
 
 class ProGAN(System):
@@ -145,7 +109,7 @@ class ProGAN(System):
         self.penalty_weight, self.drift, self.lr, self.betas = penalty_weight, drift, lr, (beta1, beta2)
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
         self.G = Synthesis(shape[0], start, latent, widths)
-        self.D = Discriminator(shape[0], start, widths)
+        self.D = GrowingDiscriminator(shape[0], start, widths)
         self.register_buffer("progress", torch.zeros(()))
 
     optimizers = adam_for_each
@@ -156,7 +120,7 @@ class ProGAN(System):
         level, fade = growth(update.progress, self.levels, self.grow)
         real = real_at(batch["image"], level, fade, self.levels)
         fake = self.G(self._draw(len(real)), level, fade)
-        on_real, on_fake = self.D(torch.cat([real, fake.detach()]), level, fade, 2).chunk(2)
+        on_real, on_fake = self.D(torch.cat([real, fake.detach()]), level, fade, batches=2).chunk(2)
         d_loss = discriminator_loss("wasserstein", on_real, on_fake) + self.drift * on_real.square().mean()
         if self.penalty_weight:
             penalty = gradient_penalty(lambda x: self.D(x, level, fade), real, fake)
@@ -185,10 +149,8 @@ class ProGAN(System):
             generator: Draws the noise.
             columns: Images of each level.
         """
-        z, (grown, fade) = (
-            self.sample_prior(columns, generator=generator),
-            growth(float(self.progress), self.levels, self.grow),
-        )
+        z = self.sample_prior(columns, generator=generator)
+        grown, fade = growth(float(self.progress), self.levels, self.grow)
         shown = [self.G(z, k, fade if k == grown else 1.0) for k in range(grown + 1)]
         rows = [enlarge(x, 2 ** (self.levels - k)).clamp(-1, 1) for k, x in enumerate(shown)]
         sides = ", ".join("x".join(map(str, x.shape[2:])) for x in shown)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -18,11 +17,10 @@ from genzoo.losses.penalties import r1_of
 from genzoo.nn import latent as latents
 from genzoo.nn.checks import check_conditional
 from genzoo.nn.gan import styles
-from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
-from genzoo.nn.gan.growing import enlarge, growth, real_at, smallest_map
+from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear
+from genzoo.nn.gan.growing import GrowingDiscriminator, enlarge, growth, real_at, smallest_map
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.gan.styles import Mapping, Noise
-from genzoo.nn.layout import channels_last
 from genzoo.nn.optimizers import adam_for
 
 
@@ -110,53 +108,6 @@ class Synthesis(nn.Module):
         return image if fade == 1 else torch.lerp(enlarge(self.pixels[level - 1](below).float()), image, fade)
 
 
-class Discriminator(nn.Module):
-    """ProGAN's, filtered before it is halved; the last map, with the standard deviation over the batch, ends in two dense layers.
-
-    With classes the score is the product of the image's vector and an embedding of the class (projection, arXiv:1802.05637).
-
-    Args:
-        channels: Channels of the image.
-        start: Height and width of the smallest map.
-        widths: Channels of every size, smallest map first.
-        classes: Number of classes, or 0.
-    """
-
-    blocks: Any  # a ModuleList of ModuleLists
-
-    def __init__(self, channels: int, start: tuple[int, int], widths: list[int], classes: int) -> None:
-        super().__init__()
-        self.classes, first = classes, widths[0]
-        self.pixels = nn.ModuleList(EqualConv2d(channels, w, 1) for w in widths)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([EqualConv2d(b, b, 3, 1), EqualConv2d(b, a, 3, resample="down")])
-            for a, b in itertools.pairwise(widths)
-        )
-        self.last = EqualConv2d(first + 1, first, 3, 1)
-        self.dense = EqualLinear(first * start[0] * start[1], first)
-        self.score = EqualLinear(first, first if classes else 1, gain=1.0)
-        if classes:
-            self.embed = EqualLinear(classes, first, gain=1.0)
-
-    def forward(self, x: Tensor, level: int, fade: float = 1.0, y: Tensor | None = None, batches: int = 1) -> Tensor:
-        """Return scores [B] of images of `level` [B, C, h, w], with one-hot classes y [B, classes] where there are any.
-
-        `batches` as in `minibatch_std`.
-        """
-        x = channels_last(x)
-        image, x = x, leaky_relu(self.pixels[level](x))
-        for k in range(level - 1, -1, -1):
-            for conv in self.blocks[k]:
-                x = leaky_relu(conv(x))
-            if k == level - 1 and fade < 1:
-                x = torch.lerp(leaky_relu(self.pixels[k](F.avg_pool2d(image, 2))), x, fade)
-        x = leaky_relu(self.last(channels_last(minibatch_std(x, batches=batches)))).flatten(1)
-        x = self.score(leaky_relu(self.dense(x))).float()
-        if not self.classes:
-            return x.squeeze(1)
-        return (x * pixel_norm(self.embed(y).float())).sum(1) / math.sqrt(x.shape[1])
-
-
 class StyleGAN(System):
     """A style-based generator architecture of Karras, Laine & Aila (2019).
 
@@ -236,7 +187,7 @@ class StyleGAN(System):
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
         self.F = Mapping(latent, depth, mapping_rate, self.labels, centred=centred)
         self.G = Synthesis(shape[0], start, latent, widths, noise=noise, around=0.0 if centred else 1.0)
-        self.D = Discriminator(shape[0], start, widths, self.labels)
+        self.D = GrowingDiscriminator(shape[0], start, widths, filtered=True, classes=self.labels)
         self.register_buffer("progress", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(latent))
 

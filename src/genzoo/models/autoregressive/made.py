@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
+from genzoo.losses.likelihoods import pick
 from genzoo.nn.autoregressive.raster import Levels
 from genzoo.nn.checks import GreyLevels, check_images, check_known, check_temperature
 from genzoo.nn.optimizers import one_adam
@@ -326,8 +327,7 @@ class MADE(System):
         if self.is_image:
             return self.grid.values(self.grid.pick(self.grid.normalize(out), uniform[:, 0], temperature))
         mean, log_std, log_weight = self._gaussians(out)
-        cumulative = log_weight.softmax(-1).cumsum(-1)
-        one = (uniform[:, :1] >= cumulative / cumulative[:, -1:]).sum(-1, keepdim=True)
+        one = pick(uniform[:, 0], log_weight)[:, None]
         noise = torch.special.ndtri(uniform[:, 1:].clamp(1e-7, 1 - 1e-7)) * temperature
         return (mean.gather(-1, one) + noise * log_std.gather(-1, one).exp()).squeeze(-1)
 

@@ -19,6 +19,7 @@ from torch.optim import AdamW, Optimizer
 from genzoo.core.capabilities import Tokenizes
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
+from genzoo.losses.likelihoods import pick_from
 from genzoo.nn import captioned
 from genzoo.nn.checks import check_images, check_known, check_label
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
@@ -449,7 +450,7 @@ class TokenPrior(System):
                     with_class, without = logits.chunk(2)
                     logits = without + guidance * (with_class - without)
                 p = choices(logits / temperature, top_k, top_p)
-                codes[:, t] = torch.where(kept[:, t], codes[:, t], pick(p, uniform[:, t]))
+                codes[:, t] = torch.where(kept[:, t], codes[:, t], pick_from(uniform[:, t], p))
                 read = codes[:, t : t + 1] if cached else codes[:, : t + 1]
                 x = self.net.embed(read.repeat(2, 1) if guided else read, t if cached else 0)
                 x = x if cached else torch.cat([start, x], 1)
@@ -470,10 +471,3 @@ def choices(logits: Tensor, top_k: int | None = None, top_p: float = 1.0) -> Ten
         ranked = torch.where(before < top_p, ranked, 0)
         ranked = ranked / ranked.sum(-1, keepdim=True)
     return torch.zeros_like(p).scatter(-1, order, ranked)
-
-
-def pick(p: Tensor, uniform: Tensor) -> Tensor:
-    """Return the index, [B], at which the cumulative sum of probabilities [B, K] passes `uniform` [B]."""
-    cumulative = p.cumsum(-1)
-    # divided by its end, the sum is exactly 1 there, so that nothing of probability zero is ever picked
-    return (uniform[:, None] >= cumulative / cumulative[:, -1:]).sum(-1)

@@ -123,12 +123,7 @@ class EfrosLeung(System):
 
     @torch.no_grad()
     def complete(
-        self,
-        x: Tensor,
-        known: Tensor,
-        *,
-        generator: Generator,
-        source: Literal["image", "exemplar"] = "image",
+        self, x: Tensor, known: Tensor, *, generator: Generator, source: Literal["image", "exemplar"] = "image"
     ) -> Tensor:
         """Fill holes by constrained synthesis; known pixels are unchanged.
 

@@ -46,10 +46,7 @@ class ElementwiseFlow(System):
 
     paper = "arXiv:1906.04032"
     data = "image"
-    presets = {
-        "elementwise-affine": {"curve": "affine"},
-        "elementwise-sigmoid": {"curve": "sigmoid-mixture"},
-    }
+    presets = {"elementwise-affine": {"curve": "affine"}, "elementwise-sigmoid": {"curve": "sigmoid-mixture"}}
     tiny = {"shape": (1, 8, 8), "parts": 4}
     defaults = {"steps": 5000, "batch": 256, "clip": 100.0}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"

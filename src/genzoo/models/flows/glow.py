@@ -60,9 +60,7 @@ class Glow(System):
 
     paper = "arXiv:1807.03039"
     data = "image"
-    presets = {
-        "glow-paper": {"scales": 3, "steps_per_scale": 32, "width": 512, "lr": 1e-3},
-    }
+    presets = {"glow-paper": {"scales": 3, "steps_per_scale": 32, "width": 512, "lr": 1e-3}}
     tiny = {"shape": (1, 8, 8), "scales": 2, "steps_per_scale": 2, "width": 8}
     defaults = {"steps": 50000, "batch": 32, "ema": 0.999, "clip": 10.0, "warmup": 0.02}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"

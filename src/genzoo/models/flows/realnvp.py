@@ -64,9 +64,7 @@ class RealNVP(System):
 
     paper = "arXiv:1605.08803"
     data = "image"
-    presets = {
-        "realnvp-paper": {"scales": 2, "width": 64, "blocks": 8, "fold": False, "widen": True, "lr": 1e-3},
-    }
+    presets = {"realnvp-paper": {"scales": 2, "width": 64, "blocks": 8, "fold": False, "widen": True, "lr": 1e-3}}
     tiny = {"shape": (1, 8, 8), "width": 8, "blocks": 1, "couplings": 2}
     defaults = {"steps": 50000, "batch": 32, "ema": 0.999, "clip": 10.0, "warmup": 0.01}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"

@@ -45,10 +45,7 @@ class DiscoGAN(System):
     paper: ClassVar[str] = "arXiv:1703.05192"
     data: ClassVar[str] = "unpaired"
     directions: ClassVar[tuple[str, ...]] = ("a2b", "b2a")
-    presets: ClassVar[dict] = {
-        "discogan-one-way": {"reconstruct": "a"},
-        "discogan-no-cycle": {"reconstruct": "none"},
-    }
+    presets: ClassVar[dict] = {"discogan-one-way": {"reconstruct": "a"}, "discogan-no-cycle": {"reconstruct": "none"}}
     tiny: ClassVar[dict] = {"shape": (3, 8, 8), "width": 4, "depth": 2}
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.0}
 

@@ -91,13 +91,8 @@ class MissingDataEncoder(System):
         check_multiples(shape, 2**halvings, 8, "missing-data-encoder", " (16, 32, 48, 64, 96, 128 do)")
         if c not in (1, 3):
             raise UserError(f"images of {c} channels are not possible; give channels=3 or channels=1")
-        self.shape, self.fragments, self.adversarial, self.lr, self.betas = (
-            shape,
-            fragments,
-            adversarial,
-            lr,
-            (beta1, 0.999),
-        )
+        self.shape, self.fragments, self.adversarial, self.lr = shape, fragments, adversarial, lr
+        self.betas = (beta1, 0.999)
         self.directions = ("colorize",) if c == 3 else ()
         self.perceptual_weight = perceptual_weight
         self.features = None if perceptual == "none" else FeatureNet(perceptual, TRUNKS[perceptual].layers[:2])

@@ -69,14 +69,7 @@ class SRGAN(System):
         "srresnet": {"adversarial": 0.0, "content": "mse"},
         "srgan-mse": {"adversarial": 0.001, "content": "mse"},
     }
-    tiny: ClassVar[dict] = {
-        "shape": (3, 16, 16),
-        "scale": 2,
-        "width": 4,
-        "blocks": 1,
-        "d_width": 4,
-        "content": "mse",
-    }
+    tiny: ClassVar[dict] = {"shape": (3, 16, 16), "scale": 2, "width": 4, "blocks": 1, "d_width": 4, "content": "mse"}
     defaults: ClassVar[dict] = {"steps": 100000, "batch": 16, "ema": 0.999}
 
     def __init__(
@@ -251,11 +244,7 @@ class PhotoDiscriminator(nn.Module):
             c, h, w = out, math.ceil(h / stride), math.ceil(w / stride)
         dense = 16 * width
         self.net = nn.Sequential(
-            *parts,
-            nn.Flatten(),
-            nn.Linear(c * h * w, dense),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Linear(dense, 1),
+            *parts, nn.Flatten(), nn.Linear(c * h * w, dense), nn.LeakyReLU(0.2, inplace=True), nn.Linear(dense, 1)
         )
 
     def forward(self, x: Tensor) -> Tensor:

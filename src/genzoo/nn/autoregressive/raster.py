@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from genzoo.losses.likelihoods import pick
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
 
 
@@ -68,9 +69,7 @@ class Levels:
 
     def pick(self, log_p: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """Return the token at which the cumulative distribution of log-probabilities [..., levels] passes `uniform` [...]."""
-        cumulative = (log_p / temperature).softmax(-1).cumsum(-1)
-        # divided by its end, the sum is exactly 1 there, so that no level of probability zero is ever picked
-        return (uniform[..., None] >= cumulative / cumulative[..., -1:]).sum(-1)
+        return pick(uniform, log_p, temperature)
 
     def pick_value(self, out: Tensor, colour: int, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """Return the value drawn for one colour, [B], from one pixel's outputs [B, C·outputs]."""
