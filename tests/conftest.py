@@ -44,6 +44,12 @@ def data_for(name: str, folder: Path, n: int = 24) -> DataSettings:
     return testing_data.data_for(registry.system_class(name), folder, n)
 
 
+@pytest.fixture(autouse=True)
+def classes_of_one_test(monkeypatch: pytest.MonkeyPatch):
+    """A class of one's own that a test trains is unknown to the next one."""
+    monkeypatch.setattr(registry, "_given", {})
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """One tiny finished run for every system that is asked for."""
