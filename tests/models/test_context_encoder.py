@@ -199,7 +199,7 @@ def test_the_window_around_a_hole():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"shape": (3, 8, 8)}, "sides from 16 on"),
+        ({"shape": (3, 8, 8)}, "sides that are multiples of 4, from 16 on"),
         ({"shape": (3, 36, 40)}, "multiples of 8"),
         ({"overlap": 5}, "give 4 at most"),
     ],
