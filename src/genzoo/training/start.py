@@ -181,8 +181,7 @@ def _check_memory(name: str, system: System, settings: TrainSettings, runtime: R
     for optimizer in system.optimizers().values():
         trained = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
         need += (12 if isinstance(optimizer, torch.optim.Adam) else 4) * trained
-    free = free_memory()
-    if runtime.device.type == "cpu" and free is not None and need > free:
+    if runtime.device.type == "cpu" and (free := free_memory()) is not None and need > free:
         raise UserError(
             f"{name} has {count:,} parameters at these settings; to train them takes {need / 1e9:.1f} GB of memory beside the weights, and "
             f"{free / 1e9:.1f} GB are free. Give a smaller size=, or a smaller network: 'genzoo show {name}' lists its settings"
