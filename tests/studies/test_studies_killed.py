@@ -35,7 +35,7 @@ PHASES = {
     "trained, and nothing says so": ("genzoo", "train", "after", 1),
     "measured, and nothing kept": ("genzoo", "evaluate", "after", 1),
     "the values are kept, the journal has none": ("genzoo.studies.work", "save_json", "after", 1),
-    "the first trial is finished, the page is being drawn": ("genzoo.studies.report", "page", "before", 1),
+    "the first trial is finished, the page is being drawn": ("genzoo.studies.report", "write_study_page", "before", 1),
     "the second trial is told to run": ("genzoo.studies.work", "_run", "before", 2),
 }
 PROGRAM = """
