@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import genzoo
 from genzoo.core.errors import UserError
@@ -351,3 +352,12 @@ def test_the_trial_finds_what_it_is_for():
     finally:
         mutations.SECONDS = mutations_seconds
     assert [text.split(":")[0] for text in found] == ["library", "two lines", "slow", "large"]
+
+
+@pytest.mark.parametrize("betas", ["0.9", 0.9, [0.9, 0.99, 0.999], None, [0.9, "0.99"]], ids=str)
+def test_an_option_of_another_form_is_not_taken(betas):
+    layer = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.Adam(layer.parameters())
+    group = {k: v for k, v in optimizer.state_dict()["param_groups"][0].items() if k != "params"}
+    with pytest.raises(ValueError, match="options that this optimizer does not have"):
+        checkpoint.restore_optimizer("model", optimizer, {}, {"scalars": {}, "groups": [{**group, "betas": betas}]})

@@ -237,8 +237,8 @@ def restore_optimizer(
 
 def _alike(a: Any, b: Any) -> bool:
     """Tell whether one option of an optimizer can stand for another: both are switches, numbers, or pairs of numbers."""
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(b, (list, tuple)):
+        return isinstance(a, (list, tuple)) and len(a) == len(b) and all(map(_alike, a, b))
     if b is None or isinstance(b, bool):
         return a is None or isinstance(a, bool)
     return isinstance(a, (int, float)) and not isinstance(a, bool) if isinstance(b, (int, float)) else True
