@@ -155,11 +155,8 @@ class Measure:
     def asks(self) -> str:
         """What must be there for it, in words."""
         told = [n for n in self.needs if n != "samples"] or ["samples"]
-        told += (
-            [" or ".join(self.defined_on).replace("b", "pairs", self.fields == ("b",))]
-            if self.offers or self.fields != ("image",)
-            else []
-        )
+        if self.defined_on != ("image",):
+            told.append("pairs" if self.defined_on == ("b",) else " or ".join(self.defined_on))
         told += ["a classifier of the data's classes"] if self.classifier else []
         told += ["a feature network"] if (self.features or self.network) and not self.classifier else []
         told += ["real images or statistics (mu, sigma)"] if self.statistics else []

@@ -113,7 +113,8 @@ def accepted(cls: Any) -> type[System]:
     learns = cls.loss is not System.loss or cls.training_step is not System.training_step
     if not learns and "fits" not in capabilities(cls):
         raise UserError(f"{cls.__name__} cannot learn: define loss, training_step, or partial_fit and finish_pass")
-    return cls  # type: ignore[no-any-return]
+    found: type[System] = cls
+    return found
 
 
 def _run(path: Path) -> ModuleType:

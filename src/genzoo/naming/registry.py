@@ -10,7 +10,6 @@ import ast
 import functools
 import importlib
 import importlib.metadata
-import importlib.util
 import re
 import sys
 from collections.abc import Mapping
@@ -96,16 +95,12 @@ def shadowed() -> list[str]:
 
 def _outlined(point: importlib.metadata.EntryPoint, name: str) -> Entry | None:
     """Read what the file of an entry point says of its system, without running the package."""
-    top, _, rest = point.module.partition(".")
+    from genzoo.naming.installed import file_of
+
+    file = file_of(point.module)
     try:
-        spec = importlib.util.find_spec(top)  # of a top-level module: nothing is imported for it
-        if spec is None:
-            return None
-        stems = [Path(folder, *rest.split(".")) for folder in spec.submodule_search_locations or () if rest]
-        places = [p for s in stems for p in (s.with_suffix(".py"), s / "__init__.py")] or [Path(spec.origin or "")]
-        file = next((p for p in places if p.is_file()), None)
         return read(file, name=name, family=_package(point), module=point.module, of=point.attr) if file else None
-    except (SyntaxError, ValueError, ImportError, OSError):
+    except (SyntaxError, ValueError, OSError):  # importing it will say so
         return None
 
 

@@ -58,12 +58,7 @@ def data_for(cls: type[System], folder: Path, n: int = 24) -> DataSettings:
         return DataSettings(**kind.write_noise(folder, n, {**cls.tiny, "shape": shape}))
     rng = np.random.default_rng(0)
     c, h, w = shape
-    binarize: Literal["none", "threshold"] = (
-        "threshold"
-        if cls.tiny.get("levels") == 2
-        or cls.tiny.get("likelihood", schema.settings(cls).get("likelihood")) == "bernoulli"
-        else "none"
-    )
+    binarize: Literal["none", "threshold"] = "threshold" if cls.tiny.get("levels") == 2 else "none"
 
     def images() -> np.ndarray:
         return rng.integers(0, 256, (n, h, w) if c == 1 else (n, h, w, c), dtype=np.uint8)
