@@ -24,7 +24,7 @@ from tests.conftest import build
 
 pytest.importorskip("constriction")
 
-CODERS = [n for n in sorted(registry.entries()) if "codes" in capabilities(registry.system_class(n))]
+CODERS = [n for n in sorted(registry.entries()) if "compresses" in capabilities(registry.system_class(n))]
 every_coder = pytest.mark.parametrize("name", CODERS)
 
 
