@@ -17,7 +17,7 @@ DECODE = "        return self.up(z).view(-1, *self.shape).tanh()"
 LOSS = '        x = batch["image"]\n'
 BROKEN = {
     "no_parameter_has_two_owners_and_owned_parameters_are_its_own": ("self.parameters(), self.lr", "self.up.parameters(), self.lr"),
-    "each_update_moves_only_what_its_optimiser_owns_and_each_optimizer_moves_something": (
+    "each_update_moves_only_what_its_optimizer_owns_and_each_optimizer_moves_something": (
         '"model": torch.optim.Adam(self.parameters(), self.lr)',
         '"model": torch.optim.Adam(self.parameters(), self.lr), "idle": torch.optim.Adam([torch.nn.Parameter(torch.ones(1))])',
     ),

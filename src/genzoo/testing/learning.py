@@ -39,7 +39,7 @@ def no_parameter_has_two_owners_and_owned_parameters_are_its_own(case: Case) -> 
 
 
 @promise()
-def each_update_moves_only_what_its_optimiser_owns_and_each_optimizer_moves_something(case: Case) -> None:
+def each_update_moves_only_what_its_optimizer_owns_and_each_optimizer_moves_something(case: Case) -> None:
     """Moves in each update only what its optimizer owns, and with each optimizer something."""
     torch.manual_seed(0)
     system = case.build()
