@@ -23,6 +23,7 @@ from genzoo.naming import own, registry
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
+from genzoo.saved import checkpoint
 from genzoo.saved.devices import free_memory, pick_device
 from genzoo.saved.loading import as_today, fresh, plain, resolved
 from genzoo.training.choices import changed, complete, facts, settings_of
@@ -116,6 +117,8 @@ def resume(
         TrainingStopped: By a signal, or by losses without a finite value; saved.
     """
     run = open_run(path)
+    if not run.states() and run.model.exists() and "imported" in checkpoint.description(run.model):
+        raise UserError(f"{run.path} was imported from another program and holds no training that could go on")
     config = read_config(run)
     name = config["name"]
     cls, said = as_today(registry.described(name, config.get("source", {})), config["system"])
