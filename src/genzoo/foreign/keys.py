@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -70,6 +70,13 @@ class Keys:
             self.move(f"{ours}.num_batches_tracked", f"{theirs}.num_batches_tracked")
         else:  # files from before PyTorch 0.4.1
             self.put(f"{ours}.num_batches_tracked", torch.tensor(0))
+
+    def stack(self, ours: str, theirs: Sequence[str]) -> None:
+        """Take several tensors as the rows of one."""
+        if gone := [name for name in theirs if name not in self.piece.state]:
+            self.lacking[ours] = gone[0]
+            return
+        self.found[ours], self.came[ours] = torch.stack([self.left.pop(n).flatten() for n in theirs]), theirs[0]
 
     def put(self, ours: str, value: Tensor) -> None:
         """Set a tensor of ours that follows from others, or that says nothing."""
