@@ -73,10 +73,18 @@ class Keys:
 
     def stack(self, ours: str, theirs: Sequence[str]) -> None:
         """Take several tensors as the rows of one."""
+        self._together(ours, theirs, lambda parts: torch.stack([t.flatten() for t in parts]))
+
+    def join(self, ours: str, theirs: Sequence[str]) -> None:
+        """Take several layers as one that has the outputs of all of them."""
+        for name in ("weight", "bias"):
+            self._together(f"{ours}.{name}", [f"{t}.{name}" for t in theirs], torch.cat)
+
+    def _together(self, ours: str, theirs: Sequence[str], how: Callable[[list[Tensor]], Tensor]) -> None:
         if gone := [name for name in theirs if name not in self.piece.state]:
             self.lacking[ours] = gone[0]
             return
-        self.found[ours], self.came[ours] = torch.stack([self.left.pop(n).flatten() for n in theirs]), theirs[0]
+        self.found[ours], self.came[ours] = how([self.left.pop(name) for name in theirs]), theirs[0]
 
     def put(self, ours: str, value: Tensor) -> None:
         """Set a tensor of ours that follows from others, or that says nothing."""
