@@ -260,8 +260,8 @@ class TokenPrior(System):
         """Return nats of a code and, as logs, bits of a code: of all, and of those of each level, coarse to fine."""
         batch = batch if "codes" in batch else self.prepare(batch)
         codes = batch["codes"].long()
-        label = self._labels(batch["label"], len(codes)) if self.classes else self._labels(None, len(codes))
-        hidden = torch.rand(len(codes), device=codes.device) < self.class_dropout
+        label = self._labels(batch["label"], codes.shape[0]) if self.classes else self._labels(None, codes.shape[0])
+        hidden = torch.rand(codes.shape[0], device=codes.device) < self.class_dropout
         sentence = None
         if self.words:
             caption = batch["caption"].long()
@@ -300,7 +300,7 @@ class TokenPrior(System):
             UserError: There is no such class, or the model has none without class.
         """
         self._refuse_labels(label)
-        return -self._nats(codes.long(), self._labels(label, len(codes))).sum(1)
+        return -self._nats(codes.long(), self._labels(label, codes.shape[0])).sum(1)
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -398,12 +398,12 @@ class TokenPrior(System):
         """
         check_images(x, self.shape)
         check_known(known, x)
-        sentence = None if prompt is None else self._told(prompt, len(x))
+        sentence = None if prompt is None else self._told(prompt, x.shape[0])
         self._refuse_labels(label, told=prompt is not None)
         kept = torch.cat([self._cells(known, grid) for grid in self.tokenizer.code_grids], 1)
         codes = self.tokenizer.tokenize(torch.where(known, x, 0))
         how: Any = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
-        labels = self._labels(label, len(x))
+        labels = self._labels(label, x.shape[0])
         drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **how)
         return torch.where(known, x, self.tokenizer.detokenize(drawn))
 
@@ -443,7 +443,7 @@ class TokenPrior(System):
         starts = torch.cat([label, torch.full_like(label, self.classes)]) if guided else label
         with torch.autocast(self.device.type, enabled=False):
             start = self._start(starts, sentence)
-            x, past = start, self.net.past(len(start)) if cached else None
+            x, past = start, self.net.past(start.shape[0]) if cached else None
             for t in range(self.length):
                 logits = self.net(x, past)[:, -1]
                 if guided:

@@ -220,7 +220,7 @@ class StackGAN(System):
         """Do one step of both players of the stage that is on."""
         self.second.fill_(update.progress >= self.first)
         self.text.remember(batch["caption"])
-        n, device = len(batch["image"]), batch["image"].device
+        n, device = batch["image"].shape[0], batch["image"].device
         z, e1, e2 = (torch.randn(n, k, device=device) for k in (self.latent_size, self.condition, self.condition))
         h = self.text(batch["caption"])
         if update.progress < self.first:

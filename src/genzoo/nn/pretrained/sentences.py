@@ -170,14 +170,14 @@ class Sentences(nn.Module):
     def remember(self, ids: Tensor) -> None:
         """Keep the captions [B, L] of a step in place of the oldest ones; images without a caption leave nothing."""
         rows = ids[(ids >= FIRST).any(1)][-MEMORY:, : self.length].to(self.heard.dtype)
-        place = (self.count + torch.arange(len(rows), device=ids.device)) % MEMORY
-        kept = torch.zeros(len(rows), self.length, dtype=self.heard.dtype, device=ids.device)
+        place = (self.count + torch.arange(rows.shape[0], device=ids.device)) % MEMORY
+        kept = torch.zeros(rows.shape[0], self.length, dtype=self.heard.dtype, device=ids.device)
         kept[:, : rows.shape[1]] = rows
         self.heard[place] = kept
-        self.count += len(rows)
+        self.count += rows.shape[0]
 
     def recall(self, n: int, generator: Generator) -> Tensor:
         """Return the vectors of `n` captions drawn from the memory, [n, dim]."""
-        chosen = torch.randint(len(self.heard), (n,), generator=generator, device=generator.device)
+        chosen = torch.randint(self.heard.shape[0], (n,), generator=generator, device=generator.device)
         vectors: Tensor = self(self.heard[chosen.to(self.heard.device)].long())
         return vectors
