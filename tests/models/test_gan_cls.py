@@ -148,7 +148,7 @@ def test_it_learns_which_word_looks_how():
         caption = torch.stack([torch.full((32,), 2), label + 3], 1)
         return {"image": levels[label].view(-1, 1, 1, 1) + 0.05 * torch.randn(32, 1, 8, 8), "caption": caption}
 
-    play(system, steps=300, data=data)
+    play(system, steps=600, data=data)  # by 300 it depends on the processor whether it has learned
     system.eval()
     means = [system.sample(64, generator=gen(), prompt=f"a {w}").mean().item() for w in TINY["vocabulary"][1:]]
     assert means == pytest.approx(levels.tolist(), abs=0.3)
