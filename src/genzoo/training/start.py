@@ -23,7 +23,7 @@ from genzoo.naming import own, registry
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
-from genzoo.saved import checkpoint
+from genzoo.runs.loggers import check as check_loggers
 from genzoo.saved.devices import free_memory, pick_device
 from genzoo.saved.loading import as_today, fresh, plain, resolved
 from genzoo.training.choices import changed, complete, facts, settings_of
@@ -67,6 +67,7 @@ def train(
     torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     given = resolved(cls, {**(cls.presets[preset] if preset else {}), **(system or {})})
     schema.check(cls, given, label=name)
+    check_loggers(settings.every_logger)
     runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
     settings = dataclasses.replace(settings, precision=runtime.precision)  # kept, so that the run goes on with it
     _check_ranks(cls, settings, runtime)
@@ -117,8 +118,6 @@ def resume(
         TrainingStopped: By a signal, or by losses without a finite value; saved.
     """
     run = open_run(path)
-    if not run.states() and run.model.exists() and "imported" in checkpoint.description(run.model):
-        raise UserError(f"{run.path} was imported from another program and holds no training that could go on")
     config = read_config(run)
     name = config["name"]
     cls, said = as_today(registry.described(name, config.get("source", {})), config["system"])
