@@ -31,7 +31,8 @@ def import_(
     Nothing that the file holds is executed. What does not fit is listed, and then nothing is written.
 
     Args:
-        files: The checkpoint, or several (a generator's and a discriminator's), or a folder of them.
+        files: The checkpoint, or several (a generator's and a discriminator's), or a folder of them; or zoo:NAME, which is fetched
+            ('genzoo zoo' lists them).
         as_: The system that it becomes, where its tensors could be of several.
         name: Name of the run; the system's when not given.
         runs: Folder of the runs.

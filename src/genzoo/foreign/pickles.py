@@ -35,6 +35,13 @@ DTYPES: Mapping[str, torch.dtype] = {
 }  # fmt: skip
 
 
+FAULTS = (
+    pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError,
+    RuntimeError, MemoryError, OverflowError, AssertionError, UnboundLocalError,
+)  # fmt: skip
+"""What readers of pickles raise at a file that is none."""
+
+
 class _Fixed(type):
     """The class of classes that a pickle cannot alter."""
 
@@ -47,6 +54,9 @@ class Held(metaclass=_Fixed):
 
     __slots__ = ("args", "entries", "state")
     of = ""
+    args: tuple[Any, ...]
+    entries: dict[Any, Any]
+    state: Any
 
     def __new__(cls, *args: Any, **named: Any) -> Held:
         """Keep what it is made of."""
@@ -74,6 +84,7 @@ class _Call:
     """A function of this module that a pickle may call; it has no attribute that could be set."""
 
     __slots__ = ("function",)
+    function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         object.__setattr__(self, "function", function)
@@ -300,17 +311,14 @@ def read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):  # about versions of pickles that are read below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError):
+    except FAULTS:
         pass  # classes beside the tensors, or damage, which is found here as well
     try:
         if zipped:
             return _archive(path)
         with open(path, "rb") as file:
             return _bare(file, path.stat().st_size)
-    except (
-        pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, ValueError, TypeError, KeyError, AttributeError,
-        IndexError, RuntimeError, MemoryError, OverflowError, RecursionError, UnicodeDecodeError,
-    ) as error:  # fmt: skip
+    except FAULTS as error:
         said = str(error) or type(error).__name__
         raise DamagedFile(f"{path} cannot be read as a checkpoint of PyTorch: {said}") from None
 

@@ -74,7 +74,9 @@ def read_pieces(files: Sequence[tuple[str, Path]]) -> list[Piece]:
     for role, path in files:
         listed = list(_files(path))
         said = "\n".join(p.read_text(encoding="utf-8", errors="replace") for p in listed if p.suffix in SETTINGS)
-        found += [Piece(p.file, p.key, p.state, role, said) for f in listed if f.suffix not in SETTINGS for p in _read(f)]
+        found += [
+            Piece(p.file, p.key, p.state, role, said) for f in listed if f.suffix not in SETTINGS for p in _read(f)
+        ]
     told = "\n".join(p.said for p in found if p.said) or _beside([f for _, f in files])
     return [Piece(p.file, p.key, p.state, p.role, p.said or told) for p in found]
 

@@ -20,6 +20,8 @@ from genzoo.core.system import System
 from genzoo.foreign.keys import Keys
 from genzoo.foreign.reading import Piece, read_pieces
 from genzoo.foreign.upstream import Upstream, upstreams
+from genzoo.foreign.zoo import PREFIX, model
+from genzoo.metrics.features.fetch import fetch
 from genzoo.naming import registry
 from genzoo.runs.config import write_config
 from genzoo.runs.folder import Run, check_name, new_run, now, write_model
@@ -43,7 +45,7 @@ def import_run(
     """Make a run of a checkpoint that another program has written. Nothing that the file holds is executed.
 
     Args:
-        files: The checkpoint, or several, or a folder of them.
+        files: The checkpoint, or several, or a folder of them; or a trained model by its name, "zoo:faces", which is fetched.
         system: The system that it becomes; where only one can be meant it need not be said.
         runs: Folder of the runs.
         name: Name of the run; the system's when not given.
@@ -61,6 +63,14 @@ def import_run(
             nothing is written.
     """
     listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    animal, call = None, ""
+    if len(listed) == 1 and isinstance(listed[0], str) and listed[0].startswith(PREFIX):
+        animal, call = model(listed[0]), listed[0].removeprefix(PREFIX)
+        listed, arguments, upstream = (
+            [fetch(animal.published, quiet=quiet)],
+            {**animal.settings, **arguments},
+            animal.upstream,
+        )
     wanted = [u for u in upstreams().values() if _asked(u, system, upstream)]
     if not wanted:
         raise UserError(_unknown(system, upstream))
@@ -68,7 +78,9 @@ def import_run(
     given = [("", Path(f)) for f in listed] + [(k, Path(str(v))) for k, v in arguments.items() if k in parts]
     arguments = {k: v for k, v in arguments.items() if k not in parts}
     if not given:
-        raise UserError("import: no file is given; give the checkpoint of another program: genzoo import FILE as=SYSTEM")
+        raise UserError(
+            "import: no file is given; give the checkpoint of another program: genzoo import FILE as=SYSTEM"
+        )
     check_name(runs, name)
     pieces = read_pieces(given)
     chosen, own = _choose(wanted, pieces)
@@ -77,7 +89,14 @@ def import_run(
     settings = check(cls, {**derived, **arguments}, label=chosen.system)
     made, fresh = _filled(cls, settings, chosen, accounts, tuple(new))
     meta = _meta(made, chosen, [f for _, f in given], accounts, fresh)
-    run = new_run(runs, name, chosen.system)
+    if animal:
+        meta["class_names"] = list(animal.class_names)
+        meta["imported"] |= {
+            "package": f"{animal.published.package} {animal.published.version}",
+            "licence_of_weights": animal.licence,
+            "trained_on": animal.data,
+        }
+    run = new_run(runs, name, call or chosen.system)
     write_config(run, meta, system=cls)
     write_model(run, made.state_dict(), meta)
     write_atomic(run.path / "README.md", _card(run, meta).encode())
@@ -101,8 +120,10 @@ def _unknown(system: str | None, upstream: str | None) -> str:
 
 
 def _choose(wanted: Sequence[Upstream], pieces: Sequence[Piece]) -> tuple[Upstream, list[Piece]]:
-    """Find the one program that knows some of the pieces, and those."""
+    """Find the one program that knows most of the pieces, and those."""
     known = {u.name: own for u in wanted if (own := [p for p in pieces if u.knows(p)])}
+    most = max(map(len, known.values()), default=0)
+    known = {name: own for name, own in known.items() if len(own) == most}
     by_name = {u.name: u for u in wanted}
     if len(known) == 1:
         ((name, own),) = known.items()
@@ -140,7 +161,9 @@ def _filled(
     there = {name.split(".")[0] for name in [*found, *lacking]}
     parts = (*chosen.needs, *chosen.learns)
     if odd := [n for n in new if n not in chosen.needs]:
-        raise UserError(f"new={odd[0]} is no part of a {chosen.system} that lacks something; its parts are {', '.join(parts)}")
+        raise UserError(
+            f"new={odd[0]} is no part of a {chosen.system} that lacks something; its parts are {', '.join(parts)}"
+        )
     absent = [p for p in parts if p not in there and any(k.split(".")[0] == p for k in expected)]
     if needed := [p for p in absent if p in chosen.needs and p not in new]:
         files = ", ".join(dict.fromkeys(str(k.piece) for k in accounts))
@@ -155,14 +178,22 @@ def _filled(
                 trouble.append(f"nothing becomes {name} {_form(t)}")
         elif found[name].shape != t.shape:
             trouble.append(f"{came[name]} becomes {name}: {_form(found[name])}, not {_form(t)}")
-    trouble += [f"{came[name]} becomes {name}, which this system does not have" for name in found if name not in expected]
+    trouble += [
+        f"{came[name]} becomes {name}, which this system does not have" for name in found if name not in expected
+    ]
     if trouble:
-        told = ", ".join(f"{k}={in_words(v)}" for k, v in settings.items() if k in ("shape", "width", "latent", "classes"))
+        told = ", ".join(
+            f"{k}={in_words(v)}" for k, v in settings.items() if k in ("shape", "width", "latent", "classes")
+        )
         raise UserError(
             f"this is no {chosen.system} ({told}) of {chosen.line}; nothing was written:\n  " + "\n  ".join(trouble[:SHOWN])
             + (f"\n  and {len(trouble) - SHOWN:,} more" if len(trouble) > SHOWN else "")
         )  # fmt: skip
-    fill(system, {n: found[n].to(t.dtype) if n in found else t for n, t in expected.items()}, f"the files of a {chosen.system}")
+    fill(
+        system,
+        {n: found[n].to(t.dtype) if n in found else t for n, t in expected.items()},
+        f"the files of a {chosen.system}",
+    )
     return system.eval(), absent
 
 
@@ -212,7 +243,7 @@ tags: [genzoo, {meta["name"]}]
 # {run.name}: {meta["name"]}, imported
 
 Trained by another program, {said["program"]} ({said["address"]}, {said["licence"]}), and imported by genzoo {meta["version"]} on {now()}.
-What the weights may be used for, and what they were trained on, is said where they are published.
+{_terms(said)}
 {fresh}
 {files}
 {left}
@@ -223,6 +254,12 @@ What the weights may be used for, and what they were trained on, is said where t
 |---|---|
 {rows}
 """
+
+
+def _terms(said: Mapping[str, Any]) -> str:
+    if "package" not in said:
+        return "What the weights may be used for, and what they were trained on, is said where they are published."
+    return f"The weights are from the package {said['package']} ({said['licence_of_weights']}). They were trained on {said['trained_on']}."
 
 
 def _tell(run: Run, chosen: Upstream, meta: Mapping[str, Any], pieces: Sequence[Piece], own: Sequence[Piece]) -> None:
@@ -239,5 +276,7 @@ def _tell(run: Run, chosen: Upstream, meta: Mapping[str, Any], pieces: Sequence[
             f"  new: {', '.join(said['new'])}: no weights in the files, fresh ones that have learned nothing",
             file=sys.stderr,
         )
+    if "package" in said:
+        print(f"  licence: {said['licence_of_weights']}; trained on {said['trained_on']}", file=sys.stderr)
     if said["notes"]:
         print(f"  note: {said['notes']}", file=sys.stderr)

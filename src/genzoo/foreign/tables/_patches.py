@@ -65,7 +65,10 @@ def resnet(keys: Keys, ours: str, theirs: str = "model", *, whole: bool = True) 
 def residual(keys: Keys, ours: str, theirs: str) -> None:
     """Take a residual block; where dropout stands in it, the second convolution comes one place later."""
     keys.move(f"{ours}.1.weight", f"{theirs}.1.weight")
-    keys.move(f"{ours}.5.weight", f"{theirs}.{6 if keys.has(f'{theirs}.6.weight') and not keys.has(f'{theirs}.5.weight') else 5}.weight")
+    keys.move(
+        f"{ours}.5.weight",
+        f"{theirs}.{6 if keys.has(f'{theirs}.6.weight') and not keys.has(f'{theirs}.5.weight') else 5}.weight",
+    )
 
 
 def is_patchgan(piece: Piece) -> bool:

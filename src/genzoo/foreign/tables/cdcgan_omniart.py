@@ -25,7 +25,9 @@ LAYERS = ((4, 5), (7, 8), (10, 11), (13, 14))
 
 def knows(piece: Piece) -> bool:
     """Tell five doublings, with dropout behind the first layer."""
-    return {"main.0.weight", "main.1.running_mean", "main.4.weight", "main.5.running_mean", "main.16.weight"} <= set(piece.state)
+    return {"main.0.weight", "main.1.running_mean", "main.4.weight", "main.5.running_mean", "main.16.weight"} <= set(
+        piece.state
+    )
 
 
 def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Keys]]:
@@ -41,4 +43,10 @@ def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, A
     keys.biased("G.net.net.14", "main.16", axis=1)
     width, channels = piece.shape("main.16.weight")[:2]
     seen, first = piece.shape("main.0.weight")[:2]
-    return {"shape": (channels, 128, 128), "classes": classes, "latent": seen - classes, "width": width, "multiple": first // width}, [keys]
+    return {
+        "shape": (channels, 128, 128),
+        "classes": classes,
+        "latent": seen - classes,
+        "width": width,
+        "multiple": first // width,
+    }, [keys]

@@ -31,7 +31,11 @@ STACKS = ((2, True), (2, True), (3, True), (3, True), (3, True), (3, True), (3, 
 
 def knows(piece: Piece) -> bool:
     """Tell the stacks and the layer of colours."""
-    return "model8.6.weight" in piece.state and "model_out.weight" in piece.state and "model1.4.running_mean" in piece.state
+    return (
+        "model8.6.weight" in piece.state
+        and "model_out.weight" in piece.state
+        and "model1.4.running_mean" in piece.state
+    )
 
 
 def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Keys]]:
@@ -78,7 +82,9 @@ def _order(piece: Piece) -> Tensor:
     distance = torch.cdist(ours, theirs)
     near, order = distance.min(1)
     if near.max() > 1 or order.unique().numel() != len(order):
-        raise UserError(f"{piece} has other colours than the paper's {len(ours)}: one of these is {near.max():.1f} away from every one of its")
+        raise UserError(
+            f"{piece} has other colours than the paper's {len(ours)}: one of these is {near.max():.1f} away from every one of its"
+        )
     return order
 
 

@@ -59,7 +59,10 @@ def _role(piece: Piece, *, alone: bool) -> str:
     if piece.role:
         return piece.role
     for name, role in sorted(ROLES.items(), key=lambda item: -len(item[0])):
-        if re.search(rf"(^|_){name}(\W|_|$)", f"{piece.file} {piece.key}".replace("net", "")) and role.startswith("D") != generator:
+        if (
+            re.search(rf"(^|_){name}(\W|_|$)", f"{piece.file} {piece.key}".replace("net", ""))
+            and role.startswith("D") != generator
+        ):
             return role
     if alone and generator:
         return "a2b"

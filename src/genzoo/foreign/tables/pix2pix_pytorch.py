@@ -39,7 +39,9 @@ def _unet(piece: Piece) -> bool:
 
 
 def _pixel(piece: Piece) -> bool:
-    return "net.0.weight" in piece.state and "net.5.weight" in piece.state and piece.state["net.0.weight"].shape[-1] == 1
+    return (
+        "net.0.weight" in piece.state and "net.5.weight" in piece.state and piece.state["net.0.weight"].shape[-1] == 1
+    )
 
 
 def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Keys]]:

@@ -77,7 +77,13 @@ def _take_generator(keys: Keys, given: Mapping[str, Any]) -> dict[str, Any]:
         end = f"G.whole.net.{max(blocks) + 3 * halvings + 2}"
         keys.put(f"{end}.weight", torch.zeros(channels, width, 7, 7))
         keys.put(f"{end}.bias", torch.zeros(channels))
-    told = {"shape": (channels, 512, 1024), "width": width, "halvings": halvings, "blocks": len(blocks), "enhancers": enhancers}
+    told = {
+        "shape": (channels, 512, 1024),
+        "width": width,
+        "halvings": halvings,
+        "blocks": len(blocks),
+        "enhancers": enhancers,
+    }
     return {**told, "enhancer_blocks": inside, **_inputs(piece, seen, given)}
 
 
@@ -98,7 +104,9 @@ def _inputs(piece: Piece, seen: int, given: Mapping[str, Any]) -> dict[str, Any]
             "labels=0 for pictures"
         )
     if labels and labels + instances != seen:
-        raise UserError(f"{piece}: the generator sees {seen} channels, not {labels} of labels and {int(instances)} of boundaries")
+        raise UserError(
+            f"{piece}: the generator sees {seen} channels, not {labels} of labels and {int(instances)} of boundaries"
+        )
     return {"inputs": 1 + instances if labels else seen, "labels": labels, "instances": instances}
 
 
@@ -106,7 +114,11 @@ def _take_judges(keys: Keys) -> dict[str, Any]:
     """Map the discriminators: theirs are numbered from the smallest image, ours from the whole one."""
     piece, scales = keys.piece, _scales(keys.piece)
     apart = keys.has("scale0_layer0.0.weight")
-    layers = piece.count("scale0_layer{}.") if apart else len([k for k in piece.state if re.fullmatch(r"layer0\.\d+\.weight", k)])
+    layers = (
+        piece.count("scale0_layer{}.")
+        if apart
+        else len([k for k in piece.state if re.fullmatch(r"layer0\.\d+\.weight", k)])
+    )
     for k in range(scales):
         root = f"scale{scales - 1 - k}" if apart else f"layer{scales - 1 - k}"
         for j in range(layers):

@@ -29,14 +29,18 @@ DRAWS = 4096
 def knows(piece: Piece) -> bool:
     """Tell a generator (that which is averaged, where there are two), a discriminator, or a mean of w."""
     generator = "input.input" in piece.state and "style.1.weight" in piece.state
-    return (generator and piece.key != "g") or "final_linear.0.weight" in piece.state or set(piece.state) == {"latent_avg"}
+    return (
+        (generator and piece.key != "g") or "final_linear.0.weight" in piece.state or set(piece.state) == {"latent_avg"}
+    )
 
 
 def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Keys]]:
     """Read the channels of every size, and map size by size."""
     arguments: dict[str, Any] = {}
     accounts = []
-    for piece in sorted(pieces, key=lambda p: "latent_avg" in p.state):  # the mean that is told after the one that is drawn
+    for piece in sorted(
+        pieces, key=lambda p: "latent_avg" in p.state
+    ):  # the mean that is told after the one that is drawn
         keys = Keys(piece)
         if "latent_avg" in piece.state:
             keys.move("mean", "latent_avg", lambda t: t.flatten())
