@@ -86,7 +86,8 @@ def import_run(
     chosen, own = _choose(wanted, pieces)
     derived, accounts = chosen.take(own, arguments)
     cls = registry.system_class(chosen.system)
-    settings = check(cls, {**derived, **arguments}, label=chosen.system)
+    # An argument that came after a table was written has in it the value that keeps what was there before.
+    settings = check(cls, {**cls.formerly, **derived, **arguments}, label=chosen.system)
     made, fresh = _filled(cls, settings, chosen, accounts, tuple(new))
     meta = _meta(made, chosen, [f for _, f in given], accounts, fresh)
     if animal:

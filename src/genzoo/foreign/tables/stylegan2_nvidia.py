@@ -37,7 +37,7 @@ def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, A
     """Read the channels of every size, and map size by size."""
     arguments: dict[str, Any] = {}
     accounts = []
-    for piece in pieces:
+    for piece in sorted(pieces, key=lambda p: "b4.out.weight" in p.state):  # what D tells goes before what G lets suppose
         keys = Keys(piece)
         arguments |= _take_generator(keys) if "synthesis.b4.const" in piece.state else _take_discriminator(keys)
         for name in [n for n in keys.left if n.endswith("resample_filter")]:
@@ -76,7 +76,7 @@ def _take_generator(keys: Keys) -> dict[str, Any]:
     most, width = const[0], piece.shape(f"{last}.torgb.weight")[1]
     return {
         "shape": (piece.shape(f"{last}.torgb.weight")[0], sizes[-1], sizes[-1]),
-        **({"classes": classes, "conditional": True} if classes else {}),
+        **({"classes": classes, "conditional": True, "class_depth": 8} if classes else {}),
         "latent": latent,
         "width": width,
         "most": most,
