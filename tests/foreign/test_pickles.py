@@ -118,6 +118,26 @@ def test_nothing_is_executed(tmp_path, form):
     assert trap.exists(), "the trap is one"
 
 
+class Knot:
+    """A module that holds the one before it twice, or itself."""
+
+    def __init__(self, *parts):
+        self._modules = {str(i): p for i, p in enumerate(parts)}
+
+
+def test_modules_that_unfold_without_end_are_refused(tmp_path):
+    knot = Knot()
+    knot._modules["0"] = knot
+    tower = Knot()
+    for _ in range(40):
+        tower = Knot(tower, tower)
+    for bad in (knot, tower):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps({"G": bad}))
+        found = read_pickle(tmp_path / "a.pkl")["G"]
+        with pytest.raises(DamagedFile, match="stands inside itself"):
+            state_of(found)
+
+
 def code(*parts):
     return b"\x80\x02" + b"".join(parts) + b"."
 

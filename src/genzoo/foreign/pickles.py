@@ -15,7 +15,7 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,8 +26,8 @@ from genzoo.core.errors import DamagedFile
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """The first pickle of the older form of `torch.save`."""
-DEEPEST = 200
-"""Modules inside modules, at most."""
+DEEPEST, MOST = 100, 100_000
+"""Modules inside modules, and modules altogether, at most."""
 DTYPES: Mapping[str, torch.dtype] = {
     "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
     "LongStorage": torch.int64, "IntStorage": torch.int32, "ShortStorage": torch.int16, "CharStorage": torch.int8,
@@ -324,27 +324,35 @@ def read_pickle(path: Path) -> Any:
 
 
 def state_of(value: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dictionary or of a module that was pickled whole, by name; empty where it is neither."""
+    """Return the tensors of a state dictionary or of a module that was pickled whole, by name; empty where it is neither.
+
+    Raises:
+        DamagedFile: The module stands inside itself, or has more parts than any has.
+    """
     if isinstance(value, Held):
-        return dict(_module(value, "", 0))
+        found = dict[str, Tensor]()
+        _gather(value, "", 0, [MOST], found)
+        return found
     if isinstance(value, dict) and value and all(isinstance(k, str) for k in value):
         return {k: _plain(v) for k, v in value.items() if isinstance(v, Tensor)}
     return {}
 
 
-def _module(held: Held, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
-    state = held.state
-    if isinstance(state, tuple) and state:
-        state = state[0]
-    if not isinstance(state, dict) or depth > DEEPEST:
+def _gather(held: Held, prefix: str, depth: int, left: list[int], found: dict[str, Tensor]) -> None:
+    """Put the tensors of a module and of its parts into `found`; `left` counts the modules that may still come."""
+    left[0] -= 1
+    if depth > DEEPEST or left[0] < 0:
+        raise DamagedFile("a module in the file stands inside itself, or has more parts than any has")
+    state = held.state[0] if isinstance(held.state, tuple) and held.state else held.state
+    if not isinstance(state, dict):
         return
     for kind in ("_parameters", "_buffers"):
         for name, value in _entries(state.get(kind)).items():
             if isinstance(value, Tensor):
-                yield f"{prefix}{name}", _plain(value)
+                found[f"{prefix}{name}"] = _plain(value)
     for name, value in _entries(state.get("_modules")).items():
         if isinstance(value, Held):
-            yield from _module(value, f"{prefix}{name}.", depth + 1)
+            _gather(value, f"{prefix}{name}.", depth + 1, left, found)
 
 
 def _plain(value: Tensor) -> Tensor:

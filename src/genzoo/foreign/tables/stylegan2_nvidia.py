@@ -37,7 +37,9 @@ def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, A
     """Read the channels of every size, and map size by size."""
     arguments: dict[str, Any] = {}
     accounts = []
-    for piece in sorted(pieces, key=lambda p: "b4.out.weight" in p.state):  # what D tells goes before what G lets suppose
+    for piece in sorted(
+        pieces, key=lambda p: "b4.out.weight" in p.state
+    ):  # what D tells goes before what G lets suppose
         keys = Keys(piece)
         arguments |= _take_generator(keys) if "synthesis.b4.const" in piece.state else _take_discriminator(keys)
         for name in [n for n in keys.left if n.endswith("resample_filter")]:
