@@ -242,6 +242,48 @@ def critic(w, x, widths, y=None, depth=8):
     return (x * mapping(w, None, y, depth, widths[0], broadcast=False)).sum(1) / math.sqrt(widths[0])
 
 
+# ---- progressive growing ------------------------------------------------------------------------------------------------------------
+
+
+def constrained(w, x, name, outputs, kernel=0):
+    """A layer whose output is multiplied by √(2 / fan-in), its bias too."""
+    shape = (outputs, x.shape[1], kernel, kernel) if kernel else (outputs, x.shape[1])
+    weight, bias = w(f"{name}.module.weight", *shape, spread=1.0), w(f"{name}.module.bias", outputs)
+    y = F.conv2d(x, weight, bias, padding=kernel // 2) if kernel else F.linear(x, weight, bias)
+    return y * math.sqrt(2 / weight[0].numel())
+
+
+def progan_generator(w, z, widths):
+    def normal(x):
+        return x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+
+    x = normal(F.leaky_relu(constrained(w, normal(z), "formatLayer", 16 * widths[0]), 0.2).view(len(z), -1, 4, 4))
+    x = normal(F.leaky_relu(constrained(w, x, "groupScale0.0", widths[0], 3), 0.2))
+    constrained(w, x, "toRGBLayers.0", 3, 1)
+    for k, c in enumerate(widths[1:]):
+        x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        for i in range(2):
+            x = normal(F.leaky_relu(constrained(w, x, f"scaleLayers.{k}.{i}", c, 3), 0.2))
+        image = constrained(w, x, f"toRGBLayers.{k + 1}", 3, 1)
+    return image
+
+
+def progan_discriminator(w, x, widths):
+    """Scores of four images, one group."""
+    for k, c in enumerate(widths[:-1]):
+        w(f"fromRGBLayers.{k}.module.weight", c, x.shape[1], 1, 1)
+        w(f"fromRGBLayers.{k}.module.bias", c)
+    x = F.leaky_relu(constrained(w, x, f"fromRGBLayers.{len(widths) - 1}", widths[-1], 1), 0.2)
+    for k in reversed(range(len(widths) - 1)):
+        x = F.leaky_relu(constrained(w, x, f"scaleLayers.{k}.0", widths[k + 1], 3), 0.2)
+        x = F.avg_pool2d(F.leaky_relu(constrained(w, x, f"scaleLayers.{k}.1", widths[k], 3), 0.2), 2)
+    x = torch.cat([x, x.std(0).mean().expand(len(x), 1, 4, 4)], 1)
+    x = F.leaky_relu(constrained(w, x, "groupScaleZero.0", widths[0], 3), 0.2).flatten(1)
+    return constrained(
+        w, F.leaky_relu(constrained(w, x, "groupScaleZero.1", widths[0]), 0.2), "decisionLayer", 1
+    ).flatten()
+
+
 # ---- codes ------------------------------------------------------------------------------------------------------------------------
 
 

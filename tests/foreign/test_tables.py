@@ -18,7 +18,7 @@ from tests.foreign import nets
 from tests.foreign.nets import Weights
 
 PROVEN = {
-    "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "dcgan-example", "pix2pix-pytorch", "pix2pixhd-nvidia",
+    "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "dcgan-example", "pix2pix-pytorch", "pix2pixhd-nvidia", "progan-facebook",
     "stylegan2-nvidia", "stylegan2-rosinality", "vqgan-taming", "vqvae2-rosinality",
 }  # fmt: skip
 
@@ -224,6 +224,17 @@ def test_stylegan2_of_rosinality(taken):
     same(system.mean, file.pop("latent_avg"))
     drawn = taken({"100000.pt": file})
     same(drawn.mean, drawn.F(draw(4096, 7), None).mean(0))
+
+
+@torch.no_grad()
+def test_progan_of_facebook(taken):
+    g, d, z, x = Weights(1), Weights(2), draw(4, 5), images(4, 3, 16, 16)
+    made, score = nets.progan_generator(g, z, (8, 8, 4)), nets.progan_discriminator(d, x, (8, 8, 4))
+    early = {k: torch.zeros_like(v) for k, v in g.items()}
+    system = taken({"celebaHQ_s2_i80000.pt": {"config": {}, "netG": early, "netD": dict(d), "avgG": dict(g)}})
+    same(system.decode(z), made.clamp(-1, 1))
+    same(system.G(z, 2, 1.0), made)
+    same(system.D(x, 2), score)
 
 
 @torch.no_grad()
