@@ -25,6 +25,8 @@ FURTHER = ((40, 90), (100, -90), (100, -10), (100, 0))
 """Colours at the rim of the gamut that the paper's 313 have beside the corners of the cells that sRGB reaches."""
 AB = 110.0
 """Scale of ab where it is regressed."""
+Temperature = Annotated[float, Field(gt=0, le=10)]
+"""T of the annealed mean."""
 
 
 @functools.cache
@@ -77,7 +79,7 @@ class Colorizer(System):
         objective: Classification over colours, or regression of ab (l2).
         rebalance: λ: 1 treats all colours alike, as if all were equally frequent; 0 weighs by the inverse frequency alone.
         rare: Weigh colours by their rarity at all.
-        temperature: T of the annealed mean; 1 is the mean, near 0 the mode.
+        temperature: T of the annealed mean where none is asked for; 1 is the mean, near 0 the mode. It has no part in the loss.
         lr: Learning rate at the start.
         schedule: Linearly to 0, or the paper's steps: a third of it after 4/9 of the run and a tenth after 5/6.
         weight_decay: Of Adam.
@@ -111,7 +113,7 @@ class Colorizer(System):
         objective: Literal["classification", "l2"] = "classification",
         rebalance: Annotated[float, Field(ge=0, le=1)] = 0.5,
         rare: bool = True,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 0.38,
+        temperature: Temperature = 0.38,
         lr: Annotated[float, Field(gt=0, le=1)] = 3e-4,
         schedule: Literal["linear", "steps"] = "linear",
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-3,
@@ -193,10 +195,10 @@ class Colorizer(System):
             w = 1 / ((1 - self.rebalance) * p + self.rebalance / len(p)).clamp(min=1e-8)
             return w / (p * w).sum()
 
-    def annealed_mean(self, logits: Tensor) -> Tensor:
-        """Return ab [B, 2, h, w] of logits [B, Q, h, w]."""
+    def annealed_mean(self, logits: Tensor, temperature: float | None = None) -> Tensor:
+        """Return ab [B, 2, h, w] of logits [B, Q, h, w], at the system's own temperature when none is given."""
         with torch.autocast(logits.device.type, enabled=False):
-            share = (logits.float() / self.temperature).softmax(1)
+            share = (logits.float() / (temperature or self.temperature)).softmax(1)
             return torch.einsum("bqhw,qc->bchw", share, self.colours)
 
     # ---- using -----------------------------------------------------------------------------------------------------------------
@@ -207,22 +209,29 @@ class Colorizer(System):
         return lab_to_rgb(lightness, torch.zeros_like(ab)).mean(1, keepdim=True)
 
     @torch.no_grad()
-    def translate(self, x: Tensor, *, direction: str = "colorize") -> Tensor:
+    def translate(self, x: Tensor, *, direction: str = "colorize", temperature: Temperature | None = None) -> Tensor:
         """Return images [B, 3, H, W] with the lightness of `x` [B, 1 or 3, H, W], any size, and the network's colours.
 
         The network sees the image at the size that it was trained at (the shorter side; proportions stay), and its colours are
         enlarged.
 
+        Args:
+            x: Gray or colour images in [-1, 1].
+            direction: colorize, the only one.
+            temperature: T of the annealed mean: below the system's own bolder colours, above it paler ones; its own when not given.
+
         Raises:
-            UserError: The direction is not colorize.
+            UserError: The direction is not colorize, or a temperature is given to a system that regresses colours.
         """
         check_direction(direction, self.directions)
+        if temperature is not None and self.objective == "l2":
+            raise UserError("temperature= is of a distribution of colours, and objective=l2 predicts none; leave it out")
         lightness, _ = rgb_to_lab(x)
         step = 2 * self.coarse
         share = max(n / m for n, m in zip(self.shape[1:], x.shape[2:], strict=True))
         size = [max(step, round(n * share / step) * step) for n in x.shape[2:]]
         out = self.net(bicubic(lightness, *size) / 50 - 1).float()
-        ab = AB * out if self.objective == "l2" else self.annealed_mean(out)
+        ab = AB * out if self.objective == "l2" else self.annealed_mean(out, temperature)
         return lab_to_rgb(lightness, F.interpolate(ab, x.shape[2:], mode="bilinear", align_corners=False))
 
 
