@@ -110,6 +110,19 @@ def test_soft_encoding():
     assert torch.allclose(share[1], wanted / wanted.sum(), atol=1e-6)
 
 
+def test_the_nearest_are_found_among_few():
+    """All 313 are not looked at: of each cell only those that can be near."""
+    system = Colorizer(**TINY)
+    torch.manual_seed(0)
+    ab = rgb_to_lab(torch.rand(1, 3, 100, 100) * 2 - 1)[1][0].flatten(1).T
+    ab = torch.cat([ab, 220 * torch.rand(5000, 2) - 110, system.colours])
+    index, share = system.encode_softly(ab)
+    distance = (ab[:, None] - system.colours).square().sum(2)
+    near = distance.topk(5, largest=False).values
+    assert torch.allclose(distance.gather(1, index), near, atol=1e-2)
+    assert torch.allclose(share, (-near / 50).softmax(1), atol=1e-4)
+
+
 def test_weights_are_the_papers():
     system = Colorizer(**TINY, rebalance=0.5)
     torch.manual_seed(0)

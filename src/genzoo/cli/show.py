@@ -72,6 +72,11 @@ def _own_rows(cls: type, command: Command, settings: Any) -> list[tuple[str, str
 
     known = settings(getattr(cls, command.own))
     return [
-        (f"{command.name} {n}", "required" if known[n].required else word(known[n].default), known[n].allowed, known[n].doc)
+        (
+            f"{command.name} {n}",
+            "required" if known[n].required else word(known[n].default),
+            known[n].allowed,
+            known[n].doc,
+        )
         for n in own_options(cls, command.own)
     ]

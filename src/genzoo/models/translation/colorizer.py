@@ -21,6 +21,10 @@ from genzoo.nn.resampling import bicubic
 
 GRID = 10
 """Distance of neighbouring colours in Lab."""
+NEIGHBOURS = 5
+"""Colours that a true colour is shared out among."""
+CELLS, CANDIDATES = 26, 32
+"""Cells of the grid to a side, from -130 on, and colours that can be among the nearest of what lies in one."""
 FURTHER = ((40, 90), (100, -90), (100, -10), (100, 0))
 """Colours at the rim of the gamut that the paper's 313 have beside the corners of the cells that sRGB reaches."""
 AB = 110.0
@@ -50,6 +54,22 @@ def colours(steps: int = 255) -> Tensor:
     cells = torch.stack([numbers // 1000, numbers % 1000], 1) - 100.0
     corners = torch.cat([cells + torch.tensor([i, j]) for i in (0.0, 1.0) for j in (0.0, 1.0)])
     return torch.cat([corners * GRID, torch.tensor(FURTHER, dtype=torch.float32)]).unique(dim=0)
+
+
+@functools.cache
+def candidates() -> Tensor:
+    """Return the colours that may be among the 5 nearest of a place in each 10 x 10 cell of ab, numbers, int64 [26 · 26, 32].
+
+    The fifth nearest is nowhere in a cell further away than the fifth smallest of the greatest distances; what is never that near is left out.
+    """
+    low = GRID * (torch.arange(CELLS) - CELLS // 2.0)
+    corner = torch.cartesian_prod(low, low)[:, None]
+    apart = colours() - corner  # [cells, Q, 2]
+    least = (apart.clamp(max=0).abs() + (apart - GRID).clamp(min=0)).norm(dim=2)
+    greatest = torch.maximum(apart.abs(), (apart - GRID).abs()).norm(dim=2)
+    within = greatest.topk(NEIGHBOURS, largest=False).values[:, -1:]
+    assert int((least <= within).sum(1).max()) <= CANDIDATES
+    return least.topk(CANDIDATES, largest=False).indices
 
 
 class Colorizer(System):
@@ -100,6 +120,7 @@ class Colorizer(System):
     tiny: ClassVar[dict] = {"shape": (3, 8, 8), "width": 4, "halvings": 2, "convolutions": 1}
     defaults: ClassVar[dict] = {"steps": 100000, "batch": 40, "ema": 0.999}
     colours: Tensor
+    candidates: Tensor
     smoothing: Tensor
     running_colours: Tensor
 
@@ -128,6 +149,7 @@ class Colorizer(System):
         self.temperature, self.lr, self.weight_decay, self.coarse = temperature, lr, weight_decay, step // 2
         bins = colours()
         self.register_buffer("colours", bins, persistent=False)
+        self.register_buffer("candidates", candidates(), persistent=False)
         self.register_buffer("smoothing", _gaussian(torch.cdist(bins, bins)), persistent=False)
         self.register_buffer("running_colours", torch.zeros(len(bins)))
         widths = [1, *(width * 2**i for i in range(halvings))]
@@ -178,12 +200,14 @@ class Colorizer(System):
         weights = self.weights()[nearest] if self.rare else torch.ones_like(entropy)
         return {"loss": (weights * entropy).mean(), "cross_entropy": entropy.mean().detach(), "chroma_ratio": chroma}
 
-    def encode_softly(self, ab: Tensor, neighbours: int = 5, sigma: float = 5.0) -> tuple[Tensor, Tensor]:
+    def encode_softly(self, ab: Tensor, sigma: float = 5.0) -> tuple[Tensor, Tensor]:
         """Return the nearest colours of ab [N, 2], int64 [N, 5], nearest first, and their weights [N, 5], which add to 1."""
         with torch.autocast(ab.device.type, enabled=False):
-            distance = torch.cdist(ab.float(), self.colours, compute_mode="donot_use_mm_for_euclid_dist").square()
-        near, index = distance.topk(neighbours, largest=False)
-        return index, (-near / (2 * sigma**2)).softmax(1)
+            a, b = (ab.float() / GRID).floor().long().add(CELLS // 2).clamp(0, CELLS - 1).unbind(1)
+            among = self.candidates[CELLS * a + b]
+            distance = (self.colours[among] - ab.float()[:, None]).square().sum(2)
+        near, which = distance.topk(NEIGHBOURS, largest=False)
+        return among.gather(1, which), (-near / (2 * sigma**2)).softmax(1)
 
     def weights(self) -> Tensor:
         """Return the weight of every colour by its rarity, [Q], with mean 1 over the training data so far."""
