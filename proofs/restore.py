@@ -1,4 +1,4 @@
-"""Proofs of restoration from plain images: srgan, context-encoder, missing-data-encoder, colorizer."""
+"""Proofs of restoration from plain images: srgan, context-encoder, missing-data-encoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 import genzoo
@@ -19,15 +19,14 @@ from genzoo.data.drawing.images import grid, to_uint8
 from genzoo.metrics.maths.lpips import lpips_distances
 from genzoo.metrics.maths.outliers import auroc
 from genzoo.metrics.maths.similarity import l1_percent, l2_percent, psnr, y_psnr, y_ssim
-from genzoo.nn.colour import luma, rgb_to_lab
+from genzoo.nn.colour import luma
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.resampling import bicubic, grey_levels
 from proofs.proof import Proof, proof
 from proofs.textures import grid_power, mean_and_error, noise_of_equal_sharpness, sharpness
 
 STEPS = {
-    "srresnet": 400, "srgan": 160, "encoder": 2000, "holes": 1000, "mde": 1500, "block": 1000, "seeker": 150, "colour": 1300,
-    "classifier": 700,
+    "srresnet": 400, "srgan": 160, "encoder": 2000, "holes": 1000, "mde": 1500, "block": 1000, "seeker": 150,
 }  # fmt: skip
 """Optimizer steps of every run: minutes on one core."""
 TEST = 1000
@@ -364,97 +363,3 @@ def detectability(system: System, train: Dataset, free: Tensor, filled: Tensor) 
     with torch.no_grad():
         score = torch.cat([seeker(part) for part in filled.split(250)])
     return auroc(-score[free], -score[~free])
-
-
-# ---- colours -------------------------------------------------------------------------------------------------------------------
-
-
-def classifier(train: Dataset) -> nn.Module:
-    """A small convolutional net that learned the ten classes from colour images."""
-    torch.manual_seed(0)
-    layers: list[nn.Module] = []
-    for a, b in ((3, 32), (32, 64), (64, 128)):
-        layers += [
-            nn.Conv2d(a, b, 3, padding=1),
-            nn.BatchNorm2d(b),
-            nn.ReLU(),
-            nn.Conv2d(b, b, 3, 2, 1),
-            nn.BatchNorm2d(b),
-            nn.ReLU(),
-        ]
-    net, stream = (
-        nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)),
-        Batches(train, 128, 3),
-    )
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-    for step in range(STEPS["classifier"]):
-        for group in optimizer.param_groups:
-            group["lr"] = 3e-3 * (1 - step / STEPS["classifier"])
-        batch = to_float(stream.at(step), "cpu")
-        with torch.autocast("cpu", torch.bfloat16):
-            out = net(batch["image"])
-        loss = F.cross_entropy(out.float(), batch["label"].long())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return net.eval()
-
-
-@torch.no_grad()
-def right(net: nn.Module, x: Tensor, label: Tensor) -> Tensor:
-    """100 where the class is read right, else 0, [N]."""
-    return 100 * torch.cat(
-        [(net(a).argmax(1) == b).float() for a, b in zip(x.split(250), label.split(250), strict=True)]
-    )
-
-
-def chroma(x: Tensor) -> Tensor:
-    """Mean distance from gray in Lab, [N]."""
-    return torch.cat([rgb_to_lab(part)[1].square().sum(1).sqrt().flatten(1).mean(1) for part in x.split(500)])
-
-
-@proof("colorizer-cifar10", system="colorizer", family="translation", minutes=6)
-def colorizer_cifar10(p: Proof) -> None:
-    """Classification gives more colour than regression, and colours by which a classifier knows objects better."""
-    n = 10_000  # a difference of one per cent has to be told from chance
-    keys: dict[str, Any] = {"width": 32, "halvings": 2, "convolutions": 1, "steps": STEPS["colour"], "batch": 48, "lr": 2e-3, "seed": 0,
-                            "precision": "bf16", "ema": 0.99, "weight_decay": 0.0}  # fmt: skip
-    runs = {name: p.train(name, "cifar10", name=name, **keys) for name in ("colorizer", "colorizer-l2")}
-    train, test = (open_data(DataSettings("cifar10"), kind="labelled", split=s, quiet=True) for s in ("train", "test"))
-    x = images_of(test, n)
-    label = torch.from_numpy(np.array(test.fields["label"][:n])).long()
-    gray = genzoo.load(runs["colorizer"].path).degrade(x)
-    systems = {name: genzoo.load(run.path) for name, run in runs.items()}
-    made = {name: torch.cat([s.translate(part) for part in gray.split(250)]) for name, s in systems.items()}
-    systems["colorizer"].temperature = 1.0  # the distribution's mean in place of the annealed one
-    made["colorizer, T=1"] = torch.cat([systems["colorizer"].translate(part) for part in gray.split(250)])
-    made |= {"gray": gray.expand(-1, 3, -1, -1), "real": x}
-    net = classifier(train)
-    read = {name: right(net, y, label) for name, y in made.items()}
-    colour = {name: chroma(y) for name, y in made.items()}
-    measure_each(
-        p, "chroma", colour, "colorizer", split="test", better="higher", goal=float(colour["colorizer-l2"].mean()),
-        protocol="mean distance from gray in Lab of the 10,000 test images, coloured from their lightness",
-    )  # fmt: skip
-    measure_each(
-        p, "classified right", read, "colorizer", unit="%", split="test", better="higher", goal=float(read["colorizer-l2"].mean()),
-        protocol=f"by a small convolutional net that learned from colour images in {STEPS['classifier']} steps of 128, of the 10,000 test "
-        "images, coloured from their lightness",
-        published="VGG on ImageNet: gray 52.7, L2 54.9, classification with rebalancing 56.0, real 68.3",
-    )  # fmt: skip
-    apart = read["colorizer"] - read["colorizer-l2"]
-    p.measure(
-        "classified right, difference from colorizer-l2", float(apart.mean()), se=mean_and_error(apart)[1], unit="%", n=n, split="test",
-        better="higher", goal=0.0, protocol="the same images and classifier; the error is that of paired differences",
-    )  # fmt: skip
-    lightness = (rgb_to_lab(made["colorizer"])[0] - rgb_to_lab(gray)[0]).abs().flatten(1).amax(1)
-    p.measure(
-        "largest change of lightness", float(lightness.max()), n=n, split="test", better="lower", goal=0.1,
-        protocol="of any pixel, L is from 0 to 100; before rounding to 8 bits",
-    )  # fmt: skip
-    shown = torch.cat([made[k][:12] for k in ("gray", "colorizer", "colorizer-l2", "colorizer, T=1", "real")])
-    p.picture(
-        "coloured",
-        grid(shown, columns=12),
-        "The first test images: lightness, colorizer, colorizer-l2, the mean of colorizer's distribution, the images themselves",
-    )
