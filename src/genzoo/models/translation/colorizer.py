@@ -222,8 +222,8 @@ class Colorizer(System):
     def annealed_mean(self, logits: Tensor, temperature: float | None = None) -> Tensor:
         """Return ab [B, 2, h, w] of logits [B, Q, h, w], at the system's own temperature when none is given."""
         with torch.autocast(logits.device.type, enabled=False):
-            share = (logits.float() / (temperature or self.temperature)).softmax(1)
-            return torch.einsum("bqhw,qc->bchw", share, self.colours)
+            share = (logits.float().permute(0, 2, 3, 1) / (temperature or self.temperature)).softmax(3)
+            return (share @ self.colours).permute(0, 3, 1, 2)
 
     # ---- using -----------------------------------------------------------------------------------------------------------------
 
