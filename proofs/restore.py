@@ -27,7 +27,7 @@ from proofs.proof import Proof, proof
 from proofs.textures import grid_power, mean_and_error, noise_of_equal_sharpness, sharpness
 
 STEPS = {
-    "srresnet": 400, "srgan": 160, "encoder": 2000, "holes": 1000, "mde": 500, "block": 500, "seeker": 150,
+    "srresnet": 400, "srgan": 160, "encoder": 2000, "holes": 1000, "mde": 400, "block": 400, "seeker": 100,
 }  # fmt: skip
 """Optimizer steps of every run: minutes on one core."""
 TEST = 1000
@@ -269,9 +269,17 @@ def mean_filled(x: Tensor, known: Tensor) -> Tensor:
 def missing_data_encoder_cifar10(p: Proof, seeds: tuple[int, ...] = (0, 1), n: int = TEST) -> None:
     """One model fills holes, extrapolates and colours; its adversary sees holes of whole pixels, and the filling is harder to find."""
     x, train = cifar(n)
-    keys: dict[str, Any] = {"width": 16, "batch": 32, "lr": 8e-4, "decay": "linear", "precision": "bf16", "ema": 0.99, "perceptual": "none"}
+    keys: dict[str, Any] = {
+        "width": 16,
+        "batch": 32,
+        "lr": 8e-4,
+        "decay": "linear",
+        "precision": "bf16",
+        "ema": 0.99,
+        "perceptual": "none",
+    }
     plans: dict[str, tuple[str, dict[str, Any]]] = {
-        "missing-data-encoder": ("missing-data-encoder", {"adversarial": 0.2, "d_width": 24, "d_lr": 4e-3, **keys}),
+        "missing-data-encoder": ("missing-data-encoder", {"adversarial": 0.05, "d_width": 16, "d_lr": 4e-3, **keys}),
         "no adversary": ("mde-no-adversary", keys),
     }
     systems = {
@@ -281,7 +289,7 @@ def missing_data_encoder_cifar10(p: Proof, seeds: tuple[int, ...] = (0, 1), n: i
         ]
         for name, (system, own) in plans.items()
     }
-    former = {"adversarial": 0.2, "d_width": 12, "d_lr": 8e-4, "seed": seeds[0], "steps": STEPS["mde"], **keys}
+    former = {"adversarial": 0.05, "d_width": 8, "d_lr": 8e-4, "seed": seeds[0], "steps": STEPS["mde"], **keys}
     systems["channel-wise"] = [genzoo.load(p.train("mde-channel-wise", "cifar10", name="channel-wise", **former).path)]
     block = p.train("context-encoder-block", "cifar10", name="ce", steps=STEPS["block"], adversarial=0.002, **CE)
     systems["context-encoder"] = [genzoo.load(block.path)]
@@ -303,19 +311,25 @@ def missing_data_encoder_cifar10(p: Proof, seeds: tuple[int, ...] = (0, 1), n: i
         for s in several:
             y = genzoo.complete(s, x, free)
             shown.setdefault(name, y[:12])
-            values = {"blocks": inside(y, x, ~free), "texture": texture(y, ~free), "fresh": found_in(detector(s, train)(y), free)}
+            values = {
+                "blocks": inside(y, x, ~free),
+                "texture": texture(y, ~free),
+                "fresh": found_in(detector(s, train)(y), free),
+            }
             if s.D is not None and name != "context-encoder":
                 with torch.no_grad():
                     values["own"] = found_in(s.D(s.planes(y)).mean(1, keepdim=True), free)
             if name != "context-encoder":
                 whole, coloured = genzoo.complete(s, x, middle[0, 0]), genzoo.translate(s, luma(x))
                 values |= {"outside": inside(whole, x, ~middle), "colours": 10 * l2_percent(coloured, x, data_range=2)}
-                shown |= {f"{k}, {name}": v[:12] for k, v in (("whole", whole), ("coloured", coloured)) if f"{k}, {name}" not in shown}
+                shown |= {
+                    f"{k}, {name}": v[:12]
+                    for k, v in (("whole", whole), ("coloured", coloured))
+                    if f"{k}, {name}" not in shown
+                }
             for key, value in values.items():
                 found[key].setdefault(name, []).append(value.double())
-    over = (
-        f"{n:,} test images; mean over seeds {', '.join(map(str, seeds))} (channel-wise, context-encoder: seed {seeds[0]}), errors are over images"
-    )
+    over = f"{n:,} test images; mean over seeds {', '.join(map(str, seeds))} (channel-wise, context-encoder: seed {seeds[0]}), errors are over images"
     holes = f"up to a quarter in four blocks, the same for all; {over}"
     each = {key: {k: torch.stack(v).mean(0) for k, v in rows.items()} for key, rows in found.items()}
     for key, name, unit, better, rival, protocol in (
