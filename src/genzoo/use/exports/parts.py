@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -65,7 +65,8 @@ class Part:
 
 def parts(system: System) -> dict[str, Part]:
     """Return the parts of a system by name; the first is what people mostly want of it."""
-    return {part.name: part for part in _parts(system)}
+    inner = ((name, child) for name, child in system.named_children() if isinstance(child, System))
+    return {part.name: part for part in (*_parts(system), *(_inner(n, p) for n, c in inner for p in _parts(c)))}
 
 
 def part_of(system: System, wanted: str | None) -> Part:
@@ -87,6 +88,17 @@ def part_of(system: System, wanted: str | None) -> Part:
             f"export: {name_of(system)} has no part '{wanted}'{nearest(wanted, found) or '.'} It has {', '.join(found)}"
         )
     return found[name]
+
+
+def _inner(name: str, part: Part) -> Part:
+    """Return a part of a system inside a system, such as a prior's tokenizer."""
+    return replace(
+        part,
+        name=f"{name}-{part.name}",
+        says=f"{part.says}, by the {name}",
+        run=lambda s, *own: part.run(getattr(s, name), *own),
+        examples=lambda s, *how: part.examples(getattr(s, name), *how),
+    )
 
 
 def _parts(system: System) -> Iterator[Part]:
@@ -117,8 +129,8 @@ def _parts(system: System) -> Iterator[Part]:
     if Samples in has and not has & {Decodes, Density, Completes}:
         yield Part("sample", f"turns noise into the {field}", _sample, _nothing, (), field)
     if Predicts in has:
-        says = "gives the log-probability of every level of every place, given the places before it: one pass of the network"
-        yield Part("predict", says, _predict, _predicted, _asked(system, field), "log_probs")
+        says = f"gives, of every place given those before it, {system.prediction}"
+        yield Part("predict", says, _predict, _predicted, _asked(system, field), "prediction")
     if Density in has and _scores(system):
         says = f"gives log p of the {field} in nats ({system.likelihood})"
         yield Part("log_prob", says, lambda s, x: s.log_prob(x, generator=Generator()), _data, (field,), "log_prob")
@@ -232,10 +244,17 @@ def _nothing(system: Any, n: int, size: Size, generator: Generator) -> tuple[Ten
 
 
 def _asked(system: Any, field: str) -> tuple[str, ...]:
-    return (field, "label") if getattr(system, "labels", 0) else (field,)
+    read = "codes" if _coder(system) else field
+    return (read, "label") if getattr(system, "labels", 0) else (read,)
+
+
+def _coder(system: System) -> Any:
+    """Return the system inside a system whose codes it learns; None where it learns data."""
+    return next((c for c in system.children() if isinstance(c, Tokenizes)), None)
 
 
 def _predicted(system: Any, n: int, size: Size, generator: Generator) -> tuple[Tensor, ...]:
-    x = _data(system, n, size, generator)
+    coder = _coder(system)
+    x = _codes(coder, n, size, generator) if coder else _data(system, n, size, generator)
     labels = getattr(system, "labels", 0)
     return (*x, torch.randint(labels, (n,), generator=generator)) if labels else x
