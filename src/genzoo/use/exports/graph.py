@@ -109,6 +109,7 @@ class Cases:
 
     def __init__(self, system: System, part: Part, seed: int = 0) -> None:
         self.system, self.part, self.seed = system, part, seed
+        self.counts: list[int] = []
 
     def inputs(self, n: int, size: tuple[int, ...]) -> tuple[Values, list[str]]:
         """Return all inputs for `n` examples, those that are drawn last, and the laws of these."""
@@ -116,6 +117,7 @@ class Cases:
         own = self.part.examples(self.system, n, size, g)
         with Drawn(source=g) as drawn:
             self.part(self.system, own, n)
+        self.counts = drawn.counts
         return (*own, *drawn.kept), drawn.laws
 
     @torch.no_grad()
@@ -133,7 +135,7 @@ class Cases:
             values, laws = self.inputs(n, size)
             seen.append((*values, self.wanted(values)))
         own = len(self.part.inputs)
-        noises = ["noise"] if len(laws) == 1 else [f"noise_{i + 1}" for i in range(len(laws))]
+        noises = _names(self.counts, getattr(self.system, "labels", 0))
         names = [*self.part.inputs, *noises, self.part.output]
         told = ["" for _ in range(own)] + laws + [""]
         found = []
@@ -161,7 +163,7 @@ class Cases:
                         f"export: nothing was written: {self.part.name} of {name_of(self.system)} gives {wanted.dtype} {wanted.shape}, "
                         f"the file {found.dtype} {found.shape}, on a batch of {n}"
                     )
-                far, off = _difference(found, wanted)
+                far, off = _difference(found, wanted, self.part.steps)
                 largest, strays = max(largest, far), max(strays, off)
         agreed = Agreement(largest, strays, BATCHES, self.part.sizes if self.part.multiple else ())
         if not largest <= TOLERANCE or strays > STRAYS:
@@ -236,6 +238,17 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
+def _names(counts: list[int], labels: int) -> list[str]:
+    """Name what is drawn: a class is the label, all else is noise."""
+    classes = [bool(labels) and count == labels for count in counts]
+    many = len(counts) - sum(classes) > 1
+    found, k = [], 0
+    for is_class in classes:
+        k += not is_class
+        found.append("label" if is_class else f"noise_{k}" if many else "noise")
+    return found
+
+
 def _shape(seen: list[torch.Size], sizes: tuple[tuple[int, ...], ...]) -> tuple[int | str, ...]:
     """Name the sizes of a tensor that was seen at batches of 2 and 3, and at batches of 2 at each further size of images."""
     found: list[int | str] = []
@@ -251,7 +264,7 @@ def _shape(seen: list[torch.Size], sizes: tuple[tuple[int, ...], ...]) -> tuple[
     return tuple(found)
 
 
-def _difference(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
+def _difference(found: np.ndarray, wanted: np.ndarray, steps: bool) -> tuple[float, float]:
     """Return the largest relative difference, and the share of values on another step where values lie on steps."""
     if not wanted.size:
         return 0.0, 0.0
@@ -261,7 +274,7 @@ def _difference(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
         return math.inf, 0.0
     away = np.where(same, 0.0, np.abs(np.where(same, 0.0, a) - np.where(same, 0.0, b)))
     scale = max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0.0)))
-    if not _on_steps(wanted):
+    if not (steps or _on_steps(wanted)):
         return float(away.max()) / scale, 0.0
     other = away > TOLERANCE * scale
     return float(away[~other].max(initial=0.0)) / scale, float(other.mean())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.overrides import TorchFunctionMode
 
-LAWS: dict[Callable[..., Any], str] = {torch.rand: "uniform [0, 1)", torch.randn: "normal (0, 1)"}
-"""Functions of torch that a method may draw with, and the law of what they give."""
+UNIFORM, NORMAL = "uniform [0, 1)", "normal (0, 1)"
 
 
 class Drawn(TorchFunctionMode):
@@ -26,17 +25,31 @@ class Drawn(TorchFunctionMode):
         self.given, self.source = given, source
         self.kept: list[Tensor] = []
         self.laws: list[str] = []
+        self.counts: list[int] = []  # of whole numbers, how many there are; else 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Answer one call of torch."""
         kwargs = kwargs or {}
-        if func not in LAWS or not isinstance(kwargs.get("generator"), Generator):
+        law, count = _law(func, args) if isinstance(kwargs.get("generator"), Generator) else ("", 0)
+        if not law:
             return func(*args, **kwargs)
-        self.laws.append(LAWS[func])
+        self.laws.append(law)
+        self.counts.append(count)
         if self.given is not None:
             return self.given[len(self.laws) - 1]
         drawn = func(*args, **kwargs | {"generator": self.source or kwargs["generator"]})
         self.kept.append(drawn)
         return drawn
+
+
+def _law(func: Any, args: Sequence[Any]) -> tuple[str, int]:
+    """Name the law of what a function of torch draws, and of whole numbers how many there are; empty where it draws nothing that is known."""
+    if func is torch.rand:
+        return UNIFORM, 0
+    if func is torch.randn:
+        return NORMAL, 0
+    if func is torch.randint and isinstance(args[1], (tuple, list, torch.Size)):
+        return f"whole number from 0 to {int(args[0]) - 1}, all equally likely", int(args[0])
+    return "", 0

@@ -16,6 +16,7 @@ from genzoo.core.capabilities import (
     Decodes,
     Density,
     Encodes,
+    Joint,
     Predicts,
     Restores,
     Samples,
@@ -27,6 +28,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.use.common.source import name_of
+from genzoo.use.exports.law import columns_of, known
 from genzoo.use.translate import fitting_size
 
 Size = tuple[int, ...]
@@ -47,6 +49,7 @@ class Part:
         output: Name of the output.
         multiple: Where height and width are free, what they are multiples of; 0 where they are not.
         sizes: Heights and widths to compare at, where they are free.
+        steps: Whether outputs are chosen from a finite set, such as vectors of codes.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Part:
     output: str
     multiple: int = 0
     sizes: tuple[Size, ...] = NO_SIZES
+    steps: bool = False
 
     def __call__(self, system: System, own: tuple[Tensor, ...], n: int) -> Tensor:
         """Return what the system makes of the part's own inputs, or of `n` examples where it has none."""
@@ -105,7 +109,7 @@ def _parts(system: System) -> Iterator[Part]:
     able = set(capabilities(system))
     has = {
         p
-        for p in (Animates, Completes, Decodes, Density, Encodes, Predicts, Samples, Tokenizes, Translates)
+        for p in (Animates, Completes, Decodes, Density, Encodes, Joint, Predicts, Samples, Tokenizes, Translates)
         if p.__name__.lower() in able
     }
     field = kinds.of(system).name
@@ -120,22 +124,24 @@ def _parts(system: System) -> Iterator[Part]:
         yield Part(
             "detokenize", f"turns codes into the {field}", lambda s, c: s.detokenize(c), _codes, ("codes",), field
         )
+    drawn_by_all = Decodes in has and known(columns_of(system))
+    if Samples in has and not has & {Density, Completes} and not drawn_by_all:
+        yield Part("sample", f"turns what is drawn into the {field}", _sample, _nothing, (), field)
     if Decodes in has:
         yield Part("decode", f"turns a latent z into the {field}", lambda s, z: s.decode(z), _latents, ("z",), field)
     if Animates in has:
         yield Part(
             "animate", "makes the clip that begins with an image", lambda s, x: s.animate(x), _firsts, ("image",), field
         )
-    if Samples in has and not has & {Decodes, Density, Completes}:
-        yield Part("sample", f"turns noise into the {field}", _sample, _nothing, (), field)
     if Predicts in has:
         says = f"gives, of every place given those before it, {system.prediction}"
         yield Part("predict", says, _predict, _predicted, _asked(system, field), "prediction")
-    if Density in has and _scores(system):
+    if Density in has and Joint not in has and _scores(system):  # of a latent variable it is an average over many draws
         says = f"gives log p of the {field} in nats ({system.likelihood})"
         yield Part("log_prob", says, lambda s, x: s.log_prob(x, generator=Generator()), _data, (field,), "log_prob")
     if Encodes in has:
-        yield Part("encode", f"turns the {field} into a latent z", lambda s, x: s.encode(x), _data, (field,), "z")
+        says = f"turns the {field} into a latent z"
+        yield Part("encode", says, lambda s, x: s.encode(x), _data, (field,), "z", steps=Tokenizes in has)
     if Tokenizes in has:
         yield Part("tokenize", f"turns the {field} into codes", lambda s, x: s.tokenize(x), _data, (field,), "codes")
 
