@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.use.common.source import name_of
 from genzoo.use.exports.noise import Drawn
-from genzoo.use.exports.parts import Part
+from genzoo.use.exports.parts import Part, range_of
 
 BATCHES = (1, 2, 5)
 """Batches that a file is compared on."""
@@ -59,16 +60,14 @@ class Value:
         name: Its name.
         shape: Sizes; N is the batch, H and W are the height and width of images whose size is free, with a factor where they are larger.
         dtype: float32, int64 or bool.
-        low: The least value of a comparison.
-        high: The largest.
+        range: Least and largest value that are possible; none where any is, and of what is drawn.
         law: Of what is drawn, from which law.
     """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: str
-    low: float
-    high: float
+    range: tuple[float, float] | None = None
     law: str = ""
 
     def __str__(self) -> str:
@@ -141,9 +140,10 @@ class Cases:
         found = []
         for i, (name, law) in enumerate(zip(names, told, strict=True)):
             x = seen[0][i]
-            low, high = (float(f) for f in x.double().aminmax())
             shape = _shape([v[i].shape for v in seen], self.part.sizes)
-            found.append(Value(name, shape, str(x.dtype).split(".")[1], low, high, law))
+            found.append(
+                Value(name, shape, str(x.dtype).split(".")[1], None if law else range_of(self.system, name), law)
+            )
         return found[:-1], found[-1]
 
     def compare(self, run: Callable[[Values], np.ndarray]) -> Agreement:
@@ -197,12 +197,30 @@ def traced(cases: Cases) -> ExportedProgram:
     ]
     try:
         with quiet(), torch.no_grad():
-            return torch.export.export(graph, values, dynamic_shapes=(tuple(free),), strict=False)
+            return bare(torch.export.export(graph, values, dynamic_shapes=(tuple(free),), strict=False))
     except Exception as error:
         told = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
             f"export: torch.export does not follow {part.name} of {name_of(cases.system)}: {told}"
         ) from error
+
+
+def bare(program: ExportedProgram) -> ExportedProgram:
+    """Take out of a graph what it does not use (weights of a discriminator), the examples, and where the code lay that it was made from."""
+    signature, nodes = program.graph_signature, {n.name: n for n in program.graph.nodes}
+    for node in program.graph.nodes:
+        for key in ("stack_trace", "source_fn_stack", "from_node"):
+            node.meta.pop(key, None)
+    for spec in [*signature.input_specs]:
+        node = nodes[spec.arg.name]
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and not node.users:
+            program.graph.erase_node(node)
+            signature.input_specs.remove(spec)
+            for kept in (program.state_dict, program.constants):
+                kept.pop(spec.target, None)
+    program.graph_module.recompile()
+    program.example_inputs = None
+    return program
 
 
 def settled(system: System) -> Any:

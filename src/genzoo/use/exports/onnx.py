@@ -60,6 +60,7 @@ def content(model: Any, about: dict[str, Any]) -> bytes:
     """Return the file of a model, with what is said beside it: JSON under the key `genzoo`, and a sentence."""
     import onnx
 
+    model.model_version = 1
     model.producer_name, model.producer_version = "genzoo", about["genzoo"]
     model.doc_string = about["sentence"]
     onnx.helper.set_model_props(model, {"genzoo": json.dumps(about)})

@@ -112,7 +112,8 @@ def _parts(system: System) -> Iterator[Part]:
         for p in (Animates, Completes, Decodes, Density, Encodes, Joint, Predicts, Samples, Tokenizes, Translates)
         if p.__name__.lower() in able
     }
-    field = kinds.of(system).name
+    kind = kinds.of(system)
+    field, thing = kind.name, ("an " if kind.thing[0] in "aeiou" else "a ") + kind.thing
     if Translates in has:
         yield from _translations(system)
     if Completes in has and Samples not in has:  # one answer, in one pass; what draws pixel after pixel is no graph
@@ -121,14 +122,12 @@ def _parts(system: System) -> Iterator[Part]:
             lambda s, x, known: s.complete(x, known, generator=Generator()), _holes, (field, "known"), "completed",
         )  # fmt: skip
     if Tokenizes in has:
-        yield Part(
-            "detokenize", f"turns codes into the {field}", lambda s, c: s.detokenize(c), _codes, ("codes",), field
-        )
+        yield Part("detokenize", f"turns codes into {thing}", lambda s, c: s.detokenize(c), _codes, ("codes",), field)
     drawn_by_all = Decodes in has and known(columns_of(system))
     if Samples in has and not has & {Density, Completes} and not drawn_by_all:
-        yield Part("sample", f"turns what is drawn into the {field}", _sample, _nothing, (), field)
+        yield Part("sample", f"turns what is drawn into {thing}", _sample, _nothing, (), field)
     if Decodes in has:
-        yield Part("decode", f"turns a latent z into the {field}", lambda s, z: s.decode(z), _latents, ("z",), field)
+        yield Part("decode", f"turns a latent z into {thing}", lambda s, z: s.decode(z), _latents, ("z",), field)
     if Animates in has:
         yield Part(
             "animate", "makes the clip that begins with an image", lambda s, x: s.animate(x), _firsts, ("image",), field
@@ -137,13 +136,13 @@ def _parts(system: System) -> Iterator[Part]:
         says = f"gives, of every place given those before it, {system.prediction}"
         yield Part("predict", says, _predict, _predicted, _asked(system, field), "prediction")
     if Density in has and Joint not in has and _scores(system):  # of a latent variable it is an average over many draws
-        says = f"gives log p of the {field} in nats ({system.likelihood})"
+        says = f"gives log p of {thing} in nats ({system.likelihood})"
         yield Part("log_prob", says, lambda s, x: s.log_prob(x, generator=Generator()), _data, (field,), "log_prob")
     if Encodes in has:
-        says = f"turns the {field} into a latent z"
+        says = f"turns {thing} into a latent z"
         yield Part("encode", says, lambda s, x: s.encode(x), _data, (field,), "z", steps=Tokenizes in has)
     if Tokenizes in has:
-        yield Part("tokenize", f"turns the {field} into codes", lambda s, x: s.tokenize(x), _data, (field,), "codes")
+        yield Part("tokenize", f"turns {thing} into codes", lambda s, x: s.tokenize(x), _data, (field,), "codes")
 
 
 def _translations(system: Any) -> Iterator[Part]:
@@ -186,6 +185,17 @@ def _scores(system: Any) -> bool:
     except UserError:
         return False
     return True
+
+
+def range_of(system: System, name: str) -> tuple[float, float] | None:
+    """Return the least and the largest value that an input or output of this name may have; None where any may."""
+    kind = kinds.of(system)
+    if name in (kind.name, "image", "translated", "completed"):
+        return kind.bounds
+    if name == "codes":
+        coder: Any = system if isinstance(system, Tokenizes) else _coder(system)
+        return 0, coder.codebook_size - 1
+    return (0, getattr(system, "labels", 0) - 1) if name == "label" else None
 
 
 # ---- examples ----------------------------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def _write(system: System, asked: list[tuple[Part, Path]], form: Format, about: 
             cases,
             inputs,
             output,
-            functools.partial(_told, system, part, inputs, output, latents, about),
+            functools.partial(_told, system, part, inputs, output, latents, about, form),
         )
         made.append((Written(path, part.name, tuple(inputs), output, agreed, len(content)), content))
     for written, content in made:
@@ -154,47 +154,39 @@ def _told(
     output: Value,
     latents: dict[str, Any],
     about: dict[str, Any],
+    form: Format,
     agreed: Agreement,
 ) -> dict[str, Any]:
     """Return what a stranger needs to know of a file."""
     from importlib.metadata import version
 
-    bounds = (system.hparams.get("shape"), about.get("class_names"))
-    takes_latent = any(v.name == "z" for v in inputs)
+    takes_latent, classes = any(v.name == "z" for v in inputs), about.get("class_names")
+    told_class = classes and getattr(system, "labels", 0) == len(classes)
     sentence = f"{about['name']}: {part.says}. Inputs {', '.join(map(str, inputs))}; output {output}. Written by genzoo {about['version']}."
+    sides = dict.fromkeys("HW", f"pixels, a multiple of {part.multiple}") if part.multiple else {}
     return {
         "genzoo": about["version"],
         "system": about["name"],
         "arguments": about["hparams"],
         "part": part.name,
         "sentence": sentence,
-        "inputs": [_value(v, part) for v in inputs],
-        "output": _value(output, part),
-        "free": {"N": "examples"}
-        | (dict.fromkeys(("H", "W"), f"pixels, a multiple of {part.multiple}") if part.multiple else {}),
-        "shape": bounds[0],
+        "inputs": [_value(v) for v in inputs],
+        "output": _value(output),
+        "free": {"N": "examples", **sides},
         **({"latents": latents} if takes_latent and latents else {}),
-        **({"classes": bounds[1]} if bounds[1] else {}),
-        **({"conditions": system.conditions} if takes_latent and system.conditions else {}),
+        **({"classes": classes} if told_class else {}),
         "compared": {
             **asdict(agreed),
-            "with": {"torch": torch.__version__, **{m: version(m) for m in _compared_with()}},
+            "with": {"torch": torch.__version__, **({"onnxruntime": version("onnxruntime")} if form == "onnx" else {})},
         },
     }
 
 
-def _compared_with() -> list[str]:
-    from importlib.util import find_spec
-
-    return [m for m in ("onnxruntime",) if find_spec(m)]
-
-
-def _value(value: Value, part: Part) -> dict[str, Any]:
-    """Describe an input or output: range of what was seen, or the law of noise."""
-    told: dict[str, Any] = {"name": value.name, "shape": list(value.shape), "dtype": value.dtype}
-    if value.law:
-        return told | {"law": value.law}
-    return told | {"seen": [value.low, value.high]}
+def _value(value: Value) -> dict[str, Any]:
+    """Describe an input or output: name, shape, type, and the range of its values or the law of what is drawn."""
+    told = {"name": value.name, "shape": list(value.shape), "dtype": value.dtype}
+    more = {"range": list(value.range)} if value.range else {"law": value.law} if value.law else {}
+    return told | more
 
 
 def format_of(to: Path, form: Format | None) -> Format:
