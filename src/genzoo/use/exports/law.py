@@ -41,7 +41,7 @@ def columns_of(system: Any) -> list[dict[str, Any]]:
             if (
                 made.ndim == 2
                 and (end := at + made.shape[1]) <= z.shape[1]
-                and torch.allclose(z[:, at:end], made, rtol=1e-6, atol=1e-6)
+                and torch.allclose(z[:, at:end], made.to(z), rtol=1e-6, atol=1e-6)
             ):
                 if end > at:
                     found.append({"from": at, "to": end, "law": name})
