@@ -260,7 +260,7 @@ class GatedPixelCNN(System):
         tokens = self.grid.tokens(x)
         return self.grid.log_mass(self.net(self._values(tokens), label=label), tokens)
 
-    prediction = raster.LEVELS
+    prediction: ClassVar[str] = raster.LEVELS
 
     @torch.no_grad()
     def predict(self, x: Tensor, label: Tensor | None = None) -> Tensor:

@@ -169,7 +169,7 @@ class MADE(System):
         every = torch.stack([self._log_mass(x, which) for which in range(self.masks)])
         return every.logsumexp(0) - math.log(self.masks)
 
-    prediction = raster.LEVELS
+    prediction: ClassVar[str] = raster.LEVELS
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:

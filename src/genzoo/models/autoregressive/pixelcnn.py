@@ -111,7 +111,7 @@ class PixelCNN(System):
         log_p = self.grid.log_probs(self.net(self._values(tokens)))
         return log_p.gather(-1, tokens.movedim(1, -1).unsqueeze(-1)).flatten(1).sum(1)
 
-    prediction = raster.LEVELS
+    prediction: ClassVar[str] = raster.LEVELS
     predict = raster.predict
     _values = raster.values
 

@@ -314,7 +314,7 @@ class PixelRNN(System):
         """Return the distance between the pixels of each scale, coarsest first."""
         return [2**k for k in reversed(range(len(self.nets)))]
 
-    prediction = raster.LEVELS
+    prediction: ClassVar[str] = raster.LEVELS
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:

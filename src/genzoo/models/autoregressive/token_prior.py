@@ -302,7 +302,7 @@ class TokenPrior(System):
         self._refuse_labels(label)
         return -self._nats(codes.long(), self._labels(label, codes.shape[0])).sum(1)
 
-    prediction = "log-probabilities of every code, [B, T, codes], in raster order, coarse grids first"
+    prediction: ClassVar[str] = "log-probabilities of every code, [B, T, codes], in raster order, coarse grids first"
 
     @torch.no_grad()
     def predict(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
