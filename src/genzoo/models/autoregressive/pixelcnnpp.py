@@ -244,6 +244,7 @@ class PixelCNNpp(System):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "pixelcnnpp-paper": {"width": 160, "blocks": 5, "dropout": 0.5, "lr": 1e-3},
     }
+    prediction: str
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "width": 6, "blocks": 1, "scales": 2, "mixtures": 2}
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.9995}
 

@@ -149,6 +149,7 @@ class WaveNet(System):
     paper: ClassVar[str] = "arXiv:1609.03499"
     data: ClassVar[str] = "audio"
     likelihood: str = "exact, of the coded samples"
+    prediction: str
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "wavenet-mixture": {"output": "mixture"},
         "wavenet-paper": {"width": 256, "skip": 256, "layers": 10, "stacks": 3, "lr": 1e-3},
