@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from genzoo.use.export import export
     from genzoo.use.figures import figures
     from genzoo.use.project import project
+    from genzoo.use.push import push
     from genzoo.use.reconstruct import reconstruct
     from genzoo.use.sample import sample
     from genzoo.use.translate import translate
@@ -57,6 +58,7 @@ __all__ = [
     "evaluate",
     "compare",
     "export",
+    "push",
     "figures",
     "study",
     "theory",
