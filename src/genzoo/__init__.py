@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from genzoo.api import create, list_systems, register, resume, train
     from genzoo.core.errors import UserError
     from genzoo.core.system import System
+    from genzoo.foreign.taking import import_run
     from genzoo.lectures import theory
     from genzoo.runs.loggers import register_logger
     from genzoo.saved.loading import load
@@ -59,6 +60,7 @@ __all__ = [
     "compare",
     "export",
     "push",
+    "import_run",
     "figures",
     "study",
     "theory",
@@ -72,6 +74,7 @@ _HOME = {
     "resume": "api",
     "load": "saved.loading",
     "decompress": "use.compress",
+    "import_run": "foreign.taking",
     "study": "studies",
     "theory": "lectures",
     "UserError": "core.errors",
