@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from genzoo.use.export import export
     from genzoo.use.figures import figures
     from genzoo.use.project import project
+    from genzoo.use.push import push
     from genzoo.use.reconstruct import reconstruct
     from genzoo.use.sample import sample
     from genzoo.use.translate import translate
@@ -58,6 +59,7 @@ __all__ = [
     "evaluate",
     "compare",
     "export",
+    "push",
     "import_run",
     "figures",
     "study",

@@ -159,7 +159,9 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [B], or [B, outputs] where there are several."""
         logits: Tensor = self.score(self.features(x))
-        return logits.squeeze(1).float()  # losses are never half precision
+        # of one output only: a squeeze of several, which does nothing here, is refused by other programs
+        logits = logits.squeeze(1) if logits.shape[1] == 1 else logits
+        return logits.float()  # losses are never half precision
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the logits are read from, [B, F]."""
