@@ -34,7 +34,9 @@ def test_it_is_repeated_pixels_and_a_convolution_and_so_are_its_gradients(ends, 
     weights = torch.randn_like(y)
     owned = [x, *layer.parameters()]
     for ours, theirs in zip(
-        torch.autograd.grad((y * weights).sum(), owned), torch.autograd.grad((wanted * weights).sum(), owned), strict=True
+        torch.autograd.grad((y * weights).sum(), owned),
+        torch.autograd.grad((wanted * weights).sum(), owned),
+        strict=True,
     ):
         assert torch.allclose(ours, theirs, atol=1e-10)
 

@@ -70,9 +70,7 @@ def doubling(
     if upsample == "resize":
         return ResizedConv2d(inputs, outputs, bias=bias, ends=ends)
     odd = kernel % 2
-    return nn.ConvTranspose2d(
-        inputs, outputs, kernel, 2, 1, output_padding=(ends[0] + odd, ends[1] + odd), bias=bias
-    )
+    return nn.ConvTranspose2d(inputs, outputs, kernel, 2, 1, output_padding=(ends[0] + odd, ends[1] + odd), bias=bias)
 
 
 def start_alike(shuffled: nn.Conv2d) -> None:

@@ -21,7 +21,6 @@ from genzoo.nn.pretrained.perceptual import FeatureNet, deepest
 from genzoo.nn.resampling import bicubic, grey_levels
 from genzoo.nn.upsampling import ResizedConv2d, start_alike
 
-
 Upsample = Literal["resize", "shuffle", "shuffle-alike"]
 
 
@@ -199,10 +198,7 @@ class SRResNet(nn.Module):
             nn.Sequential(*_conv(width, batch_norm), nn.PReLU(), *_conv(width, batch_norm)) for _ in range(blocks)
         )
         self.end = nn.Sequential(*_conv(width, batch_norm))
-        up = [
-            nn.Sequential(*_doubled(width, upsample), nn.PReLU())
-            for _ in range(int(math.log2(scale)))
-        ]
+        up = [nn.Sequential(*_doubled(width, upsample), nn.PReLU()) for _ in range(int(math.log2(scale)))]
         self.up = nn.Sequential(*up, nn.Conv2d(width, channels, 9, padding=4))
         if residual:  # the first output is the bicubic enlargement
             for parameter in self.up[-1].parameters():

@@ -51,7 +51,13 @@ class ResnetGenerator(nn.Module):
     """
 
     def __init__(
-        self, channels: int, out: int, width: int = 64, blocks: int = 9, halvings: int = 2, upsample: Upsample = "transposed"
+        self,
+        channels: int,
+        out: int,
+        width: int = 64,
+        blocks: int = 9,
+        halvings: int = 2,
+        upsample: Upsample = "transposed",
     ) -> None:
         super().__init__()
         parts: list[nn.Module] = [
