@@ -62,6 +62,13 @@ def test_of_a_flat_map_a_transposed_convolution_makes_a_grid_and_this_a_flat_one
         assert (spread < 1e-5) == (how == "resize")
 
 
+def test_an_exported_layer_gives_the_same_and_leaves_the_layer_as_it_was():
+    layer, x = ResizedConv2d(3, 4), torch.randn(1, 3, 5, 6)
+    before = layer(x).detach()
+    assert torch.allclose(torch.export.export(layer, (x,)).module()(x), before, atol=1e-6)
+    assert torch.equal(torch.from_numpy(layer(x).detach().numpy()), before)
+
+
 @pytest.mark.parametrize("how", ["resize", "transposed"])
 @pytest.mark.parametrize(("kernel", "ends", "size"), [(3, (0, 0), (10, 6)), (4, (0, 0), (10, 6)), (4, (1, 0), (11, 6))])
 def test_sizes_are_doubled(how, kernel, ends, size):

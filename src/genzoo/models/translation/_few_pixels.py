@@ -61,7 +61,8 @@ class ResizedConv2d(upsampling.ResizedConv2d):
         if not _few(x, b * h * w, self.in_channels):
             return super().forward(x, output_size)
         with torch.autocast(x.device.type, enabled=False):
-            y = _folded(upsampling.over_a_box(_spread(x, self.weight)), (b, h, w), 4, 2, 1, self.bias)
+            given = upsampling.over_a_box(_spread(x, self.weight).unflatten(1, (3, 3))).flatten(1, 2)
+            y = _folded(given, (b, h, w), 4, 2, 1, self.bias)
         return y.to(x.dtype, memory_format=torch.channels_last)
 
 
