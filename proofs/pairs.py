@@ -220,8 +220,8 @@ def terms(
     return first, [a[5::16][:12], *(x[5::16][:12] for x in first.values())]
 
 
-@proof("pix2pix-earth", system="pix2pix", family="translation", minutes=15)
-def pix2pix_earth(p: Proof, steps: int = 300) -> None:
+@proof("pix2pix-earth", system="pix2pix", family="translation", minutes=12)
+def pix2pix_earth(p: Proof, steps: int = 500) -> None:
     """L1 alone wins in decibels and blurs; with the adversary maps are sharper and nearer to real ones for a network than L1's, even with noise."""
     _, rows = terms(p, SIDES, steps, {"pix2pix-l1": 2, "pix2pix-gan": 1, "pix2pix": 2})
     shown = (
