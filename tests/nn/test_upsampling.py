@@ -12,7 +12,7 @@ from genzoo.models.translation.cyclegan import CycleGAN
 from genzoo.models.translation.discogan import DiscoGAN
 from genzoo.models.translation.pix2pix import Pix2Pix
 from genzoo.models.translation.pix2pixhd import Pix2PixHD
-from genzoo.nn.upsampling import ResizedConv2d, doubling, start_alike
+from genzoo.nn.upsampling import ResizedConv2d, doubling
 from genzoo.saved import loading
 
 
@@ -73,15 +73,6 @@ def test_an_exported_layer_gives_the_same_and_leaves_the_layer_as_it_was():
 @pytest.mark.parametrize(("kernel", "ends", "size"), [(3, (0, 0), (10, 6)), (4, (0, 0), (10, 6)), (4, (1, 0), (11, 6))])
 def test_sizes_are_doubled(how, kernel, ends, size):
     assert doubling(how, 2, 3, kernel=kernel, ends=ends)(torch.zeros(1, 2, 5, 3)).shape == (1, 3, *size)
-
-
-def test_filters_that_start_alike_repeat_pixels_at_first():
-    conv = nn.Conv2d(3, 8, 3, padding=1)
-    start_alike(conv)
-    x = torch.randn(1, 3, 4, 5)
-    y = F.pixel_shuffle(conv(x), 2)
-    assert torch.equal(y, F.interpolate(y[:, :, ::2, ::2], scale_factor=2.0))
-    assert len(conv.weight.detach().flatten(1).unique(dim=0)) == 2
 
 
 @pytest.mark.parametrize(

@@ -64,15 +64,3 @@ def doubling(
         return ResizedConv2d(inputs, outputs, bias=bias, ends=ends)
     odd = kernel % 2
     return nn.ConvTranspose2d(inputs, outputs, kernel, 2, 1, output_padding=(ends[0] + odd, ends[1] + odd), bias=bias)
-
-
-def start_alike(shuffled: nn.Conv2d) -> None:
-    """Give the four filters that a pixel shuffle lays side by side one start, so that at first it repeats pixels (arXiv:1707.02937).
-
-    Args:
-        shuffled: The convolution before `nn.PixelShuffle(2)`; what its first filter of every four is, the others become.
-    """
-    for values in (shuffled.weight, shuffled.bias):
-        if values is not None:
-            with torch.no_grad():
-                values.copy_(values[::4].repeat_interleave(4, 0))

@@ -19,9 +19,9 @@ from genzoo.nn.checks import check_direction, check_multiples
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import FeatureNet, deepest
 from genzoo.nn.resampling import bicubic, grey_levels
-from genzoo.nn.upsampling import ResizedConv2d, start_alike
+from genzoo.nn.upsampling import ResizedConv2d
 
-Upsample = Literal["resize", "shuffle", "shuffle-alike"]
+Upsample = Literal["resize", "shuffle"]
 
 
 class SRGAN(System):
@@ -50,8 +50,8 @@ class SRGAN(System):
         width: Channels of the generator.
         blocks: Residual blocks of the generator.
         batch_norm: Batch norm in the residual blocks, as in the paper.
-        upsample: How maps are doubled: resize repeats pixels before a 3 x 3 convolution, shuffle is the paper's (a convolution to four times
-            the channels, laid out as pixels), shuffle-alike starts it from repeated pixels.
+        upsample: How maps are doubled: shuffle is the paper's (a convolution to four times the channels, laid out as pixels), resize
+            repeats pixels before a 3 x 3 convolution.
         residual: Add the bicubic enlargement to the generator's output.
         d_width: Channels of the discriminator's first layer; they double up to 8 times this.
         content: What the content is compared in after the pretraining: a recognition network's features, or pixels (mse).
@@ -216,10 +216,7 @@ class SRResNet(nn.Module):
 def _doubled(width: int, upsample: Upsample) -> list[nn.Module]:
     if upsample == "resize":
         return [ResizedConv2d(width, width)]
-    conv = nn.Conv2d(width, 4 * width, 3, padding=1)
-    if upsample == "shuffle-alike":
-        start_alike(conv)
-    return [conv, nn.PixelShuffle(2)]
+    return [nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2)]
 
 
 def _conv(width: int, batch_norm: bool) -> list[nn.Module]:
