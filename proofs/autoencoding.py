@@ -22,6 +22,7 @@ from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.use.arithmetic import direction, images_of, labelled, shifted
 from proofs.baselines import baselines, independent_pixels
 from proofs.proof import Proof, proof
+from proofs.textures import measure_grids
 
 
 def importance_weighted(system: System, dataset: Dataset, samples: int, n: int, seed: int = 0) -> Tensor:
@@ -239,6 +240,7 @@ def vae_perceptual(p: Proof) -> None:
 def compare(p: Proof, x: Tensor, runs: dict[str, object], *, best: str, net: FeatureNet) -> None:
     """Measure reconstructions of the same test images by several runs: LPIPS, gradient energy, squared error, KL."""
     rows: dict[str, dict[str, Tensor | float]] = {}
+    made: dict[str, Tensor] = {"real": x}
     for name, run in runs.items():
         again = genzoo.reconstruct(run, x)
         mean, log_std = (torch.cat(v) for v in zip(*(_posterior(run, part) for part in x.split(500)), strict=True))
@@ -248,6 +250,7 @@ def compare(p: Proof, x: Tensor, runs: dict[str, object], *, best: str, net: Fea
             "mse": (again - x).square().flatten(1).mean(1),
             "kl": (0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std).sum(1),
         }
+        made[name] = again
     others = [k for k in rows if k != best]
     about = f"the first {len(x):,} test images of the fixed order, reconstructed from the mean of q(z|x)"
     card = net.card
@@ -261,6 +264,7 @@ def compare(p: Proof, x: Tensor, runs: dict[str, object], *, best: str, net: Fea
         protocol=f"mean squared difference of neighbouring pixels, over that of the real images; {about}",
         baseline={"real": 1.0, **{k: rows[k]["energy"] for k in others}}, goal=max(rows[k]["energy"] for k in others),
     )  # fmt: skip
+    measure_grids(p, best, made, about)
     p.measure(
         f"squared error, {best}", **mean_and_error(rows[best]["mse"]), unit="MSE", split="test", better="lower",
         protocol=f"pixels in [-1, 1]; {about}", baseline={k: float(rows[k]["mse"].mean()) for k in others},

@@ -34,6 +34,7 @@ from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, 
 from genzoo.nn.dequantize import dequantize, discrete_log_prob, on_levels, quantize, training_noise
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 from genzoo.nn.schedules import half_cosine
+from genzoo.nn.upsampling import Upsample
 
 
 class VAE(System):
@@ -61,6 +62,8 @@ class VAE(System):
         hidden: Units of each hidden layer (dense).
         width: Channels of the first convolution; doubled at every halving (conv).
         depth: Hidden layers of each net (dense), or times that the image is halved, as far as its size allows (conv).
+        upsample: How the decoder doubles its maps (conv): resize repeats pixels before a 3 x 3 convolution, as Hou et al. have it;
+            transposed is a 4 x 4 one.
         activation: Nonlinearity of the nets.
         beta: Weight of the KL term; 1 is the bound on the likelihood.
         importance_samples: Draws of z per image and step, k; above 1 the importance-weighted bound is maximized.
@@ -96,6 +99,7 @@ class VAE(System):
     }
     tiny = {"shape": (1, 8, 8), "latent": 3, "hidden": 16, "width": 8, "depth": 1}
     defaults = {"steps": 60000, "batch": 100, "ema": 0.999, "warmup": 0.005}
+    formerly: ClassVar[dict[str, Any]] = {"upsample": "transposed"}
     likelihood: ClassVar[str] = "lower bound: importance-weighted, 64 samples of z per image"
     log_scale: Any  # of the decoder's distribution, [C, 1, 1]; None where that has none
 
@@ -110,6 +114,7 @@ class VAE(System):
         hidden: Annotated[int, Field(ge=1, le=16384)] = 400,
         width: Annotated[int, Field(ge=1, le=1024)] = 32,
         depth: Annotated[int, Field(ge=1, le=16)] = 2,
+        upsample: Upsample = "resize",
         activation: Activation = "elu",
         beta: Annotated[float, Field(ge=0, le=1000)] = 1.0,
         importance_samples: Annotated[int, Field(ge=1, le=5000)] = 1,
@@ -146,7 +151,7 @@ class VAE(System):
         if architecture == "dense":
             self.encoder, self.decoder = dense_coders(shape, latent, 2 * latent, hidden, depth, act)
         else:
-            self.encoder, self.decoder = conv_coders(shape, latent, 2 * latent, width, depth, act)
+            self.encoder, self.decoder = conv_coders(shape, latent, 2 * latent, width, depth, act, upsample)
         self.apply(xavier_init)
         if self.decoder_likelihood in ("bernoulli", "features"):
             self.log_scale = None

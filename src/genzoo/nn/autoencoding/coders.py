@@ -1,4 +1,4 @@
-"""Plain encoders and decoders of images: fully connected, or strided convolutions down and transposed ones back up."""
+"""Plain encoders and decoders of images: fully connected, or strided convolutions down and layers that double back up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 from typing import Literal
 
 from torch import nn
+
+from genzoo.nn.upsampling import Upsample, doubling
 
 Activation = Literal["tanh", "relu", "elu", "silu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
@@ -28,8 +30,8 @@ def _dense(sizes: list[int], act: type[nn.Module]) -> list[nn.Module]:
 
 
 def conv_coders(
-    shape: tuple[int, int, int], code: int, out: int, width: int, depth: int, act: type[nn.Module]
-) -> tuple[nn.Sequential, nn.Sequential]:
+    shape: tuple[int, int, int], code: int, out: int, width: int, depth: int, act: type[nn.Module], upsample: Upsample = "transposed"
+) -> tuple[nn.Sequential, nn.Sequential]:  # fmt: skip
     """Return an encoder from images to [B, out] and a decoder from [B, code] to images of the same sizes, odd ones included.
 
     The image is halved `depth` times, as far as its smaller side has two pixels left; channels start at `width` and double.
@@ -45,7 +47,7 @@ def conv_coders(
         down += [nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1), act()]
         odd = (sizes[i][0] % 2, sizes[i][1] % 2)
         up = [
-            nn.ConvTranspose2d(widths[i + 1], widths[i], 4, stride=2, padding=1, output_padding=odd),
+            doubling(upsample, widths[i + 1], widths[i], ends=odd),
             *([act()] if i else []),
             *up,
         ]
