@@ -18,8 +18,10 @@ from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.ranks import mean_over_ranks
 
 
-def _pair(inputs: int, inner: int, outputs: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, inner, 3, 1, 1), nn.ELU(), nn.Conv2d(inner, outputs, 3, 1, 1), nn.ELU()]
+def _convs(inputs: int, inner: int, outputs: int, depth: int) -> list[nn.Module]:
+    """Return `depth` convolutions of 3x3 with ELU behind each; the channels between them are `inner`."""
+    channels = [inputs, *[inner] * (depth - 1), outputs]
+    return [m for i in range(depth) for m in (nn.Conv2d(channels[i], channels[i + 1], 3, 1, 1), nn.ELU())]
 
 
 def _halvings(height: int, width: int, smallest: int) -> int:
@@ -44,15 +46,15 @@ class Decoder(nn.Module):
         smallest: Least side of the smallest map.
     """
 
-    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, depth: int) -> None:
         super().__init__()
         c, self.h, self.w = shape
         k = _halvings(self.h, self.w, smallest)
         self.start = (width, math.ceil(self.h / 2**k), math.ceil(self.w / 2**k))
         self.dense = nn.Linear(hidden, math.prod(self.start))
-        parts = _pair(width, width, width)
+        parts = _convs(width, width, width, depth)
         for _ in range(k):
-            parts += [nn.Upsample(scale_factor=2), *_pair(width, width, width)]
+            parts += [nn.Upsample(scale_factor=2), *_convs(width, width, width, depth)]
         self.net = nn.Sequential(*parts, nn.Conv2d(width, c, 3, 1, 1))
 
     def forward(self, h: Tensor) -> Tensor:
@@ -73,17 +75,17 @@ class Encoder(nn.Module):
         early: Channels grow before a halving and not after it.
     """
 
-    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, early: bool) -> None:
+    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, depth: int, early: bool) -> None:
         super().__init__()
         c, h, w = shape
         parts: list[nn.Module] = [nn.Conv2d(c, width, 3, 1, 1), nn.ELU()]
         channels, k = width, _halvings(h, w, smallest)
         for i in range(k):
             out = width * (i + 2 if early else i + 1)
-            parts += [*_pair(channels, channels if early else out, out), nn.Conv2d(out, out, 3, 2, 1), nn.ELU()]
+            parts += [*_convs(channels, channels if early else out, out, depth), nn.Conv2d(out, out, 3, 2, 1), nn.ELU()]
             channels, h, w = out, (h + 1) // 2, (w + 1) // 2
         last = width * (k + 1)
-        self.net = nn.Sequential(*parts, *_pair(channels, last, last), nn.Flatten(), nn.Linear(last * h * w, hidden))
+        self.net = nn.Sequential(*parts, *_convs(channels, last, last, depth), nn.Flatten(), nn.Linear(last * h * w, hidden))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return codes [B, hidden] of images [B, C, H, W]."""
@@ -133,6 +135,7 @@ class BEGAN(System):
         latent: Annotated[int, Field(ge=1, le=4096)] = 64,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         smallest: Annotated[int, Field(ge=2, le=64)] = 4,
+        depth: Annotated[int, Field(ge=1, le=8)] = 2,
         widen: Literal["after", "before"] = "after",
         pull: Annotated[float, Field(ge=0, le=100)] = 0.2,
         gamma: Annotated[float, Field(gt=0, le=1)] = 0.5,
@@ -145,9 +148,9 @@ class BEGAN(System):
         self.latent_size, self.gamma, self.gain = latent, gamma, gain
         self.lr, self.betas = lr, (beta1, 0.999)
         self.pull = pull
-        self.G = Decoder(shape, latent, width, smallest)
-        encoder = Encoder(shape, latent, width, smallest, widen == "before")
-        self.D = nn.Sequential(encoder, Decoder(shape, latent, width, smallest))
+        self.G = Decoder(shape, latent, width, smallest, depth)
+        encoder = Encoder(shape, latent, width, smallest, depth, widen == "before")
+        self.D = nn.Sequential(encoder, Decoder(shape, latent, width, smallest, depth))
         xavier_init(self)
         self.register_buffer("k", torch.zeros(()))
 
