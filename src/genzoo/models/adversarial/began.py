@@ -37,13 +37,14 @@ def pulling_away(codes: Tensor) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """Dense, then pairs of 3x3 convolutions with ELU and nearest-neighbour doubling between; no bound at the end.
+    """Dense, then 3x3 convolutions with ELU and nearest-neighbour doubling between; no bound at the end.
 
     Args:
         shape: (C, H, W) of the image; a size that is no multiple of the doublings is made larger and cropped.
         hidden: Size of the code.
         width: Channels of every layer.
         smallest: Least side of the smallest map.
+        depth: Convolutions at each size.
     """
 
     def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, depth: int) -> None:
@@ -65,17 +66,20 @@ class Decoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pairs of 3x3 convolutions with ELU, halved by stride 2; channels grow by `width` with every halving.
+    """3x3 convolutions with ELU, halved by stride 2; channels grow by `width` with every halving.
 
     Args:
         shape: (C, H, W) of the image.
         hidden: Size of the code.
         width: Channels next to the image.
         smallest: Least side of the smallest map.
+        depth: Convolutions at each size, besides the first of all and the halvings.
         early: Channels grow before a halving and not after it.
     """
 
-    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, depth: int, early: bool) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, depth: int, early: bool
+    ) -> None:
         super().__init__()
         c, h, w = shape
         parts: list[nn.Module] = [nn.Conv2d(c, width, 3, 1, 1), nn.ELU()]
@@ -85,7 +89,8 @@ class Encoder(nn.Module):
             parts += [*_convs(channels, channels if early else out, out, depth), nn.Conv2d(out, out, 3, 2, 1), nn.ELU()]
             channels, h, w = out, (h + 1) // 2, (w + 1) // 2
         last = width * (k + 1)
-        self.net = nn.Sequential(*parts, *_convs(channels, last, last, depth), nn.Flatten(), nn.Linear(last * h * w, hidden))
+        end = [nn.Flatten(), nn.Linear(last * h * w, hidden)]
+        self.net = nn.Sequential(*parts, *_convs(channels, last, last, depth), *end)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return codes [B, hidden] of images [B, C, H, W]."""
@@ -112,6 +117,7 @@ class BEGAN(System):
         latent: Dimensions of the noise z, uniform(-1, 1), and of the autoencoder's code.
         width: Channels of the generator and next to the image in the encoder, where they grow by as much with every halving.
         smallest: Sides are halved while the smaller one stays at least as long.
+        depth: Convolutions at each size of the maps, in both players.
         widen: The encoder's channels grow after each halving (as in the paper) or before it.
         pull: Weight of the pulling-away term in the generator's loss; 0 for none.
         gamma: Diversity ratio: the error of generated images over that of real ones at equilibrium.
