@@ -255,8 +255,8 @@ def began_mnist(p: Proof) -> None:
     """BEGAN writes digits of all ten classes, nearer to the real ones than a Gaussian is, while k stays within [0, 1] and M falls; two seeds."""
     for seed in (0, 1):
         run = p.train(
-            "began", "mnist", name=f"seed-{seed}", latent=20, width=16, smallest=14, depth=1, pull=0.25, gamma=1, gain=0.1, lr=3e-3,
-            batch=16, steps=2_500, warmup=0.02, seed=seed, precision="bf16",
+            "began", "mnist", name=f"seed-{seed}", latent=16, width=16, smallest=14, depth=1, pull=0.15, gamma=1, gain=0.1, lr=3e-3,
+            batch=16, steps=4_500, warmup=0.02, seed=seed, precision="bf16",
         )  # fmt: skip
         m, k = logged(run, "m"), logged(run, "k")
         tenth = len(m) // 10
