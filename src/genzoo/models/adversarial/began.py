@@ -113,8 +113,8 @@ class BEGAN(System):
     telling images apart (at a lower γ k falls towards 0 and D copies blots as well as data), and a k that follows within tens of steps.
 
     Deviations, which `began-paper` has not: `pull`; one convolution at each size (`depth`; the paper: 2) down to maps of 14 to 27 pixels
-    (`smallest`; the paper: 8); γ, λ and the rate. Of both: no vanishing skip connections; the rate falls by the trainer's `decay` and not
-    when M stalls. What leaves [-1, 1] is cut off in samples, not in training.
+    (`smallest`; the paper: 8); γ, λ and the rate. Of both: no vanishing skip connections; the rate rises and falls by the trainer's `warmup`
+    and `decay` and not when M stalls. What leaves [-1, 1] is cut off in samples, not in training.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.
