@@ -249,7 +249,9 @@ class Colorizer(System):
         """
         check_direction(direction, self.directions)
         if temperature is not None and self.objective == "l2":
-            raise UserError("temperature= is of a distribution of colours, and objective=l2 predicts none; leave it out")
+            raise UserError(
+                "temperature= is of a distribution of colours, and objective=l2 predicts none; leave it out"
+            )
         lightness, _ = rgb_to_lab(x)
         step = 2 * self.coarse
         share = max(n / m for n, m in zip(self.shape[1:], x.shape[2:], strict=True))

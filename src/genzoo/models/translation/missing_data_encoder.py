@@ -117,7 +117,9 @@ class MissingDataEncoder(System):
         """Hide parts of every channel, or of all alike; a step of the seeker, then one of the generator."""
         image = batch["image"]
         x = self.planes(image)
-        whole = int(self.whole_pixels * x.shape[0] + float(torch.rand(())))  # images are in random order: the first ones
+        whole = int(
+            self.whole_pixels * x.shape[0] + float(torch.rand(()))
+        )  # images are in random order: the first ones
         known = self.draw_known(x.shape[0], whole, x.device)
         y = self.fill(x, known)
         logs = {
