@@ -128,6 +128,33 @@ def test_draws_are_the_same_everywhere_and_differ_from_each_other(tmp_path):
         assert {t.seed for t in trials} == {3, 5}
 
 
+def test_a_grid_is_every_combination_of_the_choices_once(tmp_path):
+    text = (
+        'systems=["vae","dcgan"]\ndata=["digits"]\nseeds=2\nsampler="grid"\n[search]\nlr={choices=[1e-3,3e-3,1e-2]}\n'
+    )
+    text += "[search_for.dcgan]\nkernel={choices=[4,5]}\n"
+    _, plan = read_plan(write(tmp_path, text), tmp_path / "out")
+    found = [(t.system, t.seed, t.settings["lr"], t.settings.get("kernel")) for t in plan.trials()]
+    rates = (1e-3, 3e-3, 1e-2)
+    assert found == [("vae", s, lr, None) for lr in rates for s in (0, 1)] + [
+        ("dcgan", s, lr, k) for lr in rates for k in (4, 5) for s in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("draws=3\n[search]\nlr={choices=[1e-3]}\n", "leave it out"),
+        ("[search]\nlr={low=1e-4,high=1e-2}\n", "lr = { choices"),
+        ("[search]\nlr={choices=[1e-3,2e-3]}\nseed={choices=[1]}\n", "the study's to set"),
+    ],
+)
+def test_what_a_grid_cannot_be_is_answered(lines, said, tmp_path):
+    text = f'systems=["vae"]\ndata=["digits"]\nsampler="grid"\n{lines}'
+    with pytest.raises(UserError, match=said):
+        read_plan(write(tmp_path, text), tmp_path / "out")
+
+
 def test_settings_of_a_data_set_stand_between_those_of_all_and_those_of_a_system(tmp_path):
     text = 'systems=["vae","dcgan"]\ndata=["digits","garments"]\n[settings]\nsteps=5\nbatch=8\n'
     text += "[settings_on.garments]\nsteps=7\nbatch=9\n[settings_for.dcgan]\nsteps=11\n"

@@ -107,8 +107,7 @@ class PixelCNN(System):
         """Return nats per image, [B]: the sum over pixels and colours of the log-probability of the level that is there."""
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
-        log_p = self.grid.log_probs(self.net(self._values(tokens)))
-        return log_p.gather(-1, tokens.movedim(1, -1).unsqueeze(-1)).flatten(1).sum(1)
+        return self.grid.log_mass(self.net(self._values(tokens)), tokens).flatten(1).sum(1)
 
     _values = raster.values
 
