@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema, cre
 from genzoo.core.errors import UserError, nearest
 
 T = TypeVar("T")
-FROM_DATA = ("shape", "classes", "levels", "rate", "words", "inputs", "instances")
+FROM_DATA = ("shape", "classes", "levels", "rate", "vocabulary", "inputs", "instances")
 """Arguments that the data answers, unless the person does."""
 
 

@@ -22,7 +22,7 @@ from genzoo.naming import registry
 from genzoo.text.documents import is_number, read_text, read_toml
 from genzoo.training.settings import TrainSettings
 
-RESERVED = ("data", "name", "runs", "seed", "tensorboard")
+RESERVED = ("data", "name", "runs", "seed", "loggers", "tensorboard")
 MOST = 100_000
 """Trials of a study."""
 

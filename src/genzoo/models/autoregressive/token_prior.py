@@ -145,7 +145,7 @@ class TokenPrior(System):
     Args:
         shape: Channels, height and width of the images; those of the tokenizer.
         classes: Number of classes; 0 without labels.
-        words: Vocabulary of the captions; empty without captions.
+        vocabulary: Words of the captions; empty without captions.
         tokenizer: What turns images into codes and back.
         width: Features of a position.
         depth: Blocks.
@@ -171,7 +171,7 @@ class TokenPrior(System):
         },
     }  # fmt: skip
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 64, "ema": 0.999, "warmup": 0.02, "clip": 1.0}
-    words: tuple[str, ...]
+    vocabulary: tuple[str, ...]
     likelihood: ClassVar[str] = "lower bound: the image's own codes under the learned prior, pixels by the decoder"
     labels: int
 
@@ -180,7 +180,7 @@ class TokenPrior(System):
         shape: tuple[int, int, int] = (3, 32, 32),
         *,
         classes: Annotated[int, Field(ge=0)] = 0,
-        words: tuple[str, ...] = (),
+        vocabulary: tuple[str, ...] = (),
         tokenizer: Tokenizes | None = None,
         width: Annotated[int, Field(ge=1, le=16384)] = 256,
         depth: Annotated[int, Field(ge=1, le=128)] = 6,
@@ -216,9 +216,9 @@ class TokenPrior(System):
         self.net = Transformer(levels, self.codes, width, depth, heads, dropout)
         self.start = nn.Embedding(classes + 1, width)  # the last one is "no class"
         nn.init.normal_(self.start.weight, std=0.02)
-        self.words = words
-        if words:
-            self.text = Sentences(words, encoder, width, length)
+        self.vocabulary = vocabulary
+        if vocabulary:
+            self.text = Sentences(vocabulary, encoder, width, length)
             self.say = nn.Linear(self.text.dim, width, bias=False)
 
     def train(self, mode: bool = True) -> TokenPrior:
@@ -232,7 +232,7 @@ class TokenPrior(System):
     def optimizers(self) -> dict[str, Optimizer]:
         """Return AdamW; only matrices decay."""
         own = [*self.net.parameters(), *self.start.parameters()]
-        if self.words:
+        if self.vocabulary:
             self.text.load()
             own += [*self.text.parameters(), *self.say.parameters()]
         groups = [
@@ -263,7 +263,7 @@ class TokenPrior(System):
         label = self._labels(batch["label"], codes.shape[0]) if self.classes else self._labels(None, codes.shape[0])
         hidden = torch.rand(codes.shape[0], device=codes.device) < self.class_dropout
         sentence = None
-        if self.words:
+        if self.vocabulary:
             caption = batch["caption"].long()
             self.text.remember(caption)
             sentence = self.text(caption) * (~hidden & (caption > 1).any(1))[:, None]
@@ -320,7 +320,7 @@ class TokenPrior(System):
             for extreme in torch.as_tensor(label).aminmax():
                 check_label(int(extreme), self.classes)
         alone = label is None and not told
-        if (self.classes or self.words) and not self.class_dropout and (alone or guidance != 1):
+        if (self.classes or self.vocabulary) and not self.class_dropout and (alone or guidance != 1):
             what = "class" if self.classes else "caption"
             raise UserError(f"this model was trained with class_dropout=0 and knows no image without its {what}")
 
@@ -356,10 +356,10 @@ class TokenPrior(System):
         if label is None and self.classes:
             labels = torch.randint(self.classes, (n,), generator=generator, device=self.device)
         else:
-            self._refuse_labels(label, told=bool(self.words))
+            self._refuse_labels(label, told=bool(self.vocabulary))
             labels = self._labels(label, n)
         sentence = None
-        if prompt is not None or self.words:
+        if prompt is not None or self.vocabulary:
             sentence = self.text.recall(n, generator) if prompt is None else self._told(prompt, n)
         codes = torch.zeros(n, self.length, dtype=torch.long, device=self.device)
         kept = torch.zeros_like(codes, dtype=torch.bool)
