@@ -17,6 +17,9 @@ from genzoo.metrics.nll import evaluate_density
 from proofs.baselines import independent_pixels
 from proofs.proof import Proof, proof
 
+SEEDS = (0, 1)
+"""Seeds of a proof that trains more than once: figures of both, pictures of the first."""
+
 
 def histogram_bits(train: Dataset, test: Dataset) -> float:
     """Bits/dim of test images under one histogram of grey levels for each colour."""
@@ -190,24 +193,26 @@ def made_mnist(p: Proof) -> None:
 @proof("gated-pixelcnn-mnist", system="gated-pixelcnn", family="autoregressive", minutes=15)
 def gated_pixelcnn_mnist(p: Proof) -> None:
     """Class-conditional digits, one class in a row; exact nats of the mixture over classes, and Bayes' rule as a classifier."""
-    keys = {"width": 24, "layers": 6, "steps": 4000, "batch": 16, "lr": 3e-3}
-    run = p.train("gated-pixelcnn", "mnist", binarize="dynamic", precision="bf16", seed=0, **keys)
-    model = genzoo.load(run.path)
+    keys = {"width": 24, "layers": 6, "steps": 6000, "batch": 8, "lr": 8e-3, "sample_every": 100_000}
+    runs = [p.train("gated-pixelcnn", "mnist", binarize="dynamic", precision="bf16", seed=s, **keys) for s in SEEDS]
     n = 2000
     test = open_data(DataSettings("mnist", binarize="dynamic"), split="test", quiet=True)
     batches = Batches(test, 100, 0)
     parts = [to_float(batches.in_order(step), torch.device("cpu")) for step in range(n // 100)]
     label = torch.cat([b["label"] for b in parts])
-    each = torch.cat([model.log_prob_of_classes(b["image"]) for b in parts]).double()
-    mixture, given = each.logsumexp(1) - math.log(10), each[range(n), label]
     protocol = f"exact; mean over {n:,} examples of mnist test, binarised (dynamic), every one once; seed 0"
-    for name, nats in (("NLL, mixture over classes", -mixture), ("NLL given the class", -given)):
-        first = name.startswith("NLL, m")
-        p.measure(
-            name, float(nats.mean()), unit="nats", se=float(nats.std() / math.sqrt(n)), n=n, split="test", protocol=protocol,
-            published="81.50 nats, without classes, dynamic binarization (pytorch-generative)" if first else None,
-            better="lower", goal=85.0 if first else None,
-        )  # fmt: skip
+    for seed, run in reversed(list(zip(SEEDS, runs, strict=True))):
+        model = genzoo.load(run.path)
+        each = torch.cat([model.log_prob_of_classes(b["image"]) for b in parts]).double()
+        mixture, given = each.logsumexp(1) - math.log(10), each[range(n), label]
+        of = f", seed {seed}" if seed else ""
+        for name, nats in ((f"NLL, mixture over classes{of}", -mixture), (f"NLL given the class{of}", -given)):
+            first = name.startswith("NLL, m")
+            p.measure(
+                name, float(nats.mean()), unit="nats", se=float(nats.std() / math.sqrt(n)), n=n, split="test", protocol=protocol,
+                published="81.50 nats, without classes, dynamic binarization (pytorch-generative)" if first else None,
+                better="lower", goal=85.0 if first else None,
+            )  # fmt: skip
     p.measure(
         "accuracy of Bayes' rule", float((each.argmax(1) == label).double().mean()), n=n, split="test", better="higher",
         protocol="share of test images whose own class has the largest log p(x | class)", baseline={"chance": 0.1},
