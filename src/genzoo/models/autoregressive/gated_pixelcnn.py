@@ -198,7 +198,7 @@ class GatedPixelCNN(System):
         "gated-pixelcnn-paper": {"width": 128, "layers": 15, "kernel": 5, "head": 1024, "lr": 3e-4},
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "classes": 3, "width": 8, "layers": 3, "head": 8}
-    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.999}
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 8, "ema": 0.999, "warmup": 0.03}
     labels: int
 
     def __init__(
@@ -211,7 +211,7 @@ class GatedPixelCNN(System):
         layers: Annotated[int, Field(ge=1, le=64)] = 8,
         kernel: Annotated[int, Field(ge=3, le=15)] = 3,
         head: Annotated[int, Field(ge=1, le=4096)] = 64,
-        lr: Annotated[float, Field(gt=0, le=1)] = 3e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 8e-3,
     ) -> None:
         super().__init__()
         colours = shape[0]
