@@ -75,6 +75,7 @@ class PixelCNN(System):
         self.net = MaskedStack(colours, width, blocks, head, colours * outputs)
         if output == "l2":
             self.log_std = nn.Parameter(torch.tensor(math.log(0.5)))
+            self.lacks = {"predicts": "output=l2 regresses a mean; train with output=categorical for probabilities"}
 
     optimizers = one_adam  # the paper: RMSProp
     lr_scale = half_cosine
@@ -109,6 +110,8 @@ class PixelCNN(System):
         tokens = self.grid.tokens(x)
         return self.grid.log_mass(self.net(self._values(tokens)), tokens).flatten(1).sum(1)
 
+    prediction: ClassVar[str] = raster.LEVELS
+    predict = raster.predict
     _values = raster.values
 
     # ---- coding ----------------------------------------------------------------------------------------------
