@@ -167,8 +167,7 @@ class Network(nn.Module):
     def _pass(self, x: Tensor) -> Tensor:
         # a channel of ones tells the border, where it is zero, from gray
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
-        # the layout of all that follows: convolutions of few features take two thirds of the time
-        above, left = (F.pad(x, by).contiguous(memory_format=torch.channels_last) for by in ((0, 0, 1, -1), (1, -1)))
+        above, left = F.pad(x, (0, 0, 1, -1)), F.pad(x, (1, -1))
         shared: dict[int, Tensor] = {}
         self.rows(self.first_rows(above), shared)
         y = self.pixels(self.first_above(above) + self.first_left(left), shared)
