@@ -64,7 +64,7 @@ class PixelCNN(System):
         width: Annotated[int, Field(ge=1, le=1024)] = 32,
         blocks: Annotated[int, Field(ge=0, le=64)] = 7,
         head: Annotated[int, Field(ge=1, le=4096)] = 64,
-        lr: Annotated[float, Field(gt=0, le=1)] = 1e-2,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1.2e-2,
     ) -> None:
         super().__init__()
         colours = shape[0]
