@@ -23,13 +23,19 @@ from proofs.proof import Proof, proof
 
 
 def timed(p: Proof, system: str, data: str, **keys: Any) -> tuple[Any, list[tuple[float, float]], float]:
-    """Train; the run, its log as (CPU seconds, bits), and its CPU seconds.
+    """Train; the run, its log as (CPU seconds, bits), and its CPU seconds, those of all its pieces where the proof was stopped and resumed.
 
     Steps cost the same throughout, so the time of the whole training places every step.
     """
-    start = time.process_time()
-    run = p.train(system, data, **keys)
-    seconds = time.process_time() - start
+    label = f"{system}-seed-{keys['seed']}"
+    p.work.mkdir(parents=True, exist_ok=True)
+    kept, start = p.work / f"{label}.seconds", time.process_time()
+    before = float(kept.read_text()) if kept.exists() else 0.0
+    try:
+        run = p.train(system, data, name=label, **keys)
+    finally:
+        seconds = before + time.process_time() - start
+        kept.write_text(str(seconds))
     log = [r for r in read_log(Path(run.path) / "log.jsonl") if "bits_per_dim" in r]
     return run, [(seconds * r["step"] / keys["steps"], r["bits_per_dim"]) for r in log], seconds
 

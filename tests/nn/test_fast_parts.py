@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 from genzoo.losses.penalties import gradient_penalty, r1_of, r1_penalty
 from genzoo.models.translation import _few_pixels as few_pixels
+from genzoo.nn.autoregressive import raster
+from genzoo.nn.autoregressive.raster import Levels
 from genzoo.nn.gan.equalized import minibatch_std
 from genzoo.nn.gan.leaky import LeakyReLU, leaky_relu
 
@@ -125,3 +127,33 @@ def test_few_pixels_are_float32_under_autocast():
         y = conv(x)
     assert y.dtype == torch.bfloat16
     assert torch.equal(y, conv(x.float()).bfloat16())
+
+
+def plain_log_mass(logits, tokens):
+    return logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+
+
+@pytest.mark.parametrize("cached", [1, 40, 2**18])
+def test_the_log_probability_of_a_level_in_parts_is_that_of_the_whole(cached, monkeypatch):
+    """Whatever fits into a part: one row, two and a rest, all of them."""
+    monkeypatch.setattr(raster, "CACHED", cached)
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 16, (3, 5, 2))
+    logits = torch.randn(3, 5, 2, 16, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(Levels(16).select(logits, tokens), plain_log_mass(logits, tokens))
+    assert torch.autograd.gradcheck(lambda x: Levels(16).select(x, tokens), logits)
+    channels_last = torch.randn(3, 2 * 16, 4, 5).contiguous(memory_format=torch.channels_last)
+    tokens, weight = torch.randint(0, 16, (3, 2, 4, 5)), torch.randn(3, 4, 5, 2)
+    for dtype, near in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
+        found = []
+        for whole in (False, True):
+            out = channels_last.to(dtype).detach().requires_grad_()
+            rows = out.movedim(1, -1).unflatten(-1, (2, 16))
+            log_p = (
+                plain_log_mass(rows.float(), tokens.movedim(1, -1)) if whole else Levels(16, 2).log_mass(out, tokens)
+            )
+            (log_p * weight).sum().backward()
+            assert log_p.dtype == torch.float32
+            assert out.grad.dtype == dtype
+            found.append((log_p, out.grad.float()))
+        torch.testing.assert_close(*found, rtol=near, atol=near)

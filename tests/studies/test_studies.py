@@ -128,6 +128,33 @@ def test_draws_are_the_same_everywhere_and_differ_from_each_other(tmp_path):
         assert {t.seed for t in trials} == {3, 5}
 
 
+def test_a_grid_is_every_combination_of_the_choices_once(tmp_path):
+    text = (
+        'systems=["vae","dcgan"]\ndata=["digits"]\nseeds=2\nsampler="grid"\n[search]\nlr={choices=[1e-3,3e-3,1e-2]}\n'
+    )
+    text += "[search_for.dcgan]\nkernel={choices=[4,5]}\n"
+    _, plan = read_plan(write(tmp_path, text), tmp_path / "out")
+    found = [(t.system, t.seed, t.settings["lr"], t.settings.get("kernel")) for t in plan.trials()]
+    rates = (1e-3, 3e-3, 1e-2)
+    assert found == [("vae", s, lr, None) for lr in rates for s in (0, 1)] + [
+        ("dcgan", s, lr, k) for lr in rates for k in (4, 5) for s in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("draws=3\n[search]\nlr={choices=[1e-3]}\n", "leave it out"),
+        ("[search]\nlr={low=1e-4,high=1e-2}\n", "lr = { choices"),
+        ("[search]\nlr={choices=[1e-3,2e-3]}\nseed={choices=[1]}\n", "the study's to set"),
+    ],
+)
+def test_what_a_grid_cannot_be_is_answered(lines, said, tmp_path):
+    text = f'systems=["vae"]\ndata=["digits"]\nsampler="grid"\n{lines}'
+    with pytest.raises(UserError, match=said):
+        read_plan(write(tmp_path, text), tmp_path / "out")
+
+
 def test_settings_of_a_data_set_stand_between_those_of_all_and_those_of_a_system(tmp_path):
     text = 'systems=["vae","dcgan"]\ndata=["digits","garments"]\n[settings]\nsteps=5\nbatch=8\n'
     text += "[settings_on.garments]\nsteps=7\nbatch=9\n[settings_for.dcgan]\nsteps=11\n"
@@ -320,6 +347,8 @@ def test_the_studies_of_the_repository_are_in_order(tmp_path):
         "lucic-fragment": 2 * 8,
         "lucic-two-cores": 8 * 2 * 4,
         "lucic-two-cores-cifar10": 8 * 2,
+        "rates-autoregressive": 6 * 2 * 4,
+        "rates-autoregressive-colour": 2 * 2 * 4,
     }.items():
         _, plan = read_plan(folder / f"{name}.toml", tmp_path / name)
         assert len(plan.trials()) == trials
@@ -327,7 +356,8 @@ def test_the_studies_of_the_repository_are_in_order(tmp_path):
     assert (full.draws, len(full.systems), full.measure, full.samples) == (100, 8, "FID", 10_000)
     assert [full.fixed("ns-gan", data)["steps"] * 64 // 60_000 for data in full.data[:2]] == [20, 20]
     assert full.fixed("ns-gan", "cifar10")["steps"] * 64 // 50_000 == 100
-    assert set(full.search_for) | {"vae"} == set(full.systems) == set(plan.systems)
+    _, small = read_plan(folder / "lucic-two-cores.toml", tmp_path / "lucic-two-cores")
+    assert set(full.search_for) | {"vae"} == set(full.systems) == set(small.systems)
     assert set(published) == set(full.data)
     assert all(set(table) == set(full.systems) for table in published.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,8 +64,8 @@ class Plan:
         systems: Systems and presets to compare; files of one's own (mine.py) among them.
         data: Data sets.
         seeds: Seeds of every draw: a number of them, or the seeds themselves.
-        draws: Draws from the ranges of `search` for each system and data set; 1 without a search.
-        sampler: How settings are drawn: independently at random, or quasi-random (Sobol).
+        draws: Draws from the ranges of `search` for each system and data set; 1 without a search; a grid has its own number.
+        sampler: How settings are drawn: independently at random, quasi-random (Sobol), or every combination of the choices, once (grid).
         measure: Name of the measure that is compared, as `genzoo evaluate` names it.
         also: Further measures that are taken of every trial and told beside it.
         better: Whether lower or higher values of it are better; known for the usual ones.
@@ -82,7 +83,7 @@ class Plan:
     data: tuple[str, ...]
     seeds: Annotated[int, Field(ge=1, le=1000)] | tuple[int, ...] = 1
     draws: Annotated[int, Field(ge=1, le=10_000)] = 1
-    sampler: Literal["random", "sobol"] = "random"
+    sampler: Literal["random", "sobol", "grid"] = "random"
     measure: str = usual()
     also: tuple[str, ...] = ()
     better: Literal["lower", "higher"] | None = None
@@ -137,6 +138,9 @@ class Plan:
     def _draw(self, label: str, ranges: dict[str, Any]) -> list[dict[str, Any]]:
         if not ranges:
             return [{}]
+        if self.sampler == "grid":
+            combined = itertools.product(*(range_.choices for range_ in ranges.values()))
+            return [dict(zip(ranges, values, strict=True)) for values in combined]
         optuna = import_optuna()
         seed = int.from_bytes(hashlib.sha256(f"{self.draw_seed} {label}".encode()).digest()[:4], "big") % 2**31
         if self.sampler == "sobol":
@@ -217,8 +221,11 @@ def _check(plan: Plan, source: Path) -> None:
             raise UserError(f"{source}: {name} is empty or has something twice")
     for seed in plan.seed_list:
         check(TrainSettings, {"seed": seed}, label=str(source))
+    if plan.sampler == "grid":
+        _check_grid(plan, source)
     searched = any(plan.search_for.get(system, plan.search) for system in plan.systems)
-    count = len(plan.systems) * len(plan.data) * len(plan.seed_list) * (plan.draws if searched else 1)
+    draws = max(_combinations(plan, s) for s in plan.systems) if plan.sampler == "grid" else plan.draws
+    count = len(plan.systems) * len(plan.data) * len(plan.seed_list) * (draws if searched else 1)
     if count > MOST:
         raise UserError(
             f"{source}: up to {count:,} trials are too many; at most {MOST:,} make a study: fewer draws or seeds"
@@ -252,6 +259,23 @@ def _check(plan: Plan, source: Path) -> None:
             raise UserError(f"{source}: no system of the study has the searched setting '{key}'")
     if plan.draws > 1 and not any(plan.ranges(system) for system in plan.systems):
         raise UserError(f"{source}: draws={plan.draws} without a [search]: every draw would be the same; raise seeds")
+
+
+def _check_grid(plan: Plan, source: Path) -> None:
+    if plan.draws > 1:
+        raise UserError(
+            f"{source}: draws={plan.draws} is not for sampler=grid, which takes every combination of the choices once; leave it out"
+        )
+    for system in plan.systems:
+        for key, range_ in plan.ranges(system).items():
+            if not hasattr(range_, "choices"):
+                raise UserError(
+                    f"{source}: sampler=grid needs the values themselves: {key} = {{ choices = [...] }} in place of a range"
+                )
+
+
+def _combinations(plan: Plan, system: str) -> int:
+    return math.prod(len(range_.choices) for range_ in plan.ranges(system).values())
 
 
 def _distribution(key: str, given: dict[str, Any]) -> Any:

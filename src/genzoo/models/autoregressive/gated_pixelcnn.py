@@ -85,9 +85,10 @@ class GatedLayer(nn.Module):
         if self.classes is not None:
             nn.init.normal_(self.classes.weight, std=0.1)
 
-    def told(self, label: Tensor | None) -> tuple[Tensor | float, Tensor | float]:
-        """Return what the class adds before the gates of the two stacks, each [B, 2p] or nothing."""
-        return (0.0, 0.0) if self.classes is None else self.classes(label).chunk(2, 1)
+    def told(self, label: Tensor | None, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """Return what the class adds before the gates of the two stacks, each [B, 2p] or nothing, in the precision of `like`."""
+        # an embedding is float32 under autocast, and would make all that follows so
+        return (0.0, 0.0) if self.classes is None else self.classes(label).to(like.dtype).chunk(2, 1)
 
     def across(self, h: Tensor, link: Tensor, told: Tensor | float, past: Past | None = None) -> Tensor:
         """Run the horizontal stack: features [B, inputs, H, W] and the vertical stack's link [B, 2p, H, W]; or columns of both."""
@@ -97,7 +98,7 @@ class GatedLayer(nn.Module):
 
 def gate(y: Tensor) -> Tensor:
     """Return the tanh of the first half of the features times the sigmoid of the second (eq. 2), [B, 2p, ...] to [B, p, ...]."""
-    content, open_ = y.chunk(2, 1)
+    content, open_ = (half.clone() for half in y.chunk(2, 1))  # over gaps in memory both functions take twice as long
     return torch.tanh(content) * torch.sigmoid(open_)
 
 
@@ -142,16 +143,17 @@ class Network(nn.Module):
         v = h = x
         links = self._links_of_row(past, label) if past is not None else []
         for i, layer in enumerate(self.layers):
-            over, beside = layer.told(label)
             if past is None:
                 features = layer.vertical(v)
+                over, beside = layer.told(label, features)
                 v = gate(features + spread(over))
                 h = layer.across(h, layer.link(features), spread(beside))
                 if layer.first:
                     # a gray image fits either layout, and the first layer may pick the one that is half as fast
                     v, h = (t.contiguous(memory_format=torch.channels_last) for t in (v, h))
             else:
-                h = layer.across(h, links[i][:, :, past.at[1]], beside, past)
+                link = links[i][:, :, past.at[1]]
+                h = layer.across(h, link, layer.told(label, link)[1], past)
         h = self.head(torch.relu(h), past)
         return self.out(torch.relu(h), past)
 
@@ -164,7 +166,7 @@ class Network(nn.Module):
         for layer in self.layers:
             features = layer.vertical.row(rows, row)
             links.append(layer.link(features)[:, :, 0])
-            new = gate(features + spread(layer.told(label)[0]))
+            new = gate(features + spread(layer.told(label, features)[0]))
             kept = past.memory(layer)
             rows = kept["rows"] = torch.cat([kept["rows"], new], 2) if row else new
         memory.update(row=row, links=links)
@@ -196,7 +198,7 @@ class GatedPixelCNN(System):
         "gated-pixelcnn-paper": {"width": 128, "layers": 15, "kernel": 5, "head": 1024, "lr": 3e-4},
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "classes": 3, "width": 8, "layers": 3, "head": 8}
-    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.999}
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 8, "ema": 0.999, "warmup": 0.03}
     labels: int
 
     def __init__(
@@ -209,7 +211,7 @@ class GatedPixelCNN(System):
         layers: Annotated[int, Field(ge=1, le=64)] = 8,
         kernel: Annotated[int, Field(ge=3, le=15)] = 3,
         head: Annotated[int, Field(ge=1, le=4096)] = 64,
-        lr: Annotated[float, Field(gt=0, le=1)] = 3e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 8e-3,
     ) -> None:
         super().__init__()
         colours = shape[0]

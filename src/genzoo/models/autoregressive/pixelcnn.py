@@ -53,7 +53,7 @@ class PixelCNN(System):
         "pixelcnn-l2": {"output": "l2"},
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "width": 8, "blocks": 2, "head": 8}
-    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.999}
+    defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.999, "warmup": 0.03}
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class PixelCNN(System):
         width: Annotated[int, Field(ge=1, le=1024)] = 32,
         blocks: Annotated[int, Field(ge=0, le=64)] = 7,
         head: Annotated[int, Field(ge=1, le=4096)] = 64,
-        lr: Annotated[float, Field(gt=0, le=1)] = 3e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1.2e-2,
     ) -> None:
         super().__init__()
         colours = shape[0]
@@ -108,8 +108,7 @@ class PixelCNN(System):
         """Return nats per image, [B]: the sum over pixels and colours of the log-probability of the level that is there."""
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
-        log_p = self.grid.log_probs(self.net(self._values(tokens)))
-        return log_p.gather(-1, tokens.movedim(1, -1).unsqueeze(-1)).flatten(1).sum(1)
+        return self.grid.log_mass(self.net(self._values(tokens)), tokens).flatten(1).sum(1)
 
     prediction: ClassVar[str] = raster.LEVELS
     predict = raster.predict

@@ -60,7 +60,7 @@ class GatedBlock(nn.Module):
             h = h + self.side(concat_elu(side), past, level)
         h = F.dropout(concat_elu(h), self.dropout, self.training)
         a, b = self.gate(h, past, level).chunk(2, 1)
-        return x + a * torch.sigmoid(b)
+        return x + a * torch.sigmoid(b.clone())  # over gaps in memory it takes several times as long
 
 
 class Stream(nn.Module):

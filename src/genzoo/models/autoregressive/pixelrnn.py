@@ -266,7 +266,7 @@ class PixelRNN(System):
         layers: Annotated[int, Field(ge=1, le=64)] = 7,
         head: Annotated[int, Field(ge=1, le=4096)] = 64,
         scales: Annotated[int, Field(ge=1, le=6)] = 1,
-        lr: Annotated[float, Field(gt=0, le=1)] = 3e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 8e-3,
     ) -> None:
         super().__init__()
         colours = shape[0]

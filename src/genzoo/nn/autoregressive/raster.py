@@ -7,8 +7,9 @@ features of one pixel, [B, C].
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,45 @@ from torch import Generator, Tensor
 
 from genzoo.losses.likelihoods import pick
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
+
+CACHED = 2**18
+"""Numbers that a processor's core keeps near: softmaxes are taken over so many at a time."""
+
+
+class _Chosen(torch.autograd.Function):
+    """The log-probability of one level under logits, without a tensor of the size of the logits in float32.
+
+    Of 256 levels such tensors are the largest of a step, and on a CPU they would take most of its time. So a part is normalized at a time, and
+    once more on the way back, where the gradient is the chosen level's one minus the probabilities.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, tokens: Tensor) -> Tensor:
+        """Return log p(token), [...], of logits [..., levels] and tokens [...]."""
+        ctx.save_for_backward(logits, tokens)
+        parts = (log_p.gather(-1, one) for log_p, one in _parts(logits, tokens))
+        return torch.cat(list(parts)).view(tokens.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of the logits, in their type and layout."""
+        logits, tokens = ctx.saved_tensors
+        found, rows = torch.empty_like(logits, memory_format=torch.contiguous_format), grad.reshape(-1, 1)
+        into, at = found.view(-1, logits.shape[-1]), 0
+        for log_p, one in _parts(logits, tokens):
+            end = at + log_p.shape[0]
+            p = log_p.exp_().mul_(-rows[at:end])
+            into[at:end] = p.scatter_add_(-1, one, rows[at:end])
+            at = end
+        return found, None
+
+
+def _parts(logits: Tensor, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Go over log-probabilities [n, levels] and tokens [n, 1] in parts, whose memory may be written to."""
+    rows, chosen = logits.reshape(-1, logits.shape[-1]), tokens.reshape(-1, 1)
+    size = max(1, CACHED // rows.shape[1]) if logits.device.type == "cpu" else max(1, rows.shape[0])
+    for part, one in zip(rows.split(size), chosen.split(size), strict=True):
+        yield (part if part.dtype == torch.float64 else part.float()).log_softmax(-1), one
 
 
 @dataclass(frozen=True)
@@ -61,7 +101,8 @@ class Levels:
         if self.levels == 2:  # log σ(±logit): the same as the softmax over two, and several times as fast
             logits = logits[..., 0] if logits.dtype == torch.float64 else logits[..., 0].float()
             return F.logsigmoid(logits * (2 * tokens - 1))
-        return self.normalize(logits).gather(-1, tokens[..., None])[..., 0]
+        found: Tensor = _Chosen.apply(logits, tokens)  # type: ignore[no-untyped-call]  # torch gives `apply` no types
+        return found
 
     def log_mass(self, out: Tensor, tokens: Tensor) -> Tensor:
         """Return the log-probability of each token, [B, H, W, C], from outputs [B, C·outputs, H, W] and tokens [B, C, H, W]."""
