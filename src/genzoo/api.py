@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.schema import FROM_DATA, check, settings
+from genzoo.core.schema import FROM_DATA, check, in_python, settings
 from genzoo.core.system import System
 from genzoo.data import DataSettings
 from genzoo.naming import registry
@@ -76,7 +76,8 @@ def train(
         config: A TOML file of keys, such as a run's config.toml; keys given here win.
         quiet: Show no progress.
         keys: Settings of the system, of the data and of the training, in any order: `genzoo show NAME` lists them. `name=` is the
-            name of the run folder, so the system's name stands first, without a key.
+            name of the run folder, so the system's name stands first, without a key. What is written `from=` on the command line is
+            `from_=` in Python, where `from` is a word of the language.
 
     Raises:
         UserError: An unknown key, a value that is not allowed, a wrong path: before anything is written.
@@ -112,9 +113,9 @@ def sort_keys(name: What, given: Mapping[str, Any]) -> tuple[dict[str, Any], dic
         raise UserError(
             f"{name}: {twice[0]} is a setting of every training or of its data; give its argument another name"
         )
-    every = [k for owner in owners for k in owner]
+    every = [s.name for owner in owners for s in owner.values()]
     sorted_keys: tuple[dict[str, Any], ...] = ({}, {}, {})
-    for key, value in given.items():
+    for key, value in ((in_python(k), v) for k, v in given.items()):
         place = next((i for i, owner in enumerate(owners) if key in owner), None)
         if place is None:
             hint = WHERE if key in ("out", "output", "o", "folder", "dir") else nearest(key, every) or "."
@@ -149,7 +150,8 @@ def read_config(path: str | Path, name: What | None = None) -> dict[str, Any]:
     if name is not None and read.get("name") in registry.names() and isinstance(read.get("system"), dict):
         read["system"] = _of_today(path, read, registry.system_class(name))
     keys: dict[str, Any] = {}
-    for table in (v for k, v in read.items() if k != "source"):  # a run's line of where its class comes from
+    # Of a run, where its class comes from and what its first weights were.
+    for table in (v for k, v in read.items() if k not in ("source", "taken")):
         keys |= table if isinstance(table, dict) else {}
     # The name of the folder is that run's; shape, classes and levels were the answers of its data.
     return {k: v for k, v in keys.items() if k not in ("name", *FROM_DATA)}
