@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from genzoo.nn import draws
 from genzoo.nn.checks import check_label
 
 # ---- priors: _draw ---------------------------------------------------------------------------------------------------------------
@@ -36,12 +37,12 @@ class HasLabels(Protocol):
 
 def normal(self: HasLatent, n: int, generator: Generator | None = None) -> Tensor:
     """Draw z from N(0, I), [n, latent]; without a generator from torch's global state, as training does."""
-    return torch.randn(n, self.latent_size, device=self.device, generator=generator)
+    return draws.randn(n, self.latent_size, device=self.device, generator=generator)
 
 
 def uniform(self: HasLatent, n: int, generator: Generator | None = None) -> Tensor:
     """Draw z uniformly from [-1, 1], [n, latent]; without a generator from torch's global state, as training does."""
-    return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
+    return draws.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
 
 
 def normal_or_uniform(self: Any, n: int, generator: Generator | None = None) -> Tensor:
@@ -105,7 +106,7 @@ def draw_labels(self: HasLabels, n: int, label: int | None, generator: Generator
     """
     device = generator.device
     if label is None:
-        return torch.randint(self.labels, (n,), generator=generator, device=device)
+        return draws.randint(self.labels, n, generator=generator, device=device)
     check_label(label, self.labels)
     return torch.full((n,), label, device=device)
 

@@ -15,7 +15,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data.kinds import Kind
 from genzoo.use.common.arrays import as_tensor, shape_is_said
-from genzoo.use.common.source import CHUNK, Source, generator_for, open_system, require
+from genzoo.use.common.source import CHUNK, Source, generators_for, open_system, require
 from genzoo.use.sample import Seed, prompts_of, tell_unread
 
 Rows = Annotated[int, Field(ge=1, le=64)]
@@ -56,7 +56,7 @@ def walk(
         source: A run, its path, or a system.
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
-        seed: Which ends are drawn from the prior.
+        seed: Which ends are drawn from the prior: those of the samples of this seed, one after the other.
         path: spherical follows the arc, linear the straight line; what suits the system's latents when not given. Of a latent with a class,
             codes or a sentence in it only the noise takes an arc.
         images: Ends to encode in place of draws, [M, C, H, W] in [-1, 1]: M - 1 walks, from each to the next.
@@ -74,7 +74,7 @@ def walk(
             raise UserError("walk: give at least two prompts to walk between: prompts='a red heart; a blue square'")
         tell_unread(system, said)
         own: list[dict[str, Any]] = [{"prompt": p} for p in said]  # an option of its own, as of `sample`
-        ends = torch.stack([decoder.sample_prior(rows, generator=generator_for(system, seed), **o) for o in own])
+        ends = torch.stack([decoder.sample_prior(rows, generator=generators_for(system, seed, rows), **o) for o in own])
         starts, stops, path = ends[:-1].flatten(0, 1), ends[1:].flatten(0, 1), "linear"
     elif images is not None:
         decoder, encoder = require(system, Decodes, Encodes, verb="walk")
@@ -87,7 +87,8 @@ def walk(
     else:
         decoder = require(system, Decodes, verb="walk")
         # The last walk leads back to the first draw, so that all of them together are one ring.
-        starts = decoder.sample_prior(max(rows, 2), generator=generator_for(system, seed))
+        count = max(rows, 2)
+        starts = decoder.sample_prior(count, generator=generators_for(system, seed, count))
         starts, stops = starts[:rows], starts.roll(-1, 0)[:rows]
     z = way(system, starts, stops, torch.linspace(0, 1, steps), path or system.latent_path).flatten(0, 1)
     out = torch.cat([decoder.decode(part).float().cpu() for part in z.split(CHUNK)])

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.capabilities import Figure
 from genzoo.core.errors import UserError
+from genzoo.nn import draws
 from genzoo.nn.gan.equalized import EqualLinear, pixel_norm
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.latent import draw_labels, one_hot
@@ -74,7 +75,7 @@ def mixed_styles(self: Any, n: int, y: Tensor | None, used: int) -> Tensor:
 
 def fresh_noise(fixed: Tensor, n: int, generator: Generator | None = None) -> Tensor:
     """Draw noise for a layer and each of `n` examples, of the size of its `fixed` one."""
-    return torch.randn(n, *fixed.shape[1:], device=fixed.device, generator=generator)
+    return draws.randn(n, *fixed.shape[1:], device=fixed.device, generator=generator)
 
 
 # ---- use: sample_prior, decode, sample, mix, figures --------------------------------------------------------------------------------------------
