@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from genzoo.core.errors import UserError
     from genzoo.core.system import System
     from genzoo.lectures import theory
+    from genzoo.runs.loggers import register_logger
     from genzoo.saved.loading import load
     from genzoo.studies import study
     from genzoo.use.animate import animate
@@ -40,6 +41,7 @@ __all__ = [
     "resume",
     "load",
     "register",
+    "register_logger",
     "System",
     "sample",
     "walk",
@@ -71,6 +73,7 @@ _HOME = {
     "UserError": "core.errors",
     "System": "core.system",
     "register": "api",
+    "register_logger": "runs.loggers",
 }
 """Modules of the public names; a verb that is not here has a module of its own name in `genzoo.use`."""
 

@@ -44,7 +44,7 @@ def test_rows_of_classes_and_prompts_go_by_the_seed(runs):
     assert torch.equal(rows, genzoo.sample(run, seed=3))
     close(rows[:8], genzoo.sample(run, n=8, seed=3, label=0))
     told = runs("gan-cls")
-    word = genzoo.load(told.path).words[1]
+    word = genzoo.load(told.path).vocabulary[1]
     close(genzoo.sample(told, n=2, seed=3, prompt=word), genzoo.sample(told, n=5, seed=3, prompt=word)[:2])
 
 

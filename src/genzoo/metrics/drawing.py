@@ -96,7 +96,7 @@ def rows_by_label(system: System, seed: int, *, n: int = EACH, **options: Any) -
 
 def takes_prompts(system: System) -> bool:
     """Tell whether a system was built with captions."""
-    return isinstance(system, Prompted) and len(system.words) > 0
+    return isinstance(system, Prompted) and len(system.vocabulary) > 0
 
 
 @torch.no_grad()

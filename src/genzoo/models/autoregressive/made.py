@@ -284,7 +284,7 @@ class MADE(System):
         x, known = x.to(self.device), known.to(self.device)
         keep = known.expand_as(x).flatten(1)
         filled = torch.where(keep, self._inputs(x), 0)
-        which = draws.randint(self.masks, len(x), generator=generator, device=self.device)
+        which = draws.randint(self.masks, x.shape[0], generator=generator, device=self.device)
         tie = torch.rand(self.dims, generator=generator, device=self.device)
         uniform = draws.rand(*keep.shape, 2, generator=generator, device=self.device)
         kinds, kind = torch.unique(keep, dim=0, return_inverse=True)
@@ -310,7 +310,7 @@ class MADE(System):
         """Fill in the unknown values of `x` [B, D] in the order of `ranks`, under one mask set, by uniform numbers [B, D, 2]."""
         check_temperature(temperature)
         with torch.autocast(x.device.type, enabled=False):
-            units = _Units(self, degrees, len(x)) if cached else None
+            units = _Units(self, degrees, x.shape[0]) if cached else None
             masks = [] if cached else self.masks_of(ranks, degrees)
             for t, d in enumerate(ranks.argsort().tolist(), 1):
                 if units:

@@ -108,7 +108,7 @@ class MissingDataEncoder(System):
         """Hide parts of every channel; a step of the seeker, then one of the generator."""
         image = batch["image"]
         x = self.planes(image)
-        known = self.draw_known(len(x), x.device)
+        known = self.draw_known(x.shape[0], x.device)
         y = self.fill(x, known)
         logs = {
             "completion": (y - x).abs().mean(),
