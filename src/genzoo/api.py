@@ -28,19 +28,17 @@ What = str | os.PathLike[str] | type[System]
 """How a person says which system is meant: a name, a file ("mine.py", "mine.py:MyModel"), or a class."""
 
 
-def list_systems(family: str | None = None) -> list[Entry]:
-    """List the systems of the zoo, of installed packages and those given in this process, or of one family.
+def list_systems(family: str | None = None, *, task: str | None = None) -> list[Entry]:
+    """List the systems of the zoo, of installed packages and those given in this process.
+
+    Args:
+        family: Those of one family, or whose name fits a pattern: "style*".
+        task: Those that can do this: "translate", "complete", "upscale".
 
     Raises:
-        UserError: There is no such family.
+        UserError: There is no such family or name, or nothing can do this.
     """
-    found = registry.listed()
-    families = sorted({e.family for e in found})
-    if family is not None and family not in families:
-        raise UserError(
-            f"there is no family '{family}'{nearest(family, families) or '.'} There are {', '.join(families)}."
-        )
-    return [e for e in found if family in (None, e.family)]
+    return registry.select(family, task)
 
 
 def create(name: What, /, **arguments: Any) -> System:

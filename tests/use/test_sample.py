@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import genzoo
 from genzoo.cli.main import main
@@ -98,3 +99,42 @@ def test_a_completion_does_not_depend_on_the_others(runs):
     known[..., 4:, :] = False
     all_three = genzoo.complete(system, x, known, seed=2)
     close(genzoo.complete(system, x[:2], known, seed=2), all_three[:2])
+
+
+def test_a_walk_takes_the_options_of_the_prior(runs, tmp_path, capsys):
+    run = runs("stylegan2")
+    near, far = (genzoo.walk(run, rows=3, steps=2, seed=1, truncation=t)[:, 0] for t in (0.0, 1.0))
+    assert (near - near[:1]).abs().max() < 1e-4, "with truncation 0 all are the mean image"
+    assert (far - far[:1]).abs().max() > 1e-3
+    labelled = runs("acgan")
+    walked = genzoo.walk(labelled, rows=2, steps=2, seed=1, label=1)
+    close(walked[:, 0], genzoo.sample(labelled, n=2, seed=1, label=1))
+    for words, said in (
+        (["truncation=9"], "truncation=9 is not allowed"),
+        (["temperature=1"], "has no option 'temperature'"),
+        (["label=77"], "label=77"),
+    ):
+        assert main(["walk", str(run.path), *words]) == 2
+        assert said in capsys.readouterr().err
+    with pytest.raises(UserError, match="truncation goes with ends that are drawn"):
+        genzoo.walk(run, images=torch.zeros(2, *far.shape[1:]), truncation=0.5)
+
+
+def test_a_walk_is_a_film(runs, tmp_path, capsys):
+    av = pytest.importorskip("av")
+    run = runs("dcgan")
+    words = ["walk", str(run.path), "rows=2", "steps=4"]
+    assert main([*words, "fps=30", f"out={tmp_path}/w.mp4"]) == 0
+    with av.open(str(tmp_path / "w.mp4")) as film:
+        (stream,) = film.streams.video
+        assert stream.average_rate == 30
+        assert len(list(film.decode(stream))) == 6  # there and back, without a jump
+    assert main([*words, f"out={tmp_path}/w.gif"]) == 0
+    with Image.open(tmp_path / "w.gif") as gif:
+        assert gif.n_frames == 6
+        assert gif.info["duration"] == 150
+    assert main([*words, "fps=25", f"out={tmp_path}/fast.gif"]) == 0
+    with Image.open(tmp_path / "fast.gif") as gif:
+        assert gif.info["duration"] == 40
+    assert main([*words, "fps=60", f"out={tmp_path}/faster.gif"]) == 2
+    assert "a GIF shows at most 50 pictures in a second, not 60" in capsys.readouterr().err

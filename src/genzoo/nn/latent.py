@@ -112,10 +112,18 @@ def draw_labels(self: HasLabels, n: int, label: int | None, generator: Generator
 
 
 @torch.no_grad()
-def sample_prior_of_class(self: Any, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
-    """Draw noise with a one-hot class behind it, [n, latent + labels]; without `label` the class is drawn.
+def sample_prior_of_class(
+    self: Any, n: int, *, generator: Generator, label: Annotated[int, Field(ge=0)] | None = None
+) -> Tensor:
+    """Draw noise with a one-hot class behind it, [n, latent + labels].
 
     A system that was built without classes has the noise alone, and refuses a `label`.
+
+    Args:
+        self: The system.
+        n: How many.
+        generator: All the randomness.
+        label: Class of all of them, where the system has classes; none draws a class for each, all equally likely.
     """
     z: Tensor = self._draw(n, generator)
     if not self.labels and label is None:

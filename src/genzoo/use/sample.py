@@ -68,7 +68,7 @@ def sample(
     system = open_system(source)
     require(system, Samples, verb="sample")
     if "label" in own:
-        own["label"] = _class_of(system, own["label"])
+        own["label"] = class_of(system, own["label"])
     # where a system takes no prompt, its own answer to the option is the clearest
     prompts = prompts_of(own["prompt"]) if own.get("prompt") is not None and takes_prompts(system) else []
     given = options(system, "sample", {**own, **({"prompt": prompts[0]} if prompts else {})}, verb="sample")
@@ -149,7 +149,7 @@ def columns_of(system: System, n: int | None, given: dict[str, Any]) -> int | No
     return EACH if n is None and "label" not in given and takes_labels(system) else None
 
 
-def _class_of(system: System, label: Any) -> Any:
+def class_of(system: System, label: Any) -> Any:
     """Find the number of the class that is called `label`; anything that is no word is left as it is.
 
     Raises:

@@ -22,6 +22,9 @@ from genzoo.nn.latent import draw_labels, one_hot
 
 Noise = Callable[[Tensor, int], Tensor]
 """(a layer's fixed noise [1, 1, H, W], examples) to the noise that it adds, [examples or 1, 1, H, W]."""
+Label = Annotated[int, Field(ge=0)] | None
+Truncation = Annotated[float, Field(ge=-2, le=2)]
+Cutoff = Annotated[int, Field(ge=0)] | None
 DRAWS = 4096
 """Draws of z of which the mean of w at the start is taken."""
 
@@ -87,11 +90,20 @@ def sample_prior(
     n: int,
     *,
     generator: Generator,
-    label: int | None = None,
-    truncation: float = 1.0,
-    cutoff: int | None = None,
+    label: Label = None,
+    truncation: Truncation = 1.0,
+    cutoff: Cutoff = None,
 ) -> Tensor:
-    """Draw w: [n, latent], or a style for each layer [n, layers, latent] with a `cutoff`; arguments as in `sample`."""
+    """Draw w: [n, latent], or a style for each layer [n, layers, latent] with a `cutoff`.
+
+    Args:
+        self: The system.
+        n: How many.
+        generator: All the randomness.
+        label: Class of all of them, where conditional; none draws a class for each, all equally likely.
+        truncation: ψ of w' = mean + ψ (w - mean): 1 for all there is, below 1 for typical images, 0 for the mean one.
+        cutoff: Truncate the first layers only, so many; none for all of them.
+    """
     z, y = self._draw(n, generator), None
     if self.labels or label is not None:
         y = one_hot(self, draw_labels(self, n, label, generator))
@@ -119,9 +131,9 @@ def sample(
     n: int,
     *,
     generator: Generator,
-    label: Annotated[int, Field(ge=0)] | None = None,
-    truncation: Annotated[float, Field(ge=-2, le=2)] = 1.0,
-    cutoff: Annotated[int, Field(ge=0)] | None = None,
+    label: Label = None,
+    truncation: Truncation = 1.0,
+    cutoff: Cutoff = None,
 ) -> Tensor:
     """Return `n` images [n, C, H, W] in [-1, 1].
 
