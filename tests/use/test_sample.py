@@ -8,6 +8,7 @@ from PIL import Image
 import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
+from genzoo.data.drawing.images import save_picture
 from genzoo.use.sample import seeds_of
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
@@ -82,6 +83,30 @@ def test_files_are_called_by_their_seeds(runs, tmp_path, capsys):
     assert main(["sample", str(run.path), "seeds=1-", f"out={tmp_path}/x.png"]) == 2
     assert "give whole numbers and ranges of them" in capsys.readouterr().err
     assert main(["sample", str(run.path), "seeds=1", "n=4"]) == 2
+
+
+@pytest.mark.parametrize(("ending", "form"), [("jpg", "JPEG"), ("jpeg", "JPEG"), ("webp", "WEBP"), ("png", "PNG")])
+def test_pictures_are_written_as_their_ending_says(runs, tmp_path, ending, form):
+    run = runs("dcgan")
+    assert main(["sample", str(run.path), "n=4", f"out={tmp_path}/a.png"]) == 0
+    assert main(["sample", str(run.path), "n=4", f"out={tmp_path}/b.{ending}"]) == 0
+    assert main(["walk", str(run.path), "rows=2", "steps=3", f"out={tmp_path}/w.{ending}"]) == 0
+    with (
+        Image.open(tmp_path / "a.png") as a,
+        Image.open(tmp_path / f"b.{ending}") as b,
+        Image.open(tmp_path / f"w.{ending}") as w,
+    ):
+        assert b.format == w.format == form
+        difference = np.abs(np.asarray(a.convert("RGB")).astype(int) - np.asarray(b.convert("RGB")))
+        assert difference.max() <= (40 if form == "JPEG" else 0)
+
+
+def test_a_jpeg_of_what_has_transparency_is_refused(tmp_path):
+    clear = np.full((4, 4, 4), 90, np.uint8)
+    save_picture(tmp_path / "a.webp", clear)
+    with pytest.raises(UserError, match=r"transparency, and JPEG has none; give \.png or \.webp"):
+        save_picture(tmp_path / "a.jpg", clear)
+    assert not (tmp_path / "a.jpg").exists()
 
 
 def test_a_walk_begins_at_the_samples_of_its_seed(runs):

@@ -10,7 +10,8 @@ import genzoo
 from genzoo.cli.common import wrote
 from genzoo.cli.table import Command
 from genzoo.data import kinds
-from genzoo.data.drawing.images import save_png
+from genzoo.data.drawing import STILLS
+from genzoo.data.drawing.images import save_picture
 from genzoo.use.common.outputs import free, targets
 from genzoo.use.common.source import CHUNK, open_system
 from genzoo.use.sample import Batch, Count, Seed, columns_of, seeds_of, sheet
@@ -44,9 +45,9 @@ def sample(
         seed: Which; the same seed gives the same samples, and more of them go on from fewer.
         seeds: One sample of each of these seeds, such as 0,1,4-6, in place of n of one.
         batch: How many are computed at once; fewer need less memory.
-        out: File: .png for a picture, .wav for sounds, .gif or .mp4 for clips and turns around shapes, .npy (or .npz) for the values in
-            [-1, 1]; with a / at its end a folder, one file each (of seeds
-            seed0004.png ...); RUN/outputs/sample.png (and sample.wav or .gif) when not given.
+        out: File: .png, .jpg or .webp for a picture, .wav for sounds, .gif or .mp4 for clips and turns around shapes, .npy (or .npz) for the
+            values in [-1, 1]; with a / at its end a folder, one file each (of seeds seed0004.png ...); RUN/outputs/sample.png (and sample.wav
+            or .gif) when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own sampling.
     """
@@ -68,7 +69,7 @@ def sample(
     drawn = genzoo.sample(system, **how, **given)
     told, laid = sheet(system, drawn, given.get("prompt")), None if seeds else columns_of(system, n, given)
     for path in paths:
-        if told is not None and path.suffix.lower() == ".png":
-            wrote(save_png(path, told), asked=out)
+        if told is not None and path.suffix.lower() in STILLS:
+            wrote(save_picture(path, told), asked=out)
         else:
             wrote(kind.write(path, drawn, system.hparams, columns=laid), asked=out)

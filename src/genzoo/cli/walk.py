@@ -14,8 +14,9 @@ from genzoo.cli.table import Command
 from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.core.errors import UserError
 from genzoo.data import kinds
+from genzoo.data.drawing import FILMS
 from genzoo.data.drawing.clips import PER_SECOND
-from genzoo.data.drawing.files import FILMS, save_film
+from genzoo.data.drawing.files import save_film
 from genzoo.use.common.outputs import folder_for, target
 from genzoo.use.common.source import open_system, require
 from genzoo.use.sample import Seed
@@ -61,7 +62,7 @@ def walk(
         data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
         prompts: Sentences to walk between, with semicolons between them; a row has the same noise at all its ends.
         fps: Pictures in a second of the film, with many steps= for a smooth one; about 7 when not given.
-        out: File: .png for the rows, .gif or .mp4 for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
+        out: File: .png, .jpg or .webp for the rows, .gif or .mp4 for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own prior, for ends that are drawn.
     """

@@ -14,7 +14,6 @@ from genzoo.core.files import write_atomic
 from genzoo.data.drawing.clips import PER_SECOND, save_mp4
 from genzoo.data.drawing.images import save_gif
 
-FILMS = (".gif", ".mp4")
 MOST_OF_GIF = 50
 """Pictures in a second, above which browsers show a GIF slowly."""
 
