@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from genzoo.use.evaluate import evaluate
     from genzoo.use.export import export
     from genzoo.use.figures import figures
+    from genzoo.use.project import project
     from genzoo.use.reconstruct import reconstruct
     from genzoo.use.sample import sample
     from genzoo.use.translate import translate
@@ -46,6 +47,7 @@ __all__ = [
     "sample",
     "walk",
     "reconstruct",
+    "project",
     "arithmetic",
     "translate",
     "complete",

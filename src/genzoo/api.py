@@ -118,7 +118,9 @@ def sort_keys(name: What, given: Mapping[str, Any]) -> tuple[dict[str, Any], dic
         if place is None:
             hint = WHERE if key in ("out", "output", "o", "folder", "dir") else nearest(key, every) or "."
             raise UserError(f"{name} has no setting '{key}'{hint} 'genzoo show {name}' lists all of them.")
-        sorted_keys[place][key] = value
+        sorted_keys[place][key] = (
+            getattr(value, "path", value) if key == "from_" else value
+        )  # a run stands for its folder
     own, about_data, about_training = sorted_keys
     checked = check(cls, resolved(cls, own), label=name)
     return (

@@ -50,7 +50,7 @@ def test_a_run_begins_with_the_averages_of_another(tmp_path, data, source):
     run = genzoo.train(
         "dcgan",
         data,
-        from_=source.path,
+        from_=source,
         name="second",
         runs=str(tmp_path),
         steps=1,

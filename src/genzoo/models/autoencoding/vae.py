@@ -217,7 +217,7 @@ class VAE(System):
         if self.decoder_likelihood == "features":
             with torch.no_grad():
                 wanted = self.features(target)
-            distance = feature_distance(self.features(out), wanted, relative=True) / wanted.shape[0]
+            distance = feature_distance(self.features(out), wanted, relative=True) / len(wanted)  # maps, not images
             return -self.perceptual_weight * math.prod(self.shape) * distance
         if self.decoder_likelihood == "bernoulli":
             return per_example(bernoulli(target, out))

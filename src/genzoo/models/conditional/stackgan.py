@@ -273,6 +273,9 @@ class StackGAN(System):
     @torch.no_grad()
     def stages(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sketches [n, C, h, w] and the large images [n, C, H, W] of latents; both in [-1, 1]."""
+        return self._stages(z)
+
+    def _stages(self, z: Tensor) -> tuple[Tensor, Tensor]:
         z, e1, e2, h = z.split([self.latent_size, self.condition, self.condition, self.text.dim], 1)
         sketch = self.G1(torch.cat([z, self.augment_1(h, e1)[0]], 1))
         return sketch.contiguous(), self.G2(sketch, self.augment_2(h, e2)[0]).contiguous()
@@ -280,7 +283,7 @@ class StackGAN(System):
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1] of latents; while Stage I is trained, enlarged sketches."""
-        sketch, large = self.stages(z)
+        sketch, large = self._stages(z)
         return large if self.second else F.interpolate(sketch, scale_factor=self.factor)
 
     sample = captioned.sample
