@@ -15,8 +15,7 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn import draws, latent
 from genzoo.nn.checks import check_apart
-from genzoo.nn.gan import judging
-from genzoo.nn.gan.dcgan import pooled_maps
+from genzoo.nn.gan.dcgan import layers_in_a_row, pooled_maps
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
 from genzoo.nn.optimizers import adam_for_each
 
@@ -133,7 +132,7 @@ class GAN3D(System):
         return draw(n, self.latent_size, device=self.device, generator=generator)
 
     sample_prior = latent.sample_prior
-    judging = judging.in_a_row
+    judging = layers_in_a_row
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:

@@ -18,9 +18,8 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
 from genzoo.nn import draws, latent
 from genzoo.nn.checks import check_apart, check_sides
-from genzoo.nn.gan import judging
 from genzoo.nn.gan.augment import affine
-from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis, layers_in_a_row
 from genzoo.nn.optimizers import adam_for
 
 
@@ -243,7 +242,7 @@ class InfoGAN(System):
 
     sample_prior = latent.sample_prior
     decode = latent.decode
-    judging = judging.in_a_row
+    judging = layers_in_a_row
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator, category: Annotated[int, Field(ge=0)] | None = None) -> Tensor:

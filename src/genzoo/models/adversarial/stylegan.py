@@ -16,9 +16,9 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
 from genzoo.nn import latent as latents
 from genzoo.nn.checks import check_conditional
-from genzoo.nn.gan import judging, styles
+from genzoo.nn.gan import styles
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear
-from genzoo.nn.gan.growing import GrowingDiscriminator, enlarge, growth, real_at, smallest_map
+from genzoo.nn.gan.growing import GrowingDiscriminator, enlarge, growth, layers_by_size, real_at, smallest_map
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.gan.styles import Mapping, Noise
 from genzoo.nn.optimizers import adam_for
@@ -236,4 +236,4 @@ class StyleGAN(System):
     sample = styles.sample
     mix = styles.mix
     figures = styles.figures
-    judging = judging.halving
+    judging = layers_by_size

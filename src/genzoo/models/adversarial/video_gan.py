@@ -13,8 +13,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn import draws, latent
-from genzoo.nn.gan import judging
-from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis, layers_in_a_row
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
 from genzoo.nn.optimizers import adam_for
 
@@ -171,7 +170,7 @@ class VideoGAN(System):
         return self.G(z)
 
     sample = latent.sample
-    judging = judging.in_a_row
+    judging = layers_in_a_row
 
     @torch.no_grad()
     def animate(self, first: Tensor) -> Tensor:
