@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.schema import FROM_DATA, check, in_python, settings
+from genzoo.core.schema import FROM_DATA, check, settings
 from genzoo.core.system import System
 from genzoo.data import DataSettings
 from genzoo.naming import registry
@@ -17,6 +17,7 @@ from genzoo.naming.registry import register
 from genzoo.runs.folder import Run
 from genzoo.saved.loading import as_today, resolved
 from genzoo.text.documents import read_toml
+from genzoo.text.keys import in_python, spoken
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume as _resume
 from genzoo.training.start import train as _train
@@ -111,7 +112,7 @@ def sort_keys(name: What, given: Mapping[str, Any]) -> tuple[dict[str, Any], dic
         raise UserError(
             f"{name}: {twice[0]} is a setting of every training or of its data; give its argument another name"
         )
-    every = [s.name for owner in owners for s in owner.values()]
+    every = [spoken(k) for owner in owners for k in owner]
     sorted_keys: tuple[dict[str, Any], ...] = ({}, {}, {})
     for key, value in ((in_python(k), v) for k, v in given.items()):
         place = next((i for i, owner in enumerate(owners) if key in owner), None)

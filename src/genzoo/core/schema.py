@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import keyword
 import os
 import re
 import types
@@ -31,7 +30,6 @@ class Setting:
     """One argument, as a person sees it."""
 
     name: str
-    """As a person writes it: an argument `from_` is `from`, a word that Python keeps for itself."""
     annotation: Any
     """Its type, with bounds."""
     default: Any
@@ -124,25 +122,15 @@ def _settings(target: Callable[..., Any]) -> dict[str, Setting]:
             continue
         if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
             raise TypeError(f"{target.__name__}: *args and **kwargs are not a configuration; name every argument")
-        found[p.name] = Setting(spoken(p.name), hints.get(p.name, Any), p.default, docs.get(p.name, ""))
+        found[p.name] = Setting(p.name, hints.get(p.name, Any), p.default, docs.get(p.name, ""))
     return found
-
-
-def spoken(name: str) -> str:
-    """Return the name of an argument as a person writes it: `from` for `from_`, since Python keeps `from` for itself."""
-    return name[:-1] if name.endswith("_") and keyword.iskeyword(name[:-1]) else name
-
-
-def in_python(name: str) -> str:
-    """Return the name of an argument as Python writes it: the inverse of `spoken`."""
-    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 @functools.cache
 def form(target: Callable[..., Any], *, skip: tuple[str, ...] = ()) -> type[BaseModel]:
     """Make the pydantic model of a signature, which refuses unknown names, wrong types and values out of bounds."""
-    kept = {k: s for k, s in settings(target).items() if k not in skip}
-    fields: Any = {k: (_for_pydantic(s.annotation), ... if s.required else s.default) for k, s in kept.items()}
+    kept = [s for s in settings(target).values() if s.name not in skip]
+    fields: Any = {s.name: (_for_pydantic(s.annotation), ... if s.required else s.default) for s in kept}
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), validate_default=False)
     with warnings.catch_warnings():
         # An argument may be called json or copy: pydantic's own methods of that name are not used here.
@@ -161,7 +149,6 @@ def check(
         UserError: Names the key, what was given, what is allowed and the nearest known key.
     """
     known = {k: s for k, s in settings(target).items() if k not in skip}
-    values = {in_python(k): v for k, v in values.items()}
     label = label or target.__name__
     for key in values:
         if key not in known:
@@ -248,8 +235,8 @@ def _explain(error: Any, known: Mapping[str, Setting], values: Mapping[str, Any]
     key = str(error["loc"][0])
     s = known[key]
     if error["type"] == "missing" and len(error["loc"]) == 1:
-        return f"{s.name} is required ({s.allowed})"
+        return f"{key} is required ({s.allowed})"
     given = written(values.get(key))
     given = given if len(given) <= 100 else f"{' '.join(given[:80].split())} ... ({type(values[key]).__name__})"
     usual = "" if s.required else f" (default {written(s.default)})"
-    return f"{s.name}={given} is not allowed; give {s.allowed}{usual}"
+    return f"{key}={given} is not allowed; give {s.allowed}{usual}"

@@ -18,6 +18,7 @@ from genzoo.saved import checkpoint
 from genzoo.saved.loading import restored
 from genzoo.text.documents import read_toml
 from genzoo.text.foreign import kind_of
+from genzoo.text.keys import in_python, spoken
 
 MEND = "; put back what was changed"
 
@@ -44,7 +45,7 @@ def write_config(run: Run, meta: Mapping[str, Any], **targets: Callable[..., obj
 
 
 def _line(key: str, value: Any, target: Callable[..., object]) -> str:
-    setting, line = schema.settings(target).get(key), tomli_w.dumps({schema.spoken(key): value})
+    setting, line = schema.settings(target).get(key), tomli_w.dumps({spoken(key): value})
     if isinstance(value, list) and not re.search(r"\s", "".join(map(str, value))):  # a short list is read on one line
         line = re.sub(r"\s+", " ", line).replace("[ ", "[").replace(", ]", "]").strip() + "\n"
     default = value if setting is None or setting.required else _plain(setting.default)
@@ -78,6 +79,7 @@ def read_config(run: Run) -> dict[str, Any]:
             raise UserError(f"{file} has no '{key}' any more{MEND}")
         if not isinstance(config.get(key, kind()), kind):
             raise UserError(f"{file}: '{key}' is {kind_of(config[key])}, not {kind_of(kind())}{MEND}")
+    config["training"] = {in_python(k): v for k, v in config["training"].items()}
     return config
 
 

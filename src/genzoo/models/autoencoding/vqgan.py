@@ -61,7 +61,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, channels, H, W] to its like."""
-        q, k, v = self.qkv(self.norm(x)).flatten(2).mT.chunk(3, 2)
+        seen = self.qkv(self.norm(x)).flatten(2).mT
+        if torch.compiler.is_exporting():
+            seen = seen[:, None]  # formats for other programs want an axis of heads
+        q, k, v = seen.chunk(3, -1)
         return x + self.join(F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape))
 
 
