@@ -11,7 +11,7 @@ from genzoo.metrics.frechet import image_report
 from proofs.frozen import curve
 from proofs.proof import Proof, proof
 
-FEW, FIRST, STEPS, BATCH, SAMPLES, SEEDS = 200, 2_500, 600, 32, 5_000, (0, 1)
+FEW, FIRST, STEPS, BATCH, SAMPLES, SEEDS = 200, 1_500, 400, 32, 5_000, (0, 1)
 ARMS: dict[str, dict[str, Any]] = {
     "from nothing": {},
     "from MNIST": {"from_": True},
@@ -27,7 +27,7 @@ def dcgan_transfer(p: Proof) -> None:
         "beta2": 0.99, "ema": 0.99, "precision": "bf16",
     }  # fmt: skip
     digits = p.train("dcgan", "mnist", name="digits", steps=FIRST, seed=7, **keys)
-    watched = {"measure": "frechet", "measure_every": STEPS // 6, "measure_n": 1_000}
+    watched = {"measure": "frechet", "measure_every": STEPS // 4, "measure_n": 1_000}
     runs: dict[str, list[Any]] = {arm: [] for arm in ARMS}
     for seed in SEEDS:
         for arm, more in ARMS.items():
