@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.schema import settings
 from genzoo.data.settings import DataSettings
 from genzoo.naming import registry
+from genzoo.text.keys import spoken
 from genzoo.training.settings import TrainSettings
 
 main = cli.main
@@ -293,7 +295,11 @@ def out_of_range(setting):
 
 
 EVERY = [(name, s) for name in sorted(registry.entries()) for s in settings(registry.system_class(name)).values()]
-SHARED = [("gaussian", s) for target in (DataSettings, TrainSettings) for s in settings(target).values()]
+SHARED = [
+    ("gaussian", replace(s, name=spoken(s.name)))
+    for target in (DataSettings, TrainSettings)
+    for s in settings(target).values()
+]
 
 
 @pytest.mark.parametrize(("name", "setting"), EVERY + SHARED, ids=[f"{n}-{s.name}" for n, s in EVERY + SHARED])
