@@ -20,7 +20,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.schema import capability_of, settings
 from genzoo.core.system import System
 from genzoo.naming import registry
-from genzoo.saved import checkpoint
+from genzoo.saved import checkpoint, hub
 from genzoo.saved.loading import build, digest, fresh, model_file, restored
 
 SHOWN = 6
@@ -73,7 +73,8 @@ def read_origin(path: str | None, cls: type[System]) -> Origin | None:
     """Read the model that a training is to begin with; None where it is to begin with weights of its own.
 
     Args:
-        path: A run's folder or, where there is no such path, its name in runs/; an exported folder; a file of a model or of a state.
+        path: A run's folder or, where there is no such path, its name in runs/; an exported folder; a file of a model or of a state; a model of
+            the hub (hf:OWNER/NAME).
         cls: The system that is to be trained.
 
     Raises:
@@ -86,10 +87,9 @@ def read_origin(path: str | None, cls: type[System]) -> Origin | None:
         raise UserError(
             f"from={path}: {here} is fitted to all of its data at once and begins with nothing of another model's"
         )
-    place = Path(path).expanduser()
-    place = Path("runs") / place if len(place.parts) == 1 and not place.exists() else place
+    named = not hub.is_hub(path) and len(Path(path).parts) == 1 and not Path(path).exists()
     try:
-        found, step = _read(model_file(place))
+        found, step = _read(model_file(Path("runs") / path if named else path))
     except UserError as error:
         raise type(error)(f"from={path}: {error}") from None
     if type(found) is not cls:
