@@ -29,7 +29,7 @@ from genzoo.losses.likelihoods import (
     standard_normal,
 )
 from genzoo.losses.perceptual import feature_distance
-from genzoo.nn import latent
+from genzoo.nn import draws, latent
 from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
 from genzoo.nn.dequantize import dequantize, discrete_log_prob, on_levels, quantize, training_noise
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
@@ -342,9 +342,9 @@ class VAE(System):
             raise UserError("mean=false needs a distribution of pixels, which a VAE trained on features does not have.")
         out = self.decoder(z).float()
         if self.decoder_likelihood == "gaussian":
-            noise = torch.randn(out.shape, generator=generator, device=out.device)
+            noise = draws.randn(*out.shape, generator=generator, device=out.device)
             return quantize((out + self.log_scale.exp() * noise + 1) / 2, self.levels)
-        u = torch.rand(out.shape, generator=generator, device=out.device)
+        u = draws.rand(*out.shape, generator=generator, device=out.device)
         if self.decoder_likelihood == "bernoulli":
             return 2 * (u < out.sigmoid()).float() - 1
         x = out + self.log_scale.clamp(min=-7).exp() * torch.logit(u, eps=1e-6)
