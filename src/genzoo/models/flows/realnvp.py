@@ -29,6 +29,7 @@ from genzoo.nn.flow.bijections import (
     squeeze,
     unlogit,
     unsqueeze,
+    widened,
 )
 from genzoo.nn.flow.residual import DenseNet, ResidualNet
 from genzoo.nn.schedules import constant_then_cosine
@@ -117,15 +118,19 @@ class RealNVP(System):
     # ---- the map ---------------------------------------------------------------------------------------------------
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Map continuous data (images: dequantized to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
-        y, log_slope = logit(u, self.alpha) if self.is_image else self.scale(u)
+        """Map continuous data (images: dequantized to [0, 1]) to (z [B, D], log|det dz/du| [B]).
+
+        Outside of training everything but the nets is carried in float64; what goes in and comes out stays float32.
+        """
+        y = u if self.training else widened(u)
+        y, log_slope = logit(y, self.alpha) if self.is_image else self.scale(y)
         z, log_det = self.flow(y)
-        return z, log_slope + log_det
+        return z.to(u.dtype), (log_slope + log_det).to(u.dtype)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1] by what α leaves open."""
-        y = self.flow.inverse(z)
-        return unlogit(y, self.alpha) if self.is_image else self.scale.inverse(y)
+        y = self.flow.inverse(widened(z))
+        return (unlogit(y, self.alpha) if self.is_image else self.scale.inverse(y)).to(z.dtype)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
