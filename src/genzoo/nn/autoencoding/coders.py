@@ -47,7 +47,9 @@ def conv_coders(
         down += [nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1), act()]
         odd = (sizes[i][0] % 2, sizes[i][1] % 2)
         up = [
-            nn.ConvTranspose2d(widths[i + 1], widths[i] if i else maps * channels, 4, stride=2, padding=1, output_padding=odd),
+            nn.ConvTranspose2d(
+                widths[i + 1], widths[i] if i else maps * channels, 4, stride=2, padding=1, output_padding=odd
+            ),
             *([act()] if i else []),
             *up,
         ]
