@@ -145,7 +145,7 @@ def test_grey_likelihoods_learn_and_score_in_the_same_units(likelihood):
 
 @torch.no_grad()
 def test_a_predicted_scale_is_the_distributions_and_depends_on_z():
-    model = small(shape=(3, 4, 6), levels=256, latent=2, likelihood="discretized-logistic", spread="value")
+    model = small(shape=(3, 4, 6), levels=256, latent=2, likelihood="discretized-logistic")
     assert model.log_scale is None
     assert not any("log_scale" in name for name in model.state_dict())
     z = torch.tensor([[0.0, 0.0], [1.5, -1.0]])
@@ -170,7 +170,7 @@ def test_a_predicted_scale_is_the_distributions_and_depends_on_z():
 
 @torch.no_grad()
 def test_a_predicted_scale_of_a_gaussian_is_its_standard_deviation():
-    model = small(levels=256, latent=2, likelihood="gaussian")
+    model = small(levels=256, latent=2, likelihood="gaussian", spread="value")
     z, x = torch.randn(3, 2, generator=gen()), torch.rand(3, 1, 4, 4, generator=gen()) * 2 - 1
     mean, raw = model.decoder(z).chunk(2, 1)
     target = model._target(x, gen())
@@ -187,6 +187,7 @@ def test_what_has_no_scale_predicts_none_and_older_files_have_one_for_each_chann
         with pytest.raises(UserError, match="spread=value"):
             small(**kw, spread="value")
     assert VAE.formerly == {"spread": "channel"}
+    assert [small(shape=(c, 4, 4), levels=256).predicts_scale for c in (1, 3)] == [False, True]
     assert small(levels=256, spread="channel").log_scale.shape == (1, 1, 1)
 
 

@@ -76,7 +76,8 @@ class VAE(System):
         sigma: Fixed scale of the gaussian and discretized-logistic decoders (images span -1 to 1); none: learned, as
             `spread` says.
         spread: Whose scale is learned in those decoders: one for each channel, one for each value of the image, which the
-            decoder predicts from z as it does the mean (section C.2 of the paper); auto is value where sigma is none.
+            decoder predicts from z as it does the mean (section C.2 of the paper); auto is value for images of several
+            channels, where sigma is none.
         lr: Learning rate of Adam.
         adam_eps: Epsilon of Adam.
         schedule: Learning rate over time: constant, cosine to zero, or the IWAE paper's stages, 3^i passes at
@@ -158,7 +159,8 @@ class VAE(System):
                 f"spread=value predicts the scale of every value from z, but {given}: leave out spread, or give "
                 "likelihood=gaussian or discretized-logistic without sigma and perceptual."
             )
-        self.predicts_scale = has_scale and sigma is None and spread != "channel"
+        colour = has_scale and sigma is None and shape[0] > 1
+        self.predicts_scale = spread == "value" or (spread == "auto" and colour)
         act, maps = ACTIVATIONS[activation], 1 + int(self.predicts_scale)
         if architecture == "dense":
             self.encoder, self.decoder = dense_coders(shape, latent, 2 * latent, hidden, depth, act, maps=maps)
