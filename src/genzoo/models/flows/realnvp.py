@@ -9,7 +9,7 @@ Points go through plain couplings.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -23,7 +23,6 @@ from genzoo.nn.flow.bijections import (
     ActNorm,
     Chain,
     ChannelCoupling,
-    LULinear,
     MaskedCoupling,
     checkerboard,
     logit,
@@ -59,8 +58,6 @@ class RealNVP(System):
         fold: Nets of checkerboard couplings see 2x2 blocks as channels, where sizes are even: four times faster; the
             paper has none.
         widen: Double the feature maps at every further scale, as the paper does.
-        mixing: What stands before each coupling, for the channels (or coordinates) to take part in one another's: nothing,
-            as in the paper, or a learned linear map in LU form that starts as the identity (Glow's, arXiv:1807.03039).
         alpha: Keeps the logit finite at black and white.
         weight_decay: L2 penalty on the gains of weight-normalized layers.
         lr: Learning rate of Adam.
@@ -68,20 +65,9 @@ class RealNVP(System):
 
     paper = "arXiv:1605.08803"
     data = "image"
-    presets = {
-        "realnvp-paper": {
-            "scales": 2,
-            "width": 64,
-            "blocks": 8,
-            "fold": False,
-            "widen": True,
-            "mixing": "none",
-            "lr": 1e-3,
-        }
-    }
+    presets = {"realnvp-paper": {"scales": 2, "width": 64, "blocks": 8, "fold": False, "widen": True, "lr": 1e-3}}
     tiny = {"shape": (1, 8, 8), "width": 8, "blocks": 1, "couplings": 2}
     defaults = {"steps": 50000, "batch": 32, "ema": 0.999, "clip": 10.0, "warmup": 0.01}
-    formerly: ClassVar[dict[str, Any]] = {"mixing": "none"}
     likelihood: ClassVar[str] = "images: lower bound, uniform dequantisation with one draw; points: exact"
     shape: tuple[int, ...]
     is_image: bool
@@ -98,7 +84,6 @@ class RealNVP(System):
         blocks: Annotated[int, Field(ge=1, le=32)] = 2,
         fold: bool = True,
         widen: bool = False,
-        mixing: Literal["none", "lu"] = "none",
         alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05,
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-5,
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
@@ -109,10 +94,10 @@ class RealNVP(System):
         if self.is_image:
             flow.check_scales(self.shape, scales, scales - 1, "realnvp")
             self.flow: Chain | MultiScale = MultiScale(
-                self.shape, scales, couplings, width, blocks, fold=fold, widen=widen, mixing=mixing
+                self.shape, scales, couplings, width, blocks, fold=fold, widen=widen
             )
         else:
-            self.flow = _point_flow(shape[0], 4 * couplings, width, blocks, mixing)
+            self.flow = _point_flow(shape[0], 4 * couplings, width, blocks)
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -166,16 +151,7 @@ class MultiScale(nn.Module):
     channel: Any  # a ModuleList of Chains
 
     def __init__(
-        self,
-        shape: tuple[int, ...],
-        scales: int,
-        couplings: int,
-        width: int,
-        blocks: int,
-        *,
-        fold: bool,
-        widen: bool,
-        mixing: str,
+        self, shape: tuple[int, ...], scales: int, couplings: int, width: int, blocks: int, *, fold: bool, widen: bool
     ) -> None:
         super().__init__()
         c, h, w = shape
@@ -185,13 +161,13 @@ class MultiScale(nn.Module):
             last = scale == scales - 1
             features = width * 2**scale if widen else width
             folded = fold and h % 2 == 0 and w % 2 == 0
-            self.board.append(_checkerboards(c, h, w, couplings + last, features, blocks, mixing, fold=folded))
+            self.board.append(_checkerboards(c, h, w, couplings + last, features, blocks, fold=folded))
             if last:
                 self.shapes.append((c, h, w))
             else:
                 c, h, w = 4 * c, h // 2, w // 2
                 features = 2 * features if widen else features
-                self.channel.append(_channels(c, couplings, features, blocks, mixing))
+                self.channel.append(_channels(c, couplings, features, blocks))
                 c //= 2
                 self.shapes.append((c, h, w))
 
@@ -220,34 +196,24 @@ class MultiScale(nn.Module):
         return y
 
 
-def _prepared(channels: int, mixing: str) -> list[nn.Module]:
-    """Return what stands before a coupling."""
-    mixes = mixing == "lu" and channels > 1  # one channel has nothing to mix; its scale is the activation norm's
-    return [ActNorm(channels), *([LULinear(channels)] if mixes else [])]
-
-
-def _checkerboards(
-    c: int, h: int, w: int, couplings: int, width: int, blocks: int, mixing: str, *, fold: bool
-) -> Chain:
+def _checkerboards(c: int, h: int, w: int, couplings: int, width: int, blocks: int, *, fold: bool) -> Chain:
     parts: list[nn.Module] = []
     for i in range(couplings):
         net = ResidualNet(c, 2 * c, width, blocks, fold=fold)
-        parts += [*_prepared(c, mixing), MaskedCoupling(net, checkerboard(h, w, odd=i % 2 == 1), c)]
+        parts += [ActNorm(c), MaskedCoupling(net, checkerboard(h, w, odd=i % 2 == 1), c)]
     return Chain(*parts)
 
 
-def _channels(c: int, couplings: int, width: int, blocks: int, mixing: str) -> Chain:
+def _channels(c: int, couplings: int, width: int, blocks: int) -> Chain:
     parts: list[nn.Module] = []
     for i in range(couplings):
-        net = ResidualNet(c // 2, c, width, blocks)
-        parts += [*_prepared(c, mixing), ChannelCoupling(net, c, second=i % 2 == 1)]
+        parts += [ActNorm(c), ChannelCoupling(ResidualNet(c // 2, c, width, blocks), c, second=i % 2 == 1)]
     return Chain(*parts)
 
 
-def _point_flow(dims: int, couplings: int, width: int, layers: int, mixing: str) -> Chain:
+def _point_flow(dims: int, couplings: int, width: int, layers: int) -> Chain:
     parts: list[nn.Module] = []
     for i in range(couplings):
         mask = (torch.arange(dims) % 2 == i % 2).float()[None]
-        net = DenseNet(dims, 2 * dims, width, layers)
-        parts += [*_prepared(dims, mixing), MaskedCoupling(net, mask, dims)]
+        parts += [ActNorm(dims), MaskedCoupling(DenseNet(dims, 2 * dims, width, layers), mask, dims)]
     return Chain(*parts)
