@@ -97,7 +97,7 @@ def built(cls: type[System]) -> tuple[System, dict[str, Any]]:
         for more in ({}, words):
             given: dict[str, Any] = {"shape": shape, "classes": 10, **more}
             if cls.data == "captioned":
-                given["words"] = captioned(shape).facts()["words"]
+                given["vocabulary"] = captioned(shape).facts()["vocabulary"]
             given |= {k: {**v, "hparams": {"shape": shape}} for k, v in inner.items()}
             try:
                 kept = {k: v for k, v in given.items() if k in known and (k != "shape" or cls.data != "audio")}

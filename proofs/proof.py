@@ -174,8 +174,8 @@ class Proof:
         """Record what `genzoo.metrics.frechet.image_report` returned, its floor as a baseline beside the given ones."""
         baseline = {"real": record["floor"], **(baseline or {})} if record.get("floor") is not None else baseline
         self.measure(
-            name or record["measure"], record["value"], n=record["n_fake"], split=record["split"], protocol=record["protocol"],
-            baseline=baseline, better="lower", **more,
+            name or record["measure"], record["value"], se=record.get("se"), n=record["n_fake"], split=record["split"],
+            protocol=record["protocol"], baseline=baseline, better="lower", **more,
         )  # fmt: skip
 
     def picture(self, name: str, content: Any, caption: str = "") -> Path:

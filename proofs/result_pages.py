@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from genzoo.naming import registry
+from proofs.acceptance import RULE, accepted, seen
 
 MADE = "*Written by `python -m proofs` from the records; do not edit.*"
 HEADER = [
@@ -202,8 +203,30 @@ def proofless(records: dict[str, dict[str, Any]], entries: dict[str, Entry]) -> 
     return [name for name in registry.entries() if name not in proved]
 
 
-def write_pages(results: Path, entries: dict[str, Entry]) -> None:
-    """Write docs/results/FAMILY.md and README.md from the records; proofs without a record and systems without a proof are listed as such."""
+def _acceptance(
+    families: dict[str, list[str]], records: dict[str, Any], looks: dict[str, Any]
+) -> tuple[list[str], list[str]]:
+    """How many rows an expert accepts, by the rule, and why not the others."""
+    found = {
+        n: (f, *accepted(records[n], looks.get(n))) for f, names in families.items() for n in names if n in records
+    }
+    counts = {word: sum(v == word for _, v, _ in found.values()) for word in ("yes", "no", "not judged")}
+    rows = [[f"[{n}]({f}.md#{n})", verdict, why] for n, (f, verdict, why) in found.items() if verdict != "not judged"]
+    verdict = (
+        f"**An expert accepts {counts['yes']} of {len(found)} rows**, does not accept {counts['no']}, and {counts['not judged']} have "
+        f"not been judged. A row is accepted when {RULE}. [What was seen](#what-an-expert-accepts) has the reasons."
+    )
+    return [verdict, ""], ["## What an expert accepts", "", *_table(["proof", "accepted", "why"], rows), ""]
+
+
+def write_pages(results: Path, entries: dict[str, Entry], looks: dict[str, Any] | None = None) -> None:
+    """Write docs/results/FAMILY.md and README.md from the records; proofs without a record and systems without a proof are listed as such.
+
+    Args:
+        results: The folder docs/results.
+        entries: All proofs, by name.
+        looks: What was seen of each; `seen.toml` by default.
+    """
     from genzoo.core.files import write_atomic
 
     records = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((results / "records").glob("*.json"))}
@@ -224,11 +247,13 @@ def write_pages(results: Path, entries: dict[str, Entry]) -> None:
             rows.append([f"[{name}]({family}.md#{name})", e.system, "", "not run", *[""] * 7, again])
         write_atomic(results / f"{family}.md", ("\n".join(lines).rstrip() + "\n").encode())
     rows += [["no proof", name, *[""] * 10] for name in proofless(records, entries)]
+    verdict, judged = _acceptance(families, records, seen() if looks is None else looks)
     index = [
         "# Results",
         "",
         MADE,
         "",
+        *verdict,
         "Every number was measured by a proof on real data. Look for a [family](#by-family) or a [system](#by-system); the "
         "[table](#every-proof) below has one measure of each proof, the first one with a goal where there is one, and the page behind its name "
         "has all of them: the protocol of each in full, the settings of every training, the pictures, and what separates the number from the "
@@ -243,6 +268,7 @@ def write_pages(results: Path, entries: dict[str, Entry]) -> None:
         "",
         *_by_system(families, records, entries),
         "",
+        *judged,
         "## Every proof",
         "",
         *_table(HEADER, rows),

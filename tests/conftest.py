@@ -60,7 +60,7 @@ def runs(tmp_path_factory):
         if name not in made:
             cls = registry.system_class(name)
             data = dataclasses.asdict(data_for(name, root / f"data-{name}"))
-            own = {k: v for k, v in cls.tiny.items() if k not in ("shape", "words")}
+            own = {k: v for k, v in cls.tiny.items() if k not in ("shape", "vocabulary")}
             made[name] = genzoo.train(name, **data, **own, steps=2, batch=4, runs=str(root / "runs"), quiet=True)
         return made[name]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from genzoo.core.errors import UserError
     from genzoo.core.system import System
     from genzoo.lectures import theory
+    from genzoo.runs.loggers import register_logger
     from genzoo.saved.loading import load
     from genzoo.studies import study
     from genzoo.use.animate import animate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from genzoo.use.evaluate import evaluate
     from genzoo.use.export import export
     from genzoo.use.figures import figures
+    from genzoo.use.project import project
     from genzoo.use.reconstruct import reconstruct
     from genzoo.use.sample import sample
     from genzoo.use.translate import translate
@@ -40,10 +42,12 @@ __all__ = [
     "resume",
     "load",
     "register",
+    "register_logger",
     "System",
     "sample",
     "walk",
     "reconstruct",
+    "project",
     "arithmetic",
     "translate",
     "complete",
@@ -71,6 +75,7 @@ _HOME = {
     "UserError": "core.errors",
     "System": "core.system",
     "register": "api",
+    "register_logger": "runs.loggers",
 }
 """Modules of the public names; a verb that is not here has a module of its own name in `genzoo.use`."""
 

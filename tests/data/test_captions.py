@@ -54,18 +54,18 @@ def test_several_captions_of_an_image_are_drawn_anew_at_every_step(folder):
     texts = {0: ["one zero", "two zero"], 1: ["one"], 2: ["x"]}
     assert dataset.texts == [texts[v] for v in levels]
     assert dataset.captions == [texts[v][0] for v in levels]
-    assert dataset.facts()["words"] == dataset.words == ("one", "zero", "two", "x")
+    assert dataset.facts()["vocabulary"] == dataset.vocabulary == ("one", "zero", "two", "x")
     batches, seen = Batches(dataset, 3, 0), set()
     for step in range(20):
         batch = batches.at(step)
         for level, row in zip(batch["image"][:, 0, 0, 0].tolist(), batch["caption"], strict=True):
-            text = to_text(row.tolist(), dataset.words)
+            text = to_text(row.tolist(), dataset.vocabulary)
             assert text in texts[level]
             seen.add(text)
         assert torch.equal(batch["caption"], batches.at(step)["caption"])
     assert seen == {"one zero", "two zero", "one", "x"}
     first = batches.in_order(0)["caption"]
-    assert [to_text(row.tolist(), dataset.words) for row in first] == dataset.captions
+    assert [to_text(row.tolist(), dataset.vocabulary) for row in first] == dataset.captions
 
 
 def test_ranks_share_the_captions_of_one_process(folder):
@@ -106,7 +106,7 @@ def test_the_vocabulary_is_that_of_the_training_part_in_both_parts(folder):
         [*((f"train/{i}.png", f"a thing {i}") for i in range(3)), ("test/9.png", "a new thing")],
     )
     train, test = (read(folder, kind="captioned", split=s) for s in ("train", "test"))
-    assert train.words == test.words == ("a", "thing", "0", "1", "2")
+    assert train.vocabulary == test.vocabulary == ("a", "thing", "0", "1", "2")
     assert test.sentences.ids.tolist() == [[2, 1, 3]]
 
 
@@ -171,7 +171,7 @@ def test_shapes_hold_out_sentences_and_not_words():
     assert (len(train), len(test)) == (2000, 200)
     assert all(len(t) == 2 for t in train.texts)
     assert not set(train.captions) & set(test.captions)
-    assert test.sentences.ids.max() < len(train.words) + 2
+    assert test.sentences.ids.max() < len(train.vocabulary) + 2
     assert not (test.sentences.ids == 1).any()
     assert read("shapes", split="test").fields["image"].shape == (200, 3, 64, 64)
     with pytest.raises(UserError, match="not paired data"):

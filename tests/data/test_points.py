@@ -265,6 +265,10 @@ def test_points_in_other_units_are_drawn_with_their_ranges_written_on_the_page()
     assert (at.min(0) < 0.25).all(), "they fill the page"
     assert (at.max(0) > 0.75).all()
     assert (page[:20] < 255).any(), "their ranges"
+    small = scatter(0.01 * normal)
+    assert (lit(small).min(0) < 0.25).all(), "no single dot"
+    assert (lit(small).max(0) > 0.75).all()
+    assert (small[:20] < 255).any()
     inside = scatter(points.new_tensor([[1.0, 2.0]]))
     assert np.allclose(lit(inside).mean(0), [0.25, 0.625], atol=0.01), "[-4, 4]² where they lie in it"
     assert (inside[:20] == 255).all()

@@ -110,6 +110,19 @@ def test_soft_encoding():
     assert torch.allclose(share[1], wanted / wanted.sum(), atol=1e-6)
 
 
+def test_the_nearest_are_found_among_few():
+    """All 313 are not looked at: of each cell only those that can be near."""
+    system = Colorizer(**TINY)
+    torch.manual_seed(0)
+    ab = rgb_to_lab(torch.rand(1, 3, 100, 100) * 2 - 1)[1][0].flatten(1).T
+    ab = torch.cat([ab, 220 * torch.rand(5000, 2) - 110, system.colours])
+    index, share = system.encode_softly(ab)
+    distance = (ab[:, None] - system.colours).square().sum(2)
+    near = distance.topk(5, largest=False).values
+    assert torch.allclose(distance.gather(1, index), near, atol=1e-2)
+    assert torch.allclose(share, (-near / 50).softmax(1), atol=1e-4)
+
+
 def test_weights_are_the_papers():
     system = Colorizer(**TINY, rebalance=0.5)
     torch.manual_seed(0)
@@ -157,6 +170,7 @@ def test_annealed_mean_goes_from_the_mean_to_the_mode():
     system.temperature = 1e-5
     mode = system.colours[logits.argmax(1)].permute(0, 3, 1, 2)
     assert torch.allclose(system.annealed_mean(logits), mode, atol=1e-2)
+    assert torch.allclose(system.annealed_mean(logits, 0.38), wanted, atol=1e-3), "what is asked for goes first"
 
 
 # ---- learning ------------------------------------------------------------------------------------------------------------------
@@ -267,6 +281,43 @@ def test_colorize_command(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main.main(["upscale", "model", "gray.png"]) == 2
     assert "upscale: colorizer cannot enlarge images; it can" in capsys.readouterr().err
+
+
+def test_temperature_is_asked_for_where_colours_are_made(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    system = Colorizer(**TINY, temperature=0.5).eval()
+    gray = system.degrade(photo(n=1, shape=(3, 8, 8)))
+    made = {t: genzoo.translate(system, gray, temperature=t) for t in (0.05, 0.5, 2.0)}
+    assert torch.equal(made[0.5], genzoo.translate(system, gray)), "the system's own when none is given"
+    assert min((made[0.5] - made[t]).abs().max() for t in (0.05, 2.0)) > 0.01
+    assert system.temperature == 0.5
+    genzoo.export(system, "model")
+    genzoo.export(create("colorizer-l2", **TINY), "l2")
+    genzoo.export(create("mde-no-features", shape=(3, 16, 16), width=8, d_width=4), "mde")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 31), dtype=np.uint8)
+    Image.fromarray(pixels).save("gray.png")
+    for name, words in (("own", ()), ("same", ("temperature=0.5",)), ("bold", ("temperature=0.05",))):
+        assert main.main(["colorize", "model", "gray.png", *words, "-o", f"{name}.png"]) == 0
+    own, same, other = (np.asarray(Image.open(f"{n}.png")) for n in ("own", "same", "bold"))
+    assert np.array_equal(own, same)
+    assert not np.array_equal(own, other)
+    capsys.readouterr()
+    for folder, word, message in (
+        ("model", "temperature=0", "colorize: temperature=0 is not allowed; give"),
+        ("model", "temperature=11", "colorize: temperature=11 is not allowed; give"),
+        ("model", "temprature=1", "colorize: colorizer has no option 'temprature' — did you mean 'temperature'"),
+        ("l2", "temperature=1", "objective=l2 predicts none"),
+        ("mde", "temperature=1", "missing-data-encoder has no option 'temperature'"),
+    ):
+        assert main.main(["colorize", folder, "gray.png", word, "-o", "no.png"]) == 2
+        assert message in capsys.readouterr().err
+    assert main.main(["show", "colorizer"]) == 0
+    said = capsys.readouterr().out
+    assert "colorize temperature" in said
+    assert "colorize RUN" in said
+    assert main.main(["show", "pix2pix"]) == 0
+    assert "temperature" not in capsys.readouterr().out.split("Own options")[-1]
 
 
 def test_what_is_not_possible_is_refused():

@@ -136,7 +136,7 @@ def test_the_rate_is_halved_in_steps_within_each_stage():
 @pytest.mark.parametrize(("shape", "factor"), [((3, 20, 16), 2), ((3, 8, 8), 2), ((3, 1024, 16), 2), ((3, 24, 32), 4)])
 def test_impossible_shapes_are_refused_with_those_that_work(shape, factor):
     with pytest.raises(UserError, match=f"multiples of {4 * factor}, from {8 * factor} to {256 * factor}"):
-        StackGAN(shape, words=("a",), factor=factor)
+        StackGAN(shape, vocabulary=("a",), factor=factor)
 
 
 def test_data_without_captions_are_refused():
@@ -156,5 +156,5 @@ def test_the_first_stage_learns_which_word_looks_how():
 
     play(system, steps=300, total=1000, data=data)
     system.eval()
-    z = [system.sample_prior(64, generator=gen(), prompt=f"a {w}") for w in TINY["words"][1:]]
+    z = [system.sample_prior(64, generator=gen(), prompt=f"a {w}") for w in TINY["vocabulary"][1:]]
     assert [system.stages(latent)[0].mean().item() for latent in z] == pytest.approx(levels.tolist(), abs=0.35)

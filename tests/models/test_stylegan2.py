@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 import genzoo
+from genzoo.core.errors import UserError
 from genzoo.losses.penalties import path_lengths, r1_penalty
 from genzoo.models.adversarial._modulated import ModulatedConv2d
 from genzoo.models.adversarial.stylegan2 import StyleGAN2
@@ -105,6 +106,23 @@ def test_the_running_mean_of_w():
         w = system._styles(8, None, 6)[:, 0].detach()
         expected = 0.9 * expected + 0.1 * w.mean(0)
     assert torch.allclose(system.mean, expected, atol=1e-6)
+
+
+def test_truncation_toward_the_mean_of_a_class():
+    torch.manual_seed(0)
+    system = StyleGAN2(**{**StyleGAN2.tiny, "classes": 3, "conditional": True}).eval()
+    z = torch.randn(20_000, system.latent_size, generator=gen())
+    centre = torch.stack([system.F(z, torch.eye(3)[[k]].expand(len(z), -1)).mean(0) for k in range(3)]).detach()
+    for k in range(3):
+        (far,), (near,), (half,) = (
+            system.sample_prior(1, generator=gen(5), label=k, truncation=t, toward="class") for t in (1.0, 0.0, 0.5)
+        )
+        assert torch.allclose(near, centre[k], atol=0.05), "by other draws of z"
+        assert torch.allclose(half, (near + far) / 2, atol=1e-5)
+    drawn = system.sample(6, generator=gen(), truncation=0.0, toward="class")
+    assert 1 < len({tuple(x.flatten()[:3].tolist()) for x in drawn}) <= 6, "each class has its own mean image"
+    with pytest.raises(UserError, match="toward=class needs a system that was trained with labels"):
+        StyleGAN2(**StyleGAN2.tiny).sample(1, generator=gen(), toward="class")
 
 
 def test_truncation_by_hand():

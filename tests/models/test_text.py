@@ -237,11 +237,11 @@ def run(tmp_path_factory):
 def test_a_run_stands_alone_with_its_vocabulary(run, tmp_path):
     genzoo.export(run, tmp_path / "out")
     system = genzoo.load(tmp_path / "out")
-    assert system.words == system.hparams["words"] == ("a", "circle", "blue", "red")
+    assert system.vocabulary == system.hparams["vocabulary"] == ("a", "circle", "blue", "red")
     assert torch.equal(
         genzoo.sample(system, prompt="a red circle", n=2), genzoo.sample(run, prompt="a red circle", n=2)
     )
-    heard = {to_text(row.tolist(), system.words) for row in system.text.heard[:12]}
+    heard = {to_text(row.tolist(), system.vocabulary) for row in system.text.heard[:12]}
     assert heard == {"a red circle", "a blue circle"}
     again = genzoo.resume(run, steps=5, quiet=True)
     assert again.log()[-1]["step"] == 5
@@ -320,10 +320,10 @@ def test_a_prior_over_codes_takes_captions_from_the_data_and_resumes_exactly(tmp
     max((cut.path / "state").glob("step-*.safetensors")).unlink()
     genzoo.resume(cut, quiet=True)
     a, b = genzoo.load(whole.path), genzoo.load(cut.path)
-    assert set(a.words) == {"a", "one", "blue", "red"}
+    assert set(a.vocabulary) == {"a", "one", "blue", "red"}
     assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
     assert genzoo.sample(a, prompt="a red; one blue", n=2).shape == (4, 1, 8, 8)
-    heard = {to_text(row.tolist(), a.words) for row in a.text.heard[: int(a.text.count)]}
+    heard = {to_text(row.tolist(), a.vocabulary) for row in a.text.heard[: int(a.text.count)]}
     assert heard <= {f"{w} {c}" for w in ("a", "one") for c in ("red", "blue")}
     assert len(heard) > 2, "any of an image's captions"
 

@@ -291,7 +291,7 @@ WORDS = ("a", "red", "blue", "circle")
 
 
 def told(encoder="gru", **keys):
-    return prior(words=WORDS, encoder=encoder, length=4, **keys)
+    return prior(vocabulary=WORDS, encoder=encoder, length=4, **keys)
 
 
 def test_a_caption_stands_before_the_first_code_and_a_missing_one_is_none():

@@ -1,5 +1,6 @@
 """The proof runner: records become pages the same way every time, and one proof touches only what is its own."""
 
+import datetime
 import io
 import json
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from genzoo.naming import registry
 from proofs import runner
+from proofs.acceptance import accepted, seen
 from proofs.machine import ROOT
 from proofs.proof import Entry, Proof, proof, small_png
 from proofs.result_pages import write_pages
@@ -239,3 +241,47 @@ def test_every_record_has_a_proof_that_its_page_can_name():
     assert records <= set(entries), "a record without a proof cannot be made again"
     with pytest.raises(ValueError, match="two proofs are called dcgan-mnist"):
         proof("dcgan-mnist", system="dcgan", family="adversarial", minutes=1)(lambda p: None)
+
+
+# ---- what an expert accepts ---------------------------------------------------------------------------------------------------------
+
+DAY = datetime.date(2026, 11, 21)
+
+
+def judged(value, *, better="lower", se=0.5, shows=True, date=DAY, **kept):
+    m = {"name": "FLD", "value": value, "better": better, "baseline": {"gaussian": 10.0, "real": 1.0}, "se": se}
+    record = {"date": "2026-11-21", "measures": [{k: v for k, v in m.items() if v is not None}]}
+    return accepted(
+        record, {"date": date, "measure": "FLD", "against": ["gaussian"], "shows": shows, "why": "seen", **kept}
+    )
+
+
+def test_a_row_is_accepted_by_its_figure_with_its_error_and_by_its_picture():
+    assert judged(8.9) == ("yes", "seen")
+    assert judged(9.1) == ("no", "FLD is not better than that of gaussian"), "two errors reach to 10.1"
+    assert judged(11.1, better="higher") == ("yes", "seen")
+    assert judged(9.0, better="higher")[0] == "no"
+    assert judged(2.0, shows=False) == ("no", "seen")
+    assert judged(2.0, se=None) == ("no", "the error of FLD was not kept; seen")
+    assert judged(2.0, date=datetime.date(2026, 11, 20))[0] == "not judged"
+    assert accepted({"date": "2026-11-21", "measures": []}, None)[0] == "not judged"
+    with pytest.raises(KeyError, match="mixture"):
+        judged(2.0, against=["mixture"])
+
+
+def test_the_page_counts_what_is_accepted(tmp_path):
+    entries = fake_entries(1.0)
+    run(entries, tmp_path, "one", "two")
+    today = datetime.date.fromisoformat(json.loads((tmp_path / "results" / "records" / "one.json").read_text())["date"])
+    look = {"date": today, "measure": "NLL", "against": [], "shows": True, "why": "four squares"}
+    write_pages(tmp_path / "results", entries, {"one": look})
+    index = (tmp_path / "results" / "README.md").read_text()
+    assert "**An expert accepts 1 of 2 rows**, does not accept 0, and 1 have not been judged." in index
+    assert "| [one](autoencoding.md#one) | yes | four squares |" in index
+
+
+def test_what_was_seen_is_of_records_that_are_there():
+    for name, look in seen().items():
+        record = json.loads((ROOT / "docs" / "results" / "records" / f"{name}.json").read_text(encoding="utf-8"))
+        assert look.keys() == {"date", "measure", "against", "shows", "why"}, name
+        accepted(record, look)

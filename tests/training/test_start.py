@@ -47,7 +47,7 @@ def at_its_size(name):
     settings = schema.settings(cls)
     if any(schema.capability_of(s.annotation) for s in settings.values()):
         return build(name)  # it has a trained system in it
-    given = {"words": ("a", "red", "blue", "circle")} if "words" in settings else {}
+    given = {"vocabulary": ("a", "red", "blue", "circle")} if "vocabulary" in settings else {}
     system = cls(**given)
     with contextlib.suppress(UserError):  # as small as it can be
         while sum(p.numel() for p in system.parameters()) * math.prod(system.hparams["shape"][1:]) > HEAVY:

@@ -43,7 +43,7 @@ def test_figures_are_whole_tables_and_follow_the_seed(name):
         assert f.images.shape[1:] == (1, 16, 16)
         assert f.images.min() >= -1
         assert f.images.max() <= 1
-        assert f.words
+        assert f.caption
         assert torch.equal(genzoo.figures(system, seed=3)[k].images, f.images)
     if name != "vae-2d":  # which draws nothing
         other = genzoo.figures(system, seed=4)
@@ -88,6 +88,6 @@ def test_progan_shows_the_levels_that_it_has_reached():
     system.progress.fill_(0.0)
     (early,) = genzoo.figures(system).values()
     assert len(early.images) == 10
-    assert early.words.startswith("The same noise at 4x4 pixels")
+    assert early.caption.startswith("The same noise at 4x4 pixels")
     blocks = early.images.unflatten(2, (4, 4)).unflatten(4, (4, 4))
     assert torch.equal(blocks.amax((3, 5)), blocks.amin((3, 5))), "4x4 pixels, enlarged"

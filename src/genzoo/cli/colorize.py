@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from genzoo.cli.common import wrote_images
 from genzoo.cli.table import Command
 from genzoo.use.common.tiles import Megapixels
 from genzoo.use.restore import restore_files
 
-COMMAND = Command("colour gray photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", place=46, direction="colorize")
+COMMAND = Command(
+    "colour gray photographs",
+    "RUN IMAGE_OR_FOLDER [temperature=0.4 -o out.png]",
+    place=46,
+    direction="colorize",
+    own="translate",
+)
 
 
 def colorize(
-    run: str, images: str, out: str = "", overwrite: bool = False, megapixels: Megapixels | None = None
+    run: str,
+    images: str,
+    out: str = "",
+    overwrite: bool = False,
+    megapixels: Megapixels | None = None,
+    own: dict[str, Any] | None = None,
 ) -> None:
     """Colour photographs at their own size: their lightness stays, colours they have are not looked at.
 
@@ -22,8 +35,9 @@ def colorize(
         overwrite: Replace results of an earlier call; an original is not replaced even then.
         megapixels: Largest image that is read; 64 when not given, because a colour depends on the whole of it and it goes through the
             networks in one piece.
+        own: Options of the system's own colouring, such as colorizer's temperature=0.4.
     """
     written = restore_files(
-        run, images, "colorize", out=out or None, overwrite=overwrite, quiet=False, megapixels=megapixels
-    )
+        run, images, "colorize", out=out or None, overwrite=overwrite, quiet=False, megapixels=megapixels, **(own or {})
+    )  # fmt: skip
     wrote_images(written, given=images, asked=out)

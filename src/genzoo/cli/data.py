@@ -63,12 +63,12 @@ def data(
 
 def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite: bool, json: bool) -> None:
     """Say what is in a data set and draw a page of it: what `genzoo data show` does."""
-    from genzoo.core.schema import check
+    from genzoo.core.schema import build
     from genzoo.data import DataSettings, contact_sheet, describe, open_data
     from genzoo.data.drawing.images import save_png
     from genzoo.use.common.outputs import free, target
 
-    wanted = DataSettings(**check(DataSettings, {"data": spec, **own}, label="data"))
+    wanted = build(DataSettings, {"data": spec, **own}, label="data")
     kind = kind or _kind(spec, wanted)
     dataset = open_data(wanted, kind=kind)
     told = describe(dataset)

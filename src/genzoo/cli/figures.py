@@ -39,4 +39,4 @@ def figures(
         asked = f"{out or folder_for(run)}/{name}.png"
         path = target(run, asked, f"{name}.png", suffixes=(".png",), overwrite=overwrite)
         wrote(save_png(path, grid(figure.images, columns=figure.columns, gap=figure.gap)), asked=asked)
-        print(f"  {figure.words}")
+        print(f"  {figure.caption}")

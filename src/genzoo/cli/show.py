@@ -6,7 +6,7 @@ import json as jsonlib
 from dataclasses import asdict
 from typing import Any
 
-from genzoo.cli.table import Command, commands, offered
+from genzoo.cli.table import Command, offered
 from genzoo.cli.text import columns, paragraph, settings_table, word
 from genzoo.naming import registry
 
@@ -62,18 +62,21 @@ def show(name: str, json: bool = False) -> None:
     print(f"\nTry:\n  genzoo train {name} data={example_of(entry.data)}{inner}")
     if uses:
         print("then:\n" + columns(uses))
-    options = [
-        r for c in commands().values() if c.own and set(c.needs) <= set(able) for r in _own_rows(cls, c.own, settings)
-    ]
+    options = [r for c in offered(able, entry.directions) if c.own for r in _own_rows(cls, c, settings)]
     if options:
         print("\nOwn options of these commands:\n" + settings_table(options))
 
 
-def _own_rows(cls: type, method: str, settings: Any) -> list[tuple[str, str, str, str]]:
+def _own_rows(cls: type, command: Command, settings: Any) -> list[tuple[str, str, str, str]]:
     from genzoo.use.common.source import own_options
 
-    known = settings(getattr(cls, method))
+    known = settings(getattr(cls, command.own))
     return [
-        (f"{method} {n}", "required" if known[n].required else word(known[n].default), known[n].allowed, known[n].doc)
-        for n in own_options(cls, method)
+        (
+            f"{command.name} {n}",
+            "required" if known[n].required else word(known[n].default),
+            known[n].allowed,
+            known[n].doc,
+        )
+        for n in own_options(cls, command.own)
     ]

@@ -39,7 +39,7 @@ class Conditioned(Protocol):
 class Prompted(Protocol):
     """Draws new data that a sentence describes."""
 
-    words: tuple[str, ...]
+    vocabulary: tuple[str, ...]
     """Words of the captions that it learned from; empty for a system that was built without captions, which takes no prompt."""
 
     def unread(self, prompt: str) -> list[str]:
@@ -133,7 +133,7 @@ class Figure:
     """[n, C, H, W] in [-1, 1], row by row."""
     columns: int
     """Images in a row."""
-    words: str
+    caption: str
     """What it shows."""
     gap: int = 2
     """Pixels between images."""

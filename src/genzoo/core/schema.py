@@ -14,13 +14,14 @@ import typing
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema, create_model
 
 from genzoo.core.errors import UserError, nearest
 
-FROM_DATA = ("shape", "classes", "levels", "rate", "words", "inputs", "instances")
+T = TypeVar("T")
+FROM_DATA = ("shape", "classes", "levels", "rate", "vocabulary", "inputs", "instances")
 """Arguments that the data answers, unless the person does."""
 
 
@@ -159,6 +160,11 @@ def check(
         said = dict.fromkeys(_explain(e, known, values) for e in error.errors())
         raise UserError(f"{label}: {'; '.join(said)}") from None
     return {k: getattr(bound, k) for k in known}
+
+
+def build(target: Callable[..., T], values: Mapping[str, Any], *, label: str = "") -> T:
+    """Call `target` with `values` checked: settings, a plan (see `check`)."""
+    return target(**check(target, values, label=label))
 
 
 def bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

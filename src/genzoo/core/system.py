@@ -48,7 +48,7 @@ class System(nn.Module):
 
     Constructor arguments, their types (bounds as `Annotated[..., Field(ge=..., le=...)]`), defaults and `Args:` lines are the configuration.
     These are filled in from the data unless the person sets them: `shape` (of one example, as in `Batch`, without B; of pairs that of side
-    B), `classes` (0 without labels), `levels` (grey levels of a pixel: 256, or 2 when binarized), `words` (vocabulary of the captions,
+    B), `classes` (0 without labels), `levels` (grey levels of a pixel: 256, or 2 when binarized), `vocabulary` (words of the captions,
     empty without them), `rate` (samples of sound per second), `inputs` (channels of side A of pairs) and `instances` (True where the last
     of them numbers objects).
     """

@@ -42,7 +42,7 @@ class Dataset:
         paired: True where the i-th of "a" belongs to the i-th of "b".
         rate: Samples per second of sound.
         texts: All captions of every image; empty without captions.
-        words: Words of the training captions, the commonest first.
+        vocabulary: Words of the training captions, the commonest first.
         sentences: The captions as numbers of these words.
         instances: True where the last channel of "a" numbers instances.
         columns: Names of the columns of points; empty where they have none.
@@ -64,7 +64,7 @@ class Dataset:
     paired: bool = False
     rate: int | None = None
     texts: list[list[str]] = field(default_factory=list)
-    words: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
     sentences: Sentences | None = None
     instances: bool = False
     columns: list[str] = field(default_factory=list)
@@ -117,7 +117,7 @@ class Dataset:
         return found
 
     def facts(self) -> dict[str, Any]:
-        """Tell what a system's constructor asks of the data: shape, classes; of images levels and words, of sounds the rate."""
+        """Tell what a system's constructor asks of the data: shape, classes; of images levels and vocabulary, of sounds the rate."""
         return self.kind.facts(self)
 
 
@@ -136,7 +136,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
         "captions": sum(map(len, dataset.texts)),
         **(
-            {"words": len(dataset.words), "first_captions": [t[0] for t in dataset.texts[:5] if t]}
+            {"words": len(dataset.vocabulary), "first_captions": [t[0] for t in dataset.texts[:5] if t]}
             if dataset.texts
             else {}
         ),

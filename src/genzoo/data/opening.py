@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from genzoo.core.errors import UserError
-from genzoo.core.schema import check
+from genzoo.core.schema import build
 from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN, Arrangement
 from genzoo.data.dataset import Dataset
@@ -39,7 +39,7 @@ def open_data(
         UserError: There is no such data, it has no usable example, or it is of another kind.
     """
     given = {**dataclasses.asdict(settings), "data": os.fspath(settings.data)}
-    settings = DataSettings(**check(DataSettings, given, label="data"))
+    settings = build(DataSettings, given, label="data")
     wanted, arrangement = kinds.declared(kind)
     if split not in ("train", "test"):
         raise UserError(f"split={split} is not known; give train or test")

@@ -79,7 +79,7 @@ def rows_by_label(system: System, generator: Generator, **options: Any) -> Tenso
 
 def takes_prompts(system: System) -> bool:
     """Tell whether a system was built with captions."""
-    return isinstance(system, Prompted) and len(system.words) > 0
+    return isinstance(system, Prompted) and len(system.vocabulary) > 0
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from genzoo.text.vocabulary import read_prompt, unknown
 
 def unread(self: Any, prompt: str) -> list[str]:
     """Return the words of a sentence that the encoder passes over."""
-    return unknown(prompt, self.words) if self.words and not self.text.reads_any else []
+    return unknown(prompt, self.vocabulary) if self.vocabulary and not self.text.reads_any else []
 
 
 def told(self: Any, prompt: str, n: int) -> Tensor:
@@ -24,7 +24,7 @@ def told(self: Any, prompt: str, n: int) -> Tensor:
     Raises:
         UserError: The model knows no captions, the prompt is empty, or it has no word that the model knows.
     """
-    found = read_prompt(prompt, self.words, any_word=bool(self.words) and self.text.reads_any)
+    found = read_prompt(prompt, self.vocabulary, any_word=bool(self.vocabulary) and self.text.reads_any)
     vectors: Tensor = self.text.read(found, n)
     return vectors
 

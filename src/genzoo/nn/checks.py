@@ -23,7 +23,7 @@ def check_images(x: Tensor, shape: tuple[int, ...]) -> None:
 
 def check_known(known: Tensor, x: Tensor) -> None:
     """Refuse a mask of known values that is not bool [B, 1, H, W] for images `x` [B, C, H, W], or [B, 1, T], and known values out of range."""
-    wanted = (len(x), 1, *x.shape[2:])
+    wanted = (x.shape[0], 1, *x.shape[2:])
     if known.dtype != torch.bool or known.shape != wanted:
         raise UserError(f"known is {known.dtype} {tuple(known.shape)}; give bool {wanted}: True keeps a pixel")
     check_range(torch.where(known, x.detach(), 0))

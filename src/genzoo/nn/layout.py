@@ -13,5 +13,5 @@ def channels_last(x: Tensor) -> Tensor:
     many channels in the slower layout.
     """
     if x.shape[1] == 1:
-        return x.reshape(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
+        return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)

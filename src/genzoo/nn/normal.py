@@ -24,7 +24,7 @@ def precision_root(covariance: Tensor) -> Tensor:
     pivots, scale = lower.diagonal().square(), covariance.diagonal()
     if int(info) or not bool((pivots > 1e-14 * scale).all()):
         raise ValueError("the covariance matrix is singular")
-    eye = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
+    eye = torch.eye(lower.shape[0], dtype=lower.dtype, device=lower.device)
     inverse: Tensor = torch.linalg.solve_triangular(lower, eye, upper=False)
     return inverse.mT.contiguous()
 
@@ -72,7 +72,7 @@ def add_moments(count: Tensor, mean: Tensor, scatter: Tensor, x: Tensor, weight:
         x: The batch, [B, D], float64.
         weight: Weights of its points, [B]; one each by default.
     """
-    if not len(x):
+    if not x.shape[0]:
         return
     weight = torch.ones_like(x[:, 0]) if weight is None else weight
     added = weight.sum()

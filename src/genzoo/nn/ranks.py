@@ -33,6 +33,6 @@ def pooled(rows: Tensor, index: Tensor) -> Tensor:
     if ranks() == 1:
         return rows[index]
     dist.broadcast(index, 0)
-    here = index - dist.get_rank() * len(rows)
-    mine = (here >= 0) & (here < len(rows))
-    return sum_over_ranks(torch.where(mine[:, None], rows[here.clamp(0, len(rows) - 1)], 0))
+    here = index - dist.get_rank() * rows.shape[0]
+    mine = (here >= 0) & (here < rows.shape[0])
+    return sum_over_ranks(torch.where(mine[:, None], rows[here.clamp(0, rows.shape[0] - 1)], 0))

@@ -95,7 +95,7 @@ class Whitening(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (z, log_det)."""
         with torch.autocast(x.device.type, enabled=False):
-            return whiten(x - self.mean, self.root), self.log_det().expand(len(x))
+            return whiten(x - self.mean, self.root), self.log_det().expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return x."""
@@ -104,7 +104,7 @@ class Whitening(nn.Module):
 
     def log_det(self) -> Tensor:
         """Return log|det A|, []: what a log-density of z lacks to be one of x."""
-        return log_det(self.root, len(self.mean))
+        return log_det(self.root, self.mean.shape[0])
 
 
 def check_columns(mean: Tensor, variance: Tensor, resolution: float) -> None:
@@ -127,7 +127,9 @@ def check_columns(mean: Tensor, variance: Tensor, resolution: float) -> None:
             columns = still.nonzero().flatten().tolist()
             shown = ", ".join(str(i + 1) for i in columns[:10]) + (" …" if len(columns) > 10 else "")
             values = what.format(", ".join(f"{float(mean[i]):g}" for i in columns[:10]))
-            raise UserError(f"{len(columns)} of {len(mean)} columns of the points, number {shown} (from 1), {values}")
+            raise UserError(
+                f"{len(columns)} of {mean.shape[0]} columns of the points, number {shown} (from 1), {values}"
+            )
 
 
 class Unscaled(nn.Module):
@@ -135,7 +137,7 @@ class Unscaled(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (x, 0)."""
-        return x, x.new_zeros(len(x))
+        return x, x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return z."""

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from genzoo.core.errors import UserError, disk_full_is_said
 from genzoo.core.files import write_atomic
+from genzoo.runs.loggers import About, Loggers
 from genzoo.text.documents import is_number, read_lines
 
 
@@ -176,7 +178,7 @@ class Progress:
 
 
 class Logbook:
-    """Keeps what a training says of itself: log.jsonl and TensorBoard's files on the first rank, and the progress bar.
+    """Keeps what a training says of itself: log.jsonl and the loggers on the first rank, and the progress bar.
 
     Args:
         folder: The run folder.
@@ -184,18 +186,22 @@ class Logbook:
         total: Steps in all; None when it is not known.
         main: Write files.
         quiet: Show nothing.
-        tensorboard: Also write TensorBoard event files.
+        loggers: Who gets the numbers and pictures as well (see `genzoo.runs.loggers`).
 
     Raises:
-        UserError: TensorBoard is asked for and not installed.
+        UserError: A new run asks for a logger that is not there.
     """
 
     def __init__(
-        self, folder: Path, step: int, total: int | None, *, main: bool, quiet: bool, tensorboard: bool
+        self, folder: Path, step: int, total: int | None, *, main: bool, quiet: bool, loggers: Sequence[str]
     ) -> None:
-        self.board = _tensorboard(folder / "tensorboard") if tensorboard and main else None
-        self.file = LogFile(folder / "log.jsonl", step) if main else None
         self.progress, self.meter = Progress(total, step, quiet=quiet), Meter()
+        try:
+            self.loggers = Loggers(loggers if main else (), About(folder, step), self.say)
+        except UserError:
+            self.progress.close()
+            raise
+        self.file = LogFile(folder / "log.jsonl", step) if main else None
         if self.file and self.file.damaged:
             self.say(f"{self.file.path}: {self.file.damaged} damaged lines are left out")
 
@@ -220,16 +226,21 @@ class Logbook:
         line = {"step": step, "seconds": round(seconds, 3), **{k: _short(v) for k, v in means.items()}, **more}
         self.file.write(line if lr is None else {**line, "lr": _short(lr)})
         self.progress.line({**means, **more})
-        self._to_board(means, step)
+        self.loggers.log(step, means)
 
     def measured(self, step: int, seconds: float, values: dict[str, float], took: float) -> None:
         """Write and show the values of a measurement that took `took` seconds."""
         if not self.file:
             return
         self.file.write({"step": step, "seconds": round(seconds, 3), **values, "measured_in": round(took, 2)})
-        self._to_board(values, step)
+        self.loggers.log(step, values)
         text = ", ".join(f"{k} {v:.4g}" for k, v in values.items()) or "nothing that is a number"
         self.say(f"measured at step {step} in {took:.1f} s: {text}")
+
+    def picture(self, step: int, path: Path | None) -> None:
+        """Give a sample picture that has been written to the loggers."""
+        if path is not None and path.is_file():
+            self.loggers.picture(step, "samples", path)
 
     def say(self, text: str) -> None:
         """Show a line of its own."""
@@ -240,21 +251,7 @@ class Logbook:
         self.progress.close()
         if self.file:
             self.file.close()
-        if self.board:
-            self.board.close()
-
-    def _to_board(self, values: dict[str, float], step: int) -> None:
-        if self.board:
-            for key, value in values.items():
-                self.board.add_scalar(key, value, step)
-
-
-def _tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError("tensorboard=true needs the extra: pip install 'genzoo[track]'") from None
-    return SummaryWriter(str(folder))
+        self.loggers.close()
 
 
 def _short(value: float) -> float | None:

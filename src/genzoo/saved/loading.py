@@ -254,6 +254,10 @@ def build(description: Mapping[str, Any]) -> System:
     return system
 
 
+ARGUMENTS = {"words": "vocabulary"}
+"""Old name of an argument, up to November 2026 -> its name now."""
+
+
 def as_today(cls: type[System], arguments: Mapping[str, Any]) -> tuple[type[System], dict[str, Any]]:
     """Read the arguments in a file of any version: return the class that they are of now, and those that it has now.
 
@@ -264,6 +268,7 @@ def as_today(cls: type[System], arguments: Mapping[str, Any]) -> tuple[type[Syst
     Raises:
         UserError: They are of something that there is no more.
     """
+    arguments = {ARGUMENTS.get(k, k): v for k, v in arguments.items()}
     for kin in (cls, *map(registry.system_class, cls.parted)):
         if all(value is ... or arguments.get(key, value) == value for key, value in kin.dropped.items()):
             return kin, {**kin.formerly, **{k: v for k, v in arguments.items() if k not in kin.dropped}}

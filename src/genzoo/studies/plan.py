@@ -14,14 +14,14 @@ from pydantic import Field
 
 from genzoo.api import sort_keys
 from genzoo.core.errors import UserError, nearest
-from genzoo.core.schema import check, settings
+from genzoo.core.schema import build, check, settings
 from genzoo.data.settings import DataSettings
 from genzoo.metrics.measure import usual, values
 from genzoo.naming import registry
 from genzoo.text.documents import is_number, read_text, read_toml
 from genzoo.training.settings import TrainSettings
 
-RESERVED = ("data", "name", "runs", "seed", "tensorboard")
+RESERVED = ("data", "name", "runs", "seed", "loggers", "tensorboard")
 MOST = 100_000
 """Trials of a study."""
 
@@ -189,7 +189,7 @@ def read_plan(file: str | Path, out: str | Path | None = None) -> tuple[Path, Pl
     text, given = read_text(source), read_toml(source)
     named = "name" in given
     given.setdefault("name", path.stem)
-    plan = Plan(**check(Plan, given, label=str(source)))
+    plan = build(Plan, given, label=str(source))
     _check(plan, source)
     folder = Path(out).expanduser() if out else path if begun else Path("studies") / plan.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ def read_plan(file: str | Path, out: str | Path | None = None) -> tuple[Path, Pl
     if not copy.exists():
         copy.write_text(text if named else f"name = {json.dumps(plan.name)}\n{text}", encoding="utf-8")
     else:
-        kept = Plan(**check(Plan, read_toml(copy), label=str(copy)))
+        kept = build(Plan, read_toml(copy), label=str(copy))
         if kept.digest != plan.digest:
             differ = [name for name, value in vars(plan).items() if value != vars(kept)[name]]
             raise UserError(

@@ -187,7 +187,7 @@ def figures_are_whole_tables_of_images_and_follow_the_generator(case: Case) -> N
         assert len(figure.images) % figure.columns == 0
         assert figure.images.shape[1:] == data_batch(system).shape[1:]
         assert figure.images.abs().max() <= 1
-        assert figure.words
+        assert figure.caption
         assert torch.equal(figure.images, again[name].images)
 
 

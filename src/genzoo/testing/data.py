@@ -37,7 +37,7 @@ def batch_for(system: System, n: int = 4, seed: int = 0) -> Batch:
         a = torch.randint(0, 256, (n, inputs, *shape[1:]), generator=g).float() / 127.5 - 1
         return {"a": a, "b": images()}
     batch = {"image": images(), "label": torch.randint(0, 3, (n,), generator=g)}
-    if words := system.hparams.get("words"):
+    if words := system.hparams.get("vocabulary"):
         batch["caption"] = torch.randint(0, len(words) + 2, (n, 5), generator=g)
         batch["caption"][:, 0] = torch.arange(n) % len(words) + 2
     return batch
@@ -81,7 +81,7 @@ def data_for(cls: type[System], folder: Path, n: int = 24) -> DataSettings:
                 Image.fromarray(image).save(folder / f"train{side}" / f"{i}.png")
         return DataSettings(data=str(folder), size=(h, w))
     if arrangement == "captioned":
-        lines, words = ["file,caption"], cls.tiny["words"]
+        lines, words = ["file,caption"], cls.tiny["vocabulary"]
         for i, image in enumerate(images()):
             Image.fromarray(image).save(folder / f"{i}.png")
             lines += [f"{i}.png,{words[i % len(words)]} {words[(i + k) % len(words)]}" for k in (1, 2)]

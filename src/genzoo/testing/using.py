@@ -77,18 +77,18 @@ def a_prompt_is_obeyed_or_refused_in_words(case: Case) -> None:
     """
     system = case.ready()
     needs(system, Prompted)
-    if not system.words:
+    if not system.vocabulary:
         raise Skip("was built without captions")
-    first, second = (system.sample(4, generator=gen(), prompt=word) for word in system.words[1:3])
+    first, second = (system.sample(4, generator=gen(), prompt=word) for word in system.vocabulary[1:3])
     assert first.shape == second.shape == (4, *system.hparams["shape"])
     assert not torch.equal(first, second)
     assert not torch.equal(system.sample(4, generator=gen()), first)
-    assert system.unread(f"{system.words[1]} qqq") == ["qqq"]
+    assert system.unread(f"{system.vocabulary[1]} qqq") == ["qqq"]
     for prompt, said in (("  ", "empty"), ("qqq", "qqq")):
         with refused(said):
             system.sample(1, generator=gen(), prompt=prompt)
     assert takes_prompts(system)
-    rows = rows_by_prompt(system, list(system.words[1:3]), gen, n=4)
+    rows = rows_by_prompt(system, list(system.vocabulary[1:3]), gen, n=4)
     assert torch.equal(rows, torch.cat([first, second]).float())
 
 

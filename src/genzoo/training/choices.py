@@ -32,7 +32,7 @@ def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
                 f"ema_images={half_life} at this batch is ema={decay:.6g}, not {settings.ema}; give one of the two"
             )
         chosen["ema"] = decay
-    return TrainSettings(**schema.check(TrainSettings, {**dataclasses.asdict(settings), **chosen}, label="training"))
+    return schema.build(TrainSettings, {**dataclasses.asdict(settings), **chosen}, label="training")
 
 
 def facts(cls: Callable[..., System], dataset: Dataset) -> dict[str, Any]:
@@ -43,8 +43,8 @@ def facts(cls: Callable[..., System], dataset: Dataset) -> dict[str, Any]:
 def settings_of(run: Run, cls: type[System], config: dict[str, Any]) -> tuple[DataSettings, TrainSettings]:
     """Read what a run keeps of its data and of its training."""
     file = run.path / "config.toml"
-    about = DataSettings(**schema.check(DataSettings, config["data"], label=f"{file} [data]"))
-    settings = TrainSettings(**schema.check(TrainSettings, config["training"], label=f"{file} [training]"))
+    about = schema.build(DataSettings, config["data"], label=f"{file} [data]")
+    settings = schema.build(TrainSettings, config["training"], label=f"{file} [training]")
     needed = ("batch",) if "fits" in capabilities(cls) else ("batch", "steps")
     for key in needed:
         if getattr(settings, key) is None:

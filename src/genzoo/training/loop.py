@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from shlex import quote
 from types import FrameType
 from typing import Any
@@ -86,20 +87,13 @@ class Trainer:
         *,
         quiet: bool = False,
     ) -> None:
-        self.system, self.dataset, self.runtime, self.settings, self.run, self.meta = (
-            system,
-            dataset,
-            runtime,
-            settings,
-            run,
-            meta,
-        )
+        self.system, self.dataset, self.runtime, self.settings = system, dataset, runtime, settings
+        self.run, self.meta = run, meta
         self.quiet = quiet or not runtime.main
         assert settings.batch is not None, "the settings of a training leave nothing open"
         self.fits = system if isinstance(system, Fits) else None
-        self.batches = Batches(
-            dataset, settings.batch, settings.seed, 0 if self.fits else runtime.rank, 1 if self.fits else runtime.world
-        )
+        rank, world = (0, 1) if self.fits else (runtime.rank, runtime.world)
+        self.batches = Batches(dataset, settings.batch, settings.seed, rank, world)
         self.update = Updater(
             system, runtime, clip=settings.clip, warmup=settings.warmup or 0.0, decay=settings.decay or "none"
         )
@@ -133,9 +127,7 @@ class Trainer:
         s, total = self.settings, self.settings.steps
         log_every = s.log_every or max(1, min(100, (total or 1000) // 200))
         sample_every = s.sample_every or max(1, (total or 10**9) // 10)
-        log = Logbook(
-            self.run.path, self.step, total, main=self.runtime.main, quiet=self.quiet, tensorboard=s.tensorboard
-        )
+        log = Logbook(self.run.path, self.step, total, main=self.runtime.main, quiet=self.quiet, loggers=s.every_logger)
         feed = Feed(self._pass_batch if self.fits else self.batches.at, self.step, total, threads=s.workers)
         begun, seconds_before, drawn = time.monotonic(), self.seconds, -1
         saved_at = begun
@@ -152,7 +144,7 @@ class Trainer:
                         self._log(log)
                     self._check_health()
                     if (self.step % sample_every == 0 or finished) and self.runtime.main:
-                        self.draw()
+                        log.picture(self.step, self.draw())
                         drawn = self.step
                         for sentence in advice([], self.run.log()) if not self.measuring else []:
                             log.say(f"  {sentence}")
@@ -194,9 +186,9 @@ class Trainer:
                 logs = self.system.training_step(batch, self.update)
         except Exception as error:
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                reason = str(error).strip().splitlines()[0][:200]
+                why = str(error).strip().splitlines()[0][:200]
                 raise UserError(
-                    f"compile=true does not work for this system on this machine ({reason}); leave it out"
+                    f"compile=true does not work for this system on this machine ({why}); leave it out"
                 ) from error
             raise
         self.update.end()
@@ -269,14 +261,13 @@ class Trainer:
             told = {"measure": best.measure, "value": best.value, "se": best.se}
             write_best(self.run, self.shown.state_dict(), {**self.meta, "step": self.step, "best": told})
 
-    def draw(self) -> None:
-        """Write the sample picture of this step."""
+    def draw(self) -> Path | None:
+        """Write the sample picture of this step and return its path; None where there is nothing to show."""
         batch = to_float(self.batches.in_order(0), self.runtime.device)
         if self._nothing_fitted:
-            return
+            return None
         shown = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
-        if shown is not None:
-            save_preview(self.system, self.run.path / "samples", self.step, shown)
+        return None if shown is None else save_preview(self.system, self.run.path / "samples", self.step, shown)
 
     # ---- state ---------------------------------------------------------------------------------------------------------------
 

@@ -63,8 +63,8 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
 def _told(system: System, batch: Batch, seed: int) -> np.ndarray:
     """Draw samples of the first captions of the data, under the captions."""
     assert isinstance(system, Prompted)
-    words, device = system.words, batch["caption"].device
-    rows = [to_text(row.tolist(), words) for row in batch["caption"]]
+    vocabulary, device = system.vocabulary, batch["caption"].device
+    rows = [to_text(row.tolist(), vocabulary) for row in batch["caption"]]
     captions = [c for c in dict.fromkeys(rows) if c.strip("? ")][:ROWS]
     drawn = rows_by_prompt(system, captions, lambda: torch.Generator(device).manual_seed(seed))
     return titled(drawn, captions)

@@ -38,7 +38,8 @@ class TrainSettings:
         warmup: Share of the run in which the learning rate rises from 0.
         decay: How the learning rate falls after warm-up, on top of the system's own schedule.
         deterministic: On CUDA, choose kernels that give the same bits every time; false is faster.
-        tensorboard: Also write TensorBoard event files (needs the 'track' extra).
+        loggers: Who gets the numbers and sample pictures too, separated by commas: tensorboard, wandb, mlflow, trackio, or one's own.
+        tensorboard: The same as loggers=tensorboard.
         runs: Folder of run folders.
     """
 
@@ -64,8 +65,14 @@ class TrainSettings:
     warmup: Annotated[float, Field(ge=0, lt=1)] | None = None
     decay: Literal["none", "linear", "cosine"] | None = None
     deterministic: bool = True
+    loggers: tuple[str, ...] = ()
     tensorboard: bool = False
     runs: str = "runs"
+
+    @property
+    def every_logger(self) -> tuple[str, ...]:
+        """Return all loggers that are asked for."""
+        return (*self.loggers, *(["tensorboard"] if self.tensorboard else []))
 
 
 FALLBACKS = {"steps": 10_000, "batch": 64, "ema": 0.0, "warmup": 0.0, "decay": "none"}

@@ -23,6 +23,7 @@ from genzoo.naming import own, registry
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
+from genzoo.runs.loggers import check as check_loggers
 from genzoo.saved.devices import free_memory, pick_device
 from genzoo.saved.loading import as_today, fresh, plain, resolved
 from genzoo.training.choices import changed, complete, facts, settings_of
@@ -66,6 +67,7 @@ def train(
     torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     given = resolved(cls, {**(cls.presets[preset] if preset else {}), **(system or {})})
     schema.check(cls, given, label=name)
+    check_loggers(settings.every_logger)
     runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
     settings = dataclasses.replace(settings, precision=runtime.precision)  # kept, so that the run goes on with it
     _check_ranks(cls, settings, runtime)

@@ -12,7 +12,7 @@ import torch
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.errors import nearest as nearest_word
-from genzoo.core.schema import check, settings
+from genzoo.core.schema import build, settings
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, kinds
 from genzoo.data.drawing.images import grid, save_png, to_uint8
@@ -166,7 +166,7 @@ def _open(
     """Open the data that are meant and return their parts, as `part_of` does."""
     own, holdout = False, about.get("holdout")
     if given is not None:
-        wished = DataSettings(**check(DataSettings, {"data": data, **about}, label="evaluate"))
+        wished = build(DataSettings, {"data": data, **about}, label="evaluate")
         opened, note = real_for(given, wished)
         notes += [note] if note else []
     else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from genzoo.core.capabilities import Restores, Translates, capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.use.common.outputs import folder_for
-from genzoo.use.common.source import WORDS, Source, name_of, open_system
+from genzoo.use.common.source import WORDS, Source, name_of, open_system, options
 from genzoo.use.common.tiles import OVERLAP, TILE
 from genzoo.use.translate import translate_files
 
@@ -25,6 +26,7 @@ def restore_files(
     overlap: int = OVERLAP,
     megapixels: float | None = None,
     quiet: bool = True,
+    **own: Any,
 ) -> list[Path]:
     """Enlarge or colour image files of any size, with their transparency; originals stay.
 
@@ -38,12 +40,14 @@ def restore_files(
         overlap: Pixels that neighbouring pieces share.
         megapixels: Largest image that is read; 1000, or 64 for systems that take an image in one piece, when not given.
         quiet: Show no progress.
+        own: Options of the system's own `translate`: temperature ...
 
     Raises:
-        UserError: The system cannot do this, or no file can be used.
+        UserError: The system cannot do this, or has no such option, or no file can be used.
     """
     system = open_system(source)
     require_direction(system, direction)
+    own = options(system, "translate", own, verb=direction)
     path = Path(out).expanduser() if out else folder_for(source) / direction
     return translate_files(
         system,
@@ -55,6 +59,7 @@ def restore_files(
         overlap=overlap,
         megapixels=megapixels,
         quiet=quiet,
+        **own,
     )
 
 

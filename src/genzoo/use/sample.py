@@ -81,7 +81,7 @@ def tell_unread(system: System, prompts: Sequence[str]) -> None:
     assert isinstance(system, Prompted)
     for p in prompts:
         if strangers := system.unread(p):
-            told = with_hints(strangers, system.words)
+            told = with_hints(strangers, system.vocabulary)
             print(f"prompt '{p}': in no training caption, so passed over: {told}", file=sys.stderr)
 
 

@@ -15,15 +15,17 @@ def scatter(
 ) -> np.ndarray:
     """Draw points [N, D] by their first two columns on a white square, uint8 [size, size, 3]; one column is drawn as a histogram.
 
-    The square shows [-extent, extent]². Where most points lie outside, which points in other units do, it shows the range of each
-    column instead, but for the outermost hundredth, and the ranges are written on it.
+    The square shows [-extent, extent]². Where most points lie outside or all lie in a sixteenth of its side, which points in other units do, it
+    shows the range of each column instead, but for the outermost hundredth, and the ranges are written on it.
     """
     values = points.detach().cpu().double()[:, :2].numpy()
     values = values[np.isfinite(values).all(1)]
     low, high = np.full(values.shape[1], -extent), np.full(values.shape[1], extent)
-    own = len(values) > 0 and (np.abs(values) < extent).all(1).mean() < 0.5
+    least, most = np.quantile(values, (0.005, 0.995), axis=0) if len(values) else (low, high)
+    far = len(values) > 0 and (np.abs(values) < extent).all(1).mean() < 0.5
+    own = far or (len(values) > 1 and 0 < (most - least).max() < extent / 8)
     if own:
-        low, high = np.quantile(values, (0.005, 0.995), axis=0)
+        low, high = least, most
         room = np.where(high > low, (high - low) / 8, np.maximum(np.abs(high) / 8, np.finfo(np.float64).tiny))
         low, high = low - room, high + room
     at = ((values - low) / (high - low) * (size - 1)).round()

@@ -124,8 +124,8 @@ def _speak(dataset: Dataset, captions: list[str], rows: Rows, training: range) -
     """Give a split its captions, numbered by the words of the training part, whichever part this is."""
     dataset.texts = [captions[i].split("\n") if captions[i] else [] for i in rows]
     dataset.captions = [t[0] if t else "" for t in dataset.texts]
-    dataset.words = vocabulary(line for i in training for line in captions[i].split("\n"))
-    dataset.sentences = Sentences.of(dataset.texts, dataset.words)
+    dataset.vocabulary = vocabulary(line for i in training for line in captions[i].split("\n"))
+    dataset.sentences = Sentences.of(dataset.texts, dataset.vocabulary)
 
 
 def build(contents: Contents, settings: DataSettings, name: str, draft: CacheWriter, *, quiet: bool) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Image(Kind):
         return open_images(source, settings, split, arrangement, quiet=quiet)
 
     def facts(self, dataset: Dataset) -> dict[str, Any]:
-        """Tell the shape that batches have (of pairs side B's), classes, grey levels, words; of pairs what side A has."""
+        """Tell the shape that batches have (of pairs side B's), classes, grey levels, vocabulary; of pairs what side A has."""
         main = dataset.fields["b"] if dataset.paired else dataset.examples
         shape, crop = tuple(main.shape[1:]), dataset.settings.crop
         if crop:
@@ -57,7 +57,7 @@ class Image(Kind):
             **pairs,
             "classes": len(dataset.class_names),
             "levels": 256 if dataset.settings.binarize == "none" else 2,
-            **({"words": dataset.words} if dataset.words else {}),
+            **({"vocabulary": dataset.vocabulary} if dataset.vocabulary else {}),
         }
 
     def form_for(self, facts: Facts, trained: Facts) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def part_of(name: str, tails: Collection[str] = ()) -> tuple[str, str] | None:
     """Return the part (train, test ...) that a folder's name tells, and what else it says; None where it tells none.
 
     >>> part_of("Validation"), part_of("train2017"), part_of("DIV2K_valid_HR"), part_of("trees")
-    (('val', ''), ('train', ''), ('val', 'DIV 2 K HR'), None)
+    (('val', ''), ('train', ''), ('val', 'DIV2K HR'), None)
 
     Args:
         name: Name of the folder.
@@ -63,7 +63,8 @@ def part_of(name: str, tails: Collection[str] = ()) -> tuple[str, str] | None:
         return None
     rest = [t for t in tokens if t != found[0]]
     says = any(not t.isdigit() and t.lower() not in _NEUTRAL for t in rest)
-    return _PART[found[0].lower()], " ".join(rest) if says else ""
+    before, _, after = name.partition(found[0])
+    return _PART[found[0].lower()], " ".join(re.findall(r"[^\W_]+", f"{before} {after}")) if says else ""
 
 
 def parts_among(names: Iterable[str], tails: Collection[str] = ()) -> dict[str, tuple[str, str]]:

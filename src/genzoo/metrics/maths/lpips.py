@@ -25,6 +25,15 @@ class NamedNetwork(ScoredFeatures, Protocol):
         """Its name, the digest of its weights, its layers."""
 
 
+def lpips_network(name: str) -> FeatureNet:
+    """Return the network of LPIPS, alexnet or vgg16, with its weights; gradients go through it to the images.
+
+    Raises:
+        UserError: The weights are not on this machine.
+    """
+    return FeatureNet(name).load()
+
+
 @torch.no_grad()
 def lpips_distances(a: Tensor, b: Tensor, net: NamedNetwork, *, batch: int = 50) -> Tensor:
     """Return LPIPS of every pair, float64 [N]: 0 for equal images.

@@ -81,7 +81,7 @@ class ModulatedLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
         """Map [B, inputs, H, W] under styles w [B, latent] to [B, outputs, H', W']."""
-        added = None if self.strength is None else noise(self.fixed, len(x)) * self.strength.view(1, -1, 1, 1)
+        added = None if self.strength is None else noise(self.fixed, x.shape[0]) * self.strength.view(1, -1, 1, 1)
         # The rectifier's gain of √2 stands before noise and bias, where demodulation gives it for nothing.
         x = self.conv(x, w, math.sqrt(2), added)
         return leaky_relu(x + self.bias.view(1, -1, 1, 1).to(x.dtype))

@@ -30,7 +30,7 @@ def _halvings(height: int, width: int, smallest: int) -> int:
 def pulling_away(codes: Tensor) -> Tensor:
     """Return the mean squared cosine between codes [B, D] of different examples (arXiv:1609.03126, equation 4): 0 at right angles, 1 alike."""
     s = F.normalize(codes.float(), dim=1)
-    n = len(s)
+    n = s.shape[0]
     return ((s @ s.T).square().sum() - n) / max(1, n * (n - 1))
 
 
@@ -57,7 +57,7 @@ class Decoder(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return images [B, C, H, W] from codes [B, hidden]."""
-        x = self.net(self.dense(h).view(len(h), *self.start))
+        x = self.net(self.dense(h).view(h.shape[0], *self.start))
         top, left = (x.shape[2] - self.h) // 2, (x.shape[3] - self.w) // 2
         return x[:, :, top : top + self.h, left : left + self.w].float()
 

@@ -46,7 +46,7 @@ class DenseGenerator(nn.Module):
         x = self.net(z).float()
         if len(self.shape) == 3:
             x = 2 * torch.sigmoid(x) - 1
-        return x.view(len(z), *self.shape)
+        return x.view(z.shape[0], *self.shape)
 
 
 class MaxoutDiscriminator(nn.Module):

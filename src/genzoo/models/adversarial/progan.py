@@ -44,7 +44,7 @@ class Synthesis(nn.Module):
 
     def forward(self, z: Tensor, level: int, fade: float) -> Tensor:
         """Return images of `level` [B, C, h, w] from z [B, latent], `fade` of them and the rest the level below enlarged."""
-        x = self.dense(pixel_norm(z)).view(len(z), *self.start)
+        x = self.dense(pixel_norm(z)).view(z.shape[0], *self.start)
         x = pixel_norm(leaky_relu(x))
         x = below = pixel_norm(leaky_relu(self.first(x)))
         for block in self.blocks[:level]:

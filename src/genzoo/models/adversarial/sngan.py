@@ -131,7 +131,7 @@ class Synthesis(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Return images [B, C, H, W] in [-1, 1] from z [B, latent] and one-hot classes y [B, classes] where there are any."""
-        x = self.dense(z).view(len(z), *self.start)
+        x = self.dense(z).view(z.shape[0], *self.start)
         for block in self.blocks:
             x = block(x, y)
         x = torch.tanh(self.out(F.relu(self.norm(x))).float())

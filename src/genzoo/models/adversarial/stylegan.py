@@ -58,7 +58,7 @@ class StyledLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
         """Map [B, inputs, H, W] under styles w [B, latent] to [B, outputs, H', W']."""
-        added = None if self.strength is None else noise(self.fixed, len(x)) * self.strength.view(1, -1, 1, 1)
+        added = None if self.strength is None else noise(self.fixed, x.shape[0]) * self.strength.view(1, -1, 1, 1)
         bias = self.bias.view(1, -1, 1, 1)
         x = x if self.conv is None else self.conv(x)
         x = leaky_relu(x + (bias if added is None else bias + added).to(x.dtype))
@@ -98,7 +98,7 @@ class Synthesis(nn.Module):
 
     def forward(self, w: Tensor, noise: Noise, level: int, fade: float = 1.0) -> Tensor:
         """Return images of `level` [B, C, h, w] of styles w [B, 2 · levels + 2, latent], `fade` of them and the rest the level below."""
-        x = below = self.const.expand(len(w), -1, -1, -1)
+        x = below = self.const.expand(w.shape[0], -1, -1, -1)
         each = iter(w.unbind(1))
         for k in range(level + 1):
             below = x

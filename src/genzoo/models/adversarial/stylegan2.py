@@ -66,7 +66,7 @@ class Synthesis(nn.Module):
 
     def forward(self, w: Tensor, noise: Noise) -> Tensor:
         """Return images [B, C, H, W] of styles w [B, 2 · sizes, latent]."""
-        x = self.const.expand(len(w), -1, -1, -1)
+        x = self.const.expand(w.shape[0], -1, -1, -1)
         each = iter(w.unbind(1))
         image: Tensor | None = None
         for k, block in enumerate(self.blocks):

@@ -146,7 +146,7 @@ class VideoGAN(System):
     def _keep(self, first: Tensor) -> None:
         """Keep the first frames of the training's first clips."""
         at = int(self.kept)
-        n = min(KEPT - at, len(first))
+        n = min(KEPT - at, first.shape[0])
         if n > 0:
             self.firsts[at : at + n] = first[:n].float()
             self.kept += n

@@ -141,12 +141,12 @@ class CodeStatistics(nn.Module):
         share = 1 / self.count.clamp(max=self.window)
         self.mean.lerp_(z.mean(0), share)
         with torch.autocast(z.device.type, enabled=False):  # a covariance in half precision is none
-            self.moment.lerp_(z.T @ z / len(z), share)
+            self.moment.lerp_(z.T @ z / z.shape[0], share)
 
     def draw(self, n: int, generator: Generator) -> Tensor:
         """Draw from N(mean, covariance), [n, size]; standard normal before the first batch."""
         covariance = (self.moment - self.mean[:, None] * self.mean).double()
         values, vectors = torch.linalg.eigh(covariance)
-        noise = torch.randn(n, len(self.mean), generator=generator, device=self.mean.device)
+        noise = torch.randn(n, self.mean.shape[0], generator=generator, device=self.mean.device)
         scale = values.clamp(min=0).sqrt().float()
         return self.mean + (noise * scale) @ vectors.T.float()

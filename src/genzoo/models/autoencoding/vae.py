@@ -236,7 +236,7 @@ class VAE(System):
         if self.decoder_likelihood == "features":
             with torch.no_grad():
                 wanted = self.features(target)
-            distance = feature_distance(self.features(out), wanted, relative=True) / len(wanted)
+            distance = feature_distance(self.features(out), wanted, relative=True) / len(wanted)  # maps, not images
             return -self.perceptual_weight * math.prod(self.shape) * distance
         if self.decoder_likelihood == "bernoulli":
             return per_example(bernoulli(target, out))
@@ -256,7 +256,7 @@ class VAE(System):
     def _log_likelihood_of_many(self, target: Tensor, z: Tensor) -> Tensor:
         """Return log p(x|z) for several z of each image: z [K, B, latent] to [K, B]."""
         out = self.decoder(z.flatten(0, 1))
-        return self._log_likelihood(target.repeat(len(z), *[1] * (target.ndim - 1)), out).unflatten(0, z.shape[:2])
+        return self._log_likelihood(target.repeat(z.shape[0], *[1] * (target.ndim - 1)), out).unflatten(0, z.shape[:2])
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
@@ -305,10 +305,10 @@ class VAE(System):
         for part in x.split(min(rows, 256)):
             mean, log_std = self.posterior(part)
             target = self._target(part, generator)
-            total = torch.full((len(part),), -math.inf, device=x.device)
+            total = torch.full((part.shape[0],), -math.inf, device=x.device)
             left = samples
             while left:
-                k = min(left, max(1, rows // len(part)))
+                k = min(left, max(1, rows // part.shape[0]))
                 noise = torch.randn(k, *mean.shape, generator=generator, device=mean.device)
                 z = mean + log_std.exp() * noise
                 weight = self._log_likelihood_of_many(target, z)

@@ -123,7 +123,7 @@ class VAEGAN(System):
 
         # E's step has not moved G: the same reconstructions, for G's gradient. Batch norm sees each kind by itself.
         fakes = torch.cat([self.G(z.detach()), self.G(z_prior)])
-        g_loss = self.gamma * self.reconstruction_error(fakes[: len(x)], wanted) / wanted[0].numel()
+        g_loss = self.gamma * self.reconstruction_error(fakes[: x.shape[0]], wanted) / wanted[0].numel()
         if self.adversarial:
             g_loss = g_loss + generator_loss("non-saturating", self.judge(fakes))
         # D's loss is worked out before G moves, so that it sees what G was scored on.
@@ -135,7 +135,7 @@ class VAEGAN(System):
         logs |= {
             "d_real": on_real.mean(),
             "d_fake": on_fake.mean(),
-            "pixel_error": (fakes[: len(x)] - x).square().mean(),
+            "pixel_error": (fakes[: x.shape[0]] - x).square().mean(),
         }
         return {k: v.detach().float() for k, v in logs.items()}
 

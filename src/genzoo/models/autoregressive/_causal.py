@@ -28,7 +28,7 @@ class Tape:
             weight = conv.weight.to(x.dtype).flatten(0, 1).contiguous()
             self._weights[conv] = weight, conv.bias.to(x.dtype)
             if conv.kernel > 1:
-                self._kept[conv] = x.new_zeros(conv.reach + 1, len(x), x.shape[1])
+                self._kept[conv] = x.new_zeros(conv.reach + 1, x.shape[0], x.shape[1])
         weight, bias = self._weights[conv]
         if conv.kernel == 1:
             return torch.addmm(bias, x, weight)

@@ -28,7 +28,7 @@ class Scan(torch.autograd.Function):
         lines = Lines(gates.shape, diagonal)
         gates = lines.lay(gates)  # [T, N, 4h, B, L]: every gate of every step is one stretch of memory
         n, four, batch, length = gates.shape[1:]
-        states, cells = (gates.new_empty(len(gates), n, four // 4, batch, length) for _ in range(2))
+        states, cells = (gates.new_empty(gates.shape[0], n, four // 4, batch, length) for _ in range(2))
         mapped = weight.transpose(1, 2).contiguous()
         for t, gate in enumerate(gates):
             if t:
@@ -51,7 +51,7 @@ class Scan(torch.autograd.Function):
         d_states = ctx.lines.lay(d_states)
         d_gates, d_weight, three = torch.empty_like(gates), torch.zeros_like(weight), 3 * states.shape[2]
         dc = torch.zeros_like(states[0])
-        for t in reversed(range(len(gates))):
+        for t in reversed(range(gates.shape[0])):
             o, f, i, g = gates[t].chunk(4, 1)
             d_o, d_f, d_i, d_g = d_gates[t].chunk(4, 1)
             dh, tanh_c = d_states[t], torch.tanh(cells[t])
@@ -68,7 +68,7 @@ class Scan(torch.autograd.Function):
                 flat = d_gates[t].flatten(2)
                 before = tapped(states[t - 1], ctx.taps).flatten(2)
                 d_weight.baddbmm_(before, flat.transpose(1, 2))
-                d_before = torch.bmm(weight, flat).view(len(weight), -1, *dh.shape[2:])
+                d_before = torch.bmm(weight, flat).view(weight.shape[0], -1, *dh.shape[2:])
                 untap(d_states[t - 1], d_before, ctx.taps)
         return ctx.lines.lift(d_gates), d_weight, None, None
 

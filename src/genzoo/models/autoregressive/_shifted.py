@@ -190,7 +190,7 @@ class Pixels:
             kernel = conv.kernel(x.dtype).permute(3, 2, 1, 0).flatten(0, 2).contiguous()
             self._weights[conv] = kernel, conv.bias.to(x.dtype)
             if conv.rows * conv.columns > 1:
-                self._kept[conv] = x.new_zeros(len(x), -(-self.width >> level) + 1, conv.rows, x.shape[1])
+                self._kept[conv] = x.new_zeros(x.shape[0], -(-self.width >> level) + 1, conv.rows, x.shape[1])
         kernel, bias = self._weights[conv]
         if conv.rows * conv.columns == 1:
             return torch.addmm(bias, x, kernel)
@@ -213,7 +213,7 @@ class Pixels:
                 kernel = conv.kernel(x.dtype).permute(0, 2, 3, 1).flatten(1).contiguous()
                 self._weights[conv] = kernel, conv.bias.to(x.dtype).repeat(4)
                 coarse = -(-self.width >> level + 1)
-                self._kept[conv] = x.new_zeros(coarse, len(x), 2, 2, outputs)
+                self._kept[conv] = x.new_zeros(coarse, x.shape[0], 2, 2, outputs)
             kernel, bias = self._weights[conv]
             self._kept[conv][col >> 1] = torch.addmm(bias, x, kernel).view(-1, 2, 2, outputs)
         return self._kept[conv][col >> 1, :, row % 2, col % 2]

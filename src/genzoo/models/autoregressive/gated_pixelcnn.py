@@ -246,7 +246,7 @@ class GatedPixelCNN(System):
         if self.classes and label is None:
             return self.log_prob_of_classes(x).logsumexp(1) - math.log(self.classes)
         check_label(label, self.classes)
-        given = None if label is None else torch.full((len(x),), label, device=x.device)
+        given = None if label is None else torch.full((x.shape[0],), label, device=x.device)
         return self._log_mass(x, given).flatten(1).sum(1)
 
     @torch.no_grad()
@@ -341,13 +341,13 @@ class GatedPixelCNN(System):
     def _labels(self, x: Tensor, known: Tensor, generator: Generator, label: int | None) -> Tensor:
         """Return a class for each image, int64 [B]: the given one, or by Bayes' rule from what is known."""
         if label is not None or not self.classes:
-            return torch.full((len(x),), label or 0, device=x.device)
-        uniform = torch.rand(len(x), generator=generator, device=x.device)
+            return torch.full((x.shape[0],), label or 0, device=x.device)
+        uniform = torch.rand(x.shape[0], generator=generator, device=x.device)
         before = known.flatten(1).cumprod(1)  # pixels with all before them known: what is exact to condition on
-        log_p = torch.zeros(len(x), self.classes, device=x.device)
+        log_p = torch.zeros(x.shape[0], self.classes, device=x.device)
         if before.any():
             with torch.autocast(x.device.type, enabled=False):
                 for k in range(self.classes):
-                    each = self._log_mass(x.float(), torch.full((len(x),), k, device=x.device)).sum(-1).flatten(1)
+                    each = self._log_mass(x.float(), torch.full((x.shape[0],), k, device=x.device)).sum(-1).flatten(1)
                     log_p[:, k] = (each * before).sum(1).to(log_p.dtype)
         return self.grid.pick(log_p.log_softmax(1), uniform)

@@ -282,7 +282,7 @@ class MADE(System):
         x, known = x.to(self.device), known.to(self.device)
         keep = known.expand_as(x).flatten(1)
         filled = torch.where(keep, self._inputs(x), 0)
-        which = torch.randint(self.masks, (len(x),), generator=generator, device=self.device)
+        which = torch.randint(self.masks, (x.shape[0],), generator=generator, device=self.device)
         tie = torch.rand(self.dims, generator=generator, device=self.device)
         kinds, kind = torch.unique(keep, dim=0, return_inverse=True)
         for m, k in torch.stack([which, kind], 1).unique(dim=0).tolist():
@@ -308,7 +308,7 @@ class MADE(System):
         check_temperature(temperature)
         uniform = torch.rand(*x.shape, 2, generator=generator, device=x.device)
         with torch.autocast(x.device.type, enabled=False):
-            units = _Units(self, degrees, len(x)) if cached else None
+            units = _Units(self, degrees, x.shape[0]) if cached else None
             masks = [] if cached else self.masks_of(ranks, degrees)
             for t, d in enumerate(ranks.argsort().tolist(), 1):
                 if units:

@@ -306,7 +306,7 @@ class PixelCNNpp(System):
     ) -> Tensor:
         colours, height, width = self.shape
         # numbers for each decision, by its place: known pixels and the way of computing shift nobody else's
-        uniform = torch.rand(len(x), height, width, 1 + colours, generator=generator, device=self.device)
+        uniform = torch.rand(x.shape[0], height, width, 1 + colours, generator=generator, device=self.device)
         # float32 would now and then put a value on the other side of a rounding, as the batch and the cache go
         precise = torch.float32 if self.device.type == "mps" else torch.float64
         x = torch.where(known, self._quantized(x), 0).to(precise)

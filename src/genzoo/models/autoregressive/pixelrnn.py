@@ -57,7 +57,7 @@ class RowLSTM(nn.Module):
     def _column(self, gates: Tensor, past: Past) -> Tensor:
         kept, (row, col) = past.memory(self), past.at
         if kept.get("row") != row:
-            h, c = (gates.new_zeros(len(gates), past.width + 2, self.width) for _ in range(2))
+            h, c = (gates.new_zeros(gates.shape[0], past.width + 2, self.width) for _ in range(2))
             kept.update(row=row, above_h=kept.get("h", h.clone()), above_c=kept.get("c", c.clone()), h=h, c=c)
         above = kept["above_h"][:, col : col + 3].flatten(1)
         h, c = cell(torch.addmm(gates, above, self.state), kept["above_c"][:, col + 1])
@@ -102,9 +102,9 @@ class DiagonalBiLSTM(nn.Module):
     def _column(self, gates: Tensor, past: Past) -> Tensor:
         kept, (row, col) = past.memory(self), past.at
         if not kept:
-            empty = gates.new_zeros(len(gates), past.width, self.width)
+            empty = gates.new_zeros(gates.shape[0], past.width, self.width)
             kept.update(row=0, left=empty.clone(), cells=empty.clone(), above=empty, right=empty)
-            kept["gates"] = gates.new_zeros(len(gates), past.width, 4 * self.width)
+            kept["gates"] = gates.new_zeros(gates.shape[0], past.width, 4 * self.width)
         if kept["row"] != row:  # the row above is complete: its states from the right are what this row is shifted onto
             kept.update(row=row, right=self._from_the_right(kept["gates"], kept["right"]), above=kept["left"].clone())
         left, right = gates.chunk(2, 1)
@@ -119,7 +119,7 @@ class DiagonalBiLSTM(nn.Module):
     def _from_the_right(self, gates: Tensor, above: Tensor) -> Tensor:
         """Return the states [B, W, h] of a whole row from its gates [B, W, 4h] and the states of the row above."""
         states = torch.zeros_like(above)
-        h = c = above.new_zeros(len(above), self.width)
+        h = c = above.new_zeros(above.shape[0], self.width)
         for col in reversed(range(above.shape[1])):
             h, c = cell(torch.addmm(gates[:, col], torch.cat([above[:, col], h], 1), self.state[1]), c)
             states[:, col] = h
@@ -293,7 +293,7 @@ class PixelRNN(System):
     def _log_mass(self, x: Tensor) -> Tensor:
         check_images(x, self.shape)
         tokens = self.grid.tokens(x)
-        total = torch.zeros(len(x), device=x.device)
+        total = torch.zeros(x.shape[0], device=x.device)
         coarse = None
         for net, step in zip(self.nets, self._steps(), strict=True):
             part = tokens[:, :, ::step, ::step]

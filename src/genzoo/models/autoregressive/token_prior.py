@@ -145,7 +145,7 @@ class TokenPrior(System):
     Args:
         shape: Channels, height and width of the images; those of the tokenizer.
         classes: Number of classes; 0 without labels.
-        words: Vocabulary of the captions; empty without captions.
+        vocabulary: Words of the captions; empty without captions.
         tokenizer: What turns images into codes and back.
         width: Features of a position.
         depth: Blocks.
@@ -171,7 +171,7 @@ class TokenPrior(System):
         },
     }  # fmt: skip
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 64, "ema": 0.999, "warmup": 0.02, "clip": 1.0}
-    words: tuple[str, ...]
+    vocabulary: tuple[str, ...]
     likelihood: ClassVar[str] = "lower bound: the image's own codes under the learned prior, pixels by the decoder"
     labels: int
 
@@ -180,7 +180,7 @@ class TokenPrior(System):
         shape: tuple[int, int, int] = (3, 32, 32),
         *,
         classes: Annotated[int, Field(ge=0)] = 0,
-        words: tuple[str, ...] = (),
+        vocabulary: tuple[str, ...] = (),
         tokenizer: Tokenizes | None = None,
         width: Annotated[int, Field(ge=1, le=16384)] = 256,
         depth: Annotated[int, Field(ge=1, le=128)] = 6,
@@ -216,9 +216,9 @@ class TokenPrior(System):
         self.net = Transformer(levels, self.codes, width, depth, heads, dropout)
         self.start = nn.Embedding(classes + 1, width)  # the last one is "no class"
         nn.init.normal_(self.start.weight, std=0.02)
-        self.words = words
-        if words:
-            self.text = Sentences(words, encoder, width, length)
+        self.vocabulary = vocabulary
+        if vocabulary:
+            self.text = Sentences(vocabulary, encoder, width, length)
             self.say = nn.Linear(self.text.dim, width, bias=False)
 
     def train(self, mode: bool = True) -> TokenPrior:
@@ -232,7 +232,7 @@ class TokenPrior(System):
     def optimizers(self) -> dict[str, Optimizer]:
         """Return AdamW; only matrices decay."""
         own = [*self.net.parameters(), *self.start.parameters()]
-        if self.words:
+        if self.vocabulary:
             self.text.load()
             own += [*self.text.parameters(), *self.say.parameters()]
         groups = [
@@ -260,10 +260,10 @@ class TokenPrior(System):
         """Return nats of a code and, as logs, bits of a code: of all, and of those of each level, coarse to fine."""
         batch = batch if "codes" in batch else self.prepare(batch)
         codes = batch["codes"].long()
-        label = self._labels(batch["label"], len(codes)) if self.classes else self._labels(None, len(codes))
-        hidden = torch.rand(len(codes), device=codes.device) < self.class_dropout
+        label = self._labels(batch["label"], codes.shape[0]) if self.classes else self._labels(None, codes.shape[0])
+        hidden = torch.rand(codes.shape[0], device=codes.device) < self.class_dropout
         sentence = None
-        if self.words:
+        if self.vocabulary:
             caption = batch["caption"].long()
             self.text.remember(caption)
             sentence = self.text(caption) * (~hidden & (caption > 1).any(1))[:, None]
@@ -300,7 +300,7 @@ class TokenPrior(System):
             UserError: There is no such class, or the model has none without class.
         """
         self._refuse_labels(label)
-        return -self._nats(codes.long(), self._labels(label, len(codes))).sum(1)
+        return -self._nats(codes.long(), self._labels(label, codes.shape[0])).sum(1)
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -320,7 +320,7 @@ class TokenPrior(System):
             for extreme in torch.as_tensor(label).aminmax():
                 check_label(int(extreme), self.classes)
         alone = label is None and not told
-        if (self.classes or self.words) and not self.class_dropout and (alone or guidance != 1):
+        if (self.classes or self.vocabulary) and not self.class_dropout and (alone or guidance != 1):
             what = "class" if self.classes else "caption"
             raise UserError(f"this model was trained with class_dropout=0 and knows no image without its {what}")
 
@@ -356,10 +356,10 @@ class TokenPrior(System):
         if label is None and self.classes:
             labels = torch.randint(self.classes, (n,), generator=generator, device=self.device)
         else:
-            self._refuse_labels(label, told=bool(self.words))
+            self._refuse_labels(label, told=bool(self.vocabulary))
             labels = self._labels(label, n)
         sentence = None
-        if prompt is not None or self.words:
+        if prompt is not None or self.vocabulary:
             sentence = self.text.recall(n, generator) if prompt is None else self._told(prompt, n)
         codes = torch.zeros(n, self.length, dtype=torch.long, device=self.device)
         kept = torch.zeros_like(codes, dtype=torch.bool)
@@ -398,12 +398,12 @@ class TokenPrior(System):
         """
         check_images(x, self.shape)
         check_known(known, x)
-        sentence = None if prompt is None else self._told(prompt, len(x))
+        sentence = None if prompt is None else self._told(prompt, x.shape[0])
         self._refuse_labels(label, told=prompt is not None)
         kept = torch.cat([self._cells(known, grid) for grid in self.tokenizer.code_grids], 1)
         codes = self.tokenizer.tokenize(torch.where(known, x, 0))
         how: Any = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "guidance": guidance, "cached": cached}
-        labels = self._labels(label, len(x))
+        labels = self._labels(label, x.shape[0])
         drawn = self.complete_codes(codes, kept, labels, generator=generator, sentence=sentence, **how)
         return torch.where(known, x, self.tokenizer.detokenize(drawn))
 
@@ -443,7 +443,7 @@ class TokenPrior(System):
         starts = torch.cat([label, torch.full_like(label, self.classes)]) if guided else label
         with torch.autocast(self.device.type, enabled=False):
             start = self._start(starts, sentence)
-            x, past = start, self.net.past(len(start)) if cached else None
+            x, past = start, self.net.past(start.shape[0]) if cached else None
             for t in range(self.length):
                 logits = self.net(x, past)[:, -1]
                 if guided:

@@ -214,7 +214,7 @@ class WaveNet(System):
         if not self.labels:
             return self._log_mass(x, None)
         chosen = range(self.labels) if label is None else [label]
-        each = [self._log_mass(x, torch.full((len(x),), k, device=x.device)) for k in chosen]
+        each = [self._log_mass(x, torch.full((x.shape[0],), k, device=x.device)) for k in chosen]
         return log_mean_exp(torch.stack(each), 0)
 
     def _log_mass(self, x: Tensor, label: Tensor | None) -> Tensor:
@@ -301,7 +301,7 @@ class WaveNet(System):
         self, x: Tensor, known: Tensor, generator: Generator, temperature: float, label: int | None, cached: bool
     ) -> Tensor:
         check_temperature(temperature)
-        n, times = len(x), self.shape[1]
+        n, times = x.shape[0], self.shape[1]
         check_label(label, self.labels)
         uniform = torch.rand(n, times, 2, generator=generator, device=self.device)
         labels = None
@@ -331,6 +331,6 @@ class WaveNet(System):
         if self.output == "mu-law":
             return decode(pick(uniform[:, 0], out, temperature), self.levels)
         logits, mean, log_scale = self._mixture(out)
-        none = out.new_zeros(len(out), 0, logits.shape[-1])
+        none = out.new_zeros(out.shape[0], 0, logits.shape[-1])
         grid = draw_coupled(uniform, logits, mean[:, None], log_scale[:, None], none, PCM, temperature)[:, 0]
         return (((grid + 1) * ((PCM - 1) / 2)).round() / 32768 - 1).float()

@@ -39,7 +39,7 @@ class DenseGenerator(nn.Module):
         """Return images [B, C, H, W] in [-1, 1] from z [B, latent] and one-hot labels [B, classes]."""
         h = torch.cat([F.relu(self.noise(z)), F.relu(self.label(y))], 1)
         x = self.out(F.relu(self.joint(h))).float()
-        return (2 * torch.sigmoid(x) - 1).view(len(z), *self.shape)
+        return (2 * torch.sigmoid(x) - 1).view(z.shape[0], *self.shape)
 
 
 class DenseDiscriminator(nn.Module):
@@ -100,7 +100,7 @@ class ConvDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return logits [B] of images [B, C, H, W] with one-hot labels [B, classes]."""
-        plane = self.label(y).view(len(y), 1, *self.size)
+        plane = self.label(y).view(y.shape[0], 1, *self.size)
         return self.net(torch.cat([x.to(plane.dtype), plane], 1))
 
 

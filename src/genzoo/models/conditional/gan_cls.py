@@ -35,7 +35,7 @@ class GANCLS(System):
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.
-        words: Vocabulary of the captions.
+        vocabulary: Words of the captions.
         encoder: What makes a vector of a sentence: words (a bag of trained word vectors), gru (reads them in order), minilm (frozen, from a file).
         dim: Size of a trained encoder's vector.
         compressed: What each player compresses a sentence's vector to.
@@ -58,17 +58,17 @@ class GANCLS(System):
         "gan-no-cls": {"mismatch": 0.0},
     }
     tiny: ClassVar[dict] = {
-        "shape": (1, 8, 8), "words": ("a", "red", "blue", "circle"), "latent": 4, "width": 4, "dim": 6, "compressed": 5, "length": 4,
+        "shape": (1, 8, 8), "vocabulary": ("a", "red", "blue", "circle"), "latent": 4, "width": 4, "dim": 6, "compressed": 5, "length": 4,
         "encoder": "words",
     }  # fmt: skip
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999, "decay": "linear"}
-    words: tuple[str, ...]
+    vocabulary: tuple[str, ...]
 
     def __init__(
         self,
         shape: tuple[int, int, int] = (3, 64, 64),
         *,
-        words: tuple[str, ...] = (),
+        vocabulary: tuple[str, ...] = (),
         encoder: Encoder = "words",
         dim: Annotated[int, Field(ge=1, le=4096)] = 256,
         compressed: Annotated[int, Field(ge=1, le=4096)] = 128,
@@ -83,12 +83,12 @@ class GANCLS(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        check_words(words, "gan-cls")
+        check_words(vocabulary, "gan-cls")
         check_sides(shape, "gan-cls")
-        self.words, self.latent_size = words, latent
+        self.vocabulary, self.latent_size = vocabulary, latent
         self.mismatch, self.interpolate, self.r1 = mismatch, interpolate, r1
         self.lr, self.betas = lr, (beta1, beta2)
-        self.text = Sentences(words, encoder, dim, length)
+        self.text = Sentences(vocabulary, encoder, dim, length)
         self.conditions = self.text.dim
         self.G = SentenceGenerator(shape, latent, self.text.dim, compressed, width)
         self.D = MatchingDiscriminator(shape, width, self.text.dim, compressed)

@@ -122,7 +122,7 @@ class StackGAN(System):
 
     Args:
         shape: Channels, height and width of the large image; sides are 4 · `factor` times a whole number, the small one from 8 to 256.
-        words: Vocabulary of the captions.
+        vocabulary: Words of the captions.
         factor: How many times larger Stage II draws: 2 or 4.
         encoder: What makes a vector of a sentence: words (a bag of trained word vectors), gru (reads them in order), minilm (frozen, from a file).
         dim: Size of a trained encoder's vector.
@@ -152,18 +152,18 @@ class StackGAN(System):
         },
     }  # fmt: skip
     tiny: ClassVar[dict] = {
-        "shape": (1, 16, 16), "words": ("a", "red", "blue", "circle"), "factor": 2, "latent": 4, "width": 4, "refine_width": 4,
+        "shape": (1, 16, 16), "vocabulary": ("a", "red", "blue", "circle"), "factor": 2, "latent": 4, "width": 4, "refine_width": 4,
         "blocks": 1, "dim": 6, "condition": 5, "length": 4, "encoder": "words",
     }  # fmt: skip
     defaults: ClassVar[dict] = {"steps": 40000, "batch": 64, "ema": 0.999}
-    words: tuple[str, ...]
+    vocabulary: tuple[str, ...]
     second: Tensor
 
     def __init__(
         self,
         shape: tuple[int, int, int] = (3, 128, 128),
         *,
-        words: tuple[str, ...] = (),
+        vocabulary: tuple[str, ...] = (),
         factor: Annotated[int, Field(ge=2, le=4, multiple_of=2)] = 2,
         encoder: Encoder = "words",
         dim: Annotated[int, Field(ge=1, le=4096)] = 256,
@@ -183,7 +183,7 @@ class StackGAN(System):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
-        check_words(words, "stackgan")
+        check_words(vocabulary, "stackgan")
         c, h, w = shape
         small, unit = (c, h // factor, w // factor), 4 * factor
         if h % unit or w % unit or min(small[1:]) < 8 or max(small[1:]) > 256:
@@ -191,9 +191,15 @@ class StackGAN(System):
                 f"shape {'x'.join(map(str, shape))} is not possible with factor={factor}; stackgan needs sides that are multiples of {unit}, "
                 f"from {8 * factor} to {256 * factor}, such as {16 * unit}x{16 * unit}"
             )
-        self.words, self.factor, self.latent_size, self.condition, self.first = words, factor, latent, condition, first
+        self.vocabulary, self.factor, self.latent_size, self.condition, self.first = (
+            vocabulary,
+            factor,
+            latent,
+            condition,
+            first,
+        )
         self.kl_weight, self.r1, self.halvings, self.lr, self.betas = kl_weight, r1, halvings, lr, (beta1, beta2)
-        self.text = Sentences(words, encoder, dim, length)
+        self.text = Sentences(vocabulary, encoder, dim, length)
         self.conditions = self.text.dim
         self.augment_1, self.augment_2 = Augment(self.text.dim, condition), Augment(self.text.dim, condition)
         self.G1 = Synthesis(small, latent + condition, width, 4)
@@ -220,7 +226,7 @@ class StackGAN(System):
         """Do one step of both players of the stage that is on."""
         self.second.fill_(update.progress >= self.first)
         self.text.remember(batch["caption"])
-        n, device = len(batch["image"]), batch["image"].device
+        n, device = batch["image"].shape[0], batch["image"].device
         z, e1, e2 = (torch.randn(n, k, device=device) for k in (self.latent_size, self.condition, self.condition))
         h = self.text(batch["caption"])
         if update.progress < self.first:
@@ -267,6 +273,9 @@ class StackGAN(System):
     @torch.no_grad()
     def stages(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sketches [n, C, h, w] and the large images [n, C, H, W] of latents; both in [-1, 1]."""
+        return self._stages(z)
+
+    def _stages(self, z: Tensor) -> tuple[Tensor, Tensor]:
         z, e1, e2, h = z.split([self.latent_size, self.condition, self.condition, self.text.dim], 1)
         sketch = self.G1(torch.cat([z, self.augment_1(h, e1)[0]], 1))
         return sketch.contiguous(), self.G2(sketch, self.augment_2(h, e2)[0]).contiguous()
@@ -274,7 +283,7 @@ class StackGAN(System):
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images [n, C, H, W] in [-1, 1] of latents; while Stage I is trained, enlarged sketches."""
-        sketch, large = self.stages(z)
+        sketch, large = self._stages(z)
         return large if self.second else F.interpolate(sketch, scale_factor=self.factor)
 
     sample = captioned.sample

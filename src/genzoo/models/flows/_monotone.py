@@ -85,13 +85,13 @@ class Spline(nn.Module):
         """Return the edges of the bins, [D, bins + 1], from -bound to bound exactly."""
         parts = MIN_BIN + (1 - self.bins * MIN_BIN) * raw.softmax(1)
         inside = 2 * self.bound * parts.cumsum(1)[:, :-1] - self.bound
-        end = raw.new_full((len(raw), 1), self.bound)
+        end = raw.new_full((raw.shape[0], 1), self.bound)
         return torch.cat([-end, inside, end], 1)
 
     def _pieces(self, values: Tensor, *, by_height: bool) -> tuple[Tensor, ...]:
         """Return, of the bin in which each value [B, D] lies: left edge, width, bottom, height, left slope, right slope."""
         x, y = self._knots(self.widths.to(values.dtype)), self._knots(self.heights.to(values.dtype))
-        one = y.new_ones(len(y), 1)
+        one = y.new_ones(y.shape[0], 1)
         slopes = torch.cat([one, MIN_SLOPE + F.softplus(self.slopes.to(values.dtype)), one], 1)
         edges = (y if by_height else x).detach()
         bin_ = torch.searchsorted(edges[:, 1:-1].contiguous(), values.mT.detach().contiguous(), right=True)

@@ -99,7 +99,7 @@ class ElementwiseFlow(System):
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1]."""
         x = self.flow.inverse(z)
-        return ((x + BOX) / (2 * BOX) if self.boxed else self.scale.inverse(x)).view(len(z), *self.shape)
+        return ((x + BOX) / (2 * BOX) if self.boxed else self.scale.inverse(x)).view(z.shape[0], *self.shape)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 

@@ -141,7 +141,7 @@ class EdgeConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, H, W]."""
-        edge = nn.functional.pad(x.new_zeros(len(x), 1, *x.shape[2:]), (1, 1, 1, 1), value=1.0)
+        edge = nn.functional.pad(x.new_zeros(x.shape[0], 1, *x.shape[2:]), (1, 1, 1, 1), value=1.0)
         padded = torch.cat([nn.functional.pad(x, (1, 1, 1, 1)), edge], 1)
         return self.conv(padded) * (3 * self.log_gain).exp()
 
@@ -214,7 +214,7 @@ class MultiScale(nn.Module):
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return (z, log_det)."""
-        total, left = y.new_zeros(len(y)), []
+        total, left = y.new_zeros(y.shape[0]), []
         for i, level in enumerate(self.levels):
             y, log_det = level(squeeze(y))
             total = total + log_det

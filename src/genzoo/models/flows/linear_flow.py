@@ -85,7 +85,7 @@ class LinearFlow(System):
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1]."""
-        return self.scale.inverse(self.flow.inverse(z)).view(len(z), *self.shape)
+        return self.scale.inverse(self.flow.inverse(z)).view(z.shape[0], *self.shape)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
@@ -108,4 +108,4 @@ class LinearFlow(System):
     def jacobian_condition(self, x: Tensor) -> Tensor:
         """Return the largest and smallest singular value of the Jacobian dz/du at each `x`, [B, 2]: those of the matrix, everywhere."""
         values = torch.linalg.svdvals(self.matrix().double())
-        return torch.stack([values[0], values[-1]]).expand(len(x), 2)
+        return torch.stack([values[0], values[-1]]).expand(x.shape[0], 2)

@@ -131,7 +131,7 @@ class NICE(System):
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1]."""
-        return self.scale.inverse(self.flow.inverse(z * (-self.log_scale).exp())).view(len(z), *self.shape)
+        return self.scale.inverse(self.flow.inverse(z * (-self.log_scale).exp())).view(z.shape[0], *self.shape)
 
     @property
     def _variance(self) -> float:

@@ -173,7 +173,7 @@ class MultiScale(nn.Module):
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return (z, log_det)."""
-        total, left = y.new_zeros(len(y)), []
+        total, left = y.new_zeros(y.shape[0]), []
         for i, board in enumerate(self.board):
             y, log_det = board(y)
             total = total + log_det

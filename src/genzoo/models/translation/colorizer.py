@@ -21,10 +21,16 @@ from genzoo.nn.resampling import bicubic
 
 GRID = 10
 """Distance of neighbouring colours in Lab."""
+NEIGHBOURS = 5
+"""Colours that a true colour is shared out among."""
+CELLS, CANDIDATES = 26, 32
+"""Cells of the grid to a side, from -130 on, and colours that can be among the nearest of what lies in one."""
 FURTHER = ((40, 90), (100, -90), (100, -10), (100, 0))
 """Colours at the rim of the gamut that the paper's 313 have beside the corners of the cells that sRGB reaches."""
 AB = 110.0
 """Scale of ab where it is regressed."""
+Temperature = Annotated[float, Field(gt=0, le=10)]
+"""T of the annealed mean."""
 
 
 @functools.cache
@@ -48,6 +54,22 @@ def colours(steps: int = 255) -> Tensor:
     cells = torch.stack([numbers // 1000, numbers % 1000], 1) - 100.0
     corners = torch.cat([cells + torch.tensor([i, j]) for i in (0.0, 1.0) for j in (0.0, 1.0)])
     return torch.cat([corners * GRID, torch.tensor(FURTHER, dtype=torch.float32)]).unique(dim=0)
+
+
+@functools.cache
+def candidates() -> Tensor:
+    """Return the colours that may be among the 5 nearest of a place in each 10 x 10 cell of ab, numbers, int64 [26 · 26, 32].
+
+    The fifth nearest is nowhere in a cell further away than the fifth smallest of the greatest distances; what is never that near is left out.
+    """
+    low = GRID * (torch.arange(CELLS) - CELLS // 2.0)
+    corner = torch.cartesian_prod(low, low)[:, None]
+    apart = colours() - corner  # [cells, Q, 2]
+    least = (apart.clamp(max=0).abs() + (apart - GRID).clamp(min=0)).norm(dim=2)
+    greatest = torch.maximum(apart.abs(), (apart - GRID).abs()).norm(dim=2)
+    within = greatest.topk(NEIGHBOURS, largest=False).values[:, -1:]
+    assert int((least <= within).sum(1).max()) <= CANDIDATES
+    return least.topk(CANDIDATES, largest=False).indices
 
 
 class Colorizer(System):
@@ -77,7 +99,7 @@ class Colorizer(System):
         objective: Classification over colours, or regression of ab (l2).
         rebalance: λ: 1 treats all colours alike, as if all were equally frequent; 0 weighs by the inverse frequency alone.
         rare: Weigh colours by their rarity at all.
-        temperature: T of the annealed mean; 1 is the mean, near 0 the mode.
+        temperature: T of the annealed mean where none is asked for; 1 is the mean, near 0 the mode. It has no part in the loss.
         lr: Learning rate at the start.
         schedule: Linearly to 0, or the paper's steps: a third of it after 4/9 of the run and a tenth after 5/6.
         weight_decay: Of Adam.
@@ -98,6 +120,7 @@ class Colorizer(System):
     tiny: ClassVar[dict] = {"shape": (3, 8, 8), "width": 4, "halvings": 2, "convolutions": 1}
     defaults: ClassVar[dict] = {"steps": 100000, "batch": 40, "ema": 0.999}
     colours: Tensor
+    candidates: Tensor
     smoothing: Tensor
     running_colours: Tensor
 
@@ -111,7 +134,7 @@ class Colorizer(System):
         objective: Literal["classification", "l2"] = "classification",
         rebalance: Annotated[float, Field(ge=0, le=1)] = 0.5,
         rare: bool = True,
-        temperature: Annotated[float, Field(gt=0, le=10)] = 0.38,
+        temperature: Temperature = 0.38,
         lr: Annotated[float, Field(gt=0, le=1)] = 3e-4,
         schedule: Literal["linear", "steps"] = "linear",
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-3,
@@ -126,6 +149,7 @@ class Colorizer(System):
         self.temperature, self.lr, self.weight_decay, self.coarse = temperature, lr, weight_decay, step // 2
         bins = colours()
         self.register_buffer("colours", bins, persistent=False)
+        self.register_buffer("candidates", candidates(), persistent=False)
         self.register_buffer("smoothing", _gaussian(torch.cdist(bins, bins)), persistent=False)
         self.register_buffer("running_colours", torch.zeros(len(bins)))
         widths = [1, *(width * 2**i for i in range(halvings))]
@@ -176,12 +200,14 @@ class Colorizer(System):
         weights = self.weights()[nearest] if self.rare else torch.ones_like(entropy)
         return {"loss": (weights * entropy).mean(), "cross_entropy": entropy.mean().detach(), "chroma_ratio": chroma}
 
-    def encode_softly(self, ab: Tensor, neighbours: int = 5, sigma: float = 5.0) -> tuple[Tensor, Tensor]:
+    def encode_softly(self, ab: Tensor, sigma: float = 5.0) -> tuple[Tensor, Tensor]:
         """Return the nearest colours of ab [N, 2], int64 [N, 5], nearest first, and their weights [N, 5], which add to 1."""
         with torch.autocast(ab.device.type, enabled=False):
-            distance = torch.cdist(ab.float(), self.colours, compute_mode="donot_use_mm_for_euclid_dist").square()
-        near, index = distance.topk(neighbours, largest=False)
-        return index, (-near / (2 * sigma**2)).softmax(1)
+            a, b = (ab.float() / GRID).floor().long().add(CELLS // 2).clamp(0, CELLS - 1).unbind(1)
+            among = self.candidates[CELLS * a + b]
+            distance = (self.colours[among] - ab.float()[:, None]).square().sum(2)
+        near, which = distance.topk(NEIGHBOURS, largest=False)
+        return among.gather(1, which), (-near / (2 * sigma**2)).softmax(1)
 
     def weights(self) -> Tensor:
         """Return the weight of every colour by its rarity, [Q], with mean 1 over the training data so far."""
@@ -193,11 +219,11 @@ class Colorizer(System):
             w = 1 / ((1 - self.rebalance) * p + self.rebalance / len(p)).clamp(min=1e-8)
             return w / (p * w).sum()
 
-    def annealed_mean(self, logits: Tensor) -> Tensor:
-        """Return ab [B, 2, h, w] of logits [B, Q, h, w]."""
+    def annealed_mean(self, logits: Tensor, temperature: float | None = None) -> Tensor:
+        """Return ab [B, 2, h, w] of logits [B, Q, h, w], at the system's own temperature when none is given."""
         with torch.autocast(logits.device.type, enabled=False):
-            share = (logits.float() / self.temperature).softmax(1)
-            return torch.einsum("bqhw,qc->bchw", share, self.colours)
+            share = (logits.float().permute(0, 2, 3, 1) / (temperature or self.temperature)).softmax(3)
+            return (share @ self.colours).permute(0, 3, 1, 2)
 
     # ---- using -----------------------------------------------------------------------------------------------------------------
 
@@ -207,22 +233,31 @@ class Colorizer(System):
         return lab_to_rgb(lightness, torch.zeros_like(ab)).mean(1, keepdim=True)
 
     @torch.no_grad()
-    def translate(self, x: Tensor, *, direction: str = "colorize") -> Tensor:
+    def translate(self, x: Tensor, *, direction: str = "colorize", temperature: Temperature | None = None) -> Tensor:
         """Return images [B, 3, H, W] with the lightness of `x` [B, 1 or 3, H, W], any size, and the network's colours.
 
         The network sees the image at the size that it was trained at (the shorter side; proportions stay), and its colours are
         enlarged.
 
+        Args:
+            x: Gray or colour images in [-1, 1].
+            direction: colorize, the only one.
+            temperature: T of the annealed mean: below the system's own bolder colours, above it paler ones; its own when not given.
+
         Raises:
-            UserError: The direction is not colorize.
+            UserError: The direction is not colorize, or a temperature is given to a system that regresses colours.
         """
         check_direction(direction, self.directions)
+        if temperature is not None and self.objective == "l2":
+            raise UserError(
+                "temperature= is of a distribution of colours, and objective=l2 predicts none; leave it out"
+            )
         lightness, _ = rgb_to_lab(x)
         step = 2 * self.coarse
         share = max(n / m for n, m in zip(self.shape[1:], x.shape[2:], strict=True))
         size = [max(step, round(n * share / step) * step) for n in x.shape[2:]]
         out = self.net(bicubic(lightness, *size) / 50 - 1).float()
-        ab = AB * out if self.objective == "l2" else self.annealed_mean(out)
+        ab = AB * out if self.objective == "l2" else self.annealed_mean(out, temperature)
         return lab_to_rgb(lightness, F.interpolate(ab, x.shape[2:], mode="bilinear", align_corners=False))
 
 

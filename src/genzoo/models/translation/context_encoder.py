@@ -109,7 +109,7 @@ class ContextEncoder(System):
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Cut, fill; a step of D, then one of the generator."""
         x = batch["image"]
-        hole = self.holes(len(x), x.device)
+        hole = self.holes(x.shape[0], x.device)
         weight = self.weights(hole)
         y = self.G(cut(x, hole)).float()
         error = (weight * (y - x).square()).sum() / ((weight > 0).sum() * x.shape[1])

@@ -25,14 +25,15 @@ LEAST = 0.2
 WHOLE = 0.25
 """How often a channel is known, or missing, as a whole."""
 COLOURS = 0.2
-"""How often luma alone is known, and all of it."""
+"""Of how many images luma alone is known, and all of it, as far as the share of whole pixels leaves room."""
 
 
 class MissingDataEncoder(System):
     """Missing data encoder (MDE-REC) of Dapogny, Cord & Pérez (2020): whole images from fragments, one model for many gaps.
 
-    An image is taken as luma and two colour differences. Of every channel by itself a random part m is known: a rectangle (the
-    rest is extrapolated), all but a rectangle (inpainting), all or nothing; of one image in five luma alone (colours). With y = G(m ⊙ x, m) the
+    An image is taken as luma and two colour differences. A random part m of it is known: of every channel by itself a rectangle (the
+    rest is extrapolated), all but a rectangle (inpainting), all or nothing; of one image in five luma alone (colours); of a share
+    `whole_pixels` of the images one rectangle, or all but one, in all channels, which is what `complete` is asked for. With y = G(m ⊙ x, m) the
     whole image that the generator makes, x̂ = m ⊙ x + (1 - m) ⊙ y, and D a network that gives for every value of an image
     the probability that it was known ("seek"):
 
@@ -44,17 +45,20 @@ class MissingDataEncoder(System):
 
     Deviations (the published text leaves sizes and weights of the networks to its own experiments): G and D are U-nets with group
     norm; luma and colour differences in place of red, green and blue, so that a gray photograph is one known channel;
-    rectangles and shares are those of the constants in this file; features of the first two stages of VGG-16.
+    rectangles and shares are those of the constants in this file; features of the first two stages of VGG-16. Masks of whole pixels are no
+    part of the published scheme (`mde-channel-wise` is without): among masks that differ in all channels the seeker does not learn to find them.
 
     Args:
         shape: Channels, height and width of an image; sides are multiples of what the networks halve. Gray images are completed, not coloured.
         width: Channels of the generator's first layer; they double up to 8 times this.
-        d_width: Channels of the discriminator's first layer.
+        d_width: Channels of the seeker's first layer.
         fragments: Of every channel another part is known, or of all channels the same (no colourization is learned then).
+        whole_pixels: Share of the images of which all channels lose the same part all the same, where fragments are channel-wise.
         perceptual: Network whose features are compared, or none.
         perceptual_weight: Weight of the features.
         adversarial: Weight of hide and seek; 0 for none.
-        lr: Learning rate of both networks.
+        lr: Learning rate of the generator.
+        d_lr: Learning rate of the seeker; none for the generator's.
         beta1: Adam's decay of the mean gradient.
     """
 
@@ -64,24 +68,28 @@ class MissingDataEncoder(System):
     scale: ClassVar[int] = 1
     local: ClassVar[bool] = False
     presets: ClassVar[dict] = {
+        "mde-channel-wise": {"whole_pixels": 0.0},
         "mde-no-adversary": {"adversarial": 0.0},
         "mde-no-features": {"perceptual": "none"},
         "mde-shared": {"fragments": "shared"},
     }
     tiny: ClassVar[dict] = {"shape": (3, 16, 16), "width": 8, "d_width": 4, "perceptual": "vgg16-random"}
     defaults: ClassVar[dict] = {"steps": 50000, "batch": 32, "ema": 0.999}
+    formerly: ClassVar[dict] = {"whole_pixels": 0.0, "d_lr": None}
 
     def __init__(
         self,
         shape: tuple[int, int, int] = (3, 128, 128),
         *,
         width: Annotated[int, Field(ge=4, le=512)] = 64,
-        d_width: Annotated[int, Field(ge=4, le=512)] = 32,
+        d_width: Annotated[int, Field(ge=4, le=512)] = 64,
         fragments: Literal["channel-wise", "shared"] = "channel-wise",
+        whole_pixels: Annotated[float, Field(ge=0, le=1)] = 0.4,
         perceptual: Literal["vgg16", "vgg19", "alexnet", "vgg16-random", "none"] = "vgg16",
         perceptual_weight: Annotated[float, Field(gt=0, le=1000)] = 0.1,
         adversarial: Annotated[float, Field(ge=0, le=100)] = 0.01,
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-4,
+        d_lr: Annotated[float, Field(gt=0, le=1)] | None = 1e-3,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
     ) -> None:
         super().__init__()
@@ -90,7 +98,8 @@ class MissingDataEncoder(System):
         check_multiples(shape, 2**halvings, 8, "missing-data-encoder", " (16, 32, 48, 64, 96, 128 do)")
         if c not in (1, 3):
             raise UserError(f"images of {c} channels are not possible; give channels=3 or channels=1")
-        self.shape, self.fragments, self.adversarial, self.lr = shape, fragments, adversarial, lr
+        self.shape, self.adversarial, self.lr, self.d_lr = shape, adversarial, lr, d_lr or lr
+        self.whole_pixels = whole_pixels if fragments == "channel-wise" and c > 1 else 1.0
         self.betas = (beta1, 0.999)
         self.directions = ("colorize",) if c == 3 else ()
         self.perceptual_weight = perceptual_weight
@@ -105,10 +114,13 @@ class MissingDataEncoder(System):
     optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
-        """Hide parts of every channel; a step of the seeker, then one of the generator."""
+        """Hide parts of every channel, or of all alike; a step of the seeker, then one of the generator."""
         image = batch["image"]
         x = self.planes(image)
-        known = self.draw_known(len(x), x.device)
+        whole = int(
+            self.whole_pixels * x.shape[0] + float(torch.rand(()))
+        )  # images are in random order: the first ones
+        known = self.draw_known(x.shape[0], whole, x.device)
         y = self.fill(x, known)
         logs = {
             "completion": (y - x).abs().mean(),
@@ -120,6 +132,8 @@ class MissingDataEncoder(System):
             found = self.D(made.detach())
             logs["d_loss"] = F.binary_cross_entropy_with_logits(found, known.float())
             logs["found"] = ((found > 0) == known).float().mean()
+            if whole:
+                logs["seeker_auroc"] = _auroc(found.detach()[:whole].mean(1), known[:whole, 0])
             update("d", logs["d_loss"])
         if self.features is not None:
             with torch.no_grad():
@@ -136,25 +150,26 @@ class MissingDataEncoder(System):
         """Return the whole image that the generator makes, in planes, [B, C, H, W] in [-1, 1]; it has seen `x` where `known` is True."""
         return torch.tanh(self.G(torch.cat([x * known, known.to(x.dtype) * 2 - 1], 1)))
 
-    def draw_known(self, n: int, device: torch.device) -> Tensor:
-        """Draw which values of `n` images are known, bool [n, C, H, W]; something is known of every image."""
+    def draw_known(self, n: int, whole: int, device: torch.device) -> Tensor:
+        """Draw which values of `n` images are known, bool [n, C, H, W], the same in all channels of the first `whole`; never nothing."""
         c, h, w = self.shape
-        drawn = c if self.fragments == "channel-wise" else 1
-        tall, wide = (LEAST + (1 - LEAST) * torch.rand(2, n, drawn, 1, 1, device=device)).unbind(0)
-        top, left = torch.rand(2, n, drawn, 1, 1, device=device).unbind(0)
+        tall, wide = (LEAST + (1 - LEAST) * torch.rand(2, n, c, 1, 1, device=device)).unbind(0)
+        top, left = torch.rand(2, n, c, 1, 1, device=device).unbind(0)
         y = (torch.arange(h, device=device)[:, None] + 0.5) / h
         x = (torch.arange(w, device=device) + 0.5) / w
         rectangle = ((y - top * (1 - tall)) / tall - 0.5).abs() < 0.5
         rectangle = rectangle & (((x - left * (1 - wide)) / wide - 0.5).abs() < 0.5)
-        known = rectangle ^ (torch.rand(n, drawn, 1, 1, device=device) < 0.5)
-        if drawn > 1:
-            whole = torch.rand(n, drawn, 1, 1, device=device) < WHOLE
-            known = torch.where(whole, torch.rand(n, drawn, 1, 1, device=device) < 0.5, known)
-            first = (torch.arange(drawn, device=device) == 0).view(1, -1, 1, 1)
-            known = torch.where(torch.rand(n, 1, 1, 1, device=device) < COLOURS, first, known)
+        known = rectangle ^ (torch.rand(n, c, 1, 1, device=device) < 0.5)
+        alike = torch.arange(n, device=device).view(-1, 1, 1, 1) < whole
+        first = torch.arange(c, device=device).view(1, -1, 1, 1) < 1
+        if c > 1:
+            entire = torch.rand(n, c, 1, 1, device=device) < WHOLE
+            apart = torch.where(entire, torch.rand(n, c, 1, 1, device=device) < 0.5, known)
+            share = COLOURS / max(1 - self.whole_pixels, COLOURS)
+            apart = torch.where(torch.rand(n, 1, 1, 1, device=device) < share, first, apart)
+            known = torch.where(alike, known[:, :1], apart)
         nothing = ~known.flatten(1).any(1)
-        known = known | (nothing[:, None, None, None] & (torch.arange(drawn, device=device) == 0)[:, None, None])
-        return known.expand(n, c, h, w)
+        return known | (nothing.view(-1, 1, 1, 1) & (alike | first))
 
     def planes(self, x: Tensor) -> Tensor:
         """Return the luma and colour differences of a colour image; a gray image is itself."""
@@ -233,3 +248,12 @@ class UNet(nn.Module):
 def _layer(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, 4 if stride == 2 else 3, stride, 1)
     return nn.Sequential(conv, nn.GroupNorm(math.gcd(8, outputs), outputs), nn.LeakyReLU(0.2))
+
+
+def _auroc(score: Tensor, known: Tensor) -> Tensor:
+    """Return the chance that a known pixel has a higher score than a missing one, ties counting half; NaN where there are not both."""
+    score, known = score.flatten(), known.flatten()
+    ordered = score.sort().values
+    rank = (torch.searchsorted(ordered, score) + torch.searchsorted(ordered, score, right=True) + 1) / 2
+    positive = known.sum()
+    return ((rank * known).sum() / positive - (positive + 1) / 2) / (known.numel() - positive)

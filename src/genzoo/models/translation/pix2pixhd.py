@@ -226,7 +226,7 @@ class Pix2PixHD(System):
     def _classes(self, a: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return of every instance of a batch its example, its number, its class, int64 [n] each."""
         classes = _levels(a[:, :1]) if self.labels else torch.zeros_like(ids)
-        examples = torch.arange(len(ids), device=ids.device).view(-1, 1, 1, 1).expand_as(ids)
+        examples = torch.arange(ids.shape[0], device=ids.device).view(-1, 1, 1, 1).expand_as(ids)
         # An instance has one class; were it to have two, each of its parts would count.
         found = torch.stack([examples.flatten(), ids.flatten(), classes.flatten()], 1).unique(dim=0)
         return found[:, 0], found[:, 1], found[:, 2]
@@ -249,7 +249,7 @@ class Pix2PixHD(System):
             classes = _levels(a[:, :1])
         else:  # the image is one instance, whose features every class in it has
             classes = torch.full_like(ids, int(self.filled.argmax()))
-        out = torch.zeros(len(a), self.features, *a.shape[2:], device=a.device)
+        out = torch.zeros(a.shape[0], self.features, *a.shape[2:], device=a.device)
         for kind, number in torch.stack([classes.flatten(), ids.flatten()], 1).unique(dim=0).tolist():
             count = min(int(self.filled[kind]), BANK)
             if not count:

@@ -120,7 +120,7 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def _start(self, flat: Tensor, rounds: int = 10) -> None:
         """Set the codes by Lloyd's k-means on the first batch, from inputs chosen at random; clusters that end up empty stay where they are."""
-        n = len(flat) * ranks()
+        n = flat.shape[0] * ranks()
         order = torch.randperm(n, device=flat.device)
         codes = pooled(flat, order[torch.arange(self.size, device=flat.device) % n])
         self.codebook.data.copy_(codes)
@@ -141,9 +141,9 @@ class VectorQuantizer(nn.Module):
             live = self.count[:, None] > 1e-6  # below that the quotient is rounding
             self.codebook.copy_(torch.where(live, self.total / self.count[:, None].clamp_min(1e-6), self.codebook))
         if self.restart:
-            credit = self._credit(len(flat) * ranks())
+            credit = self._credit(flat.shape[0] * ranks())
             dead = self.count < credit / 2
-            fresh = pooled(flat, torch.randint(len(flat) * ranks(), (self.size,), device=flat.device))
+            fresh = pooled(flat, torch.randint(flat.shape[0] * ranks(), (self.size,), device=flat.device))
             self.codebook.data.copy_(torch.where(dead[:, None], fresh, self.codebook))
             self.count.copy_(torch.where(dead, credit, self.count))
             self.total.copy_(torch.where(dead[:, None], fresh * credit, self.total))

@@ -86,7 +86,10 @@ class Past:
         if conv not in self._kept:
             # [rows · kernel · inputs, outputs]: the order in which a window of the kept inputs flattens
             weight = (conv.weight * conv.mask).permute(2, 3, 1, 0).flatten(0, 2).contiguous()
-            self._kept[conv] = weight, x.new_zeros(len(x), self.height + rows - 1, self.width + 2 * half, x.shape[1])
+            self._kept[conv] = (
+                weight,
+                x.new_zeros(x.shape[0], self.height + rows - 1, self.width + 2 * half, x.shape[1]),
+            )
         weight, kept = self._kept[conv]
         if conv.kernel == rows == 1:
             return torch.addmm(conv.bias, x, weight)

@@ -163,5 +163,5 @@ def code_in_raster_order(
     def stated(out: Tensor, colour: int, _: Tensor) -> Tensor:
         return grid.values(choose(next(count), grid.log_probs(out)[:, colour].float()))
 
-    unknown = torch.zeros(len(x), 1, *x.shape[2:], dtype=torch.bool, device=x.device)
+    unknown = torch.zeros(x.shape[0], 1, *x.shape[2:], dtype=torch.bool, device=x.device)
     return fill_in_raster_order(predict, stated, first, x, unknown, x.clone(), cached=True)

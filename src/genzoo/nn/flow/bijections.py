@@ -99,7 +99,7 @@ class ActNorm(nn.Module):
                 self._start(x)
             self._ready = True
         log_det = self._view(self.log_scale, x).sum() * x[0, 0].numel()
-        return (x + self._view(self.shift, x)) * self._view(self.log_scale, x).exp(), log_det.expand(len(x))
+        return (x + self._view(self.shift, x)) * self._view(self.log_scale, x).exp(), log_det.expand(x.shape[0])
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return x."""
@@ -200,7 +200,7 @@ class AdditiveCoupling(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (y, log_det)."""
-        return self._moved(x, 1), x.new_zeros(len(x))
+        return self._moved(x, 1), x.new_zeros(x.shape[0])
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return x."""
@@ -237,7 +237,7 @@ class LULinear(nn.Module):
     def factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return L and U, each [C, C]."""
         packed = self.packed.to(dtype)
-        ones = torch.ones(len(packed), dtype=dtype, device=packed.device)
+        ones = torch.ones(packed.shape[0], dtype=dtype, device=packed.device)
         diagonal = self.sign.to(dtype) * packed.diagonal().exp()
         return packed.tril(-1) + torch.diag(ones), packed.triu(1) + torch.diag(diagonal)
 
@@ -250,7 +250,7 @@ class LULinear(nn.Module):
             else:
                 y = F.conv2d(x, (lower @ upper)[self.order][:, :, None, None])
             log_det = self.packed.diagonal().to(x.dtype).sum() * x[0, 0].numel()
-        return y, log_det.expand(len(x))
+        return y, log_det.expand(x.shape[0])
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return x."""
@@ -259,7 +259,7 @@ class LULinear(nn.Module):
             columns = y.transpose(0, 1).flatten(1)[self.order.argsort()]
             half = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
             x: Tensor = torch.linalg.solve_triangular(upper, half, upper=True)
-            return x.view(y.shape[1], len(y), *y.shape[2:]).transpose(0, 1).contiguous()
+            return x.view(y.shape[1], y.shape[0], *y.shape[2:]).transpose(0, 1).contiguous()
 
 
 class Chain(nn.Sequential):
@@ -267,7 +267,7 @@ class Chain(nn.Sequential):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (y, sum of log_dets)."""
-        total = x.new_zeros(len(x))
+        total = x.new_zeros(x.shape[0])
         for part in self:
             x, log_det = part(x)
             total = total + log_det

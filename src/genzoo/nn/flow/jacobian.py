@@ -26,7 +26,7 @@ def jacobian(f: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
     """
     rows = []
     for outputs in torch.arange(u.numel(), device=u.device).split(COPIES):
-        copies = u.detach().expand(len(outputs), *u.shape[1:]).clone().requires_grad_()
+        copies = u.detach().expand(outputs.shape[0], *u.shape[1:]).clone().requires_grad_()
         with torch.enable_grad():
             chosen = f(copies).flatten(1).gather(1, outputs[:, None]).sum()
         rows.append(torch.autograd.grad(chosen, copies)[0].flatten(1))

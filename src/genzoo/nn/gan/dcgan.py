@@ -106,7 +106,7 @@ class Synthesis(nn.Module):
         """Return images [B, C, H, W] in [-1, 1] from z [B, latent]."""
         z = self.hidden(z) if self.hidden is not None else z
         # Laid out channels-last without a copy.
-        x: Tensor = self.project(z).view(len(z), *self.start).permute(0, 3, 1, 2)
+        x: Tensor = self.project(z).view(z.shape[0], *self.start).permute(0, 3, 1, 2)
         x = self.net(x)
         top, left = (x.shape[2] - self.h) // 2, (x.shape[3] - self.w) // 2
         return x[:, :, top : top + self.h, left : left + self.w]

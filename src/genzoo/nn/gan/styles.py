@@ -7,7 +7,7 @@ Such a system has a `Mapping` F, `layers` styles to an image, the running `mean`
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -22,7 +22,8 @@ from genzoo.nn.latent import draw_labels, one_hot
 Noise = Callable[[Tensor, int], Tensor]
 """(a layer's fixed noise [1, 1, H, W], examples) to the noise that it adds, [examples or 1, 1, H, W]."""
 DRAWS = 4096
-"""Draws of z of which the mean of w at the start is taken."""
+"""Draws of z of which the mean of w at the start, and of each class, is taken."""
+Mean = Literal["all", "class"]
 
 
 class Mapping(nn.Module):
@@ -89,16 +90,30 @@ def sample_prior(
     label: int | None = None,
     truncation: float = 1.0,
     cutoff: int | None = None,
+    toward: Mean = "all",
 ) -> Tensor:
     """Draw w: [n, latent], or a style for each layer [n, layers, latent] with a `cutoff`; arguments as in `sample`."""
     z, y = self._draw(n, generator), None
     if self.labels or label is not None:
         y = one_hot(self, draw_labels(self, n, label, generator))
     w = self.F(z, y)
-    near: Tensor = self.mean.lerp(w, truncation)
+    near: Tensor = (self.mean if toward == "all" else class_means(self, y)).lerp(w, truncation)
     if cutoff is None:
         return near
     return torch.where(torch.arange(self.layers, device=w.device)[:, None] < cutoff, near[:, None], w[:, None])
+
+
+def class_means(self: Any, y: Tensor | None) -> Tensor:
+    """Return the mean w of the class of each one-hot row y [n, labels], [n, latent], over `DRAWS` fixed draws of z.
+
+    Raises:
+        UserError: The system has no classes.
+    """
+    if y is None:
+        raise UserError("toward=class needs a system that was trained with labels; this one has none: leave it out")
+    z = self._draw(DRAWS, Generator(self.device).manual_seed(0))
+    means = [self.F(z, row.expand(DRAWS, -1)).mean(0) for row in torch.eye(self.labels, device=y.device)]
+    return torch.stack(means)[y.argmax(1)]
 
 
 @torch.no_grad()
@@ -121,6 +136,7 @@ def sample(
     label: Annotated[int, Field(ge=0)] | None = None,
     truncation: Annotated[float, Field(ge=-2, le=2)] = 1.0,
     cutoff: Annotated[int, Field(ge=0)] | None = None,
+    toward: Mean = "all",
 ) -> Tensor:
     """Return `n` images [n, C, H, W] in [-1, 1].
 
@@ -131,8 +147,10 @@ def sample(
         label: Class of all of them, where conditional; none draws a class for each, all equally likely.
         truncation: ψ of w' = mean + ψ (w - mean): 1 for all there is, below 1 for typical images, 0 for the mean one.
         cutoff: Truncate the first layers only, so many; none for all of them.
+        toward: The mean that truncation draws to: that of all w, or of the w of each image's own class, which keeps classes apart at a low
+            truncation.
     """
-    w = self.sample_prior(n, generator=generator, label=label, truncation=truncation, cutoff=cutoff)
+    w = self.sample_prior(n, generator=generator, label=label, truncation=truncation, cutoff=cutoff, toward=toward)
     return _images(self, w, lambda fixed, n: fresh_noise(fixed, n, generator))
 
 

@@ -61,7 +61,7 @@ class Synthesis3d(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return [B, outputs, T, H, W], unbounded, from z [B, latent]."""
-        x: Tensor = self.out(self.net(self.project(z).view(len(z), *self.start)))
+        x: Tensor = self.out(self.net(self.project(z).view(z.shape[0], *self.start)))
         t, y, x0 = ((have - want) // 2 for have, want in zip(x.shape[2:], self.size, strict=True))
         return x[:, :, t : t + self.size[0], y : y + self.size[1], x0 : x0 + self.size[2]]
 

@@ -1,7 +1,7 @@
 """Sentence encoders: what turns captions and prompts into vectors, trained with a model or frozen, behind one face.
 
 A caption comes as a row of numbers: 0 fills up, 1 is an unknown word, 2 and up are a vocabulary's words. To add an encoder, give
-`ENCODERS` a function of (words, dim) that returns a module with `forward(ids [B, L]) -> [B, dim]`, `read(sentences) -> [n, dim]`, `dim`
+`ENCODERS` a function of (vocabulary, dim) that returns a module with `forward(ids [B, L]) -> [B, dim]`, `read(sentences) -> [n, dim]`, `dim`
 and `reads_any`.
 """
 
@@ -21,9 +21,9 @@ FIRST = 2
 """Number of the first word."""
 
 
-def _ids(sentences: Sequence[Sequence[str]], words: Sequence[str], device: torch.device) -> Tensor:
+def _ids(sentences: Sequence[Sequence[str]], vocabulary: Sequence[str], device: torch.device) -> Tensor:
     """Return sentences as rows of numbers without the unknown words, int64 [n, L]."""
-    number = {w: i for i, w in enumerate(words, FIRST)}
+    number = {w: i for i, w in enumerate(vocabulary, FIRST)}
     rows = [[number[w] for w in s if w in number] for s in sentences]
     longest = max(1, *(len(r) for r in rows))
     return torch.tensor([r + [0] * (longest - len(r)) for r in rows], device=device)
@@ -33,16 +33,16 @@ class BagOfWords(nn.Module):
     """The sum of a trained vector for every word, over the square root of their number; order and unknown words do not count.
 
     Args:
-        words: The vocabulary.
+        vocabulary: Its words.
         dim: Size of a vector.
     """
 
     reads_any = False
 
-    def __init__(self, words: Sequence[str], dim: int) -> None:
+    def __init__(self, vocabulary: Sequence[str], dim: int) -> None:
         super().__init__()
-        self.words, self.dim = tuple(words), dim
-        self.table = nn.Embedding(len(words), dim)
+        self.vocabulary, self.dim = tuple(vocabulary), dim
+        self.table = nn.Embedding(len(vocabulary), dim)
 
     def vectors(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors of words [B, L, dim], zero where there is none, and where there is one [B, L]."""
@@ -56,7 +56,7 @@ class BagOfWords(nn.Module):
 
     def read(self, sentences: Sequence[Sequence[str]]) -> Tensor:
         """Return sentences, each a list of words, as vectors [n, dim]; unknown words are passed over."""
-        vectors: Tensor = self(_ids(sentences, self.words, self.table.weight.device))
+        vectors: Tensor = self(_ids(sentences, self.vocabulary, self.table.weight.device))
         return vectors
 
 
@@ -64,12 +64,12 @@ class Recurrent(BagOfWords):
     """A gated recurrent unit over the words' vectors, which tells "red left of blue" from "blue left of red"; its last state.
 
     Args:
-        words: The vocabulary.
+        vocabulary: Its words.
         dim: Size of a vector.
     """
 
-    def __init__(self, words: Sequence[str], dim: int) -> None:
-        super().__init__(words, dim)
+    def __init__(self, vocabulary: Sequence[str], dim: int) -> None:
+        super().__init__(vocabulary, dim)
         self.unit = nn.GRU(dim, dim, batch_first=True)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -86,16 +86,16 @@ class Frozen(nn.Module):
     """MiniLM, frozen and not in the checkpoint: where it was trained with other weights than those at hand, it says so.
 
     Args:
-        words: The vocabulary of captions.
+        vocabulary: The words of captions.
         net: The encoder.
     """
 
     reads_any = True
     digest: Tensor
 
-    def __init__(self, words: Sequence[str], net: MiniLM | None = None) -> None:
+    def __init__(self, vocabulary: Sequence[str], net: MiniLM | None = None) -> None:
         super().__init__()
-        self.words, self.net = tuple(words), net or MiniLM()
+        self.vocabulary, self.net = tuple(vocabulary), net or MiniLM()
         self.dim = self.net.dim
         self.register_buffer("digest", torch.zeros(32, dtype=torch.uint8))
 
@@ -113,7 +113,7 @@ class Frozen(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return captions [B, L] as vectors [B, dim] of length one."""
-        return self.read([[self.words[i - FIRST] for i in row if i >= FIRST] for row in ids.tolist()])
+        return self.read([[self.vocabulary[i - FIRST] for i in row if i >= FIRST] for row in ids.tolist()])
 
     def read(self, sentences: Sequence[Sequence[str]]) -> Tensor:
         """Return sentences, each a list of words, as vectors [n, dim] of length one; any word can be read."""
@@ -124,7 +124,7 @@ class Frozen(nn.Module):
 ENCODERS: dict[str, Callable[[Sequence[str], int], Any]] = {
     "words": BagOfWords,
     "gru": Recurrent,
-    "minilm": lambda words, dim: Frozen(words),
+    "minilm": lambda vocabulary, dim: Frozen(vocabulary),
 }
 MEMORY = 1024
 
@@ -133,7 +133,7 @@ class Sentences(nn.Module):
     """An encoder with a memory of captions, from which samples without a prompt take theirs.
 
     Args:
-        words: The vocabulary.
+        vocabulary: Its words.
         encoder: Which encoder.
         dim: Size of a trained encoder's vector.
         length: Words of a caption that are read.
@@ -143,12 +143,12 @@ class Sentences(nn.Module):
     heard: Tensor
     count: Tensor
 
-    def __init__(self, words: Sequence[str], encoder: Encoder, dim: int, length: int) -> None:
+    def __init__(self, vocabulary: Sequence[str], encoder: Encoder, dim: int, length: int) -> None:
         super().__init__()
-        self.encoder = ENCODERS[encoder](words, dim)
+        self.encoder = ENCODERS[encoder](vocabulary, dim)
         self.dim, self.length, self.reads_any = self.encoder.dim, length, self.encoder.reads_any
         heard = torch.zeros(MEMORY, length, dtype=torch.int32)
-        heard[:, 0] = FIRST + torch.arange(MEMORY) % max(len(words), 1)  # before there are captions: one word each
+        heard[:, 0] = FIRST + torch.arange(MEMORY) % max(len(vocabulary), 1)  # before there are captions: one word each
         self.register_buffer("heard", heard)
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
@@ -170,14 +170,14 @@ class Sentences(nn.Module):
     def remember(self, ids: Tensor) -> None:
         """Keep the captions [B, L] of a step in place of the oldest ones; images without a caption leave nothing."""
         rows = ids[(ids >= FIRST).any(1)][-MEMORY:, : self.length].to(self.heard.dtype)
-        place = (self.count + torch.arange(len(rows), device=ids.device)) % MEMORY
-        kept = torch.zeros(len(rows), self.length, dtype=self.heard.dtype, device=ids.device)
+        place = (self.count + torch.arange(rows.shape[0], device=ids.device)) % MEMORY
+        kept = torch.zeros(rows.shape[0], self.length, dtype=self.heard.dtype, device=ids.device)
         kept[:, : rows.shape[1]] = rows
         self.heard[place] = kept
-        self.count += len(rows)
+        self.count += rows.shape[0]
 
     def recall(self, n: int, generator: Generator) -> Tensor:
         """Return the vectors of `n` captions drawn from the memory, [n, dim]."""
-        chosen = torch.randint(len(self.heard), (n,), generator=generator, device=generator.device)
+        chosen = torch.randint(self.heard.shape[0], (n,), generator=generator, device=generator.device)
         vectors: Tensor = self(self.heard[chosen.to(self.heard.device)].long())
         return vectors

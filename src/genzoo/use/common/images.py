@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import NoSuchData, UserError, nearest
-from genzoo.core.schema import check
+from genzoo.core.schema import build, check
 from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, DataSettings, kinds, open_data, seen_from, to_float
 from genzoo.data.decode import sounds as sound
@@ -140,7 +140,7 @@ def data_settings(system: System, data: str | None, **changes: Any) -> DataSetti
     if data is not None and data != trained.get("data"):
         # Other data comes in the form that the networks take, whatever its own size.
         trained |= {"data": data, "limit": None, **kinds.of(system).form_for(system.hparams, trained)}
-    settings = DataSettings(**check(DataSettings, {**trained, "flip": False, **changes}, label="data"))
+    settings = build(DataSettings, {**trained, "flip": False, **changes}, label="data")
     return seen_from(settings, Path(system.origin)) if system.origin and data is None else settings
 
 
