@@ -114,7 +114,7 @@ def density_picture(system: System, extent: float, side: int = 192) -> np.ndarra
 def realnvp_points(p: Proof) -> None:
     """Two-dimensional toys: a density that integrates to one, above a Gaussian's by far, and a map that shows its seams."""
     for data, extent in (("moons", 4.0), ("spiral", 4.0)):
-        run = p.train("realnvp", data, name=data, steps=3_000, batch=256, width=64, seed=0)
+        run = p.train("realnvp", data, name=data, steps=3_000, batch=256, width=64, lr=2e-3, seed=0)
         system = genzoo.load(run.path)
         train, test = (open_data(DataSettings(data), split=s, quiet=True) for s in ("train", "test"))
         x = torch.from_numpy(train.fields["points"][:])
@@ -203,7 +203,7 @@ def elementwise_flow(p: Proof) -> None:
         ("linear-flow", {"steps": 1500}),
         ("elementwise-flow", {"steps": 2000, "curve": "spline"}),
         ("elementwise-sigmoid", {"steps": 2000}),
-        ("realnvp", {"steps": 2000, "width": 64}),
+        ("realnvp", {"steps": 2000, "width": 64, "lr": 2e-3}),
     ):
         run = p.train(name, data, name=name, batch=256, seed=0, **keys)
         system = genzoo.load(run.path)

@@ -91,6 +91,14 @@ class VAE(System):
         "beta-vae": {"beta": 4.0},
         "vae-2d": {"latent": 2},
         "conv-vae": {"architecture": "conv", "depth": 3, "latent": 64},
+        "vae-paper": {
+            "likelihood": "gaussian",
+            "spread": "value",
+            "latent": 20,
+            "hidden": 200,
+            "depth": 1,
+            "activation": "tanh",
+        },
         "vae-burda": {
             "likelihood": "bernoulli",
             "latent": 50,

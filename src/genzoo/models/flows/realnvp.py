@@ -86,7 +86,7 @@ class RealNVP(System):
         widen: bool = False,
         alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05,
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-5,
-        lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 5e-3,
     ) -> None:
         super().__init__()
         flow.take_data(self, shape, levels, "realnvp", least=2)
