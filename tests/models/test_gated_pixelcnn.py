@@ -281,6 +281,6 @@ def test_refusals_say_what_to_do():
 
 
 def test_capabilities_and_presets():
-    assert capabilities(GatedPixelCNN) == ("samples", "conditioned", "density", "completes")
+    assert capabilities(GatedPixelCNN) == ("samples", "conditioned", "density", "completes", "predicts")
     for overrides in GatedPixelCNN.presets.values():
         GatedPixelCNN(**{**overrides, "shape": (1, 8, 8), "layers": 2})

@@ -330,6 +330,6 @@ def test_one_dimension_alone_is_a_distribution_too():
 
 
 def test_capabilities_and_presets():
-    assert capabilities(MADE) == ("samples", "density", "completes", "calibrates")
+    assert capabilities(MADE) == ("samples", "density", "completes", "predicts", "calibrates")
     for overrides, layers in itertools.product(MADE.presets.values(), (0, 1)):
         MADE(**{**overrides, "shape": (1, 4, 4), "layers": layers, "direct": True, "width": 8})

@@ -307,7 +307,7 @@ def test_refusals_say_what_to_do():
 
 
 def test_capabilities_and_presets():
-    assert capabilities(PixelCNN) == ("samples", "density", "completes", "compresses")
+    assert capabilities(PixelCNN) == ("samples", "density", "completes", "compresses", "predicts")
     assert PixelCNN.likelihood == "exact"
     for overrides in PixelCNN.presets.values():
         PixelCNN(**{**overrides, "shape": (1, 8, 8), "blocks": 1})

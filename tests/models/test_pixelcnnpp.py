@@ -405,7 +405,7 @@ def test_refusals_say_what_to_do():
 
 
 def test_capabilities_presets_and_the_size_of_the_paper():
-    assert capabilities(PixelCNNpp) == ("samples", "density", "completes")
+    assert capabilities(PixelCNNpp) == ("samples", "density", "completes", "predicts")
     assert PixelCNNpp.likelihood == "exact"
     with torch.device("meta"):
         paper = PixelCNNpp(**PixelCNNpp.presets["pixelcnnpp-paper"])

@@ -309,7 +309,7 @@ def test_refusals_say_what_to_do():
 
 
 def test_capabilities_and_presets():
-    assert capabilities(PixelRNN) == ("samples", "density", "completes")
+    assert capabilities(PixelRNN) == ("samples", "density", "completes", "predicts")
     assert {k: type(PixelRNN((1, 8, 8), **v).nets[0].blocks[0].lstm) for k, v in PixelRNN.presets.items()} == {
         "row-lstm": RowLSTM,
         "diagonal-bilstm": DiagonalBiLSTM,

@@ -244,7 +244,7 @@ def test_refusals_say_what_to_do():
 
 
 def test_capabilities_and_presets():
-    assert capabilities(WaveNet) == ("samples", "conditioned", "density", "completes")
+    assert capabilities(WaveNet) == ("samples", "conditioned", "density", "completes", "predicts")
     for overrides in WaveNet.presets.values():
         WaveNet(**{**overrides, "width": 4, "skip": 4})
     assert build().likelihood.startswith("exact")

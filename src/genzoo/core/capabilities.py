@@ -187,6 +187,17 @@ class Compresses(Protocol):
 
 
 @runtime_checkable
+class Predicts(Protocol):
+    """Says how each place of an example is distributed given the places before it, for all places in one pass of its network."""
+
+    prediction: str
+    """What the numbers of `predict` are, and in which order the places come."""
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the numbers of every place, [B, ..., K], of data or codes `x`: those of one depend on the places before it alone."""
+
+
+@runtime_checkable
 class Tokenizes(Protocol):
     """Turns data into codes of a finite set and back."""
 

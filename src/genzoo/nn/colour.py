@@ -7,6 +7,8 @@ from torch import Tensor
 
 XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 """Linear sRGB to CIE XYZ."""
+RGB = tuple(map(tuple, torch.linalg.inv(torch.tensor(XYZ, dtype=torch.float64)).tolist()))
+"""CIE XYZ to linear sRGB."""
 WHITE = (0.95047, 1.0, 1.08883)
 """The standard illuminant D65 for the 2° observer."""
 LUMA = (0.299, 0.587, 0.114)
@@ -45,17 +47,23 @@ def lab_to_rgb(lightness: Tensor, ab: Tensor, *, halvings: int = 14) -> Tensor:
     light, colour = lightness.reshape(b, -1), ab.reshape(b, 2, -1).transpose(1, 2)
     linear = _linear(light, colour)
     outside = ~_displayable(linear)
-    if outside.any():
-        light_out, colour_out = light[outside], colour[outside]
-        low, high = torch.zeros_like(light_out), torch.ones_like(light_out)
-        for _ in range(halvings):
-            middle = (low + high) / 2
-            fits = _displayable(_linear(light_out, colour_out * middle[:, None]))
-            low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
-        linear[outside] = _linear(light_out, colour_out * low[:, None])
+    if torch.compiler.is_exporting():  # a graph cannot choose pixels: all are paled, and those outside taken
+        linear = torch.where(outside[..., None], _paled(light, colour, halvings), linear)
+    elif outside.any():
+        linear[outside] = _paled(light[outside], colour[outside], halvings)
     linear = linear.clamp(0, 1)
     srgb = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=1e-9) ** (1 / 2.4) - 0.055)
     return (srgb * 2 - 1).clamp(-1, 1).transpose(1, 2).reshape(b, 3, h, w)
+
+
+def _paled(lightness: Tensor, ab: Tensor, halvings: int) -> Tensor:
+    """Return linear red, green and blue [..., 3] of the most of the colour [..., 2] that exists at its lightness [...], by bisection."""
+    low, high = torch.zeros_like(lightness), torch.ones_like(lightness)
+    for _ in range(halvings):
+        middle = (low + high) / 2
+        fits = _displayable(_linear(lightness, ab * middle[..., None]))
+        low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
+    return _linear(lightness, ab * low[..., None])
 
 
 def _linear(lightness: Tensor, ab: Tensor) -> Tensor:
@@ -66,8 +74,7 @@ def _linear(lightness: Tensor, ab: Tensor) -> Tensor:
         w * torch.where(f > LINEAR_BELOW, f**3, 3 * LINEAR_BELOW**2 * (f - 4 / 29))
         for f, w in zip(curves, WHITE, strict=True)
     ]
-    back = torch.linalg.inv(torch.tensor(XYZ, dtype=torch.float64)).tolist()
-    return torch.stack([sum(m * v for m, v in zip(row, xyz, strict=True)) for row in back], -1)
+    return torch.stack([sum(m * v for m, v in zip(row, xyz, strict=True)) for row in RGB], -1)
 
 
 def _displayable(linear: Tensor, slack: float = 1e-4) -> Tensor:

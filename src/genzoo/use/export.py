@@ -1,4 +1,4 @@
-"""Put a trained system into a plain folder that needs nothing of the run."""
+"""Put a trained system into a plain folder that needs nothing of the run, or into a file for other programs."""
 
 from __future__ import annotations
 
@@ -13,29 +13,114 @@ from genzoo.core.system import System
 from genzoo.naming.registry import entry_of, given_as
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import describe, in_words
+from genzoo.use.common.outputs import writable
 from genzoo.use.common.source import WORDS, Source, name_of, open_system
+from genzoo.use.exports.parts import part_of
+from genzoo.use.exports.web import write_web
+from genzoo.use.exports.write import ENDINGS, Format, Written, check, format_of, write_part, write_parts
 
 
-def export(source: Source, to: str | Path, *, overwrite: bool = False) -> Path:
-    """Write model.safetensors (weights, settings and a digest over both), config.json and README.md; `genzoo.load` reads the folder.
+def export(
+    source: Source,
+    to: str | Path,
+    *,
+    part: str | None = None,
+    format: Format | None = None,
+    overwrite: bool = False,
+    runtime: str | Path | None = None,
+) -> Path:
+    """Write a system into a folder that needs nothing of the run, or into a file that needs nothing of genzoo.
+
+    A folder has model.safetensors (weights, settings and a digest over both), config.json and README.md; `genzoo.load` reads it. A name
+    that ends in .onnx or .pt2 is a file with one part of the system: see `export_files`.
 
     Args:
         source: A run, its path, or a system.
-        to: A new or empty folder.
-        overwrite: Replace these three files in a folder that has others.
+        to: A new or empty folder; or a file that ends in .onnx or .pt2.
+        part: Which part of the system the file holds: decode, encode ...; the one that is mostly wanted when not given.
+        format: folder, onnx or pt2; by the ending when not given. Of onnx and pt2 a folder gets a file for every part. web is a folder with a
+            page that runs a part in the browser.
+        overwrite: Replace files that are there, in a folder that has others.
+        runtime: For a page, the package onnxruntime-web (.tgz or folder); fetched by npm when not given.
 
     Returns:
-        The folder.
+        The folder or the file.
 
     Raises:
-        UserError: `to` is a file, or a folder that is not empty.
+        UserError: As in `export_files`; or `to` is a file, or a folder that is not empty.
     """
-    folder = Path(to).expanduser()
+    place = Path(to).expanduser()
+    if format_of(place, format) != "folder":
+        export_files(source, to, part=part, format=format, overwrite=overwrite, runtime=runtime)
+        return place
+    if part:
+        raise UserError(f"part={part} is of a file: give to= a name that ends in {' or '.join(ENDINGS)}")
+    return _folder(open_system(source), _empty(place, overwrite))
+
+
+def export_files(
+    source: Source,
+    to: str | Path,
+    *,
+    part: str | None = None,
+    format: Format | None = None,
+    overwrite: bool = False,
+    runtime: str | Path | None = None,
+) -> list[Written]:
+    """Write parts of a system as files for other programs, each after it was seen to give what the system gives.
+
+    Args:
+        source: A run, its path, or a system.
+        to: A file that ends in .onnx or .pt2; or a folder, with `format`, which gets a file for every part.
+        part: Which part; of a folder all.
+        format: onnx, pt2 or web; by the ending when not given.
+        overwrite: Replace files that are there.
+        runtime: For a page, the package onnxruntime-web (.tgz or folder); fetched by npm when not given.
+
+    Returns:
+        What was written, with how far each file is from the system.
+
+    Raises:
+        UserError: An ending that is not written, a part that the system lacks (the message lists those it has), a file that is there
+            already, a package that is missing, or a file that differs by more than `genzoo.use.exports.graph.TOLERANCE`: nothing is written then.
+    """
+    place = Path(to).expanduser()
+    form = format_of(place, format)
+    if form == "folder":
+        raise UserError(
+            f"to={place}: give a name that ends in {' or '.join(ENDINGS)}, or format=onnx, pt2 or web for a folder of files"
+        )
+    whole = place.suffix.lower() not in ENDINGS
+    check(form)
+    if not whole and place.is_dir():
+        raise UserError(f"to={place} is a folder; give another name")
+    if not whole and place.exists() and not overwrite:
+        raise UserError(f"to={place} is there already; give another name, or overwrite=true")
+    if whole:
+        _empty(place, overwrite)
+    writable(place)
+    system = open_system(source)
+    about = description(system)
+    if form == "web":
+        return write_web(system, place, part, about, runtime)
+    if not whole:
+        return write_part(system, place, form, part, about)
+    if part:
+        wanted = part_of(system, part).name
+        return write_part(system, place / f"{wanted}.{form}", form, wanted, about)
+    return write_parts(system, place, form, about)
+
+
+def _empty(folder: Path, overwrite: bool) -> Path:
+    """Refuse a folder that is a file, or that has files which are not to be replaced."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"to={folder} is a file; give a folder")
     if not overwrite and folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"to={folder} is not empty; give another folder, or overwrite=true")
-    system = open_system(source)
+    return folder
+
+
+def _folder(system: System, folder: Path) -> Path:
     meta = description(system)
     folder.mkdir(parents=True, exist_ok=True)
     digest = checkpoint.write(folder / "model.safetensors", system.state_dict(), meta)

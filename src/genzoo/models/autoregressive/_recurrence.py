@@ -85,8 +85,33 @@ def scan(gates: Tensor, weight: Tensor, taps: tuple[int, ...], diagonal: bool) -
     Returns:
         States [N, B, h, H, W].
     """
+    if torch.compiler.is_exporting():
+        return unrolled(gates, weight, taps, diagonal)
     states: Tensor = Scan.apply(gates, weight, taps, diagonal)  # type: ignore[no-untyped-call]  # torch gives `apply` no types
     return states
+
+
+def unrolled(gates: Tensor, weight: Tensor, taps: tuple[int, ...], diagonal: bool) -> Tensor:
+    """Do what `scan` does, as a chain of plain operations, one for each line: what a graph for another program can hold."""
+    height, width = gates.shape[3:]
+    if diagonal:
+        rows = [F.pad(gates[:, :, :, i], (i, height - 1 - i)) for i in range(height)]
+        lines = list(torch.stack(rows, 3).transpose(1, 2).unbind(4))  # [N, 4h, B, L] each
+    else:
+        lines = list(gates.transpose(1, 2).unbind(3))
+    states: list[Tensor] = []
+    c = torch.zeros_like(lines[0].chunk(4, 1)[0])
+    for line in lines:
+        gate = line
+        if states:
+            came = torch.bmm(weight.transpose(1, 2), tapped(states[-1], taps).flatten(2))
+            gate = gate + came.unflatten(2, line.shape[2:])
+        h, c = cell(gate, c)
+        states.append(h)
+    if not diagonal:
+        return torch.stack(states, 3).transpose(1, 2)
+    skewed = torch.stack(states, 4)
+    return torch.stack([skewed[..., i, i : i + width] for i in range(height)], 3).transpose(1, 2)
 
 
 class Lines:

@@ -260,6 +260,19 @@ class GatedPixelCNN(System):
         tokens = self.grid.tokens(x)
         return self.grid.log_mass(self.net(self._values(tokens), label=label), tokens)
 
+    prediction: ClassVar[str] = raster.LEVELS
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return log p of every grey level of every pixel and colour given those before it and the class, float32 [B, C, H, W, levels].
+
+        Args:
+            x: Images [B, C, H, W] in [-1, 1].
+            label: The class of each, int64 [B], for a model of classes.
+        """
+        check_images(x, self.shape)
+        return self.grid.log_probs(self.net(self._values(self.grid.tokens(x)), label=label)).movedim(3, 1)
+
     _values = raster.values
 
     # ---- drawing ---------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import pick
+from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.raster import Levels
 from genzoo.nn.checks import GreyLevels, check_data, check_images, check_known, check_temperature
 from genzoo.nn.optimizers import one_adam
@@ -105,7 +106,12 @@ class MADE(System):
         self.shape, self.order, self.masks, self.lr = tuple(shape), order, masks, lr
         self.is_image, self.dims = len(shape) == 3, math.prod(shape)
         if not self.is_image:
-            self.lacks = {"completes": "this model was trained on points; it completes images only"}
+            self.lacks = {
+                "completes": "this model was trained on points; it completes images only",
+                "predicts": "this model was trained on points; it tells the levels of images only",
+            }
+        elif masks > 1 or order == "random":
+            self.lacks = {"predicts": "pixels have no one order here; train with order=raster and masks=1"}
         self.grid = Levels(levels)
         self.scale = scale_for(self.shape)
         self.likelihood = "exact" if masks == 1 else f"exact, of the mixture over {masks} mask sets"
@@ -162,6 +168,19 @@ class MADE(System):
         x = self._inputs(x)
         every = torch.stack([self._log_mass(x, which) for which in range(self.masks)])
         return every.logsumexp(0) - math.log(self.masks)
+
+    prediction: ClassVar[str] = raster.LEVELS
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Return log p of every grey level of every pixel and colour given those before it, float32 [B, C, H, W, levels], in one pass.
+
+        Raises:
+            UserError: The model is of points, or of several orders.
+        """
+        if "predicts" in self.lacks:
+            raise UserError(self.lacks["predicts"])
+        return self.grid.normalize(self(self._inputs(x), self._masks(0))).unflatten(1, self.shape)
 
     def forward(self, x: Tensor, masks: list[Tensor]) -> Tensor:
         """Map inputs [B, D], values in [-1, 1] or scaled coordinates, to the outputs of every conditional, [B, D, K]."""

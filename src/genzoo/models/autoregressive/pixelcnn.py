@@ -75,6 +75,7 @@ class PixelCNN(System):
         self.net = MaskedStack(colours, width, blocks, head, colours * outputs)
         if output == "l2":
             self.log_std = nn.Parameter(torch.tensor(math.log(0.5)))
+            self.lacks = {"predicts": "output=l2 regresses a mean; train with output=categorical for probabilities"}
 
     optimizers = one_adam  # the paper: RMSProp
     lr_scale = half_cosine
@@ -110,6 +111,8 @@ class PixelCNN(System):
         log_p = self.grid.log_probs(self.net(self._values(tokens)))
         return log_p.gather(-1, tokens.movedim(1, -1).unsqueeze(-1)).flatten(1).sum(1)
 
+    prediction: ClassVar[str] = raster.LEVELS
+    predict = raster.predict
     _values = raster.values
 
     # ---- coding ----------------------------------------------------------------------------------------------

@@ -244,6 +244,7 @@ class PixelCNNpp(System):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "pixelcnnpp-paper": {"width": 160, "blocks": 5, "dropout": 0.5, "lr": 1e-3},
     }
+    prediction: str
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "width": 6, "blocks": 1, "scales": 2, "mixtures": 2}
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.9995}
 
@@ -264,6 +265,10 @@ class PixelCNNpp(System):
         self.shape, self.levels, self.lr = tuple(shape), levels, lr
         # for each component a logit, a mean and a scale for every colour, a coefficient for every pair of colours
         self.numbers = (1, colours, colours, colours * (colours - 1) // 2)
+        self.prediction = (
+            f"mixtures of {mixtures} logistics, [B, H, W, {sum(self.numbers)}, {mixtures}]: logit, means of the {colours} colours, their "
+            "log-scales, couplings (arXiv:1701.05517, equations 1 to 3), in raster order"
+        )
         self.net = Network(colours, width, blocks, scales, dropout, sum(self.numbers) * mixtures)
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -282,6 +287,13 @@ class PixelCNNpp(System):
         check_images(x, self.shape)
         x = self._quantized(x)
         return per_example(coupled_logistic_mixture(x.movedim(1, -1), *self._mixture(self.net(x)), self.levels))
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the mixture of every pixel given those before it, float32 [B, H, W, numbers, K] (see `prediction`), in one pass."""
+        check_images(x, self.shape)
+        logits, *others = self._mixture(self.net(self._quantized(x)))
+        return torch.cat([logits[..., None, :], *others], -2)
 
     def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the logits [..., K], means and log-scales [..., C, K] and couplings [..., C(C-1)/2, K] of outputs [B, -1, ...]."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
+from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.models.autoregressive._recurrence import cell, scan
 from genzoo.nn.autoregressive import methods as raster
@@ -273,6 +274,8 @@ class PixelRNN(System):
         step = 2 ** (scales - 1)
         raster.check_divided(shape, step, f"scales={scales}")
         self.shape, self.lr = tuple(shape), lr
+        if scales > 1:
+            self.lacks = {"predicts": f"scales={scales} have a network each, and no one pass tells all pixels"}
         self.grid = Levels(levels, colours)
         outputs = colours * self.grid.outputs
         self.nets = nn.ModuleList(
@@ -310,6 +313,20 @@ class PixelRNN(System):
     def _steps(self) -> list[int]:
         """Return the distance between the pixels of each scale, coarsest first."""
         return [2**k for k in reversed(range(len(self.nets)))]
+
+    prediction: ClassVar[str] = raster.LEVELS
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Return log p of every grey level of every pixel and colour given those before it, float32 [B, C, H, W, levels], in one pass.
+
+        Raises:
+            UserError: There are several scales, which have an order of their own.
+        """
+        if "predicts" in self.lacks:
+            raise UserError(self.lacks["predicts"])
+        check_images(x, self.shape)
+        return self.grid.log_probs(self.nets[0](self._values(self.grid.tokens(x)))).movedim(3, 1)
 
     _values = raster.values
 

@@ -149,6 +149,7 @@ class WaveNet(System):
     paper: ClassVar[str] = "arXiv:1609.03499"
     data: ClassVar[str] = "audio"
     likelihood: str = "exact, of the coded samples"
+    prediction: str
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "wavenet-mixture": {"output": "mixture"},
         "wavenet-paper": {"width": 256, "skip": 256, "layers": 10, "stacks": 3, "lr": 1e-3},
@@ -187,8 +188,12 @@ class WaveNet(System):
         self.labels = classes if conditional else 0
         if output == "mu-law":
             self.likelihood = f"exact, of {levels}-level mu-law codes"
+            self.prediction = f"log-probabilities of the {levels} mu-law codes, [B, T, {levels}], sample by sample"
         else:
             self.likelihood = "exact, of 16-bit samples"
+            self.prediction = (
+                f"mixtures of {mixtures} logistics, [B, T, 3, {mixtures}]: logits, means, log-scales, sample by sample"
+            )
         codes, outputs = (levels, levels) if output == "mu-law" else (0, 3 * mixtures)
         self.net = Network(codes, outputs, width, skip, layers, stacks, kernel, classes if conditional else 0)
 
@@ -216,6 +221,18 @@ class WaveNet(System):
         chosen = range(self.labels) if label is None else [label]
         each = [self._log_mass(x, torch.full((x.shape[0],), k, device=x.device)) for k in chosen]
         return log_mean_exp(torch.stack(each), 0)
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return how every sample is distributed given those before it, float32 [B, T, ...] (see `prediction`), in one pass.
+
+        Args:
+            x: Windows [B, 1, T] in [-1, 1].
+            label: The class of each, int64 [B], for a conditional model.
+        """
+        self._refuse_other_shapes(x)
+        out = self.net(self._read(x[:, 0])[0], label).float()
+        return out.log_softmax(-1) if self.output == "mu-law" else torch.stack(self._mixture(out), -2)
 
     def _log_mass(self, x: Tensor, label: Tensor | None) -> Tensor:
         """Return nats per window, [B]."""

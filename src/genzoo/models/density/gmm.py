@@ -164,7 +164,9 @@ class GMM(System):
     def _joint(self, x: Tensor) -> Tensor:
         """Return log π_k + log N_k(x), [B, K], in chunks that fit in memory."""
         rows = max(1, 2**23 // (self.components * self.dims))
-        distance = torch.cat([self._distances(part) for part in x.split(rows)])
+        # a graph has no number of chunks that follows the batch
+        chunks = (x,) if torch.compiler.is_exporting() else x.split(rows)
+        distance = torch.cat([self._distances(part) for part in chunks])
         constant = self.weights.log() + self._per_component(log_det) - 0.5 * self.dims * math.log(2 * math.pi)
         return constant + self.scale.log_det() - 0.5 * distance
 

@@ -94,7 +94,10 @@ class Spline(nn.Module):
         one = y.new_ones(y.shape[0], 1)
         slopes = torch.cat([one, MIN_SLOPE + F.softplus(self.slopes.to(values.dtype)), one], 1)
         edges = (y if by_height else x).detach()
-        bin_ = torch.searchsorted(edges[:, 1:-1].contiguous(), values.mT.detach().contiguous(), right=True)
+        if torch.compiler.is_exporting():  # formats for other programs have no search, and count what lies below
+            bin_ = (values.mT[..., None] >= edges[:, None, 1:-1]).sum(-1)
+        else:
+            bin_ = torch.searchsorted(edges[:, 1:-1].contiguous(), values.mT.detach().contiguous(), right=True)
 
         def at(table: Tensor, step: int = 0) -> Tensor:
             return table.gather(1, bin_ + step).mT

@@ -140,6 +140,7 @@ class Pix2PixHD(System):
         self.register_buffer("fine", torch.zeros((), dtype=torch.bool))
         self.register_buffer("bank", torch.zeros(max(labels, 1), BANK, features))
         self.register_buffer("filled", torch.zeros(max(labels, 1), dtype=torch.int64))
+        self.settled: Tensor | None = None
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return one Adam for generator and encoder, one for all discriminators."""
@@ -205,8 +206,7 @@ class Pix2PixHD(System):
         shown = a[:, : self.inputs - self.instances]
         if self.labels:
             classes = _levels(shown[:, 0])
-            most = int(classes.max())
-            if most >= self.labels:
+            if not torch.compiler.is_exporting() and (most := int(classes.max())) >= self.labels:
                 raise UserError(
                     f"the label maps hold class {most}; with labels={self.labels} there are 0 to {self.labels - 1}"
                 )
@@ -248,16 +248,27 @@ class Pix2PixHD(System):
         if self.labels and self.instances:
             classes = _levels(a[:, :1])
         else:  # the image is one instance, whose features every class in it has
-            classes = torch.full_like(ids, int(self.filled.argmax()))
+            classes = torch.zeros_like(ids) + self.filled.argmax()
+        if not variant:
+            means = self.settled if self.settled is not None else self._means()
+            return means[classes[:, 0]].permute(0, 3, 1, 2)
         out = torch.zeros(a.shape[0], self.features, *a.shape[2:], device=a.device)
         for kind, number in torch.stack([classes.flatten(), ids.flatten()], 1).unique(dim=0).tolist():
-            count = min(int(self.filled[kind]), BANK)
-            if not count:
-                continue  # a class that was never seen has features of 0
-            known = self.bank[kind, :count]
-            value = known[place_of(variant, kind, number, count)] if variant else known.mean(0)
-            out += ((classes == kind) & (ids == number)) * value[:, None, None]
+            if count := min(int(self.filled[kind]), BANK):
+                value = self.bank[kind, place_of(variant, kind, number, count)]
+                out += ((classes == kind) & (ids == number)) * value[:, None, None]
         return out
+
+    def _means(self) -> Tensor:
+        """Return the mean features of every class, [classes, features]; 0 of a class that was never seen."""
+        counts = self.filled.clamp(max=BANK).tolist()
+        return torch.stack(
+            [known[:n].mean(0) if n else known[0] * 0 for known, n in zip(self.bank, counts, strict=True)]
+        )
+
+    def settle(self) -> None:
+        """Keep the mean features: there will be no others."""
+        self.settled = self._means()
 
     @torch.no_grad()
     def translate(self, x: Tensor, *, direction: str = "a2b", variant: Annotated[int, Field(ge=0)] = 0) -> Tensor:

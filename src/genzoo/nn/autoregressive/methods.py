@@ -62,6 +62,21 @@ def log_prob(self: Any, x: Tensor, *, generator: Generator | None = None) -> Ten
     return nats
 
 
+LEVELS = "log-probabilities of every grey level, [B, C, H, W, levels], in raster order, colour within pixel"
+"""What `predict` gives."""
+
+
+@torch.no_grad()
+def predict(self: Any, x: Tensor) -> Tensor:
+    """Return log p of every grey level of every pixel and colour given those before it, float32 [B, C, H, W, levels], in one pass.
+
+    The numbers of a place depend on the places before it alone: fill an image [B, C, H, W] in [-1, 1] in that order to draw one.
+    """
+    check_images(x, self.shape)
+    found: Tensor = self.grid.log_probs(self.net(self._values(self.grid.tokens(x))))
+    return found.movedim(3, 1)
+
+
 @torch.no_grad()
 def sample(
     self: Any,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -233,6 +234,7 @@ class LULinear(nn.Module):
         self.packed = nn.Parameter(packed.float())
         self.register_buffer("sign", diagonal.sign().float())
         self.register_buffer("order", p.argmax(1))  # y[i] = (L U x)[order[i]]
+        self.settled: tuple[Tensor, Tensor] | None = None
 
     def factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return L and U, each [C, C]."""
@@ -241,20 +243,39 @@ class LULinear(nn.Module):
         diagonal = self.sign.to(dtype) * packed.diagonal().exp()
         return packed.tril(-1) + torch.diag(ones), packed.triu(1) + torch.diag(diagonal)
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Multiply the factors and invert them, in float64, once: the weights will not change any more."""
+        lower, upper = self.factors(torch.float64)
+        whole = (lower @ upper)[self.order]
+        self.settled = whole, torch.linalg.inv(whole)
+
+    def _settled(self, x: Tensor, which: int) -> Tensor:
+        """Multiply by what `settle` kept: the map (0) or its inverse (1)."""
+        assert self.settled is not None
+        found: Tensor = (
+            self.settled[which].to(x.dtype) @ x.flatten(2) if x.ndim > 2 else x @ self.settled[which].to(x.dtype).mT
+        )
+        return found.view(x.shape)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (y, log_det)."""
         with torch.autocast(x.device.type, enabled=False):
+            log_det = self.packed.diagonal().to(x.dtype).sum() * x[0, 0].numel()
+            if self.settled is not None:
+                return self._settled(x, 0), log_det.expand(x.shape[0])
             lower, upper = self.factors(x.dtype)
             if x.ndim == 2:
                 y = (x @ upper.mT @ lower.mT)[:, self.order]
             else:
                 y = F.conv2d(x, (lower @ upper)[self.order][:, :, None, None])
-            log_det = self.packed.diagonal().to(x.dtype).sum() * x[0, 0].numel()
         return y, log_det.expand(x.shape[0])
 
     def inverse(self, y: Tensor) -> Tensor:
         """Return x."""
         with torch.autocast(y.device.type, enabled=False):
+            if self.settled is not None:
+                return self._settled(y, 1)
             lower, upper = self.factors(y.dtype)
             columns = y.transpose(0, 1).flatten(1)[self.order.argsort()]
             half = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
@@ -288,7 +309,10 @@ def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """
     p = alpha + (1 - 2 * alpha) * u
     y = torch.log(p) - torch.log1p(-p)
-    slope = F.softplus(y) + F.softplus(-y) + torch.log(p.new_tensor(1 - 2 * alpha))
+    if torch.compiler.is_exporting():  # the same, without a softplus of float64, which runtimes lack
+        slope = math.log(1 - 2 * alpha) - torch.log(p) - torch.log1p(-p)
+    else:
+        slope = F.softplus(y) + F.softplus(-y) + torch.log(p.new_tensor(1 - 2 * alpha))
     return y, slope.flatten(1).sum(1)
 
 

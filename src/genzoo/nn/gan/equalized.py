@@ -36,8 +36,9 @@ class EqualConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, H', W']."""
-        # The factor goes to whichever is smaller, maps or weights.
-        x, weight = (x * self.scale, self.weight) if x.numel() < self.weight.numel() else (x, self.weight * self.scale)
+        # The factor goes to whichever is smaller, maps or weights; in a graph, whose batch is free, to the weights.
+        small = not torch.compiler.is_exporting() and x.numel() < self.weight.numel()
+        x, weight = (x * self.scale, self.weight) if small else (x, self.weight * self.scale)
         if self.resample == "none":
             return F.conv2d(x, weight, self.bias, padding=self.padding)
         x = (conv_up if self.resample == "up" else conv_down)(x, weight)
