@@ -20,7 +20,7 @@ from genzoo.metrics.frechet import image_report
 from genzoo.metrics.nll import evaluate_density
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.use.arithmetic import direction, images_of, labelled, shifted
-from proofs.baselines import baselines, independent_pixels
+from proofs.baselines import baselines, gaussian_of, independent_pixels
 from proofs.proof import Proof, proof
 from proofs.textures import measure_grids
 
@@ -329,11 +329,12 @@ def vae_cifar10(p: Proof) -> None:
     """A convolutional VAE on CIFAR-10: a likelihood in bits, and the blur of a pixelwise decoder, measured."""
     run = p.train("conv-vae", "cifar10", steps=4_000, batch=64, lr=1e-3, latent=128, seed=0, precision="bf16")
     system = genzoo.load(run.path)
-    test = open_data(DataSettings("cifar10"), split="test", quiet=True)
+    train, test = (open_data(DataSettings("cifar10"), split=s, quiet=True) for s in ("train", "test"))
+    gaussian = evaluate_density(gaussian_of(train), test, n=2000)["bits_per_dim"]
     record = evaluate_density(system, test, n=2000)
     p.measure(
         "bits/dim", record["bits_per_dim"], unit="bits/dim", se=record["bits_per_dim_se"], n=record["n"], split="test",
-        protocol=record["protocol"], baseline={"uniform": 8.0}, better="lower",
+        protocol=record["protocol"], baseline={"gaussian, full covariance": gaussian, "uniform": 8.0}, better="lower",
     )  # fmt: skip
     x = torch.cat([to_float(Batches(test, 500, 0).in_order(s), "cpu")["image"] for s in range(4)])
     again, drawn = genzoo.reconstruct(run, x), genzoo.sample(run, n=2000, seed=0)
@@ -349,4 +350,7 @@ def vae_cifar10(p: Proof) -> None:
         "Test images (odd rows), reconstructions (even rows)",
     )
     p.picture("samples", drawn[:64], "Means of p(x|z) for draws of z")
-    p.note("Every pixel is its own logistic given z, so the best mean where z does not say more is an average: blur.")
+    p.note(
+        "Every pixel is its own logistic given z, so the best mean where z does not say more is an average: blur. The scale of each "
+        "logistic is predicted from z; with one for each channel (spread=channel) the same training came to 6.209 bits/dim on 2026-11-21."
+    )
