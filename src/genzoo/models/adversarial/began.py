@@ -109,8 +109,8 @@ class BEGAN(System):
     gradient fade to 1e-10 on its way through D. `pull` adds to L_G the pulling-away term of EBGAN (arXiv:1609.03126), the mean squared
     cosine between D's codes of the generated images: nothing else in the game minds that all of them are one image.
 
-    The defaults are for short trainings: shallow nets, whose autoencoder learns several times faster in equal time, γ = 1, at which D goes on
-    telling images apart (at a lower γ k falls towards 0 and D copies blots as well as data), and a k that follows within tens of steps.
+    The defaults are for short trainings: shallow nets, which make more steps in equal time, γ = 1, at which D goes on telling images apart
+    (at a lower γ k can fall to 0, and then D copies blots as well as data), and a k that follows within tens of steps.
 
     Deviations, which `began-paper` has not: `pull`; one convolution at each size (`depth`; the paper: 2) down to maps of 14 to 27 pixels
     (`smallest`; the paper: 8); γ, λ and the rate. Of both: no vanishing skip connections; the rate rises and falls by the trainer's `warmup`
@@ -149,7 +149,7 @@ class BEGAN(System):
         smallest: Annotated[int, Field(ge=2, le=64)] = 14,
         depth: Annotated[int, Field(ge=1, le=8)] = 1,
         widen: Literal["after", "before"] = "after",
-        pull: Annotated[float, Field(ge=0, le=100)] = 0.15,
+        pull: Annotated[float, Field(ge=0, le=100)] = 0.4,
         gamma: Annotated[float, Field(gt=0, le=1)] = 1.0,
         gain: Annotated[float, Field(gt=0, le=1)] = 0.1,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
