@@ -74,7 +74,7 @@ class MADE(System):
     paper: ClassVar[str] = "arXiv:1502.03509"
     data: ClassVar[str] = "image"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "fvsbn": {"layers": 0, "direct": True, "lr": 8e-3},
+        "fvsbn": {"layers": 0, "direct": True, "lr": 1.5e-2},
         "made-agnostic": {"order": "random", "masks": 32},
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "layers": 2, "width": 24, "masks": 2}
