@@ -97,7 +97,7 @@ class MADE(System):
         order: Literal["raster", "random"] = "raster",
         masks: Annotated[int, Field(ge=1, le=1024)] = 1,
         components: Annotated[int, Field(ge=1, le=256)] = 1,
-        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 4e-3,
     ) -> None:
         super().__init__()
         check_data(shape, "made")
