@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from genzoo.api import create, list_systems, register, resume, train
     from genzoo.core.errors import UserError
     from genzoo.core.system import System
+    from genzoo.foreign.taking import import_run
     from genzoo.lectures import theory
     from genzoo.runs.loggers import register_logger
     from genzoo.saved.loading import load
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from genzoo.use.export import export
     from genzoo.use.figures import figures
     from genzoo.use.project import project
+    from genzoo.use.push import push
     from genzoo.use.reconstruct import reconstruct
     from genzoo.use.sample import sample
     from genzoo.use.translate import translate
@@ -57,6 +59,8 @@ __all__ = [
     "evaluate",
     "compare",
     "export",
+    "push",
+    "import_run",
     "figures",
     "study",
     "theory",
@@ -70,6 +74,7 @@ _HOME = {
     "resume": "api",
     "load": "saved.loading",
     "decompress": "use.compress",
+    "import_run": "foreign.taking",
     "study": "studies",
     "theory": "lectures",
     "UserError": "core.errors",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genzoo.core.errors import UserError
-from genzoo.models.autoencoding.vqgan import VQGAN, adaptive_weight, decoder, encoder
+from genzoo.models.autoencoding.vqgan import VQGAN, Net, adaptive_weight, decoder, encoder
 
 SMALL = {
     "shape": (3, 16, 16),
@@ -151,6 +151,7 @@ def test_small_or_odd_images_are_refused_with_what_works():
 
 def test_encoder_and_decoder_mirror_each_other():
     x = torch.randn(2, 3, 16, 24)
-    z = encoder(3, 5, 8, 2, 3)(x)
+    net = Net(3, 5, (8, 16, 32, 32), 2)
+    z = encoder(net)(x)
     assert z.shape == (2, 5, 2, 3)
-    assert decoder(3, 5, 8, 2, 3)(z).shape == x.shape
+    assert decoder(net)(z).shape == x.shape

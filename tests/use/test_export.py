@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import genzoo
 from genzoo.core.capabilities import Decodes
@@ -256,6 +258,35 @@ def test_nothing_is_written_that_differs(tmp_path, monkeypatch):
     ):
         genzoo.export(system, path, overwrite=True)
     assert path.read_text() == "old"
+
+
+class Odd(nn.Module):
+    """A decoder that does something odd."""
+
+    def __init__(self, odd):
+        super().__init__()
+        self.odd, self.weight = odd, nn.Parameter(torch.eye(4))
+
+    def forward(self, z):
+        x = z @ self.weight
+        return self.odd(x, self).mean(1)[:, None, None, None].expand(-1, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (lambda x, s: x if x.sum() > 0 else -x, "torch.export does not follow decode of gan: "),
+        (lambda x, s: torch.linalg.solve_triangular(s.weight, x, upper=True, left=False), "torch.onnx cannot say this in ONNX .*solve_triangular"),
+        (lambda x, s: torch.nn.functional.softplus(x.double()).float(), "onnxruntime does not open the file: .*Softplus"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_followed_is_said_and_nothing_is_written(odd, said, tmp_path):
+    pytest.importorskip("onnxruntime")
+    system = case_of("gan").ready()
+    system.G = Odd(odd)
+    with pytest.raises(UserError, match=re.compile(said, re.DOTALL)):
+        genzoo.export(system, tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_number_that_is_none_is_a_difference():

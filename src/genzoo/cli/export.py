@@ -12,7 +12,9 @@ from genzoo.use.exports.write import Format, format_of
 COMMAND = Command("the model as a folder, .onnx or .pt2", "RUN to=FOLDER|FILE.onnx [part=encode]", place=70, waits=True)
 
 
-def export(run: str, to: str, part: str = "", format: Format | None = None, overwrite: bool = False) -> None:
+def export(
+    run: str, to: str, part: str = "", format: Format | None = None, overwrite: bool = False, runtime: str = ""
+) -> None:
     """Write the model into a plain folder (model.safetensors, config.json, README.md), or into a file for other programs.
 
     A file holds one part of the system, and is written only if it gives what the system gives; how far it is from that is printed.
@@ -21,10 +23,13 @@ def export(run: str, to: str, part: str = "", format: Format | None = None, over
         run: A run or an exported folder.
         to: A new or empty folder; or a file that ends in .onnx (for onnxruntime and others) or .pt2 (torch.export).
         part: Which part of the system a file holds: decode, encode, translate ...; the one that is mostly wanted when not given.
-        format: folder, onnx or pt2; by the ending when not given. Of onnx and pt2 a folder gets a file for every part.
+        format: folder, onnx or pt2; by the ending when not given. Of onnx and pt2 a folder gets a file for every part. web is a folder with a
+            page that draws or translates in the browser: python -m http.server in it, and open the address.
         overwrite: Replace files that are there.
+        runtime: For a page, the package onnxruntime-web as npm packs it (.tgz) or installs it (a folder); fetched by npm when not given.
     """
     if part or format_of(Path(to).expanduser(), format) != "folder":
-        print(*export_files(run, to, part=part or None, format=format, overwrite=overwrite), sep="\n")
+        files = export_files(run, to, part=part or None, format=format, overwrite=overwrite, runtime=runtime or None)
+        print(*files, sep="\n")
     else:
         print(f"wrote {genzoo.export(run, to, format=format, overwrite=overwrite)}")

@@ -55,6 +55,9 @@ def _open_options(command: Command) -> None:
     from genzoo.cli.settings import table
     from genzoo.data.settings import DataSettings
 
+    if command.open == "arguments":
+        print("\nand the settings of the system: 'genzoo show NAME' lists them.")
+        return
     print("\nData:\n" + settings_table(table(DataSettings)))
     if command.open == "system":
         from genzoo.training.settings import TrainSettings

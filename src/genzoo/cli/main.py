@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from keyword import iskeyword
 from typing import Any
 
 from genzoo.cli.parse import parse
@@ -124,7 +125,9 @@ def arguments(
         raise UserError(
             f"{asked.name}: '{extra}' is one word too many; options are written key=value. Usage: {usage(asked)}"
         )
-    values: dict[str, Any] = dict(keys)
+    values: dict[str, Any] = {
+        f"{k}_" if iskeyword(k) else k: v for k, v in keys.items()
+    }  # as=, which Python cannot call as
     if "o" in values and any(p.name == "out" for p in parameters):
         values.setdefault("out", values.pop("o"))  # -o FILE, as compressors have it
     if asked.many and asked.many in values:

@@ -12,7 +12,7 @@ def table(target: Callable[..., Any]) -> list[tuple[str, str, str, str]]:
     """List the rows of a settings table: name, default, what is allowed, what it does."""
     return [
         (
-            s.name,
+            s.name.removesuffix("_"),  # as_ in Python is as= where one types
             "from the data" if s.name in FROM_DATA else "required" if s.required else written(s.default),
             s.allowed,
             s.doc,

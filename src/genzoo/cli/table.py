@@ -32,7 +32,7 @@ class Command:
         needs: Capabilities that a system must have.
         direction: The one map of a system that restores which this command is for.
         own: Method of the system whose further arguments are options as well.
-        open: Which keys beyond the signature are passed on: those of the "data"; of data, training and "system"; none.
+        open: Which keys beyond the signature are passed on: those of the "data"; of data, training and "system"; the system's "arguments"; none.
         device: True where it uses a run's networks, though it needs no one capability.
         waits: True where it may take minutes and shows nothing of its own.
         light: True where it has to answer at once: its options are words and switches, and are checked without pydantic.

@@ -46,6 +46,7 @@ class Whitening(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
         self._moments: list[Tensor] = []
         self._resolution = 0.0
+        self.settled: Tensor | None = None
 
     def earlier(self, state: dict[str, Any], prefix: str) -> None:
         """Put into a state that was written before systems of points were scaled what it stood for: the identity."""
@@ -100,7 +101,13 @@ class Whitening(nn.Module):
     def inverse(self, z: Tensor) -> Tensor:
         """Return x."""
         with torch.autocast(z.device.type, enabled=False):
-            return self.mean + colour(z, self.root)
+            return self.mean + (colour(z, self.root) if self.settled is None else z @ self.settled)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Invert the root, in float64, once: it will not change any more."""
+        if self.root.ndim == 2:
+            self.settled = torch.linalg.inv(self.root.double()).to(self.root.dtype)
 
     def log_det(self) -> Tensor:
         """Return log|det A|, []: what a log-density of z lacks to be one of x."""

@@ -64,9 +64,11 @@ def read_config(run: Run) -> dict[str, Any]:
     """Read config.toml of a run: its name, and the sections system, data, training, and source of a class that is not of the zoo.
 
     Raises:
-        UserError: It is not what was written any more.
+        UserError: It is not what was written any more, or there was no training: the model was imported.
     """
     file = run.path / "config.toml"
+    if run.model.exists() and not run.states() and "imported" in checkpoint.description(run.model):
+        raise UserError(f"{run.path} was imported from another program and holds no training that could go on")
     config = read_toml(file, mend=MEND)
     for key, kind in (("name", str), ("source", dict), ("system", dict), ("data", dict), ("training", dict)):
         if key not in config and key != "source":

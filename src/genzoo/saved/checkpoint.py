@@ -35,7 +35,10 @@ __all__ = [
     "write",
 ]
 
-EXPECTED = "a model or state of genzoo is a .safetensors file that 'genzoo train' or 'genzoo export' wrote"
+EXPECTED = (
+    "a model or state of genzoo is a .safetensors file that 'genzoo train' or 'genzoo export' wrote; "
+    "'genzoo import' makes a run of what some other programs wrote"
+)
 _BLANK = "0" * 64
 _CHUNK = 1 << 22
 _MAX_HEADER = 100_000_000

@@ -23,7 +23,7 @@ from genzoo.core.errors import DamagedFile, NotHere, UserError, nearest
 from genzoo.core.schema import capability_of, settings
 from genzoo.core.system import System
 from genzoo.naming import registry
-from genzoo.saved import checkpoint
+from genzoo.saved import checkpoint, hub
 from genzoo.saved.budget import Budget, TooLarge
 from genzoo.saved.devices import pick_device
 
@@ -57,12 +57,12 @@ DESCRIBED = {
 
 
 def model_file(path: str | os.PathLike[str]) -> Path:
-    """Find the file of a model: of a run folder, a model folder or an export, or the file itself.
+    """Find the file of a model: of a run folder, a model folder, an export or a model of the hub (hf:NAME), or the file itself.
 
     Raises:
         UserError: There is none.
     """
-    path = Path(path).expanduser()
+    path = hub.fetched(path) if hub.is_hub(path) else Path(path).expanduser()
     for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
         if candidate.is_file():
             return candidate
@@ -82,7 +82,7 @@ def load(path: Any, *, device: str = "cpu", system: Any = None) -> System:
     Its `name` and `hparams` say what it is; `trained` is the rest of the file's description (data, steps, version); `origin` is `path`.
 
     Args:
-        path: A run, or where it is.
+        path: A run, or where it is; hf:OWNER/NAME or hf:OWNER/NAME@REVISION is a model of the Hugging Face hub.
         device: Where its networks go.
         system: Its class, or that class's file ("mine.py"), where it is none of the zoo's; no file is run that is not given here.
 

@@ -16,11 +16,18 @@ from genzoo.saved.loading import describe, in_words
 from genzoo.use.common.outputs import writable
 from genzoo.use.common.source import WORDS, Source, name_of, open_system
 from genzoo.use.exports.parts import part_of
+from genzoo.use.exports.web import write_web
 from genzoo.use.exports.write import ENDINGS, Format, Written, check, format_of, write_part, write_parts
 
 
 def export(
-    source: Source, to: str | Path, *, part: str | None = None, format: Format | None = None, overwrite: bool = False
+    source: Source,
+    to: str | Path,
+    *,
+    part: str | None = None,
+    format: Format | None = None,
+    overwrite: bool = False,
+    runtime: str | Path | None = None,
 ) -> Path:
     """Write a system into a folder that needs nothing of the run, or into a file that needs nothing of genzoo.
 
@@ -31,8 +38,10 @@ def export(
         source: A run, its path, or a system.
         to: A new or empty folder; or a file that ends in .onnx or .pt2.
         part: Which part of the system the file holds: decode, encode ...; the one that is mostly wanted when not given.
-        format: folder, onnx or pt2; by the ending when not given. Of onnx and pt2 a folder gets a file for every part.
+        format: folder, onnx or pt2; by the ending when not given. Of onnx and pt2 a folder gets a file for every part. web is a folder with a
+            page that runs a part in the browser.
         overwrite: Replace files that are there, in a folder that has others.
+        runtime: For a page, the package onnxruntime-web (.tgz or folder); fetched by npm when not given.
 
     Returns:
         The folder or the file.
@@ -42,7 +51,7 @@ def export(
     """
     place = Path(to).expanduser()
     if format_of(place, format) != "folder":
-        export_files(source, to, part=part, format=format, overwrite=overwrite)
+        export_files(source, to, part=part, format=format, overwrite=overwrite, runtime=runtime)
         return place
     if part:
         raise UserError(f"part={part} is of a file: give to= a name that ends in {' or '.join(ENDINGS)}")
@@ -50,7 +59,13 @@ def export(
 
 
 def export_files(
-    source: Source, to: str | Path, *, part: str | None = None, format: Format | None = None, overwrite: bool = False
+    source: Source,
+    to: str | Path,
+    *,
+    part: str | None = None,
+    format: Format | None = None,
+    overwrite: bool = False,
+    runtime: str | Path | None = None,
 ) -> list[Written]:
     """Write parts of a system as files for other programs, each after it was seen to give what the system gives.
 
@@ -58,8 +73,9 @@ def export_files(
         source: A run, its path, or a system.
         to: A file that ends in .onnx or .pt2; or a folder, with `format`, which gets a file for every part.
         part: Which part; of a folder all.
-        format: onnx or pt2; by the ending when not given.
+        format: onnx, pt2 or web; by the ending when not given.
         overwrite: Replace files that are there.
+        runtime: For a page, the package onnxruntime-web (.tgz or folder); fetched by npm when not given.
 
     Returns:
         What was written, with how far each file is from the system.
@@ -72,7 +88,7 @@ def export_files(
     form = format_of(place, format)
     if form == "folder":
         raise UserError(
-            f"to={place}: give a name that ends in {' or '.join(ENDINGS)}, or format=onnx or format=pt2 for a folder of files"
+            f"to={place}: give a name that ends in {' or '.join(ENDINGS)}, or format=onnx, pt2 or web for a folder of files"
         )
     whole = place.suffix.lower() not in ENDINGS
     check(form)
@@ -85,6 +101,8 @@ def export_files(
     writable(place)
     system = open_system(source)
     about = description(system)
+    if form == "web":
+        return write_web(system, place, part, about, runtime)
     if not whole:
         return write_part(system, place, form, part, about)
     if part:

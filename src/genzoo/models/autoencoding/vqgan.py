@@ -7,7 +7,7 @@ real. Squared error alone makes what codes do not say an average, which is blur;
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,19 +27,19 @@ from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.schedules import half_cosine
 
 
-def norm(channels: int) -> nn.GroupNorm:
+def norm(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
     """Return a group normalization with as many groups, up to 32, as divide the channels."""
-    return nn.GroupNorm(math.gcd(32, channels), channels)
+    return nn.GroupNorm(math.gcd(32, channels), channels, eps)
 
 
 class Residual(nn.Module):
     """Norm, SiLU, 3x3, twice, beside a skip."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1),
-            norm(outputs), nn.SiLU(), nn.Conv2d(outputs, outputs, 3, padding=1),
+            norm(inputs, eps), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1),
+            norm(outputs, eps), nn.SiLU(), nn.Conv2d(outputs, outputs, 3, padding=1),
         )  # fmt: skip
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
@@ -51,10 +51,10 @@ class Residual(nn.Module):
 class Attention(nn.Module):
     """Every place looks at every other one; added to the input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.norm, self.qkv, self.join = (
-            norm(channels),
+            norm(channels, eps),
             nn.Conv2d(channels, 3 * channels, 1),
             nn.Conv2d(channels, channels, 1),
         )
@@ -68,30 +68,69 @@ class Attention(nn.Module):
         return x + self.join(F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape))
 
 
-def encoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
-    """Build a network from [B, channels, H, W] to [B, dim, H / 2^halvings, W / 2^halvings]; channels double at each halving, up to four times."""
-    at = width
-    layers: list[nn.Module] = [nn.Conv2d(channels, at, 3, padding=1)]
-    for i in range(halvings + 1):
-        out = width * min(2**i, 4)
-        for _ in range(blocks):
-            layers.append(Residual(at, out))
-            at = out
-        layers += [nn.Conv2d(at, at, 3, 2, 1)] if i < halvings else []
-    return nn.Sequential(*layers, Attention(at), Residual(at, at), norm(at), nn.SiLU(), nn.Conv2d(at, dim, 1))
+class Net(NamedTuple):
+    """What encoder and decoder have in common.
+
+    Args:
+        channels: Of the image.
+        dim: Of a code.
+        widths: Channels at every size, the image's first.
+        blocks: Residual blocks at each size.
+        attention: Of the smallest sizes, how many have attention behind every block.
+        authors: Two blocks around the attention in the middle, one block more at each size of the decoder, zeros at the right and lower
+            border only before halving, and convolutions 1x1 around the codebook.
+    """
+
+    channels: int
+    dim: int
+    widths: tuple[int, ...]
+    blocks: int
+    attention: int = 0
+    authors: bool = False
+
+    @property
+    def eps(self) -> float:
+        """What is added to variances."""
+        return 1e-6 if self.authors else 1e-5
+
+    def level(self, at: int, i: int, blocks: int) -> list[nn.Module]:
+        """Return the blocks of size i, from `at` channels on."""
+        layers: list[nn.Module] = []
+        for n in range(blocks):
+            layers.append(Residual(self.widths[i] if n else at, self.widths[i], self.eps))
+            if i >= len(self.widths) - self.attention:
+                layers.append(Attention(self.widths[i], self.eps))
+        return layers
 
 
-def decoder(channels: int, dim: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
+def encoder(net: Net) -> nn.Sequential:
+    """Build a network from [B, channels, H, W] to [B, dim, h, w], halved once less than there are widths."""
+    at, eps = net.widths[0], net.eps
+    layers: list[nn.Module] = [nn.Conv2d(net.channels, at, 3, padding=1)]
+    for i, out in enumerate(net.widths):
+        layers += net.level(at, i, net.blocks)
+        at = out
+        if i < len(net.widths) - 1 and net.authors:
+            layers += [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(at, at, 3, 2)]
+        elif i < len(net.widths) - 1:
+            layers.append(nn.Conv2d(at, at, 3, 2, 1))
+    if net.authors:
+        layers += [Residual(at, at, eps), Attention(at, eps), Residual(at, at, eps), norm(at, eps), nn.SiLU()]
+        return nn.Sequential(*layers, nn.Conv2d(at, net.dim, 3, padding=1), nn.Conv2d(net.dim, net.dim, 1))
+    return nn.Sequential(*layers, Attention(at), Residual(at, at), norm(at), nn.SiLU(), nn.Conv2d(at, net.dim, 1))
+
+
+def decoder(net: Net) -> nn.Sequential:
     """Build the encoder mirrored: nearest neighbours and a convolution double the sides."""
-    at = width * min(2**halvings, 4)
-    layers: list[nn.Module] = [nn.Conv2d(dim, at, 3, padding=1), Residual(at, at), Attention(at)]
-    for i in reversed(range(halvings + 1)):
-        out = width * min(2**i, 4)
-        for _ in range(blocks):
-            layers.append(Residual(at, out))
-            at = out
+    at, eps = net.widths[-1], net.eps
+    layers: list[nn.Module] = [nn.Conv2d(net.dim, net.dim, 1)] if net.authors else []
+    layers += [nn.Conv2d(net.dim, at, 3, padding=1), Residual(at, at, eps), Attention(at, eps)]
+    layers += [Residual(at, at, eps)] if net.authors else []
+    for i in reversed(range(len(net.widths))):
+        layers += net.level(at, i, net.blocks + net.authors)
+        at = net.widths[i]
         layers += [nn.Upsample(scale_factor=2), nn.Conv2d(at, at, 3, padding=1)] if i else []
-    return nn.Sequential(*layers, norm(at), nn.SiLU(), nn.Conv2d(at, channels, 3, padding=1))
+    return nn.Sequential(*layers, norm(at, eps), nn.SiLU(), nn.Conv2d(at, net.channels, 3, padding=1))
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
@@ -112,7 +151,7 @@ class VQGAN(System):
     alone works against blur.
 
     Deviations: codes are running means with restarts (the paper: by gradient, `codebook=gradient`), |x - x̂| or its square, instance norm
-    in the discriminator, attention at the grid of the codes only.
+    in the discriminator, attention at the grid of the codes only, a block less here and there (`authors` has theirs).
 
     Args:
         shape: Channels, height and width of the images; sides that can be halved `halvings` times.
@@ -121,6 +160,10 @@ class VQGAN(System):
         width: Channels at the image's size; up to four times as many at smaller ones.
         blocks: Residual blocks at each size.
         halvings: Times that the image is halved: 2 gives one code for every 4x4 pixels.
+        multiples: Channels at each size as multiples of `width`, the image's size first; without them 1, 2, 4, 4 ...
+        attention: Of the smallest sizes, how many have attention behind every residual block; there is one in the middle always.
+        authors: Build the networks as the authors' program does: with a block more before the attention in the middle, a block more at
+            each size of the decoder, and 1x1 convolutions before and behind the codebook.
         codebook: How codes are learned: running means of what chose them, or by gradient.
         code_decay: Weight of the past in the running means and counts.
         commitment: Weight of the term that keeps the encoder near its codes, β.
@@ -163,6 +206,9 @@ class VQGAN(System):
         width: Annotated[int, Field(ge=1, le=1024)] = 32,
         blocks: Annotated[int, Field(ge=1, le=16)] = 1,
         halvings: Annotated[int, Field(ge=1, le=8)] = 2,
+        multiples: tuple[Annotated[int, Field(ge=1, le=16)], ...] = (),
+        attention: Annotated[int, Field(ge=0, le=9)] = 0,
+        authors: bool = False,
         codebook: Literal["ema", "gradient"] = "ema",
         code_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
         commitment: Annotated[float, Field(ge=0, le=100)] = 0.25,
@@ -189,11 +235,17 @@ class VQGAN(System):
         self.pixels, self.perceptual_weight, self.lr = pixels, perceptual_weight, lr
         self.adversarial_weight, self.adversarial_from = adversarial_weight, adversarial_from
         self.d_from = max(0.0, adversarial_from - warm)
-        self.encoder = encoder(channels, dim, width, blocks, halvings)
+        if multiples and len(multiples) != halvings + 1:
+            raise UserError(
+                f"multiples={','.join(map(str, multiples))} are {len(multiples)} sizes; halvings={halvings} makes {halvings + 1}"
+            )
+        widths = tuple(width * m for m in multiples or [min(2**i, 4) for i in range(halvings + 1)])
+        net = Net(channels, dim, widths, blocks, attention, authors)
+        self.encoder = encoder(net)
         self.quantiser = VectorQuantizer(
             codes, dim, learn=codebook, decay=code_decay, commitment=commitment, restart=restart
         )
-        self.decoder = decoder(channels, dim, width, blocks, halvings)
+        self.decoder = decoder(net)
         self.perception = FeatureNet(perceptual) if perceptual != "none" else None
         if self.perception is not None:
             self.perception.check(shape, f"perceptual={perceptual}", "perceptual=none")

@@ -43,6 +43,8 @@ class VQVAE2(System):
         dim: Dimensions of a code.
         width: Channels of the networks.
         blocks: Residual blocks of each encoder and decoder.
+        inner: Channels inside a residual block; none for half of `width`, as in the paper.
+        narrow: Halve the channels of a strided convolution that is an encoder's only one.
         code_decay: Weight of the past in the running means and counts.
         commitment: Weight of the term that keeps the encoders near their codes, β.
         restart: Codes used less than this share of the average count move to an encoder output; 0 for never.
@@ -76,6 +78,8 @@ class VQVAE2(System):
         dim: Annotated[int, Field(ge=1, le=4096)] = 64,
         width: Annotated[int, Field(ge=1, le=2048)] = 128,
         blocks: Annotated[int, Field(ge=0, le=32)] = 2,
+        inner: Annotated[int, Field(ge=1, le=2048)] | None = None,
+        narrow: bool = False,
         code_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
         commitment: Annotated[float, Field(ge=0, le=100)] = 0.25,
         restart: Annotated[float, Field(ge=0, lt=1)] = 0.05,
@@ -92,17 +96,18 @@ class VQVAE2(System):
         grids = [(height // (finest * 2**i), wide // (finest * 2**i)) for i in range(scales)]
         self.code_grids = tuple(reversed(grids))
         self.encoders = nn.ModuleList(
-            encoder(width if i else channels, width, blocks, 1 if i else halvings) for i in range(scales)
+            encoder(width if i else channels, width, blocks, 1 if i else halvings, inner=inner, narrow=narrow)
+            for i in range(scales)
         )
         self.to_code = nn.ModuleList(nn.Conv2d(width + (dim if i < scales - 1 else 0), dim, 1) for i in range(scales))
         self.quantisers = nn.ModuleList(
             VectorQuantizer(codes, dim, decay=code_decay, commitment=commitment, restart=restart) for _ in range(scales)
         )
-        self.hints = nn.ModuleList(decoder(dim, width, blocks, 1, dim) for _ in range(scales - 1))
+        self.hints = nn.ModuleList(decoder(dim, width, blocks, 1, dim, inner=inner) for _ in range(scales - 1))
         self.ups = nn.ModuleList(
             nn.Sequential(*(nn.ConvTranspose2d(dim, dim, 4, 2, 1) for _ in range(i))) for i in range(scales)
         )
-        self.decoder = decoder(scales * dim, width, blocks, halvings, channels)
+        self.decoder = decoder(scales * dim, width, blocks, halvings, channels, inner=inner)
         if reconstruction == "logistic":
             self.log_scale = nn.Parameter(torch.full((channels, 1, 1), -2.0))
 

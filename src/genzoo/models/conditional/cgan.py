@@ -71,11 +71,12 @@ class ConvGenerator(nn.Module):
         latent: Dimensions of z.
         classes: Number of classes.
         width: Channels next to the image.
+        multiple: Most channels of a layer, as a multiple of `width`.
     """
 
-    def __init__(self, shape: tuple[int, int, int], latent: int, classes: int, width: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], latent: int, classes: int, width: int, multiple: int) -> None:
         super().__init__()
-        self.net = Synthesis(shape, latent + classes, width, 4)
+        self.net = Synthesis(shape, latent + classes, width, 4, multiple=multiple)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Return images [B, C, H, W] in [-1, 1] from z [B, latent] and one-hot labels [B, classes]."""
@@ -89,14 +90,15 @@ class ConvDiscriminator(nn.Module):
         shape: (C, H, W) of the image.
         classes: Number of classes.
         width: Channels of the first layer.
+        multiple: Most channels of a layer, as a multiple of `width`.
     """
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, width: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, width: int, multiple: int) -> None:
         super().__init__()
         c, h, w = shape
         self.size = (h, w)
         self.label = nn.Linear(classes, h * w)
-        self.net = Discriminator((c + 1, h, w), width, 4, "none", False)
+        self.net = Discriminator((c + 1, h, w), width, 4, "none", False, multiple=multiple)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return logits [B] of images [B, C, H, W] with one-hot labels [B, classes]."""
@@ -119,7 +121,8 @@ class CGAN(System):
         classes: Number of classes.
         nets: conv (DCGAN's) or dense (the paper's).
         latent: Dimensions of the noise z, normal(0, 1).
-        width: Channels of the convolutions next to the image; deeper ones have up to 8 times as many.
+        width: Channels of the convolutions next to the image; they double with every layer.
+        multiple: Most channels of a convolution, as a multiple of `width`.
         dropout: Share of the dense discriminator's hidden units left out at each training step.
         r1: Weight of the gradient penalty on real images; 0 for none.
         lr: Learning rate of both players.
@@ -142,6 +145,7 @@ class CGAN(System):
         nets: Literal["conv", "dense"] = "conv",
         latent: Annotated[int, Field(ge=1, le=4096)] = 100,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        multiple: Annotated[int, Field(ge=1, le=64)] = 8,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
         r1: Annotated[float, Field(ge=0, le=1000)] = 1.0,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
@@ -158,8 +162,8 @@ class CGAN(System):
             self.G: nn.Module = DenseGenerator(shape, latent, classes)
             self.D: nn.Module = DenseDiscriminator(shape, classes, dropout)
         else:
-            self.G = ConvGenerator(shape, latent, classes, width)
-            self.D = ConvDiscriminator(shape, classes, width)
+            self.G = ConvGenerator(shape, latent, classes, width, multiple)
+            self.D = ConvDiscriminator(shape, classes, width, multiple)
 
     optimizers = adam_for_each
 

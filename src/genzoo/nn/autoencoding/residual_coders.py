@@ -25,24 +25,31 @@ class Residual(nn.Module):
         return x + changed
 
 
-def residuals(width: int, blocks: int) -> list[nn.Module]:
-    """Build `blocks` residual blocks, and the ReLU that ends a stack of them."""
-    return [*(Residual(width, max(1, width // 2)) for _ in range(blocks)), nn.ReLU()]
+def residuals(width: int, blocks: int, inner: int | None = None) -> list[nn.Module]:
+    """Build `blocks` residual blocks (`inner` channels between their convolutions, else half), and the ReLU that ends a stack of them."""
+    return [*(Residual(width, inner or max(1, width // 2)) for _ in range(blocks)), nn.ReLU()]
 
 
-def encoder(channels: int, width: int, blocks: int, halvings: int) -> nn.Sequential:
-    """Build a network from [B, channels, H, W] to [B, width, H / 2^halvings, W / 2^halvings]."""
+def encoder(
+    channels: int, width: int, blocks: int, halvings: int, *, inner: int | None = None, narrow: bool = False
+) -> nn.Sequential:
+    """Build a network from [B, channels, H, W] to [B, width, H / 2^halvings, W / 2^halvings].
+
+    Strided convolutions have half the channels, but for the last one; where they are `narrow`, a single one as well.
+    """
     layers: list[nn.Module] = []
     for i in range(halvings):
-        out = width if i == halvings - 1 else max(1, width // 2)
+        out = width if i == halvings - 1 and not (narrow and halvings == 1) else max(1, width // 2)
         layers += [nn.Conv2d(channels, out, 4, 2, 1), nn.ReLU()]
         channels = out
-    return nn.Sequential(*layers, nn.Conv2d(channels, width, 3, padding=1), *residuals(width, blocks))
+    return nn.Sequential(*layers, nn.Conv2d(channels, width, 3, padding=1), *residuals(width, blocks, inner))
 
 
-def decoder(inputs: int, width: int, blocks: int, doublings: int, outputs: int) -> nn.Sequential:
+def decoder(
+    inputs: int, width: int, blocks: int, doublings: int, outputs: int, *, inner: int | None = None
+) -> nn.Sequential:
     """Build a network from [B, inputs, h, w] to [B, outputs, h · 2^doublings, w · 2^doublings]."""
-    layers: list[nn.Module] = [nn.Conv2d(inputs, width, 3, padding=1), *residuals(width, blocks)]
+    layers: list[nn.Module] = [nn.Conv2d(inputs, width, 3, padding=1), *residuals(width, blocks, inner)]
     channels = width
     for i in range(doublings):
         last = i == doublings - 1

@@ -71,22 +71,23 @@ class Synthesis(nn.Module):
     Args:
         shape: (C, H, W) of the image.
         latent: Dimensions of z.
-        width: Channels before the last layer; they double towards the start, up to 8 times this.
+        width: Channels before the last layer; they double towards the start, up to `multiple` times this.
         kernel: Side of the filters, 4 or 5.
         norm: batch or none.
         activation: relu, leaky-relu or tanh between the layers.
         pooling: Enlarge by repeating pixels before a convolution of stride 1, in place of fractional strides.
         dense: Units of a fully connected layer after z, with at most two doublings, as in InfoGAN; 0 for none.
+        multiple: Most channels of a layer, as a multiple of `width`.
     """
 
     def __init__(
         self, shape: tuple[int, int, int], latent: int, width: int, kernel: int,
-        *, norm: str = "batch", activation: str = "relu", pooling: bool = False, dense: int = 0,
+        *, norm: str = "batch", activation: str = "relu", pooling: bool = False, dense: int = 0, multiple: int = 8,
     ) -> None:  # fmt: skip
         super().__init__()
         c, self.h, self.w = shape
         k = min(stages(self.h, self.w), 2) if dense else stages(self.h, self.w)
-        channels = [width * min(2**i, 8) for i in reversed(range(k))]
+        channels = [width * min(2**i, multiple) for i in reversed(range(k))]
         self.start = (math.ceil(self.h / 2**k), math.ceil(self.w / 2**k), channels[0])
         self.hidden = _dense(latent, dense, norm, activation) if dense else None
         self.project = nn.Linear(dense or latent, math.prod(self.start), bias=norm == "none")
@@ -119,7 +120,7 @@ class Discriminator(nn.Module):
 
     Args:
         shape: (C, H, W) of the image.
-        width: Channels of the first layer; they double up to 8 times this.
+        width: Channels of the first layer; they double up to `multiple` times this.
         kernel: Side of the filters, 4 or 5.
         norm: batch, instance, layer or none.
         spectral_norm: Divide every weight by its largest singular value.
@@ -127,17 +128,18 @@ class Discriminator(nn.Module):
         activation: relu, leaky-relu or tanh.
         pooling: Convolutions of stride 1 and max pooling in place of strides.
         dense: Units of a fully connected layer before the logits, with at most two halvings, as in InfoGAN; 0 for none.
+        multiple: Most channels of a layer, as a multiple of `width`.
     """
 
     def __init__(
         self, shape: tuple[int, int, int], width: int, kernel: int, norm: str, spectral_norm: bool, outputs: int = 1,
-        *, activation: str = "leaky-relu", pooling: bool = False, dense: int = 0,
+        *, activation: str = "leaky-relu", pooling: bool = False, dense: int = 0, multiple: int = 8,
     ) -> None:  # fmt: skip
         super().__init__()
         c, h, w = shape
         blocks = []
         for i in range(min(stages(h, w), 2) if dense else stages(h, w)):
-            out = width * min(2**i, 8)
+            out = width * min(2**i, multiple)
             between = _norm(norm, out) if i else []
             if pooling:
                 conv = nn.Conv2d(c, out, *_odd(kernel), bias=not between)
@@ -157,7 +159,9 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [B], or [B, outputs] where there are several."""
         logits: Tensor = self.score(self.features(x))
-        return logits.squeeze(1).float()  # losses are never half precision
+        # of one output only: a squeeze of several, which does nothing here, is refused by other programs
+        logits = logits.squeeze(1) if logits.shape[1] == 1 else logits
+        return logits.float()  # losses are never half precision
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the logits are read from, [B, F]."""

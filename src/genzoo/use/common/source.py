@@ -21,6 +21,7 @@ from genzoo.core.system import System
 from genzoo.metrics.drawing import CHUNK, draw
 from genzoo.naming import registry
 from genzoo.saved.devices import pick_device
+from genzoo.saved.hub import is_hub
 
 __all__ = [
     "CHUNK",
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 Source = Any
-"""A run (anything with a `path`), the path of a run or of an exported folder, or a `System`."""
+"""A run (anything with a `path`), the path of a run or of an exported folder, a model of the hub (hf:OWNER/NAME), or a `System`."""
 
 WORDS = {
     "samples": "draw samples",
@@ -64,12 +65,12 @@ def place_of(source: Source) -> Path:
 
 
 def run_path(source: Source) -> Path | None:
-    """Find the folder of a run or an exported model; None for a system in memory.
+    """Find the folder of a run or an exported model; None for a system in memory or of the hub, which have none to write to.
 
     Raises:
         UserError: There is no such folder; the message has the nearest one.
     """
-    if isinstance(source, System):
+    if isinstance(source, System) or is_hub(source):
         return None
     path = place_of(source)
     if path.is_dir():
@@ -112,9 +113,7 @@ def open_system(source: Source) -> System:
         return source.eval()
     from genzoo.saved.loading import load
 
-    path = run_path(source)
-    assert path is not None
-    return load(path, device=DEVICE.get())
+    return load(run_path(source) or source, device=DEVICE.get())
 
 
 def name_of(system: System) -> str:

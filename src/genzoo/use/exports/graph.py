@@ -224,9 +224,9 @@ def bare(program: ExportedProgram) -> ExportedProgram:
 
 
 def settled(system: System) -> Any:
-    """Return a copy on the CPU in which all is decided that training may change: single numbers are numbers, and modules have settled.
+    """Return a copy on the CPU in which all is decided that training may change: single numbers are constants, and modules have settled.
 
-    A branch on a buffer (has the second stage begun?) has then one side only. A module with a method `settle` computes what its weights
+    A branch on a buffer of one number (has the second stage begun?) has then one side only. A module with a method `settle` computes what its weights
     alone decide: an inverse.
     """
     made = copy.deepcopy(system).cpu().eval().requires_grad_(False)
@@ -234,7 +234,7 @@ def settled(system: System) -> Any:
         for name, buffer in [*module.named_buffers(recurse=False)]:
             if buffer.ndim == 0:
                 delattr(module, name)
-                setattr(module, name, buffer.item())
+                setattr(module, name, buffer.clone() if buffer.is_floating_point() else buffer.item())
         if callable(settle := getattr(module, "settle", None)):
             settle()
     return made

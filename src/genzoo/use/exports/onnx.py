@@ -30,12 +30,24 @@ def check_installed() -> None:
 
 
 def graph_of(program: ExportedProgram, inputs: list[Value], output: Value) -> Any:
-    """Return the ONNX model of a graph, with the names of its values and the sizes that are free, and nothing of this machine in it."""
-    with quiet(), torch.no_grad():
-        made = torch.onnx.export(
-            program, (), dynamo=True, verbose=False, optimize=True,
-            input_names=[v.name for v in inputs], output_names=[output.name],
-        )  # fmt: skip
+    """Return the ONNX model of a graph, with the names of its values and the sizes that are free, and nothing of this machine in it.
+
+    Raises:
+        UserError: An operation has no form in ONNX.
+    """
+    try:
+        with quiet(), torch.no_grad():
+            made = torch.onnx.export(
+                program, (), dynamo=True, verbose=False, optimize=True,
+                input_names=[v.name for v in inputs], output_names=[output.name],
+            )  # fmt: skip
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise UserError(
+            f"export: nothing was written: torch.onnx cannot say this in ONNX ({cause}); .pt2 may do"
+        ) from error
     assert made is not None
     model = made.model_proto
     for node in _nodes(model):
@@ -69,13 +81,20 @@ def content(model: Any, about: dict[str, Any]) -> bytes:
 
 
 def runner(file: bytes | Path) -> Callable[[Values], np.ndarray]:
-    """Return what runs a model in onnxruntime, on one processor core after another: from the values of its inputs to its output."""
+    """Return what runs a model in onnxruntime: from the values of its inputs to its output.
+
+    Raises:
+        UserError: onnxruntime does not open it.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     given = file if isinstance(file, bytes) else str(file)
-    session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors share no class but this
+        raise UserError(f"export: nothing was written: onnxruntime does not open the file: {error}") from error
     names = [value.name for value in session.get_inputs()]
 
     def run(values: Values) -> np.ndarray:

@@ -23,8 +23,8 @@ from genzoo.use.exports.graph import Agreement, Cases, Value, Values, quiet, tra
 from genzoo.use.exports.law import law_of_latents
 from genzoo.use.exports.parts import Part, part_of, parts
 
-Format = Literal["folder", "onnx", "pt2"]
-"""A folder that `genzoo.load` reads; ONNX; a program of torch.export."""
+Format = Literal["folder", "onnx", "pt2", "web"]
+"""A folder that `genzoo.load` reads; ONNX; a program of torch.export; a page that runs ONNX in a browser."""
 ENDINGS: dict[str, Format] = {".onnx": "onnx", ".pt2": "pt2"}
 
 
@@ -87,30 +87,50 @@ def write_parts(system: System, folder: Path, form: Format, about: dict[str, Any
 
 def check(form: Format) -> None:
     """Refuse a format whose packages are not installed, before there is any work."""
-    if form == "onnx":
+    if form in ("onnx", "web"):
         onnx_files.check_installed()
 
 
-def _write(system: System, asked: list[tuple[Part, Path]], form: Format, about: dict[str, Any]) -> list[Written]:
+@dataclass(frozen=True)
+class Made:
+    """A file that agrees with its system, before it is written.
+
+    Args:
+        written: Where it is to be, and what is said of it.
+        content: Its bytes.
+        told: What stands in it for strangers.
+    """
+
+    written: Written
+    content: bytes
+    told: dict[str, Any]
+
+
+def made_parts(system: System, asked: list[tuple[Part, Path]], form: Format, about: dict[str, Any]) -> list[Made]:
+    """Make and compare files of parts; nothing is written yet.
+
+    Raises:
+        UserError: torch cannot follow a part, or a file differs by more than is taken.
+    """
     system = system if system.device.type == "cpu" else copy.deepcopy(system).cpu()
     make = _onnx if form == "onnx" else _pt2
-    made = []
     latents = law_of_latents(system) if isinstance(system, Decodes) else {}
+    made = []
     for part, path in asked:
         cases = Cases(system, part)
         inputs, output = cases.described()
-        program = traced(cases)
-        content, agreed = make(
-            program,
-            cases,
-            inputs,
-            output,
-            functools.partial(_told, system, part, inputs, output, latents, about, form),
-        )
-        made.append((Written(path, part.name, tuple(inputs), output, agreed, len(content)), content))
-    for written, content in made:
-        write_atomic(written.path, content)
-    return [written for written, _ in made]
+        say = functools.partial(_told, system, part, inputs, output, latents, about, form)
+        content, agreed = make(traced(cases), cases, inputs, output, say)
+        written = Written(path, part.name, tuple(inputs), output, agreed, len(content))
+        made.append(Made(written, content, say(agreed)))
+    return made
+
+
+def _write(system: System, asked: list[tuple[Part, Path]], form: Format, about: dict[str, Any]) -> list[Written]:
+    made = made_parts(system, asked, form, about)
+    for one in made:
+        write_atomic(one.written.path, one.content)
+    return [one.written for one in made]
 
 
 Told = Callable[[Agreement], dict[str, Any]]
@@ -203,7 +223,7 @@ def format_of(to: Path, form: Format | None) -> Format:
             "(format=folder makes a folder of any name)"
         )
     meant = form or ENDINGS.get(ending, "folder")
-    if meant != "folder" and ending in ENDINGS and ENDINGS[ending] != meant:
+    if ending in ENDINGS and meant not in ("folder", ENDINGS[ending]):
         raise UserError(
             f"to={to} ends in {ending}, and format={meant} is another one; leave format= out, or give a folder"
         )

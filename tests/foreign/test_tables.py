@@ -1,0 +1,274 @@
+"""Each table against the other program's network, stated again: what it makes of a file computes the same."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from genzoo.core.errors import UserError
+from genzoo.foreign.taking import import_run
+from genzoo.foreign.upstream import upstreams
+from genzoo.models.translation.colorizer import colours
+from genzoo.naming import registry
+from genzoo.saved.loading import load
+from tests.foreign import nets
+from tests.foreign.nets import Weights
+
+PROVEN = {
+    "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "dcgan-example", "pix2pix-pytorch", "pix2pixhd-nvidia", "progan-facebook",
+    "stylegan2-nvidia", "stylegan2-rosinality", "vqgan-taming", "vqvae2-rosinality",
+}  # fmt: skip
+
+
+@pytest.fixture
+def taken(tmp_path):
+    """Write files of tensors, import them, and return the system."""
+
+    def take(files, as_=None, **options):
+        paths = []
+        for name, content in files.items():
+            torch.save(dict(content), tmp_path / name)
+            paths.append(tmp_path / name)
+        return load(import_run(paths, as_, runs=tmp_path / "runs", quiet=True, **options).path)
+
+    return take
+
+
+def same(found, expected, tolerance=2e-5):
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= tolerance * max(1.0, expected.abs().max().item())
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def images(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_every_table_is_proven_here_and_names_a_system():
+    assert set(upstreams()) == PROVEN
+    for upstream in upstreams().values():
+        assert upstream.system in registry.entries()
+        assert all(
+            (upstream.line, upstream.files, upstream.address.startswith("https://"), upstream.licence, upstream.needs)
+        )
+
+
+@torch.no_grad()
+def test_the_dcgan_example(taken):
+    g, d, z = Weights(1), Weights(2), draw(4, 7)
+    x = nets.dcgan_generator(g, z, 4, 3)
+    score = nets.dcgan_discriminator(d, x, 4)
+    system = taken({"netG_epoch_3.pth": g, "netD_epoch_3.pth": {f"module.{k}": v for k, v in d.items()}})
+    same(system.decode(z), x)
+    same(system.D(x).sigmoid(), score)
+    assert system.hparams["latent"] == 7
+    assert system.trained["imported"]["new"] == []
+    alone = taken({"netG_epoch_3.pth": g})
+    same(alone.decode(z), x)
+    assert alone.trained["imported"]["new"] == ["D"]
+
+
+@torch.no_grad()
+def test_a_conditional_dcgan(taken):
+    w, z, y = Weights(), draw(2, 5), torch.eye(3)[:2]
+    x = nets.omniart_generator(w, z, y, 4)
+    system = taken({"generator_model_state.pth": w}, classes=3)
+    same(system.decode(torch.cat([z, y], 1)), x)
+    assert (system.hparams["latent"], system.hparams["multiple"]) == (5, 16)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("second", [5, 6], ids=["plain", "dropout"])
+def test_cyclegan_of_its_authors(taken, second):
+    x = images(2, 3, 16, 16)
+    files = {f"latest_net_{k}.pth": Weights(i) for i, k in enumerate(("G_A", "G_B", "D_A", "D_B"))}
+    b, a, of_b, of_a = files.values()
+    made = nets.resnet(b, x, 4, 2, second=second), nets.resnet(a, x, 4, 2, second=second)
+    scores = nets.patchgan(of_b, x, 5, 2), nets.patchgan(of_a, x, 5, 2)
+    b["model.2.running_mean"] = draw(4)  # a file of before 2018
+    system = taken(files, "cyclegan", shape=(3, 16, 16))
+    for found, expected in zip(
+        (system.a2b(x), system.b2a(x), system.D_b(x), system.D_a(x)), (*made, *scores), strict=True
+    ):
+        same(found, expected)
+
+
+@torch.no_grad()
+def test_a_single_generator_of_cyclegan_is_asked_about(taken, tmp_path):
+    w, x = Weights(), images(1, 3, 16, 16)
+    expected = nets.resnet(w, x, 4, 1)
+    with pytest.raises(UserError, match=r"there is no b2a among the files.*new=b2a"):
+        taken({"G.pth": w}, "cyclegan")
+    with pytest.raises(UserError, match=r"say which: as=cyclegan upstream=cyclegan-pytorch.*as=pix2pixhd"):
+        taken({"G.pth": w})
+    same(taken({"G.pth": w}, "cyclegan", new=["b2a"]).a2b(x), expected)
+    with pytest.raises(UserError, match=r"G.pth could be either .* give a2b=FILE"):
+        taken({"G.pth": w, "H.pth": w}, "cyclegan")
+    torch.save(dict(w), tmp_path / "other.pth")
+    system = taken({}, "cyclegan", a2b=tmp_path / "other.pth", b2a=str(tmp_path / "G.pth"))
+    same(system.b2a(x), expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_pix2pix_of_its_authors(taken, norm):
+    g, d, a, b = Weights(1), Weights(2), images(1, 1, 32, 32), images(1, 3, 32, 32, seed=1)
+    own = norm == "instance"
+    made = nets.unet(g, a, 4, 5, own=own)
+    pair = torch.cat([a, b], 1)
+    score = nets.patchgan(d, pair, 6, 2, norm=lambda x, at: d.batch_norm(x, f"model.{at + 1}", own=own))
+    system = taken({"latest_net_G.pth": g, "latest_net_D.pth": d}, norm=norm)
+    same(system.translate(a), made)
+    same(system.D(pair), score)
+    assert (system.hparams["shape"], system.hparams["inputs"], system.conditional) == ((3, 32, 32), 1, True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("apart", [True, False])
+def test_pix2pixhd_of_nvidia(taken, apart):
+    g, d, x, y = Weights(1), Weights(2), images(1, 3, 32, 32), images(1, 3, 32, 32, seed=1)
+    made = nets.enhanced(g, x, 4, 1, 2)
+    name = "scale1_layer{layer}.0" if apart else "layer1.{at}"
+    fine = nets.patchgan(d, torch.cat([x, y], 1), 5, 1, name=name.format, padding=2)
+    small = F.avg_pool2d(torch.cat([x, y], 1), 3, 2, 1, count_include_pad=False)
+    coarse = nets.patchgan(d, small, 5, 1, name=name.replace("1", "0", 1).format, padding=2)
+    system = taken({"latest_net_G.pth": g, "latest_net_D.pth": d}, "pix2pixhd", shape=(3, 32, 32))
+    same(system.translate(x), made)
+    for maps, score in zip(system._judge(x, y), (fine, coarse), strict=True):
+        same(maps[-1], score)
+
+
+@torch.no_grad()
+def test_a_generator_of_pix2pixhd_that_sees_classes(taken):
+    w = Weights()
+    nets.resnet(w, draw(1, 6, 32, 32), 4, 1)
+    with pytest.raises(UserError, match="sees 6 channels; say what they are"):
+        taken({"latest_net_G.pth": w}, "pix2pixhd")
+    system = taken({"latest_net_G.pth": w}, "pix2pixhd", labels="5", instances="true", shape=(3, 64, 64))
+    assert (system.inputs, system.labels) == (2, 5)
+    assert system.translate(torch.full((1, 2, 64, 64), -1.0)).shape == (1, 3, 64, 64)
+
+
+def nvidia(classes, widths=(6, 5), dim=7):
+    """Return NVIDIA's two networks, with the outputs of some inputs."""
+    g, d = Weights(1), Weights(2)
+    z, y = draw(4, dim), torch.eye(classes)[torch.arange(4) % classes] if classes else None
+    w = nets.mapping(g, z, y, 2)
+    x = nets.synthesis(g, w[:, None].expand(-1, 2 * len(widths), -1), widths, 3)
+    score = nets.critic(d, x, widths, y, depth=3)
+    return g, d, (z, y, w, x, score)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("classes", [0, 3])
+def test_stylegan2_of_nvidia(taken, classes):
+    g, d, (z, y, w, x, score) = nvidia(classes, (8, 4) if classes else (4, 4))
+    system = taken({"network.pkl": {"G": dict(g), "D": dict(d), "G_ema": dict(g)}})
+    same(system.F(z, y), w)
+    same(system.G(w[:, None].expand(-1, system.layers, -1), lambda fixed, n: fixed), x)
+    same(system.D(x, y), score)
+    same(system.mean, g["mapping.w_avg"])
+    assert system.labels == classes
+    assert system.sample(2, generator=torch.Generator().manual_seed(0), truncation=0.5).shape == (2, 3, 8, 8)
+    g["synthesis.b8.resample_filter"] = torch.ones(4, 4) / 16
+    with pytest.raises(UserError, match=r"b8.resample_filter is not the filter \[1, 3, 3, 1\]"):
+        taken({"network.pkl": {"G_ema": dict(g)}})
+
+
+@torch.no_grad()
+def test_stylegan2_of_rosinality(taken):
+    """The same numbers under rosinality's names: kernels that are scaled at use, and others that are not."""
+    g, d, (z, _, w, x, score) = nvidia(0, (8, 4))
+    theirs, judge = {}, {}
+    layers = ["synthesis.b4.conv1", "synthesis.b8.conv0", "synthesis.b8.conv1"]
+    for i, (name, root) in enumerate(zip(("conv1", "convs.0", "convs.1"), layers, strict=True)):
+        kernel = g[f"{root}.weight"]
+        theirs[f"{name}.conv.weight"] = kernel[None] * math.sqrt(kernel[0].numel())
+        theirs |= {f"{name}.conv.modulation.{k}": g[f"{root}.affine.{k}"] for k in ("weight", "bias")}
+        theirs |= {
+            f"{name}.activate.bias": g[f"{root}.bias"],
+            f"{name}.noise.weight": g[f"{root}.noise_strength"].view(1),
+        }
+        theirs[f"noises.noise_{i}"] = g[f"{root}.noise_const"][None, None]
+    theirs["convs.0.conv.blur.kernel"] = 4 * nets.FILTER
+    for name, size in (("to_rgb1", 4), ("to_rgbs.0", 8)):
+        root = f"synthesis.b{size}.torgb"
+        theirs |= {f"{name}.conv.weight": g[f"{root}.weight"][None], f"{name}.bias": g[f"{root}.bias"].view(1, 3, 1, 1)}
+        theirs |= {f"{name}.conv.modulation.{k}": g[f"{root}.affine.{k}"] for k in ("weight", "bias")}
+    theirs["input.input"] = g["synthesis.b4.const"][None]
+    theirs |= {f"style.{i + 1}.{k}": g[f"mapping.fc{i}.{k}"] for i in range(2) for k in ("weight", "bias")}
+    names = {
+        "convs.0.0": "b8.fromrgb",
+        "convs.1.conv1.0": "b8.conv0",
+        "convs.1.conv2.1": "b8.conv1",
+        "final_conv.0": "b4.conv",
+    }
+    for name, root in names.items():
+        stem, _, at = name.rpartition(".")
+        judge |= {f"{name}.weight": d[f"{root}.weight"], f"{stem}.{int(at) + 1}.bias": d[f"{root}.bias"]}
+    judge["convs.1.skip.1.weight"] = d["b8.skip.weight"]
+    judge |= {
+        f"final_linear.{i}.{k}": d[f"b4.{n}.{k}"] for i, n in enumerate(("fc", "out")) for k in ("weight", "bias")
+    }
+    file = {"g": theirs, "d": judge, "g_ema": theirs, "latent_avg": draw(7)}
+    system = taken({"100000.pt": file})
+    same(system.F(z, None), w)
+    same(system.G(w[:, None].expand(-1, system.layers, -1), lambda fixed, n: fixed), x)
+    same(system.D(x), score)
+    same(system.mean, file.pop("latent_avg"))
+    drawn = taken({"100000.pt": file})
+    same(drawn.mean, drawn.F(draw(4096, 7), None).mean(0))
+
+
+@torch.no_grad()
+def test_progan_of_facebook(taken):
+    g, d, z, x = Weights(1), Weights(2), draw(4, 5), images(4, 3, 16, 16)
+    made, score = nets.progan_generator(g, z, (8, 8, 4)), nets.progan_discriminator(d, x, (8, 8, 4))
+    early = {k: torch.zeros_like(v) for k, v in g.items()}
+    system = taken({"celebaHQ_s2_i80000.pt": {"config": {}, "netG": early, "netD": dict(d), "avgG": dict(g)}})
+    same(system.decode(z), made.clamp(-1, 1))
+    same(system.G(z, 2, 1.0), made)
+    same(system.D(x, 2), score)
+
+
+@torch.no_grad()
+def test_vqvae2_of_rosinality(taken):
+    w, x = Weights(3), torch.randint(0, 256, (4, 3, 16, 16)) / 127.5 - 1
+    codes, made = nets.vqvae2(w, x, 8, 2, 3, 4, 11)
+    system = taken({"vqvae_560.pt": w}, shape=(3, 16, 16))
+    assert torch.equal(system.tokenize(x), codes)
+    assert codes.unique().numel() > 3
+    same(system._decoded(system._vectors(codes)), made)
+
+
+@torch.no_grad()
+def test_vqgan_of_taming(taken, tmp_path):
+    w, x = Weights(4), images(2, 3, 16, 16)
+    codes, made = nets.vqgan(w, x, 32, (1, 1, 2), 1, (2,), 6, 12)
+    w["loss.discriminator.main.0.weight"] = draw(3)
+    (tmp_path / "model.yaml").write_text("model:\n  params:\n    ddconfig:\n      resolution: 16\n")
+    torch.save({"state_dict": dict(w), "epoch": 3}, tmp_path / "last.ckpt")
+    system = load(import_run([tmp_path / "last.ckpt", tmp_path / "model.yaml"], runs=tmp_path / "r", quiet=True).path)
+    assert system.hparams["shape"] == (3, 16, 16)
+    assert torch.equal(system.tokenize(x), codes)
+    assert codes.unique().numel() > 3
+    same(system.decoder(system._vectors(codes)), made)
+    assert taken({"last.ckpt": {"state_dict": dict(w)}}).hparams["shape"] == (3, 256, 256)
+
+
+@torch.no_grad()
+def test_the_colourization_of_zhang_whatever_the_order_of_its_colours(taken):
+    w, lightness = Weights(5), 100 * torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(313, generator=torch.Generator().manual_seed(1))
+    expected = nets.colourization(w, lightness, 4, colours()[order])
+    system = taken({"colorization_release_v2.pth": w})
+    same(system.annealed_mean(system.net(lightness / 50 - 1)), expected)
+    w["model_out.weight"] = w["model_out.weight"] + 0.1
+    with pytest.raises(UserError, match="other colours than the paper's 313"):
+        taken({"colorization_release_v2.pth": w})
