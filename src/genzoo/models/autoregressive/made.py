@@ -75,7 +75,7 @@ class MADE(System):
     paper: ClassVar[str] = "arXiv:1502.03509"
     data: ClassVar[str] = "image"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "fvsbn": {"layers": 0, "direct": True, "lr": 8e-3},
+        "fvsbn": {"layers": 0, "direct": True, "lr": 1.5e-2},
         "made-agnostic": {"order": "random", "masks": 32},
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "layers": 2, "width": 24, "masks": 2}
@@ -98,7 +98,7 @@ class MADE(System):
         order: Literal["raster", "random"] = "raster",
         masks: Annotated[int, Field(ge=1, le=1024)] = 1,
         components: Annotated[int, Field(ge=1, le=256)] = 1,
-        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 4e-3,
     ) -> None:
         super().__init__()
         check_data(shape, "made")
