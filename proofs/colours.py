@@ -147,7 +147,7 @@ def colorizer_cifar10(p: Proof, seeds: tuple[int, ...] = (0, 1), n: int = 2500) 
             if name == "plain" and seed == seeds[0]:
                 prior = (system.running_colours / system.running_colours.sum() + 1e-9).log()
                 maps["class prior"] = system.annealed_mean(prior.view(1, -1, 1, 1)).expand_as(ab)
-        pale, bold = (float(chroma(with_colours(gray[:500], maps[k])).mean()) for k in ("plain", "rebalance=0.5"))
+        pale, bold = (float(chroma(with_colours(gray[:500], maps[k][:500])).mean()) for k in ("plain", "rebalance=0.5"))
         maps["plain, as bold as rebalance=0.5"] = scaled_to(maps["plain"], gray[:500], bold)
         maps["rebalance=0.5, as pale as plain"] = scaled_to(maps["rebalance=0.5"], gray[:500], pale)
         for name, ab in maps.items():
