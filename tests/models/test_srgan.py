@@ -262,7 +262,7 @@ def test_upscale_command(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "photo-2.png").is_file()
     capsys.readouterr()
     assert main.main(["upscale", "model", "photo.png", "-o", "out.jpg"]) == 2
-    assert "ends in .png" in capsys.readouterr().err
+    assert "JPEG has none; give .png or .webp" in capsys.readouterr().err
     assert main.main(["colorize", "model", "photo.png"]) == 2
     said = capsys.readouterr().err
     assert "colorize: srgan cannot colour images; it can" in said

@@ -199,9 +199,9 @@ def traced(cases: Cases) -> ExportedProgram:
         with quiet(), torch.no_grad():
             return bare(torch.export.export(graph, values, dynamic_shapes=(tuple(free),), strict=False))
     except Exception as error:
-        told = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
-            f"export: torch.export does not follow {part.name} of {name_of(cases.system)}: {told}"
+            f"export: torch.export does not follow {part.name} of {name_of(cases.system)} ({type(error).__name__}): its methods may not branch on "
+            "the values of tensors, and ask sizes as x.shape[0] instead of len(x); from Python, genzoo.export shows where"
         ) from error
 
 

@@ -94,7 +94,9 @@ def runner(file: bytes | Path) -> Callable[[Values], np.ndarray]:
     try:
         session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no class but this
-        raise UserError(f"export: nothing was written: onnxruntime does not open the file: {error}") from error
+        raise UserError(
+            f"export: nothing was written: onnxruntime does not open the file ({type(error).__name__})"
+        ) from error
     names = [value.name for value in session.get_inputs()]
 
     def run(values: Values) -> np.ndarray:
