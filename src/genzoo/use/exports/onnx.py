@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,9 @@ def runner(file: bytes | Path) -> Callable[[Values], np.ndarray]:
     try:
         session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no class but this
-        raise UserError(
-            f"export: nothing was written: onnxruntime does not open the file ({type(error).__name__})"
-        ) from error
+        lacks = re.search(r"implementation for (\w+)", str(error))
+        why = f"it has no {lacks[1]} for these types" if lacks else type(error).__name__
+        raise UserError(f"export: nothing was written: onnxruntime does not open the file: {why}") from error
     names = [value.name for value in session.get_inputs()]
 
     def run(values: Values) -> np.ndarray:
