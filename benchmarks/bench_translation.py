@@ -51,9 +51,12 @@ Draw = Callable[[], tuple[Tensor, Tensor]]
 
 def plain_pix2pix(draw: Draw, size: int, width: int) -> Step:
     """One step of pix2pix by hand."""
-    g, d = UNetGenerator(3, 3, width, size.bit_length() - 1), PatchGAN(6, width, 2, NORMS["instance"])
+    g, d = (
+        UNetGenerator(3, 3, width, size.bit_length() - 1, upsample="resize"),
+        PatchGAN(6, width, 2, NORMS["instance"]),
+    )
     for m in g.modules():  # the same function without genzoo's short cut for few pixels
-        if isinstance(m, (few_pixels.Conv2d, few_pixels.ConvTranspose2d)):
+        if isinstance(m, (few_pixels.Conv2d, few_pixels.ResizedConv2d)):
             m.__class__ = type(m).__bases__[0]
     of_g, of_d = (Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (g, d))
 
@@ -75,7 +78,7 @@ def plain_pix2pix(draw: Draw, size: int, width: int) -> Step:
 
 def plain_cyclegan(draw: Draw, size: int, width: int) -> Step:
     """One step of cyclegan by hand."""
-    ab, ba = ResnetGenerator(3, 3, width, 4), ResnetGenerator(3, 3, width, 4)
+    ab, ba = (ResnetGenerator(3, 3, width, 4, upsample="resize") for _ in range(2))
     d_a, d_b = PatchGAN(3, width, 3), PatchGAN(3, width, 3)
     pools = [ImagePool(50, (3, size, size)) for _ in range(2)]
     of_g = Adam([*ab.parameters(), *ba.parameters()], lr=2e-4, betas=(0.5, 0.999))

@@ -35,7 +35,7 @@ the task (for likelihoods and completion exact before bounded, for pictures impl
 best on MNIST, or on the moons for points; what has not been measured goes behind. It knows the times below and nothing of a GPU; without size=
 it thinks of images as large as those that were timed.
 """
-TRAINING = ("prepares", "calibrates", "fits", "predicts")  # and what only exports ask for
+TRAINING = ("prepares", "calibrates", "judges", "fits", "predicts")  # and what only exports ask for
 LIKELIHOOD = ("bits/dim", "NLL", "bits per dimension", "bits per sample", "bits per code")
 QUALITY = ("FLD", "FID")
 OTHERWISE = (

@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 import genzoo
 from genzoo.core.system import Batch, Logs
+from genzoo.nn import draws
 
 
 # 1. The signature is the form: types, bounds, defaults and the lines of `Args:` are the checks, the command line and the docs.
@@ -76,7 +77,7 @@ class Shades(genzoo.System):
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw codes from the Gaussian; all randomness comes from `generator`."""
         root = torch.linalg.cholesky(self.spread + 1e-4 * torch.eye(len(self.mean), device=self.device))
-        return self.mean + torch.randn(n, len(self.mean), generator=generator, device=self.device) @ root.T
+        return self.mean + draws.randn(n, len(self.mean), generator=generator, device=self.device) @ root.T
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:

@@ -20,8 +20,9 @@ from genzoo.metrics.frechet import image_report
 from genzoo.metrics.nll import evaluate_density
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.use.arithmetic import direction, images_of, labelled, shifted
-from proofs.baselines import baselines, independent_pixels
+from proofs.baselines import baselines, gaussian_of, independent_pixels
 from proofs.proof import Proof, proof
+from proofs.textures import measure_grids
 
 
 def importance_weighted(system: System, dataset: Dataset, samples: int, n: int, seed: int = 0) -> Tensor:
@@ -239,6 +240,7 @@ def vae_perceptual(p: Proof) -> None:
 def compare(p: Proof, x: Tensor, runs: dict[str, object], *, best: str, net: FeatureNet) -> None:
     """Measure reconstructions of the same test images by several runs: LPIPS, gradient energy, squared error, KL."""
     rows: dict[str, dict[str, Tensor | float]] = {}
+    made: dict[str, Tensor] = {"real": x}
     for name, run in runs.items():
         again = genzoo.reconstruct(run, x)
         mean, log_std = (torch.cat(v) for v in zip(*(_posterior(run, part) for part in x.split(500)), strict=True))
@@ -248,6 +250,7 @@ def compare(p: Proof, x: Tensor, runs: dict[str, object], *, best: str, net: Fea
             "mse": (again - x).square().flatten(1).mean(1),
             "kl": (0.5 * ((2 * log_std).exp() + mean.square() - 1) - log_std).sum(1),
         }
+        made[name] = again
     others = [k for k in rows if k != best]
     about = f"the first {len(x):,} test images of the fixed order, reconstructed from the mean of q(z|x)"
     card = net.card
@@ -261,6 +264,7 @@ def compare(p: Proof, x: Tensor, runs: dict[str, object], *, best: str, net: Fea
         protocol=f"mean squared difference of neighbouring pixels, over that of the real images; {about}",
         baseline={"real": 1.0, **{k: rows[k]["energy"] for k in others}}, goal=max(rows[k]["energy"] for k in others),
     )  # fmt: skip
+    measure_grids(p, best, made, about)
     p.measure(
         f"squared error, {best}", **mean_and_error(rows[best]["mse"]), unit="MSE", split="test", better="lower",
         protocol=f"pixels in [-1, 1]; {about}", baseline={k: float(rows[k]["mse"].mean()) for k in others},
@@ -325,11 +329,12 @@ def vae_cifar10(p: Proof) -> None:
     """A convolutional VAE on CIFAR-10: a likelihood in bits, and the blur of a pixelwise decoder, measured."""
     run = p.train("conv-vae", "cifar10", steps=4_000, batch=64, lr=1e-3, latent=128, seed=0, precision="bf16")
     system = genzoo.load(run.path)
-    test = open_data(DataSettings("cifar10"), split="test", quiet=True)
+    train, test = (open_data(DataSettings("cifar10"), split=s, quiet=True) for s in ("train", "test"))
+    gaussian = evaluate_density(gaussian_of(train), test, n=2000)["bits_per_dim"]
     record = evaluate_density(system, test, n=2000)
     p.measure(
         "bits/dim", record["bits_per_dim"], unit="bits/dim", se=record["bits_per_dim_se"], n=record["n"], split="test",
-        protocol=record["protocol"], baseline={"uniform": 8.0}, better="lower",
+        protocol=record["protocol"], baseline={"gaussian, full covariance": gaussian, "uniform": 8.0}, better="lower",
     )  # fmt: skip
     x = torch.cat([to_float(Batches(test, 500, 0).in_order(s), "cpu")["image"] for s in range(4)])
     again, drawn = genzoo.reconstruct(run, x), genzoo.sample(run, n=2000, seed=0)
@@ -345,4 +350,7 @@ def vae_cifar10(p: Proof) -> None:
         "Test images (odd rows), reconstructions (even rows)",
     )
     p.picture("samples", drawn[:64], "Means of p(x|z) for draws of z")
-    p.note("Every pixel is its own logistic given z, so the best mean where z does not say more is an average: blur.")
+    p.note(
+        "Every pixel is its own logistic given z, so the best mean where z does not say more is an average: blur. The scale of each "
+        "logistic is predicted from z; with one for each channel (spread=channel) the same training came to 6.209 bits/dim on 2026-11-21."
+    )

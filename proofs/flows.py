@@ -28,8 +28,13 @@ def first_images(dataset: Dataset, n: int) -> Tensor:
     return to_float(Batches(dataset, n, 0).in_order(0), "cpu")["image"]
 
 
-def bits(p: Proof, run: Any, data: str, *, published: str, walk_path: str = "spherical") -> tuple[System, Dataset]:
-    """Measure bits/dim on the whole test set, with the full-covariance Gaussian beside it, and how well the flow inverts."""
+def bits(
+    p: Proof, run: Any, data: str, *, published: str, walk_path: str = "spherical", goal: float = math.inf
+) -> tuple[System, Dataset]:
+    """Measure bits/dim on the whole test set, with the full-covariance Gaussian beside it, and how well the flow inverts.
+
+    The goal is the Gaussian's bits/dim, or `goal` where that is lower.
+    """
     system = genzoo.load(run.path)
     train, test = (open_data(DataSettings(data), split=s, quiet=True) for s in ("train", "test"))
     gaussian = evaluate_density(gaussian_of(train), test)["bits_per_dim"]
@@ -38,7 +43,7 @@ def bits(p: Proof, run: Any, data: str, *, published: str, walk_path: str = "sph
     p.measure(
         "bits/dim", record["bits_per_dim"], unit="bits/dim", se=record["bits_per_dim_se"], n=record["n"], split="test",
         protocol=f"8-bit {height}x{width} images without padding; {record['protocol']}", published=published, better="lower",
-        baseline={"gaussian, full covariance": gaussian, "uniform": 8.0}, goal=gaussian,
+        baseline={"gaussian, full covariance": gaussian, "uniform": 8.0}, goal=min(goal, gaussian),
     )  # fmt: skip
     x = first_images(test, 200)
     u = (((x + 1) * 127.5).round() + 0.5) / 256
@@ -60,11 +65,15 @@ def bits(p: Proof, run: Any, data: str, *, published: str, walk_path: str = "sph
     return system, test
 
 
+SHORT = {"blocks": 1, "batch": 16, "lr": 1e-2, "warmup": 0.05, "ema": 0.995, "precision": "bf16"}
+"""How a Real NVP is trained in a few minutes: many steps of a small net, at a rate that a long run would not need."""
+
+
 @proof("realnvp-mnist", system="realnvp", family="flows", minutes=10)
 def realnvp_mnist(p: Proof) -> None:
     """Bits per dimension of MNIST by a multi-scale flow small enough for two cores, against the published 1.06."""
-    run = p.train("realnvp", "mnist", steps=4_000, batch=16, scales=3, lr=3e-3, ema=0.995, seed=0)
-    system, test = bits(p, run, "mnist", published="1.06 (quoted in arXiv:1810.01367)")
+    run = p.train("realnvp", "mnist", steps=4_000, scales=3, seed=0, **SHORT)
+    system, test = bits(p, run, "mnist", published="1.06 (quoted in arXiv:1810.01367)", goal=1.35)
     train = open_data(DataSettings("mnist"), split="train", quiet=True)
     net = default_extractor("mnist", (1, 28, 28))
     p.report(
@@ -85,10 +94,10 @@ def realnvp_mnist(p: Proof) -> None:
 @proof("realnvp-cifar10", system="realnvp", family="flows", minutes=10)
 def realnvp_cifar10(p: Proof) -> None:
     """Bits per dimension of CIFAR-10 by a multi-scale flow small enough for two cores, against the published 3.49."""
-    run = p.train("realnvp", "cifar10", steps=1_500, batch=16, width=32, ema=0.995, seed=0)
-    bits(p, run, "cifar10", published="3.49 (arXiv:1605.08803)")
+    run = p.train("realnvp", "cifar10", steps=4_500, width=32, seed=0, **SHORT)
+    bits(p, run, "cifar10", published="3.49 (arXiv:1605.08803)", goal=4.0)
     p.note(
-        "The paper's nets have 8 residual blocks of 64 to 128 feature maps (preset realnvp-paper); here 2 blocks of 32."
+        "The paper's nets have 8 residual blocks of 64 to 128 feature maps (preset realnvp-paper); here 1 block of 32."
     )
 
 
@@ -105,7 +114,7 @@ def density_picture(system: System, extent: float, side: int = 192) -> np.ndarra
 def realnvp_points(p: Proof) -> None:
     """Two-dimensional toys: a density that integrates to one, above a Gaussian's by far, and a map that shows its seams."""
     for data, extent in (("moons", 4.0), ("spiral", 4.0)):
-        run = p.train("realnvp", data, name=data, steps=3_000, batch=256, width=64, seed=0)
+        run = p.train("realnvp", data, name=data, steps=3_000, batch=256, width=64, lr=2e-3, seed=0)
         system = genzoo.load(run.path)
         train, test = (open_data(DataSettings(data), split=s, quiet=True) for s in ("train", "test"))
         x = torch.from_numpy(train.fields["points"][:])
@@ -194,7 +203,7 @@ def elementwise_flow(p: Proof) -> None:
         ("linear-flow", {"steps": 1500}),
         ("elementwise-flow", {"steps": 2000, "curve": "spline"}),
         ("elementwise-sigmoid", {"steps": 2000}),
-        ("realnvp", {"steps": 2000, "width": 64}),
+        ("realnvp", {"steps": 2000, "width": 64, "lr": 2e-3}),
     ):
         run = p.train(name, data, name=name, batch=256, seed=0, **keys)
         system = genzoo.load(run.path)

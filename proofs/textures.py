@@ -7,13 +7,17 @@ proofs show beside every sharpened output a blurred one with as much white noise
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from proofs.proof import Proof
+
 SEGMENT = 64
-"""Pixels of a line whose spectrum is taken at once, so that images of any size are seen at one resolution."""
+"""Pixels of a line whose spectrum is taken at once, so that images of any size are seen at one resolution; 32 where images are smaller."""
 
 
 def sharpness(x: Tensor) -> Tensor:
@@ -50,20 +54,25 @@ def noise_of_equal_sharpness(y: Sequence[Tensor], like: Sequence[Tensor], seed: 
 def grid_power(x: Tensor, period: int) -> Tensor:
     """Return how much a pattern of `period` pixels stands out of an image, [N]: its power over that of neighbouring frequencies, 1 for none.
 
-    Lines of 64 pixels under a Hann window, rows and columns, all channels; a frequency's own peak is three bins wide, its neighbours are the
-    four bins beyond on every side that there is, by their geometric mean.
+    Lines of 64 pixels under a Hann window (of 32 where an image has fewer than 64), rows and columns, all channels; a frequency's own peak is
+    three bins wide, its neighbours are the four bins beyond on every side that there is, by their geometric mean.
 
     Args:
-        x: Images [N, C, H, W] in [-1, 1], 64 pixels a side or more.
+        x: Images [N, C, H, W] in [-1, 1], 32 pixels a side or more.
         period: 2 or 4 pixels: what transposed convolutions of stride 2, once and twice, leave behind.
     """
-    window = torch.hann_window(SEGMENT, dtype=torch.float64)
-    at = SEGMENT // period
-    near = [at + side * k for side in (-1, 1) for k in range(3, 7) if at + side * k <= SEGMENT // 2]
+    segment = SEGMENT if min(x.shape[2:]) >= SEGMENT else SEGMENT // 2
+    if min(x.shape[2:]) < segment:
+        raise ValueError(
+            f"images of {x.shape[2]}x{x.shape[3]} pixels are too small; a grid is measured from {segment} pixels a side on"
+        )
+    window = torch.hann_window(segment, dtype=torch.float64)
+    at = segment // period
+    near = [at + side * k for side in (-1, 1) for k in range(3, 7) if at + side * k <= segment // 2]
     ratios = []
     for lines in (x, x.transpose(2, 3)):
-        count = lines.shape[3] // SEGMENT
-        cut = lines[..., : count * SEGMENT].double().unflatten(3, (count, SEGMENT))
+        count = lines.shape[3] // segment
+        cut = lines[..., : count * segment].double().unflatten(3, (count, segment))
         power = torch.fft.rfft((cut - cut.mean(-1, keepdim=True)) * window).abs().square().mean((1, 2, 3))
         power = power.clamp(min=1e-9)  # flat images have no grid
         peak = power[:, at - 1 : at + 2].mean(1)
@@ -74,3 +83,30 @@ def grid_power(x: Tensor, period: int) -> Tensor:
 def mean_and_error(values: Tensor) -> tuple[float, float]:
     """Return the mean over independent examples and its standard error."""
     return float(values.double().mean()), float(values.double().std() / math.sqrt(len(values)))
+
+
+def grids_of(x: Tensor, period: int) -> tuple[float, float]:
+    """Return the geometric mean over images of `grid_power`, and its standard error (the logarithm's, times the mean)."""
+    logs = grid_power(x, period).log()
+    mean, se = mean_and_error(logs)
+    return math.exp(mean), math.exp(mean) * se
+
+
+def measure_grids(p: Proof, lead: str, rows: Mapping[str, Tensor], about: str, prefix: str = "") -> None:
+    """Record how much grids of 2 and 4 pixels stand out of what a system makes, with other images beside it.
+
+    Args:
+        p: The proof.
+        lead: The row that the record is about.
+        rows: Images [N, C, H, W] in [-1, 1], by name; the real ones among them.
+        about: What the images are.
+        prefix: Before the names of the measures.
+    """
+    for period in (2, 4):
+        values = {name: grids_of(x, period) for name, x in rows.items()}
+        p.measure(
+            f"{prefix}grid of {period} pixels", values[lead][0], se=values[lead][1], n=len(rows[lead]), split="test", better="lower",
+            baseline={name: round(mean, 4) for name, (mean, _) in values.items() if name != lead},
+            protocol=f"power of patterns that repeat every {period} pixels over that of neighbouring frequencies, geometric mean over images: 1 "
+            f"is no grid; {about}",
+        )  # fmt: skip

@@ -14,6 +14,7 @@ import genzoo
 from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import grid, to_uint8
 from proofs.proof import Proof, proof
+from proofs.textures import measure_grids
 
 INK, PAPER = torch.tensor([0.9, -0.2, 0.6]), torch.tensor([-0.8, 0.5, 0.2])
 
@@ -55,10 +56,11 @@ def cyclegan_digits(p: Proof) -> None:
     }
     pairs = {"a2b": (test, dyed(test)), "b2a": (dyed(test), test)}
     found: dict[str, dict[str, float]] = {}
+    made: dict[str, dict[str, Tensor]] = {}
     rows, failures = [test[:12], dyed(test[:12])], []
     for name in ("cyclegan", "cyclegan-no-cycle", "cyclegan-no-identity"):
         run = p.train(name, data, name=name, **keys)
-        out = {d: genzoo.translate(run, x, direction=d) for d, (x, _) in pairs.items()}
+        out = made[name] = {d: genzoo.translate(run, x, direction=d) for d, (x, _) in pairs.items()}
         found[name] = {d: float((out[d] - y).abs().mean()) for d, (_, y) in pairs.items()}
         read, labels = read_digits(out["b2a"])
         found[name]["wrong"] = 100 * float((read != labels).float().mean())
@@ -76,6 +78,10 @@ def cyclegan_digits(p: Proof) -> None:
         p.measure(
             f"paired error, {d}", found["cyclegan"][d], n=len(test), split="test", protocol=protocol, baseline=baseline,
             better="lower", goal=0.5 * found["cyclegan-no-cycle"][d],
+        )  # fmt: skip
+        measure_grids(
+            p, "cyclegan", {**{name: made[name][d] for name in made}, "real": pairs[d][1]}, f"translations {d} of 2,000 test digits, 32x32",
+            prefix=f"{d}, ",
         )  # fmt: skip
     p.measure(
         "digits read wrong after b2a", found["cyclegan"]["wrong"], unit="%", n=len(test), split="test",
@@ -112,8 +118,9 @@ def cyclegan_groceries(p: Proof) -> None:
     keys: dict[str, Any] = {"steps": 2_500, "batch": 1, "width": 24, "blocks": 4, "size": 64, "flip": True, "seed": 0}
     run = p.train("cyclegan", "groceries", precision="bf16", **keys)
     test = open_data(DataSettings("groceries", size=64), kind="unpaired", split="test", quiet=True)
+    real = {side: torch.from_numpy(np.array(test.fields[side])).float() / 127.5 - 1 for side in "ab"}
     for here, there in (("a", "b"), ("b", "a")):
-        x = torch.from_numpy(np.array(test.fields[here])).float() / 127.5 - 1
+        x = real[here]
         y = genzoo.translate(run, x, direction=f"{here}2{there}")
         home = genzoo.translate(run, y, direction=f"{there}2{here}")
         p.measure(
@@ -124,6 +131,10 @@ def cyclegan_groceries(p: Proof) -> None:
         p.measure(
             f"change by {here}2{there}", float((y - x).abs().mean()), n=len(x), split="test",
             protocol="mean absolute difference in [-1, 1] between photographs and their translations: 0 would be a copy",
+        )  # fmt: skip
+        measure_grids(
+            p, "translations", {"translations": y, "the way home": home, "real": real[there]},
+            f"test photographs of side {here}, 64x64, and their translations to {there}", prefix=f"{here}2{there}, ",
         )  # fmt: skip
         shown = torch.cat([x[:10], y[:10], home[:10]])
         caption = f"Test photographs of side {here}, their translations to {there}, and the way home; not chosen"

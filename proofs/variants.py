@@ -20,7 +20,7 @@ from genzoo.metrics.maths.lpips import lpips_distances
 from genzoo.metrics.maths.similarity import l1_percent
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from proofs.proof import Proof, proof
-from proofs.textures import mean_and_error
+from proofs.textures import mean_and_error, measure_grids
 
 VARIANTS = 8
 
@@ -69,6 +69,7 @@ def pix2pixhd_variants_emoji(p: Proof, steps: int = 500, plain_steps: int = 300)
     alexnet = FeatureNet("alexnet")
     spread: dict[str, Tensor] = {}
     nearest: dict[str, Tensor] = {}
+    first: dict[str, Tensor] = {"real": b}
     rows = [a[:10, :1].expand(-1, 3, -1, -1), b[:10]]
     for name, run in runs.items():
         system = genzoo.load(run.path)
@@ -78,6 +79,7 @@ def pix2pixhd_variants_emoji(p: Proof, steps: int = 500, plain_steps: int = 300)
         ]
         pairs = [lpips_distances(made[i], made[j], alexnet) for i, j in combinations(range(1, 5), 2)]
         spread[name] = torch.stack(pairs).mean(0)
+        first[name] = made[0]
         errors = torch.stack([l1_percent(y, b, data_range=2) for y in made])
         nearest[f"{name}, variant=0"] = errors[0]
         nearest[f"{name}, best of {VARIANTS}"] = errors[1:].amin(0)
@@ -97,6 +99,7 @@ def pix2pixhd_variants_emoji(p: Proof, steps: int = 500, plain_steps: int = 300)
         baseline={k: float(v.mean()) for k, v in nearest.items() if v is not ours},
         protocol="mean absolute difference from the real emoji, in per cent of the range, of the variant that is nearest to it",
     )  # fmt: skip
+    measure_grids(p, "pix2pixhd-variants", first, f"variant 0 of {len(b)} held-out emoji, 64x64")
     p.picture(
         "variants", grid(torch.cat(rows), columns=10),
         "Edges of held-out emoji, the emoji; pix2pixhd-variants, variants 0 to 4; pix2pix, variants 0 to 3",

@@ -50,7 +50,20 @@ ALLOWED = {
     "testing": {"core", "data", "metrics", "naming", "runs", "saved", "testing", "text", "training", "use"},
     "studies": {"api", "core", "data", "metrics", "naming", "runs", "training", "use", "studies", "text"},
     "api.py": {"core", "data", "lectures", "naming", "runs", "saved", "training", "use", "text"},
-    "cli": {"api", "core", "data", "foreign", "metrics", "naming", "lectures", "runs", "training", "use", "cli", "text"},
+    "cli": {
+        "api",
+        "core",
+        "data",
+        "foreign",
+        "metrics",
+        "naming",
+        "lectures",
+        "runs",
+        "training",
+        "use",
+        "cli",
+        "text",
+    },
 }
 """Who may import what of ours. `genzoo` alone (the lazy public API, the version) may be imported from `metrics` upwards."""
 PUBLIC = {"metrics", "runs", "lectures", "studies", "training", "use", "cli", "__main__.py"}

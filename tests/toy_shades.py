@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo import System
+from genzoo.nn import draws
 
 
 class MyShades(System):
@@ -43,7 +44,7 @@ class MyShades(System):
 
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw normal codes."""
-        return torch.randn(n, self.down.out_features, generator=generator)
+        return draws.randn(n, self.down.out_features, generator=generator)
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:

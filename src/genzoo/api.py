@@ -17,6 +17,7 @@ from genzoo.naming.registry import register
 from genzoo.runs.folder import Run
 from genzoo.saved.loading import as_today, resolved
 from genzoo.text.documents import read_toml
+from genzoo.text.keys import in_python, spoken
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume as _resume
 from genzoo.training.start import train as _train
@@ -28,19 +29,17 @@ What = str | os.PathLike[str] | type[System]
 """How a person says which system is meant: a name, a file ("mine.py", "mine.py:MyModel"), or a class."""
 
 
-def list_systems(family: str | None = None) -> list[Entry]:
-    """List the systems of the zoo, of installed packages and those given in this process, or of one family.
+def list_systems(family: str | None = None, *, task: str | None = None) -> list[Entry]:
+    """List the systems of the zoo, of installed packages and those given in this process.
+
+    Args:
+        family: Those of one family, or whose name fits a pattern: "style*".
+        task: Those that can do this: "translate", "complete", "upscale".
 
     Raises:
-        UserError: There is no such family.
+        UserError: There is no such family or name, or nothing can do this.
     """
-    found = registry.listed()
-    families = sorted({e.family for e in found})
-    if family is not None and family not in families:
-        raise UserError(
-            f"there is no family '{family}'{nearest(family, families) or '.'} There are {', '.join(families)}."
-        )
-    return [e for e in found if family in (None, e.family)]
+    return registry.select(family, task)
 
 
 def create(name: What, /, **arguments: Any) -> System:
@@ -76,7 +75,8 @@ def train(
         config: A TOML file of keys, such as a run's config.toml; keys given here win.
         quiet: Show no progress.
         keys: Settings of the system, of the data and of the training, in any order: `genzoo show NAME` lists them. `name=` is the
-            name of the run folder, so the system's name stands first, without a key.
+            name of the run folder, so the system's name stands first, without a key. What is written `from=` on the command line is
+            `from_=` in Python, where `from` is a word of the language.
 
     Raises:
         UserError: An unknown key, a value that is not allowed, a wrong path: before anything is written.
@@ -112,14 +112,16 @@ def sort_keys(name: What, given: Mapping[str, Any]) -> tuple[dict[str, Any], dic
         raise UserError(
             f"{name}: {twice[0]} is a setting of every training or of its data; give its argument another name"
         )
-    every = [k for owner in owners for k in owner]
+    every = [spoken(k) for owner in owners for k in owner]
     sorted_keys: tuple[dict[str, Any], ...] = ({}, {}, {})
-    for key, value in given.items():
+    for key, value in ((in_python(k), v) for k, v in given.items()):
         place = next((i for i, owner in enumerate(owners) if key in owner), None)
         if place is None:
             hint = WHERE if key in ("out", "output", "o", "folder", "dir") else nearest(key, every) or "."
             raise UserError(f"{name} has no setting '{key}'{hint} 'genzoo show {name}' lists all of them.")
-        sorted_keys[place][key] = value
+        sorted_keys[place][key] = (
+            getattr(value, "path", value) if key == "from_" else value
+        )  # a run stands for its folder
     own, about_data, about_training = sorted_keys
     checked = check(cls, resolved(cls, own), label=name)
     return (
@@ -149,7 +151,8 @@ def read_config(path: str | Path, name: What | None = None) -> dict[str, Any]:
     if name is not None and read.get("name") in registry.names() and isinstance(read.get("system"), dict):
         read["system"] = _of_today(path, read, registry.system_class(name))
     keys: dict[str, Any] = {}
-    for table in (v for k, v in read.items() if k != "source"):  # a run's line of where its class comes from
+    # Of a run, where its class comes from and what its first weights were.
+    for table in (v for k, v in read.items() if k not in ("source", "taken")):
         keys |= table if isinstance(table, dict) else {}
     # The name of the folder is that run's; shape, classes and levels were the answers of its data.
     return {k: v for k, v in keys.items() if k not in ("name", *FROM_DATA)}

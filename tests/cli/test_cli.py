@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.core.schema import settings
 from genzoo.data.settings import DataSettings
 from genzoo.naming import registry
+from genzoo.text.keys import spoken
 from genzoo.training.settings import TrainSettings
 
 main = cli.main
@@ -141,6 +143,34 @@ def test_list(capsys):
     assert [e["name"] for e in json.loads(capsys.readouterr().out)] == list(registry.entries())
 
 
+def test_list_by_names_and_by_task(capsys):
+    def listed(*words):
+        assert main(["list", *words, "--json"]) == 0
+        return [e["name"] for e in json.loads(capsys.readouterr().out)]
+
+    every = registry.entries().values()
+    assert listed("style*") == ["stylegan", "stylegan2"]
+    assert listed("WGAN_gp") == ["dcgan"], "a preset of it"
+    assert listed("task=walk") == [e.name for e in every if "decodes" in e.abilities]
+    assert listed("task=translate") == [
+        e.name for e in every if "translates" in e.abilities and not {"upscale", "colorize"} & {*e.directions}
+    ]
+    assert listed("task=upscale") == [e.name for e in every if "upscale" in e.directions]
+    assert listed("task=density") == [e.name for e in every if "density" in e.abilities]
+    assert listed("flows", "task=complete") == []
+    assert main(["list", "flows", "task=complete"]) == 0
+    assert "none of flows is for complete; 'genzoo list task=complete' shows what is" in capsys.readouterr().out
+    assert [e.name for e in genzoo.list_systems("style*", task="sample")] == ["stylegan", "stylegan2"]
+    assert genzoo.list_systems(task="inverts")
+    for words, said in (
+        (["sytle*"], "no family and no name 'sytle*' — did you mean 'style"),
+        (["task=fly"], "no system can do 'fly'"),
+        (["task=compres"], "did you mean 'compresses'"),
+    ):
+        assert main(["list", *words]) == 2
+        assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", sorted(registry.names()))
 def test_show_has_every_setting_with_its_bounds(name, capsys):
     cls = registry.system_class(name)
@@ -207,7 +237,7 @@ def test_data(capsys, tmp_path, monkeypatch):
         (["list", "flwos"], "did you mean 'flows'?"),
         (["list", "--jsno"], "did you mean 'json'?"),
         (["list", "json=perhaps"], "give true or false"),
-        (["list", "flows", "extra"], "'extra' is one word too many"),
+        (["list", "flows", "walk", "extra"], "'extra' is one word too many"),
         (["show"], "NAME is missing. Usage: genzoo show NAME"),
         (["show", "gaussain"], "did you mean 'gaussian'?"),
         (["help", "smaple"], "did you mean 'sample'?"),
@@ -265,7 +295,11 @@ def out_of_range(setting):
 
 
 EVERY = [(name, s) for name in sorted(registry.entries()) for s in settings(registry.system_class(name)).values()]
-SHARED = [("gaussian", s) for target in (DataSettings, TrainSettings) for s in settings(target).values()]
+SHARED = [
+    ("gaussian", replace(s, name=spoken(s.name)))
+    for target in (DataSettings, TrainSettings)
+    for s in settings(target).values()
+]
 
 
 @pytest.mark.parametrize(("name", "setting"), EVERY + SHARED, ids=[f"{n}-{s.name}" for n, s in EVERY + SHARED])

@@ -237,6 +237,16 @@ def test_files_cut_off_anywhere_are_refused(tmp_path, form):
             read_pickle(tmp_path / "a.pt")
 
 
+def test_an_archive_in_several_parts_is_refused(tmp_path):
+    torch.save({"w": torch.zeros(2), "beside": argparse.Namespace()}, tmp_path / "a.pt")
+    content = bytearray((tmp_path / "a.pt").read_bytes())
+    at = content.rindex(b"PK\x06\x07")  # the locator of the directory's end: its last number counts the parts
+    content[at + 16] = 2
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(DamagedFile, match="cannot be read"):
+        read_pickle(tmp_path / "a.pt")
+
+
 def test_flipped_bytes_are_refused_or_read_but_never_done(tmp_path):
     buffer = io.BytesIO()
     torch.save({"w": torch.randn(2, 3), "beside": argparse.Namespace(a=1)}, buffer, **OLD)

@@ -121,12 +121,35 @@ def test_a_checkpoint_from_before_the_papers_encoder_is_built_as_it_was():
     system = loading.build({"system": "began", "hparams": old})
     assert strided(system) == [8, 12, 16, 20]
     assert system.pull == 0
-    assert strided(BEGAN(**old)) == [4, 8, 12, 16]
+    assert strided(BEGAN(**old)) == [4, 8]
+    between = loading.build({"system": "began", "hparams": old | {"smallest": 4, "widen": "after", "pull": 0.2}})
+    assert (strided(between), convolutions(between.G)) == ([4, 8, 12, 16], 2 * 5 + 1)
+    assert (system.gamma, system.gain, system.lr) == (0.5, 0.001, 1e-4)
+
+
+def convolutions(module):
+    return sum(isinstance(m, nn.Conv2d) for m in module.modules())
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_depth_is_the_convolutions_at_each_size(depth):
+    """32 pixels with maps of 8 at least: three sizes; the decoder's last convolution makes the image, the encoder's first one takes it."""
+    system = BEGAN((3, 32, 32), width=4, smallest=8, depth=depth)
+    assert convolutions(system.G) == convolutions(system.D[1]) == 3 * depth + 1
+    assert convolutions(system.D[0]) == 1 + 3 * depth + 2
+    assert system.sample(1, generator=gen()).shape == (1, 3, 32, 32)
+
+
+def test_the_papers_values_are_the_papers():
+    system = create("began-paper", shape=(1, 16, 16), width=4)
+    assert (system.pull, system.gamma, system.gain, system.lr, system.betas[0]) == (0, 0.5, 0.001, 1e-4, 0.5)
+    assert system.hparams["depth"] == 2
+    assert system.hparams["smallest"] == 8
 
 
 def test_a_run_from_before_these_arguments_resumes_as_it_was(tmp_path):
     data = dataclasses.asdict(data_for("began", tmp_path / "data"))
-    old = {"latent": 4, "width": 4, "widen": "before", "pull": 0.0}
+    old = {"latent": 4, "width": 4, **BEGAN.formerly}
     run = genzoo.train("began", **data, **old, steps=2, batch=4, runs=str(tmp_path / "runs"), quiet=True)
     config = run.path / "config.toml"
     lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -171,6 +194,18 @@ def test_pulling_away_by_hand():
     assert pulling_away(torch.ones(4, 3)).item() == pytest.approx(1, abs=1e-6)
     assert pulling_away(torch.eye(5)).item() == pytest.approx(0, abs=1e-6)
     assert pulling_away(torch.ones(1, 3)).item() == pytest.approx(0, abs=1e-6)  # nobody to be unlike
+
+
+def test_pulling_away_is_the_mean_over_all_ordered_pairs():
+    """Against two loops over random codes, which are neither centred nor of length 1."""
+    codes = torch.randn(7, 5, generator=gen()) * 3 + 1
+    pairs = [
+        (torch.dot(a, b) / (a.norm() * b.norm())).square()
+        for i, a in enumerate(codes)
+        for j, b in enumerate(codes)
+        if i != j
+    ]
+    assert pulling_away(codes).item() == pytest.approx(torch.stack(pairs).mean().item(), rel=1e-5)
 
 
 def test_the_pulling_away_term_moves_the_generator_only_and_is_off_in_the_papers_preset():

@@ -6,6 +6,7 @@ import torch
 import genzoo
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
+from genzoo.metrics.drawing import generators_for
 from genzoo.models.adversarial.gan_3d import GAN3D
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater, shared_buffers
@@ -161,7 +162,7 @@ def test_a_straight_walk_goes_from_one_shape_to_the_other_inside_the_prior():
     system = built().eval()
     rows = genzoo.walk(system, rows=2, steps=5, path="linear")
     assert rows.shape == (2, 5, 1, 8, 8, 8)
-    ends = system.sample_prior(2, generator=gen())
+    ends = system.sample_prior(2, generator=generators_for(system, 0, 2))
     assert torch.allclose(rows[:, 0], system.decode(ends), atol=1e-6)
     middle = system.decode((ends[:1] + ends[1:]) / 2)
     assert torch.allclose(rows[0, 2], middle[0], atol=1e-5)
@@ -256,4 +257,4 @@ def test_without_batch_norm_shapes_are_judged_alone_and_with_it_together():
 
 
 def test_what_it_can_do():
-    assert capabilities(GAN3D) == ("samples", "decodes")
+    assert set(capabilities(GAN3D)) == {"samples", "decodes", "judges"}

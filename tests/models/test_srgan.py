@@ -88,9 +88,10 @@ def test_bicubic_is_as_exact_in_mixed_precision():
 # ---- networks ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("upsample", ["shuffle", "resize"])
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_the_generator_enlarges_any_size(scale):
-    net = SRResNet(3, 4, 1, scale, batch_norm=True, residual=False).eval()
+def test_the_generator_enlarges_any_size(scale, upsample):
+    net = SRResNet(3, 4, 1, scale, batch_norm=True, residual=False, upsample=upsample).eval()
     assert net(torch.zeros(1, 3, 5, 7)).shape == (1, 3, 5 * scale, 7 * scale)
 
 

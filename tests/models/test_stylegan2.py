@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import genzoo
 from genzoo.core.errors import UserError
 from genzoo.losses.penalties import path_lengths, r1_penalty
+from genzoo.metrics.drawing import generators_for
 from genzoo.models.adversarial._modulated import ModulatedConv2d
 from genzoo.models.adversarial.stylegan2 import StyleGAN2
 from genzoo.nn.gan.equalized import EqualConv2d
@@ -153,7 +154,7 @@ def test_one_walks_straight_in_w_and_on_arcs_elsewhere():
     system = StyleGAN2(**SMALL).eval()
     straight = genzoo.walk(system, rows=2, steps=3)
     assert torch.equal(straight, genzoo.walk(system, rows=2, steps=3, path="linear"))
-    w = system.sample_prior(2, generator=gen())
+    w = system.sample_prior(2, generator=generators_for(system, 0, 2))
     assert torch.allclose(straight[0, 1], system.decode((w[:1] + w[1:]) / 2)[0], atol=1e-5)
     other = build("dcgan").eval()
     assert torch.equal(genzoo.walk(other, rows=2, steps=3), genzoo.walk(other, rows=2, steps=3, path="spherical"))

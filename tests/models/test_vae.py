@@ -46,7 +46,15 @@ def by_quadrature(model, x):
 def test_log_prob_approaches_the_integral_from_below(likelihood):
     x = binary(4, (1, 2, 2))
     with torch.enable_grad():
-        model, _ = train(small(shape=(1, 2, 2), likelihood=likelihood, lr=1e-2), x)
+        model, _ = train(
+            small(
+                shape=(1, 2, 2),
+                likelihood=likelihood,
+                spread="channel" if likelihood != "bernoulli" else "auto",
+                lr=1e-2,
+            ),
+            x,
+        )
     exact = by_quadrature(model, x)
     many = model.log_prob(x, generator=gen(), samples=20000)
     assert (many - exact).abs().max() < 0.02
@@ -133,6 +141,54 @@ def test_grey_likelihoods_learn_and_score_in_the_same_units(likelihood):
     model, _ = train(small(levels=256, likelihood=likelihood, lr=2e-2), x, 300)
     bits = -model.log_prob(x).mean().item() / (16 * math.log(2))
     assert 5.2 < bits < 5.8
+
+
+@torch.no_grad()
+def test_a_predicted_scale_is_the_distributions_and_depends_on_z():
+    model = small(shape=(3, 4, 6), levels=256, latent=2, likelihood="discretized-logistic")
+    assert model.log_scale is None
+    assert not any("log_scale" in name for name in model.state_dict())
+    z = torch.tensor([[0.0, 0.0], [1.5, -1.0]])
+    out = model.decoder(z)
+    assert out.shape == (2, 6, 4, 6)
+    mean, scale = out[:, :3], (out[:, 3:] - 1).exp()  # the log-scale starts around -1
+    assert torch.allclose(scale[0].log(), torch.tensor(-1.0), atol=0.5)
+    assert (scale[0] - scale[1]).abs().max() > 1e-3
+    assert torch.equal(model.decode(z), mean.clamp(-1, 1))
+    x = torch.randint(1, 255, (2, 3, 4, 6), generator=gen()).double() / 127.5 - 1  # the end levels reach to infinity
+    edges = [torch.sigmoid((x + side / 255 - mean) / scale) for side in (1, -1)]
+    exact = (edges[0] - edges[1]).log().flatten(1).sum(1)
+    assert torch.allclose(model.log_given(x.float(), z).double(), exact, atol=1e-3)
+    model.decoder[-2].bias.view(6, 4, 6)[3:] = -2.0  # narrow, so that little is clamped to [-1, 1]
+    mean, scale = model.decoder(z[:1])[0].chunk(2)
+    scale = (scale - 1).exp()
+    drawn = model.sample_given(z[:1].expand(4000, 2), generator=gen())
+    inside = mean.abs() + 12 * scale < 1
+    assert inside.any()
+    assert torch.allclose(drawn.std(0)[inside], scale[inside] * math.pi / math.sqrt(3), rtol=0.08)
+
+
+@torch.no_grad()
+def test_a_predicted_scale_of_a_gaussian_is_its_standard_deviation():
+    model = small(levels=256, latent=2, likelihood="gaussian", spread="value")
+    z, x = torch.randn(3, 2, generator=gen()), torch.rand(3, 1, 4, 4, generator=gen()) * 2 - 1
+    mean, raw = model.decoder(z).chunk(2, 1)
+    target = model._target(x, gen())
+    exact = torch.distributions.Normal(mean, (raw - 1).exp()).log_prob(target).flatten(1).sum(1) + 16 * math.log(
+        2 / 256
+    )
+    assert torch.allclose(model._log_likelihood(target, model.decoder(z)), exact, atol=1e-3)
+
+
+def test_what_has_no_scale_predicts_none_and_older_files_have_one_for_each_channel():
+    for kw in ({"likelihood": "bernoulli"}, {"levels": 256, "sigma": 0.1}):
+        assert not small(**kw).predicts_scale
+        assert not small(**kw, spread="channel").predicts_scale  # what an older file says of any of them
+        with pytest.raises(UserError, match="spread=value"):
+            small(**kw, spread="value")
+    assert VAE.formerly == {"upsample": "transposed", "spread": "channel"}
+    assert [small(shape=(c, 4, 4), levels=256).predicts_scale for c in (1, 3)] == [False, True]
+    assert small(levels=256, spread="channel").log_scale.shape == (1, 1, 1)
 
 
 def test_fixed_sigma_is_not_learned_and_makes_the_loss_a_squared_error():

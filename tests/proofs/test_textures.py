@@ -75,3 +75,15 @@ def test_noise_makes_an_image_as_sharp_as_was_asked_and_no_less():
 def test_errors_are_over_examples():
     mean, error = textures.mean_and_error(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     assert (mean, error) == (2.5, pytest.approx((5 / 3) ** 0.5 / 2))
+
+
+@pytest.mark.parametrize("period", [2, 4])
+def test_smaller_images_are_measured_on_shorter_lines_and_the_smallest_are_refused(period):
+    x = clouds(side=32)
+    # neighbours are farther off, relative to the frequency, and power falls with it: without a grid less than 1
+    assert 0.3 < textures.grids_of(x, period)[0] < 1.1
+    assert (textures.grid_power(x + 0.3 * pattern(period, 32), period) > 2 * textures.grid_power(x, period)).all()
+    mean, se = textures.grids_of(x, period)
+    assert 0 < se < mean
+    with pytest.raises(ValueError, match="32 pixels a side"):
+        textures.grid_power(torch.zeros(1, 3, 28, 28), period)

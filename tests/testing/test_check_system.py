@@ -29,7 +29,8 @@ BROKEN = {
         LOSS, LOSS + "        self.count = getattr(self, 'count', 0) + 1\n        x = x / self.count\n",
     ),
     "same_seed_same_samples_of_the_stated_form": (DECODE, DECODE.replace("tanh()", "mul(3)")),
-    "sampling_uses_the_given_generator_only": ("out_features, generator=generator)", "out_features)"),
+    "sampling_uses_the_given_generator_only": ("out_features, generator=generator)", "out_features, generator=None)"),
+    "fewer_samples_are_the_beginning_of_more": ("draws.randn(", "torch.randn("),
     "save_and_load_give_the_same_outputs": (
         DECODE, DECODE + " * self.scale", "        super().__init__()\n", "        super().__init__()\n        self.scale = torch.rand(1)\n",
     ),

@@ -3,6 +3,7 @@
 import math
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from genzoo.core.errors import UserError
 from genzoo.data.decode import images as decode
 from genzoo.naming import registry
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
-from genzoo.use.common.files import Photo, change_files, change_photo, read_photo, save_photo
+from genzoo.use.common.files import Photo, change_files, change_photo, gathered, read_photo, save_photo
 from genzoo.use.common.images import channels_in
 from genzoo.use.common.tiles import cuts, shared_statistics, tiled
 from genzoo.use.translate import fitting_size, scale_of, translate
@@ -354,10 +355,97 @@ def test_a_single_result_goes_where_it_is_asked_for_and_never_over_the_original(
     assert (tmp_path / "a.png").read_bytes() == before
     assert (tmp_path / "a-2.png").is_file()
     capsys.readouterr()
-    assert main([*words, "-o", str(tmp_path / "out.jpg")]) == 2
-    assert "give a name that ends in .png, or a folder" in capsys.readouterr().err
+    assert main([*words, "-o", str(tmp_path / "out.bmp")]) == 2
+    assert "give a name that ends in .png, .jpg or .webp, or a folder" in capsys.readouterr().err
     assert main(["translate", str(run.path), str(tmp_path), "-o", str(tmp_path / "more.png")]) == 2
     assert "more.png names one file; give a folder" in capsys.readouterr().err
+
+
+def test_results_are_jpeg_and_webp_where_they_are_asked_for(tmp_path):
+    rgb, clear = noise(6, 9), noise(6, 9, 4)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    Image.fromarray(clear).save(tmp_path / "b.png")
+    save_photo(tmp_path / "deep.png", Photo(noise(6, 9, 3, np.uint16)))
+
+    def same(file):
+        return read_photo(file, 3)
+
+    (webp,) = change_files(tmp_path / "b.png", tmp_path / "b.webp", same)
+    with Image.open(webp) as image:
+        assert image.format == "WEBP"
+        assert np.array_equal(np.asarray(image.convert("RGBA")), clear), (
+            "to the bit, with the colours below what is clear"
+        )
+    (jpeg,) = change_files(tmp_path / "a.png", tmp_path / "new" / "a.JPG", same)
+    with Image.open(jpeg) as image:
+        assert image.format == "JPEG"
+        assert np.abs(np.asarray(image).astype(int) - rgb).mean() < 12
+    written = change_files([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "many" / "*.webp", same)
+    assert [p.relative_to(tmp_path).as_posix() for p in written] == ["many/a.webp", "many/b.webp"]
+    for name, out, said in (
+        ("b.png", "b.jpg", "the picture has transparency, and JPEG has none; give .png or .webp"),
+        ("deep.png", "deep.jpg", r"the result has 16 bits in a channel, and such a file 8; give .png, or a folder"),
+        ("deep.png", "deep.webp", "16 bits"),
+    ):
+        with pytest.raises(UserError, match=said):
+            change_files(tmp_path / name, tmp_path / out, same)
+        assert not (tmp_path / out).exists()
+
+
+def test_patterns_several_paths_and_frames_in_the_order_of_their_numbers(tmp_path, capsys):
+    (tmp_path / "f").mkdir()
+    for i in (1, 2, 10):
+        Image.fromarray(np.full((8, 10, 3), 20 * i, np.uint8)).save(tmp_path / "f" / f"frame-{i}.png")
+    (tmp_path / "f" / "notes.txt").write_text("no picture")
+    (tmp_path / "[odd].png").write_bytes((tmp_path / "f" / "frame-1.png").read_bytes())
+
+    def named(*given):
+        return [name.as_posix() for _, name in gathered([tmp_path / g for g in given])]
+
+    order = ["frame-1.png", "frame-2.png", "frame-10.png"]
+    assert named("f/*.png") == order
+    assert named("f") == [*order, "notes.txt"]
+    assert named("**/frame-1?.png") == ["frame-10.png"]
+    assert named("f/frame-2.png", "[odd].png", "f/*1.png") == ["frame-2.png", "[odd].png", "frame-1.png"]
+    assert named("f/frame-2.png", "f/*.png") == ["frame-2.png", "frame-1.png", "frame-10.png"], "each once"
+    assert gathered(str(tmp_path / "f" / "*2.png")) == [(tmp_path / "f" / "frame-2.png", Path("frame-2.png"))]
+    with pytest.raises(UserError, match=r"no file fits '.*\*\.jgp'"):
+        gathered(str(tmp_path / "f" / "*.jgp"))
+    with pytest.raises(UserError, match="there is no file or folder"):
+        gathered([str(tmp_path / "f"), str(tmp_path / "g")])
+
+    def same(file):
+        return read_photo(file, 3)
+
+    (film,) = change_files(str(tmp_path / "f" / "*.png"), tmp_path / "out" / "film.gif", same, per_second=4)
+    with Image.open(film) as gif:
+        assert (gif.n_frames, gif.size, gif.info["duration"]) == (3, (10, 8), 250)
+        gif.seek(2)
+        assert abs(int(np.asarray(gif.convert("RGB"))[0, 0, 0]) - 200) < 8
+    Image.fromarray(noise(8, 11)).save(tmp_path / "f" / "frame-11.png")
+    change_files(tmp_path / "f", tmp_path / "out" / "film.gif", same, overwrite=True)
+    assert (
+        "frame-11.png': the result is 11x8, and the film's first frame 10x8; frames have one size"
+        in capsys.readouterr().err
+    )
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["film.gif"]
+
+
+def test_the_command_takes_patterns_and_several_paths(runs, tmp_path, capsys):
+    run = runs("cyclegan")
+    for name in ("a", "b"):
+        Image.fromarray(noise(20, 24)).save(tmp_path / f"{name}.png")
+    words = ["translate", str(run.path)]
+    assert main([*words, str(tmp_path / "a.png"), str(tmp_path / "b.png"), f"out={tmp_path}/two"]) == 0
+    assert f"wrote 2 images to {tmp_path}/two" in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "*.png"), f"out={tmp_path}/three/*.jpg", "direction=b2a"]) == 0
+    assert sorted(p.name for p in (tmp_path / "three").iterdir()) == ["a.jpg", "b.jpg"]
+    assert main([*words, f"images={tmp_path}/a.png", f"out={tmp_path}/one.webp"]) == 0
+    assert f"wrote {tmp_path}/one.webp" in capsys.readouterr().out
+    assert main([*words, str(tmp_path / "*.jgp")]) == 2
+    assert "no file fits" in capsys.readouterr().err
+    assert main(words) == 2
+    assert "IMAGES is missing. Usage: genzoo translate RUN IMAGE_OR_FOLDER ..." in capsys.readouterr().err
 
 
 def test_translation_of_a_large_image_goes_tile_by_tile():

@@ -47,7 +47,7 @@ def arithmetic(
         data: Labelled images: a name, a folder, an archive; the run's own data when not given. Means are of its training
             part, images to change of its test part.
         n: How many images.
-        out: File, .png or .npy; RUN/outputs/arithmetic.png when not given.
+        out: File, .png, .jpg, .webp or .npy; RUN/outputs/arithmetic.png when not given.
         overwrite: Replace the file if it is there.
     """
     system = open_system(run)

@@ -11,16 +11,17 @@ from genzoo.use.restore import restore_files
 
 COMMAND = Command(
     "colour gray photographs",
-    "RUN IMAGE_OR_FOLDER [temperature=0.4 -o out.png]",
+    "RUN IMAGE_OR_FOLDER ... [temperature=0.4 -o out.png]",
     place=46,
     direction="colorize",
     own="translate",
+    many="images",
 )
 
 
 def colorize(
     run: str,
-    images: str,
+    images: tuple[str, ...],
     out: str = "",
     overwrite: bool = False,
     megapixels: Megapixels | None = None,
@@ -30,8 +31,9 @@ def colorize(
 
     Args:
         run: A run or an exported folder of a system that colours, such as colorizer.
-        images: An image, gray or not, or a folder of images, searched recursively.
-        out: For one image a name that ends in .png, else a folder; RUN/outputs/colorize when not given.
+        images: Images, gray or not, folders that are searched recursively, or patterns such as 'photos/*.jpg'.
+        out: For one image a name that ends in .png, .jpg or .webp, else a folder, or FOLDER/*.jpg for that ending; of several frames
+            a film, .mp4 or .gif; RUN/outputs/colorize when not given.
         overwrite: Replace results of an earlier call; an original is not replaced even then.
         megapixels: Largest image that is read; 64 when not given, because a colour depends on the whole of it and it goes through the
             networks in one piece.
@@ -40,4 +42,4 @@ def colorize(
     written = restore_files(
         run, images, "colorize", out=out or None, overwrite=overwrite, quiet=False, megapixels=megapixels, **(own or {})
     )  # fmt: skip
-    wrote_images(written, given=images, asked=out)
+    wrote_images(written, asked=out)

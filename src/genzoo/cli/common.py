@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-PICTURES = (".png", ".npy")
+from genzoo.data.drawing import STILLS
+
+PICTURES = (*STILLS, ".npy")
 
 FIRST, LONGEST = 5.0, 60.0
 """Seconds until the first line, and between lines at most."""
@@ -63,9 +65,9 @@ def wrote(path: Path, *, asked: str | Path) -> None:
     print(f"wrote {path}{moved}")
 
 
-def wrote_images(written: Sequence[Path], *, given: str, asked: str) -> None:
-    """Print where the results of an image, or of a folder of images, lie."""
-    if Path(given).expanduser().is_file():
-        wrote(written[0], asked=asked if asked.endswith((".png", ".tif")) else "")
+def wrote_images(written: Sequence[Path], *, asked: str) -> None:
+    """Print where the results of an image, or of several, lie."""
+    if len(written) == 1:
+        wrote(written[0], asked=asked if Path(asked).suffix and "*" not in asked else "")
     else:
         print(f"wrote {len(written)} images to {os.path.commonpath([p.parent for p in written])}")

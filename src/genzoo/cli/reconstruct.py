@@ -8,6 +8,7 @@ from genzoo.cli.inputs import Few, first_of
 from genzoo.cli.table import Command
 from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.data import kinds
+from genzoo.data.drawing import STILLS
 from genzoo.metrics.maths.similarity import psnr
 from genzoo.use.common.outputs import target
 from genzoo.use.common.source import open_system, require
@@ -25,7 +26,7 @@ def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite:
         run: A run or an exported folder.
         data: Images: a name, a folder, an archive; the test part of the run's own data when not given.
         n: How many.
-        out: File, .png or .npy; RUN/outputs/reconstruct.png when not given.
+        out: File, .png, .jpg, .webp or .npy; RUN/outputs/reconstruct.png when not given.
         overwrite: Replace the file if it is there.
     """
     system = open_system(run)
@@ -34,7 +35,7 @@ def reconstruct(run: str, data: str = "", n: Few = 32, out: str = "", overwrite:
     kind = kinds.of(system)
     images = first_of(system, data, n)
     back = genzoo.reconstruct(system, images)
-    if images.ndim == 4 and path.suffix.lower() == ".png":
+    if images.ndim == 4 and path.suffix.lower() in STILLS:
         wrote(kind.write(path, side_by_side(images, back), system.hparams, columns=8), asked=out)
     else:
         wrote(kind.write(path, back, system.hparams), asked=out)

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from genzoo.core.schema import FROM_DATA, form, settings, written
+from genzoo.text.keys import spoken
 
 
 def table(target: Callable[..., Any]) -> list[tuple[str, str, str, str]]:
     """List the rows of a settings table: name, default, what is allowed, what it does."""
     return [
         (
-            s.name.removesuffix("_"),  # as_ in Python is as= where one types
+            spoken(s.name),
             "from the data" if s.name in FROM_DATA else "required" if s.required else written(s.default),
             s.allowed,
             s.doc,

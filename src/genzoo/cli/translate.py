@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from genzoo.cli.common import wrote_images
 from genzoo.cli.table import Command
@@ -11,39 +13,43 @@ from genzoo.use.translate import translate_files
 
 COMMAND = Command(
     "map images of one domain to another",
-    "RUN IMAGE_OR_FOLDER [direction=a2b tile=512 -o out.png]",
+    "RUN IMAGE_OR_FOLDER ... [direction=a2b tile=512 -o out.png]",
     place=44,
     needs=("translates",),
     own="translate",
+    many="images",
 )
 
 
 def translate(
     run: str,
-    images: str,
+    images: tuple[str, ...],
     direction: str = "",
     out: str = "",
     overwrite: bool = False,
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
     megapixels: Megapixels | None = None,
+    fps: Annotated[float, Field(gt=0, le=120)] = 8,
     own: dict[str, Any] | None = None,
 ) -> None:
     """Map images of one domain to another, each at its own size. Originals are never touched.
 
     Args:
         run: A run or an exported folder.
-        images: An image, or a folder of images, searched recursively.
+        images: Images, folders that are searched recursively, patterns such as 'photos/*.jpg'; of a folder of frames in the order of their numbers.
         direction: One of the system's directions, such as a2b; its first when not given.
-        out: For one image a name that ends in .png, else a folder; RUN/outputs/translate-DIRECTION when not given.
+        out: For one image a name that ends in .png, .jpg or .webp, else a folder, or FOLDER/*.jpg for that ending; of several frames
+            a film, .mp4 or .gif; RUN/outputs/translate-DIRECTION when not given.
         overwrite: Replace results of an earlier call; an original is not replaced even then.
         tile: Side in pixels of the largest piece that is translated at once; larger images go tile by tile.
         overlap: Pixels that neighbouring tiles share, over which one fades into the next.
         megapixels: Largest image that is read, where memory has room for it and its result; 1000 when not given.
+        fps: Frames of a film in a second.
         own: Options of the system's own translation.
     """
     written = translate_files(
         run, images, direction or None, out=out or None, overwrite=overwrite, tile=tile, overlap=overlap,
-        megapixels=megapixels, quiet=False, **(own or {}),
+        megapixels=megapixels, per_second=fps, quiet=False, **(own or {}),
     )  # fmt: skip
-    wrote_images(written, given=images, asked=out)
+    wrote_images(written, asked=out)

@@ -7,12 +7,14 @@ from genzoo.cli.table import Command
 from genzoo.use.common.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
 from genzoo.use.restore import restore_files
 
-COMMAND = Command("enlarge photographs", "RUN IMAGE_OR_FOLDER [-o out.png]", place=45, direction="upscale")
+COMMAND = Command(
+    "enlarge photographs", "RUN IMAGE_OR_FOLDER ... [-o out.png]", place=45, direction="upscale", many="images"
+)
 
 
 def upscale(
     run: str,
-    images: str,
+    images: tuple[str, ...],
     out: str = "",
     overwrite: bool = False,
     tile: Tile = TILE,
@@ -23,8 +25,9 @@ def upscale(
 
     Args:
         run: A run or an exported folder of a system for super-resolution, such as srgan.
-        images: An image, or a folder of images, searched recursively.
-        out: For one image a name that ends in .png, else a folder; RUN/outputs/upscale when not given.
+        images: Images, folders that are searched recursively, patterns such as 'photos/*.jpg'; of a folder of frames in the order of their numbers.
+        out: For one image a name that ends in .png, .jpg or .webp, else a folder, or FOLDER/*.jpg for that ending; of several frames
+            a film, .mp4 or .gif; RUN/outputs/upscale when not given.
         overwrite: Replace results of an earlier call; an original is not replaced even then.
         tile: Side in pixels of the largest piece that is enlarged at once; larger images go tile by tile.
         overlap: Pixels that neighbouring tiles share, over which one fades into the next.
@@ -41,4 +44,4 @@ def upscale(
         overlap=overlap,
         megapixels=megapixels,
     )
-    wrote_images(written, given=images, asked=out)
+    wrote_images(written, asked=out)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 import genzoo
 from genzoo.cli.common import PICTURES, wrote
@@ -12,18 +14,23 @@ from genzoo.cli.table import Command
 from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.core.errors import UserError
 from genzoo.data import kinds
+from genzoo.data.drawing import FILMS
+from genzoo.data.drawing.clips import PER_SECOND
 from genzoo.data.drawing.files import save_film
-from genzoo.data.drawing.images import save_gif
 from genzoo.use.common.outputs import folder_for, target
 from genzoo.use.common.source import open_system, require
 from genzoo.use.sample import Seed
 from genzoo.use.walk import Rows, Steps, frames
 
+STEPS_PER_SECOND = 20 / 3
+"""Of a film of stills, where nobody says how fast."""
+
 COMMAND = Command(
     "walk through latent space: a picture and a GIF",
-    "RUN [images=A.png,B.png prompts='a cat; a dog' rows=8 steps=10 seed=0 out=walk.gif]",
+    "RUN [images=A.png,B.png prompts='a cat; a dog' rows=8 steps=10 seed=0 out=walk.mp4]",
     place=41,
     needs=("decodes",),
+    own="sample_prior",
     waits=True,
 )
 
@@ -37,8 +44,10 @@ def walk(
     images: str = "",
     data: str = "",
     prompts: str = "",
+    fps: Annotated[float, Field(gt=0, le=120)] | None = None,
     out: str = "",
     overwrite: bool = False,
+    own: dict[str, Any] | None = None,
 ) -> None:
     """Walk through latent space.
 
@@ -52,8 +61,10 @@ def walk(
         images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
         data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
         prompts: Sentences to walk between, with semicolons between them; a row has the same noise at all its ends.
-        out: File: .png for the rows, .gif for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
+        fps: Pictures in a second of the film, with many steps= for a smooth one; about 7 when not given.
+        out: File: .png, .jpg or .webp for the rows, .gif or .mp4 for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
         overwrite: Replace the file if it is there.
+        own: Options of the system's own prior, for ends that are drawn.
     """
     if sum(map(bool, (images, data, prompts))) > 1:
         raise UserError("walk: give one of images=, data= and prompts=")
@@ -65,13 +76,15 @@ def walk(
         if len(ends) < 2:
             raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
     names: tuple[str | Path, ...] = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
-    paths = [target(run, name, "walk.png", suffixes=(*PICTURES, ".gif"), overwrite=overwrite) for name in names]
+    paths = [target(run, name, "walk.png", suffixes=(*PICTURES, *FILMS), overwrite=overwrite) for name in names]
     kind = kinds.of(system)
-    walked = genzoo.walk(system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None)
+    walked = genzoo.walk(
+        system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None, **(own or {})
+    )
     for file, name in zip(paths, names, strict=True):
-        if file.suffix.lower() == ".gif":
-            moves = ".gif" in kind.files
-            wrote((save_film if moves else save_gif)(file, frames(walked, kind)), asked=name)
+        if file.suffix.lower() in FILMS:
+            usual = PER_SECOND if ".gif" in kind.files else STEPS_PER_SECOND
+            wrote(save_film(file, frames(walked, kind), per_second=fps or usual, rest=1 if fps else 8), asked=name)
         else:
             values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
             wrote(kind.write(file, values, system.hparams, columns=steps), asked=name)

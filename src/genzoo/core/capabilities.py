@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Generator, Tensor
+from torch.nn import Module
 
 from genzoo.core.schema import is_capability
 from genzoo.core.system import Batch, Logs, System
@@ -239,6 +240,14 @@ class Calibrates(Protocol):
 
     def finish_calibration(self) -> None:
         """Set what stays fixed, after every example has been seen. It is kept in buffers, so a checkpoint has it and resuming calibrates nothing."""
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """Has a discriminator whose layers stand one behind the other."""
+
+    def judging(self) -> list[Module]:
+        """Return the layers of its discriminator, the one that sees the data first."""
 
 
 @runtime_checkable

@@ -37,7 +37,7 @@ DTYPES: Mapping[str, torch.dtype] = {
 
 FAULTS = (
     pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError,
-    RuntimeError, MemoryError, OverflowError, AssertionError, UnboundLocalError,
+    RuntimeError, MemoryError, OverflowError, AssertionError, UnboundLocalError, OSError,
 )  # fmt: skip
 """What readers of pickles raise at a file that is none."""
 
@@ -307,14 +307,13 @@ def read_pickle(path: Path) -> Any:
     Raises:
         DamagedFile: It is no such file, cut off, or says what no such file says.
     """
-    zipped = zipfile.is_zipfile(path)
     try:
         with warnings.catch_warnings(action="ignore"):  # about versions of pickles that are read below
             return torch.load(path, map_location="cpu", weights_only=True)
     except FAULTS:
         pass  # classes beside the tensors, or damage, which is found here as well
     try:
-        if zipped:
+        if zipfile.is_zipfile(path):
             return _archive(path)
         with open(path, "rb") as file:
             return _bare(file, path.stat().st_size)

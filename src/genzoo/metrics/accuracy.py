@@ -15,6 +15,7 @@ from torch import Tensor
 from genzoo.core.capabilities import Conditioned
 from genzoo.core.errors import UserError
 from genzoo.metrics.comparison import Comparison
+from genzoo.metrics.drawing import draw
 from genzoo.metrics.maths.inputs import checked
 from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.real import as_levels, rows_of
@@ -57,19 +58,16 @@ def draw_classes(c: Comparison, each: int) -> tuple[Tensor, Tensor]:
     """Return `each` samples of every class, uint8 [K · each, C, H, W], and their classes."""
     system = c.asked_system
     assert isinstance(system, Conditioned)
-    generator = torch.Generator(system.device).manual_seed(c.seed)
-    drawn, labels = [], []
+    drawn = []
     was_training = system.training
     system.eval()
     try:
         for label in range(system.labels):
-            for start in range(0, each, PART):
-                n = min(PART, each - start)
-                drawn.append(as_levels(system.sample(n, generator=generator, label=label)))
-                labels += [label] * n
+            own = {"label": label}
+            drawn.append(draw(system, each, c.seed, own, keep=as_levels, first=label * each, chunk=PART))
     finally:
         system.train(was_training)
-    return torch.cat(drawn), torch.tensor(labels)
+    return torch.cat(drawn), torch.arange(system.labels).repeat_interleave(each)
 
 
 def take(c: Comparison) -> list[Record]:

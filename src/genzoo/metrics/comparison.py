@@ -75,8 +75,7 @@ class Comparison:
         if self.given is not None:
             return as_levels(self.given)
         assert self.system is not None
-        generator = torch.Generator(self.system.device).manual_seed(self.seed)
-        return draw(self.system, self.n, generator, keep=as_levels)
+        return draw(self.system, self.n, self.seed, keep=as_levels)
 
     @property
     def n_fake(self) -> int:

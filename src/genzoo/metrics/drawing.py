@@ -1,4 +1,4 @@
-"""Drawing samples: in chunks of one fixed size, so that what a seed names does not depend on how many are wanted; in rows by class or caption."""
+"""Drawing samples, each from a generator of its own, so that what a seed names does not depend on how many; in rows by class or caption."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from genzoo.core.capabilities import Conditioned, Prompted, Samples
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
+from genzoo.nn.draws import Generators
 
 CHUNK = 256
-"""Images drawn at once. Fixed, so that a seed names the same samples on every machine with the same arithmetic."""
+"""Images drawn at once, where nobody says how many."""
 
 EACH = 8
 """Samples of one class, in a row."""
@@ -28,28 +29,43 @@ TELL: ContextVar[Callable[[int, int], None] | None] = ContextVar("TELL", default
 def draw(
     system: System,
     n: int,
-    generator: Generator,
+    seed: int | Sequence[int],
     given: dict[str, Any] | None = None,
     *,
     keep: Callable[[Tensor], Tensor] = lambda x: x,
+    first: int = 0,
+    chunk: int = CHUNK,
 ) -> Tensor:
-    """Sample in chunks, so that memory does not grow with `n`; [n, ...] on the CPU.
+    """Draw samples number `first` to `first + n - 1` of a seed, in chunks, so that memory does not grow with `n`; [n, ...] on the CPU.
+
+    Every sample has a generator of its own: the third of three is the third of ten, whatever the chunks. (Networks may round their last bits
+    in other ways for another number of examples; a system of which a draw depends on such a bit may then show another sample.)
 
     Args:
         system: A system that samples.
         n: How many.
-        generator: Source of all randomness, on the system's device.
+        seed: Which; all randomness comes from it. Of several seeds, `n` of them, sample number `first` of each.
         given: Options of the system's own `sample`.
         keep: What is kept of a chunk (grey levels take a quarter of the room).
+        first: Number of the first sample.
+        chunk: Samples drawn at once.
     """
     assert isinstance(system, Samples)
     drawn, tell = [], TELL.get()
-    for start in range(0, n, CHUNK):
-        size = min(CHUNK, n - start)
+    for start in range(0, n, chunk):
+        size = min(chunk, n - start)
+        chosen = seed if isinstance(seed, int) else seed[start : start + size]
+        generator = generators_for(system, chosen, size, first + start if isinstance(seed, int) else first)
         drawn.append(keep(system.sample(size, generator=generator, **(given or {})).float().cpu()))
         if tell:
             tell(start + size, n)
     return torch.cat(drawn)
+
+
+def generators_for(system: System, seed: int | Sequence[int], n: int, first: int = 0) -> Generators:
+    """Make the generators of examples `first` to `first + n - 1` of a seed, or of example `first` of each of `n` seeds, on the system's device."""
+    places = [(seed, first + i) for i in range(n)] if isinstance(seed, int) else [(s, first) for s in seed]
+    return Generators(system.device, places)
 
 
 def finite(x: Tensor) -> Tensor:
@@ -70,11 +86,12 @@ def takes_labels(system: System) -> bool:
 
 
 @torch.no_grad()
-def rows_by_label(system: System, generator: Generator, **options: Any) -> Tensor:
-    """Draw `EACH` samples of each class, class by class, of the first `MOST_ROWS` at most: [rows · EACH, ...]."""
+def rows_by_label(system: System, seed: int, *, n: int = EACH, **options: Any) -> Tensor:
+    """Draw `n` samples of each class, class by class, of the first `MOST_ROWS` at most: [rows · n, ...] on the CPU."""
     assert isinstance(system, Conditioned)
     rows = range(min(system.labels, MOST_ROWS))
-    return torch.cat([system.sample(EACH, generator=generator, **options, label=k).float() for k in rows])
+    of = [generators_for(system, seed, n, first=k * n) for k in rows]
+    return torch.cat([system.sample(n, generator=of[k], **options, label=k).float().cpu() for k in rows])
 
 
 def takes_prompts(system: System) -> bool:
@@ -83,10 +100,8 @@ def takes_prompts(system: System) -> bool:
 
 
 @torch.no_grad()
-def rows_by_prompt(
-    system: System, prompts: Sequence[str], generator: Callable[[], Generator], *, n: int = EACH, **options: Any
-) -> Tensor:
-    """Draw `n` samples of each prompt, every time with a generator of its own: [prompts · n, ...]. Equal generators make rows comparable."""
+def rows_by_prompt(system: System, prompts: Sequence[str], seed: int, *, n: int = EACH, **options: Any) -> Tensor:
+    """Draw `n` samples of each prompt, with the same noise in every row, so that they can be compared: [prompts · n, ...] on the CPU."""
     assert isinstance(system, Prompted)
-    drawn = [system.sample(n, generator=generator(), **options, prompt=p).float() for p in prompts]
-    return torch.cat(drawn)
+    drawn = [system.sample(n, generator=generators_for(system, seed, n), **options, prompt=p) for p in prompts]
+    return torch.cat([x.float().cpu() for x in drawn])

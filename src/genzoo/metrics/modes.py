@@ -127,7 +127,7 @@ def take(c: Comparison) -> list[Record]:
     was_training = system.training
     system.eval()
     try:
-        fake = finite(draw(system, n, torch.Generator(system.device).manual_seed(c.seed)))
+        fake = finite(draw(system, n, c.seed))
     finally:
         system.train(was_training)
     points = torch.from_numpy(test.examples[:n])

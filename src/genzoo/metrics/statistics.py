@@ -43,11 +43,10 @@ def take(c: Comparison) -> list[Record]:
     kind = test.kind
     name = kind.described_by
     n = min(c.n, MOST)
-    generator = torch.Generator(system.device).manual_seed(c.seed)
     was_training = system.training
     system.eval()
     try:
-        fake = kind.statistics(finite(draw(system, n, generator)), test.facts())
+        fake = kind.statistics(finite(draw(system, n, c.seed)), test.facts())
     finally:
         system.train(was_training)
     real = features_of(test, MOST, c.seed)

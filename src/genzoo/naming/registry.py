@@ -13,6 +13,7 @@ import importlib.metadata
 import re
 import sys
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,35 @@ def listed() -> list[Entry]:
     """Every system that can be named here: of the zoo, of installed packages, given in this process."""
     ours, theirs = entries(), {name: entry for name, (entry, _) in installed().items()}
     return list({**ours, **theirs, **{name: entry for name, (entry, _) in _given.items()}}.values())
+
+
+def select(which: str | None = None, task: str | None = None) -> list[Entry]:
+    """List the systems of a family, or of a name or a pattern of names ("style*", presets as well), that can do something.
+
+    Args:
+        which: The family, the name or the pattern; all when not given.
+        task: A capability ("translates", or "translate"), or a map's name ("upscale").
+
+    Raises:
+        UserError: There is no such family or name, or nothing can do this.
+    """
+    every = listed()
+    families = list(dict.fromkeys(e.family for e in every))
+    found = [e for e in every if not which or e.family == which]
+    if which and not found:
+        found = [e for e in every if any(fnmatch(n, which.lower().replace("_", "-")) for n in (e.name, *e.presets))]
+    if not found:
+        hint = nearest(str(which), [*families, *names()]) or "."
+        raise UserError(
+            f"there is no family and no name '{which}'{hint} Families: {', '.join(families)}; names may have a * in them: 'style*'"
+        )
+    if not task:
+        return found
+    known = list(dict.fromkeys(a for e in every for a in (*e.abilities, *e.directions)))
+    asked = {a for a in known if task in (a, a.removesuffix("s"), a.removesuffix("es"))}
+    if not asked:
+        raise UserError(f"no system can do '{task}'{nearest(task, known) or '.'} Known are {', '.join(known)}")
+    return [e for e in found if asked & {*e.abilities, *e.directions}]
 
 
 def find(what: Any) -> tuple[Entry, str | None]:

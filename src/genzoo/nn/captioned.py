@@ -31,7 +31,13 @@ def told(self: Any, prompt: str, n: int) -> Tensor:
 
 @torch.no_grad()
 def sample_prior(self: Any, n: int, *, generator: Generator, prompt: str | None = None) -> Tensor:
-    """Draw noise with a sentence's vector behind it, [n, noise + dim]; without `prompt` captions are drawn that were seen in training.
+    """Draw noise with a sentence's vector behind it, [n, noise + dim].
+
+    Args:
+        self: The system.
+        n: How many.
+        generator: All the randomness.
+        prompt: What all of them show, in words; captions that were seen in training are drawn when not given.
 
     Raises:
         UserError: The prompt is empty, or has no word that the model knows.

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from genzoo.nn import draws
 from genzoo.nn.checks import check_label
 
 # ---- priors: _draw ---------------------------------------------------------------------------------------------------------------
@@ -36,12 +37,12 @@ class HasLabels(Protocol):
 
 def normal(self: HasLatent, n: int, generator: Generator | None = None) -> Tensor:
     """Draw z from N(0, I), [n, latent]; without a generator from torch's global state, as training does."""
-    return torch.randn(n, self.latent_size, device=self.device, generator=generator)
+    return draws.randn(n, self.latent_size, device=self.device, generator=generator)
 
 
 def uniform(self: HasLatent, n: int, generator: Generator | None = None) -> Tensor:
     """Draw z uniformly from [-1, 1], [n, latent]; without a generator from torch's global state, as training does."""
-    return torch.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
+    return draws.rand(n, self.latent_size, device=self.device, generator=generator) * 2 - 1
 
 
 def normal_or_uniform(self: Any, n: int, generator: Generator | None = None) -> Tensor:
@@ -105,16 +106,24 @@ def draw_labels(self: HasLabels, n: int, label: int | None, generator: Generator
     """
     device = generator.device
     if label is None:
-        return torch.randint(self.labels, (n,), generator=generator, device=device)
+        return draws.randint(self.labels, n, generator=generator, device=device)
     check_label(label, self.labels)
     return torch.full((n,), label, device=device)
 
 
 @torch.no_grad()
-def sample_prior_of_class(self: Any, n: int, *, generator: Generator, label: int | None = None) -> Tensor:
-    """Draw noise with a one-hot class behind it, [n, latent + labels]; without `label` the class is drawn.
+def sample_prior_of_class(
+    self: Any, n: int, *, generator: Generator, label: Annotated[int, Field(ge=0)] | None = None
+) -> Tensor:
+    """Draw noise with a one-hot class behind it, [n, latent + labels].
 
     A system that was built without classes has the noise alone, and refuses a `label`.
+
+    Args:
+        self: The system.
+        n: How many.
+        generator: All the randomness.
+        label: Class of all of them, where the system has classes; none draws a class for each, all equally likely.
     """
     z: Tensor = self._draw(n, generator)
     if not self.labels and label is None:

@@ -30,6 +30,7 @@ def model_card(
         figures = f"{error}."
     file = meta.get("source", {}).get("file")
     given = f', system="{file}"' if file else ""
+    taken = f"\n{_begun(meta['taken'])}\n" if "taken" in meta else ""
     figures = figures or f"Not measured yet: `genzoo evaluate {run.path}`."
     return f"""---
 library_name: genzoo
@@ -38,7 +39,7 @@ tags: [genzoo, {meta["name"]}]
 # {run.name}: {meta["name"]}
 
 Trained with genzoo {meta["version"]}: {step} steps in {clock(seconds)}, ended {now()}. {health}
-
+{taken}
 | setting | value |
 |---|---|
 {arguments}
@@ -55,6 +56,15 @@ system = genzoo.load("{run.path}"{given})
 ## Measured
 {figures}
 {_stopping(run, history) if history else _warnings(run)}"""
+
+
+def _begun(taken: dict[str, Any]) -> str:
+    """Say with which weights a run began."""
+    steps = f" after {taken['step']:,} steps" if "step" in taken else ""
+    return (
+        f"It began with weights of `{taken['path']}` ({taken['system']}{steps}, digest {taken['digest']}): "
+        f"{taken['taken']:,} tensors were taken, {taken['new']:,} were new."
+    )
 
 
 def _warnings(run: Run) -> str:

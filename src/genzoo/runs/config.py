@@ -18,6 +18,7 @@ from genzoo.saved import checkpoint
 from genzoo.saved.loading import restored
 from genzoo.text.documents import read_toml
 from genzoo.text.foreign import kind_of
+from genzoo.text.keys import in_python, spoken
 
 MEND = "; put back what was changed"
 
@@ -33,7 +34,7 @@ def write_config(run: Run, meta: Mapping[str, Any], **targets: Callable[..., obj
     called = meta.get("source", {}).get("file", meta["name"])
     lines = [
         f"# All settings of this run. 'genzoo train {called} config=THIS' trains another run like it.\n",
-        tomli_w.dumps({k: meta[k] for k in ("name", "source") if k in meta}),
+        tomli_w.dumps({k: meta[k] for k in ("name", "source", "taken") if k in meta}),
     ]
     for section, target in targets.items():
         values = {k: _plain(v) for k, v in meta["hparams" if section == "system" else section].items()}
@@ -44,7 +45,7 @@ def write_config(run: Run, meta: Mapping[str, Any], **targets: Callable[..., obj
 
 
 def _line(key: str, value: Any, target: Callable[..., object]) -> str:
-    setting, line = schema.settings(target).get(key), tomli_w.dumps({key: value})
+    setting, line = schema.settings(target).get(key), tomli_w.dumps({spoken(key): value})
     if isinstance(value, list) and not re.search(r"\s", "".join(map(str, value))):  # a short list is read on one line
         line = re.sub(r"\s+", " ", line).replace("[ ", "[").replace(", ]", "]").strip() + "\n"
     default = value if setting is None or setting.required else _plain(setting.default)
@@ -61,7 +62,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_config(run: Run) -> dict[str, Any]:
-    """Read config.toml of a run: its name, and the sections system, data, training, and source of a class that is not of the zoo.
+    """Read config.toml of a run: its name, and the sections system, data, training; source of a class that is not of the zoo, and taken.
 
     Raises:
         UserError: It is not what was written any more, or there was no training: the model was imported.
@@ -70,11 +71,17 @@ def read_config(run: Run) -> dict[str, Any]:
     if run.model.exists() and not run.states() and "imported" in checkpoint.description(run.model):
         raise UserError(f"{run.path} was imported from another program and holds no training that could go on")
     config = read_toml(file, mend=MEND)
-    for key, kind in (("name", str), ("source", dict), ("system", dict), ("data", dict), ("training", dict)):
-        if key not in config and key != "source":
+    for key, kind in (
+        ("name", str),
+        ("source", dict),
+        ("taken", dict),
+        *((k, dict) for k in ("system", "data", "training")),
+    ):
+        if key not in config and key not in ("source", "taken"):
             raise UserError(f"{file} has no '{key}' any more{MEND}")
         if not isinstance(config.get(key, kind()), kind):
             raise UserError(f"{file}: '{key}' is {kind_of(config[key])}, not {kind_of(kind())}{MEND}")
+    config["training"] = {in_python(k): v for k, v in config["training"].items()}
     return config
 
 

@@ -7,6 +7,7 @@ import os
 import torch
 
 from genzoo.core.errors import UserError
+from genzoo.core.system import System
 
 
 def pick_device(wanted: str | torch.device) -> torch.device:
@@ -44,3 +45,26 @@ def free_memory() -> int | None:
         return int(found.split()[1]) * 1024
     except (OSError, StopIteration, ValueError, IndexError):
         return None
+
+
+def check_memory(name: str, system: System, device: torch.device, *, averaged: bool) -> None:
+    """Refuse a network that cannot be trained in the memory that is free, which the kernel would answer by ending the process.
+
+    A device of its own says itself when it is full. Counted is what training adds for certain: gradients, Adam's moments, averaged weights.
+
+    Args:
+        name: What it is called.
+        system: The network, with its weights in memory.
+        device: Where it is to be trained.
+        averaged: Whether averages of its weights are kept.
+    """
+    count = sum(p.numel() for p in system.parameters())
+    need = 4 * count if averaged else 0
+    for optimizer in system.optimizers().values():
+        trained = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+        need += (12 if isinstance(optimizer, torch.optim.Adam) else 4) * trained
+    if device.type == "cpu" and (free := free_memory()) is not None and need > free:
+        raise UserError(
+            f"{name} has {count:,} parameters at these settings; to train them takes {need / 1e9:.1f} GB of memory beside the weights, and "
+            f"{free / 1e9:.1f} GB are free. Give a smaller size=, or a smaller network: 'genzoo show {name}' lists its settings"
+        )

@@ -52,6 +52,7 @@ DESCRIBED = {
     "best": dict,
     "step": int,
     "source": dict,
+    "taken": dict,
 }
 """Kinds of what a model's description says of it beside "system" and "hparams", where it says it."""
 

@@ -11,7 +11,15 @@ from torch import Tensor
 from genzoo.core import schema
 from genzoo.core.capabilities import Completes, Conditioned, Prompted, Samples
 from genzoo.core.errors import UserError
-from genzoo.metrics.drawing import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
+from genzoo.metrics.drawing import (
+    EACH,
+    draw,
+    generators_for,
+    rows_by_label,
+    rows_by_prompt,
+    takes_labels,
+    takes_prompts,
+)
 from genzoo.testing.case import Case, Skip, gen, needs, outputs, promise, refused, scores
 from genzoo.testing.data import data_batch
 
@@ -46,6 +54,32 @@ def sampling_uses_the_given_generator_only(case: Case) -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+ROUNDING = 1e-5
+"""Of values in [-1, 1]: by so much may what a network computes differ with the number of examples that it is given at once."""
+
+
+@promise(advice=True)
+def fewer_samples_are_the_beginning_of_more(case: Case) -> None:
+    """Draws the same first samples whether few or many are asked for, in batches of any size; to rounding, on the CPU in float32.
+
+    Randomness with examples in its first dimension has to come from `genzoo.nn.draws`, whose functions read a generator for each example.
+    """
+    system = case.ready()
+    needs(system, Samples)
+    ten = draw(system, 10, 1)
+    for one in (
+        draw(system, 3, 1),
+        draw(system, 10, 1, chunk=4),
+        draw(system, 1, 1, first=2),
+        draw(system, 2, (1, 1), first=2),
+    ):
+        assert not torch.equal(ten[0], ten[2])
+        first = 2 if len(one) < 3 else 0
+        wanted = ten[first : first + len(one)] if len(one) != 2 else ten[[2, 2]]
+        assert one.shape == wanted.shape
+        assert (one - wanted).abs().max() <= ROUNDING, "an example depends on how many are drawn with it"
+
+
 @promise()
 def a_label_is_obeyed_or_refused_in_words(case: Case) -> None:
     """Draws what a label says, or refuses it in words.
@@ -64,9 +98,9 @@ def a_label_is_obeyed_or_refused_in_words(case: Case) -> None:
         with refused(str(system.labels - 1)):
             system.sample(1, generator=gen(), label=label)
     assert takes_labels(system)
-    rows = rows_by_label(system, gen())
+    rows = rows_by_label(system, 0)
     assert rows.shape == (system.labels * EACH, *system.hparams["shape"])
-    assert torch.equal(rows[:EACH], system.sample(EACH, generator=gen(), label=0).float())
+    assert torch.equal(rows[:EACH], system.sample(EACH, generator=generators_for(system, 0, EACH), label=0).float())
 
 
 @promise()
@@ -79,7 +113,9 @@ def a_prompt_is_obeyed_or_refused_in_words(case: Case) -> None:
     needs(system, Prompted)
     if not system.vocabulary:
         raise Skip("was built without captions")
-    first, second = (system.sample(4, generator=gen(), prompt=word) for word in system.vocabulary[1:3])
+    first, second = (
+        system.sample(4, generator=generators_for(system, 0, 4), prompt=word) for word in system.vocabulary[1:3]
+    )
     assert first.shape == second.shape == (4, *system.hparams["shape"])
     assert not torch.equal(first, second)
     assert not torch.equal(system.sample(4, generator=gen()), first)
@@ -88,7 +124,7 @@ def a_prompt_is_obeyed_or_refused_in_words(case: Case) -> None:
         with refused(said):
             system.sample(1, generator=gen(), prompt=prompt)
     assert takes_prompts(system)
-    rows = rows_by_prompt(system, list(system.vocabulary[1:3]), gen, n=4)
+    rows = rows_by_prompt(system, list(system.vocabulary[1:3]), 0, n=4)
     assert torch.equal(rows, torch.cat([first, second]).float())
 
 

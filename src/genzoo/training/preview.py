@@ -44,7 +44,7 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
             if isinstance(system, Translates):
                 return grid(torch.cat(_translations(system, batch)), columns=8)
             if takes_labels(system):
-                return kinds.of(system).picture(rows_by_label(system, generator), columns=EACH)
+                return kinds.of(system).picture(rows_by_label(system, seed), columns=EACH)
             if takes_prompts(system) and "caption" in batch:
                 return _told(system, batch, seed)
             if isinstance(system, Samples):
@@ -63,10 +63,10 @@ def preview(system: System, batch: Batch, runtime: Runtime, *, seed: int = 0) ->
 def _told(system: System, batch: Batch, seed: int) -> np.ndarray:
     """Draw samples of the first captions of the data, under the captions."""
     assert isinstance(system, Prompted)
-    vocabulary, device = system.vocabulary, batch["caption"].device
+    vocabulary = system.vocabulary
     rows = [to_text(row.tolist(), vocabulary) for row in batch["caption"]]
     captions = [c for c in dict.fromkeys(rows) if c.strip("? ")][:ROWS]
-    drawn = rows_by_prompt(system, captions, lambda: torch.Generator(device).manual_seed(seed))
+    drawn = rows_by_prompt(system, captions, seed)
     return titled(drawn, captions)
 
 

@@ -24,8 +24,9 @@ from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
 from genzoo.runs.loggers import check as check_loggers
-from genzoo.saved.devices import free_memory, pick_device
+from genzoo.saved.devices import check_memory, pick_device
 from genzoo.saved.loading import as_today, fresh, plain, resolved
+from genzoo.saved.transfer import begin, hold, read_origin
 from genzoo.training.choices import changed, complete, facts, settings_of
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
@@ -73,15 +74,17 @@ def train(
     _check_ranks(cls, settings, runtime)
     if runtime.main:
         check_name(settings.runs, settings.name)
+    origin = read_origin(settings.from_, cls)
     dataset = open_training(data, cls, settings.seed, quiet=quiet or not runtime.main)
     arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
     # All that can be wrong is found before the folder is made: a shape that the system cannot take, a measure, missing weights.
     built = _seeded(cls, arguments, settings.seed)
+    taken, said = begin(built, origin, settings.freeze)
     measuring = _measuring(built, dataset, settings)
-    _check_memory(name, built, settings, runtime)
+    check_memory(name, built, runtime.device, averaged=bool(settings.ema))
     made = new_run(settings.runs, settings.name, name).path if runtime.main else ""
     run = Run(Path(runtime.agree(str(made))))
-    meta = _meta(name, cls, arguments, data, dataset, settings, runtime)
+    meta = _meta(name, cls, arguments, data, dataset, settings, runtime, taken)
     if runtime.main:
         try:
             _keep_settings(run, cls, meta)
@@ -89,7 +92,7 @@ def train(
             shutil.rmtree(run.path, ignore_errors=True)  # a folder without settings is no run, and would keep the name
             raise
         if not quiet:
-            _introduce(run, meta, built, dataset, runtime)
+            _introduce(run, meta, built, dataset, runtime, said)
     return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
 
 
@@ -133,10 +136,12 @@ def resume(
     if run.states():
         size = run.states()[0].stat().st_size
         built = fresh(lambda: _seeded(cls, arguments, settings.seed), size, str(file))
+        hold(built, settings.freeze)
     else:
         check_shape(run, dataset, arguments)
         built = _seeded(cls, arguments, settings.seed)
-    meta = _meta(name, cls, arguments, about, dataset, settings, runtime)
+        begin(built, read_origin(settings.from_, cls), settings.freeze, config.get("taken"))
+    meta = _meta(name, cls, arguments, about, dataset, settings, runtime, config.get("taken"))
     measuring = _measuring(built, dataset, settings)
     told = any(v is not None for v in (steps, device, data))
     return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
@@ -173,23 +178,6 @@ def _measuring(system: System, dataset: Dataset, settings: TrainSettings) -> Mea
     return Measuring(system, dataset, settings) if settings.measure else None
 
 
-def _check_memory(name: str, system: System, settings: TrainSettings, runtime: Runtime) -> None:
-    """Refuse a network that cannot be trained in the memory that is free, which the kernel would answer by ending the process.
-
-    A device of its own says itself when it is full. Counted is what training adds for certain: gradients, Adam's moments, averaged weights.
-    """
-    count = sum(p.numel() for p in system.parameters())
-    need = 4 * count if settings.ema else 0
-    for optimizer in system.optimizers().values():
-        trained = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
-        need += (12 if isinstance(optimizer, torch.optim.Adam) else 4) * trained
-    if runtime.device.type == "cpu" and (free := free_memory()) is not None and need > free:
-        raise UserError(
-            f"{name} has {count:,} parameters at these settings; to train them takes {need / 1e9:.1f} GB of memory beside the weights, and "
-            f"{free / 1e9:.1f} GB are free. Give a smaller size=, or a smaller network: 'genzoo show {name}' lists its settings"
-        )
-
-
 def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -> None:
     """Refuse several processes where the fit is in one, and a batch that they cannot share."""
     if runtime.world == 1:
@@ -210,13 +198,15 @@ def _meta(
     dataset: Dataset,
     settings: TrainSettings,
     runtime: Runtime,
+    taken: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Describe a run as its checkpoints do: model, data, training, and what it is trained with."""
+    """Describe a run as its checkpoints do: model, data, training, what it is trained with, and what it was begun with."""
     source = own.source(cls)
     return {
         "name": name,
         "system": registry.name_of(cls),
         **({"source": source} if source else {}),
+        **({"taken": taken} if taken else {}),
         "version": version("genzoo"),
         "torch": torch.__version__,
         "device": runtime.device.type,
@@ -235,7 +225,7 @@ def _keep_settings(run: Run, cls: type[System], meta: dict[str, Any]) -> None:
     write_config(run, meta, system=cls, data=DataSettings, training=TrainSettings)
 
 
-def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset, runtime: Runtime) -> None:
+def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset, runtime: Runtime, taken: str) -> None:
     """Print what is trained on what, where, and what a large network costs."""
     count = sum(p.numel() for p in system.parameters())
     s, things = meta["training"], "example" if len(dataset) == 1 else "examples"
@@ -246,6 +236,8 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
         f"{str(s['steps']) + ' steps' if s['steps'] else 'until converged'}{ranks}; writing {run.path}",
         file=sys.stderr,
     )
+    if taken:
+        print(f"beginning with {taken}", file=sys.stderr)
     if source := registry.given_as(type(system)):
         again = own.how_to_give(source, str(run.path))
         print(f"note: {meta['name']} is a class of your own; to use this run later: {again}", file=sys.stderr)

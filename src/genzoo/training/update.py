@@ -42,7 +42,10 @@ class Updater:
     ) -> None:
         self.system, self.runtime, self.clip, self.warmup, self.decay = system, runtime, clip, warmup, decay
         self.optimizers: dict[str, Optimizer] = system.optimizers()
-        self.owned = {name: [p for g in o.param_groups for p in g["params"]] for name, o in self.optimizers.items()}
+        self.owned = {
+            name: [p for g in o.param_groups for p in g["params"] if p.requires_grad]
+            for name, o in self.optimizers.items()
+        }
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["initial_lr"] = float(group["lr"])

@@ -12,7 +12,7 @@ from torch import Tensor
 from genzoo.core.capabilities import Completes
 from genzoo.core.errors import UserError
 from genzoo.use.common.arrays import as_tensor
-from genzoo.use.common.source import CHUNK, Source, generator_for, open_system, options, require
+from genzoo.use.common.source import CHUNK, Source, generators_for, open_system, options, require
 from genzoo.use.common.tiles import HALF
 from genzoo.use.common.tiles import pixels as as_pixels
 from genzoo.use.sample import Seed
@@ -43,10 +43,12 @@ def complete(source: Source, images: Tensor, known: Tensor, /, seed: Seed = 0, *
     known = known.bool().expand(len(images), 1, *size)
     if known.all():
         raise UserError("complete: the mask keeps every pixel; nothing is left to draw")
-    generator, device = generator_for(system, seed), system.device
+    device, done = system.device, 0
     parts = []
     for part, keep in zip(images.split(CHUNK), known.split(CHUNK), strict=True):
+        generator = generators_for(system, seed, len(part), first=done)
         drawn = completer.complete(part.to(device), keep.to(device), generator=generator, **given)
+        done += len(part)
         # The promise of the capability, kept to the last bit: what was known comes from the input itself.
         parts.append(torch.where(keep, part, drawn.float().cpu()))
     return torch.cat(parts)

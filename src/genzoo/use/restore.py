@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from genzoo.use.translate import translate_files
 
 def restore_files(
     source: Source,
-    images: str | os.PathLike[str],
+    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     direction: str,
     *,
     out: str | Path | None = None,
@@ -32,7 +33,7 @@ def restore_files(
 
     Args:
         source: A run, its path, or a system.
-        images: A file or a folder.
+        images: A file, a folder, a pattern, or several.
         direction: upscale or colorize.
         out: For a single file a name that ends in .png (.tif, where results are); else a folder. RUN/outputs/DIRECTION when not given.
         overwrite: Replace results of an earlier call.

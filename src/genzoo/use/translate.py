@@ -15,6 +15,7 @@ from genzoo.core.capabilities import Restores, Translates
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.decode import images as decode
+from genzoo.data.drawing.clips import PER_SECOND
 from genzoo.use.common.arrays import as_tensor
 from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, read_photo
 from genzoo.use.common.images import channels_in, window_of
@@ -69,7 +70,7 @@ def translate(
 
 def translate_files(
     source: Source,
-    images: str | os.PathLike[str] | Sequence[str],
+    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     direction: str | None = None,
     *,
     out: str | Path | None = None,
@@ -77,6 +78,7 @@ def translate_files(
     tile: int = TILE,
     overlap: int = OVERLAP,
     megapixels: float | None = None,
+    per_second: float = PER_SECOND,
     quiet: bool = True,
     **own: Any,
 ) -> list[Path]:
@@ -84,14 +86,15 @@ def translate_files(
 
     Args:
         source: A run, its path, or a system.
-        images: A file, a folder, or several.
+        images: A file, a folder, a pattern such as "photos/*.jpg", or several.
         direction: One of the system's directions; its first when not given.
-        out: For a single file a name that ends in .png (or .tif, where results are); else the folder of the results;
-            RUN/outputs/translate-DIRECTION when not given.
+        out: For a single file a name that ends in .png (or .tif, where results are), .jpg or .webp; else the folder of the results, or FOLDER/*.jpg
+            for that ending; of several frames a film, .mp4 or .gif. RUN/outputs/translate-DIRECTION when not given.
         overwrite: Replace results of an earlier call.
         tile: Side of the largest piece that is translated at once.
         overlap: Pixels that neighbouring tiles share.
         megapixels: Largest image that is read; 1000, or 64 for systems that take an image in one piece, when not given.
+        per_second: Frames of a film in a second.
         quiet: Show no progress.
         own: Options of the system's own `translate`.
 
@@ -127,7 +130,7 @@ def translate_files(
 
     path = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
     word = {"upscale": "enlarging", "colorize": "coloring"}.get(direction, "translating")
-    return change_files(images, path, change, overwrite=overwrite, word=word, quiet=quiet)
+    return change_files(images, path, change, overwrite=overwrite, word=word, quiet=quiet, per_second=per_second)
 
 
 def in_window(

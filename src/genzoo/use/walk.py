@@ -15,8 +15,8 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data.kinds import Kind
 from genzoo.use.common.arrays import as_tensor, shape_is_said
-from genzoo.use.common.source import CHUNK, Source, generator_for, open_system, require
-from genzoo.use.sample import Seed, prompts_of, tell_unread
+from genzoo.use.common.source import CHUNK, Source, generators_for, open_system, options, require
+from genzoo.use.sample import Seed, class_of, prompts_of, tell_unread
 
 Rows = Annotated[int, Field(ge=1, le=64)]
 Steps = Annotated[int, Field(ge=2, le=1000)]
@@ -49,6 +49,7 @@ def walk(
     path: Literal["spherical", "linear"] | None = None,
     images: Tensor | None = None,
     prompts: str | Sequence[str] | None = None,
+    **own: Any,
 ) -> Tensor:
     """Decode `steps` latents on the way between pairs: [rows, steps, C, H, W] in [-1, 1].
 
@@ -56,25 +57,38 @@ def walk(
         source: A run, its path, or a system.
         rows: Walks; each is a row of the picture.
         steps: Pictures in a walk, both ends included.
-        seed: Which ends are drawn from the prior.
+        seed: Which ends are drawn from the prior: those of the samples of this seed, one after the other.
         path: spherical follows the arc, linear the straight line; what suits the system's latents when not given. Of a latent with a class,
             codes or a sentence in it only the noise takes an arc.
         images: Ends to encode in place of draws, [M, C, H, W] in [-1, 1]: M - 1 walks, from each to the next.
         prompts: Sentences to walk between, a list or text with semicolons, for a system that takes prompts: `rows` walks from each to
             the next, in straight lines between the sentences' vectors, with the same noise at all ends of a row.
+        own: Options of the system's own `sample_prior`, such as truncation or label (a class's number or name), for ends that are drawn.
 
     Raises:
-        UserError: The system has no decoder, or `images` are given and it has no encoder, or `prompts` and it takes none.
+        UserError: The system has no decoder, or no such option, or `images` are given and it has no encoder, or `prompts` and it takes none.
     """
     system = open_system(source)
+    if "label" in own:
+        own["label"] = class_of(system, own["label"])
+    given: dict[str, Any] = {}
+    if own:
+        require(system, Decodes, verb="walk")
+        given = options(system, "sample_prior", own, verb="walk")
+        if images is not None:
+            raise UserError(f"walk: {', '.join(own)} goes with ends that are drawn, and images are given as ends")
+        if prompts is not None and "prompt" in own:
+            raise UserError("walk: give one of prompt= (one sentence for all) and prompts= (sentences to walk between)")
     if prompts is not None:
         decoder, _ = require(system, Decodes, Prompted, verb="walk")
         said = prompts_of(prompts)
         if len(said) < 2:
             raise UserError("walk: give at least two prompts to walk between: prompts='a red heart; a blue square'")
         tell_unread(system, said)
-        own: list[dict[str, Any]] = [{"prompt": p} for p in said]  # an option of its own, as of `sample`
-        ends = torch.stack([decoder.sample_prior(rows, generator=generator_for(system, seed), **o) for o in own])
+        each: list[dict[str, Any]] = [{**given, "prompt": p} for p in said]  # an option of its own, as of `sample`
+        ends = torch.stack(
+            [decoder.sample_prior(rows, generator=generators_for(system, seed, rows), **o) for o in each]
+        )
         starts, stops, path = ends[:-1].flatten(0, 1), ends[1:].flatten(0, 1), "linear"
     elif images is not None:
         decoder, encoder = require(system, Decodes, Encodes, verb="walk")
@@ -87,7 +101,8 @@ def walk(
     else:
         decoder = require(system, Decodes, verb="walk")
         # The last walk leads back to the first draw, so that all of them together are one ring.
-        starts = decoder.sample_prior(max(rows, 2), generator=generator_for(system, seed))
+        count = max(rows, 2)
+        starts = decoder.sample_prior(count, generator=generators_for(system, seed, count), **given)
         starts, stops = starts[:rows], starts.roll(-1, 0)[:rows]
     z = way(system, starts, stops, torch.linspace(0, 1, steps), path or system.latent_path).flatten(0, 1)
     out = torch.cat([decoder.decode(part).float().cpu() for part in z.split(CHUNK)])

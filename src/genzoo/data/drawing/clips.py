@@ -42,7 +42,7 @@ def frames(clips: Tensor, *, columns: int | None = None) -> list[np.ndarray]:
     return [grid(clips[:, :, t], columns=columns) for t in range(clips.shape[2])]
 
 
-def save_mp4(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], *, per_second: int = PER_SECOND) -> Path:
+def save_mp4(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], *, per_second: float = PER_SECOND) -> Path:
     """Save pictures of one size, uint8 [H, W, 3], as an MP4 film; odd sides are repeated to even ones.
 
     Raises:
@@ -59,10 +59,10 @@ def save_mp4(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], *, pe
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as film:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        stream: Any = film.add_stream(codec, rate=Fraction(per_second))
+        stream: Any = film.add_stream(codec, rate=Fraction(per_second).limit_denominator(1000))
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
-        stream.bit_rate = max(500_000, math.prod(pictures[0].shape) * per_second * 2)
+        stream.bit_rate = max(500_000, round(math.prod(pictures[0].shape) * per_second * 2))
         for picture in pictures:
             frame = av.VideoFrame.from_ndarray(np.pad(picture[..., :3], pad, "edge"), format="rgb24")
             film.mux(stream.encode(frame))

@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
 
 
@@ -98,6 +99,39 @@ def _cut(text: str, font: Any, width: int) -> str:
     while text and font.getlength(text + "...") > width:
         text = text[:-1]
     return text + "..."
+
+
+def save_picture(path: str | os.PathLike[str], pixels: np.ndarray | Tensor) -> Path:
+    """Save a picture (uint8 [H, W, C], or images [N, C, H, W] in [-1, 1] for `grid`) as its ending says.
+
+    PNG and WebP give back the very pixels; JPEG is written at quality 95 with all of its colours, and has no transparency.
+
+    Raises:
+        UserError: The picture has transparency, and a JPEG is asked for.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".png", ""):
+        return save_png(path, pixels)
+    image = Image.fromarray(grid(pixels) if isinstance(pixels, Tensor) else pixels)
+    return write_atomic(path, encoded(image, path))
+
+
+def encoded(image: Image.Image, path: Path, **more: Any) -> bytes:
+    """Return the bytes of a JPEG or a WebP, as the ending of a path says; `more` as Pillow's `save` takes it.
+
+    Raises:
+        UserError: The picture has transparency, and a JPEG is asked for.
+    """
+    buffer = io.BytesIO()
+    if path.suffix.lower() == ".webp":
+        image.save(buffer, "WEBP", lossless=True, exact=True, **more)
+        return buffer.getvalue()
+    if image.mode in ("RGBA", "LA"):
+        raise UserError(
+            f"{path} cannot be written: the picture has transparency, and JPEG has none; give .png or .webp"
+        )
+    image.save(buffer, "JPEG", quality=95, subsampling=0, **more)
+    return buffer.getvalue()
 
 
 def save_png(path: str | os.PathLike[str], pixels: np.ndarray | Tensor) -> Path:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.data.arrangements import ARRANGEMENTS, PLAIN, SIDES, Arrangement
+from genzoo.data.drawing import STILLS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,7 @@ class Kind(ABC):
     """Whether flip=, crop= and binarize=dynamic change its examples as a batch is made."""
     sides: ClassVar[int] = 0
     """How many sides of an example size= sets: the cost of a step grows as size to this power."""
-    suffixes: ClassVar[tuple[str, ...]] = (".png", *ARRAYS)
+    suffixes: ClassVar[tuple[str, ...]] = (*STILLS, *ARRAYS)
     """Endings of the files that samples can be written as."""
     files: ClassVar[tuple[str, ...]] = (".png",)
     """Endings of the files that samples are written as where no name is given."""
@@ -146,15 +147,15 @@ class Kind(ABC):
             facts: What is known of them beside: a system's `hparams`.
             columns: Samples in a row of a picture.
         """
-        from genzoo.data.drawing.images import save_png
+        from genzoo.data.drawing.images import save_picture
 
         ending = path.suffix.lower()
         if ending in ARRAYS:
             from genzoo.data.drawing.files import save_array
 
             return save_array(path, samples)
-        if ending == ".png":
-            return save_png(path, self.picture(samples, columns=columns))
+        if ending in STILLS:
+            return save_picture(path, self.picture(samples, columns=columns))
         from genzoo.data.drawing.files import save_film
 
         pictures = self.frames(samples, columns=columns)

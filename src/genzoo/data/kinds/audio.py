@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
+from genzoo.data.drawing import STILLS
 from genzoo.data.kinds import Facts, Kind, register
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Audio(Kind):
     example = "SOUNDS/"
     endings = ("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "aifc", "au", "caf", "w64")
     own_settings = {("seconds",): "seconds= is the length of a window of sound"}
-    suffixes = (".wav", ".png", ".npy")
+    suffixes = (".wav", *STILLS, ".npy")
     files = (".wav", ".png")
     single = ".wav"
     previews = (".wav", ".png")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import SIDES, Arrangement
+from genzoo.data.drawing import STILLS
 from genzoo.data.kinds import Facts, Kind, register
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Image(Kind):
     sides = 2
     colours = True
     impossible = ((3, 0, 8), (0, 8, 8), (1, 3))
-    suffixes = (".png", ".npy", ".npz")
+    suffixes = (*STILLS, ".npy", ".npz")
     bits_of = "dim"
 
     def open(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
+from genzoo.data.drawing import STILLS
 from genzoo.data.kinds import Facts, Kind, register
 from genzoo.data.sources.names import MOVING
 
@@ -33,7 +34,7 @@ class Video(Kind):
     own_settings = {("frames", "stride", "hop"): "frames=, stride= and hop= are for video"}
     mirrored = True
     sides = 2
-    suffixes = (".gif", ".png", ".mp4", ".npz", ".npy")
+    suffixes = (".gif", *STILLS, ".mp4", ".npz", ".npy")
     files = (".gif", ".png")
     single = ".gif"
     previews = (".gif", ".png")

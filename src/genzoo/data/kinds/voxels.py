@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
+from genzoo.data.drawing import STILLS
 from genzoo.data.kinds import Facts, Kind, register
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Voxels(Kind):
     own_settings = {("up",): "up= is the upward axis of shapes"}
     mirrored = True
     sides = 3
-    suffixes = (".gif", ".png", ".mp4", ".npz", ".npy")
+    suffixes = (".gif", *STILLS, ".mp4", ".npz", ".npy")
     files = (".gif", ".png")
     single = ".gif"
     usual = 16

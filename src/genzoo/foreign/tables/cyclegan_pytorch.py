@@ -33,7 +33,7 @@ def knows(piece: Piece) -> bool:
 
 def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Keys]]:
     """Read sizes from the convolutions, and map layer by layer; biases before instance norm have no effect and are left out."""
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = {"upsample": "transposed"}  # repeated pixels have filters of the same shape
     accounts, seen = [], dict[str, str]()
     for piece in pieces:
         role = _role(piece, alone=len(pieces) == 1)

@@ -46,7 +46,7 @@ def _pixel(piece: Piece) -> bool:
 
 def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Keys]]:
     """Read sizes from the outermost layers, and map from the outside inwards."""
-    arguments: dict[str, Any] = {"norm": str(given.get("norm", "instance"))}
+    arguments: dict[str, Any] = {"norm": str(given.get("norm", "instance")), "upsample": "transposed"}
     accounts = []
     for piece in pieces:
         keys = Keys(piece)

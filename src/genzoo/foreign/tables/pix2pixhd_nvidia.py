@@ -40,7 +40,7 @@ def _scales(piece: Piece) -> int:
 
 def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Keys]]:
     """Read sizes, and map generator, enhancers and discriminators."""
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = {"upsample": "transposed"}  # repeated pixels have filters of the same shape
     accounts = []
     for piece in pieces:
         keys = Keys(piece)

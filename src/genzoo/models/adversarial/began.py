@@ -18,8 +18,10 @@ from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.ranks import mean_over_ranks
 
 
-def _pair(inputs: int, inner: int, outputs: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, inner, 3, 1, 1), nn.ELU(), nn.Conv2d(inner, outputs, 3, 1, 1), nn.ELU()]
+def _convs(inputs: int, inner: int, outputs: int, depth: int) -> list[nn.Module]:
+    """Return `depth` convolutions of 3x3 with ELU behind each; the channels between them are `inner`."""
+    channels = [inputs, *[inner] * (depth - 1), outputs]
+    return [m for i in range(depth) for m in (nn.Conv2d(channels[i], channels[i + 1], 3, 1, 1), nn.ELU())]
 
 
 def _halvings(height: int, width: int, smallest: int) -> int:
@@ -35,24 +37,25 @@ def pulling_away(codes: Tensor) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """Dense, then pairs of 3x3 convolutions with ELU and nearest-neighbour doubling between; no bound at the end.
+    """Dense, then 3x3 convolutions with ELU and nearest-neighbour doubling between; no bound at the end.
 
     Args:
         shape: (C, H, W) of the image; a size that is no multiple of the doublings is made larger and cropped.
         hidden: Size of the code.
         width: Channels of every layer.
         smallest: Least side of the smallest map.
+        depth: Convolutions at each size.
     """
 
-    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, depth: int) -> None:
         super().__init__()
         c, self.h, self.w = shape
         k = _halvings(self.h, self.w, smallest)
         self.start = (width, math.ceil(self.h / 2**k), math.ceil(self.w / 2**k))
         self.dense = nn.Linear(hidden, math.prod(self.start))
-        parts = _pair(width, width, width)
+        parts = _convs(width, width, width, depth)
         for _ in range(k):
-            parts += [nn.Upsample(scale_factor=2), *_pair(width, width, width)]
+            parts += [nn.Upsample(scale_factor=2), *_convs(width, width, width, depth)]
         self.net = nn.Sequential(*parts, nn.Conv2d(width, c, 3, 1, 1))
 
     def forward(self, h: Tensor) -> Tensor:
@@ -63,27 +66,31 @@ class Decoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pairs of 3x3 convolutions with ELU, halved by stride 2; channels grow by `width` with every halving.
+    """3x3 convolutions with ELU, halved by stride 2; channels grow by `width` with every halving.
 
     Args:
         shape: (C, H, W) of the image.
         hidden: Size of the code.
         width: Channels next to the image.
         smallest: Least side of the smallest map.
+        depth: Convolutions at each size, besides the first of all and the halvings.
         early: Channels grow before a halving and not after it.
     """
 
-    def __init__(self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, early: bool) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], hidden: int, width: int, smallest: int, depth: int, early: bool
+    ) -> None:
         super().__init__()
         c, h, w = shape
         parts: list[nn.Module] = [nn.Conv2d(c, width, 3, 1, 1), nn.ELU()]
         channels, k = width, _halvings(h, w, smallest)
         for i in range(k):
             out = width * (i + 2 if early else i + 1)
-            parts += [*_pair(channels, channels if early else out, out), nn.Conv2d(out, out, 3, 2, 1), nn.ELU()]
+            parts += [*_convs(channels, channels if early else out, out, depth), nn.Conv2d(out, out, 3, 2, 1), nn.ELU()]
             channels, h, w = out, (h + 1) // 2, (w + 1) // 2
         last = width * (k + 1)
-        self.net = nn.Sequential(*parts, *_pair(channels, last, last), nn.Flatten(), nn.Linear(last * h * w, hidden))
+        end = [nn.Flatten(), nn.Linear(last * h * w, hidden)]
+        self.net = nn.Sequential(*parts, *_convs(channels, last, last, depth), *end)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return codes [B, hidden] of images [B, C, H, W]."""
@@ -102,14 +109,19 @@ class BEGAN(System):
     gradient fade to 1e-10 on its way through D. `pull` adds to L_G the pulling-away term of EBGAN (arXiv:1609.03126), the mean squared
     cosine between D's codes of the generated images: nothing else in the game minds that all of them are one image.
 
-    Deviations: `pull`; no vanishing skip connections; the smallest map is 4 to 7 pixels wide (`smallest`; the paper: 8); the rate falls by
-    the trainer's `decay` and not when M stalls. What leaves [-1, 1] is cut off in samples, not in training.
+    The defaults are for short trainings: shallow nets, which make more steps in equal time, γ = 1, at which D goes on telling images apart
+    (at a lower γ k can fall to 0, and then D copies blots as well as data), and a k that follows within tens of steps.
+
+    Deviations, which `began-paper` has not: `pull`; one convolution at each size (`depth`; the paper: 2) down to maps of 14 to 27 pixels
+    (`smallest`; the paper: 8); γ, λ and the rate. Of both: no vanishing skip connections; the rate rises and falls by the trainer's `warmup`
+    and `decay` and not when M stalls. What leaves [-1, 1] is cut off in samples, not in training.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.
         latent: Dimensions of the noise z, uniform(-1, 1), and of the autoencoder's code.
         width: Channels of the generator and next to the image in the encoder, where they grow by as much with every halving.
         smallest: Sides are halved while the smaller one stays at least as long.
+        depth: Convolutions at each size of the maps, in both players.
         widen: The encoder's channels grow after each halving (as in the paper) or before it.
         pull: Weight of the pulling-away term in the generator's loss; 0 for none.
         gamma: Diversity ratio: the error of generated images over that of real ones at equilibrium.
@@ -120,10 +132,12 @@ class BEGAN(System):
 
     paper: ClassVar[str] = "arXiv:1703.10717"
     data: ClassVar[str] = "image"
-    presets: ClassVar[dict] = {"began-paper": {"width": 128, "smallest": 8, "pull": 0.0}}
-    formerly: ClassVar[dict] = {"widen": "before", "pull": 0.0}
+    presets: ClassVar[dict] = {
+        "began-paper": {"width": 128, "smallest": 8, "depth": 2, "pull": 0.0, "gamma": 0.5, "gain": 0.001, "lr": 1e-4}
+    }
+    formerly: ClassVar[dict] = {"smallest": 4, "depth": 2, "widen": "before", "pull": 0.0}
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4}
-    defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema": 0.999, "decay": "linear"}
+    defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema": 0.999, "warmup": 0.02, "decay": "linear"}
     k: Tensor
 
     def __init__(
@@ -132,12 +146,13 @@ class BEGAN(System):
         *,
         latent: Annotated[int, Field(ge=1, le=4096)] = 64,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
-        smallest: Annotated[int, Field(ge=2, le=64)] = 4,
+        smallest: Annotated[int, Field(ge=2, le=64)] = 14,
+        depth: Annotated[int, Field(ge=1, le=8)] = 1,
         widen: Literal["after", "before"] = "after",
-        pull: Annotated[float, Field(ge=0, le=100)] = 0.2,
-        gamma: Annotated[float, Field(gt=0, le=1)] = 0.5,
-        gain: Annotated[float, Field(gt=0, le=1)] = 0.001,
-        lr: Annotated[float, Field(gt=0, le=1)] = 1e-4,
+        pull: Annotated[float, Field(ge=0, le=100)] = 0.4,
+        gamma: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        gain: Annotated[float, Field(gt=0, le=1)] = 0.1,
+        lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
     ) -> None:
         super().__init__()
@@ -145,9 +160,9 @@ class BEGAN(System):
         self.latent_size, self.gamma, self.gain = latent, gamma, gain
         self.lr, self.betas = lr, (beta1, 0.999)
         self.pull = pull
-        self.G = Decoder(shape, latent, width, smallest)
-        encoder = Encoder(shape, latent, width, smallest, widen == "before")
-        self.D = nn.Sequential(encoder, Decoder(shape, latent, width, smallest))
+        self.G = Decoder(shape, latent, width, smallest, depth)
+        encoder = Encoder(shape, latent, width, smallest, depth, widen == "before")
+        self.D = nn.Sequential(encoder, Decoder(shape, latent, width, smallest, depth))
         xavier_init(self)
         self.register_buffer("k", torch.zeros(()))
 

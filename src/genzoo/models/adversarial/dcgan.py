@@ -21,7 +21,7 @@ from genzoo.losses.penalties import Penalty, weighted_penalty
 from genzoo.nn import latent
 from genzoo.nn.checks import check_apart, check_sides
 from genzoo.nn.gan.augment import Augmentation, augment
-from genzoo.nn.gan.dcgan import Discriminator, Synthesis, pooled_maps
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis, layers_in_a_row, pooled_maps
 from genzoo.nn.layout import channels_last
 from genzoo.nn.optimizers import adam_for_each
 
@@ -189,6 +189,7 @@ class DCGAN(System):
     sample_prior = latent.sample_prior
     decode = latent.decode
     sample = latent.sample
+    judging = layers_in_a_row
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:

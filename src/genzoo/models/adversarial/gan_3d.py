@@ -13,9 +13,9 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
-from genzoo.nn import latent
+from genzoo.nn import draws, latent
 from genzoo.nn.checks import check_apart
-from genzoo.nn.gan.dcgan import pooled_maps
+from genzoo.nn.gan.dcgan import layers_in_a_row, pooled_maps
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
 from genzoo.nn.optimizers import adam_for_each
 
@@ -128,10 +128,11 @@ class GAN3D(System):
         return torch.tanh(self.G(z).float() / 2)
 
     def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
-        draw = torch.rand if self.prior == "uniform" else torch.randn
+        draw = draws.rand if self.prior == "uniform" else draws.randn
         return draw(n, self.latent_size, device=self.device, generator=generator)
 
     sample_prior = latent.sample_prior
+    judging = layers_in_a_row
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:

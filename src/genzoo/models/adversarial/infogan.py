@@ -16,10 +16,10 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_of
-from genzoo.nn import latent
+from genzoo.nn import draws, latent
 from genzoo.nn.checks import check_apart, check_sides
 from genzoo.nn.gan.augment import affine
-from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis, layers_in_a_row
 from genzoo.nn.optimizers import adam_for
 
 
@@ -182,13 +182,13 @@ class InfoGAN(System):
     def _draw(self, n: int, generator: Generator | None = None, category: int | None = None) -> Tensor:
         """Return noise, one-hot category and numbers side by side, [n, noise + categories + numbers]."""
         device = self.device
-        draw = torch.randn if self.prior == "normal" else torch.rand
+        draw = draws.randn if self.prior == "normal" else draws.rand
         z = draw(n, self.noise, device=device, generator=generator)
         z = self.noise_scale * (z if self.prior == "normal" else 2 * z - 1)
-        which = torch.randint(self.categories, (n,), device=device, generator=generator)
+        which = draws.randint(self.categories, n, device=device, generator=generator)
         if category is not None:
             which = torch.full_like(which, category)
-        c = torch.rand(n, self.numbers, device=device, generator=generator) * 2 - 1
+        c = draws.rand(n, self.numbers, device=device, generator=generator) * 2 - 1
         return torch.cat([z, F.one_hot(which, self.categories).float(), c], 1)
 
     @torch.no_grad()
@@ -242,6 +242,7 @@ class InfoGAN(System):
 
     sample_prior = latent.sample_prior
     decode = latent.decode
+    judging = layers_in_a_row
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator, category: Annotated[int, Field(ge=0)] | None = None) -> Tensor:

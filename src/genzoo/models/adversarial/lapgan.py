@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
+from genzoo.nn import draws
 from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.optimizers import adam_for
@@ -138,7 +139,7 @@ class LAPGAN(System):
     def _noise(self, n: int, level: int, generator: Generator | None = None) -> Tensor:
         """Return noise of a level: a plane for detail, a vector for the smallest image."""
         shape = (self.latent_size,) if level == self.levels else (1, *self.sizes[level])
-        return torch.randn(n, *shape, device=self.device, generator=generator)
+        return draws.randn(n, *shape, device=self.device, generator=generator)
 
     @torch.no_grad()
     def chain(self, n: int, *, generator: Generator) -> list[Tensor]:

@@ -15,7 +15,7 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import gradient_penalty
 from genzoo.nn import latent
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, pixel_norm
-from genzoo.nn.gan.growing import GrowingDiscriminator, enlarge, growth, real_at, smallest_map
+from genzoo.nn.gan.growing import GrowingDiscriminator, enlarge, growth, layers_by_size, real_at, smallest_map
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.optimizers import adam_for_each
 
@@ -158,3 +158,4 @@ class ProGAN(System):
         return {"levels": Figure(torch.cat(rows), columns, words)}
 
     sample = latent.sample
+    judging = layers_by_size

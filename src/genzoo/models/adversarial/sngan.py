@@ -16,7 +16,7 @@ from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn import latent
 from genzoo.nn.checks import check_conditional, check_sides
-from genzoo.nn.gan.dcgan import stages
+from genzoo.nn.gan.dcgan import layers_in_a_row, stages
 from genzoo.nn.optimizers import adam_for_each
 
 
@@ -262,3 +262,4 @@ class SNGAN(System):
         return self.G(z[:, : self.latent_size], z[:, self.latent_size :] if self.labels else None).contiguous()
 
     sample = latent.sample_of_class
+    judging = layers_in_a_row

@@ -18,7 +18,7 @@ from genzoo.nn import latent as latents
 from genzoo.nn.checks import check_conditional
 from genzoo.nn.gan import styles
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear
-from genzoo.nn.gan.growing import GrowingDiscriminator, enlarge, growth, real_at, smallest_map
+from genzoo.nn.gan.growing import GrowingDiscriminator, enlarge, growth, layers_by_size, real_at, smallest_map
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.gan.styles import Mapping, Noise
 from genzoo.nn.optimizers import adam_for
@@ -236,3 +236,4 @@ class StyleGAN(System):
     sample = styles.sample
     mix = styles.mix
     figures = styles.figures
+    judging = layers_by_size

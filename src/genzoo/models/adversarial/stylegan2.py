@@ -20,7 +20,7 @@ from genzoo.nn import latent as latents
 from genzoo.nn.checks import check_conditional
 from genzoo.nn.gan import styles
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, minibatch_std, pixel_norm
-from genzoo.nn.gan.growing import smallest_map
+from genzoo.nn.gan.growing import layers_by_size, smallest_map
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.gan.styles import Mapping, Noise
 from genzoo.nn.gan.upfirdn import double
@@ -304,3 +304,4 @@ class StyleGAN2(System):
     sample = styles.sample
     mix = styles.mix
     figures = styles.figures
+    judging = layers_by_size

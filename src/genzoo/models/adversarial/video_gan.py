@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.nn import latent
-from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn import draws, latent
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis, layers_in_a_row
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
 from genzoo.nn.optimizers import adam_for
 
@@ -156,7 +156,7 @@ class VideoGAN(System):
         """Draw z [n, latent] from the prior; where conditional the codes of first frames of the training data, drawn with replacement."""
         if not self.conditional:
             return self._draw(n, generator)
-        which = torch.randint(max(int(self.kept), 1), (n,), generator=generator, device=self.device)
+        which = draws.randint(max(int(self.kept), 1), n, generator=generator, device=self.device)
         return self.E(self.firsts[which])
 
     @torch.no_grad()
@@ -170,6 +170,7 @@ class VideoGAN(System):
         return self.G(z)
 
     sample = latent.sample
+    judging = layers_in_a_row
 
     @torch.no_grad()
     def animate(self, first: Tensor) -> Tensor:

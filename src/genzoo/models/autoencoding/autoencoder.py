@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn import draws
 from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
@@ -147,6 +148,6 @@ class CodeStatistics(nn.Module):
         """Draw from N(mean, covariance), [n, size]; standard normal before the first batch."""
         covariance = (self.moment - self.mean[:, None] * self.mean).double()
         values, vectors = torch.linalg.eigh(covariance)
-        noise = torch.randn(n, self.mean.shape[0], generator=generator, device=self.mean.device)
+        noise = draws.randn(n, self.mean.shape[0], generator=generator, device=self.mean.device)
         scale = values.clamp(min=0).sqrt().float()
         return self.mean + (noise * scale) @ vectors.T.float()

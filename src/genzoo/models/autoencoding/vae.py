@@ -29,11 +29,17 @@ from genzoo.losses.likelihoods import (
     standard_normal,
 )
 from genzoo.losses.perceptual import feature_distance
-from genzoo.nn import latent
+from genzoo.nn import draws, latent
 from genzoo.nn.autoencoding.coders import ACTIVATIONS, Activation, conv_coders, dense_coders, xavier_init
 from genzoo.nn.dequantize import dequantize, discrete_log_prob, on_levels, quantize, training_noise
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 from genzoo.nn.schedules import half_cosine
+from genzoo.nn.upsampling import Upsample
+
+START_LOG_SCALE = -1.0
+"""Log-scale of the decoder's distribution that training starts from (images span -1 to 1)."""
+LEAST_LOG_SCALE = -7.0
+"""Scales below a tenth of a grey level of 256 change no probability, but would let gradients grow without bound."""
 
 
 class VAE(System):
@@ -61,6 +67,8 @@ class VAE(System):
         hidden: Units of each hidden layer (dense).
         width: Channels of the first convolution; doubled at every halving (conv).
         depth: Hidden layers of each net (dense), or times that the image is halved, as far as its size allows (conv).
+        upsample: How the decoder doubles its maps (conv): resize repeats pixels before a 3 x 3 convolution, as Hou et al. have it;
+            transposed is a 4 x 4 one.
         activation: Nonlinearity of the nets.
         beta: Weight of the KL term; 1 is the bound on the likelihood.
         importance_samples: Draws of z per image and step, k; above 1 the importance-weighted bound is maximized.
@@ -68,8 +76,11 @@ class VAE(System):
             vgg16-random need a file of weights in $GENZOO_WEIGHTS to train, and none to be used.
         perceptual_layers: How many of the network's maps are compared, from the image inwards.
         perceptual_weight: Weight w of the features against the KL term.
-        sigma: Fixed scale of the gaussian and discretized-logistic decoders (images span -1 to 1); none: learned per
-            channel.
+        sigma: Fixed scale of the gaussian and discretized-logistic decoders (images span -1 to 1); none: learned, as
+            `spread` says.
+        spread: Whose scale is learned in those decoders: one for each channel, one for each value of the image, which the
+            decoder predicts from z as it does the mean (section C.2 of the paper); auto is value for images of several
+            channels, where sigma is none.
         lr: Learning rate of Adam.
         adam_eps: Epsilon of Adam.
         schedule: Learning rate over time: constant, cosine to zero, or the IWAE paper's stages, 3^i passes at
@@ -83,6 +94,14 @@ class VAE(System):
         "beta-vae": {"beta": 4.0},
         "vae-2d": {"latent": 2},
         "conv-vae": {"architecture": "conv", "depth": 3, "latent": 64},
+        "vae-paper": {
+            "likelihood": "gaussian",
+            "spread": "value",
+            "latent": 20,
+            "hidden": 200,
+            "depth": 1,
+            "activation": "tanh",
+        },
         "vae-burda": {
             "likelihood": "bernoulli",
             "latent": 50,
@@ -96,8 +115,9 @@ class VAE(System):
     }
     tiny = {"shape": (1, 8, 8), "latent": 3, "hidden": 16, "width": 8, "depth": 1}
     defaults = {"steps": 60000, "batch": 100, "ema": 0.999, "warmup": 0.005}
+    formerly: ClassVar[dict[str, Any]] = {"upsample": "transposed", "spread": "channel"}
     likelihood: ClassVar[str] = "lower bound: importance-weighted, 64 samples of z per image"
-    log_scale: Any  # of the decoder's distribution, [C, 1, 1]; None where that has none
+    log_scale: Any  # of the decoder's distribution, [C, 1, 1]; None where that has none or predicts it
 
     def __init__(
         self,
@@ -110,6 +130,7 @@ class VAE(System):
         hidden: Annotated[int, Field(ge=1, le=16384)] = 400,
         width: Annotated[int, Field(ge=1, le=1024)] = 32,
         depth: Annotated[int, Field(ge=1, le=16)] = 2,
+        upsample: Upsample = "resize",
         activation: Activation = "elu",
         beta: Annotated[float, Field(ge=0, le=1000)] = 1.0,
         importance_samples: Annotated[int, Field(ge=1, le=5000)] = 1,
@@ -117,6 +138,7 @@ class VAE(System):
         perceptual_layers: Annotated[int, Field(ge=1, le=5)] = 3,
         perceptual_weight: Annotated[float, Field(gt=0, le=1000)] = 1.0,
         sigma: Annotated[float, Field(gt=0, le=10)] | None = None,
+        spread: Literal["auto", "channel", "value"] = "auto",
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
         adam_eps: Annotated[float, Field(gt=0, le=1)] = 1e-4,
         schedule: Literal["constant", "cosine", "iwae-paper"] = "cosine",
@@ -142,18 +164,27 @@ class VAE(System):
         self.shape, self.levels, self.latent_size = shape, levels, latent
         self.beta, self.importance_samples, self.perceptual_weight = beta, importance_samples, perceptual_weight
         self.lr, self.adam_eps, self.schedule = lr, adam_eps, schedule
-        act = ACTIVATIONS[activation]
+        has_scale = self.decoder_likelihood in ("gaussian", "discretized-logistic")
+        if spread == "value" and (not has_scale or sigma is not None):
+            given = f"sigma={sigma:g} fixes it" if has_scale else f"a {self.decoder_likelihood} decoder has none"
+            raise UserError(
+                f"spread=value predicts the scale of every value from z, but {given}: leave out spread, or give "
+                "likelihood=gaussian or discretized-logistic without sigma and perceptual."
+            )
+        colour = has_scale and sigma is None and shape[0] > 1
+        self.predicts_scale = spread == "value" or (spread == "auto" and colour)
+        act, maps = ACTIVATIONS[activation], 1 + int(self.predicts_scale)
         if architecture == "dense":
-            self.encoder, self.decoder = dense_coders(shape, latent, 2 * latent, hidden, depth, act)
+            self.encoder, self.decoder = dense_coders(shape, latent, 2 * latent, hidden, depth, act, maps=maps)
         else:
-            self.encoder, self.decoder = conv_coders(shape, latent, 2 * latent, width, depth, act)
+            self.encoder, self.decoder = conv_coders(shape, latent, 2 * latent, width, depth, act, upsample, maps=maps)
         self.apply(xavier_init)
-        if self.decoder_likelihood in ("bernoulli", "features"):
+        if not has_scale or self.predicts_scale:
             self.log_scale = None
         elif sigma is not None:
             self.register_buffer("log_scale", torch.full((shape[0], 1, 1), math.log(sigma)))
         else:
-            self.log_scale = nn.Parameter(torch.full((shape[0], 1, 1), -1.0))
+            self.log_scale = nn.Parameter(torch.full((shape[0], 1, 1), START_LOG_SCALE))
         if latent != 2:
             self.lacks = {"figures": f"the manifold picture needs latent=2, not {latent}; train the preset vae-2d."}
 
@@ -222,10 +253,17 @@ class VAE(System):
         if self.decoder_likelihood == "bernoulli":
             return per_example(bernoulli(target, out))
         if self.decoder_likelihood == "discretized-logistic":
-            return per_example(discretized_logistic(target, out, self.log_scale.clamp(min=-7), self.levels))
+            return per_example(discretized_logistic(target, *self._mean_and_scale(out), self.levels))
         dims = math.prod(self.shape)
-        on_unit_cube = per_example(gaussian(target, out, self.log_scale.clamp(min=-7))) + dims * math.log(2)
+        on_unit_cube = per_example(gaussian(target, *self._mean_and_scale(out))) + dims * math.log(2)
         return discrete_log_prob(on_unit_cube, dims, self.levels)
+
+    def _mean_and_scale(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-scale of the decoder's distribution, [B, C, H, W] and the like (or [C, 1, 1]), from its output."""
+        if not self.predicts_scale:
+            return out, self.log_scale.clamp(min=LEAST_LOG_SCALE)
+        mean, raw = out.float().chunk(2, 1)
+        return mean, (raw + START_LOG_SCALE).clamp(min=LEAST_LOG_SCALE)
 
     def _log_likelihood_of_many(self, target: Tensor, z: Tensor) -> Tensor:
         """Return log p(x|z) for several z of each image: z [K, B, latent] to [K, B]."""
@@ -306,11 +344,10 @@ class VAE(System):
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the mean of p(x|z), [B, C, H, W] in [-1, 1]."""
-        return self._mean(self.decoder(z))
-
-    def _mean(self, out: Tensor) -> Tensor:
-        out = out.float()
-        return 2 * out.sigmoid() - 1 if self.decoder_likelihood == "bernoulli" else out.clamp(-1, 1)
+        out = self.decoder(z).float()
+        if self.decoder_likelihood == "bernoulli":
+            return 2 * out.sigmoid() - 1
+        return (out[:, : self.shape[0]] if self.predicts_scale else out).clamp(-1, 1)
 
     _draw = latent.normal
     sample_prior = latent.sample_prior
@@ -336,13 +373,14 @@ class VAE(System):
         if self.decoder_likelihood == "features":
             raise UserError("mean=false needs a distribution of pixels, which a VAE trained on features does not have.")
         out = self.decoder(z).float()
-        if self.decoder_likelihood == "gaussian":
-            noise = torch.randn(out.shape, generator=generator, device=out.device)
-            return quantize((out + self.log_scale.exp() * noise + 1) / 2, self.levels)
-        u = torch.rand(out.shape, generator=generator, device=out.device)
         if self.decoder_likelihood == "bernoulli":
-            return 2 * (u < out.sigmoid()).float() - 1
-        x = out + self.log_scale.clamp(min=-7).exp() * torch.logit(u, eps=1e-6)
+            return 2 * (draws.rand(*out.shape, generator=generator, device=out.device) < out.sigmoid()).float() - 1
+        mean, log_scale = self._mean_and_scale(out)
+        if self.decoder_likelihood == "gaussian":
+            noise = draws.randn(*mean.shape, generator=generator, device=out.device)
+            return quantize((mean + log_scale.exp() * noise + 1) / 2, self.levels)
+        u = draws.rand(*mean.shape, generator=generator, device=out.device)
+        x = mean + log_scale.exp() * torch.logit(u, eps=1e-6)
         return ((x.clamp(-1, 1) + 1) / 2 * (self.levels - 1)).round() * (2 / (self.levels - 1)) - 1
 
     def figures(self, *, generator: Generator, rows: Annotated[int, Field(ge=2, le=100)] = 20) -> dict[str, Figure]:

@@ -22,6 +22,7 @@ from genzoo.nn import latent
 from genzoo.nn.checks import check_sides
 from genzoo.nn.init import normal_init
 from genzoo.nn.optimizers import adam_for
+from genzoo.nn.upsampling import Upsample, doubling
 
 
 class VAEGAN(System):
@@ -47,6 +48,7 @@ class VAEGAN(System):
         shape: Channels, height and width of an image; sides from 8 to 1024.
         latent: Size of z.
         width: Channels of the layers next to the image; deeper layers have up to 4 times as many.
+        upsample: How G doubles its maps: resize repeats pixels before a 3 x 3 convolution, transposed is the paper's, 4 x 4.
         adversarial: Whether G is trained against D; false is VAE-Dis: only D's features.
         gamma: Weight of the reconstruction in G's loss, against the adversarial terms.
         beta: Weight of the KL term in E's loss.
@@ -59,9 +61,10 @@ class VAEGAN(System):
 
     paper: ClassVar[str] = "arXiv:1512.09300"
     data: ClassVar[str] = "image"
-    presets: ClassVar[dict[str, Any]] = {"vae-dis": {"adversarial": False}}
+    presets: ClassVar[dict[str, Any]] = {"vae-dis": {"adversarial": False}, "vae-gan-paper": {"upsample": "transposed"}}
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "latent": 3, "width": 4}
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 64, "ema": 0.999}
+    formerly: ClassVar[dict[str, Any]] = {"upsample": "transposed"}
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class VAEGAN(System):
         *,
         latent: Annotated[int, Field(ge=1, le=4096)] = 128,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
+        upsample: Upsample = "resize",
         adversarial: bool = True,
         gamma: Annotated[float, Field(ge=0, le=1000)] = 10.0,
         beta: Annotated[float, Field(ge=0, le=1000)] = 1.0,
@@ -95,7 +99,7 @@ class VAEGAN(System):
             nn.Unflatten(1, (widths[-1], *sizes[-1])),
             nn.BatchNorm2d(widths[-1]),
             nn.ReLU(inplace=True),
-            *(_up(widths[i + 1], widths[i], sizes[i], last=i == 0) for i in reversed(range(len(sizes) - 1))),
+            *(_up(widths[i + 1], widths[i], sizes[i], upsample, last=i == 0) for i in reversed(range(len(sizes) - 1))),
         )
         self.D = nn.ModuleList(
             [_down(a, b, *([nn.GroupNorm(1, b)] if i else [])) for i, (a, b) in enumerate(pairwise(widths))]
@@ -178,10 +182,10 @@ def _down(a: int, b: int, *norm: nn.Module) -> nn.Module:
     return nn.Sequential(pad, nn.Conv2d(a, b, 4, 2), *norm, nn.LeakyReLU(0.2))
 
 
-def _up(a: int, b: int, size: tuple[int, int], *, last: bool) -> nn.Module:
+def _up(a: int, b: int, size: tuple[int, int], upsample: Upsample, *, last: bool) -> nn.Module:
     """Double, and leave out the row or column that a rounded half has too many."""
     rest: list[nn.Module] = [nn.Tanh()] if last else [nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
-    return nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=last), _Crop(size), *rest)
+    return nn.Sequential(doubling(upsample, a, b, bias=last), _Crop(size), *rest)
 
 
 class _Crop(nn.Module):

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn import draws
 from genzoo.nn.autoencoding import methods as coded
 from genzoo.nn.autoencoding.quantize import Quantized, VectorQuantizer
 from genzoo.nn.autoencoding.residual_coders import decoder, encoder
@@ -192,5 +193,5 @@ class VQVAE2(System):
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Return the vectors of codes drawn uniformly, [n, T · dim]: the prior of this stage, which knows nothing of images."""
         length = sum(math.prod(g) for g in self.code_grids)
-        codes = torch.randint(self.codebook_size, (n, length), generator=generator, device=self.device)
+        codes = draws.randint(self.codebook_size, n, length, generator=generator, device=self.device)
         return torch.cat([z.flatten(1) for z in self._vectors(codes)], 1)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genzoo.nn.ranks import mean_over_ranks
+from genzoo.nn.weight_norm import normalized
 
 
 class Past(Protocol):
@@ -49,10 +50,7 @@ class WeightNorm(nn.Module):
 
     def kernel(self, dtype: torch.dtype) -> Tensor:
         """Return the kernel, computed in float32 and given in `dtype`."""
-        others = [d for d in range(4) if d != self.dim]
-        norm = torch.linalg.vector_norm(self.direction, dim=others, keepdim=True)
-        gain = self.gain.view([-1 if d == self.dim else 1 for d in range(4)])
-        return (self.direction * (gain / norm)).to(dtype)
+        return normalized(self.direction, self.gain, self.dim).to(dtype)
 
     def _linear(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         raise NotImplementedError

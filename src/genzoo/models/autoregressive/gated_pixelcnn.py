@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
@@ -357,7 +358,7 @@ class GatedPixelCNN(System):
         """Return a class for each image, int64 [B]: the given one, or by Bayes' rule from what is known."""
         if label is not None or not self.classes:
             return torch.full((x.shape[0],), label or 0, device=x.device)
-        uniform = torch.rand(x.shape[0], generator=generator, device=x.device)
+        uniform = draws.rand(x.shape[0], generator=generator, device=x.device)
         before = known.flatten(1).cumprod(1)  # pixels with all before them known: what is exact to condition on
         log_p = torch.zeros(x.shape[0], self.classes, device=x.device)
         if before.any():

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import pick
+from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.raster import Levels
 from genzoo.nn.checks import GreyLevels, check_data, check_images, check_known, check_temperature
@@ -263,12 +264,13 @@ class MADE(System):
             cached: Compute each hidden unit once, when what it sees is complete; false: a whole pass for every dimension.
         """
         x = torch.zeros(n, self.dims, device=self.device, dtype=self._first.weight.dtype)
-        which = torch.randint(self.masks, (n,), generator=generator, device=self.device)
+        which = draws.randint(self.masks, n, generator=generator, device=self.device)
+        uniform = draws.rand(*x.shape, 2, generator=generator, device=x.device)
         known = torch.zeros_like(x, dtype=torch.bool)
         for m in which.unique().tolist():
             rows = which == m
             orders = self.ranks[m], self.degrees[m]
-            x[rows] = self._ancestral(x[rows], known[rows], *orders, generator, temperature, cached)
+            x[rows] = self._ancestral(x[rows], known[rows], *orders, uniform[rows], temperature, cached)
         return self.scale.inverse(x).view(n, *self.shape).float()
 
     @torch.no_grad()
@@ -301,8 +303,9 @@ class MADE(System):
         x, known = x.to(self.device), known.to(self.device)
         keep = known.expand_as(x).flatten(1)
         filled = torch.where(keep, self._inputs(x), 0)
-        which = torch.randint(self.masks, (x.shape[0],), generator=generator, device=self.device)
+        which = draws.randint(self.masks, x.shape[0], generator=generator, device=self.device)
         tie = torch.rand(self.dims, generator=generator, device=self.device)
+        uniform = draws.rand(*keep.shape, 2, generator=generator, device=self.device)
         kinds, kind = torch.unique(keep, dim=0, return_inverse=True)
         for m, k in torch.stack([which, kind], 1).unique(dim=0).tolist():
             rows = (which == m) & (kind == k)
@@ -310,7 +313,7 @@ class MADE(System):
             if self.order == "random":
                 ranks = (tie + ~kinds[k]).argsort().argsort() + 1
             orders = ranks, self.degrees[m]
-            filled[rows] = self._ancestral(filled[rows], keep[rows], *orders, generator, temperature, cached)
+            filled[rows] = self._ancestral(filled[rows], keep[rows], *orders, uniform[rows], temperature, cached)
         return torch.where(known, x.float(), filled.view(x.shape).float())
 
     def _ancestral(
@@ -319,13 +322,12 @@ class MADE(System):
         known: Tensor,
         ranks: Tensor,
         degrees: Tensor,
-        generator: Generator,
+        uniform: Tensor,
         temperature: float,
         cached: bool,
     ) -> Tensor:
-        """Fill in the unknown values of `x` [B, D] in the order of `ranks`, under one mask set."""
+        """Fill in the unknown values of `x` [B, D] in the order of `ranks`, under one mask set, by uniform numbers [B, D, 2]."""
         check_temperature(temperature)
-        uniform = torch.rand(*x.shape, 2, generator=generator, device=x.device)
         with torch.autocast(x.device.type, enabled=False):
             units = _Units(self, degrees, x.shape[0]) if cached else None
             masks = [] if cached else self.masks_of(ranks, degrees)

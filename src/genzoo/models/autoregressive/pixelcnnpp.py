@@ -20,6 +20,7 @@ from torch.optim import Adam, Optimizer
 from genzoo.core.system import System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
 from genzoo.models.autoregressive._shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
+from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.dequantize import level_index
@@ -318,7 +319,7 @@ class PixelCNNpp(System):
     ) -> Tensor:
         colours, height, width = self.shape
         # numbers for each decision, by its place: known pixels and the way of computing shift nobody else's
-        uniform = torch.rand(x.shape[0], height, width, 1 + colours, generator=generator, device=self.device)
+        uniform = draws.rand(x.shape[0], height, width, 1 + colours, generator=generator, device=self.device)
         # float32 would now and then put a value on the other side of a rounding, as the batch and the cache go
         precise = torch.float32 if self.device.type == "mps" else torch.float64
         x = torch.where(known, self._quantized(x), 0).to(precise)

@@ -20,7 +20,7 @@ from genzoo.core.capabilities import Tokenizes
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import pick_from
-from genzoo.nn import captioned
+from genzoo.nn import captioned, draws
 from genzoo.nn.checks import check_images, check_known, check_label
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
 from genzoo.saved.loading import digest
@@ -367,7 +367,7 @@ class TokenPrior(System):
             cached: Keep keys and values; false computes every position anew for every code (equal, and slow).
         """
         if label is None and self.classes:
-            labels = torch.randint(self.classes, (n,), generator=generator, device=self.device)
+            labels = draws.randint(self.classes, n, generator=generator, device=self.device)
         else:
             self._refuse_labels(label, told=bool(self.vocabulary))
             labels = self._labels(label, n)
@@ -451,7 +451,7 @@ class TokenPrior(System):
             self._refuse_labels(None)
             sentence = None if sentence is None else torch.cat([sentence, torch.zeros_like(sentence)])
         # one number for each code, by its place: what is kept and the way of computing shift nobody else's
-        uniform = torch.rand(codes.shape, generator=generator, device=self.device)
+        uniform = draws.rand(*codes.shape, generator=generator, device=self.device)
         codes = codes.clone()
         starts = torch.cat([label, torch.full_like(label, self.classes)]) if guided else label
         with torch.autocast(self.device.type, enabled=False):

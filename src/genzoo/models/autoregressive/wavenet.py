@@ -20,6 +20,7 @@ from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import draw_coupled, log_mean_exp, logistic_mixture, per_example, pick
 from genzoo.models.autoregressive._causal import CausalConv1d, Tape
 from genzoo.models.autoregressive._mu_law import decode, encode
+from genzoo.nn import draws
 from genzoo.nn.checks import check_known, check_label, check_temperature
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
@@ -320,10 +321,10 @@ class WaveNet(System):
         check_temperature(temperature)
         n, times = x.shape[0], self.shape[1]
         check_label(label, self.labels)
-        uniform = torch.rand(n, times, 2, generator=generator, device=self.device)
+        uniform = draws.rand(n, times, 2, generator=generator, device=self.device)
         labels = None
         if self.labels:
-            drawn = torch.randint(self.labels, (n,), generator=generator, device=self.device)
+            drawn = draws.randint(self.labels, n, generator=generator, device=self.device)
             labels = drawn if label is None else torch.full_like(drawn, label)
         # float32 would now and then put a sample on the other side of a rounding, as the batch and the cache go
         precise = torch.float32 if self.device.type == "mps" else torch.float64

@@ -14,7 +14,7 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.penalties import r1_penalty
 from genzoo.nn import latent
 from genzoo.nn.checks import check_classes, check_sides
-from genzoo.nn.gan.dcgan import Discriminator, Synthesis
+from genzoo.nn.gan.dcgan import Discriminator, Synthesis, layers_in_a_row
 from genzoo.nn.optimizers import adam_for_each
 
 
@@ -105,3 +105,4 @@ class ACGAN(System):
     sample_prior = latent.sample_prior_of_class
     decode = latent.decode
     sample = latent.sample_of_class
+    judging = layers_in_a_row

@@ -16,7 +16,7 @@ from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import generator_loss
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.losses.penalties import r1_penalty
-from genzoo.nn import captioned
+from genzoo.nn import captioned, draws
 from genzoo.nn.gan.dcgan import Synthesis
 from genzoo.nn.gan.matching import MatchingDiscriminator
 from genzoo.nn.init import normal_init
@@ -268,7 +268,7 @@ class StackGAN(System):
 
     def _draw(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw the noise z and that of both conditions, [n, latent + 2 · condition]."""
-        return torch.randn(n, self.latent_size + 2 * self.condition, device=self.device, generator=generator)
+        return draws.randn(n, self.latent_size + 2 * self.condition, device=self.device, generator=generator)
 
     @torch.no_grad()
     def stages(self, z: Tensor) -> tuple[Tensor, Tensor]:

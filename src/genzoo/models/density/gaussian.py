@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn import draws
 from genzoo.nn.checks import check_data
 from genzoo.nn.dequantize import cell_centre, cell_variance, discrete_log_prob, quantize
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
@@ -207,7 +208,7 @@ class Gaussian(System):
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Draw `n` examples; images are rounded down to their grey level, as dequantization rounds up."""
-        z = torch.randn(n, self.dims, generator=generator, dtype=torch.float64, device=self.device)
+        z = draws.randn(n, self.dims, generator=generator, dtype=torch.float64, device=self.device)
         if self.covariance == "low-rank":
             inside = z @ self.directions
             offset = (inside * (self.variances.sqrt() - self.noise.sqrt())) @ self.directions.mT + z * self.noise.sqrt()

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn import draws
 from genzoo.nn.checks import check_data
 from genzoo.nn.dequantize import cell_centre, cell_variance, discrete_log_prob, quantize
 from genzoo.nn.normal import add_moments, colour, covariance_matrix, log_det, precision_root, precision_trace, whiten
@@ -203,8 +204,8 @@ class GMM(System):
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator) -> Tensor:
         """Draw `n` examples; images are rounded down to their grey level, as dequantization rounds up."""
-        which = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        y = torch.randn(n, self.dims, generator=generator, dtype=torch.float64, device=self.device)
+        which = draws.multinomial(self.weights, n, generator=generator)
+        y = draws.randn(n, self.dims, generator=generator, dtype=torch.float64, device=self.device)
         for k in which.unique().tolist():
             rows = which == k
             y[rows] = self.means[k] + colour(y[rows], self._root_of(k))

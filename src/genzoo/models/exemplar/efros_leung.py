@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
+from genzoo.nn import draws
 from genzoo.nn.checks import check_known
 from genzoo.nn.dequantize import level_index
 
@@ -119,7 +120,7 @@ class EfrosLeung(System):
         source = _Source(self.exemplar, self.window)
         empty = torch.zeros(channels, height, width, device=self.device)
         nothing = torch.zeros(height, width, dtype=torch.bool)
-        return torch.stack([self._fill(empty, nothing, source, generator) for _ in range(n)])
+        return torch.stack([self._fill(empty, nothing, source, own) for own in draws.each(generator, n)])
 
     @torch.no_grad()
     def complete(
@@ -141,10 +142,10 @@ class EfrosLeung(System):
         check_known(known, x)
         stored = _Source(self.exemplar, self.window)
         filled = []
-        for image, keep in zip(x, known[:, 0], strict=True):
+        for image, keep, drawn in zip(x, known[:, 0], draws.each(generator, len(x)), strict=True):
             own = _Source(image, self.window, keep) if source == "image" and min(keep.shape) >= self.window else None
             usable = own if own is not None and own.count else stored
-            filled.append(self._fill(image, keep, usable, generator))
+            filled.append(self._fill(image, keep, usable, drawn))
         return torch.stack(filled)
 
     def _fill(self, image: Tensor, known: Tensor, source: _Source, generator: Generator) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import per_example, standard_logistic, standard_normal
-from genzoo.nn import latent
+from genzoo.nn import draws, latent
 from genzoo.nn.dequantize import Dequantizer, cell_variance
 from genzoo.nn.flow import methods as flow
 from genzoo.nn.flow.bijections import ActNorm, AdditiveCoupling, Chain
@@ -152,8 +152,8 @@ class NICE(System):
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:
         """Draw from the prior that is scored, logistic or normal, [n, D]."""
         if self.prior == "normal":
-            return torch.randn(n, self.dims, generator=generator, device=self.device)
-        uniform = torch.rand(n, self.dims, generator=generator, device=self.device, dtype=torch.float64)
+            return draws.randn(n, self.dims, generator=generator, device=self.device)
+        uniform = draws.rand(n, self.dims, generator=generator, device=self.device, dtype=torch.float64)
         return torch.logit(uniform, LEAST).float()
 
     sample = latent.sample_at_temperature

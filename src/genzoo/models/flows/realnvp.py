@@ -29,6 +29,7 @@ from genzoo.nn.flow.bijections import (
     squeeze,
     unlogit,
     unsqueeze,
+    widened,
 )
 from genzoo.nn.flow.residual import DenseNet, ResidualNet
 from genzoo.nn.schedules import constant_then_cosine
@@ -85,7 +86,7 @@ class RealNVP(System):
         widen: bool = False,
         alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05,
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-5,
-        lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
+        lr: Annotated[float, Field(gt=0, le=1)] = 5e-3,
     ) -> None:
         super().__init__()
         flow.take_data(self, shape, levels, "realnvp", least=2)
@@ -117,15 +118,19 @@ class RealNVP(System):
     # ---- the map ---------------------------------------------------------------------------------------------------
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Map continuous data (images: dequantized to [0, 1]) to (z [B, D], log|det dz/du| [B])."""
-        y, log_slope = logit(u, self.alpha) if self.is_image else self.scale(u)
+        """Map continuous data (images: dequantized to [0, 1]) to (z [B, D], log|det dz/du| [B]).
+
+        Outside of training everything but the nets is carried in float64; what goes in and comes out stays float32.
+        """
+        y = u if self.training else widened(u)
+        y, log_slope = logit(y, self.alpha) if self.is_image else self.scale(y)
         z, log_det = self.flow(y)
-        return z, log_slope + log_det
+        return z.to(u.dtype), (log_slope + log_det).to(u.dtype)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1] by what α leaves open."""
-        y = self.flow.inverse(z)
-        return unlogit(y, self.alpha) if self.is_image else self.scale.inverse(y)
+        y = self.flow.inverse(widened(z))
+        return (unlogit(y, self.alpha) if self.is_image else self.scale.inverse(y)).to(z.dtype)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 

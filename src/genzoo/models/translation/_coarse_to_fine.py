@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from genzoo.nn.gan.resnet_generator import ResidualBlock, ResnetGenerator
 from genzoo.nn.init import normal_init
+from genzoo.nn.upsampling import Upsample, doubling
 
 
 class Enhancer(nn.Module):
@@ -17,9 +18,10 @@ class Enhancer(nn.Module):
         channels: Channels of the input.
         width: Channels of the first layer.
         blocks: Residual blocks.
+        upsample: How the map is doubled.
     """
 
-    def __init__(self, channels: int, width: int, blocks: int) -> None:
+    def __init__(self, channels: int, width: int, blocks: int, upsample: Upsample) -> None:
         super().__init__()
         norm = nn.InstanceNorm2d
         self.down = nn.Sequential(
@@ -28,7 +30,7 @@ class Enhancer(nn.Module):
         )  # fmt: skip
         self.up = nn.Sequential(
             *(ResidualBlock(2 * width) for _ in range(blocks)),
-            nn.ConvTranspose2d(2 * width, width, 3, 2, 1, output_padding=1, bias=False), norm(width), nn.ReLU(True),
+            doubling(upsample, 2 * width, width, kernel=3, bias=False), norm(width), nn.ReLU(True),
         )  # fmt: skip
         normal_init(self)
 
@@ -48,15 +50,17 @@ class CoarseToFine(nn.Module):
         blocks: Its residual blocks.
         enhancers: Number of local enhancers.
         enhancer_blocks: Residual blocks of each.
+        upsample: How maps are doubled.
     """
 
     def __init__(
-        self, channels: int, out: int, width: int, halvings: int, blocks: int, enhancers: int, enhancer_blocks: int
-    ) -> None:
+        self, channels: int, out: int, width: int, halvings: int, blocks: int, enhancers: int, enhancer_blocks: int,
+        upsample: Upsample = "transposed",
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.whole = ResnetGenerator(channels, out, width, blocks, halvings)
+        self.whole = ResnetGenerator(channels, out, width, blocks, halvings, upsample)
         widths = [width // 2**k for k in range(1, enhancers + 1)]
-        self.enhancers = nn.ModuleList(Enhancer(channels, w, enhancer_blocks) for w in widths)
+        self.enhancers = nn.ModuleList(Enhancer(channels, w, enhancer_blocks, upsample) for w in widths)
         self.colours = nn.ModuleList(
             nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(w, out, 7)) for w in widths[-1:]
         )  # of the finest alone

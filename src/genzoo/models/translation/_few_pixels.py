@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genzoo.nn import upsampling
+
 SHARE = 8
 """A product of matrices is taken where pixels, in all examples together, are this many times fewer than the deeper side's channels."""
 
@@ -42,15 +44,38 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map [B, I, H, W] to [B, O, H', W']."""
         (k, _), (s, _), p = self.kernel_size, self.stride, int(self.padding[0])
-        b, c, h, w = x.shape
+        b, _, h, w = x.shape
         if output_size is not None or not _few(x, b * h * w, self.in_channels):
             return super().forward(x, output_size)
         with torch.autocast(x.device.type, enabled=False):
-            flat = x.float().permute(0, 2, 3, 1).reshape(b * h * w, c)
-            spread = flat @ self.weight.permute(0, 2, 3, 1).reshape(
-                c, -1
-            )  # what each pixel gives, [B · H · W, k · k · O]
-            columns = spread.view(b, h * w, k * k, -1).permute(0, 3, 2, 1).reshape(b, -1, h * w)
-            y = F.fold(columns, (s * (h - 1) + k - 2 * p, s * (w - 1) + k - 2 * p), k, padding=p, stride=s)
-            y = y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
+            y = _folded(_spread(x, self.weight), (b, h, w), k, s, p, self.bias)
         return y.to(x.dtype, memory_format=torch.channels_last)
+
+
+class ResizedConv2d(upsampling.ResizedConv2d):
+    """`nn.upsampling.ResizedConv2d`; see `Conv2d`. For few pixels the box is laid over what they give, not over the many filters."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map [B, I, H, W] to [B, O, 2 H, 2 W]."""
+        b, _, h, w = x.shape
+        if not _few(x, b * h * w, self.in_channels):
+            return super().forward(x, output_size)
+        with torch.autocast(x.device.type, enabled=False):
+            given = upsampling.over_a_box(_spread(x, self.weight).unflatten(1, (3, 3))).flatten(1, 2)
+            y = _folded(given, (b, h, w), 4, 2, 1, self.bias)
+        return y.to(x.dtype, memory_format=torch.channels_last)
+
+
+def _spread(x: Tensor, weight: Tensor) -> Tensor:
+    """Return what each pixel of [B, I, H, W] gives to its surroundings by filters [I, O, k, k]: [B · H · W, k · k, O], float32."""
+    inputs, outputs, k, _ = weight.shape
+    given = x.float().permute(0, 2, 3, 1).reshape(-1, inputs) @ weight.permute(0, 2, 3, 1).reshape(inputs, -1)
+    return given.view(-1, k * k, outputs)
+
+
+def _folded(spread: Tensor, size: tuple[int, int, int], k: int, s: int, p: int, bias: Tensor | None) -> Tensor:
+    """Return the map [B, O, H', W'] that adds up what all pixels of (B, H, W) give, with a bias."""
+    b, h, w = size
+    columns = spread.view(b, h * w, k * k, -1).permute(0, 3, 2, 1).reshape(b, -1, h * w)
+    y = F.fold(columns, (s * (h - 1) + k - 2 * p, s * (w - 1) + k - 2 * p), k, padding=p, stride=s)
+    return y if bias is None else y + bias.view(1, -1, 1, 1)

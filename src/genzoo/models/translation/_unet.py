@@ -8,15 +8,16 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from genzoo.models.translation._few_pixels import Conv2d, ConvTranspose2d
+from genzoo.models.translation._few_pixels import Conv2d, ConvTranspose2d, ResizedConv2d
 from genzoo.models.translation._norms import NORMS
 from genzoo.nn.init import normal_init
+from genzoo.nn.upsampling import Upsample
 
 Norm = Literal["instance", "batch"]
 
 
 class UNetGenerator(nn.Module):
-    """C w, C 2w, C 4w, C 8w, C 8w …, then back; every convolution is 4 x 4 with stride 2; height and width are multiples of 2^depth.
+    """C w, C 2w, C 4w, C 8w, C 8w …, then back; convolutions are 4 x 4 with stride 2; height and width are multiples of 2^depth.
 
     The first convolution and the innermost one have no norm: the innermost map may be a single pixel, which a norm would set to zero.
     Dropout follows the first three convolutions of the decoder, but not the last one.
@@ -28,11 +29,13 @@ class UNetGenerator(nn.Module):
         depth: How often height and width are halved.
         norm: instance, or batch (with running statistics, which are what is used after training).
         dropout: Share of the decoder's activations that are dropped in its first three layers.
+        upsample: How the decoder doubles its maps: repeated pixels and a 3 x 3 convolution, or a transposed 4 x 4 one.
     """
 
     def __init__(
-        self, channels: int, out: int, width: int = 64, depth: int = 8, norm: Norm = "instance", dropout: float = 0.5
-    ) -> None:
+        self, channels: int, out: int, width: int = 64, depth: int = 8, norm: Norm = "instance", dropout: float = 0.5,
+        upsample: Upsample = "transposed",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.dropout = dropout
         widths = [width * min(2**i, 8) for i in range(depth)]
@@ -50,8 +53,12 @@ class UNetGenerator(nn.Module):
             # Built from the outside inwards, used from the inside outwards.
             inner = w if last else 2 * w
             outside = out if i == 0 else widths[i - 1]
-            convolution = ConvTranspose2d(inner, outside, 4, 2, 1, bias=i == 0)
-            self.up.append(nn.Sequential(nn.ReLU(), convolution, *([NORMS[norm](outside)] if i else [])))
+            doubled = (
+                ResizedConv2d(inner, outside, bias=i == 0)
+                if upsample == "resize"
+                else ConvTranspose2d(inner, outside, 4, 2, 1, bias=i == 0)
+            )
+            self.up.append(nn.Sequential(nn.ReLU(), doubled, *([NORMS[norm](outside)] if i else [])))
         normal_init(self)
 
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:

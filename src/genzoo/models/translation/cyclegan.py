@@ -17,6 +17,7 @@ from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
 from genzoo.nn.optimizers import adam_for
 from genzoo.nn.schedules import constant_then_linear
+from genzoo.nn.upsampling import Upsample
 
 
 class CycleGAN(System):
@@ -36,6 +37,7 @@ class CycleGAN(System):
         width: Channels of the generators' first layer.
         d_width: Channels of the discriminators' first layer; none for the generators' width.
         blocks: Residual blocks of a generator.
+        upsample: How maps are doubled: resize repeats pixels before a 3 x 3 convolution, transposed is the paper's.
         layers: Strided convolutions of a discriminator; its patch is 16, 34, 70 or 142 pixels wide with 1, 2, 3 or 4.
         cycle: Weight of the round trips (lambda); 0 for none.
         identity: Weight of the identity term, in units of `cycle`; 0 for none.
@@ -52,9 +54,11 @@ class CycleGAN(System):
         "cyclegan-no-cycle": {"cycle": 0.0, "identity": 0.0},
         "cyclegan-no-identity": {"identity": 0.0},
         "cyclegan-small": {"width": 24, "blocks": 4},
+        "cyclegan-paper": {"upsample": "transposed", "identity": 0.0},
     }
     tiny: ClassVar[dict] = {"shape": (3, 8, 8), "width": 4, "blocks": 1, "layers": 1, "pool": 3}
     defaults: ClassVar[dict] = {"steps": 100000, "batch": 1, "ema": 0.0}
+    formerly: ClassVar[dict] = {"upsample": "transposed"}
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class CycleGAN(System):
         width: Annotated[int, Field(ge=4, le=512)] = 64,
         d_width: Annotated[int, Field(ge=4, le=512)] | None = None,
         blocks: Annotated[int, Field(ge=1, le=32)] = 9,
+        upsample: Upsample = "resize",
         layers: Annotated[int, Field(ge=1, le=6)] = 3,
         cycle: Annotated[float, Field(ge=0, le=1000)] = 10.0,
         identity: Annotated[float, Field(ge=0, le=100)] = 0.5,
@@ -77,8 +82,8 @@ class CycleGAN(System):
         check_multiples(shape, self.multiple, max(8, smallest_side(layers)), f"cyclegan with layers={layers}", fewer)
         channels, self.cycle, self.identity = shape[0], cycle, identity
         self.lr, self.betas = lr, (beta1, beta2)
-        self.a2b = ResnetGenerator(channels, channels, width, blocks)
-        self.b2a = ResnetGenerator(channels, channels, width, blocks)
+        self.a2b = ResnetGenerator(channels, channels, width, blocks, upsample=upsample)
+        self.b2a = ResnetGenerator(channels, channels, width, blocks, upsample=upsample)
         self.D_a = PatchGAN(channels, d_width or width, layers)
         self.D_b = PatchGAN(channels, d_width or width, layers)
         self.pool_a = ImagePool(pool, shape)

@@ -15,6 +15,7 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn import two_way
 from genzoo.nn.checks import check_multiples
 from genzoo.nn.init import normal_init
+from genzoo.nn.upsampling import Upsample, doubling
 
 
 class DiscoGAN(System):
@@ -33,6 +34,7 @@ class DiscoGAN(System):
         shape: Channels, height and width of an image; the sides are multiples of 2^depth.
         width: Channels of the first convolutions; they double up to 8 times this.
         depth: How often generators and discriminators halve the image.
+        upsample: How maps are doubled: resize repeats pixels before a 3 x 3 convolution, transposed is the paper's 4 x 4 one.
         reconstruct: Which round trips must come home: both, a (A to B to A alone), or none.
         reconstruction: Weight of a round trip's error.
         g_steps: Steps of the generators for each step of the discriminators.
@@ -45,9 +47,14 @@ class DiscoGAN(System):
     paper: ClassVar[str] = "arXiv:1703.05192"
     data: ClassVar[str] = "unpaired"
     directions: ClassVar[tuple[str, ...]] = ("a2b", "b2a")
-    presets: ClassVar[dict] = {"discogan-one-way": {"reconstruct": "a"}, "discogan-no-cycle": {"reconstruct": "none"}}
+    presets: ClassVar[dict] = {
+        "discogan-one-way": {"reconstruct": "a"},
+        "discogan-no-cycle": {"reconstruct": "none"},
+        "discogan-paper": {"upsample": "transposed"},
+    }
     tiny: ClassVar[dict] = {"shape": (3, 8, 8), "width": 4, "depth": 2}
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.0}
+    formerly: ClassVar[dict] = {"upsample": "transposed"}
 
     def __init__(
         self,
@@ -55,6 +62,7 @@ class DiscoGAN(System):
         *,
         width: Annotated[int, Field(ge=4, le=512)] = 64,
         depth: Annotated[int, Field(ge=1, le=8)] = 4,
+        upsample: Upsample = "resize",
         reconstruct: Literal["both", "a", "none"] = "both",
         reconstruction: Annotated[float, Field(gt=0, le=1000)] = 1.0,
         g_steps: Annotated[int, Field(ge=1, le=10)] = 2,
@@ -70,7 +78,7 @@ class DiscoGAN(System):
         )
         self.reconstruct, self.reconstruction, self.g_steps = reconstruct, reconstruction, g_steps
         self.lr, self.weight_decay, self.betas = lr, weight_decay, (beta1, beta2)
-        self.a2b, self.b2a = (generator(shape[0], width, depth) for _ in range(2))
+        self.a2b, self.b2a = (generator(shape[0], width, depth, upsample) for _ in range(2))
         self.D_a, self.D_b = (discriminator(shape, width, depth) for _ in range(2))
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -118,13 +126,13 @@ def _halving(channels: int, width: int, depth: int) -> tuple[list[int], list[nn.
     return widths, parts
 
 
-def generator(channels: int, width: int, depth: int) -> nn.Sequential:
-    """Build `depth` convolutions of stride 2 and as many transposed ones, [B, C, H, W] to its like in [-1, 1]."""
+def generator(channels: int, width: int, depth: int, upsample: Upsample = "transposed") -> nn.Sequential:
+    """Build `depth` convolutions of stride 2 and as many layers that double, [B, C, H, W] to its like in [-1, 1]."""
     widths, parts = _halving(channels, width, depth)
     for i in reversed(range(1, depth)):
-        parts += [nn.ConvTranspose2d(widths[i], widths[i - 1], 4, 2, 1, bias=False)]
+        parts += [doubling(upsample, widths[i], widths[i - 1], bias=False)]
         parts += [nn.BatchNorm2d(widths[i - 1]), nn.ReLU(True)]
-    net = nn.Sequential(*parts, nn.ConvTranspose2d(widths[0], channels, 4, 2, 1), nn.Tanh())
+    net = nn.Sequential(*parts, doubling(upsample, widths[0], channels), nn.Tanh())
     normal_init(net)
     return net
 

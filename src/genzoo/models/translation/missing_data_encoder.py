@@ -46,7 +46,7 @@ class MissingDataEncoder(System):
     Deviations (the published text leaves sizes and weights of the networks to its own experiments): G and D are U-nets with group
     norm; luma and colour differences in place of red, green and blue, so that a gray photograph is one known channel;
     rectangles and shares are those of the constants in this file; features of the first two stages of VGG-16. Masks of whole pixels are no
-    part of the published scheme (`mde-channel-wise` is without): among masks that differ in all channels the seeker does not learn to find them.
+    part of the published scheme (`mde-channel-wise` is without): masks that are drawn for every channel are hardly ever a hole in all of them.
 
     Args:
         shape: Channels, height and width of an image; sides are multiples of what the networks halve. Gray images are completed, not coloured.

@@ -19,6 +19,7 @@ from genzoo.nn.checks import check_direction, check_divisible
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.schedules import constant_then_linear
+from genzoo.nn.upsampling import Upsample
 
 DEEPEST = 8
 
@@ -42,6 +43,7 @@ class Pix2Pix(System):
         depth: How often the generator halves the image; when not given as often as its sides allow, at most 8.
         norm: instance, or batch for batches of many; both networks have it, with scale and shift.
         dropout: Share of activations that are dropped in three layers of the decoder.
+        upsample: How maps are doubled: resize repeats pixels before a 3 x 3 convolution, transposed is the paper's 4 x 4 one.
         d_width: Channels of the discriminator's first layer; none for the generator's width.
         d_norm: Norm of the discriminator; none for the generator's, plain for instance norm without scale and shift.
         layers: Strided convolutions of the discriminator; its patch is 1, 16, 34, 70 or 142 pixels wide with 0, 1, 2, 3 or 4.
@@ -61,10 +63,11 @@ class Pix2Pix(System):
         "pix2pix-gan": {"l1": 0.0},
         "pix2pix-pixel": {"layers": 0},
         "pix2pix-small": {"width": 32, "layers": 2},
+        "pix2pix-paper": {"upsample": "transposed"},
     }
     tiny: ClassVar[dict] = {"shape": (3, 16, 16), "inputs": 1, "width": 4, "depth": 3, "layers": 1}
     defaults: ClassVar[dict] = {"steps": 100000, "batch": 1, "ema": 0.0}
-    formerly: ClassVar[dict] = {"d_norm": "plain"}
+    formerly: ClassVar[dict] = {"d_norm": "plain", "upsample": "transposed"}
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Pix2Pix(System):
         depth: Annotated[int, Field(ge=2, le=12)] | None = None,
         norm: Literal["instance", "batch"] = "instance",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        upsample: Upsample = "resize",
         d_width: Annotated[int, Field(ge=4, le=512)] | None = None,
         d_norm: Literal["plain", "instance", "batch"] | None = None,
         layers: Annotated[int, Field(ge=0, le=6)] = 3,
@@ -96,7 +100,7 @@ class Pix2Pix(System):
             raise UserError(_impossible(h, w, depth, layers, least))
         self.inputs, self.l1, self.adversarial, self.conditional = inputs or c, l1, adversarial, conditional
         self.lr, self.betas = lr, (beta1, beta2)
-        self.G = UNetGenerator(self.inputs, c, width, self.depth, norm, dropout)
+        self.G = UNetGenerator(self.inputs, c, width, self.depth, norm, dropout, upsample)
         seen = c + self.inputs if conditional else c
         self.d_norm = d_norm or norm
         self.D = PatchGAN(seen, d_width or width, layers, NORMS[self.d_norm]) if adversarial else None

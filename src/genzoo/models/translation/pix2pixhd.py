@@ -22,6 +22,7 @@ from genzoo.nn.gan.resnet_generator import ResnetGenerator
 from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.schedules import constant_then_linear
+from genzoo.nn.upsampling import Upsample
 
 BANK = 512
 """Instances of each class whose features are remembered."""
@@ -53,6 +54,7 @@ class Pix2PixHD(System):
         blocks: Residual blocks of the global generator.
         enhancers: Local enhancers, each doubling the size; 0 for the global generator alone.
         enhancer_blocks: Residual blocks of each.
+        upsample: How maps are doubled: resize repeats pixels before a 3 x 3 convolution, transposed is the paper's.
         coarse: Share of the run in which the global generator learns alone, at the size that it works at later.
         d_width: Channels of the discriminators' first layer; none for the generator's width.
         layers: Strided convolutions of a discriminator.
@@ -74,13 +76,14 @@ class Pix2PixHD(System):
         "pix2pixhd-no-matching": {"matching": 0.0},
         "pix2pixhd-variants": {"features": 3},
         "pix2pixhd-small": {"width": 32, "halvings": 2, "blocks": 4, "layers": 2, "scales": 2},
+        "pix2pixhd-paper": {"upsample": "transposed", "scales": 3},
     }
     tiny: ClassVar[dict] = {
         "shape": (3, 16, 16), "inputs": 1, "width": 8, "halvings": 1, "blocks": 1, "enhancer_blocks": 1, "layers": 1,
         "scales": 1, "features": 2, "coarse": 0.3,
     }  # fmt: skip
     defaults: ClassVar[dict] = {"steps": 200000, "batch": 1, "ema": 0.0}
-    formerly: ClassVar[dict] = {"d_padding": 1}
+    formerly: ClassVar[dict] = {"d_padding": 1, "upsample": "transposed"}
     per_rank: ClassVar[tuple[str, ...]] = ("bank", "filled")
 
     bank: Tensor
@@ -100,6 +103,7 @@ class Pix2PixHD(System):
         blocks: Annotated[int, Field(ge=1, le=32)] = 9,
         enhancers: Annotated[int, Field(ge=0, le=3)] = 1,
         enhancer_blocks: Annotated[int, Field(ge=1, le=16)] = 3,
+        upsample: Upsample = "resize",
         coarse: Annotated[float, Field(ge=0, lt=1)] = 0.4,
         d_width: Annotated[int, Field(ge=4, le=512)] | None = None,
         layers: Annotated[int, Field(ge=1, le=6)] = 3,
@@ -133,8 +137,8 @@ class Pix2PixHD(System):
         self.coarse, self.matching, self.perceptual_weight = coarse if enhancers else 0.0, matching, perceptual_weight
         self.lr, self.betas = lr, (beta1, beta2)
         seen = (labels or given - instances) + instances
-        self.G = CoarseToFine(seen + features, c, width, halvings, blocks, enhancers, enhancer_blocks)
-        self.E = ResnetGenerator(c, features, max(width // 4, 4), 1, min(halvings, 4)) if features else None
+        self.G = CoarseToFine(seen + features, c, width, halvings, blocks, enhancers, enhancer_blocks, upsample)
+        self.E = ResnetGenerator(c, features, max(width // 4, 4), 1, min(halvings, 4), upsample) if features else None
         self.D = nn.ModuleList(PatchGAN(seen + c, d_width or width, layers, padding=d_padding) for _ in range(scales))
         self.vgg = FeatureNet(perceptual) if perceptual != "none" else None
         self.register_buffer("fine", torch.zeros((), dtype=torch.bool))

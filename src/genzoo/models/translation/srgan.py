@@ -19,6 +19,9 @@ from genzoo.nn.checks import check_direction, check_multiples
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import FeatureNet, deepest
 from genzoo.nn.resampling import bicubic, grey_levels
+from genzoo.nn.upsampling import ResizedConv2d
+
+Upsample = Literal["resize", "shuffle"]
 
 
 class SRGAN(System):
@@ -47,6 +50,8 @@ class SRGAN(System):
         width: Channels of the generator.
         blocks: Residual blocks of the generator.
         batch_norm: Batch norm in the residual blocks, as in the paper.
+        upsample: How maps are doubled: shuffle is the paper's (a convolution to four times the channels, laid out as pixels), resize
+            repeats pixels before a 3 x 3 convolution.
         residual: Add the bicubic enlargement to the generator's output.
         d_width: Channels of the discriminator's first layer; they double up to 8 times this.
         content: What the content is compared in after the pretraining: a recognition network's features, or pixels (mse).
@@ -79,6 +84,7 @@ class SRGAN(System):
         width: Annotated[int, Field(ge=4, le=512)] = 64,
         blocks: Annotated[int, Field(ge=1, le=64)] = 16,
         batch_norm: bool = True,
+        upsample: Upsample = "shuffle",
         residual: bool = False,
         d_width: Annotated[int, Field(ge=4, le=512)] = 64,
         content: Literal["vgg16", "vgg19", "vgg19-imagenet", "alexnet", "vgg16-random", "mse"] = "vgg16",
@@ -95,7 +101,7 @@ class SRGAN(System):
         self.scale, self.adversarial, self.pixel, self.lr, self.betas = scale, adversarial, pixel, lr, (beta1, 0.999)
         self.pretrain = (0.0 if start is not None else 0.5) if pretrain is None else pretrain
         self.features = self._features(content, layer, shape)
-        self.G = SRResNet(shape[0], width, blocks, scale, batch_norm=batch_norm, residual=residual)
+        self.G = SRResNet(shape[0], width, blocks, scale, batch_norm=batch_norm, residual=residual, upsample=upsample)
         self.D = PhotoDiscriminator(shape, d_width) if adversarial else None
         if start is not None:
             self._begin_with(start)
@@ -115,7 +121,7 @@ class SRGAN(System):
         own = self.G.state_dict()
         given = start.G.state_dict() if isinstance(start, SRGAN) else {}
         if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
-            keys = ("scale", "width", "blocks", "batch_norm")
+            keys = ("scale", "width", "blocks", "batch_norm", "upsample")
             there = getattr(start, "hparams", {})
             said = ", ".join(f"{k}={there[k]}" for k in keys if k in there) or "no such generator"
             raise UserError(f"start: its generator is another one ({said}); give the same {', '.join(keys)}")
@@ -178,9 +184,13 @@ class SRResNet(nn.Module):
         scale: A power of two.
         batch_norm: Batch norm after every convolution of the blocks.
         residual: Add the bicubic enlargement of the input.
+        upsample: How maps are doubled.
     """
 
-    def __init__(self, channels: int, width: int, blocks: int, scale: int, *, batch_norm: bool, residual: bool) -> None:
+    def __init__(
+        self, channels: int, width: int, blocks: int, scale: int, *, batch_norm: bool, residual: bool,
+        upsample: Upsample = "shuffle",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.scale, self.residual = scale, residual
         self.head = nn.Sequential(nn.Conv2d(channels, width, 9, padding=4), nn.PReLU())
@@ -188,10 +198,7 @@ class SRResNet(nn.Module):
             nn.Sequential(*_conv(width, batch_norm), nn.PReLU(), *_conv(width, batch_norm)) for _ in range(blocks)
         )
         self.end = nn.Sequential(*_conv(width, batch_norm))
-        up = [
-            nn.Sequential(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
-            for _ in range(int(math.log2(scale)))
-        ]
+        up = [nn.Sequential(*_doubled(width, upsample), nn.PReLU()) for _ in range(int(math.log2(scale)))]
         self.up = nn.Sequential(*up, nn.Conv2d(width, channels, 9, padding=4))
         if residual:  # the first output is the bicubic enlargement
             for parameter in self.up[-1].parameters():
@@ -204,6 +211,12 @@ class SRResNet(nn.Module):
             h = h + block(h)
         y = self.up(start + self.end(h)).float()
         return y + bicubic(x, y.shape[2], y.shape[3]) if self.residual else y
+
+
+def _doubled(width: int, upsample: Upsample) -> list[nn.Module]:
+    if upsample == "resize":
+        return [ResizedConv2d(width, width)]
+    return [nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2)]
 
 
 def _conv(width: int, batch_norm: bool) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Plain encoders and decoders of images: fully connected, or strided convolutions down and transposed ones back up."""
+"""Plain encoders and decoders of images: fully connected, or strided convolutions down and layers that double back up."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Literal
 
 from torch import nn
 
+from genzoo.nn.upsampling import Upsample, doubling
+
 Activation = Literal["tanh", "relu", "elu", "silu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
 
 
 def dense_coders(
-    shape: tuple[int, int, int], code: int, out: int, hidden: int, depth: int, act: type[nn.Module]
+    shape: tuple[int, int, int], code: int, out: int, hidden: int, depth: int, act: type[nn.Module], *, maps: int = 1
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """Return an encoder from images to [B, out] and a decoder from [B, code] to images, `depth` hidden layers each."""
-    dims = math.prod(shape)
+    """Return an encoder from images to [B, out] and a decoder from [B, code] to `maps` images, `depth` hidden layers each."""
+    dims, given = math.prod(shape), (maps * shape[0], *shape[1:])
     inner = [hidden] * depth
     encoder = nn.Sequential(nn.Flatten(), *_dense([dims, *inner], act), nn.Linear([dims, *inner][-1], out))
-    decoder = nn.Sequential(*_dense([code, *inner], act), nn.Linear([code, *inner][-1], dims), nn.Unflatten(1, shape))
+    last = nn.Linear([code, *inner][-1], maps * dims)
+    decoder = nn.Sequential(*_dense([code, *inner], act), last, nn.Unflatten(1, given))
     return encoder, decoder
 
 
@@ -28,11 +31,13 @@ def _dense(sizes: list[int], act: type[nn.Module]) -> list[nn.Module]:
 
 
 def conv_coders(
-    shape: tuple[int, int, int], code: int, out: int, width: int, depth: int, act: type[nn.Module]
-) -> tuple[nn.Sequential, nn.Sequential]:
-    """Return an encoder from images to [B, out] and a decoder from [B, code] to images of the same sizes, odd ones included.
+    shape: tuple[int, int, int], code: int, out: int, width: int, depth: int, act: type[nn.Module], upsample: Upsample = "transposed",
+    *, maps: int = 1,
+) -> tuple[nn.Sequential, nn.Sequential]:  # fmt: skip
+    """Return an encoder from images to [B, out] and a decoder from [B, code] to `maps` images of the same sizes, odd ones included.
 
     The image is halved `depth` times, as far as its smaller side has two pixels left; channels start at `width` and double.
+    Several images are [B, maps · C, H, W], one after the other in dimension 1.
     """
     channels, h, w = shape
     sizes = [(h, w)]
@@ -45,13 +50,14 @@ def conv_coders(
         down += [nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1), act()]
         odd = (sizes[i][0] % 2, sizes[i][1] % 2)
         up = [
-            nn.ConvTranspose2d(widths[i + 1], widths[i], 4, stride=2, padding=1, output_padding=odd),
+            doubling(upsample, widths[i + 1], widths[i] if i else maps * channels, ends=odd),
             *([act()] if i else []),
             *up,
         ]
     inner = (widths[-1], *sizes[-1])
     encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(math.prod(inner), out))
-    bridge = [nn.Linear(code, math.prod(inner)), nn.Unflatten(1, inner)]
+    top = inner if up else (maps * channels, h, w)  # an image of one row or column is not halved
+    bridge = [nn.Linear(code, math.prod(top)), nn.Unflatten(1, top)]
     return encoder, nn.Sequential(*bridge, *([act()] if up else []), *up)
 
 

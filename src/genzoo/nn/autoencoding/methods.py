@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.losses.likelihoods import discretized_logistic, per_example
+from genzoo.nn import draws
 from genzoo.nn.dequantize import on_levels
 
 
@@ -42,7 +43,7 @@ def detokenize(self: Any, codes: Tensor) -> Tensor:
 def sample_prior(self: Any, n: int, *, generator: Generator) -> Tensor:
     """Return the vectors of codes drawn uniformly, [n, channels, h, w]: the prior of this stage, which knows nothing of images."""
     shape = (n, sum(math.prod(grid) for grid in self.code_grids))
-    vectors: Tensor = self._vectors(torch.randint(self.codebook_size, shape, generator=generator, device=self.device))
+    vectors: Tensor = self._vectors(draws.randint(self.codebook_size, *shape, generator=generator, device=self.device))
     return vectors
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from genzoo.losses.likelihoods import pick
+from genzoo.nn import draws
 from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
 
 CACHED = 2**18
@@ -136,7 +137,7 @@ def draw_in_chunks(fill: Fill, x: Tensor, known: Tensor, *more: Tensor, generato
         generator: All the randomness.
         chunk: Images filled together.
     """
-    uniform = torch.rand(x.shape, generator=generator, device=x.device)
+    uniform = draws.rand(*x.shape, generator=generator, device=x.device)
     with torch.autocast(x.device.type, enabled=False):
         parts = zip(*(t.split(chunk) for t in (x, known, uniform, *more)), strict=True)
         return torch.cat([fill(*part) for part in parts]).float()

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genzoo.nn.weight_norm import normalized, start_direction
+
 
 class WeightNormConv2d(nn.Module):
     """Convolution with kernels `gain · direction / |direction|` (arXiv:1602.07868); keeps height and width.
@@ -22,14 +24,14 @@ class WeightNormConv2d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3) -> None:
         super().__init__()
-        self.direction = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.direction = start_direction((outputs, inputs, kernel, kernel))
         self.gain = nn.Parameter(torch.full((outputs, 1, 1, 1), math.sqrt(2)))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, H, W]."""
-        norm = torch.linalg.vector_norm(self.direction, dim=(1, 2, 3), keepdim=True)
-        return F.conv2d(x, self.direction * (self.gain / norm), self.bias, padding=self.direction.shape[-1] // 2)
+        kernel = normalized(self.direction, self.gain)
+        return F.conv2d(x, kernel, self.bias, padding=self.direction.shape[-1] // 2)
 
 
 class ResidualNet(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -178,3 +179,9 @@ def pooled_maps(blocks: nn.ModuleList, x: Tensor, side: int) -> list[Tensor]:
         x = block(x)
         found.append(pool(x, side).flatten(1))
     return found
+
+
+def layers_in_a_row(self: Any) -> list[nn.Module]:
+    """Return the layers of the discriminator `self.D`, that of the data first: its blocks, its dense layer where it has one, and the logits'."""
+    hidden = getattr(self.D, "hidden", None)
+    return [*self.D.blocks, *([] if hidden is None else [hidden]), self.D.score]

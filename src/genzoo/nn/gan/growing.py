@@ -120,3 +120,11 @@ class GrowingDiscriminator(nn.Module):
         if not self.classes:
             return x.squeeze(1)
         return (x * pixel_norm(self.embed(y).float())).sum(1) / math.sqrt(x.shape[1])
+
+
+def layers_by_size(self: Any) -> list[nn.Module]:
+    """Return the layers of a discriminator `self.D` that keeps its blocks by size: what reads pixels, the largest block first, and the ends."""
+    skips = getattr(self.D, "skips", [None] * len(self.D.blocks))
+    pairs = zip(self.D.blocks, skips, strict=True)
+    blocks = [nn.ModuleList([*block, *([] if skip is None else [skip])]) for block, skip in pairs]
+    return [self.D.pixels, *reversed(blocks), self.D.last, self.D.dense, self.D.score]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.nn.init import normal_init
+from genzoo.nn.upsampling import Upsample, doubling
 
 
 def _norm(channels: int) -> nn.Module:
@@ -46,9 +47,18 @@ class ResnetGenerator(nn.Module):
         width: Channels of the first layer.
         blocks: Residual blocks at the smallest size, a quarter with two halvings; there the sides are 2 or more.
         halvings: How often height and width are halved.
+        upsample: How maps are doubled: repeated pixels and a convolution, or a transposed one as in the paper (u).
     """
 
-    def __init__(self, channels: int, out: int, width: int = 64, blocks: int = 9, halvings: int = 2) -> None:
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        width: int = 64,
+        blocks: int = 9,
+        halvings: int = 2,
+        upsample: Upsample = "transposed",
+    ) -> None:
         super().__init__()
         parts: list[nn.Module] = [
             nn.ReflectionPad2d(3),
@@ -61,7 +71,7 @@ class ResnetGenerator(nn.Module):
         parts += [ResidualBlock(width * 2**halvings) for _ in range(blocks)]
         for c in (width * 2**i for i in range(halvings, 0, -1)):
             parts += [
-                nn.ConvTranspose2d(c, c // 2, 3, 2, 1, output_padding=1, bias=False),
+                doubling(upsample, c, c // 2, kernel=3, bias=False),
                 _norm(c // 2),
                 nn.ReLU(True),
             ]

@@ -15,12 +15,16 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.capabilities import Figure
 from genzoo.core.errors import UserError
+from genzoo.nn import draws
 from genzoo.nn.gan.equalized import EqualLinear, pixel_norm
 from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.latent import draw_labels, one_hot
 
 Noise = Callable[[Tensor, int], Tensor]
 """(a layer's fixed noise [1, 1, H, W], examples) to the noise that it adds, [examples or 1, 1, H, W]."""
+Label = Annotated[int, Field(ge=0)] | None
+Truncation = Annotated[float, Field(ge=-2, le=2)]
+Cutoff = Annotated[int, Field(ge=0)] | None
 DRAWS = 4096
 """Draws of z of which the mean of w at the start, and of each class, is taken."""
 Mean = Literal["all", "class"]
@@ -75,7 +79,7 @@ def mixed_styles(self: Any, n: int, y: Tensor | None, used: int) -> Tensor:
 
 def fresh_noise(fixed: Tensor, n: int, generator: Generator | None = None) -> Tensor:
     """Draw noise for a layer and each of `n` examples, of the size of its `fixed` one."""
-    return torch.randn(n, *fixed.shape[1:], device=fixed.device, generator=generator)
+    return draws.randn(n, *fixed.shape[1:], device=fixed.device, generator=generator)
 
 
 # ---- use: sample_prior, decode, sample, mix, figures --------------------------------------------------------------------------------------------
@@ -87,12 +91,22 @@ def sample_prior(
     n: int,
     *,
     generator: Generator,
-    label: int | None = None,
-    truncation: float = 1.0,
-    cutoff: int | None = None,
+    label: Label = None,
+    truncation: Truncation = 1.0,
+    cutoff: Cutoff = None,
     toward: Mean = "all",
 ) -> Tensor:
-    """Draw w: [n, latent], or a style for each layer [n, layers, latent] with a `cutoff`; arguments as in `sample`."""
+    """Draw w: [n, latent], or a style for each layer [n, layers, latent] with a `cutoff`.
+
+    Args:
+        self: The system.
+        n: How many.
+        generator: All the randomness.
+        label: Class of all of them, where conditional; none draws a class for each, all equally likely.
+        truncation: ψ of w' = mean + ψ (w - mean): 1 for all there is, below 1 for typical images, 0 for the mean one.
+        cutoff: Truncate the first layers only, so many; none for all of them.
+        toward: As in `sample`.
+    """
     z, y = self._draw(n, generator), None
     if self.labels or label is not None:
         y = one_hot(self, draw_labels(self, n, label, generator))
@@ -133,9 +147,9 @@ def sample(
     n: int,
     *,
     generator: Generator,
-    label: Annotated[int, Field(ge=0)] | None = None,
-    truncation: Annotated[float, Field(ge=-2, le=2)] = 1.0,
-    cutoff: Annotated[int, Field(ge=0)] | None = None,
+    label: Label = None,
+    truncation: Truncation = 1.0,
+    cutoff: Cutoff = None,
     toward: Mean = "all",
 ) -> Tensor:
     """Return `n` images [n, C, H, W] in [-1, 1].

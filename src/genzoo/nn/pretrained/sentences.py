@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
+from genzoo.nn import draws
 from genzoo.nn.pretrained.minilm import MiniLM
 
 Encoder = Literal["words", "gru", "minilm"]
@@ -178,6 +179,6 @@ class Sentences(nn.Module):
 
     def recall(self, n: int, generator: Generator) -> Tensor:
         """Return the vectors of `n` captions drawn from the memory, [n, dim]."""
-        chosen = torch.randint(self.heard.shape[0], (n,), generator=generator, device=generator.device)
+        chosen = draws.randint(self.heard.shape[0], n, generator=generator, device=generator.device)
         vectors: Tensor = self(self.heard[chosen.to(self.heard.device)].long())
         return vectors

@@ -12,6 +12,7 @@ What becomes of what an image file holds beside its colours:
 | EXIF and other data | not kept: they are of the photograph, not of what a model made of it |
 | pages, frames | the first, and it is said |
 | arrays (.npy) of one image | read by the rules of `genzoo.data`, written as PNG |
+| anything, where .jpg or .webp is asked for | 8 bits; WebP keeps transparency, JPEG has none: what has no room in it is refused |
 | pixels of 0 and 1 only | a mask: 1 is white, and it is said |
 
 An image is decoded whole, and its result is held whole until it is written; what goes through networks in tiles needs no more than that.
@@ -20,8 +21,10 @@ Pictures of up to `MEGAPIXELS` are read where the memory has room for both, whic
 
 from __future__ import annotations
 
+import glob
 import io
 import os
+import re
 import struct
 import sys
 import zlib
@@ -33,11 +36,15 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from genzoo.core.errors import UserError, nearest
+from genzoo.core.errors import DiskFull, UserError, nearest
 from genzoo.core.files import write_atomic
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import Header, ImageFormat, Rejected
+from genzoo.data.drawing import FILMS
+from genzoo.data.drawing.clips import PER_SECOND
+from genzoo.data.drawing.files import save_film
+from genzoo.data.drawing.images import encoded
 from genzoo.data.progress import bar
 from genzoo.saved.devices import free_memory
 from genzoo.use.common.images import image_files
@@ -145,10 +152,26 @@ MANY = 2**29
 """Bytes below which nobody looks whether there is room."""
 
 
+SMALLER = (".jpg", ".jpeg", ".webp")
+"""Endings of results in fewer bytes, which hold less."""
+
+
 def save_photo(path: str | os.PathLike[str], photo: Photo) -> Path:
-    """Write a PNG with 8 or 16 bits, or a TIFF with 32, whole or not at all; transparency is brought to the size of the pixels."""
-    pixels = photo.pixels
+    """Write a PNG with 8 or 16 bits, a TIFF with 32, or with such an ending a JPEG or WebP, whole or not at all.
+
+    Transparency is brought to the size of the pixels.
+
+    Raises:
+        UserError: It has more bits, or transparency, than a file of this ending has room for.
+    """
+    path, pixels = Path(path), photo.pixels
     height, width, channels = pixels.shape
+    smaller = path.suffix.lower() in SMALLER
+    if smaller and pixels.dtype != np.uint8:
+        bits, fit = 8 * pixels.dtype.itemsize, suffix_of(photo)
+        raise UserError(
+            f"{path} cannot be written: the result has {bits} bits in a channel, and such a file 8; give {fit}, or a folder"
+        )
     if suffix_of(photo) == ".tif":
         buffer = io.BytesIO()
         Image.fromarray(pixels[..., 0]).save(buffer, "TIFF", compression="tiff_adobe_deflate")
@@ -163,8 +186,11 @@ def save_photo(path: str | os.PathLike[str], photo: Photo) -> Path:
     image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
     if alpha is not None:
         image.putalpha(alpha)
+    more = {"icc_profile": photo.profile} if photo.profile else {}
+    if smaller:
+        return write_atomic(path, encoded(image, path, **more))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", **({"icc_profile": photo.profile} if photo.profile else {}))
+    image.save(buffer, "PNG", **more)
     return write_atomic(path, buffer.getvalue())
 
 
@@ -203,59 +229,127 @@ def change_photo(photo: Photo, change: Callable[[np.ndarray], np.ndarray]) -> Ph
     return replace(photo, pixels=pixels, profile=profile)
 
 
+def gathered(images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[tuple[Path, Path]]:
+    """List files, each with its path below where it was looked for; those of one folder in the order that the numbers in their names count.
+
+    Args:
+        images: A file, a folder that is searched recursively, a pattern ("photos/*.jpg", "**/*.png"), or several of them.
+
+    Raises:
+        UserError: There is no such file or folder, or nothing fits a pattern.
+    """
+    found: list[tuple[Path, Path]] = []
+    for each in [images] if isinstance(images, (str, os.PathLike)) else images:
+        place = Path(each).expanduser()
+        if place.exists() or not glob.has_magic(str(place)):
+            found += sorted(image_files(place), key=lambda pair: counting(pair[1]))
+            continue
+        fitting = sorted(map(Path, glob.glob(str(place), recursive=True)), key=counting)
+        files = [(file, Path(file.name)) for file in fitting if file.is_file()]
+        if not files:
+            raise UserError(f"no file fits '{each}'")
+        found += files
+    return list(dict.fromkeys(found))
+
+
+def counting(path: Path) -> list[tuple[bool, int | str]]:
+    """Return a key by which frame-2 stands before frame-10.
+
+    >>> sorted([Path("f10.png"), Path("f2.png"), Path("a/f3.png")], key=counting)[-1].name
+    'f10.png'
+    """
+    return [
+        (not part.isdigit(), int(part) if part.isdigit() else part)
+        for part in re.split(r"(\d+)", path.as_posix())
+        if part
+    ]
+
+
 def change_files(
-    images: str | os.PathLike[str] | Sequence[str],
+    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: Path,
     change: Callable[[Path], Photo],
     *,
     overwrite: bool = False,
     word: str = "images",
     quiet: bool = False,
+    per_second: float = PER_SECOND,
 ) -> list[Path]:
     """Write what `change` makes of every image file below `out`, under its name with .png (or .tif); say what was left out on stderr.
 
     An original is never replaced, whatever is asked: its result is then NAME-2.png.
 
     Args:
-        images: A file, a folder that is searched recursively, or several of them.
-        out: Folder where results go, in the same subfolders; of a single image a name that ends in .png or .tif may be given.
+        images: As in `gathered`.
+        out: Folder where results go, in the same subfolders; `FOLDER/*.jpg` (or .webp) for results of this ending; of a single image a name that
+            ends in .png, .tif, .jpg or .webp; of several of one size, frames, the name of a film: .mp4 or .gif.
         change: From a file to the picture; raises a UserError for a file that it cannot use.
         overwrite: Replace results of an earlier call.
         word: What the progress bar says is being done.
         quiet: Show no progress.
+        per_second: Frames of a film in a second.
 
     Raises:
         UserError: There is no file, none of them can be used, or `out` cannot be written. Of a single file, why it cannot be used.
     """
-    given = [images] if isinstance(images, (str, os.PathLike)) else images
-    if out.suffix.lower() in (".jpg", ".jpeg", ".webp", ".tiff", ".bmp", ".gif") and not out.is_dir():
-        raise UserError(f"out={out} cannot be written; give a name that ends in .png, or a folder")
-    named = out.suffix.lower() in (".png", ".tif") and len(given) == 1 and Path(given[0]).expanduser().is_file()
-    named = named and not out.is_dir()
-    if not named and not out.is_dir() and (out.is_file() or out.suffix.lower() in (".png", ".tif")):
+    ending, files = out.suffix.lower(), gathered(images)
+    known = (".png", ".tif", *SMALLER)
+    many, film = out.stem == "*" and ending in known, ending in FILMS and not out.is_dir()
+    if ending in (".tiff", ".bmp") and not out.is_dir():
+        raise UserError(f"out={out} cannot be written; give a name that ends in .png, .jpg or .webp, or a folder")
+    named = ending in known and not many and not out.is_dir()
+    if not (many or film or out.is_dir()) and (len(files) > 1 or not named) and (out.is_file() or named):
         raise UserError(
             f"out={out} {'is a file' if out.is_file() else 'names one file'}; give a folder for the results of several"
         )
-    files = [found for each in given for found in image_files(each)]
+    folder, asked = (out.parent, ending) if many else (out, "")
     originals = {file.resolve() for file, _ in files}
-    written = []
+    written, frames = [], list[np.ndarray]()
     with bar(len(files), word, quiet) as advance:
         for file, name in files:
             try:
                 photo = change(file)
+                if film:
+                    frames.append(_frame(file, photo, frames))
+                    continue
+                path = out if named else folder / name.with_suffix(asked or suffix_of(photo))
+                if path.suffix.lower() not in (suffix_of(photo), *SMALLER):
+                    raise UserError(
+                        f"the result of {file} is {suffix_of(photo)}, not {path.suffix}; give out= such a name, or a folder"
+                    )
+                written.append(save_photo(free(path, overwrite=overwrite and path.resolve() not in originals), photo))
             except UserError as reason:
-                if len(files) == 1:
+                if len(files) == 1 or isinstance(reason, DiskFull):
                     raise
                 print(f"left out: {reason}", file=sys.stderr)
-                continue
             finally:
                 advance(1)
-            path = out if named else out / name.with_suffix(suffix_of(photo))
-            if path.suffix.lower() != suffix_of(photo):
-                raise UserError(
-                    f"the result of {file} is {suffix_of(photo)}, not {path.suffix}; give out= such a name, or a folder"
-                )
-            written.append(save_photo(free(path, overwrite=overwrite and path.resolve() not in originals), photo))
+    if frames:
+        path = free(out, overwrite=overwrite and out.resolve() not in originals)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return [save_film(path, frames, per_second=per_second)]
     if not written:
-        raise UserError(f"'{given[0]}' holds no image that can be read")
+        first = images if isinstance(images, (str, os.PathLike)) else images[0]
+        raise UserError(f"'{first}' holds no image that can be read")
     return written
+
+
+def _frame(file: Path, photo: Photo, before: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the picture of a film that a photo is, uint8 [H, W, 3].
+
+    Raises:
+        UserError: It has another size than the frames before it, or is no picture.
+    """
+    pixels = photo.pixels
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3):
+        raise UserError(
+            f"'{file}': the result is no gray or coloured picture of 8 or 16 bits, and so no frame of a film"
+        )
+    if before and before[0].shape[:2] != pixels.shape[:2]:
+        (h, w), (tall, wide) = before[0].shape[:2], pixels.shape[:2]
+        raise UserError(
+            f"'{file}': the result is {wide}x{tall}, and the film's first frame {w}x{h}; frames have one size"
+        )
+    return np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels

@@ -18,6 +18,7 @@ from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.schema import check, settings
 from genzoo.core.system import System
+from genzoo.metrics import drawing
 from genzoo.metrics.drawing import CHUNK, draw
 from genzoo.naming import registry
 from genzoo.saved.devices import pick_device
@@ -28,6 +29,7 @@ __all__ = [
     "Source",
     "draw",
     "generator_for",
+    "generators_for",
     "name_of",
     "on_device",
     "open_system",
@@ -155,6 +157,15 @@ def generator_for(system: System, seed: int) -> Generator:
         UserError: The seed is no whole number, or negative.
     """
     return torch.Generator(system.device).manual_seed(whole("seed", seed, least=0))
+
+
+def generators_for(system: System, seed: int, n: int, first: int = 0) -> Generator:
+    """Make a generator for each of the examples `first` to `first + n - 1` of a seed, on the system's device.
+
+    Raises:
+        UserError: The seed is no whole number, or negative.
+    """
+    return drawing.generators_for(system, whole("seed", seed, least=0), n, first)
 
 
 def whole(name: str, value: Any, *, least: int) -> int:
