@@ -64,7 +64,7 @@ class Command:
 
     def call(self, run: str) -> str:
         """Write what has to be typed to use the command on a run, without what may be left out."""
-        needed = self.usage.removeprefix("RUN").split("[")[0]
+        needed = self.usage.removeprefix("RUN").split("[")[0].replace("...", "")
         return f"genzoo {self.name} {run} {needed.strip()}".rstrip()
 
     def load(self) -> Callable[..., None]:

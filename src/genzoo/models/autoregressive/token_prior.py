@@ -305,15 +305,15 @@ class TokenPrior(System):
     prediction: ClassVar[str] = "log-probabilities of every code, [B, T, codes], in raster order, coarse grids first"
 
     @torch.no_grad()
-    def predict(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
+    def predict(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """Return log p of every code of every place given those before it, float32 [B, T, codes], in one pass.
 
         Args:
-            codes: int64 [B, T].
+            x: Codes, int64 [B, T].
             label: The class of each, int64 [B]; `classes` (the default) is no class.
         """
-        x = self._start(self._labels(label, codes.shape[0]), None)
-        return self.net(torch.cat([x, self.net.embed(codes[:, :-1])], 1)).float().log_softmax(-1)
+        start = self._start(self._labels(label, x.shape[0]), None)
+        return self.net(torch.cat([start, self.net.embed(x[:, :-1])], 1)).float().log_softmax(-1)
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
