@@ -229,8 +229,10 @@ def test_presets_tiny_and_defaults_are_valid(name):
         assert set(values) <= set(check(cls, resolved(cls, values), label=name))
     for preset, values in cls.presets.items():
         assert values, f"{preset} differs in nothing"
-    trained = check(TrainSettings, cls.defaults, label=name)
-    assert all(trained[k] == v for k, v in cls.defaults.items())
+    for values in (cls.defaults, *cls.preset_defaults.values()):
+        trained = check(TrainSettings, values, label=name)
+        assert all(trained[k] == v for k, v in values.items())
+    assert cls.preset_defaults.keys() <= cls.presets.keys()
 
 
 def test_preset_names_are_unique_and_lower_case():

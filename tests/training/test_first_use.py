@@ -27,6 +27,7 @@ from genzoo.metrics.measure import choose
 from genzoo.runs.folder import open_run
 from genzoo.runs.meters import LogFile, pace, read_log
 from genzoo.saved.loading import load
+from genzoo.text.documents import read_toml
 from genzoo.training.start import resume
 from genzoo.use.common.pace import words
 from genzoo.use.sample import sample
@@ -424,3 +425,26 @@ def test_an_evaluation_that_cannot_be_kept_is_not_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(UserError, match="no permission"):
         genzoo.evaluate(run.path, measures="frechet", n=10)
+
+
+def test_a_preset_may_have_training_defaults_of_its_own(tmp_path):
+    keys = {
+        "width": 8,
+        "layers": 3,
+        "head": 8,
+        "kernel": 3,
+        "steps": 1,
+        "limit": 32,
+        "size": 8,
+        "runs": str(tmp_path),
+        "quiet": True,
+    }
+
+    def kept(name, **given):
+        run = genzoo.train(name, "digits", **keys, **given)
+        training = read_toml(run.path / "config.toml")["training"]
+        return training["batch"], training["warmup"]
+
+    assert kept("gated-pixelcnn") == (8, 0.03)
+    assert kept("gated-pixelcnn-paper") == (16, 0.0)
+    assert kept("gated-pixelcnn-paper", batch=4) == (4, 0.0), "what the person says comes first"

@@ -31,7 +31,7 @@ def show(name: str, json: bool = False) -> None:
     cls = registry.system_class(name)
     able = capabilities(cls)
     values = cls.presets[preset] if preset else {}
-    starts = {**FALLBACKS, **cls.defaults}
+    starts = {**FALLBACKS, **cls.defaults, **cls.preset_defaults.get(preset or "", {})}
     if json:
         page = {**asdict(entry), "preset": preset, "overrides": values, "capabilities": able}
         page |= {"presets": cls.presets, "settings": json_schema(cls)["properties"]}

@@ -64,6 +64,8 @@ class System(nn.Module):
     """Overrides that make the contract tests fast. It may set `shape`."""
     defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of training keys (steps, batch, ema, clip ...) that suit this system."""
+    preset_defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Those of a preset, where they are others: what a short run is better with is not the paper's."""
     formerly: ClassVar[dict[str, Any]] = {}
     """What files say that were written before there was an argument: old models load, and old runs go on, as what they were."""
     parted: ClassVar[tuple[str, ...]] = ()

@@ -15,11 +15,12 @@ from genzoo.runs.folder import Run
 from genzoo.training.settings import FALLBACKS, TrainSettings
 
 
-def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
-    """Fill in what the person left open: the system's `defaults`, then the general ones."""
+def complete(cls: type[System], settings: TrainSettings, preset: str | None = None) -> TrainSettings:
+    """Fill in what the person left open: the preset's and the system's `defaults`, then the general ones."""
     fits = "fits" in capabilities(cls)
     general = {k: v for k, v in FALLBACKS.items() if not (fits and k == "steps")}
-    chosen = {k: v for k, v in {**general, **cls.defaults}.items() if getattr(settings, k) is None}
+    every = general | cls.defaults | cls.preset_defaults.get(preset or "", {})
+    chosen = {k: v for k, v in every.items() if getattr(settings, k) is None}
     if fits:
         chosen.pop("steps", None)
     if settings.ema is not None and settings.ema_images is None:
@@ -29,7 +30,7 @@ def complete(cls: type[System], settings: TrainSettings) -> TrainSettings:
         decay = 0.5 ** (chosen.get("batch", settings.batch) / half_life)
         if settings.ema not in (None, decay):
             raise UserError(
-                f"ema_images={half_life} at this batch is ema={decay:.6g}, not {settings.ema}; give one of the two"
+                f"ema_images={half_life} at this batch is ema={decay:.6g}, not {settings.ema}; give one of them"
             )
         chosen["ema"] = decay
     return schema.build(TrainSettings, {**dataclasses.asdict(settings), **chosen}, label="training")

@@ -64,7 +64,7 @@ def train(
     """
     entry, preset = registry.find(what)
     cls, name = registry.system_class(entry.name), preset or entry.name
-    settings = complete(cls, settings or TrainSettings())
+    settings = complete(cls, settings or TrainSettings(), preset)
     torch.manual_seed(settings.seed)  # an inner system that is only described has weights by this seed as well
     given = resolved(cls, {**(cls.presets[preset] if preset else {}), **(system or {})})
     schema.check(cls, given, label=name)

@@ -138,6 +138,7 @@ class BEGAN(System):
     formerly: ClassVar[dict] = {"smallest": 4, "depth": 2, "widen": "before", "pull": 0.0}
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4}
     defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema": 0.999, "warmup": 0.02, "decay": "linear"}
+    preset_defaults: ClassVar[dict] = {"began-paper": {"warmup": 0.0}}
     k: Tensor
 
     def __init__(

@@ -200,6 +200,7 @@ class GatedPixelCNN(System):
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "classes": 3, "width": 8, "layers": 3, "head": 8}
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 8, "ema": 0.999, "warmup": 0.03}
+    preset_defaults: ClassVar[dict[str, dict[str, Any]]] = {"gated-pixelcnn-paper": {"batch": 16, "warmup": 0.0}}
     labels: int
 
     def __init__(

@@ -54,6 +54,7 @@ class PixelCNN(System):
     }
     tiny: ClassVar[dict[str, Any]] = {"shape": (1, 8, 8), "width": 8, "blocks": 2, "head": 8}
     defaults: ClassVar[dict[str, Any]] = {"steps": 20000, "batch": 16, "ema": 0.999, "warmup": 0.03}
+    preset_defaults: ClassVar[dict[str, dict[str, Any]]] = {"pixelcnn-paper": {"warmup": 0.0}}
 
     def __init__(
         self,
