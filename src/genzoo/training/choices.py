@@ -19,7 +19,7 @@ def complete(cls: type[System], settings: TrainSettings, preset: str | None = No
     """Fill in what the person left open: the preset's and the system's `defaults`, then the general ones."""
     fits = "fits" in capabilities(cls)
     general = {k: v for k, v in FALLBACKS.items() if not (fits and k == "steps")}
-    every = general | cls.defaults | cls.preset_defaults.get(preset or "", {})
+    every: dict[str, Any] = {**general, **cls.defaults, **cls.preset_defaults.get(preset or "", {})}
     chosen = {k: v for k, v in every.items() if getattr(settings, k) is None}
     if fits:
         chosen.pop("steps", None)
