@@ -4,41 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from genzoo.core.files import write_atomic
 from genzoo.runs.loggers import About
+from genzoo.runs.loggers._by_run import ByRun
 
 PACKAGE = "wandb"
 
 
-class WeightsAndBiases:
-    """Writes to a run of Weights & Biases.
-
-    Args:
-        module: The package.
-        run: What its `init` returned.
-    """
-
-    def __init__(self, module: Any, run: Any) -> None:
-        self.module, self.run = module, run
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Log numbers."""
-        self.run.log(dict(values), step=step)
-
-    def picture(self, step: int, name: str, path: Path) -> None:
-        """Log an image."""
-        self.run.log({name: self.module.Image(str(path))}, step=step)
-
-    def close(self) -> None:
-        """Finish the run."""
-        self.run.finish()
-
-
-def make(about: About) -> WeightsAndBiases:
+def make(about: About) -> ByRun:
     """Open a run, the same one when training is resumed: its id is kept in `wandb/id`."""
     import wandb as module
 
@@ -51,4 +25,4 @@ def make(about: About) -> WeightsAndBiases:
         dir=str(about.folder), mode=os.environ.get("WANDB_MODE", "offline"), config=about.settings(), reinit="create_new",
         settings=module.Settings(silent=True, console="off"),
     )  # fmt: skip
-    return WeightsAndBiases(module, run)
+    return ByRun(module, run)
