@@ -30,7 +30,7 @@ def complete(cls: type[System], settings: TrainSettings, preset: str | None = No
         decay = 0.5 ** (chosen.get("batch", settings.batch) / half_life)
         if settings.ema not in (None, decay):
             raise UserError(
-                f"ema_images={half_life} at this batch is ema={decay:.6g}, not {settings.ema}; give one of them"
+                f"ema_images={half_life} at this batch is ema={decay:.6g}, not {settings.ema}; give one of the two"
             )
         chosen["ema"] = decay
     return schema.build(TrainSettings, {**dataclasses.asdict(settings), **chosen}, label="training")
