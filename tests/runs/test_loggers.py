@@ -113,6 +113,17 @@ def test_one_that_cannot_be_opened_refuses_a_new_run(kept, tmp_path):
     assert [w for w, _, _ in kept[0].given] == ["close"]
 
 
+def test_whatever_can_be_called_is_a_logger(kept, tmp_path):
+    made = []
+    exec(
+        "def plain(about): made.append(about); return kind(about)",
+        space := {"made": made, "kind": Kept, "__name__": "gone"},
+    )
+    genzoo.register_logger("plain", space["plain"])
+    train(tmp_path, loggers="plain", steps=2)
+    assert len(made) == 1, "though its module cannot be looked up"
+
+
 def test_an_installed_package_brings_a_logger(tmp_path, monkeypatch):
     told = tmp_path / "site" / "logs-1.0.dist-info"
     told.mkdir(parents=True)

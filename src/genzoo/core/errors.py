@@ -62,7 +62,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 @contextlib.contextmanager
 def disk_full_is_said(path: str | os.PathLike[str], need: int) -> Iterator[None]:
-    """Name the file and the room that it needs, `need` bytes, where writing it fails because the disk is full.
+    """Name the file and the room that it needs, `need` bytes (0: not known), where writing it fails because the disk is full.
 
     Raises:
         DiskFull: Instead of the error, where that says that there is no room; others pass.
@@ -79,7 +79,7 @@ def disk_full_is_said(path: str | os.PathLike[str], need: int) -> Iterator[None]
         free = shutil.disk_usage(os.path.dirname(os.fspath(path)) or ".").free
         why = {errno.EDQUOT: "; your quota is used up", errno.EFBIG: "; files may not be that large here"}
         raise DiskFull(
-            f"no room to write {path}: {_bytes(need)} are needed, {_bytes(free)} are free{why.get(said[0], '')}. "
+            f"no room to write {path}: {f'{_bytes(need)} are needed, ' if need else ''}{_bytes(free)} are free{why.get(said[0], '')}. "
             "What was there before is untouched; make room and try again"
         ) from None
 

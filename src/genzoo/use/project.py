@@ -82,7 +82,8 @@ def project(
     system = open_system(source)
     decoder = require(system, Decodes, verb="project")
     x = as_tensor(images, "project").to(system.device)
-    if whole("steps", steps, least=1) and whole("starts", starts, least=1) and not len(x):
+    steps, starts = whole("steps", steps, least=1), whole("starts", starts, least=1)
+    if not len(x):
         raise UserError("project: no images were given")
     if loss != "pixels" and x.ndim != 4:
         raise UserError(f"project: loss={loss} is for images; give loss=pixels")

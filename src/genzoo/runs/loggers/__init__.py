@@ -97,9 +97,10 @@ def check(names: Sequence[str]) -> None:
         UserError: Names the logger and what to do.
     """
     for name in names:
-        made = sys.modules[_maker(name).__module__]
-        needs, extra = getattr(made, "PACKAGE", None), getattr(made, "EXTRA", name)
-        if name not in _given and needs and importlib.util.find_spec(needs) is None:
+        _maker(name)
+        ours = None if name in _given else sys.modules.get(f"{__name__}.{name}")
+        needs, extra = getattr(ours, "PACKAGE", None), getattr(ours, "EXTRA", name)
+        if needs and importlib.util.find_spec(needs) is None:
             raise UserError(f"loggers={name} needs the extra: pip install 'genzoo[{extra}]'")
 
 
