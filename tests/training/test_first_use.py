@@ -182,7 +182,7 @@ def test_a_command_that_takes_long_says_how_long(capsys):
         draw(system, 300, 0)
         time.sleep(0.3)
     said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("sample: 0:00 so far, 300 of 300 drawn, about 0:00 left")
+    assert said[0].startswith("sample: 0:00 so far, 300 of 300 done, about 0:00 left")
     with waiting("sample", first=5):
         pass
     assert capsys.readouterr().err == ""

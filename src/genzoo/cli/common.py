@@ -41,7 +41,7 @@ def waiting(what: str, *, first: float = FIRST) -> Iterator[None]:
             pause = min(2 * pause, LONGEST)
             spent = time.monotonic() - begun
             done, total = drawn
-            left = f", {done} of {total} drawn, about {clock(spent / done * (total - done))} left" if done else ""
+            left = f", {done} of {total} done, about {clock(spent / done * (total - done))} left" if done else ""
             print(f"{what}: {clock(spent)} so far{left}", file=sys.stderr, flush=True)
 
     speaker = threading.Thread(target=speak, daemon=True, name="genzoo-waiting")

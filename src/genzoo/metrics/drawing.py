@@ -23,7 +23,7 @@ MOST_ROWS = 20
 """Classes in a picture."""
 
 TELL: ContextVar[Callable[[int, int], None] | None] = ContextVar("TELL", default=None)
-"""Who is told how many are drawn, of how many."""
+"""Who is told how much is done, of how much: samples that are drawn, steps of a search."""
 
 
 def draw(
