@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from genzoo.studies import study
     from genzoo.use.animate import animate
     from genzoo.use.arithmetic import arithmetic
+    from genzoo.use.bits import bits
     from genzoo.use.compare import compare
     from genzoo.use.complete import complete
     from genzoo.use.compress import compress, decompress
+    from genzoo.use.decode import decode
+    from genzoo.use.directions import directions
     from genzoo.use.evaluate import evaluate
     from genzoo.use.export import export
     from genzoo.use.figures import figures
@@ -51,11 +54,14 @@ __all__ = [
     "reconstruct",
     "project",
     "arithmetic",
+    "decode",
+    "directions",
     "translate",
     "complete",
     "animate",
     "compress",
     "decompress",
+    "bits",
     "evaluate",
     "compare",
     "export",

@@ -47,6 +47,7 @@ WORDS = {
     "samples": "draw samples",
     "density": "give a likelihood",
     "decodes": "decode latents",
+    "mixes": "mix styles",
     "encodes": "encode images",
     "joint": "tell how probable data and latents are together",
     "prompted": "take prompts",
@@ -56,6 +57,7 @@ WORDS = {
     "animates": "animate images",
     "compresses": "compress images",
     "tokenizes": "turn images into codes",
+    "predicts": "predict each pixel from those before it",
 }
 """What a capability lets one do, in words."""
 
