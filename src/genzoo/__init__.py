@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from genzoo.use.complete import complete
     from genzoo.use.compress import compress, decompress
     from genzoo.use.decode import decode
+    from genzoo.use.density import density
     from genzoo.use.directions import directions
     from genzoo.use.evaluate import evaluate
     from genzoo.use.export import export
@@ -62,6 +63,7 @@ __all__ = [
     "compress",
     "decompress",
     "bits",
+    "density",
     "evaluate",
     "compare",
     "export",

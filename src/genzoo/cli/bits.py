@@ -11,7 +11,7 @@ from genzoo.cli.table import Command
 from genzoo.core.capabilities import Predicts
 from genzoo.core.errors import UserError
 from genzoo.data import kinds
-from genzoo.use.bits import heat
+from genzoo.use.common.heat import heat
 from genzoo.use.common.outputs import target
 from genzoo.use.common.source import open_system, require
 

@@ -21,7 +21,7 @@ from genzoo.use.common.outputs import folder_for, target
 from genzoo.use.common.source import open_system, require
 from genzoo.use.decode import MOST
 from genzoo.use.sample import Seed
-from genzoo.use.walk import Rows, Steps, frames
+from genzoo.use.walk import Rows, Steps, frames, joined
 
 STEPS_PER_SECOND = 20 / 3
 """Of a film of stills, where nobody says how fast."""
@@ -64,7 +64,8 @@ def walk(
         images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
         data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
         prompts: Sentences to walk between, with semicolons between them; a row has the same noise at all its ends.
-        at: Places of latent space to walk between, such as 's0; s3+2d1; i1', where i1 is the first of images=: see genzoo decode.
+        at: Places of latent space to walk between, such as 's0; s3+2d1; i1', where i1 is the first of images=: see genzoo decode. A row from each to
+            the next, and a film that goes through all of them.
         latents: File of what z1, z2 ... of at= are, as genzoo project writes it (.npz).
         fps: Pictures in a second of the film, with many steps= for a smooth one; about 7 when not given.
         out: File: .png, .jpg or .webp for the rows, .gif or .mp4 for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
@@ -92,7 +93,12 @@ def walk(
     for file, name in zip(paths, names, strict=True):
         if file.suffix.lower() in FILMS:
             usual = PER_SECOND if ".gif" in kind.files else STEPS_PER_SECOND
-            wrote(save_film(file, frames(walked, kind), per_second=fps or usual, rest=1 if fps else 8), asked=name)
+            wrote(
+                save_film(
+                    file, frames(joined(walked) if at else walked, kind), per_second=fps or usual, rest=1 if fps else 8
+                ),
+                asked=name,
+            )
         else:
             values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
             wrote(kind.write(file, values, system.hparams, columns=steps), asked=name)

@@ -17,8 +17,6 @@ TOLERANCE = 1e-3
 """How far the sum over pixels may be from the image's own log-probability, as a share of it."""
 CHUNK = 16
 """Images that are predicted at once."""
-COLOURS = ((0, 0, 4), (51, 10, 95), (120, 28, 109), (187, 55, 84), (237, 105, 37), (252, 180, 24), (252, 255, 164))
-"""From no bits to the most: dark to light in equal steps, so that it reads without colours as well."""
 
 
 @torch.no_grad()
@@ -81,18 +79,3 @@ def predicts_levels(system: System) -> bool:
     if tuple(found.shape) != (1, *shape, levels):
         return False
     return bool((found.float().logsumexp(-1).abs() < 1e-2).all())
-
-
-def heat(found: Tensor, most: float | None = None) -> Tensor:
-    """Draw bits [N, H, W] in colours, [N, 3, H, W] in [-1, 1]: dark where there are none, light at `most`.
-
-    Args:
-        found: Bits of each pixel.
-        most: What the lightest color stands for; the largest of `found` when not given.
-    """
-    top = float(found.max()) if most is None else most
-    at = (found / max(top, 1e-9)).clamp(0, 1) * (len(COLOURS) - 1)
-    low = at.floor().clamp(max=len(COLOURS) - 2).long()
-    table = torch.tensor(COLOURS, dtype=torch.float32)
-    mixed = torch.lerp(table[low], table[low + 1], (at - low)[..., None])
-    return mixed.movedim(-1, 1) / 127.5 - 1

@@ -77,8 +77,8 @@ class Place:
 def places_of(text: str) -> list[Place]:
     """Read places with semicolons between them.
 
-    >>> places_of("2*s3[label=1] - .5d4")
-    [Place(terms=(Term(factor=2.0, letter='s', number=3, options=(('label', '1'),)), Term(factor=-0.5, letter='d', number=4, options=())), layer=0, rest=())]
+    >>> places_of('0.7*s3[label=1]')
+    [Place(terms=(Term(factor=0.7, letter='s', number=3, options=(('label', '1'),)),), layer=0, rest=())]
 
     Raises:
         UserError: Something else is written, or nothing, or too much.

@@ -134,6 +134,11 @@ def way(system: System, a: Tensor, b: Tensor, t: Tensor, path: str) -> Tensor:
     return torch.cat([noise, between(said_a, said_b, t, spherical=False)], 2)
 
 
+def joined(rows: Tensor) -> Tensor:
+    """Join walks [R, T, ...], each of which begins where the one before it ends, into one, [1, R · (T - 1) + 1, ...]."""
+    return torch.cat([rows[:, :-1].flatten(0, 1), rows[-1:, -1]])[None]
+
+
 def frames(rows: Tensor, kind: Kind) -> list[np.ndarray]:
     """Return the pictures of a GIF: all rows walk at once and then go back, so that the GIF has no jump."""
     times = [*range(rows.shape[1]), *range(rows.shape[1] - 2, 0, -1)]

@@ -96,9 +96,11 @@ def principal(source: Source) -> Directions:
 
 def _small(x: Tensor) -> Tensor:
     """Bring data [n, C, ...] to at most `SIDE` a side, [n, F]."""
-    if x.ndim in (4, 5) and max(x.shape[2:]) > SIDE:
-        size = tuple(min(SIDE, s) for s in x.shape[2:])
-        x = (F.adaptive_avg_pool2d if x.ndim == 4 else F.adaptive_avg_pool3d)(x, size)  # type: ignore[operator]
+    size = [min(SIDE, s) for s in x.shape[2:]]
+    if x.ndim == 4:
+        x = F.adaptive_avg_pool2d(x, (size[0], size[1]))
+    elif x.ndim == 5:
+        x = F.adaptive_avg_pool3d(x, (size[0], size[1], size[2]))
     return x.flatten(1)
 
 
