@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,8 +101,16 @@ def _options(system: System, method: str) -> list[dict[str, Any]]:
         if (name == "label" and not takes_labels(system)) or (name == "prompt" and not takes_prompts(system)):
             continue
         if name in properties:
-            out.append({"name": name, "doc": known[name].doc, **_field(properties[name])})
+            out.append({"name": name, "doc": _doc(system, known[name].doc, name), **_field(properties[name])})
     return out
+
+
+def _doc(system: System, said: str, name: str) -> str:
+    """Return what is said of an option; where that is "As in `sample`.", what is said there."""
+    if (other := re.fullmatch(r"As in `(\w+)`\.", said)) and hasattr(type(system), other[1]):
+        there = settings(getattr(type(system), other[1])).get(name)
+        return there.doc if there else said
+    return said
 
 
 def _field(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,12 @@ async def about(request: Request, name: str, jobs: TheJobs, models: TheModels, s
     return found
 
 
+@router.get("/runs")
+def runs(shelf: TheShelf) -> list[str]:
+    """List the runs of the folder."""
+    return [*shelf.runs()]
+
+
 @router.get("/jobs/{job}")
 def outcome(job: str, jobs: TheJobs) -> dict[str, Any]:
     """Give what a job has found."""

@@ -153,7 +153,10 @@ def compressed(
     def work(job: Job) -> dict[str, Any]:
         system = models.get(place).system
         require(system, Compresses, verb="compress")
-        x = as_system_takes(system, picture)
+        levels = (
+            int(system.hparams.get("levels", 256)) - 1
+        )  # what is between two gray levels of the model is brought to one
+        x = ((as_system_takes(system, picture) + 1) / 2 * levels).round() / levels * 2 - 1
         with tempfile.TemporaryDirectory(prefix="genzoo-") as folder:
             done = compress(system, x, Path(folder) / "images.gzoo")
             data = done.path.read_bytes()
