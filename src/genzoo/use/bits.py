@@ -66,7 +66,7 @@ def _levels(system: System, x: Tensor, levels: int) -> Tensor:
 
 @torch.no_grad()
 def predicts_levels(system: System) -> bool:
-    """Tell whether what a system predicts are log-probabilities of the grey levels of every pixel: of one image, by looking."""
+    """Tell whether what a system predicts, given an image alone, are log-probabilities of the grey levels of every pixel: by looking at one."""
     shape = tuple(system.hparams.get("shape", ()))
     if not {"predicts", "density"} <= set(capabilities(system)) or len(shape) != 3:
         return False
@@ -74,7 +74,12 @@ def predicts_levels(system: System) -> bool:
     assert isinstance(system, Predicts)
     try:
         found = system.predict(torch.full((1, *shape), -1.0, device=system.device))
-    except UserError:
+    except (
+        UserError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):  # it predicts of codes, or has to be told more than the image
         return False
     if tuple(found.shape) != (1, *shape, levels):
         return False

@@ -15,7 +15,7 @@ export function panel(box, about, signal) {
   if (about.sequential) return goOn(box, about, signal);
   /** @type {{own: import("./drop.js").Own, mask: Mask, image: string} | undefined} */
   let chosen;
-  const [height, width] = about.shape.slice(1);
+  const [height, width] = about.size ?? [0, 0];
   const canvas = el("div", { class: "canvas" }, el("p", { class: "quiet" }, "Choose a picture, then paint over what is to be drawn anew."));
   const progress = el("div", {});
   const result = el("div", {});
@@ -53,7 +53,7 @@ export function panel(box, about, signal) {
   /** @param {import("./drop.js").Own} first */
   const choose = async (first) => {
     const shown = await send(`/api/play/pictures/${encodeURIComponent(first.id)}/shown`, {}, { signal });
-    const larger = width && (shown.width !== width || shown.height !== height) && about.shape.length === 3;
+    const larger = width && (shown.width !== width || shown.height !== height);
     fullField.hidden = !larger;
     if (!larger) full.checked = false;
     /** @type {[string, number, number, boolean]} */

@@ -16,6 +16,7 @@ export const title = "Play";
  * @property {string} kind
  * @property {string} thing
  * @property {number[]} shape
+ * @property {number[] | null} size Height and width of the images that it takes; none where it takes any.
  * @property {number | null} rate
  * @property {number} scale
  * @property {number | null} step
