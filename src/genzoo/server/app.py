@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 import genzoo
 from genzoo.core.errors import UserError
+from genzoo.core.system import System
 from genzoo.server import reference, verbs
 from genzoo.server.joining import TOGETHER, Joiner
 from genzoo.server.metrics import TYPE, Counting, Metrics
@@ -39,7 +40,7 @@ class About(BaseModel):
 
 
 def server(
-    place: str | Path,
+    place: str | Path | System,
     *,
     rules: Rules | None = None,
     device: str = "cpu",
@@ -49,7 +50,7 @@ def server(
     """Make the server of a model, which is loaded now.
 
     Args:
-        place: A run's or an exported model's path, zoo:NAME, or hf:OWNER/NAME.
+        place: A run's or an exported model's path, zoo:NAME, or hf:OWNER/NAME; or a system in memory.
         rules: Who may ask; this machine alone where not given.
         device: Where its networks are.
         waiting: Requests that may wait.
@@ -59,7 +60,7 @@ def server(
         UserError: There is no such model, or it can nothing that is served.
     """
     models, jobs = Models(device), Jobs(workers=1, waiting=waiting)
-    loaded = models.get(place)
+    loaded = models.keep("model", place) if isinstance(place, System) else models.get(place)
     name = name_of(loaded.system)
     metrics = Metrics(name, type(loaded.system).__name__, genzoo.__version__)
     joiner = Joiner(jobs, loaded.key, together=together, told=metrics.joined)
