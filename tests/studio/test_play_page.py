@@ -128,7 +128,7 @@ def test_a_dropped_photograph_is_translated_beside_itself(studio, folder, open_p
     )
     slider = page.get_by_label(re.compile("Divider between"))
     slider.wait_for()
-    assert page.locator("h3").first.text_content() == "<img src=x onerror=alert(1)>.png", "a name is text"
+    assert page.locator("article h2").first.text_content() == "<img src=x onerror=alert(1)>.png", "a name is text"
     slider.focus()
     slider.press("Home")
     assert page.locator(".compare").evaluate("e => e.style.getPropertyValue('--at')") == "0%"

@@ -78,17 +78,6 @@ class Decodes(Protocol):
 
 
 @runtime_checkable
-class Mixes(Protocol):
-    """Decodes a latent for each of its layers: one image's coarse styles with another's fine ones."""
-
-    layers: int
-    """Latents to an image: `decode` also takes [n, layers, latent]."""
-
-    def mix(self, rows: int, columns: int, *, generator: Generator, first: int = 0, last: int | None = None) -> Tensor:
-        """Return the table of mixed images, with those that are mixed at its top and left: [(rows + 1) · (columns + 1), C, H, W]."""
-
-
-@runtime_checkable
 class Joint(Protocol):
     """Gives the joint density of data and latents: p(z), p(x | z), and draws from both."""
 

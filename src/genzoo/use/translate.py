@@ -16,6 +16,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.decode import images as decode
 from genzoo.data.drawing.clips import PER_SECOND
+from genzoo.metrics.drawing import TELL
 from genzoo.use.common.arrays import as_tensor
 from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, read_photo
 from genzoo.use.common.images import channels_in, window_of
@@ -187,7 +188,7 @@ def _translated(
     return tiled(
         lambda x: system.translate(x, direction=direction, **own),
         pixels, scale=scale_of(system), least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
-        window=window,
+        window=window, advance=TELL.get(),
     )  # fmt: skip
 
 

@@ -47,7 +47,6 @@ WORDS = {
     "samples": "draw samples",
     "density": "give a likelihood",
     "decodes": "decode latents",
-    "mixes": "mix styles",
     "encodes": "encode images",
     "joint": "tell how probable data and latents are together",
     "prompted": "take prompts",
