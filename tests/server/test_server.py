@@ -282,6 +282,27 @@ def test_mistakes_are_sentences():
         assert asked.post("/translate").status_code == 404
 
 
+def test_a_class_is_named_by_number_or_name():
+    system = case_of("cgan").ready()
+    plain = options("Sample", system, "sample")
+    assert [plain(label=v).label for v in (2, "2", None)] == [2, 2, None]
+    system.trained = {"class_names": ["dress", "<script>", "7"][: system.labels]}
+    asked = options("Sample", system, "sample")
+    assert [asked(label=v).label for v in (1, "dress", "1", None)] == [1, 0, 1, None]
+    enum = asked.model_json_schema()["properties"]["label"]["anyOf"][-1]["enum"]
+    assert enum == system.trained["class_names"]
+    for wrong in (-1, system.labels, "dres", True, 1.5, [1], {}, "9" * 50, "1e3"):
+        with pytest.raises(ValueError, match="label"):
+            asked(label=wrong)
+    with client(system) as served:
+        answer = served.post("/sample", json={"label": "dres"})
+        assert answer.status_code == 422
+        assert "did you mean 'dress'" in answer.json()["error"]
+        page = served.get("/docs").text
+        assert "&lt;script&gt;" in page
+        assert "<script" not in page
+
+
 def test_numbers_without_a_bound_get_one():
     system = case_of("efros-leung").ready()
     asked = options("Sample", system, "sample")
