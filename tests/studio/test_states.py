@@ -34,17 +34,21 @@ def a_run(root, name="one", *, steps=10, done=4, **files):
     return Run(folder)
 
 
+def standing(root, name):
+    return state.standing(root, name, processes.training(root, name))
+
+
 def test_states_are_told_from_files(tmp_path):
     a_run(tmp_path, "stopped")
     a_run(tmp_path, "finished", done=10)
     a_run(tmp_path, "damaged", config="name = ")
     a_run(tmp_path, "fitted", steps='"none"', README__md="card")
     a_run(tmp_path, "unfitted", steps='"none"')
-    found = {n: state.standing(tmp_path, n).state for n in state.names(tmp_path)}
+    found = {n: standing(tmp_path, n).state for n in state.names(tmp_path)}
     assert found == {
         "stopped": "stopped", "finished": "finished", "damaged": "damaged", "fitted": "finished", "unfitted": "stopped"
     }  # fmt: skip
-    at = state.standing(tmp_path, "stopped")
+    at = standing(tmp_path, "stopped")
     assert (at.step, at.steps, at.seconds) == (4, 10, 2.0)
     assert "damaged" not in wall.card(tmp_path, "stopped")["damage"]
     assert "is not TOML" in wall.card(tmp_path, "damaged")["why"]
@@ -69,13 +73,13 @@ def test_who_trains_is_told_and_can_be_stopped(tmp_path, monkeypatch):
     child = subprocess.Popen([sys.executable, "-c", code, str(run.path / "state/.lock")], stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
-    at = state.standing(tmp_path, "one")
+    at = standing(tmp_path, "one")
     assert (at.state, at.process) == ("training", child.pid)
     assert at.left == pytest.approx(3.0), "six steps of half a second"
     processes.stop(tmp_path, "one")
     assert child.wait(10) == -15
     child.stdout.close()
-    assert state.standing(tmp_path, "one").state == "stopped"
+    assert standing(tmp_path, "one").state == "stopped"
     with pytest.raises(UserError, match="no training is running"):
         processes.stop(tmp_path, "one")
 
@@ -108,7 +112,7 @@ def test_a_command_goes_on_without_who_started_it(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "_MINE", {})  # another studio, started later
     assert processes.running(tmp_path, "new", "train") == told.process
     assert state.names(tmp_path) == ["new"]
-    assert state.standing(tmp_path, "new").state == "starting"
+    assert standing(tmp_path, "new").state == "starting"
     wait_for(lambda: processes.printed(tmp_path, "new", "train") == ["here"])
     processes.stop(tmp_path, "new")
     STARTED[-1].wait(10)
@@ -141,7 +145,7 @@ def test_a_start_that_fails_says_why(tmp_path, monkeypatch, code, expected, why)
     fake(monkeypatch, code)
     processes.start(tmp_path, "new", ["train", "vae", "data=digits"])
     wait_for(lambda: processes.running(tmp_path, "new", "train") is None)
-    at = state.standing(tmp_path, "new")
+    at = standing(tmp_path, "new")
     assert at.state == expected
     assert why in at.why
     assert wall.card(tmp_path, "new")["system"] == "vae"
@@ -154,7 +158,7 @@ def test_a_clean_stop_is_no_failure(tmp_path, monkeypatch):
     fake(monkeypatch, "print('genzoo: SIGTERM: saved at step 4; ... goes on exactly here')")
     processes.start(tmp_path, "one", ["resume", "one"])
     wait_for(lambda: processes.running(tmp_path, "one", "resume") is None)
-    assert state.standing(tmp_path, "one").state == "stopped"
+    assert standing(tmp_path, "one").state == "stopped"
 
 
 def test_runs_are_found_by_name_in_the_listing_alone(tmp_path):

@@ -41,6 +41,5 @@ def look(system: str, values: Mapping[str, str]) -> tuple[dict[str, Any], np.nda
     told = describe(dataset)
     left = told.pop("left_out")
     sheet = contact_sheet(dataset, dataset.kind.usual or SHEET)
-    sides = {"a", "b"} <= set(dataset.fields)  # an even number of columns: pairs stay side by side
     told |= {"left_out": left[:MOST], "left_out_count": len(left), "training": len(dataset), "kind": entry.data}
     return told, dataset.kind.picture(sheet, columns=8)

@@ -77,9 +77,9 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-def standing(root: Path, name: str) -> Standing:
-    """Tell where a run is."""
-    run, process = Run(root / name), processes.training(root, name)
+def standing(root: Path, name: str, process: int | None = None) -> Standing:
+    """Tell where a run is, which the process trains that `processes.training` finds."""
+    run = Run(root / name)
     config, damage = settings_of(run)
     last = last_line(run)
     step, seconds = last.get("step", 0), float(last.get("seconds", 0.0))

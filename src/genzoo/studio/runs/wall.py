@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.core import schema
-from genzoo.core.errors import DamagedFile, UserError
+from genzoo.core.errors import DamagedFile, UserError, nearest
 from genzoo.data.settings import DataSettings
 from genzoo.metrics.measure import values
 from genzoo.metrics.records import span
@@ -23,6 +23,8 @@ from genzoo.studio.runs.curves import curves
 from genzoo.studio.runs.state import Standing, described_model, names, settings_of, standing
 from genzoo.text.keys import in_python
 from genzoo.training.settings import TrainSettings
+from genzoo.web.errors import NotFound
+from genzoo.web.models import shown
 
 SHOWN = 3
 """Measures on a card."""
@@ -32,28 +34,51 @@ def find(root: Path, name: str) -> Run:
     """Find a run by its name in the listing of a folder: no path is made of what a client says.
 
     Raises:
-        UserError: There is none of this name, or no longer.
+        NotFound: There is none of this name, or no longer.
     """
-    for known in names(root):
+    listed = names(root)
+    for known in listed:
         if known == name:
             return Run(root / known)
-    raise UserError(f"there is no run '{name}' here; it may have been removed or renamed")
+    hint = nearest(name, listed) or "; it may have been removed or renamed"
+    raise NotFound(f"there is no run '{shown(name)}' here{hint}")
 
 
 def cards(root: Path) -> list[dict[str, Any]]:
     """Describe every run of a folder in a few words, newest first."""
     found = []
     for name in names(root):
-        try:
+        with contextlib.suppress(OSError):  # removed while it was looked at
             found.append(card(root, name))
-        except OSError:  # removed while it was looked at
-            continue
     return found
 
 
 def card(root: Path, name: str) -> dict[str, Any]:
     """Describe a run in a few words: what it is, where it is, its newest picture, its first measures."""
-    run, at = Run(root / name), standing(root, name)
+    return _card(root, name, processes.training(root, name), _stamps(root, name))
+
+
+LOOKED_AT = ("config.toml", "log.jsonl", "metrics.json", "samples", "state", "model", "README.md")
+"""What of a run a card is made of."""
+
+
+def _stamps(root: Path, name: str) -> tuple[tuple[int, int], ...]:
+    """Say when each file that a card is made of was changed last."""
+    kept = [root / processes.KEPT / f"{name}.{verb}.{end}" for verb in ("train", "resume") for end in ("json", "txt")]
+    found = []
+    for path in [*(root / name / part for part in LOOKED_AT), *kept]:
+        try:
+            told = path.stat()
+            found.append((told.st_mtime_ns, told.st_size))
+        except OSError:
+            found.append((0, 0))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _card(root: Path, name: str, process: int | None, stamps: tuple[tuple[int, int], ...]) -> dict[str, Any]:
+    """Make a card; a wall is looked at every other second, and most runs have not changed since."""
+    run, at = Run(root / name), standing(root, name, process)
     told = _identity(root, run)
     records, damage = measures(run)
     frames = pictures(run)
@@ -112,7 +137,8 @@ def pictures(run: Run) -> list[dict[str, int]]:
         with os.scandir(run.path / "samples") as entries:
             for e in entries:
                 stem = e.name[5:-4]
-                if e.name.startswith("step_") and e.name.endswith(".png") and stem.isdigit():
+                drawn = e.name.startswith("step_") and e.name.endswith(".png") and stem.isdigit()
+                if drawn and e.is_file(follow_symlinks=False):
                     found.append({"step": int(stem), "stamp": e.stat().st_mtime_ns // 1_000_000})
     except OSError:
         return []
@@ -123,11 +149,11 @@ def picture_file(run: Run, step: int) -> Path:
     """Find the sample picture of a step in the listing.
 
     Raises:
-        UserError: There is none, or no longer.
+        NotFound: There is none, or no longer.
     """
     if any(p["step"] == step for p in pictures(run)):
         return run.path / "samples" / f"step_{step:09d}.png"
-    raise UserError(f"'{run.name}' has no sample picture of step {step}")
+    raise NotFound(f"'{run.name}' has no sample picture of step {step}")
 
 
 OUTPUTS = ("evaluate", "neighbours", "pairs", "ways")
@@ -172,6 +198,18 @@ def measures(run: Run) -> tuple[list[dict[str, Any]], str]:
     return sorted(found, key=lambda r: (place.get(r["measure"], len(place)), r["key"])), ""
 
 
+def evaluation_picture(run: Run, name: str) -> Path:
+    """Find a picture that an evaluation has written.
+
+    Raises:
+        NotFound: There is none.
+    """
+    for there in evaluation_pictures(run):
+        if there["name"] == name:
+            return run.path / "outputs" / f"{there['name']}.png"
+    raise NotFound(f"'{run.name}' has no picture '{shown(name)}' of an evaluation")
+
+
 def history(run: Run) -> History:
     """Read the measurements that were taken while a run was trained; none where its checkpoint holds none."""
     try:
@@ -184,7 +222,7 @@ def page(root: Path, name: str) -> dict[str, Any]:
     """Describe a run in full: its card, curves, pictures, measures with their protocol, settings, and what the trainer says of its health.
 
     Raises:
-        UserError: There is no such run, or no longer.
+        NotFound: There is no such run, or no longer.
     """
     run = find(root, name)
     taken, log = history(run), run.log()
@@ -214,8 +252,29 @@ def page(root: Path, name: str) -> dict[str, Any]:
         "health": health,
         "settings": settings_rows(config),
         "commands": commands,
+        "lines": _lines(root, run, config),
         "folder": str(run.path),
     }
+
+
+def word(path: Path) -> str:
+    """Write the path of a run as a word of a command line, which begins with no dash."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
+def _lines(root: Path, run: Run, config: dict[str, Any]) -> dict[str, str]:
+    """Write the command lines that belong to a run, each under what it does."""
+    there, found = word(run.path), {}
+    if begun := processes.known(root, run.name, "train"):
+        found["how it was started"] = begun.line
+    if config.get("name") and config.get("training"):
+        source = config.get("source")
+        called = (source.get("file") if isinstance(source, dict) else None) or config["name"]
+        found["another training like it"] = processes.typed(["train", str(called), f"config={there}/config.toml"])
+        found["go on with it"] = processes.typed(["resume", there])
+    if run.model.is_file():
+        found["measure it"] = processes.typed(["evaluate", there])
+    return found
 
 
 def settings_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
