@@ -5,7 +5,7 @@ import { number } from "./runs-shared.js";
 
 /** @typedef {import("./runs-shared.js").Curve} Curve */
 const SVG = "http://www.w3.org/2000/svg";
-const WIDE = 480, HIGH = 200, LEFT = 52, RIGHT = 8, TOP = 8, BOTTOM = 24;
+const WIDE = 340, HIGH = 170, LEFT = 52, RIGHT = 6, TOP = 8, BOTTOM = 22;
 
 /** @param {string} tag @param {Record<string, string | number>} [attributes] @param {...(Node | string)} children */
 function svg(tag, attributes = {}, ...children) {
@@ -30,6 +30,7 @@ function short(value) {
   const size = Math.abs(value);
   if (size >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
   if (size >= 1e4) return `${Number((value / 1e3).toPrecision(3))}k`;
+  if (size && size < 0.01) return value.toExponential().replace("e-", "e−");
   return number(value);
 }
 
@@ -82,7 +83,7 @@ export function chart(name) {
       if (low === high) [low, high] = [low - (Math.abs(low) || 1) * 0.1, high + (Math.abs(high) || 1) * 0.1];
       x = (v) => LEFT + ((v - first) / (last - first)) * (WIDE - LEFT - RIGHT);
       y = (v) => TOP + (1 - (v - low) / (high - low)) * (HIGH - TOP - BOTTOM);
-      const rows = marks(low, high, 4).map((v) => svg("g", {},
+      const rows = (values.every((v) => v === values[0]) ? [values[0]] : marks(low, high, 4)).map((v) => svg("g", {},
         svg("line", { class: "grid", x1: LEFT, x2: WIDE - RIGHT, y1: y(v), y2: y(v) }),
         svg("text", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, short(v))));
       const columns = marks(first, last, 4).map((v) => svg("text", { x: x(v), y: HIGH - 6, "text-anchor": x(v) > WIDE - 30 ? "end" : "middle" }, short(v)));

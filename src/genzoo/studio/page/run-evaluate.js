@@ -17,7 +17,7 @@ const CAPTIONS = {
  * @returns {{place: HTMLElement, draw: (run: Run) => void}}
  */
 export function evaluation(name) {
-  const table = el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Measures" });
+  const table = el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of measures" });
   const pictures = el("div", { class: "shots" });
   const state = el("div", { class: "at-work" });
   const choice = el("details", {}, el("summary", {}, "Evaluate with chosen measures"));

@@ -16,7 +16,7 @@ export function film(name, signal) {
   const image = el("img", { class: "pixels", decoding: "async" });
   const where = el("output", { class: "number" });
   const slider = el("input", { type: "range", min: "0", value: "0", "aria-label": "Sample picture over time", oninput: () => { play(false); show(Number(slider.value)); } });
-  const button = el("button", { type: "button", class: "small", onclick: () => play(!timer) }, "Play");
+  const button = el("button", { type: "button", class: "small", onclick: () => play(!timer) }, "Play film");
   const save = el("a", { class: "quiet", download: "" }, "Download picture");
   const whole = el("a", { class: "quiet", download: `${name}.gif`, href: at(name, "/training.gif"), hidden: true }, "Download film");
   const controls = el("div", { class: "film-row" }, button, slider, where);
@@ -47,7 +47,7 @@ export function film(name, signal) {
   function play(on) {
     clearInterval(timer);
     timer = undefined;
-    button.textContent = on ? "Pause" : "Play";
+    button.textContent = on ? "Pause" : "Play film";
     if (!on) return;
     if (Number(slider.value) >= pictures.length - 1) show(0);
     timer = setInterval(() => {

@@ -137,7 +137,7 @@ function printedOf(place, run) {
 function settingsOf(run) {
   if (!run.settings.length) return [el("p", { class: "quiet" }, "They are kept with the model alone.")];
   /** @param {Run["settings"]} rows */
-  const table = (rows) => el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Settings" }, el("table", {},
+  const table = (rows) => el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of settings" }, el("table", {},
     el("thead", {}, el("tr", {}, ...["Setting", "Value", "Default", "What it does"].map((h) => el("th", { scope: "col" }, h)))),
     el("tbody", {}, ...rows.map((s) => el("tr", {}, el("th", { scope: "row" }, el("code", {}, s.name)), el("td", { class: "number" }, s.value || "(empty)"),
       el("td", { class: "number quiet" }, s.default ?? "–"), el("td", { class: "quiet" }, s.doc))))));

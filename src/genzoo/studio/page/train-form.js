@@ -44,7 +44,7 @@ export async function formPage(main, name, told, signal) {
     fields.set(f.name, made);
     return made.place;
   }
-  const data = add({ name: "data", kind: "text", able: "", default: form.example, from_data: false, required: true, choices: [], allowed: "a name, or the path of a folder, an archive or a file", doc: "What to train on: the name of a set, or a folder of your own." });
+  const data = add({ name: "data", kind: "text", able: "", default: form.example, from_data: false, required: true, choices: [], allowed: "", doc: "The name of a set, or the path of a folder, an archive or a file of your own." });
   const input = /** @type {HTMLInputElement} */ (data.querySelector("input"));
   input.setAttribute("list", "sets");
   input.placeholder = "digits, or photos/";
@@ -159,7 +159,7 @@ function field(f, there) {
     input = el("input", { type: "text", placeholder: shown, autocomplete: "off", spellcheck: false, ...described, ...(f.kind === "text" ? {} : { inputMode: f.kind === "integer" ? "numeric" : "decimal" }) });
   }
   const label = f.kind === "several" ? el("span", { id: `${id}-label`, class: "name" }, f.name) : el("label", { for: id, class: "name" }, f.name);
-  const hint = el("span", { class: "quiet doc", id: `${id}-doc` }, f.doc, f.allowed && f.kind !== "switch" && f.kind !== "choice" && f.kind !== "several" ? el("em", {}, ` ${f.allowed}`) : "");
+  const hint = el("span", { class: "quiet doc", id: `${id}-doc` }, f.doc, ["integer", "number"].includes(f.kind) || f.allowed.includes("separated") ? el("em", {}, ` ${f.allowed}`) : "");
   return {
     place: el("div", { class: f.kind === "switch" ? "field turn" : "field", dataset: { field: f.name } }, label, input, mistake, hint),
     read,

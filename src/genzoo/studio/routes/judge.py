@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 import torch
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import Field, StrictBool
 
+from genzoo.data import kinds
 from genzoo.data.drawing.images import grid
 from genzoo.studio.routes.runs import Body
-from genzoo.studio.runs import blind, copies
+from genzoo.studio.runs import blind, copies, processes, wall
 from genzoo.use import compare
 from genzoo.use.sample import sample
 from genzoo.web.app import TheJobs, TheModels, TheShelf
@@ -42,7 +45,9 @@ def compared(
     for row, told in zip(table, found["rows"], strict=True):
         told["protocol"] = next((r.get("protocol", "") for r in row.records.values()), "")
         told["better"] = next((r.get("better", "") for r in row.records.values()), "")
-    return {**found, "level": compare.LEVEL}
+    there = [wall.word(path) for path in folders.values()]
+    more = [f"split={split}"] if split else []
+    return {**found, "level": compare.LEVEL, "line": processes.typed(["compare", *there, *more])}
 
 
 @router.get("/samples.png")
@@ -60,13 +65,12 @@ async def samples(
 
     def work(job: Job) -> bytes:
         loaded = models.get(place)
-        from genzoo.data import kinds
-
         drawn = sample(loaded.system, n, seed)
         return encoded(drawn, kinds.of(loaded.system), loaded.system.hparams, ".png", columns=max(1, round(n**0.5)))
 
     data = await answered(request, jobs, jobs.submit(place, work, f"samples of {run[:60]}"))
-    return Response(data, media_type="image/png")
+    line = processes.typed(["sample", wall.word(Path(place)), f"n={n}", f"seed={seed}"])
+    return Response(data, media_type="image/png", headers={"x-command": quote(line)})
 
 
 @router.get("/blind.png")
@@ -103,7 +107,7 @@ class Answers(Body):
 
     seed: Seed
     n: Length
-    answers: Annotated[list[bool | None], Field(max_length=blind.MOST)]
+    answers: Annotated[list[StrictBool | None], Field(max_length=blind.MOST)]
 
 
 @router.post("/blind")
@@ -157,7 +161,10 @@ def _of(job: str, jobs: Any) -> Any:
 
 
 def _strip(sample_: torch.Tensor, training: torch.Tensor) -> bytes:
-    """Lay out a sample and training images in a row, with room between them."""
-    laid = torch.cat([sample_[None], training]).float() / 127.5 - 1
-    drawn: np.ndarray = grid(laid, columns=len(laid), gap=0, scale=max(1, 64 // sample_.shape[-1]))
-    return png(drawn)
+    """Lay out a sample and, apart from it, training images in a row."""
+    scale = max(1, 64 // sample_.shape[-1])
+    left, right = (
+        grid(x.float() / 127.5 - 1, columns=len(x), gap=scale, scale=scale) for x in (sample_[None], training)
+    )
+    apart = np.full((left.shape[0], 6 * scale, left.shape[2]), 255, np.uint8)
+    return png(np.concatenate([left, apart, right], 1))

@@ -49,12 +49,7 @@ class Evaluation(Body):
 @router.get("")
 def every(shelf: TheShelf) -> dict[str, Any]:
     """List the runs of the folder, newest first, each in a few words, and the models of the zoo."""
-    return {"folder": str(shelf.folder), "runs": wall.cards(shelf.folder), "zoo": zoo()}
-
-
-def zoo() -> list[dict[str, Any]]:
-    """List the models of the zoo that are on this machine, by the name that opens them."""
-    return []
+    return {"folder": str(shelf.folder), "runs": wall.cards(shelf.folder), "zoo": wall.zoo()}
 
 
 @router.get("/measures")
@@ -130,7 +125,9 @@ def _evaluation(run: Run, how: Evaluation) -> list[str]:
     if how.measures:
         measure.choose(how.measures)  # an unknown name is said now
         words.append(f"measures={','.join(how.measures)}")
-    return words + [f"{key}={value}" for key, value in (("n", how.n), ("split", how.split), ("seed", how.seed)) if value]
+    return words + [
+        f"{key}={value}" for key, value in (("n", how.n), ("split", how.split), ("seed", how.seed)) if value
+    ]
 
 
 @router.post("/{name}/evaluate/stop")

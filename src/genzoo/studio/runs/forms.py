@@ -180,9 +180,9 @@ def command(root: Path, shown: str, system: str, values: Mapping[str, str]) -> d
     for k in (k for k in inner if known[in_python(k)].required and k not in given):
         errors[k] = f"{called}: {k} is required ({known[in_python(k)].allowed})"
     for key in given.keys() - inner:
-        if sentence := _wrong_with(called, {key: given[key]}):
+        if sentence := _wrong(called, key, given, inner):
             errors[key] = sentence
-    if not errors and not inner and (sentence := _wrong_with(called, given)):
+    if not errors and not inner and (sentence := _wrong_together(called, given)):
         errors[_blamed(sentence, given)] = sentence
     try:
         check_name(root, name)
@@ -194,12 +194,30 @@ def command(root: Path, shown: str, system: str, values: Mapping[str, str]) -> d
     return {"words": words, "line": processes.typed(words), "name": name, "errors": errors}
 
 
-def _wrong_with(system: str, given: Mapping[str, str]) -> str:
-    """Say what the command line says of keys; empty where they are good, or where only others are missing."""
+def _wrong(system: str, key: str, given: Mapping[str, str], inner: set[str]) -> str:
+    """Say what the command line says of one key, whatever is wrong with others; empty where it is good."""
+    cls = registry.system_class(registry.find(system)[0].name)
+    name, without = in_python(key), tuple(map(in_python, inner))
+    try:
+        if name in schema.settings(DataSettings):
+            schema.check(DataSettings, {"data": given.get("data", "-"), name: given[key]}, label=system)
+        elif name in schema.settings(TrainSettings):
+            schema.check(TrainSettings, {name: given[key]}, label=system)
+        elif name in schema.settings(cls):
+            schema.check(cls, {name: given[key]}, label=system, skip=without)
+        else:
+            api.sort_keys(system, {key: given[key]})
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _wrong_together(system: str, given: Mapping[str, str]) -> str:
+    """Say what the command line says of all keys; empty where they are good."""
     try:
         api.sort_keys(system, given)
     except UserError as error:
-        return str(error) if any(f"{k}=" in str(error) or f"'{k}'" in str(error) for k in given) else ""
+        return str(error)
     return ""
 
 

@@ -50,7 +50,7 @@ class Standing:
 
 
 def names(root: Path) -> list[str]:
-    """List the runs of a folder: those that have settings or a model, and those whose training was started here; newest first."""
+    """List the runs of a folder: those that have settings or a model, and those whose training was started here; the one begun last first."""
     try:
         there = [p for p in root.iterdir() if not p.name.startswith(".") and p.is_dir()]
     except OSError:
@@ -67,7 +67,8 @@ def _has_model(folder: Path) -> bool:
 
 
 def _touched(folder: Path) -> float:
-    return max(_changed(folder / name) for name in ("log.jsonl", "config.toml", "model"))
+    """When a run was begun: what changes while it trains would have cards of a wall change places."""
+    return _changed(folder / "config.toml") or _changed(folder / "model")
 
 
 def _changed(path: Path) -> float:

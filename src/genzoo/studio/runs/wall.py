@@ -10,7 +10,9 @@ from typing import Any
 
 from genzoo.core import schema
 from genzoo.core.errors import DamagedFile, UserError, nearest
+from genzoo.core.files import cache_folders
 from genzoo.data.settings import DataSettings
+from genzoo.foreign.zoo import PREFIX, ZOO
 from genzoo.metrics.measure import values
 from genzoo.metrics.records import span
 from genzoo.metrics.stopping import advice
@@ -275,6 +277,15 @@ def _lines(root: Path, run: Run, config: dict[str, Any]) -> dict[str, str]:
     if run.model.is_file():
         found["measure it"] = processes.typed(["evaluate", there])
     return found
+
+
+def zoo() -> list[dict[str, str]]:
+    """List the models of the zoo that are on this machine, by the names that open them."""
+    return [
+        {"name": f"{PREFIX}{name}", "idea": f"{model.line}.", "license": model.licence}
+        for name, model in ZOO.items()
+        if any((place / name / "model" / "model.safetensors").is_file() for place in cache_folders("zoo"))
+    ]
 
 
 def settings_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
