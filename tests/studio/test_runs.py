@@ -28,7 +28,7 @@ def shelf(tmp_path_factory):
     root = tmp_path_factory.mktemp("studio") / "runs"
     for seed in (0, 1):
         genzoo.train(
-            "dcgan", "digits", steps=4, batch=8, width=4, latent=4, limit=120, sample_every=2, seed=seed, name=f"seed-{seed}",
+            "dcgan", "digits", steps=40, batch=8, width=4, latent=4, ema=0, limit=120, sample_every=20, seed=seed, name=f"seed-{seed}",
             runs=str(root), quiet=True,
         )  # fmt: skip
         genzoo.evaluate(root / f"seed-{seed}", measures="frechet,memorization", n=40)
@@ -65,8 +65,8 @@ def test_the_wall_lists_runs_with_state_picture_and_measures(client, shelf):
     run = told["runs"][0]
     assert (run["state"], run["step"], run["steps"], run["system"], run["data"]) == (
         "finished",
-        4,
-        4,
+        40,
+        40,
         "dcgan",
         "digits",
     )
@@ -74,7 +74,7 @@ def test_the_wall_lists_runs_with_state_picture_and_measures(client, shelf):
     assert "lenet" in run["measures"][0]["protocol"], "a number never travels without its protocol"
     picture = run["picture"]
     answer = client.get(f"/api/runs/seed-1/samples/{picture['step']}.png?{picture['stamp']}")
-    assert answer.content == (shelf / "seed-1" / "samples" / "step_000000004.png").read_bytes()
+    assert answer.content == (shelf / "seed-1" / "samples" / "step_000000040.png").read_bytes()
     assert "immutable" in answer.headers["cache-control"]
 
 
@@ -83,7 +83,7 @@ def test_the_page_of_a_run(client, shelf):
     log = Run(shelf / "seed-0").log()
     curve = next(c for c in told["curves"] if c["name"] == "d_loss")
     assert curve["points"] == [[line["step"], line["d_loss"]] for line in log]
-    assert [p["step"] for p in told["pictures"]] == [2, 4]
+    assert [p["step"] for p in told["pictures"]] == [20, 40]
     kept = {m["key"]: m["value"] for m in told["measures"]}
     assert kept == {k: r["value"] for k, r in Run(shelf / "seed-0").metrics().items()}
     changed = {s["name"]: s["value"] for s in told["settings"] if s["changed"]}
@@ -111,7 +111,7 @@ def test_health_is_what_the_trainer_says(empty):
     "path",
     [
         "/api/runs/none", "/api/runs/..%2Fsecret", "/api/runs/%2Fetc", "/api/runs/seed-0/samples/3.png", "/api/runs/seed-0/evaluation/x.png",
-        "/api/runs/seed-0/evaluation/..%2F..%2Fsamples%2Fstep_000000004.png", "/api/runs/.studio", "/api/judge/samples.png?run=..%2F..",
+        "/api/runs/seed-0/evaluation/..%2F..%2Fsamples%2Fstep_000000040.png", "/api/runs/.studio", "/api/judge/samples.png?run=..%2F..",
         "/api/judge/blind.png?run=none&seed=1&n=4&i=0", "/api/judge/blind.png?run=seed-0&seed=1&n=4&i=9", "/api/train/look/none",
         "/api/judge/nearest/none", "/api/judge/nearest/none/0.png", "/api/train/systems/nothing", "/api/train/systems/mine.py",
         "/api/train/systems/mine.py:Mine", "/api/judge/compare?run=seed-0&run=none", "/api/judge/compare?run=seed-0",
@@ -406,11 +406,15 @@ def test_blind_images_are_samples_and_held_out_images(client, shelf):
     found = blind.test(system, 5, 12)
     held, train = real_images(open_for(system, split="test")), real_images(open_for(system, split="train"))
     drawn = draw(system, sum(found.made), 5, keep=as_levels)
-    among = lambda x, images: bool((images == x).flatten(1).all(1).any())
+
+    def among(x, images):
+        return bool((images == x).flatten(1).all(1).any())
+
     assert [among(x, drawn) for x in found.images] == list(found.made)
     assert [among(x, held) for x in found.images] == [not m for m in found.made]
     assert not any(among(x, train) for x in found.images)
-    assert len(torch.unique(found.images.flatten(1), dim=0)) == 12, "none is shown twice"
+    unique = torch.unique(found.images.flatten(1), dim=0)
+    assert len(unique) == 12, "none is shown twice"
 
 
 def test_coins_of_a_blind_test_are_fair():
