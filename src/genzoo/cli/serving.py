@@ -17,7 +17,14 @@ NEEDED = ("fastapi", "uvicorn", "python_multipart")
 
 
 def start(
-    make: Callable[[Rules, str], Any], *, host: str, port: int, token: str, what: str, names: tuple[str, ...] = ()
+    make: Callable[[Rules, str], Any],
+    *,
+    host: str,
+    port: int,
+    token: str,
+    what: str,
+    names: tuple[str, ...] = (),
+    upload: int = 32,
 ) -> None:
     """Serve an application until it is stopped.
 
@@ -28,6 +35,7 @@ def start(
         token: What has to be shown where others can reach it; made when not given and needed.
         what: What is served, in a few words.
         names: Further names that it is reached by.
+        upload: Largest body in MiB.
 
     Raises:
         UserError: The extra is not installed, or the address cannot be had.
@@ -37,7 +45,7 @@ def start(
     from genzoo.web.running import address, listen, rules_for, run
 
     begun = time.monotonic()
-    rules = rules_for(host, token, names=names)
+    rules = rules_for(host, token, names=names, most=upload << 20)
     taken = listen(host, port)
     app = make(rules, DEVICE.get())
     where = address(rules, taken)

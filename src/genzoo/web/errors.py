@@ -101,7 +101,11 @@ def in_words(errors: Any) -> str:
         if error["type"] == "json_invalid":
             where, message = [], "the body is no JSON"
         elif error["type"] == "missing":
-            message = "is required"
+            message = "is required" if where else "a body is needed"
+        elif error["type"] == "extra_forbidden":
+            message = "there is no such option"
+        elif not where and error["type"] in ("model_attributes_type", "model_type", "dict_type"):
+            message = 'the body is a JSON object such as {"n": 4}, sent with the header Content-Type: application/json'
         found.append(f"{'.'.join(where)}: {message}" if where else message)
     shown = "; ".join(dict.fromkeys(found[:5]))
     return shown[:1000] + (f" ... and {len(found) - 5} more" if len(found) > 5 else "")

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from fastapi import Request
 
@@ -54,6 +54,7 @@ class Job:
         self.id, self.key, self.label, self.watched = secrets.token_urlsafe(12), key, label, watched
         self.state: State = "waiting"
         self.done, self.total = 0, 0
+        self.started = False
         self.note = ""
         self.result: Any = None
         self.error: BaseException | None = None
@@ -126,7 +127,7 @@ class Job:
         work, self._work = self._work, None  # what it holds (a picture, a mask) is freed with it
         try:
             self.check()
-            self.state, self.begun = "running", time.monotonic()
+            self.state, self.begun, self.started = "running", time.monotonic(), True
             assert work is not None
             self.result = work(self)
             self.end("done")
@@ -352,11 +353,42 @@ def progress_to(job: Job, share: Callable[[int, int], tuple[int, int]]) -> Itera
         TELL.reset(told)
 
 
+class Waiting(Protocol):
+    """Something whose outcome is waited for: a `Job`, or a request among others."""
+
+    @property
+    def over(self) -> bool:
+        """Tell whether it has ended."""
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Have something called when it has ended."""
+
+    def outcome(self) -> Any:
+        """Return the result, or raise what went wrong."""
+
+
+W = TypeVar("W", bound=Waiting)
+
+
 async def answered(request: Request, jobs: Jobs, job: Job) -> Any:
     """Wait for a job's result while its client waits; when the client is gone, the job is cancelled.
 
     Raises:
         Refused: The job was cancelled, or what went wrong in it.
+    """
+    return await until_over(request, job, jobs.cancel)
+
+
+async def until_over(request: Request, waiting: W, leave: Callable[[W], None]) -> Any:
+    """Wait for an outcome while the client waits for it.
+
+    Args:
+        request: Whose answer it is.
+        waiting: What is waited for.
+        leave: Called with it where the client goes before.
+
+    Raises:
+        Refused: The client has gone, or what went wrong.
     """
     loop, over = asyncio.get_running_loop(), asyncio.Event()
 
@@ -364,7 +396,7 @@ async def answered(request: Request, jobs: Jobs, job: Job) -> Any:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(over.set)
 
-    job.when_over(wake)
+    waiting.when_over(wake)
     try:
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
@@ -372,6 +404,6 @@ async def answered(request: Request, jobs: Jobs, job: Job) -> Any:
             if not over.is_set() and await request.is_disconnected():
                 raise Refused("the client has gone", 499)
     finally:
-        if not job.over:
-            jobs.cancel(job)
-    return job.outcome()
+        if not waiting.over:
+            leave(waiting)
+    return waiting.outcome()

@@ -161,6 +161,7 @@ def read_image(
     size: tuple[int, int] | None = None,
     window: tuple[float, float] | None = None,
     megapixels: float = MEGAPIXELS,
+    numbers: bool = False,
 ) -> Tensor:
     """Read an image that a client sent as [C, H, W] in [-1, 1], at its own size or scaled and cut to `size`.
 
@@ -171,6 +172,7 @@ def read_image(
         size: Height and width.
         window: Gray values that become -1 and 1.
         megapixels: Larger ones are refused before they are decoded.
+        numbers: The pixels are numbers of classes, and are kept as they are.
 
     Raises:
         Refused: It is no image, damaged, or too large.
@@ -183,7 +185,8 @@ def read_image(
         ends, _ = stills.alone(file, header, most=most) if window is None else ((), [])
         file.seek(0)
         bits = 8 if window is None else 16
-        form = ImageFormat(*(size or header.shape[:2]), channels, bits=bits, window=window, ends=ends)
+        what: Any = "labels" if numbers else "colours"
+        form = ImageFormat(*(size or header.shape[:2]), channels, kind=what, bits=bits, window=window, ends=ends)
         array = stills.pixels(file, form, most=most)
     except Rejected as reason:
         raise Refused(f"'{shown(name)}' is no usable image: {reason}") from None
