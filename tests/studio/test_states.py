@@ -50,6 +50,9 @@ def test_states_are_told_from_files(tmp_path):
     }  # fmt: skip
     at = standing(tmp_path, "stopped")
     assert (at.step, at.steps, at.seconds) == (4, 10, 2.0)
+    (tmp_path / "stopped" / "state" / "step-000000003.safetensors").touch()
+    (tmp_path / "stopped" / "state" / "step-000000004.safetensors").unlink()
+    assert standing(tmp_path, "stopped").step == 3, "it was killed, and goes on from there"
     assert "damaged" not in wall.card(tmp_path, "stopped")["damage"]
     assert "is not TOML" in wall.card(tmp_path, "damaged")["why"]
 
@@ -138,7 +141,7 @@ def test_a_number_that_another_process_has_now_is_not_ours(tmp_path, monkeypatch
         ("print('genzoo: vae: lr=x is not allowed')", "failed", "vae: lr=x is not allowed"),
         ("raise KeyError('no such thing')", "failed", "KeyError: 'no such thing'"),
         ("print('genzoo: no room to write x')", "failed", "no room to write x"),
-        ("pass", "failed", "the training ended without a word"),
+        ("pass", "failed", "it ended before it had a run, stopped or killed; the last that it said: nothing"),
     ],
 )
 def test_a_start_that_fails_says_why(tmp_path, monkeypatch, code, expected, why):

@@ -1,7 +1,7 @@
 // @ts-check
 /** The samples of a run on the same noise, as a film with a slider over time. */
 import { el } from "./dom.js";
-import { at, pictureAt } from "./runs-shared.js";
+import { at, crisp, pictureAt } from "./runs-shared.js";
 
 /** @typedef {{step: number, stamp: number}} Picture */
 const PACE = 350;
@@ -13,7 +13,7 @@ const PACE = 350;
  * @returns {{place: HTMLElement, draw: (pictures: Picture[], done: boolean) => void}}
  */
 export function film(name, signal) {
-  const image = el("img", { class: "pixels", decoding: "async" });
+  const image = crisp(el("img", { decoding: "async" }));
   const where = el("output", { class: "number" });
   const slider = el("input", { type: "range", min: "0", value: "0", "aria-label": "Sample picture over time", oninput: () => { play(false); show(Number(slider.value)); } });
   const button = el("button", { type: "button", class: "small", onclick: () => play(!timer) }, "Play film");

@@ -25,7 +25,7 @@ export async function page(main, [name], { signal }) {
     el("p", { class: "quiet" }, el("a", { href: to("runs") }, "All runs")), said,
     el("div", { class: "head" }, head, actions), bar,
     el("div", { class: "run" },
-      el("section", { "aria-labelledby": "samples" }, el("h2", { id: "samples" }, "Samples, on the same noise"), samples.place),
+      el("section", { "aria-labelledby": "samples" }, el("h2", { id: "samples" }, "The same samples over time"), samples.place),
       el("div", {},
         el("section", { "aria-labelledby": "health" }, el("h2", { id: "health" }, "Health"), health),
         el("section", { "aria-labelledby": "curves" }, el("h2", { id: "curves" }, "Curves"), curves.place))),

@@ -43,6 +43,13 @@ export function pictureAt(name, picture) {
   return at(name, `/samples/${picture.step}.png?${picture.stamp}`);
 }
 
+/** Show the pixels of a picture that is enlarged, and smooth one that is made smaller. @param {HTMLImageElement} image */
+export function crisp(image) {
+  const look = () => image.classList.toggle("pixels", image.naturalWidth < image.clientWidth);
+  image.addEventListener("load", look);
+  return image;
+}
+
 /** Write a number in four digits, as the tables of the command line do. @param {number | null | undefined} value */
 export function number(value) {
   if (value === null || value === undefined) return "–";

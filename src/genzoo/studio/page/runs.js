@@ -1,10 +1,9 @@
 // @ts-check
 /** The wall: all runs of the folder, live. */
-import { get } from "./api.js";
+import { get, send } from "./api.js";
 import { commandLine, el, say } from "./dom.js";
 import { to } from "./router.js";
-import { arrow, at, atWork, badge, lookNow, measured, notice, pictureAt, progress, style, watch } from "./runs-shared.js";
-import { send } from "./api.js";
+import { arrow, at, atWork, badge, crisp, lookNow, measured, notice, pictureAt, progress, style, watch } from "./runs-shared.js";
 
 export const title = "Runs";
 /** @typedef {import("./runs-shared.js").Card} Card */
@@ -89,7 +88,7 @@ export async function page(main, _words, { signal }) {
 function fill(place, run) {
   const old = place.querySelector("img");
   const picture = run.picture
-    ? Object.assign(old ?? el("img", { class: "pixels", loading: "lazy", decoding: "async" }), { alt: `Samples of ${run.name} at step ${run.picture.step}` })
+    ? Object.assign(old ?? crisp(el("img", { loading: "lazy", decoding: "async" })), { alt: `Samples of ${run.name} at step ${run.picture.step}` })
     : el("div", { class: "blank" }, run.state === "starting" ? "no samples yet" : "no samples");
   if (run.picture && picture instanceof HTMLImageElement) {
     const src = pictureAt(run.name, run.picture);

@@ -27,7 +27,7 @@ class Standing:
     Args:
         state: starting (its process is there, and has not taken the first step), training, stopped (it can go on), finished, failed
             (it ended with a message), imported (its model was not trained here), damaged (its settings cannot be read).
-        step: Steps that are logged.
+        step: Steps that are logged; of a run that nobody is at, those of its newest checkpoint, where it goes on.
         steps: Steps in all; None where that is not known.
         seconds: Time that they took.
         why: What a command that failed said, or what is damaged.
@@ -85,7 +85,11 @@ def standing(root: Path, name: str, process: int | None = None) -> Standing:
     last = last_line(run)
     step, seconds = last.get("step", 0), float(last.get("seconds", 0.0))
     steps = _total(config)
-    at = {"step": step, "steps": steps, "seconds": seconds, "process": process}
+    at: dict[str, Any] = {"step": step, "steps": steps, "seconds": seconds, "process": process}
+    if process is None and run.states():
+        at["step"] = (
+            run.steps_done()
+        )  # where it goes on: after a kill before the last line of the log, after a stop behind it
     if process is not None:
         return Standing("training" if step else "starting", **at)
     if damage:
@@ -96,7 +100,11 @@ def standing(root: Path, name: str, process: int | None = None) -> Standing:
     if not (run.path / "config.toml").exists():
         if _has_model(run.path):
             return Standing("imported", **at)
-        return Standing("failed", why=f"the training ended without a word: {_last(root, name, newest)}", **at)
+        return Standing(
+            "failed",
+            why=f"it ended before it had a run, stopped or killed; the last that it said: {_last(root, name, newest)}",
+            **at,
+        )
     if "imported" in described_model(run):
         return Standing("imported", **at)
     return Standing("finished" if _is_done(run, steps) else "stopped", **at)
@@ -167,4 +175,4 @@ def _newest_words(root: Path, name: str) -> tuple[str, str]:
 
 def _last(root: Path, name: str, verb: str) -> str:
     lines: Sequence[str] = processes.printed(root, name, verb) if verb else []
-    return next((line for line in reversed(lines) if line.strip()), "it was ended from outside")
+    return next((line for line in reversed(lines) if line.strip()), "nothing")
