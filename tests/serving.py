@@ -19,13 +19,13 @@ FLAGS = [
 
 
 @contextmanager
-def live(app: Any) -> Iterator[str]:
+def live(app: Any, port: int = 0) -> Iterator[str]:
     """Serve an application, and yield its address without a slash at its end."""
     import uvicorn
 
     from genzoo.web.running import listen
 
-    taken = listen("127.0.0.1", 0)
+    taken = listen("127.0.0.1", port)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5)
     )
