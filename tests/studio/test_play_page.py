@@ -8,6 +8,7 @@ import pytest
 
 import genzoo
 from tests.studio.play_help import photo
+from tests.studio.test_journey import AXE
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
@@ -203,3 +204,44 @@ def test_tabs_and_sliders_by_keys(studio, folder, open_page):
     slider.focus()
     slider.press("ArrowRight")
     expect(page.locator(".explore .command code")).to_contain_text("0.1d1")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light"), (3840, "dark")])
+def test_no_panel_breaks_a_rule_of_axe(studio, folder, open_page, width, scheme):
+    """Contrast, names, roles, order of headings; and nothing hangs over."""
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: sh tools/page/check.sh does it")
+    base = studio(folder)
+    page = open_explore(open_page, base, width=width, scheme=scheme)
+    pin(page, 1)
+    pin(page, 2)
+    page.get_by_role("button", name="Walk").click()
+    page.locator(".combine .film").wait_for()
+    hold(page)
+    for name, panel in (
+        ("dcgan", "picture"),
+        ("pixelcnn", "complete"),
+        ("pixelcnn", "bits"),
+        ("cyclegan", "translate"),
+    ):
+        page.goto(f"{base}/#/play/{name}?panel={panel}")
+        page.get_by_role("button", name="Take an example").click()
+        page.locator(
+            {"picture": ".controls [role=status]", "complete": ".paint", "bits": ".scale", "translate": ".compare"}[
+                panel
+            ]
+        ).first.wait_for()
+        hold(page)
+    page.goto(f"{base}/#/play/moons")
+    page.locator(".kept").wait_for()
+    hold(page)
+
+
+def hold(page):
+    """Hold the page as it is against the rules."""
+    page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+    page.wait_for_timeout(200)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    assert not [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in found], page.url
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
