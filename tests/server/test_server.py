@@ -203,6 +203,27 @@ def test_waiting_requests_go_together():
         joiner.submit("a", 1, 1, double)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 5.0])
+def test_a_server_that_ends_tells_who_waits(seconds):
+    jobs = Jobs(workers=1)
+    joiner, go = Joiner(jobs, "m", together=1), threading.Event()
+
+    def work(items):
+        go.wait(1.0)
+        return items
+
+    tickets = [joiner.submit("a", 1, i, work) for i in range(3)]
+    wait_for(lambda: joiner.waiting == 2)
+    jobs.close(seconds)
+    wait_for(lambda: all(t.over for t in tickets), 5)
+    for ticket in tickets[1:]:
+        with pytest.raises(Refused, match="shutting down") as refused:
+            ticket.outcome()
+        assert refused.value.status == 503
+    assert tickets[0].outcome() == 0
+    wait_for(lambda: not any(t.is_alive() for t in jobs._threads), 5)
+
+
 def test_a_full_server_says_when_to_come_again(monkeypatch):
     system = case_of("dcgan").ready()
     go, begun = threading.Event(), threading.Event()
