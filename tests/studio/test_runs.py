@@ -329,6 +329,17 @@ def test_data_are_looked_into(client, tmp_path):
     assert "there is no set and no path" in failed["error"]
 
 
+@pytest.mark.parametrize("path", ["/api/train", "/api/train/check", "/api/train/look"])
+def test_a_file_of_a_client_is_never_run(client, tmp_path, path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    answer = client.post(path, json={"system": str(file), "values": {"data": "digits"}}).json()
+    if "id" in answer:
+        answer = wait_for(lambda: (j := client.get(f"/api/jobs/{answer['id']}").json())["state"] == "failed" and j)
+    assert "there is no system" in answer["error"]
+    assert not (tmp_path / "ran").exists()
+
+
 def test_another_site_cannot_start_anything(client):
     body = {"system": "dcgan", "values": {"data": "/etc"}}
     for path in ("/api/train", "/api/train/look", "/api/runs/seed-0/stop", "/api/runs/seed-0/evaluate"):
