@@ -18,8 +18,8 @@ from tests.foreign import nets
 from tests.foreign.nets import Weights
 
 PROVEN = {
-    "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "dcgan-example", "pix2pix-pytorch", "pix2pixhd-nvidia", "progan-facebook",
-    "stylegan2-nvidia", "stylegan2-rosinality", "vqgan-taming", "vqvae2-rosinality",
+    "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "cyclegan-vintagify", "dcgan-example", "pix2pix-pytorch",
+    "pix2pixhd-nvidia", "progan-facebook", "stylegan2-nvidia", "stylegan2-rosinality", "vqgan-taming", "vqvae2-rosinality",
 }  # fmt: skip
 
 
@@ -97,6 +97,20 @@ def test_cyclegan_of_its_authors(taken, second):
         (system.a2b(x), system.b2a(x), system.D_b(x), system.D_a(x)), (*made, *scores), strict=True
     ):
         same(found, expected)
+
+
+@torch.no_grad()
+def test_cyclegan_with_trained_scales(taken):
+    x, a, b = images(2, 3, 24, 24), Weights(1), Weights(2)
+    made = [nets.resnet(w, x, 4, 2, block="block", affine=True) for w in (a, b)]
+    system = taken({"G_A2B_epoch3.pth": a, "G_B2A_epoch3.pth": b}, shape=(3, 24, 24))
+    same(system.a2b(x), made[0])
+    same(system.b2a(x), made[1])
+    assert system.hparams["affine"]
+    alone = taken({"G_A2B_epoch3.pth": a}, new=["b2a"])
+    same(alone.a2b(x), made[0])
+    with pytest.raises(UserError, match=r"would both be a2b; give a2b=FILE and b2a=FILE"):
+        taken({"one.pth": a, "two.pth": b})
 
 
 @torch.no_grad()

@@ -71,6 +71,7 @@ def import_run(
             {**animal.settings, **arguments},
             animal.upstream,
         )
+        new = (*new, *animal.new)
     wanted = [u for u in upstreams().values() if _asked(u, system, upstream)]
     if not wanted:
         raise UserError(_unknown(system, upstream))

@@ -24,6 +24,7 @@ class Model:
         data: What it was trained on, and on which terms that is published, as far as that is said.
         settings: What the file does not tell.
         class_names: Of its classes, where it has some.
+        new: Parts that it was published without, although it is of less use so; they get fresh weights.
     """
 
     line: str
@@ -33,6 +34,7 @@ class Model:
     data: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
 
 
 ZOO: Mapping[str, Model] = {
@@ -65,6 +67,21 @@ ZOO: Mapping[str, Model] = {
         ),
         "MIT",
         "DigiFace-1M, faces that were rendered; it is published for non-commercial research",
+    ),
+    "vintage": Model(
+        "photographs made to look old, 512 x 512, by a CycleGAN; that direction alone",
+        "cyclegan-vintagify",
+        Published(
+            package="vintagify",
+            version="0.1.2",
+            member="vintagify/resources/G_A2B_epoch33.pth",
+            file="zoo-vintage.pth",
+            digest="c502cd44ca720d004f89775f593fc403acc6b36d27d65390cbe2f476f771e560",
+            wheel=True,
+        ),
+        "MIT",
+        "photographs, new and old; which ones, and on which terms, is not said",
+        new=("b2a",),
     ),
 }
 """Every model was fetched, imported and looked at."""
