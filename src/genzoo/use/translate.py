@@ -16,6 +16,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.decode import images as decode
 from genzoo.data.drawing.clips import PER_SECOND
+from genzoo.saved.untrained import lost_directions
 from genzoo.use.common.arrays import as_tensor
 from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, read_photo
 from genzoo.use.common.images import channels_in, window_of
@@ -162,9 +163,13 @@ def _direction(system: System, direction: str | None) -> str:
     """
     known = tuple(require(system, Translates, verb="translate").directions)
     if not known:
+        for reason in lost_directions(system).values():
+            raise UserError(reason)
         raise UserError(f"{name_of(system)} was trained on gray images, and can colour none")
     direction = direction or known[0]
     if direction not in known:
+        if reason := lost_directions(system).get(direction):
+            raise UserError(f"direction={direction}: {reason}; direction={known[0]} is there")
         there = f"There are {' and '.join(known)}" if len(known) > 1 else f"There is {known[0]}"
         raise UserError(f"direction={direction} is not known{nearest(direction, known) or '.'} {there}")
     return direction
