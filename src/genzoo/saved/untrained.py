@@ -16,7 +16,6 @@ from genzoo.core.capabilities import Translates
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 
-
 SIDE = 64
 """Of the picture by which it is found which directions of a translator need a fresh part."""
 
