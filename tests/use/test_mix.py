@@ -89,7 +89,7 @@ def test_mistakes_are_answered_with_what_there_is(system, given, said):
 
 
 def test_what_has_no_styles_is_told_what_has_them():
-    with pytest.raises(UserError, match="mix: dcgan cannot mix styles; it can draw samples.*stylegan, stylegan2 can"):
+    with pytest.raises(UserError, match=r"mix: dcgan cannot mix styles; it can draw samples.*stylegan, stylegan2 can"):
         genzoo.mix(genzoo.create("dcgan", **registry.system_class("dcgan").tiny))
 
 
