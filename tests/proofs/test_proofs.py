@@ -14,6 +14,7 @@ from proofs import runner
 from proofs.acceptance import accepted, binomial_error, seen
 from proofs.machine import ROOT
 from proofs.proof import Entry, Proof, proof, small_png
+from proofs.recipes import TASKS, recipes
 from proofs.result_pages import write_pages
 
 
@@ -309,6 +310,17 @@ def test_the_page_counts_what_is_accepted(tmp_path):
     index = (tmp_path / "results" / "README.md").read_text()
     assert "**An expert accepts 1 of 2 rows**, does not accept 0, and 1 have not been judged." in index
     assert "| [one](autoencoding.md#one) | yes | four squares |" in index
+
+
+def test_the_recipes_are_those_of_the_records():
+    records = {
+        p.stem: json.loads(p.read_text(encoding="utf-8"))
+        for p in sorted((ROOT / "docs/results/records").glob("*.json"))
+    }
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert recipes(records, seen()) == page, "python -m proofs --pages writes it"
+    assert not {row[0] for task in TASKS for row in task.rows} - set(records), "a proof that there is not"
+    assert recipes({}, {}).count("Not run yet") == len(TASKS)
 
 
 def test_what_was_seen_is_of_records_that_are_there():
