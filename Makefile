@@ -14,7 +14,7 @@ help:
 	@echo "make demo    install into $(VENV), train a first model on handwritten digits, draw samples and a walk (minutes)"
 	@echo "make study   two systems, two seeds, one table and page of both (minutes)"
 	@echo "make test    install with the development tools and run the tests"
-	@echo "make lint    ruff and mypy          make format  ruff, writing"
+	@echo "make lint    ruff, mypy, tsc        make format  ruff, writing"
 	@echo "make slow    the long fault-injection tests"
 	@echo "make lowest  a quick part of the tests with the lower bounds of all dependencies, in $(VENV)-lowest"
 	@echo "make bench   speed, as ratios       make docs    the generated tables"
@@ -57,6 +57,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	sh tools/page/check.sh
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

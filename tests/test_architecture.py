@@ -49,6 +49,12 @@ ALLOWED = {
     "lectures": {"core", "losses", "lectures", "use"},
     "testing": {"core", "data", "metrics", "naming", "runs", "saved", "testing", "text", "training", "use"},
     "studies": {"api", "core", "data", "metrics", "naming", "runs", "training", "use", "studies", "text"},
+    "web": {"api", "core", "data", "foreign", "metrics", "naming", "runs", "saved", "use", "web", "text"},
+    "server": {"core", "data", "metrics", "naming", "runs", "saved", "server", "text", "use", "web"},
+    "studio": {
+        *("api", "core", "data", "foreign", "metrics", "naming", "nn", "runs", "saved", "studies", "studio", "text"),
+        *("training", "use", "web"),
+    },
     "api.py": {"core", "data", "lectures", "naming", "runs", "saved", "training", "use", "text"},
     "cli": {
         "api",
@@ -60,13 +66,18 @@ ALLOWED = {
         "lectures",
         "runs",
         "training",
+        "server",
+        "studio",
         "use",
         "cli",
         "text",
+        "web",
     },
 }
 """Who may import what of ours. `genzoo` alone (the lazy public API, the version) may be imported from `metrics` upwards."""
-PUBLIC = {"metrics", "runs", "lectures", "studies", "training", "use", "cli", "__main__.py"}
+PUBLIC = {
+    *("metrics", "runs", "lectures", "studies", "training", "use", "web", "server", "studio", "cli", "__main__.py"),
+}
 
 
 def identity(path: Path) -> str:

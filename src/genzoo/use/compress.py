@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -115,45 +116,55 @@ def exact_images(files: list[Path], system: System) -> Tensor:
     """
     require(system, Compresses, verb="compress")
     channels, height, width = system.hparams["shape"]
-    return torch.stack([_exact(file, channels, height, width) for file in files])
+    return torch.stack([_exact(file, str(file), channels, height, width) for file in files])
 
 
-def _why(file: Path, error: Exception) -> str:
+def exact_image(file: BinaryIO, system: System, label: str) -> Tensor:
+    """Read one image from an open file as `exact_images` does, [C, H, W]; `label` is what it is called in messages."""
+    require(system, Compresses, verb="compress")
+    channels, height, width = system.hparams["shape"]
+    return _exact(file, label, channels, height, width)
+
+
+def _why(file: Path | BinaryIO, label: str, error: Exception) -> str:
     """Say why a file cannot be read as an image, by its beginning where no decoder knows it."""
     if isinstance(error, UnidentifiedImageError):
+        if not isinstance(file, Path):
+            file.seek(0)
+            return naming.refused(file, label)
         with open(file, "rb") as opened:
             return naming.refused(opened, file.name)
     return in_words(error)
 
 
-def _exact(file: Path, channels: int, height: int, width: int) -> Tensor:
+def _exact(file: Path | BinaryIO, label: str, channels: int, height: int, width: int) -> Tensor:
     try:
         with Image.open(file) as opened:
             opened.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"'{file}' is no usable image: {_why(file, error)}") from None
+        raise UserError(f"'{label}' is no usable image: {_why(file, label, error)}") from None
     image: Image.Image = opened
     if image.mode in ("1", "P"):
         image = image.convert("L" if image.mode == "1" else "RGBA" if "transparency" in image.info else "RGB")
     array = np.asarray(image)
     array = array[..., None] if array.ndim == 2 else array
     if array.dtype != np.uint8 or image.mode not in ("L", "LA", "RGB", "RGBA"):
-        raise UserError(f"'{file}' has pixels of kind {image.mode}; only 8-bit gray and RGB images come back exactly")
+        raise UserError(f"'{label}' has pixels of kind {image.mode}; only 8-bit gray and RGB images come back exactly")
     if image.mode in ("LA", "RGBA"):
         if array[..., -1].min() < 255:
-            raise UserError(f"'{file}' has transparent pixels, which the model does not know; nothing was written")
+            raise UserError(f"'{label}' has transparent pixels, which the model does not know; nothing was written")
         array = array[..., :-1]
     if array.shape[:2] != (height, width):
         raise UserError(
-            f"'{file}' is {array.shape[1]}x{array.shape[0]} (width x height); this model takes {width}x{height}, "
+            f"'{label}' is {array.shape[1]}x{array.shape[0]} (width x height); this model takes {width}x{height}, "
             "and compressing does not resize"
         )
     if array.shape[2] == 3 and channels == 1:
         if (array != array[..., :1]).any():
-            raise UserError(f"'{file}' is coloured; this model takes gray images, and compressing does not convert")
+            raise UserError(f"'{label}' is coloured; this model takes gray images, and compressing does not convert")
         array = array[..., :1]
     if array.shape[2] == 1 and channels == 3:
         array = array.repeat(3, 2)
     if array.shape[2] != channels:
-        raise UserError(f"'{file}' has {array.shape[2]} channels; this model takes {channels}")
+        raise UserError(f"'{label}' has {array.shape[2]} channels; this model takes {channels}")
     return torch.from_numpy(array.copy()).permute(2, 0, 1).float().div(127.5).sub(1)

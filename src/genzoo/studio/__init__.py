@@ -1,0 +1,1 @@
+"""The studio: a page on one's own machine over the public API (`genzoo studio runs/`)."""

@@ -1,0 +1,62 @@
+"""Servers for tests: an application that answers at a port of this machine, in a thread of the test's own process; and a browser."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+"""Chromium asks nobody for anything but what the page asks for."""
+
+
+@contextmanager
+def live(app: Any) -> Iterator[str]:
+    """Serve an application, and yield its address without a slash at its end."""
+    import uvicorn
+
+    from genzoo.web.running import listen
+
+    taken = listen("127.0.0.1", 0)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5)
+    )
+    thread = threading.Thread(target=server.run, args=([taken],), daemon=True)
+    thread.start()
+    until = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < until, "the server does not start"
+        assert thread.is_alive(), "the server has ended"
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        taken.close()
+
+
+def wait_for(what: Any, seconds: float = 20.0) -> Any:
+    """Wait until something is true, and return it."""
+    until = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < until, "it does not come true"
+        time.sleep(0.01)
+    return found
+
+
+def program() -> str:
+    """Return the browser of the machine; skip the test where there is none, or nothing to drive it with."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if not found:
+        pytest.skip("there is no browser: chromium is not installed")
+    return found
