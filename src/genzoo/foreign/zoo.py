@@ -1,4 +1,8 @@
-"""Trained models of other people that lie in packages on the index, and that become runs: `zoo:faces`."""
+"""Trained models that have names: those of other people in packages on the index, which become runs, beside those of genzoo-zoo.
+
+`zoo:NAME` is one namespace. What is in the package genzoo-zoo is taken wherever a run is (`genzoo.saved.zoo`); of the others `genzoo import`
+makes a run first.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ from typing import Any
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.metrics.features.fetch import Published
+from genzoo.saved.zoo import INSTALL, PACKAGE, PREFIX, folders
 
-PREFIX = "zoo:"
+__all__ = ["INSTALL", "PACKAGE", "PREFIX", "ZOO", "Model", "model"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,8 @@ def model(name: str) -> Model:
     """
     word = name.removeprefix(PREFIX)
     if word not in ZOO:
+        every = [*folders(), *ZOO]
         raise UserError(
-            f"there is no '{word}' in the zoo{nearest(word, ZOO) or '.'} There are {', '.join(ZOO)}; 'genzoo zoo' shows them."
+            f"there is no '{word}' in the zoo{nearest(word, every) or '.'} There are {', '.join(every)}; 'genzoo zoo' shows them."
         )
     return ZOO[word]

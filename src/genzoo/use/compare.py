@@ -14,6 +14,7 @@ from typing import Any
 from genzoo.core.errors import UserError
 from genzoo.metrics.measure import protocol
 from genzoo.metrics.records import NORMAL_95, read_records, span
+from genzoo.saved.published import folder_of, is_published
 from genzoo.use.common.outputs import free
 from genzoo.use.common.sample_sets import Split, evaluation_of, is_given
 from genzoo.use.common.source import Source, place_of, run_path
@@ -216,6 +217,8 @@ def _folders(sources: Sequence[Source]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for source in sources:
         path = place_of(source) if not hasattr(source, "hparams") else None
+        if is_published(source):
+            path = folder_of(source)
         if path is None:
             raise UserError("compare reads what is kept of runs; a system in memory keeps nothing")
         if is_given(path):

@@ -21,6 +21,7 @@ from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import ImageFormat, Rejected
 from genzoo.data.windows import resolved
+from genzoo.saved.published import is_published
 
 
 def channels_of(system: System) -> int:
@@ -162,6 +163,10 @@ def open_for(
     except NoSuchData as error:
         if data is not None or not system.origin:
             raise
+        if is_published(system.origin):
+            raise NoSuchData(
+                f"what {system.origin} was trained on (data={settings.data}) is not here; give an image, or other data with data="
+            ) from error
         raise NoSuchData(
             f"what {system.origin} was trained on (data={settings.data}) is not there any more; if it has moved, "
             f"'genzoo resume {quote(system.origin)} data=PATH' says where it is, or give other data with data="

@@ -22,7 +22,7 @@ from genzoo.metrics import drawing
 from genzoo.metrics.drawing import CHUNK, draw
 from genzoo.naming import registry
 from genzoo.saved.devices import pick_device
-from genzoo.saved.hub import is_hub
+from genzoo.saved.published import is_published
 
 __all__ = [
     "CHUNK",
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Source = Any
-"""A run (anything with a `path`), the path of a run or of an exported folder, a model of the hub (hf:OWNER/NAME), or a `System`."""
+"""A run (anything with a `path`), the path of a run or of an exported folder, a published model (hf:OWNER/NAME, zoo:NAME), or a `System`."""
 
 WORDS = {
     "samples": "draw samples",
@@ -70,12 +70,12 @@ def place_of(source: Source) -> Path:
 
 
 def run_path(source: Source) -> Path | None:
-    """Find the folder of a run or an exported model; None for a system in memory or of the hub, which have none to write to.
+    """Find the folder of a run or an exported model; None for a system in memory or a published one, which have none to write to.
 
     Raises:
         UserError: There is no such folder; the message has the nearest one.
     """
-    if isinstance(source, System) or is_hub(source):
+    if isinstance(source, System) or is_published(source):
         return None
     path = place_of(source)
     if path.is_dir():
