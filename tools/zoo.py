@@ -172,7 +172,7 @@ def pack(name: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     trained = system.trained
     system.trained = without_places(trained) | {"data": trained["data"] | {"data": entry["train"]["data"]}}
-    genzoo.export(system, folder, precision="fp16")
+    genzoo.export(system, folder, dtype="float16")
     system.trained = trained
     if entry.get("examples"):
         for i, x in enumerate(first_of(system, "", EXAMPLES)):

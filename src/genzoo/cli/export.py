@@ -8,7 +8,7 @@ from pathlib import Path
 import genzoo
 from genzoo.cli.table import Command
 from genzoo.core.errors import UserError
-from genzoo.use.export import Precision, export_files
+from genzoo.use.export import Dtype, export_files
 from genzoo.use.exports.half import in_words
 from genzoo.use.exports.write import Format, format_of
 
@@ -22,7 +22,7 @@ def export(
     format: Format | None = None,
     overwrite: bool = False,
     runtime: str = "",
-    precision: Precision = "fp32",
+    dtype: Dtype = "float32",
 ) -> None:
     """Write the model into a plain folder (model.safetensors, config.json, README.md), or into a file for other programs.
 
@@ -36,15 +36,15 @@ def export(
             page that draws or translates in the browser: python -m http.server in it, and open the address.
         overwrite: Replace files that are there.
         runtime: For a page, the package onnxruntime-web as npm packs it (.tgz) or installs it (a folder); fetched by npm when not given.
-        precision: Of the weights in a folder: fp16 takes half the bytes, and is read as float32 again; how far the outputs move is printed.
+        dtype: Of the weights in a folder: float16 takes half the bytes, and is read as float32 again; how far the outputs move is printed.
     """
     if part or format_of(Path(to).expanduser(), format) != "folder":
-        if precision != "fp32":
-            raise UserError(f"precision={precision} is of a folder, format=folder; other programs are given float32")
+        if dtype != "float32":
+            raise UserError(f"dtype={dtype} is of a folder, format=folder; other programs are given float32")
         files = export_files(run, to, part=part or None, format=format, overwrite=overwrite, runtime=runtime or None)
         print(*files, sep="\n")
     else:
-        folder = genzoo.export(run, to, format=format, overwrite=overwrite, precision=precision)
+        folder = genzoo.export(run, to, format=format, overwrite=overwrite, dtype=dtype)
         print(f"wrote {folder}")
         if moved := json.loads((folder / "config.json").read_text(encoding="utf-8")).get("moved"):
             print(f"  largest differences from float32: {in_words(moved)}")

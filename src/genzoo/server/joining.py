@@ -93,7 +93,10 @@ class Joiner:
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
         self._part = PART
-        self._expected, self._until = 0, 0.0  # requests that are likely to be there soon, and when they are waited for no more
+        self._expected, self._until = (
+            0,
+            0.0,
+        )  # requests that are likely to be there soon, and when they are waited for no more
 
     def submit(self, group: Hashable, size: int, item: Any, work: Work) -> Ticket:
         """Have a request wait for its turn.

@@ -14,14 +14,14 @@ from genzoo.naming.registry import entry_of, given_as
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import describe, in_words
 from genzoo.use.common.outputs import writable
-from genzoo.use.common.source import WORDS, Source, name_of, open_system
+from genzoo.use.common.source import WORDS, Source, name_of, open_exact
 from genzoo.use.exports.half import differences, rounded
 from genzoo.use.exports.half import in_words as moves
 from genzoo.use.exports.parts import part_of
 from genzoo.use.exports.web import write_web
 from genzoo.use.exports.write import ENDINGS, Format, Written, check, format_of, write_part, write_parts
 
-Precision = Literal["fp32", "fp16"]
+Dtype = Literal["float32", "float16"]
 """How the weights in a folder are kept: whole, or in half the bytes."""
 
 
@@ -33,7 +33,7 @@ def export(
     format: Format | None = None,
     overwrite: bool = False,
     runtime: str | Path | None = None,
-    precision: Precision = "fp32",
+    dtype: Dtype = "float32",
 ) -> Path:
     """Write a system into a folder that needs nothing of the run, or into a file that needs nothing of genzoo.
 
@@ -48,7 +48,7 @@ def export(
             page that runs a part in the browser.
         overwrite: Replace files that are there, in a folder that has others.
         runtime: For a page, the package onnxruntime-web (.tgz or folder); fetched by npm when not given.
-        precision: Of the weights in a folder: fp16 takes half the bytes and is read as float32 again. How far the outputs move by that is
+        dtype: Of the weights in a folder: float16 takes half the bytes and is read as float32 again. How far the outputs move by that is
             measured, and kept in the file and its card.
 
     Returns:
@@ -59,15 +59,15 @@ def export(
     """
     place = Path(to).expanduser()
     if format_of(place, format) != "folder":
-        if precision != "fp32":
-            raise UserError(f"precision={precision} is of a folder, format=folder; other programs are given float32")
+        if dtype != "float32":
+            raise UserError(f"dtype={dtype} is of a folder, format=folder; other programs are given float32")
         export_files(source, to, part=part, format=format, overwrite=overwrite, runtime=runtime)
         return place
     if part:
         raise UserError(f"part={part} is of a file: give to= a name that ends in {' or '.join(ENDINGS)}")
-    if precision not in ("fp32", "fp16"):
-        raise UserError(f"precision={precision} is not known; give fp32 or fp16")
-    return _folder(open_system(source), _empty(place, overwrite), precision)
+    if dtype not in ("float32", "float16"):
+        raise UserError(f"dtype={dtype} is not known; give float32 or float16")
+    return _folder(open_exact(source, verb="export"), _empty(place, overwrite), dtype)
 
 
 def export_files(
@@ -111,7 +111,7 @@ def export_files(
     if whole:
         _empty(place, overwrite)
     writable(place)
-    system = open_system(source)
+    system = open_exact(source, verb="export")
     about = description(system)
     if form == "web":
         return write_web(system, place, part, about, runtime)
@@ -132,9 +132,9 @@ def _empty(folder: Path, overwrite: bool) -> Path:
     return folder
 
 
-def _folder(system: System, folder: Path, precision: Precision) -> Path:
+def _folder(system: System, folder: Path, dtype: Dtype) -> Path:
     meta, tensors = description(system), system.state_dict()
-    if precision == "fp16":
+    if dtype == "float16":
         tensors, how, other = rounded(system)
         meta |= {**how, "moved": differences(system, other)}
     folder.mkdir(parents=True, exist_ok=True)
