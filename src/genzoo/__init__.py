@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from genzoo.use.evaluate import evaluate
     from genzoo.use.export import export
     from genzoo.use.figures import figures
+    from genzoo.use.mix import mix
     from genzoo.use.project import project
     from genzoo.use.push import push
     from genzoo.use.reconstruct import reconstruct
@@ -48,6 +49,7 @@ __all__ = [
     "System",
     "sample",
     "walk",
+    "mix",
     "reconstruct",
     "project",
     "arithmetic",

@@ -53,6 +53,7 @@ DESCRIBED = {
     "step": int,
     "source": dict,
     "taken": dict,
+    "imported": dict,
 }
 """Kinds of what a model's description says of it beside "system" and "hparams", where it says it."""
 
@@ -108,6 +109,10 @@ def load(path: Any, *, device: str = "cpu", system: Any = None) -> System:
             f"{file} is of a {registry.name_of(type(found))}, not of the {registry.name_of(cls)} that was given"
         )
     found.trained, found.origin = meta, str(path)
+    if "imported" in meta:
+        from genzoo.saved.untrained import guard
+
+        guard(found, meta, str(path))
     return found.to(where).eval()
 
 

@@ -47,6 +47,7 @@ WORDS = {
     "samples": "draw samples",
     "density": "give a likelihood",
     "decodes": "decode latents",
+    "mixes": "mix styles",
     "encodes": "encode images",
     "joint": "tell how probable data and latents are together",
     "prompted": "take prompts",
@@ -58,6 +59,8 @@ WORDS = {
     "tokenizes": "turn images into codes",
 }
 """What a capability lets one do, in words."""
+FEW = 6
+"""Systems that a refusal names as those that can."""
 
 
 def place_of(source: Source) -> Path:
@@ -146,7 +149,9 @@ def require(system: System, /, *needed: type, verb: str) -> object:
         raise UserError(f"{verb}: {reason}")
     if lacking:
         can = ", ".join(WORDS[c] for c in able if c in WORDS) or "only train"
-        raise UserError(f"{verb}: {name_of(system)} cannot {' or '.join(lacking)}; it can {can}")
+        others = [n for n, e in registry.entries().items() if set(names) <= set(e.abilities)]
+        who = f". {', '.join(others)} can" if 0 < len(others) <= FEW else ""
+        raise UserError(f"{verb}: {name_of(system)} cannot {' or '.join(lacking)}; it can {can}{who}")
     return system if len(needed) == 1 else (system,) * len(needed)
 
 
