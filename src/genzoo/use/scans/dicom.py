@@ -24,7 +24,15 @@ from genzoo.use.scans.study import Here, Scan, Steps, steps
 _GROUPS = (0x0018, 0x0020, 0x0028, 0x5200)
 _KINDS = ("CS", "DS", "IS", "US", "SS", "UL", "SL", "FD", "FL", "AT", "SQ", "UI")
 _KEPT = ("SOPClassUID", "ImageType", "Modality", "PixelData", "PresentationLUTShape", "FrameType")
-_EMPTY = ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PatientBirthDate", "PatientSex")
+_EMPTY = (
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "StudyID",
+    "PatientBirthDate",
+    "PatientSex",
+)
 _STATISTICS = (
     "SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "ModalityLUTSequence",
     "RealWorldValueMappingSequence", "IconImageSequence",
@@ -135,7 +143,10 @@ def _pixels(ds: Any, header: reading.Header, frames: list[np.ndarray], window: t
     kind = np.dtype(f"{'i' if signed else 'u'}{wide // 8}")
     tabled = header.tables is not None or options["pixel_keyword"] != "PixelData" or options["bits_allocated"] > 16
     each = [steps(window, 0.0 if tabled else f.slope, f.intercept, low, high, kind) for f in header.frames]
-    same = all(e.slope == f.slope and e.intercept == f.intercept and e.dtype == kind for e, f in zip(each, header.frames, strict=True))
+    same = all(
+        e.slope == f.slope and e.intercept == f.intercept and e.dtype == kind
+        for e, f in zip(each, header.frames, strict=True)
+    )
     if not same:  # one rule for all of them
         each = [steps(window, 0.0, 0.0, 0, 0, kind)] * len(each)
         bits = 16
@@ -144,7 +155,14 @@ def _pixels(ds: Any, header: reading.Header, frames: list[np.ndarray], window: t
         for i in range(len(frames)):
             before = reading.decoded(file, header, i)
             stored[i][before == header.padding] = header.padding
-    for keyword in ("FloatPixelData", "DoubleFloatPixelData", "PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", *_STATISTICS):
+    for keyword in (
+        "FloatPixelData",
+        "DoubleFloatPixelData",
+        "PixelData",
+        "ExtendedOffsetTable",
+        "ExtendedOffsetTableLengths",
+        *_STATISTICS,
+    ):
         if keyword in ds:
             delattr(ds, keyword)
     if not same and "PixelPaddingValue" in ds:
@@ -193,9 +211,14 @@ def _mark(ds: Any, header: reading.Header, note: Note, numbers: Numbers) -> None
     ds.SourceImageSequence = [source]
     ds.SOPInstanceUID = numbers(f"instance {source.ReferencedSOPInstanceUID}")
     ds.SeriesInstanceUID = numbers(f"series {ds.get('SeriesInstanceUID', '') or header.name}")
-    kinds = [str(k) for k in ds.get("ImageType", [])] if not isinstance(ds.get("ImageType", []), str) else [ds.ImageType]
+    kinds = (
+        [str(k) for k in ds.get("ImageType", [])] if not isinstance(ds.get("ImageType", []), str) else [ds.ImageType]
+    )
     ds.ImageType = ["DERIVED", "SECONDARY", *kinds[2:]]
-    for place in [*(ds.get("SharedFunctionalGroupsSequence") or []), *(ds.get("PerFrameFunctionalGroupsSequence") or [])]:
+    for place in [
+        *(ds.get("SharedFunctionalGroupsSequence") or []),
+        *(ds.get("PerFrameFunctionalGroupsSequence") or []),
+    ]:
         for element in place:
             if element.VR == "SQ" and element.value and "FrameType" in element.value[0]:
                 frame = element.value[0]
@@ -205,7 +228,11 @@ def _mark(ds: Any, header: reading.Header, note: Note, numbers: Numbers) -> None
     code, maker = pydicom_dataset.Dataset(), pydicom_dataset.Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "109103", "DCM", "Modifying Equipment"
     maker.PurposeOfReferenceCodeSequence = [code]
-    maker.Manufacturer, maker.ManufacturerModelName, maker.SoftwareVersions = "genzoo", note.model[:64], note.version[:64]
+    maker.Manufacturer, maker.ManufacturerModelName, maker.SoftwareVersions = (
+        "genzoo",
+        note.model[:64],
+        note.version[:64],
+    )
     maker.ContributionDescription = note.words[:1024]
     ds.ContributingEquipmentSequence = [*(ds.get("ContributingEquipmentSequence") or []), maker]
 
@@ -219,7 +246,9 @@ def _anonymous(ds: Any, header: reading.Header, numbers: Numbers) -> Any:
         found = library("pydicom.dataset").Dataset()
         for element in place:
             keyword = element.keyword
-            if element.tag.is_private or not (keyword in _KEPT or (element.tag.group in _GROUPS and element.VR in _KINDS)):
+            if element.tag.is_private or not (
+                keyword in _KEPT or (element.tag.group in _GROUPS and element.VR in _KINDS)
+            ):
                 continue
             if element.VR == "SQ":
                 setattr(found, keyword, [kept(item) for item in element.value])

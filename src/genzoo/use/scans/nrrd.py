@@ -19,7 +19,13 @@ _OWN = ("type", "dimension", "sizes", "space", "space dimension", "space directi
 
 
 def write(
-    scan: Scan, values: np.ndarray, window: tuple[float, float], target: Callable[[str, str], Path], words: str, *, anonymize: bool
+    scan: Scan,
+    values: np.ndarray,
+    window: tuple[float, float],
+    target: Callable[[str, str], Path],
+    words: str,
+    *,
+    anonymize: bool,
 ) -> list[Path]:
     """Write a changed volume: whole numbers rounded where the type has room for the values, else floats; NRRD has no slope.
 

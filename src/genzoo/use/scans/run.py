@@ -14,7 +14,7 @@ from genzoo.data.decode.scans.volume import SHELF
 from genzoo.data.progress import bar
 from genzoo.use.common.outputs import free
 from genzoo.use.scans import dicom, nifti, nrrd
-from genzoo.use.scans.study import Scan, changed, studies
+from genzoo.use.scans.study import Here, Scan, changed, studies
 
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".dcm")
 
@@ -92,12 +92,9 @@ def through(
 
 
 def _written(
-    scan: Scan, here: object, values: np.ndarray, window: tuple[float, float], target: Callable[[str, str], Path], note: dicom.Note,
+    scan: Scan, here: Here, values: np.ndarray, window: tuple[float, float], target: Callable[[str, str], Path], note: dicom.Note,
     numbers: dicom.Numbers, anonymize: bool,
 ) -> list[Path]:  # fmt: skip
-    from genzoo.use.scans.study import Here
-
-    assert isinstance(here, Here)
     if scan.format == "dicom":
         return dicom.write(scan, here, values, window, target, note, numbers, anonymize=anonymize)
     if scan.format == "nifti":

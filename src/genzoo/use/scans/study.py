@@ -68,7 +68,8 @@ class Scan:
 def separated(files: Sequence[tuple[Path, Path]]) -> tuple[list[tuple[Path, Path]], list[tuple[Path, Path]]]:
     """Divide files into scans and others."""
     known = tuple(e for e in get("image").endings if not by_ending(f".{e}"))
-    scans, others = [], []
+    scans: list[tuple[Path, Path]] = []
+    others: list[tuple[Path, Path]] = []
     for file, name in files:
         there = False
         if may_be(name.as_posix(), known) and file.is_file():
@@ -107,8 +108,8 @@ def studies(files: Sequence[tuple[Path, Path]], say: Callable[[str], None]) -> t
     for one in joined:
         own = {h.name: h for row in one.parts for h, _ in row}
         found.append(Scan("dicom", one, tuple(own), tuple(own.values())))
-    for name, reason in left:
-        say(f"left out: '{name}': {reason}")
+    for name, why in left:
+        say(f"left out: '{name}': {why}")
     for note in notes:
         say(note)
     return here, found
@@ -134,11 +135,17 @@ def changed(
     try:
         if volume.colour:
             raise Rejected("it is in colour, and its values have no unit")
-        if isinstance(volume, series.Series) and volume.uneven and plane is not None and cuts(volume, 0, plane)[0].view.axis != 2:
+        if (
+            isinstance(volume, series.Series)
+            and volume.uneven
+            and plane is not None
+            and cuts(volume, 0, plane)[0].view.axis != 2
+        ):
             raise Rejected(volume.uneven)
-        file = scratch(4 * i * j * k * volume.times)
-        file.truncate(4 * i * j * k * volume.times)
-        result = np.memmap(file, np.float32, "r+", shape=(volume.times, k, i, j))
+        size = 4 * i * j * k * volume.times
+        with scratch(size) as file:  # what is mapped stays until the array goes
+            file.truncate(size)
+            result = np.memmap(file, np.float32, "r+", shape=(volume.times, k, i, j))
         for cut in cuts(volume, 0, plane if volume.affine is not None else None):
             cells = cut.view.unlay(_one(cut, change, window))
             if cut.view.axis == 2:
@@ -160,19 +167,30 @@ def _one(cut: Cut, change: Change, window: tuple[float, float]) -> np.ndarray:
     if not np.isfinite(values).all():
         values = np.where(np.isfinite(values), values, window[0]).astype(np.float32)
     values = window[0] + window[1] - values if found.inverted else values
+    values = values.clip(*window)
     (rows, columns), (tall, wide) = cut.size, cut.square
-    if (rows, columns) != (tall, wide):
-        values = _resized(values.clip(*window), tall, wide)
-    made = change(np.ascontiguousarray(values, np.float32)[..., None])
+    seen = values if (rows, columns) == (tall, wide) else resized(values, tall, wide)
+    made = change(np.ascontiguousarray(seen, np.float32)[..., None])
     if made.shape != (tall, wide, 1):
-        raise UserError(f"the run gives {'x'.join(map(str, made.shape))} of a slice of {tall}x{wide}: scans need one gray value for each")
-    made = made[..., 0]
-    if (rows, columns) != (tall, wide):
-        made = _resized(made, rows, columns).clip(*window)
+        shape = "x".join(map(str, made.shape))
+        raise UserError(f"the run gives {shape} of a slice of {tall}x{wide}: scans need one gray value for each")
+    made = brought_back(values, seen, made[..., 0]).clip(*window)
     return (window[0] + window[1] - made if found.inverted else made).astype(np.float32)
 
 
-def _resized(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def brought_back(values: np.ndarray, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """Bring what became of a slice at another size back to its own: of what is resampled only the difference is, so that nothing else is blurred.
+
+    Args:
+        values: The slice [H, W].
+        seen: The same as it was given to the networks [h, w].
+        made: What they made of it [h, w].
+    """
+    return made if values.shape == seen.shape else values + resized(made - seen, *values.shape)
+
+
+def resized(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Bring a slice to another size, bicubic and without aliases."""
     image = Image.fromarray(np.ascontiguousarray(values, np.float32))
     return np.asarray(image.resize((columns, rows), Image.Resampling.BICUBIC))
 
