@@ -33,6 +33,7 @@ def translate(
     overlap: Overlap = OVERLAP,
     megapixels: Megapixels | None = None,
     fps: Annotated[float, Field(gt=0, le=120)] | None = None,
+    anonymize: bool = False,
     own: dict[str, Any] | None = None,
 ) -> None:
     """Map images of one domain to another, each at its own size. Originals are never touched.
@@ -50,10 +51,11 @@ def translate(
         overlap: Pixels that neighbouring tiles share, over which one fades into the next.
         megapixels: Largest image that is read, where memory has room for it and its result; 1000 when not given.
         fps: Frames of a film in a second; 8 of pictures, and of a video its own, when not given.
+        anonymize: Of scans (DICOM, NIfTI, NRRD, which come back as such, with their geometry and units) keep nothing that is of the patient.
         own: Options of the system's own translation.
     """
     written = translate_files(
         run, images, direction or None, out=out or None, overwrite=overwrite, size=size, tile=tile, overlap=overlap,
-        megapixels=megapixels, per_second=fps, quiet=False, **(own or {}),
+        megapixels=megapixels, per_second=fps, anonymize=anonymize, quiet=False, **(own or {}),
     )  # fmt: skip
     wrote_images(written, asked=out)

@@ -349,5 +349,7 @@ def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:
     if found.group == group and not found.todo:
         return f"{found.what}, damaged or stored in a way that is not read: get it again, or save it as {_PLAIN[group]}"
     todo = _ELSEWHERE.get((found.group, wanted), "" if found.group in _READ and found.group != group else found.todo)
+    if found.group == "scan" and found.todo:
+        todo = found.todo
     other = ", which is not read" if found.group == group else "" if "not the file" in found.what else f", not {thing}"
     return f"{found.what}{other}{f': {todo}' if todo else ''}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,13 +19,16 @@ from genzoo.core.system import System
 from genzoo.data.decode import images as decode
 from genzoo.saved.untrained import lost_directions
 from genzoo.use.common.arrays import as_tensor
-from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, read_photo
+from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, gathered, read_photo
 from genzoo.use.common.images import channels_in, window_of
 from genzoo.use.common.outputs import folder_for
 from genzoo.use.common.scale import Size, at_size, check_size, teller
 from genzoo.use.common.source import Source, name_of, open_system, options, require
 from genzoo.use.common.tiles import OVERLAP, TILE, into_window, out_of_window, tiled
 from genzoo.use.common.tiles import pixels as as_pixels
+from genzoo.use.scans.dicom import Note
+from genzoo.use.scans.run import through
+from genzoo.use.scans.study import brought_back, separated
 
 Images = TypeVar("Images", Tensor, list[Tensor])
 
@@ -83,10 +88,13 @@ def translate_files(
     overlap: int = OVERLAP,
     megapixels: float | None = None,
     per_second: float | None = None,
+    anonymize: bool = False,
     quiet: bool = True,
     **own: Any,
 ) -> list[Path]:
-    """Translate image files and videos, each at its own size, with its transparency and depth (see `genzoo.use.common.files`); originals stay.
+    """Translate image files, videos and scans, each at its own size, with its transparency and depth (see `genzoo.use.common.files`); originals stay.
+
+    Scans (DICOM, NIfTI, NRRD) come back in their own format, with their geometry and units: see `genzoo.use.scans`.
 
     Args:
         source: A run, its path, or a system.
@@ -101,6 +109,7 @@ def translate_files(
         overlap: Pixels that neighbouring tiles share.
         megapixels: Largest image that is read; 1000, or 64 for systems that take an image in one piece, when not given.
         per_second: Frames of a film in a second; a video keeps its own rate when not given.
+        anonymize: Of scans keep nothing that is of the patient.
         quiet: Show no progress.
         own: Options of the system's own `translate`.
 
@@ -143,6 +152,28 @@ def translate_files(
         return changed(photo, file)
 
     path = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
+    scans, others = separated(gathered(images))
+    if scans:
+        if channels != 1 or window is None or scale_of(system) > 1:
+            raise UserError(
+                f"'{scans[0][0]}' is a scan, and {name_of(system)} was not trained on gray values of scans in one window at their own size: "
+                "train on scans, or with channels=1 and gray_window="
+            )
+        for file, _ in others:
+            print(f"left out: '{file}' is no scan; give pictures without scans", file=sys.stderr)
+
+        def scanned(values: np.ndarray) -> np.ndarray:
+            seen = at_size(Photo(values), size).pixels
+            made = _translated(system, seen, direction, fit, tile, overlap, given, window)
+            return brought_back(values[..., 0], seen[..., 0], made[..., 0])[..., None]
+
+        note = Note(
+            f"{name_of(system)} {direction}", version("genzoo"), str(getattr(system, "trained", {}).get("digest", ""))
+        )
+        plane = data.get("plane")
+        return through(scans, path, scanned, window, plane, note, anonymize=anonymize, overwrite=overwrite, quiet=quiet)
+    if anonymize:
+        raise UserError(f"anonymize= is for scans (DICOM, NIfTI, NRRD), and '{others[0][0]}' is none")
     word = {"upscale": "enlarging", "colorize": "coloring"}.get(direction, "translating")
     return change_files(
         images, path, change, frame=None if numbers else changed, channels=channels,

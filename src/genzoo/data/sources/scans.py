@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections import Counter
@@ -125,19 +126,22 @@ def to_form(cut: Cut, form: ImageFormat, holes: list[int] | None = None) -> np.n
         Rejected: It is damaged, or no map of classes where one is wanted.
     """
     found = cut.read()
-    values = found.values
     if form.kind != "colours":
-        return _numbers(values, form)
+        return _numbers(found.values, form)
     if cut.volume.colour:
-        return decode.array_to_form(np.ascontiguousarray(values.transpose(2, 0, 1)), form, holes)
+        return decode.array_to_form(np.ascontiguousarray(found.stored.transpose(2, 0, 1)), form, holes)
     ends = form.of("scan")
     assert ends is not None, "black and white of scans are chosen before one is read"
-    shares = ranges.shares(finite(values, holes), ends)
-    shares = 1 - shares if found.inverted else shares
-    if cut.square != cut.size:
-        shares = np.asarray(
-            Image.fromarray(np.ascontiguousarray(shares)).resize(cut.square[::-1], Image.Resampling.BICUBIC)
-        )
+    if found.stored.dtype.kind == "f":
+        found = dataclasses.replace(found, stored=finite(found.stored, holes))
+    rows, columns = cut.square
+    if cut.size == (rows, columns) == (form.height, form.width):
+        whole = found.shares(ends, 255 if form.bits == 8 else 65535)[None]
+        return whole if form.channels == 1 else np.repeat(whole, form.channels, 0)
+    shares = found.shares(ends)
+    if cut.size != (rows, columns):
+        squared = Image.fromarray(np.ascontiguousarray(shares)).resize((columns, rows), Image.Resampling.BICUBIC)
+        shares = np.asarray(squared)
     return shares_to_form(np.broadcast_to(shares[..., None], (*shares.shape, form.channels)), None, form)
 
 

@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -124,12 +125,18 @@ def read(file: BinaryIO, name: str) -> Header:
     dcmread = library("pydicom").dcmread
     try:
         file.seek(0)
-        ds = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+        ds = dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags())
         return _header(ds, file, name)
     except Rejected:
         raise
     except Exception as error:  # damaged files fail in many ways
         raise Rejected(in_words(error)) from None
+
+
+@functools.cache
+def _tags() -> list[Any]:
+    """Return the elements that are read, as the library takes them at once."""
+    return [library("pydicom.tag").Tag(keyword) for keyword in _TAGS]
 
 
 def _header(ds: Any, file: BinaryIO, name: str) -> Header:
@@ -310,13 +317,8 @@ def frame(file: BinaryIO, header: Header, index: int) -> Slice:
         return Slice(_colours(stored, header))
     if header.tables is not None:
         tabled = library("pydicom.pixels").apply_modality_lut(stored, header.tables)
-        return Slice(np.asarray(tabled).astype(np.float32), header.inverted)
-    values = stored.astype(np.float32) if stored.dtype.itemsize <= 2 else stored.astype(np.float64)
-    if what.slope != 1:
-        values *= what.slope
-    if what.intercept:
-        values += what.intercept
-    return Slice(values.astype(np.float32, copy=False), header.inverted)
+        return Slice(np.asarray(tabled), inverted=header.inverted)
+    return Slice(stored, what.slope, what.intercept, header.inverted)
 
 
 def decoded(file: BinaryIO, header: Header, index: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Series(Volume):
         header, number = self.parts[time][index]
         with self.tree.open(header.name) as file:
             found = dicom.frame(file, header, number)
-        return Slice(found.values.swapaxes(0, 1), found.inverted)
+        return replace(found, stored=found.stored.swapaxes(0, 1))
 
     def file_of(self, index: int, time: int) -> str:
         """Name the file, with the number of the frame where it has several."""

@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from genzoo.core.files import cache_folder
+from genzoo.data.decode import ranges
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.ranges import Ends
 from genzoo.data.decode.scans.planes import View, view
@@ -30,12 +31,51 @@ class Slice:
     """The values of one slice.
 
     Args:
-        values: Physical values (of CT Hounsfield units), float32 [first axis, second axis]; or colours uint8 or uint16 [.., .., 3].
+        stored: Numbers as they are stored, [first axis, second axis]; or colours uint8 or uint16 [.., .., 3].
+        slope: Physical value of one step.
+        intercept: Physical value of a stored 0.
         inverted: The least value is shown white (DICOM's MONOCHROME1); the values are as they are.
     """
 
-    values: np.ndarray
+    stored: np.ndarray
+    slope: float = 1.0
+    intercept: float = 0.0
     inverted: bool = False
+
+    @property
+    def values(self) -> np.ndarray:
+        """Physical values (of CT Hounsfield units), float32; colours as they are."""
+        if self.stored.ndim > 2 or (self.stored.dtype == np.float32 and self.slope == 1 and not self.intercept):
+            return self.stored
+        wide: np.ndarray = self.stored.astype(np.float64) * self.slope + self.intercept
+        return wide.astype(np.float32)
+
+    def laid(self, view: View) -> Slice:
+        """Return it as it is looked at: rows and columns."""
+        return replace(self, stored=view.lay(self.stored))
+
+    def shares(self, ends: Ends, top: int | None = None) -> np.ndarray:
+        """Bring the values between two to 0 (black) to 1 (white), float32; with `top` to whole numbers up to it, uint8 or uint16.
+
+        Integers of up to 16 bits are exact in 32-bit floats, and are brought there in one step.
+        """
+        if self.stored.dtype.itemsize > 2 or self.stored.dtype.kind not in "ui":
+            shares = ranges.shares(self.values, ends)
+            shares = 1 - shares if self.inverted else shares
+            return shares if top is None else rounded(shares, top)
+        scale, shift = self.slope / (ends[1] - ends[0]), (self.intercept - ends[0]) / (ends[1] - ends[0])
+        scale, shift = (-scale, 1 - shift) if self.inverted else (scale, shift)
+        most = 1 if top is None else top
+        found: np.ndarray = np.multiply(self.stored, np.float32(scale * most), dtype=np.float32)
+        found += np.float32(shift * most + (top is not None) / 2)  # to be cut off to a whole number, a half goes up
+        np.clip(found, 0, most if top is None else most + 0.25, out=found)
+        return found if top is None else found.astype(np.uint8 if most < 256 else np.uint16)
+
+
+def rounded(shares: np.ndarray, top: int) -> np.ndarray:
+    """Bring shares from 0 to 1 to whole numbers up to `top`, uint8 or uint16."""
+    spread: np.ndarray = np.rint(shares * np.float64(top)).astype(np.uint8 if top < 256 else np.uint16)
+    return spread
 
 
 class Opened(NamedTuple):
@@ -165,7 +205,7 @@ class Volume(ABC):
             return self.plane(index, time)
         with SHELF.taken(self, self._spooled) as spool:
             cells = spool.values[time, :, index] if axis == 0 else spool.values[time, :, :, index]
-            return Slice(np.array(cells.T), self.upside)
+            return Slice(np.array(cells.T), inverted=self.upside)
 
     def _spooled(self) -> Opened:
         """Write all slices into an unnamed file: float32 [time, K, I, J]."""
@@ -234,8 +274,7 @@ class Cut:
         Raises:
             Rejected: It cannot be read.
         """
-        found = self.volume.across(self.view.axis, self.cell, self.time)
-        return Slice(self.view.lay(found.values), found.inverted)
+        return self.volume.across(self.view.axis, self.cell, self.time).laid(self.view)
 
 
 def cuts(
