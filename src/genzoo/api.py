@@ -83,9 +83,7 @@ def train(
     """
     given = {**(read_config(config, name) if config else {}), **keys, **({} if data is None else {"data": data})}
     if "data" not in given:
-        raise UserError(
-            f"train: data is missing; give data=digits, a folder or a file ('genzoo data' lists what there is): {name} data=..."
-        )
+        raise data_missing(name)
     if not isinstance(given["data"], (str, os.PathLike)):
         raise UserError(
             f"data= takes a name or a path, not a {type(given['data']).__name__}; write an array of images [N, H, W] or [N, H, W, C] with "
@@ -93,6 +91,13 @@ def train(
         )
     own, about_data, about_training = sort_keys(name, given)
     return _train(name, DataSettings(**about_data), TrainSettings(**about_training), own, quiet=quiet)
+
+
+def data_missing(name: What) -> UserError:
+    """Say that a training needs data."""
+    return UserError(
+        f"train: data is missing; give data=digits, a folder or a file ('genzoo data' lists what there is): {name} data=..."
+    )
 
 
 WHERE = " — a run is written to the folder name= in the folder runs=: runs=mine name=try-2 makes mine/try-2."

@@ -126,6 +126,31 @@ def test_a_process_that_was_killed_holds_nobody_up(tmp_path, monkeypatch, real):
     assert not list(tmp_path.glob("*.held*"))
 
 
+@pytest.mark.parametrize("real", ["flock", "none"])
+def test_who_holds_a_lock_is_told_without_taking_it(tmp_path, monkeypatch, real):
+    if real == "none":
+        monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOLCK))
+    assert locks.held_by(tmp_path / "x") is None
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "x"), real], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    assert locks.held_by(tmp_path / "x") == child.pid
+    assert locks.held_by(tmp_path / "x") == child.pid, "looking does not let go"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert locks.held_by(tmp_path / "x") is None
+
+
+def test_a_number_of_a_living_process_that_holds_nothing_is_nobody(tmp_path):
+    (tmp_path / "x").write_text(f"\npid {os.getpid()}")
+    assert locks.held_by(tmp_path / "x") is None
+    (tmp_path / "x").write_text("\npid 99999999999999999999")
+    assert locks.held_by(tmp_path / "x") is None
+    (tmp_path / "x.held").write_text(f"{os.getpid()}\n{socket.gethostname()}\n17\n")
+    assert locks.held_by(tmp_path / "x") is None, "it began at another time than the file says"
+
+
 def test_a_number_given_to_another_process_is_not_its_holder(tmp_path, none):
     old = f"{os.getpid()}\n{socket.gethostname()}\n17\n"
     (tmp_path / "x.held").write_text(old)

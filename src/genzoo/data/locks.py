@@ -64,6 +64,54 @@ def locked(
         os.close(handle)
 
 
+def held_by(path: Path) -> int | None:
+    """Find the process of this machine that holds the lock of a file for long (`wait=False`); None where none does.
+
+    Nobody is disturbed: the lock is tried only where the process that the file names is there, which then holds it as a rule.
+
+    Args:
+        path: The file, which need not be there.
+    """
+    import filelock
+
+    stand_in = path.with_name(f"{path.name}.held")
+    if stand_in.exists():
+        machine, *process = _record(stand_in)
+        if machine != socket.gethostname() or not process or not _alive(process[0]):
+            return None
+        lock = filelock.SoftFileLock(stand_in)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return int(process[0])
+        lock.release()
+        return None
+    word, _, number = _holder(path).partition(" ")
+    if word != "pid" or not _alive(number):
+        return None
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:  # a number may belong to another process by now: only one that holds the lock counts
+        return None if filelock.lock_descriptor(handle, blocking=False) else int(number)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _alive(number: str) -> bool:
+    """Tell whether a text is the number of a process of this machine."""
+    if not (number.isascii() and number.isdigit() and 0 < int(number) < 2**31):
+        return False
+    try:
+        os.kill(int(number), 0)
+    except OSError as error:
+        return error.errno == errno.EPERM  # another user's
+    return True
+
+
 def _taken(handle: int, path: Path, wait: bool, waiting: Callable[[], object]) -> bool:
     """Take the operating system's lock; False where there is none."""
     import filelock  # not above: it costs as much as all else that `genzoo list` imports

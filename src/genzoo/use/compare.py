@@ -86,6 +86,22 @@ def compare(
     Raises:
         UserError: Fewer than two sources, one that is neither a run nor evaluated samples, or none that has been evaluated.
     """
+    folders, table, warnings = ranked(*sources, split=split)
+    folder = free(Path(out or "compare").expanduser(), overwrite=overwrite)
+    written = _write(folder, folders, table, warnings)
+    return {**told(folders, table, warnings), "page": str(written)}
+
+
+def ranked(*sources: Source, split: Split | None = None) -> tuple[dict[str, Path], list[Row], list[str]]:
+    """Rank what is kept of runs, and write nothing: their folders by name, the rows, and warnings in sentences.
+
+    Args:
+        sources: As `compare` takes them.
+        split: Only what was measured on this part of the data.
+
+    Raises:
+        UserError: As `compare` says.
+    """
     if len(sources) < 2:
         raise UserError("compare takes two or more runs: genzoo compare runs/a runs/b")
     folders = _folders(sources)
@@ -109,8 +125,11 @@ def compare(
         if row.reason
     }
     warnings += [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
-    folder = free(Path(out or "compare").expanduser(), overwrite=overwrite)
-    written = _write(folder, folders, table, warnings)
+    return folders, table, warnings
+
+
+def told(folders: Mapping[str, Path], table: Sequence[Row], warnings: Sequence[str]) -> dict[str, Any]:
+    """Write a comparison as plain values: runs, rows, warnings."""
     return {
         "runs": list(folders),
         "rows": [
@@ -121,8 +140,7 @@ def compare(
             }
             for row in table
         ],
-        "warnings": warnings,
-        "page": str(written),
+        "warnings": list(warnings),
     }  # fmt: skip
 
 

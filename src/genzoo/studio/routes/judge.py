@@ -1,0 +1,170 @@
+"""Judge runs: measures ranked, samples of the same seeds side by side, real or made, and the training images nearest to samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+import torch
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import Field, StrictBool
+
+from genzoo.data import kinds
+from genzoo.data.drawing.images import grid
+from genzoo.studio.routes.runs import Body
+from genzoo.studio.runs import blind, copies, processes, wall
+from genzoo.use import compare
+from genzoo.use.sample import sample
+from genzoo.web.app import TheJobs, TheModels, TheShelf
+from genzoo.web.errors import NotFound
+from genzoo.web.jobs import Job, answered
+from genzoo.web.pictures import encoded, pixels, png
+
+router = APIRouter(prefix="/api/judge", tags=["judge"])
+RunName = Annotated[str, Field(max_length=255)]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]
+Count = Annotated[int, Field(ge=1, le=64)]
+Length = Annotated[int, Field(ge=2, le=blind.MOST)]
+_TESTS: dict[tuple[Any, ...], blind.Blind] = {}
+"""The newest tests, so that the images of one are drawn once."""
+TESTS = 4
+
+
+@router.get("/compare")
+def compared(
+    shelf: TheShelf,
+    run: Annotated[list[RunName], Query(max_length=64)],
+    split: Literal["", "train", "test", "all"] = "",
+) -> dict[str, Any]:
+    """Rank what is kept of runs, measure by measure, each only beside what was measured alike."""
+    folders, table, warnings = compare.ranked(*(shelf.find(name) for name in dict.fromkeys(run)), split=split or None)
+    found = compare.told(folders, table, warnings)
+    for row, told in zip(table, found["rows"], strict=True):
+        told["protocol"] = next((r.get("protocol", "") for r in row.records.values()), "")
+        told["better"] = next((r.get("better", "") for r in row.records.values()), "")
+    there = [wall.word(path) for path in folders.values()]
+    more = [f"split={split}"] if split else []
+    return {**found, "level": compare.LEVEL, "line": processes.typed(["compare", *there, *more])}
+
+
+@router.get("/samples.png")
+async def samples(
+    request: Request,
+    shelf: TheShelf,
+    jobs: TheJobs,
+    models: TheModels,
+    run: Annotated[RunName, Query()],
+    seed: Annotated[Seed, Query()] = 0,
+    n: Annotated[Count, Query()] = 16,
+) -> Response:
+    """Draw the samples of a seed: the same seed stands for the same noise in every run of one system."""
+    place = shelf.place(run)
+
+    def work(job: Job) -> bytes:
+        loaded = models.get(place)
+        drawn = sample(loaded.system, n, seed)
+        return encoded(drawn, kinds.of(loaded.system), loaded.system.hparams, ".png", columns=max(1, round(n**0.5)))
+
+    data = await answered(request, jobs, jobs.submit(place, work, f"samples of {run[:60]}"))
+    line = processes.typed(["sample", wall.word(Path(place)), f"n={n}", f"seed={seed}"])
+    return Response(data, media_type="image/png", headers={"x-command": quote(line)})
+
+
+@router.get("/blind.png")
+async def shown(
+    request: Request,
+    shelf: TheShelf,
+    jobs: TheJobs,
+    models: TheModels,
+    run: Annotated[RunName, Query()],
+    seed: Annotated[Seed, Query()],
+    n: Annotated[Length, Query()],
+    i: Annotated[int, Query(ge=0, lt=blind.MOST)],
+) -> Response:
+    """Send image number `i` of a blind test: a sample or a held-out image, in the same form."""
+    if i >= n:
+        raise NotFound(f"a test of {n} images has no image {i}")
+    place = shelf.place(run)
+
+    def work(job: Job) -> bytes:
+        loaded = models.get(place)
+        key = (place, loaded.stamp, seed, n)
+        test = _TESTS.pop(key, None) or blind.test(loaded.system, seed, n)
+        _TESTS[key] = test
+        while len(_TESTS) > TESTS:
+            _TESTS.pop(next(iter(_TESTS)))
+        return png(pixels(test.images[i].float() / 127.5 - 1))
+
+    data = await answered(request, jobs, jobs.submit(place, work, f"real or made: {run[:60]}"))
+    return Response(data, media_type="image/png")
+
+
+class Answers(Body):
+    """Answers to a blind test: of each image in its order whether it was taken to be made; null where nothing was said."""
+
+    seed: Seed
+    n: Length
+    answers: Annotated[list[StrictBool | None], Field(max_length=blind.MOST)]
+
+
+@router.post("/blind")
+def scored(given: Answers) -> dict[str, Any]:
+    """Score the answers to a blind test, with Wilson's interval."""
+    return blind.verdict(given.seed, given.n, given.answers)
+
+
+class Asked(Body):
+    """Of which samples the nearest training images are looked for."""
+
+    run: RunName
+    seed: Seed = 0
+    n: Annotated[int, Field(ge=1, le=copies.MOST)] = 12
+
+
+@router.post("/nearest")
+def nearest(asked: Asked, shelf: TheShelf, jobs: TheJobs, models: TheModels) -> dict[str, Any]:
+    """Look for the training images nearest to samples: a job, since every training image is compared."""
+    place = shelf.place(asked.run)
+
+    def work(job: Job) -> tuple[list[dict[str, Any]], list[bytes], int]:
+        rows, fake, found, total = copies.nearest_training(models.get(place).system, asked.seed, asked.n)
+        return rows, [_strip(f, t) for f, t in zip(fake, found, strict=True)], total
+
+    label = f"nearest training images of {asked.run[:60]}"
+    return jobs.shown(jobs.submit(place, work, label, watched=True))
+
+
+@router.get("/nearest/{job}")
+def near(job: str, jobs: TheJobs) -> dict[str, Any]:
+    """Tell the distances of samples to the training images nearest to them, nearest first."""
+    rows, _, total = _of(job, jobs)
+    return {"rows": rows, "training": total, "suspicious": sum(r["suspicious"] for r in rows)}
+
+
+@router.get("/nearest/{job}/{row}.png")
+def strip(job: str, row: int, jobs: TheJobs) -> Response:
+    """Send a sample with its nearest training images, nearest first."""
+    strips = _of(job, jobs)[1]
+    if not 0 <= row < len(strips):
+        raise NotFound(f"there is no row {row}")
+    return Response(strips[row], media_type="image/png")
+
+
+def _of(job: str, jobs: Any) -> Any:
+    found = jobs.find(job)
+    if found.state != "done" or not isinstance(found.result, tuple):
+        raise NotFound("nothing has been compared yet; look again")
+    return found.result
+
+
+def _strip(sample_: torch.Tensor, training: torch.Tensor) -> bytes:
+    """Lay out a sample and, apart from it, training images in a row."""
+    scale = max(1, 64 // sample_.shape[-1])
+    left, right = (
+        grid(x.float() / 127.5 - 1, columns=len(x), gap=scale, scale=scale) for x in (sample_[None], training)
+    )
+    apart = np.full((left.shape[0], 6 * scale, left.shape[2]), 255, np.uint8)
+    return png(np.concatenate([left, apart, right], 1))

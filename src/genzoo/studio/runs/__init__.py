@@ -1,0 +1,1 @@
+"""What the pages of runs show and do, without any web: states, curves, forms, processes, blind tests."""
