@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from genzoo.studies import study
     from genzoo.use.animate import animate
     from genzoo.use.arithmetic import arithmetic
+    from genzoo.use.bits import bits
     from genzoo.use.common.precision import precision
     from genzoo.use.compare import compare
     from genzoo.use.complete import complete
     from genzoo.use.compress import compress, decompress
+    from genzoo.use.decode import decode
+    from genzoo.use.density import density
+    from genzoo.use.directions import directions
     from genzoo.use.evaluate import evaluate
     from genzoo.use.export import export
     from genzoo.use.figures import figures
@@ -54,11 +58,15 @@ __all__ = [
     "reconstruct",
     "project",
     "arithmetic",
+    "decode",
+    "directions",
     "translate",
     "complete",
     "animate",
     "compress",
     "decompress",
+    "bits",
+    "density",
     "evaluate",
     "compare",
     "export",

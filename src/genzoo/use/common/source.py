@@ -57,6 +57,7 @@ WORDS = {
     "animates": "animate images",
     "compresses": "compress images",
     "tokenizes": "turn images into codes",
+    "predicts": "predict each pixel from those before it",
 }
 """What a capability lets one do, in words."""
 FEW = 6
