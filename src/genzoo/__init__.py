@@ -24,12 +24,18 @@ if TYPE_CHECKING:
     from genzoo.studies import study
     from genzoo.use.animate import animate
     from genzoo.use.arithmetic import arithmetic
+    from genzoo.use.bits import bits
+    from genzoo.use.common.precision import precision
     from genzoo.use.compare import compare
     from genzoo.use.complete import complete
     from genzoo.use.compress import compress, decompress
+    from genzoo.use.decode import decode
+    from genzoo.use.density import density
+    from genzoo.use.directions import directions
     from genzoo.use.evaluate import evaluate
     from genzoo.use.export import export
     from genzoo.use.figures import figures
+    from genzoo.use.mix import mix
     from genzoo.use.project import project
     from genzoo.use.push import push
     from genzoo.use.reconstruct import reconstruct
@@ -48,19 +54,25 @@ __all__ = [
     "System",
     "sample",
     "walk",
+    "mix",
     "reconstruct",
     "project",
     "arithmetic",
+    "decode",
+    "directions",
     "translate",
     "complete",
     "animate",
     "compress",
     "decompress",
+    "bits",
+    "density",
     "evaluate",
     "compare",
     "export",
     "push",
     "import_run",
+    "precision",
     "figures",
     "study",
     "theory",
@@ -75,6 +87,7 @@ _HOME = {
     "load": "saved.loading",
     "decompress": "use.compress",
     "import_run": "foreign.taking",
+    "precision": "use.common.precision",
     "study": "studies",
     "theory": "lectures",
     "UserError": "core.errors",

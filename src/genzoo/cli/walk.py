@@ -9,7 +9,7 @@ from pydantic import Field
 
 import genzoo
 from genzoo.cli.common import PICTURES, wrote
-from genzoo.cli.inputs import first_of, images_of
+from genzoo.cli.inputs import first_of, images_of, latents_of
 from genzoo.cli.table import Command
 from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.core.errors import UserError
@@ -19,15 +19,16 @@ from genzoo.data.drawing.clips import PER_SECOND
 from genzoo.data.drawing.files import save_film
 from genzoo.use.common.outputs import folder_for, target
 from genzoo.use.common.source import open_system, require
+from genzoo.use.decode import MOST
 from genzoo.use.sample import Seed
-from genzoo.use.walk import Rows, Steps, frames
+from genzoo.use.walk import Rows, Steps, frames, joined
 
 STEPS_PER_SECOND = 20 / 3
 """Of a film of stills, where nobody says how fast."""
 
 COMMAND = Command(
     "walk through latent space: a picture and a GIF",
-    "RUN [images=A.png,B.png prompts='a cat; a dog' rows=8 steps=10 seed=0 out=walk.mp4]",
+    "RUN [images=A.png,B.png prompts='a cat; a dog' at='s0; s3+2d1' rows=8 steps=10 seed=0 out=walk.mp4]",
     place=41,
     needs=("decodes",),
     own="sample_prior",
@@ -44,6 +45,8 @@ def walk(
     images: str = "",
     data: str = "",
     prompts: str = "",
+    at: str = "",
+    latents: str = "",
     fps: Annotated[float, Field(gt=0, le=120)] | None = None,
     out: str = "",
     overwrite: bool = False,
@@ -61,6 +64,9 @@ def walk(
         images: Images to walk between in place of draws: files separated by commas, or a folder, in the order of names.
         data: Walk between the first test images of a data set in place of draws: a name, a folder, an archive.
         prompts: Sentences to walk between, with semicolons between them; a row has the same noise at all its ends.
+        at: Places of latent space to walk between, such as 's0; s3+2d1; i1', where i1 is the first of images=: see genzoo decode. A row from each to
+            the next, and a film that goes through all of them.
+        latents: File of what z1, z2 ... of at= are, as genzoo project writes it (.npz).
         fps: Pictures in a second of the film, with many steps= for a smooth one; about 7 when not given.
         out: File: .png, .jpg or .webp for the rows, .gif or .mp4 for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
         overwrite: Replace the file if it is there.
@@ -70,7 +76,9 @@ def walk(
         raise UserError("walk: give one of images=, data= and prompts=")
     system = open_system(run)
     ends = None
-    if images or data:
+    if at:
+        ends = images_of(system, images, MOST) if images else None
+    elif images or data:
         require(system, Encodes, Decodes, verb="walk")
         ends = images_of(system, images, rows + 1) if images else first_of(system, data, rows + 1)
         if len(ends) < 2:
@@ -79,12 +87,18 @@ def walk(
     paths = [target(run, name, "walk.png", suffixes=(*PICTURES, *FILMS), overwrite=overwrite) for name in names]
     kind = kinds.of(system)
     walked = genzoo.walk(
-        system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None, **(own or {})
-    )
+        system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None, at=at or None,
+        latents=latents_of(latents) if latents else None, **(own or {}),
+    )  # fmt: skip
     for file, name in zip(paths, names, strict=True):
         if file.suffix.lower() in FILMS:
             usual = PER_SECOND if ".gif" in kind.files else STEPS_PER_SECOND
-            wrote(save_film(file, frames(walked, kind), per_second=fps or usual, rest=1 if fps else 8), asked=name)
+            wrote(
+                save_film(
+                    file, frames(joined(walked) if at else walked, kind), per_second=fps or usual, rest=1 if fps else 8
+                ),
+                asked=name,
+            )
         else:
             values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
             wrote(kind.write(file, values, system.hparams, columns=steps), asked=name)

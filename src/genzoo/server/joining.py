@@ -1,12 +1,14 @@
 """Requests that wait for the same model are computed together: a network draws sixteen images in far less time than sixteen times one.
 
-Nothing waits for others to come: what has gathered while the model was busy is what goes together next. What each request gets does not depend on
-its company, beyond rounding: every sample has a generator of its own (`genzoo.nn.draws`).
+What has gathered while the model was busy goes together next. Who has just been answered often asks again at once, so after an answer the model waits
+for those a moment, a small part of what a round takes, and only as long as they are missing; a request that comes alone waits for nobody. What each
+request gets does not depend on its company, beyond rounding: every sample has a generator of its own (`genzoo.nn.draws`).
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -15,6 +17,9 @@ from genzoo.web.jobs import Cancelled, Job, Jobs, full
 
 TOGETHER = 256
 """Examples that are computed at once, at most, beyond the first request's own."""
+
+PART, LONGEST = 0.25, 0.1
+"""Waiting for clients that were just answered: this part of the time that the last round took, and these seconds, at most."""
 
 Work = Callable[[Sequence[Any]], Sequence[Any]]
 """Given the items of requests that go together, returns what each of them gets."""
@@ -86,6 +91,12 @@ class Joiner:
         self._working: list[Ticket] = []
         self._job: Job | None = None
         self._lock = threading.Lock()
+        self._more = threading.Condition(self._lock)
+        self._part = PART
+        self._expected, self._until = (
+            0,
+            0.0,
+        )  # requests that are likely to be there soon, and when they are waited for no more
 
     def submit(self, group: Hashable, size: int, item: Any, work: Work) -> Ticket:
         """Have a request wait for its turn.
@@ -98,6 +109,7 @@ class Joiner:
             if len(self._waiting) >= self.jobs.most:
                 raise full(self.jobs.most, self.jobs.patience)
             self._waiting.append(ticket)
+            self._more.notify()
             self._call()
         return ticket
 
@@ -135,10 +147,12 @@ class Joiner:
 
     def _work(self, job: Job) -> None:
         with self._lock:
+            self._gather()
             taken = self._taken()
             self._working = taken
         if not taken:
             return
+        begun = time.monotonic()
         self.told(len(taken), sum(t.size for t in taken))
         try:
             found = taken[0].work([t.item for t in taken])
@@ -152,8 +166,21 @@ class Joiner:
                 return
             self._one_by_one(job, taken)  # one of them is what fails, and the others are not to suffer for it
             return
+        with self._lock:
+            now = time.monotonic()
+            self._expected = len(self._waiting) + len(taken)
+            self._until = now + min(self._part * (now - begun), LONGEST)
         for ticket, result in zip(taken, found, strict=True):
             ticket.end(result)
+
+    def _gather(self) -> None:
+        """Wait a moment for those who were just answered; where none of them comes, half as long the next time."""
+        before = len(self._waiting)
+        if before >= self._expected or time.monotonic() >= self._until:
+            return
+        while len(self._waiting) < self._expected and (left := self._until - time.monotonic()) > 0:
+            self._more.wait(left)
+        self._part = PART if len(self._waiting) > before else self._part / 2
 
     def _one_by_one(self, job: Job, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:

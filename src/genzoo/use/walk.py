@@ -16,6 +16,7 @@ from genzoo.core.system import System
 from genzoo.data.kinds import Kind
 from genzoo.use.common.arrays import as_tensor, shape_is_said
 from genzoo.use.common.source import CHUNK, Source, generators_for, open_system, options, require
+from genzoo.use.decode import latents_at
 from genzoo.use.sample import Seed, class_of, prompts_of, tell_unread
 
 Rows = Annotated[int, Field(ge=1, le=64)]
@@ -49,6 +50,8 @@ def walk(
     path: Literal["spherical", "linear"] | None = None,
     images: Tensor | None = None,
     prompts: str | Sequence[str] | None = None,
+    at: str | None = None,
+    latents: Tensor | None = None,
     **own: Any,
 ) -> Tensor:
     """Decode `steps` latents on the way between pairs: [rows, steps, C, H, W] in [-1, 1].
@@ -63,6 +66,9 @@ def walk(
         images: Ends to encode in place of draws, [M, C, H, W] in [-1, 1]: M - 1 walks, from each to the next.
         prompts: Sentences to walk between, a list or text with semicolons, for a system that takes prompts: `rows` walks from each to
             the next, in straight lines between the sentences' vectors, with the same noise at all ends of a row.
+        at: Places of latent space to walk between, such as "s0; s3 + 2d1; i1" (see `genzoo.use.decode`), where i1 ... are of `images`:
+            a walk from each to the next.
+        latents: What z1, z2 ... of `at` are.
         own: Options of the system's own `sample_prior`, such as truncation or label (a class's number or name), for ends that are drawn.
 
     Raises:
@@ -72,6 +78,10 @@ def walk(
     if "label" in own:
         own["label"] = class_of(system, own["label"])
     given: dict[str, Any] = {}
+    if at is not None and (own or prompts is not None):
+        raise UserError(
+            "walk: with at= leave out prompts= and options; a seed's own stand in brackets: at='s0[label=2]; s1'"
+        )
     if own:
         require(system, Decodes, verb="walk")
         given = options(system, "sample_prior", own, verb="walk")
@@ -79,7 +89,12 @@ def walk(
             raise UserError(f"walk: {', '.join(own)} goes with ends that are drawn, and images are given as ends")
         if prompts is not None and "prompt" in own:
             raise UserError("walk: give one of prompt= (one sentence for all) and prompts= (sentences to walk between)")
-    if prompts is not None:
+    if at is not None:
+        decoder, ends = require(system, Decodes, verb="walk"), latents_at(system, at, images=images, latents=latents)
+        if len(ends) < 2:
+            raise UserError("walk: give at least two places to walk between: at='s0; s1'")
+        starts, stops = ends[:-1], ends[1:]
+    elif prompts is not None:
         decoder, _ = require(system, Decodes, Prompted, verb="walk")
         said = prompts_of(prompts)
         if len(said) < 2:
@@ -117,6 +132,11 @@ def way(system: System, a: Tensor, b: Tensor, t: Tensor, path: str) -> Tensor:
     (noise_a, said_a), (noise_b, said_b) = a.split(sizes, 1), b.split(sizes, 1)
     noise = between(noise_a, noise_b, t, spherical=path == "spherical")
     return torch.cat([noise, between(said_a, said_b, t, spherical=False)], 2)
+
+
+def joined(rows: Tensor) -> Tensor:
+    """Join walks [R, T, ...], each of which begins where the one before it ends, into one, [1, R · (T - 1) + 1, ...]."""
+    return torch.cat([rows[:, :-1].flatten(0, 1), rows[-1:, -1]])[None]
 
 
 def frames(rows: Tensor, kind: Kind) -> list[np.ndarray]:

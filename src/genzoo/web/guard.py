@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from genzoo.web.errors import TooLargeBody, answer, size
 
@@ -219,9 +219,9 @@ class Guard:
 
     def _welcome(self, path: str, query: list[tuple[str, str]]) -> Any:
         """Keep the token in a cookie that no script reads, and open the page again without it in its address."""
-        where = "/" + path.lstrip("/\\") + (f"?{urlencode(query)}" if query else "")
+        where = "/" + quote(path.lstrip("/\\")) + (f"?{urlencode(query)}" if query else "")
         cookie = f"{self.cookie}={self.rules.token}; HttpOnly; SameSite=Strict; Path=/"
-        return answer(303, "go on", {"location": where.encode("ascii", "ignore").decode(), "set-cookie": cookie})
+        return answer(303, "go on", {"location": where, "set-cookie": cookie})
 
 
 class _Body:
