@@ -50,7 +50,7 @@ ALLOWED = {
     "testing": {"core", "data", "metrics", "naming", "runs", "saved", "testing", "text", "training", "use"},
     "studies": {"api", "core", "data", "metrics", "naming", "runs", "training", "use", "studies", "text"},
     "web": {"api", "core", "data", "foreign", "metrics", "naming", "runs", "saved", "use", "web", "text"},
-    "server": {"core", "data", "metrics", "naming", "runs", "saved", "server", "text", "use", "web"},
+    "server": {"core", "data", "metrics", "naming", "nn.draws", "runs", "saved", "server", "text", "use", "web"},
     "studio": {
         *("api", "core", "data", "foreign", "metrics", "naming", "nn", "runs", "saved", "studies", "studio", "text"),
         *("training", "use", "web"),

@@ -92,7 +92,7 @@ def test_an_installed_package_brings_commands(tmp_path, capsys, monkeypatch):
 
 
 def test_every_file_of_a_command_declares_it_and_the_others_do_not():
-    shared = {"__init__", "common", "inputs", "main", "next_steps", "parse", "settings", "table", "text"}
+    shared = {"__init__", "common", "inputs", "main", "next_steps", "parse", "serving", "settings", "table", "text"}
     assert {c.name.replace("-", "_") for c in commands().values()} | shared == {p.stem for p in HOME.glob("*.py")}
     assert command("common") is None
     for c in commands().values():

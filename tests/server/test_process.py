@@ -91,7 +91,7 @@ def test_what_is_being_answered_is_finished(runs, start):
     load(run.path)
     server = start(str(run.path))
     answers = []
-    body = json.dumps({"n": 256, "cached": False})
+    body = json.dumps({"n": 64, "cached": False})
     asking = threading.Thread(
         target=lambda: answers.append(server.ask("POST", "/sample", body, **{"content-type": "application/json"}))
     )
@@ -112,7 +112,7 @@ def test_a_client_that_goes_frees_the_model(runs, start):
     """Its request is stopped inside the system's own loop, long before it would be done."""
     server = start(str(runs("gated-pixelcnn").path))
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    body = json.dumps({"n": 256, "cached": False, "chunk": 1})
+    body = json.dumps({"n": 128, "cached": False, "chunk": 1})
     connection.request("POST", "/sample", body, {"content-type": "application/json"})
     until = time.monotonic() + 30
     while b'"running":1' not in server.ask("GET", "/health")[1]:

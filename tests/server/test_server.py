@@ -203,6 +203,27 @@ def test_waiting_requests_go_together():
         joiner.submit("a", 1, 1, double)
 
 
+@pytest.mark.parametrize("seconds", [0.0, 5.0])
+def test_a_server_that_ends_tells_who_waits(seconds):
+    jobs = Jobs(workers=1)
+    joiner, go = Joiner(jobs, "m", together=1), threading.Event()
+
+    def work(items):
+        go.wait(1.0)
+        return items
+
+    tickets = [joiner.submit("a", 1, i, work) for i in range(3)]
+    wait_for(lambda: joiner.waiting == 2)
+    jobs.close(seconds)
+    wait_for(lambda: all(t.over for t in tickets), 5)
+    for ticket in tickets[1:]:
+        with pytest.raises(Refused, match="shutting down") as refused:
+            ticket.outcome()
+        assert refused.value.status == 503
+    assert tickets[0].outcome() == 0
+    wait_for(lambda: not any(t.is_alive() for t in jobs._threads), 5)
+
+
 def test_a_full_server_says_when_to_come_again(monkeypatch):
     system = case_of("dcgan").ready()
     go, begun = threading.Event(), threading.Event()
@@ -280,6 +301,27 @@ def test_mistakes_are_sentences():
             assert answer.status_code == 422, latents
         assert asked.post("/decode", content=b"x", headers={"content-type": "text/plain"}).status_code == 415
         assert asked.post("/translate").status_code == 404
+
+
+def test_a_class_is_named_by_number_or_name():
+    system = case_of("cgan").ready()
+    plain = options("Sample", system, "sample")
+    assert [plain(label=v).label for v in (2, "2", None)] == [2, 2, None]
+    system.trained = {"class_names": ["dress", "<script>", "7"][: system.labels]}
+    asked = options("Sample", system, "sample")
+    assert [asked(label=v).label for v in (1, "dress", "1", None)] == [1, 0, 1, None]
+    enum = asked.model_json_schema()["properties"]["label"]["anyOf"][-1]["enum"]
+    assert enum == system.trained["class_names"]
+    for wrong in (-1, system.labels, "dres", True, 1.5, [1], {}, "9" * 50, "1e3"):
+        with pytest.raises(ValueError, match="label"):
+            asked(label=wrong)
+    with client(system) as served:
+        answer = served.post("/sample", json={"label": "dres"})
+        assert answer.status_code == 422
+        assert "did you mean 'dress'" in answer.json()["error"]
+        page = served.get("/docs").text
+        assert "&lt;script&gt;" in page
+        assert "<script" not in page
 
 
 def test_numbers_without_a_bound_get_one():

@@ -24,6 +24,7 @@ from genzoo.core.errors import UserError
 from genzoo.testing.case import case_of
 from genzoo.use.export import export_files
 from genzoo.use.exports import web
+from tests.serving import FLAGS
 
 RUNTIME = os.environ.get("GENZOO_TEST_ONNXRUNTIME_WEB", "")
 """Where the package onnxruntime-web lies for the test in a browser (`npm pack onnxruntime-web@1.30.0`): tests have no network."""
@@ -128,9 +129,7 @@ def browser(tmp_path):
     def pictures(fragment):
         command = [
             program,
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
+            *FLAGS,
             f"--user-data-dir={tmp_path / 'profile'}",
         ]
         command += [

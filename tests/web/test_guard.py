@@ -84,6 +84,13 @@ def test_a_page_of_its_own_and_a_program_may_post():
     assert asked.post("/take", content=b"xy", headers=own).json() == 2
 
 
+def test_a_proxy_may_speak_tls():
+    asked = client(Rules(names=("models.example.org",)), "http://models.example.org")
+    assert asked.post("/take", content=b"x", headers={"origin": "https://models.example.org"}).json() == 1
+    assert asked.post("/take", content=b"x", headers={"origin": "https://example.org"}).status_code == 403
+    assert client(Rules(names=("models.example.org",))).get("/health").status_code == 200
+
+
 def test_another_site_can_link_to_a_page_but_not_have_it_work():
     asked = client()
     link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}

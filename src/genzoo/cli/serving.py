@@ -47,7 +47,11 @@ def start(
     begun = time.monotonic()
     rules = rules_for(host, token, names=names, most=upload << 20)
     taken = listen(host, port)
-    app = make(rules, DEVICE.get())
+    try:
+        app = make(rules, DEVICE.get())
+    except BaseException:
+        taken.close()
+        raise
     where = address(rules, taken)
 
     def ready() -> None:

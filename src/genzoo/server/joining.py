@@ -7,6 +7,7 @@ request gets does not depend on its company, beyond rounding: every sample has a
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -128,22 +129,31 @@ class Joiner:
         return len(self._waiting)
 
     def _call(self) -> None:
+        """Have a job work on what waits.
+
+        Raises:
+            Refused: The server ends; nothing waits any more.
+        """
         if self._job is None and self._waiting:
-            self._job = self.jobs.submit(self.key, self._work, "requests", always=True)
+            try:
+                self._job = self.jobs.submit(self.key, self._work, "requests", always=True)
+            except Refused as ending:
+                waiting, self._waiting = self._waiting, []
+                for ticket in waiting:
+                    ticket.end(error=ending)
+                raise
             self._job.when_over(self._ended)
 
     def _ended(self) -> None:
-        """Call for the next job; whoever waits for one that never began is told."""
+        """Call for the next job; whoever waits for one that never began is told, since the server ends."""
         with self._lock:
-            ended, self._job = self._job, None
-            self._working = []
+            ended, self._job, self._working = self._job, None, []
             if ended is not None and not ended.started:
                 waiting, self._waiting = self._waiting, []
-            else:
-                waiting = []
+                for ticket in waiting:
+                    ticket.end(error=Refused("the server is shutting down", 503, {"Retry-After": "5"}))
+            with contextlib.suppress(Refused):  # the server ends, and everybody has been told
                 self._call()
-        for ticket in waiting:
-            ticket.end(error=Refused("the server is shutting down", 503, {"Retry-After": "5"}))
 
     def _work(self, job: Job) -> None:
         with self._lock:

@@ -20,7 +20,7 @@ PAGE = """\
 <!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title><link rel="stylesheet" href="/docs.css"></head>
+<title>{{ title }}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/docs.css"></head>
 <body>
 <h1>{{ title }}</h1>
 <p>{{ description }}</p>
@@ -52,6 +52,7 @@ def page(schema: dict[str, Any], base: str) -> str:
         for path, methods in schema["paths"].items()
         for method, said in methods.items()
     ]
+    endpoints.sort(key=lambda e: e["method"] == "GET")  # what the model does comes first
     info = schema["info"]
     made = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE)
     return made.render(title=info["title"], description=info.get("description", ""), endpoints=endpoints)
@@ -78,7 +79,10 @@ def _endpoint(path: str, method: str, said: dict[str, Any], schema: dict[str, An
             files = [n for n in names if n in body.get("required", ())]
             call = f"curl {' '.join(f'-F {n}=@FILE' for n in files)} {base}{path} -o answer"
         elif kind == "application/json":
-            where, call = "in the JSON", f"curl --json '{_example(names)}' {base}{path} -o answer"
+            where, call = (
+                "in the JSON",
+                f"curl -H 'Content-Type: application/json' -d '{_example(names)}' {base}{path} -o answer",
+            )
     if method == "GET":
         call = f"curl {base}{path}"
     answer = said["responses"].get("200", {})
@@ -113,6 +117,15 @@ def _field(name: str, own: dict[str, Any], required: bool) -> dict[str, str]:
     return {"name": name, "allowed": _allowed(own), "default": default, "doc": own.get("description", "")}
 
 
+def _number(value: float) -> str:
+    """Write a bound as it was written: pydantic makes floats of whole numbers.
+
+    >>> _number(256.0), _number(0.5)
+    ('256', '0.5')
+    """
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
 def _allowed(own: dict[str, Any]) -> str:
     if "anyOf" in own:
         return " or ".join(_allowed(o) for o in own["anyOf"] if o.get("type") != "null")
@@ -126,6 +139,6 @@ def _allowed(own: dict[str, Any]) -> str:
         "maximum": "at most",
         "exclusiveMaximum": "less than",
     }
-    limits = [f"{say} {own[key]}" for key, say in words.items() if key in own]
+    limits = [f"{say} {_number(own[key])}" for key, say in words.items() if key in own]
     kind = "files" if own.get("type") == "array" and "a file" in _allowed(own.get("items", {})) else own.get("type", "")
     return ", ".join([kind, *limits])

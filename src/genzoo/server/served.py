@@ -8,14 +8,14 @@ import operator
 import types
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import annotated_types
 import torch
 from fastapi import Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 from torch import Tensor
 
 from genzoo.core.inputs import check_range
@@ -31,7 +31,7 @@ from genzoo.use.sample import class_of
 from genzoo.web import pictures
 from genzoo.web.errors import Refused
 from genzoo.web.jobs import Jobs, until_over
-from genzoo.web.models import Loaded
+from genzoo.web.models import Loaded, shown
 
 MOST = 256
 """Examples of one request, at most."""
@@ -150,13 +150,30 @@ def options(name: str, system: System, method: str, **fields: Any) -> type[BaseM
 def _type(system: System, key: str, annotation: Any) -> Any:
     """Return the type of an option, with an upper bound where it has none."""
     if key == "label":
-        names = tuple(getattr(system, "trained", {}).get("class_names", []))
-        number: Any = Annotated[int, Field(ge=0, lt=getattr(system, "labels", LARGEST))]
-        named: Any = Literal[names] if names else None
-        return named | number | None
+        return _label(system)
     if key == "prompt":
         return Annotated[str, Field(min_length=1, max_length=1000)] | None
     return _bounded(annotation)
+
+
+def _label(system: System) -> Any:
+    """Return the type of a class: its number, or its name where classes have names."""
+    names, count = getattr(system, "trained", {}).get("class_names", []), int(getattr(system, "labels", 0))
+    forms = [{"type": "integer", "minimum": 0, "maximum": count - 1}, {"type": "null"}]
+    forms += [{"type": "string", "enum": [*names]}] if names else []
+
+    def number(given: Any) -> Any:
+        found = class_of(system, given) if isinstance(given, (str, int)) and not isinstance(given, bool) else given
+        found = (
+            int(found) if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 9 else found
+        )
+        if found is not None and (isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < count):
+            raise ValueError(
+                f"{shown(str(given))} is not allowed; give 0 to {count - 1}" + (", or a class's name" if names else "")
+            )
+        return found
+
+    return Annotated[Any, BeforeValidator(number), WithJsonSchema({"anyOf": forms})]
 
 
 def _bounded(annotation: Any) -> Any:
@@ -172,12 +189,9 @@ def _bounded(annotation: Any) -> Any:
     return annotation
 
 
-def own_of(asked: BaseModel, system: System, *fields: str) -> dict[str, Any]:
+def own_of(asked: BaseModel, *fields: str) -> dict[str, Any]:
     """Return the system's own options that a request gives."""
-    given = {k: v for k, v in asked.model_dump(exclude_unset=True).items() if k not in fields}
-    if isinstance(given.get("label"), str):
-        given["label"] = class_of(system, given["label"])
-    return given
+    return {k: v for k, v in asked.model_dump(exclude_unset=True).items() if k not in fields}
 
 
 def examples(served: Served, files: Sequence[tuple[str, bytes]]) -> Tensor:

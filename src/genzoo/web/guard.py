@@ -193,11 +193,9 @@ class Guard:
         """Say that a browser sends this for a page of somewhere else; empty where it does not."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         said = "this request comes from a page of another site, and is refused"
-        if (
-            scope["method"] not in SAFE
-            and origin is not None
-            and origin.lower() != f"{scope['scheme']}://{host.lower()}"
-        ):
+        schemes = ("http", "https") if self.rules.names else (scope["scheme"],)  # a proxy may speak TLS
+        own = {f"{scheme}://{host.lower()}" for scheme in schemes}
+        if scope["method"] not in SAFE and origin is not None and origin.lower() not in own:
             return said
         opened = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
         opened = opened and headers.get("sec-fetch-dest") == "document"

@@ -26,8 +26,9 @@ WORKERS = 2
 """Jobs, of different models, that run at once."""
 WAITING = 32
 """Jobs that may wait."""
-FORGOTTEN = 30.0
-"""Seconds after which a job that is asked for now and then, and is asked for no more, is cancelled: its tab is closed."""
+FORGOTTEN = 90.0
+"""Seconds after which a job that is asked for now and then, and is asked for no more, is cancelled: its tab is gone. A tab that is closed says so at
+once; one that is hidden asks once a minute."""
 KEPT = 120.0
 """Seconds that the result of such a job is kept for."""
 LOOK = 0.05

@@ -68,7 +68,7 @@ def wanted(accept: str, kind: Kind) -> str:
     for weight_below, name in sorted(asked, key=lambda a: a[0]):
         if weight_below == 0:
             continue
-        if name in ("*/*", ""):
+        if name in ("*/*", "", "application/json"):  # errors are JSON everywhere, so to accept it refuses nothing
             return usual
         if name == "application/octet-stream":
             return ".npy"

@@ -46,7 +46,7 @@ def add(app: FastAPI, served: Served) -> None:
         ending = pictures.wanted(request.headers.get("accept", ""), served.kind)
         given, hole = await sent([file]), await sent([mask]) if mask is not None else []
         how = query.model_dump()
-        own = own_of(query, system, *fields)
+        own = own_of(query, *fields)
 
         def work() -> Tensor:
             x = examples(served, given)[:1]

@@ -27,6 +27,9 @@ def add(app: FastAPI, served: Served) -> None:
     for side in reversed(sides):
         nested = {"type": "array", "items": nested, "minItems": side, "maxItems": side}
     nested = {"type": "array", "items": nested, "minItems": 1, "maxItems": served.most}
+    nested["description"] = (
+        f"[N, {', '.join(map(str, sides))}]; or the bytes of such an array in a .npy file as the whole body."
+    )
     schema = {
         "type": "object",
         "properties": {"latents": nested},
@@ -35,7 +38,6 @@ def add(app: FastAPI, served: Served) -> None:
     }
     body = {
         "required": True,
-        "description": f"Latents [N, {', '.join(map(str, sides))}]: JSON, or the bytes of a .npy file.",
         "content": {
             "application/json": {"schema": schema},
             "application/x-npy": {"schema": {"type": "string", "format": "binary"}},

@@ -30,7 +30,7 @@ def add(app: FastAPI, served: Served) -> None:
 
     async def log_prob(request: Request, query: BaseModel, files: Annotated[list[UploadFile], File()]) -> Scores:
         """Score examples, each by itself, with the same seed. Pictures are scaled and cut to the model's size first."""
-        own, seed = own_of(query, system, "seed"), query.seed  # type: ignore[attr-defined]
+        own, seed = own_of(query, "seed"), query.seed  # type: ignore[attr-defined]
         given = await sent(files)
 
         @torch.no_grad()

@@ -34,7 +34,7 @@ def add(app: FastAPI, served: Served) -> None:
     async def sample(request: Request, body: BaseModel) -> Response:
         """Draw new data. PNG of one image are its pixels, of several a grid; .npy holds all values, float32 in [-1, 1]."""
         ending = pictures.wanted(request.headers.get("accept", ""), served.kind)
-        own = own_of(body, system, "n", "seed")
+        own = own_of(body, "n", "seed")
         places = [(body.seed, i) for i in range(body.n)]  # type: ignore[attr-defined]
         group = ("sample", *sorted(own.items()))
         drawn = await served.joined(request, group, len(places), places, lambda items: draw(system, items, own))

@@ -29,7 +29,7 @@ def add(app: FastAPI, served: Served) -> None:
         """Translate an image, at its own size. Transparency is laid on white."""
         ending = pictures.wanted(request.headers.get("accept", ""), served.kind)
         direction: str = query.direction  # type: ignore[attr-defined]
-        own = own_of(query, system, "direction")
+        own = own_of(query, "direction")
         ((name, data),) = await sent([file])
 
         def work() -> Tensor:

@@ -99,6 +99,14 @@ export function pause(milliseconds, signal) {
   });
 }
 
+/** Jobs that this page waits for. @type {Set<string>} */
+const followed = new Set();
+
+// A tab that is closed, or left, cancels what it waits for.
+addEventListener("pagehide", () => {
+  for (const id of followed) fetch(`/api/jobs/${encodeURIComponent(id)}`, { method: "DELETE", keepalive: true });
+});
+
 /**
  * Wait for a job, and show what it has done. A job that is waited for no more is cancelled, here at once, by the server after a while.
  * @param {Job} job As the server answered it.
@@ -108,6 +116,7 @@ export function pause(milliseconds, signal) {
  */
 export async function follow(job, show = () => {}, signal) {
   let every = 60;
+  followed.add(job.id);
   try {
     while (job.state === "waiting" || job.state === "running") {
       show(job);
@@ -118,6 +127,8 @@ export async function follow(job, show = () => {}, signal) {
   } catch (error) {
     if (signal?.aborted) await cancel(job).catch(() => {});
     throw error;
+  } finally {
+    followed.delete(job.id);
   }
   show(job);
   if (job.state === "cancelled") throw new DOMException("cancelled", "AbortError");
