@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES = $(shell find src -name '*.py')
+ZOO     = $(wildcard packages/zoo/pyproject.toml packages/zoo/genzoo_zoo/*/*)
 QUICK   = tests/core tests/naming tests/saved tests/losses tests/metrics tests/data tests/studies/test_studies.py tests/use/test_compress.py tests/test_api.py
 # An environment made for the tests (editable, with the tools) serves the demo as well; never the other way round.
 READY   = $(if $(wildcard $(VENV)/dev.stamp),$(VENV)/dev.stamp,$(VENV)/core.stamp)
@@ -11,7 +12,7 @@ READY   = $(if $(wildcard $(VENV)/dev.stamp),$(VENV)/dev.stamp,$(VENV)/core.stam
 .PHONY: help demo study test slow lowest lint format bench docs site clean
 
 help:
-	@echo "make demo    install into $(VENV), train a first model on handwritten digits, draw samples and a walk (minutes)"
+	@echo "make demo    install into $(VENV), draw a page of trained models, train a first one on handwritten digits, draw samples and a walk (minutes)"
 	@echo "make study   two systems, two seeds, one table and page of both (minutes)"
 	@echo "make test    install with the development tools and run the tests"
 	@echo "make lint    ruff, mypy, tsc        make format  ruff, writing"
@@ -23,12 +24,12 @@ help:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/core.stamp: pyproject.toml constraints.txt $(SOURCES) | $(BIN)/python
-	$(PIP) .
+$(VENV)/core.stamp: pyproject.toml constraints.txt $(SOURCES) $(ZOO) | $(BIN)/python
+	$(PIP) . ./packages/zoo
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -e '.[dev]'
+$(VENV)/dev.stamp: pyproject.toml constraints.txt packages/zoo/pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[dev]' -e ./packages/zoo
 	@touch $@
 
 $(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python

@@ -1,8 +1,9 @@
 #!/bin/sh
-# A first model: DCGAN on the embedded handwritten digits, then samples and a walk through its latent space.
+# Trained models that come along, each drawing; then a first model of one's own: DCGAN on the embedded handwritten digits, samples and a walk.
 set -eu
 genzoo=${GENZOO:-genzoo}
 steps=${STEPS:-600}
+$genzoo zoo out=zoo-page/index.html overwrite=true || echo "The page of trained models was left out; the demo goes on."
 # Every call makes a run of its own: demo, demo-2, demo-3 ...
 name=demo number=1
 while [ -e "runs/$name" ]; do

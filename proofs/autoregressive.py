@@ -16,6 +16,7 @@ from genzoo.metrics.features.lenet import classify
 from genzoo.metrics.nll import evaluate_density
 from proofs.baselines import independent_pixels
 from proofs.proof import Proof, proof
+from proofs.textures import mean_and_error
 
 SEEDS = (0,)
 """Seeds of the proofs that can train more than once: figures of each, pictures of the first. Where there is time, (0, 1)."""
@@ -116,14 +117,15 @@ def pixelcnn_l2(p: Proof) -> None:
     mean_only = genzoo.sample(run, n=64, seed=0, temperature=1e-3)
     real = test_images(open_data(DataSettings("mnist"), split="test", quiet=True), 64)
 
-    def gray_share(x: Tensor) -> float:
-        return float((x.abs() < 0.75).float().mean())
+    def gray_share(x: Tensor) -> tuple[float, float]:
+        return mean_and_error((x.abs() < 0.75).flatten(1).float().mean(1))
 
-    for name, images in found.items():
+    shares = {name: gray_share(images) for name, images in found.items()}
+    for name, (mean, se) in shares.items():
         p.measure(
-            f"share of gray pixels, {name}", gray_share(images), n=64, split="test",
-            protocol="share of pixels with |x| < 0.75 in 64 samples; real: the same in 64 test images",
-            baseline={"real": gray_share(real)},
+            f"share of gray pixels, {name}", mean, se=se, n=64, split="test", better="lower",
+            protocol="share of pixels with |x| < 0.75 in 64 samples, the error is over samples; real: the same in 64 test images",
+            baseline={"real": gray_share(real)[0], **{other: value[0] for other, value in shares.items() if other != name}},
         )  # fmt: skip
     p.picture("categorical", found["pixelcnn"], "256-way classification: samples.")
     p.picture("l2", found["pixelcnn-l2"], "Squared error: samples of the Gaussian that it stands for.")

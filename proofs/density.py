@@ -107,9 +107,10 @@ def gaussian_outliers(p: Proof) -> None:
             scores = {name: -_log_prob(system, test) for name, test in tests.items()}
             value = auroc(scores[data], scores[other])
             p.measure(
-                f"AUROC, {kind}, fitted on {data}", value, n=20_000, split="test", better="higher", baseline={"chance": 0.5},
+                f"AUROC, {kind}, fitted on {data}", value, se=_auroc_error(scores[data], scores[other]), n=20_000, split="test",
+                better="higher", baseline={"chance": 0.5},
                 protocol=f"score −log p(x); inliers: 10,000 {data} test images, outliers: 10,000 {other} test images; "
-                "area under the ROC curve, ties counting half",
+                "area under the ROC curve, ties counting half; error by DeLong, DeLong and Clarke-Pearson (1988)",
                 goal=0.99 if data == "mnist" else None,
             )  # fmt: skip
             shown[data, kind] = (value, scores[data].argsort()[-8:], scores[other].argsort()[:8])
@@ -128,6 +129,17 @@ def gaussian_outliers(p: Proof) -> None:
         f"show (Nalisnick et al., arXiv:1810.09136, saw the same of deep models). AUROC {shown['fashion-mnist', 'full'][0]:.3f} with full, "
         f"{shown['fashion-mnist', 'diagonal'][0]:.3f} with diagonal covariance."
     )
+
+
+def _auroc_error(inliers: torch.Tensor, outliers: torch.Tensor) -> float:
+    """Standard error of the area: the spread of each score's own share of the other kind that it stands on the right side of."""
+
+    def spread(of: torch.Tensor, among: torch.Tensor) -> float:
+        ranked = among.sort().values
+        below = (torch.searchsorted(ranked, of) + torch.searchsorted(ranked, of, right=True)).double() / 2 / len(among)
+        return float(below.var()) / len(of)
+
+    return math.sqrt(spread(inliers, outliers) + spread(outliers, inliers))
 
 
 def _log_prob(system: System, dataset: Dataset) -> torch.Tensor:

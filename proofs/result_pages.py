@@ -48,7 +48,7 @@ def number(value: float) -> str:
     return text.replace("-", "−") if size else "0"
 
 
-def _cell(row: dict[str, Any]) -> str:
+def cell(row: dict[str, Any]) -> str:
     error = f" ± {row['se']:.2g}" if "se" in row else ""
     return f"{number(row['value'])}{error} {row.get('unit', '')}".strip()
 
@@ -64,7 +64,7 @@ def _verdict(row: dict[str, Any]) -> str:
     return f"{row['verdict']} ({'≤' if row['better'] == 'lower' else '≥'} {number(row['goal'])})"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
     clean = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *clean)]
 
@@ -78,7 +78,7 @@ def _section(record: dict[str, Any]) -> list[str]:
     rows = [
         [
             r["name"],
-            _cell(r),
+            cell(r),
             f"{r['n']:,}" if "n" in r else "",
             r.get("split", ""),
             _baseline(r),
@@ -87,7 +87,7 @@ def _section(record: dict[str, Any]) -> list[str]:
         ]
         for r in record["measures"]
     ]
-    lines += [*_table(header, rows), ""]
+    lines += [*table(header, rows), ""]
     protocols: dict[str, list[str]] = {}
     for r in record["measures"]:
         if "protocol" in r:
@@ -99,7 +99,7 @@ def _section(record: dict[str, Any]) -> list[str]:
     for name, text in record.get("outputs", {}).items():
         lines += [f"*{name}*", "", "```", *text.splitlines(), "```", ""]
     for run in record["runs"]:
-        keys = " ".join(f"{k}={_setting(v)}" for k, v in run.items() if k not in ("system", "data", "seconds"))
+        keys = " ".join(f"{k}={setting(v)}" for k, v in run.items() if k not in ("system", "data", "seconds"))
         lines.append(
             f"- trained: `genzoo train {run['system']} data={run['data']}{' ' + keys if keys else ''}` in {run['seconds']:g} s"
         )
@@ -112,7 +112,7 @@ def _section(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _setting(value: Any) -> str:
+def setting(value: Any) -> str:
     return (
         ",".join(map(str, value))
         if isinstance(value, list)
@@ -127,7 +127,7 @@ def _machine(record: dict[str, Any]) -> str:
     return f"{m['cpu']}, {m['threads']} thread{'s' * (m['threads'] != 1)}"
 
 
-def _time(seconds: float) -> str:
+def time_taken(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
@@ -156,8 +156,8 @@ def _row(name: str, family: str, record: dict[str, Any]) -> list[str]:
         verdict = _verdict(first) + (
             f"; {verdicts.count('met')} of {len(verdicts)} goals met" if len(verdicts) > 1 else ""
         )
-        told = [measure, _cell(first), _baseline(first), first.get("published", ""), verdict]
-    last = [_time(record["seconds"]), _machine(record), record["date"], f"`python -m proofs {name}`"]
+        told = [measure, cell(first), _baseline(first), first.get("published", ""), verdict]
+    last = [time_taken(record["seconds"]), _machine(record), record["date"], f"`python -m proofs {name}`"]
     return [f"[{name}]({family}.md#{name})", record["system"], data, *told, *last]
 
 
@@ -171,7 +171,7 @@ def _by_family(families: dict[str, list[str]], records: dict[str, Any]) -> list[
         ]
         for family, names in families.items()
     ]
-    return _table(["family", "proofs that have been run", "proofs"], rows)
+    return table(["family", "proofs that have been run", "proofs"], rows)
 
 
 def _by_system(families: dict[str, list[str]], records: dict[str, Any], entries: dict[str, Entry]) -> list[str]:
@@ -186,7 +186,7 @@ def _by_system(families: dict[str, list[str]], records: dict[str, Any], entries:
                 if not any(f"[{name}]" in text for side in lists for text in side):
                     lists[known[word][0] != known.get(own, ("",))[0]].append(_links(family, [name], records))
     rows = [[f"`{name}`", " · ".join(mine) or "no proof", " · ".join(others)] for name, (mine, others) in about.items()]
-    return _table(["system", "proofs of it", "in proofs of others"], rows)
+    return table(["system", "proofs of it", "in proofs of others"], rows)
 
 
 def _links(family: str, names: list[str], records: dict[str, Any], *, page: str | None = None) -> str:
@@ -216,7 +216,7 @@ def _acceptance(
         f"**An expert accepts {counts['yes']} of {len(found)} rows**, does not accept {counts['no']}, and {counts['not judged']} have "
         f"not been judged. A row is accepted when {RULE}. [What was seen](#what-an-expert-accepts) has the reasons."
     )
-    return [verdict, ""], ["## What an expert accepts", "", *_table(["proof", "accepted", "why"], rows), ""]
+    return [verdict, ""], ["## What an expert accepts", "", *table(["proof", "accepted", "why"], rows), ""]
 
 
 def write_pages(results: Path, entries: dict[str, Entry], looks: dict[str, Any] | None = None) -> None:
@@ -271,6 +271,6 @@ def write_pages(results: Path, entries: dict[str, Entry], looks: dict[str, Any] 
         *judged,
         "## Every proof",
         "",
-        *_table(HEADER, rows),
+        *table(HEADER, rows),
     ]
     write_atomic(results / "README.md", ("\n".join(index).rstrip() + "\n").encode())

@@ -19,7 +19,9 @@ import sys
 from pathlib import Path
 
 import proofs
+from proofs.acceptance import seen
 from proofs.proof import REGISTRY, RESULTS, WORK, Entry, Proof
+from proofs.recipes import recipes
 from proofs.result_pages import write_pages
 
 
@@ -36,6 +38,15 @@ def run_proof(entry: Entry, results: Path = RESULTS, work: Path = WORK, *, resum
     p = Proof(entry, results, work, resume=resume)
     entry.run(p)
     return p.finish()
+
+
+def pages(entries: dict[str, Entry]) -> None:
+    """Write the pages of results and the recipes from the records."""
+    from genzoo.core.files import write_atomic
+
+    write_pages(RESULTS, entries)
+    records = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted((RESULTS / "records").glob("*.json"))}
+    write_atomic(RESULTS.parent / "recipes.md", recipes(records, seen()).encode())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     chosen = [e for e in entries.values() if given.all or e.name in given.names or e.family == given.family]
     if given.pages:
-        write_pages(RESULTS, entries)
+        pages(entries)
     if not chosen:
         for e in entries.values():
             path = RESULTS / "records" / f"{e.name}.json"
@@ -89,5 +100,5 @@ def main(argv: list[str] | None = None) -> int:
         except UserError as error:
             print(f"[{entry.name}] refused: {error}", file=sys.stderr)
             failed += 1
-        write_pages(RESULTS, entries)
+        pages(entries)
     return 2 if failed else 0

@@ -14,7 +14,7 @@ import genzoo
 from genzoo.data import DataSettings, open_data
 from genzoo.data.drawing.images import grid, to_uint8
 from proofs.proof import Proof, proof
-from proofs.textures import measure_grids
+from proofs.textures import mean_and_error, measure_grids
 
 INK, PAPER = torch.tensor([0.9, -0.2, 0.6]), torch.tensor([-0.8, 0.5, 0.2])
 
@@ -57,11 +57,15 @@ def cyclegan_digits(p: Proof) -> None:
     pairs = {"a2b": (test, dyed(test)), "b2a": (dyed(test), test)}
     found: dict[str, dict[str, float]] = {}
     made: dict[str, dict[str, Tensor]] = {}
+    errors: dict[str, Tensor] = {}
     rows, failures = [test[:12], dyed(test[:12])], []
     for name in ("cyclegan", "cyclegan-no-cycle", "cyclegan-no-identity"):
         run = p.train(name, data, name=name, **keys)
         out = made[name] = {d: genzoo.translate(run, x, direction=d) for d, (x, _) in pairs.items()}
         found[name] = {d: float((out[d] - y).abs().mean()) for d, (_, y) in pairs.items()}
+        errors |= (
+            {d: (out[d] - y).abs().flatten(1).mean(1) for d, (_, y) in pairs.items()} if name == "cyclegan" else {}
+        )
         read, labels = read_digits(out["b2a"])
         found[name]["wrong"] = 100 * float((read != labels).float().mean())
         rows += [out["a2b"][:12], out["b2a"][:12]]
@@ -76,8 +80,8 @@ def cyclegan_digits(p: Proof) -> None:
         baseline = {name: found[name][d] for name in list(found)[1:]}
         baseline |= {"input unchanged": float((x - y).abs().mean()), "mean image": float((y - y.mean(0)).abs().mean())}
         p.measure(
-            f"paired error, {d}", found["cyclegan"][d], n=len(test), split="test", protocol=protocol, baseline=baseline,
-            better="lower", goal=0.5 * found["cyclegan-no-cycle"][d],
+            f"paired error, {d}", found["cyclegan"][d], se=mean_and_error(errors[d])[1], n=len(test), split="test", protocol=protocol,
+            baseline=baseline, better="lower", goal=0.5 * found["cyclegan-no-cycle"][d],
         )  # fmt: skip
         measure_grids(
             p, "cyclegan", {**{name: made[name][d] for name in made}, "real": pairs[d][1]}, f"translations {d} of 2,000 test digits, 32x32",
@@ -123,9 +127,10 @@ def cyclegan_groceries(p: Proof) -> None:
         x = real[here]
         y = genzoo.translate(run, x, direction=f"{here}2{there}")
         home = genzoo.translate(run, y, direction=f"{there}2{here}")
+        trip, trip_se = mean_and_error((home - x).abs().flatten(1).mean(1))
         p.measure(
-            f"round trip {here}2{there}2{here}", float((home - x).abs().mean()), n=len(x), split="test",
-            protocol="mean absolute difference in [-1, 1] between photographs and their round trips",
+            f"round trip {here}2{there}2{here}", trip, se=trip_se, n=len(x), split="test",
+            protocol="mean absolute difference in [-1, 1] between photographs and their round trips, the error is over photographs",
             baseline={"the other images' mean": float((x - x.mean(0)).abs().mean())}, better="lower",
         )  # fmt: skip
         p.measure(

@@ -51,6 +51,20 @@ def test_the_source_distribution_has_every_file_of_the_repository(built):
     assert sources() <= listed
 
 
+def test_the_wheel_of_trained_models_has_every_file_of_its_package(tmp_path):
+    words = ["-q", "egg_info", "--egg-base", str(tmp_path), "build_py", "--build-lib", str(tmp_path / "lib")]
+    code = "import setuptools, sys; setuptools.setup()"
+    folder = ROOT / "packages" / "zoo"
+    subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, check=True)
+    wheel = {path.relative_to(tmp_path / "lib").as_posix() for path in (tmp_path / "lib").rglob("*") if path.is_file()}
+    assert {"genzoo_zoo/__init__.py", "genzoo_zoo/dcgan-garments/model.safetensors"} <= wheel
+    inside = "packages/zoo/genzoo_zoo/"
+    assert {f"packages/zoo/{name}" for name in wheel} == {name for name in sources() if name.startswith(inside)}
+    own = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert own["version"] == PROJECT["version"]
+    assert own["name"] in PROJECT["optional-dependencies"]["zoo"]
+
+
 def test_the_description_leads_nowhere_that_a_package_index_lacks(built):
     text = (built / "genzoo.egg-info" / "PKG-INFO").read_text(encoding="utf-8").split("\n\n", 1)[1]
     assert "genzoo train dcgan data=photos/" in text

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from genzoo.use.animate import animate
     from genzoo.use.arithmetic import arithmetic
     from genzoo.use.bits import bits
+    from genzoo.use.common.precision import precision
     from genzoo.use.compare import compare
     from genzoo.use.complete import complete
     from genzoo.use.compress import compress, decompress
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from genzoo.use.evaluate import evaluate
     from genzoo.use.export import export
     from genzoo.use.figures import figures
+    from genzoo.use.mix import mix
     from genzoo.use.project import project
     from genzoo.use.push import push
     from genzoo.use.reconstruct import reconstruct
@@ -52,6 +54,7 @@ __all__ = [
     "System",
     "sample",
     "walk",
+    "mix",
     "reconstruct",
     "project",
     "arithmetic",
@@ -69,6 +72,7 @@ __all__ = [
     "export",
     "push",
     "import_run",
+    "precision",
     "figures",
     "study",
     "theory",
@@ -83,6 +87,7 @@ _HOME = {
     "load": "saved.loading",
     "decompress": "use.compress",
     "import_run": "foreign.taking",
+    "precision": "use.common.precision",
     "study": "studies",
     "theory": "lectures",
     "UserError": "core.errors",

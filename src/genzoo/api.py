@@ -200,7 +200,10 @@ def resume(
         UserError: There is no such run, its files or its data are not what they were, or its device is not here.
     """
     path = run_path(run)
-    assert path is not None
+    if path is None:
+        raise UserError(
+            f"{run}: only a run that was trained here can be gone on with; 'genzoo train SYSTEM data=... from={run}' begins one with its weights"
+        )
     if system is not None:
         registry.register(system)
     return _resume(path, steps=steps, device=device, data=None if data is None else os.fspath(data), quiet=quiet)

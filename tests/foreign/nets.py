@@ -39,6 +39,10 @@ class Weights(dict):
         self.setdefault(f"{name}.num_batches_tracked", torch.tensor(7))
         return F.batch_norm(x, None, None, w, b, True) if own else F.batch_norm(x, mean, var, w, b)
 
+    def instance_norm(self, x, name):
+        c = x.shape[1]
+        return F.instance_norm(x, weight=self(f"{name}.weight", c, around=1.0), bias=self(f"{name}.bias", c))
+
     def group_norm(self, x, name):
         c = x.shape[1]
         return F.group_norm(x, 32, self(f"{name}.weight", c, around=1.0), self(f"{name}.bias", c), 1e-6)
@@ -75,23 +79,32 @@ def omniart_generator(w, z, y, width):
 # ---- translation ----------------------------------------------------------------------------------------------------------------
 
 
-def resnet(w, x, width, blocks, *, halvings=2, channels=3, root="model", second=5, end=True):
+def resnet(
+    w, x, width, blocks, *, halvings=2, channels=3, root="model", second=5, end=True, block="conv_block", affine=False
+):
     """A ResNet of translation with instance norm; `second` is the place of a block's second convolution (6 with dropout)."""
-    norm, at = F.instance_norm, 4
-    x = F.relu(norm(w.conv(F.pad(x, [3] * 4, "reflect"), f"{root}.1", width, 7)))
+
+    def norm(x, name):
+        return F.relu(w.instance_norm(x, name) if affine else F.instance_norm(x))
+
+    x, at = norm(w.conv(F.pad(x, [3] * 4, "reflect"), f"{root}.1", width, 7), f"{root}.2"), 4
     for i in range(halvings):
-        x, at = F.relu(norm(w.conv(x, f"{root}.{at}", width * 2 ** (i + 1), 3, stride=2, padding=1))), at + 3
+        h = w.conv(x, f"{root}.{at}", width * 2 ** (i + 1), 3, stride=2, padding=1)
+        x, at = norm(h, f"{root}.{at + 1}"), at + 3
     for _ in range(blocks):
-        x, at = residual(w, x, f"{root}.{at}", second), at + 1
+        x, at = residual(w, x, f"{root}.{at}.{block}", second, affine), at + 1
     for i in reversed(range(halvings)):
         x = w.up(x, f"{root}.{at}", width * 2**i, 3, stride=2, padding=1, output_padding=1)
-        x, at = F.relu(norm(x)), at + 3
+        x, at = norm(x, f"{root}.{at + 1}"), at + 3
     return torch.tanh(w.conv(F.pad(x, [3] * 4, "reflect"), f"{root}.{at + 1}", channels, 7)) if end else x
 
 
-def residual(w, x, root, second=5):
-    h = F.relu(F.instance_norm(w.conv(F.pad(x, [1] * 4, "reflect"), f"{root}.conv_block.1", x.shape[1], 3)))
-    return x + F.instance_norm(w.conv(F.pad(h, [1] * 4, "reflect"), f"{root}.conv_block.{second}", x.shape[1], 3))
+def residual(w, x, root, second=5, affine=False):
+    def norm(x, at):
+        return w.instance_norm(x, f"{root}.{at + 1}") if affine else F.instance_norm(x)
+
+    h = F.relu(norm(w.conv(F.pad(x, [1] * 4, "reflect"), f"{root}.1", x.shape[1], 3), 1))
+    return x + norm(w.conv(F.pad(h, [1] * 4, "reflect"), f"{root}.{second}", x.shape[1], 3), second)
 
 
 def enhanced(w, x, width, blocks, inside):
@@ -101,7 +114,7 @@ def enhanced(w, x, width, blocks, inside):
     h = F.relu(norm(w.conv(F.pad(x, [3] * 4, "reflect"), "model1_1.1", width, 7)))
     h = F.relu(norm(w.conv(h, "model1_1.4", 2 * width, 3, stride=2, padding=1))) + coarse
     for i in range(inside):
-        h = residual(w, h, f"model1_2.{i}")
+        h = residual(w, h, f"model1_2.{i}.conv_block")
     h = w.up(h, f"model1_2.{inside}", width, 3, stride=2, padding=1, output_padding=1)
     return torch.tanh(w.conv(F.pad(F.relu(norm(h)), [3] * 4, "reflect"), f"model1_2.{inside + 4}", 3, 7))
 
@@ -134,6 +147,44 @@ def unet(w, x, width, depth, *, own, channels=3):
 
     h = inside(w.conv(x, "model.model.0", width, 4, bias=False, stride=2, padding=1), 1, "model.model.1.model")
     return torch.tanh(w.up(F.relu(h), "model.model.3", channels, 4, stride=2, padding=1))
+
+
+# ---- SRGAN, as Keras keeps it ---------------------------------------------------------------------------------------------------
+
+
+def keras_srgan(w, pixels, width, blocks, first=0):
+    """Enlarge pixels [B, 3, H, W] from 0 to 255 four times; layers are counted from `first` on, as in a session with other networks."""
+    counts = {}
+
+    def layer(kind):
+        at = counts[kind] = counts.get(kind, first - 1) + 1
+        return f"{kind}_{at}" if at else kind
+
+    def conv(x, outputs, side):
+        name = layer("conv2d")
+        k = w(f"{name}/kernel", side, side, x.shape[1], outputs, spread=1 / math.sqrt(side * side * x.shape[1]))
+        return F.conv2d(x, k.permute(3, 2, 0, 1), w(f"{name}/bias", outputs), padding=side // 2)
+
+    def norm(x):
+        name, c = layer("batch_normalization_v1"), x.shape[1]
+        scale, shift = w(f"{name}/gamma", c, around=1.0), w(f"{name}/beta", c)
+        mean, var = w(f"{name}/moving_mean", c), w(f"{name}/moving_variance", c, around=0.3, spread=0.05).abs_()
+        return F.batch_norm(x, mean, var, scale, shift, eps=1e-3)
+
+    def rectified(x):
+        return F.prelu(x, w(f"{layer('p_re_lu')}/alpha", 1, 1, x.shape[1]).flatten())
+
+    def doubled(x):
+        b, c, h, v = x.shape
+        return x.view(b, 2, 2, c // 4, h, v).permute(0, 3, 4, 1, 5, 2).reshape(b, c // 4, 2 * h, 2 * v)
+
+    start = x = rectified(conv(pixels / 255, width, 9))
+    for _ in range(blocks):
+        x = x + norm(conv(rectified(norm(conv(x, width, 3))), width, 3))
+    x = start + norm(conv(x, width, 3))
+    for _ in range(2):
+        x = rectified(doubled(conv(x, 4 * width, 3)))
+    return (torch.tanh(conv(x, 3, 9)) + 1) * 127.5
 
 
 # ---- StyleGAN2, as NVIDIA's programs name it --------------------------------------------------------------------------------------

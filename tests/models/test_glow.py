@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genzoo.core.errors import UserError
-from genzoo.models.flows.glow import EdgeConv2d, Glow, Net, Split
+from genzoo.models.flows.glow import AuthorsCoupling, EdgeConv2d, Glow, Net, Split, Top
 from genzoo.nn.dequantize import dequantize
 from genzoo.nn.flow.bijections import ActNorm, ChannelCoupling, LULinear, logit, unlogit
 from tests.models.test_flows import gen, images, stirred
@@ -179,3 +179,46 @@ def test_the_papers_size_is_a_preset():
     model = Glow((3, 8, 8), **{**preset, "steps_per_scale": 1, "width": 4})
     assert model.loss({"image": images(4, (3, 8, 8))})["loss"].isfinite()
     assert stirred("glow", (3, 8, 8)).decode(torch.zeros(1, 192)).shape == (1, 3, 8, 8)
+
+
+# ---- as in Glow's code -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coupling", ["affine", "additive"])
+def test_the_authors_flow_is_one_with_its_determinant(coupling):
+    torch.manual_seed(0)
+    model = Glow((1, 4, 4), scales=2, steps_per_scale=2, width=4, authors=True, coupling=coupling).double().eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.2 * torch.randn(p.shape, generator=gen(), dtype=p.dtype))
+    u = torch.rand(2, 1, 4, 4, generator=gen(), dtype=torch.float64)
+    z, log_det = model(u)
+    assert torch.allclose(model.inverse(z), u, atol=1e-9)
+    for one, expected in zip(u, log_det, strict=True):
+        slope = torch.autograd.functional.jacobian(lambda v: model(v[None])[0][0], one).view(16, 16)
+        assert torch.linalg.slogdet(slope)[1].item() == pytest.approx(expected.item(), abs=1e-9)
+
+
+def test_an_additive_coupling_of_the_authors_code_keeps_volumes_and_an_affine_one_shrinks_them():
+    net = torch.nn.Conv2d(2, 4, 1).double()
+    torch.nn.init.zeros_(net.weight)
+    with torch.no_grad():
+        net.bias.copy_(torch.tensor([1.0, -3.0, 0.5, 2.0]))
+    x = torch.randn(1, 4, 1, 1, generator=gen(), dtype=torch.float64)
+    y, log_det = AuthorsCoupling(net, additive=False)(x)
+    scale = torch.sigmoid(torch.tensor([3.0, -1.0], dtype=torch.float64))
+    assert torch.allclose(y.flatten()[2:], (x.flatten()[2:] + torch.tensor([0.5, 2.0])) * scale)
+    assert log_det.item() == pytest.approx(scale.log().sum().item())
+    assert AuthorsCoupling(torch.nn.Conv2d(2, 2, 1), additive=True)(x)[1].item() == 0
+    assert torch.equal(y[:, :2], x[:, :2])
+
+
+def test_the_last_prior_of_the_authors_code_sees_the_border():
+    top = Top(1)
+    with torch.no_grad():
+        top.net.conv.weight[0] = 1.0
+    y, log_det = top(torch.zeros(2, 1, 3, 3))
+    assert torch.equal(y[1, 0], -torch.tensor([[5.0, 3, 5], [3, 0, 3], [5, 3, 5]]))
+    assert log_det.tolist() == [0, 0]
+    with pytest.raises(UserError, match="are for images"):
+        Glow((2,), authors=True)

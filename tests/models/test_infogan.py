@@ -159,6 +159,30 @@ def test_shared_information_by_hand():
     assert shared_information(torch.eye(3), channel).item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_what_real_images_share_counts_for_the_beginning_only_where_that_is_asked():
+    """At half of `real_until` the term has half of its weight, from there on none."""
+    system, seen = InfoGAN(**TINY, real_weight=2.0, real_until=0.5, numbers=0), {}
+    real = torch.rand(16, 1, 8, 8) * 2 - 1
+
+    class At:
+        step, steps = 0, 8
+
+        def __init__(self, progress):
+            self.progress = progress
+
+        def __call__(self, name, loss):
+            seen[self.progress, name] = loss.item()
+
+    logs = {}
+    for progress in (0.0, 0.25, 0.5, 0.75):
+        torch.manual_seed(0)
+        logs[progress] = system.training_step({"image": real}, At(progress))
+    assert [("mi_real" in logs[p]) for p in logs] == [True, True, False, False]
+    whole, half, none = (seen[p, "d"] for p in (0.0, 0.25, 0.5))
+    assert none - half == pytest.approx((none - whole) / 2, rel=1e-3)
+    assert seen[0.75, "d"] == none
+
+
 def test_what_real_images_share_moves_q_and_neither_g_nor_the_score():
     system, seen = InfoGAN(**TINY, real_weight=2.0, jitter=0.2, numbers=0), {}
 

@@ -114,6 +114,32 @@ def test_the_loss_by_hand():
     assert logs["g_loss"].item() == pytest.approx(-3)
 
 
+def test_the_other_game_by_hand():
+    """Scores 3 everywhere with a gradient of 2 a pixel: softplus(−3) + softplus(3) + every · γ/2 · 4 pixels, where the penalty is due."""
+    system = ProGAN(**SMALL, objective="non-saturating", penalty_weight=0.5, penalty_every=3, drift=0.0, grow=0.0)
+    pixels = 16 * 16
+    system.D.forward = lambda x, level, fade, batches=1: (
+        2 * (x - x.detach()).flatten(1).sum(1) + 3.0 + 0 * sum(p.sum() for p in system.D.parameters())
+    )
+    seen = {}
+
+    class At:
+        steps, progress = 8, 0.0
+
+        def __init__(self, step):
+            self.step = step
+
+        def __call__(self, name, loss):
+            seen[self.step, name] = loss.item()
+
+    for step in range(4):
+        system.training_step({"image": torch.zeros(4, 1, 16, 16)}, At(step))
+    game = math.log1p(math.exp(-3)) + math.log1p(math.exp(3))
+    due = game + 3 * 0.5 / 2 * 4 * pixels
+    assert [seen[step, "d"] for step in range(4)] == pytest.approx([due, game, game, due], rel=1e-5)
+    assert seen[0, "g"] == pytest.approx(math.log1p(math.exp(-3)), rel=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 64), (3, 40, 24)], ids=str)
 def test_sizes(shape):
     system = ProGAN(shape=shape, latent=4, width=4, most=8)

@@ -242,3 +242,40 @@ def test_a_run_is_resumed_and_sampled_without_asking_for_weights(tmp_path):
     assert not system.F._held
     assert genzoo.sample(run, n=2, seed=0).shape == (2, 1, 16, 16)
     assert resume(run.path, quiet=True).path == run.path
+
+
+# ---- told the class --------------------------------------------------------------------------------------------------------------
+
+GIVEN = TINY | {"classes": 3, "conditional": True}
+
+
+def test_a_class_is_matched_at_every_place():
+    """As the authors' code has it: 64 numbers of a place times 64 of the class, over 8."""
+    torch.manual_seed(0)
+    system = ProjectedGAN(**GIVEN).eval()
+    maps, y = system.maps(torch.rand(2, 1, 16, 16) * 2 - 1), torch.eye(3)[[2, 0]]
+    judge = system.D[0]
+    wanted = judge.project(judge.direction(torch.tensor([2, 0])))
+    expected = torch.einsum("bchw,bc->bhw", judge.net(maps[0]), wanted) / 8
+    assert torch.allclose(system.judge(maps, y)[0][:, 0], expected, atol=1e-6)
+    other = system.judge(maps, y.flip(0))[0]
+    assert not torch.allclose(system.judge(maps, y)[0], other)
+    assert judge.project[0].weight.shape == (64, 128)
+
+
+def test_both_players_are_told_the_class():
+    system = ProjectedGAN(**GIVEN)
+    x, label = torch.rand(6, 1, 16, 16) * 2 - 1, torch.tensor([0, 1, 2, 0, 1, 2])
+    update = Update(system)
+    before = {n: p.detach().clone() for n, p in system.named_parameters()}
+    for _ in range(2):
+        system.training_step({"image": x, "label": label}, update)
+    moved = {n for n, p in system.named_parameters() if not torch.equal(p, before[n])}
+    assert {n for n in before if "direction" in n} <= moved
+    system.eval()
+    a, b = (system.sample(2, generator=gen(3), label=k) for k in (0, 2))
+    assert not torch.equal(a, b)
+    assert torch.equal(a, system.decode(system.sample_prior(2, generator=gen(3), label=0)))
+    with pytest.raises(UserError, match="needs labels"):
+        ProjectedGAN(**GIVEN | {"classes": 0})
+    assert ProjectedGAN(**TINY).sample_prior(2, generator=gen(0)).shape == (2, 8)

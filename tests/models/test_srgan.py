@@ -286,3 +286,31 @@ def test_evaluation_measures_restored_images_and_lays_them_out(runs):
     assert (run.path / "results.html").is_file()
     with Image.open(run.path / "outputs" / "results" / "0000-input.png") as image:
         assert image.size == (16, 16), "shown as large as the output"
+
+
+# ---- what other programs' generators have ---------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_images_from_0_to_1_differ_from_those_around_0_at_the_border_only():
+    """A first layer for [0, 1] is one for [-1, 1] with half the weight and another bias, but for the zeros around the image."""
+    torch.manual_seed(0)
+    unit = SRGAN(**{**TINY, "shape": (3, 32, 32)}, unit=True, batch_norm=False).eval()
+    plain = SRGAN(**{**TINY, "shape": (3, 32, 32)}, batch_norm=False).eval()
+    state = unit.state_dict()
+    weight = state["G.head.0.weight"]
+    state |= {"G.head.0.weight": weight / 2, "G.head.0.bias": state["G.head.0.bias"] + weight.sum((1, 2, 3)) / 2}
+    plain.load_state_dict(state)
+    found, expected = plain.G(photo(shape=(3, 32, 32))), unit.G(photo(shape=(3, 32, 32)))
+    assert torch.allclose(found[:, :, 26:-26, 26:-26], expected[:, :, 26:-26, 26:-26], atol=1e-6)
+    assert (found - expected)[:, :, 0].abs().max() > 1e-3
+
+
+def test_a_tanh_keeps_images_in_range_and_stands_alone():
+    system = SRGAN(**TINY, bounded=True, slopes="channels")
+    assert system.G.head[1].weight.shape == (4,)
+    for parameter in system.G.parameters():
+        parameter.data.mul_(20)
+    assert 0.99 < system.G(photo()).abs().max() <= 1
+    with pytest.raises(UserError, match="give one of them"):
+        SRGAN(**TINY, bounded=True, residual=True)

@@ -161,21 +161,33 @@ def test_no_layer_starts_with_exploding_gradients(cls):
 
 @both
 def test_the_mixing_table(cls):
+    torch.manual_seed(0)
     system = cls(**SMALL)
     if cls is StyleGAN:
         system.progress.fill_(1)
-    table = system.mix(2, 3, generator=gen(), first=2, last=4).unflatten(0, (3, 4))
-    assert torch.equal(table[0, 0], torch.ones(1, 16, 16))
+    found = system.figures(generator=gen(), rows=2, columns=3, truncation=1.0)
     w = system.sample_prior(5, generator=gen())
-    assert torch.allclose(table[1:, 0], system.decode(w[:2]), atol=1e-5)
-    assert torch.allclose(table[0, 1:], system.decode(w[2:]), atol=1e-5)
-    for i, j in itertools.product(range(2), range(3)):
-        mixed = torch.cat([w[2 + j].expand(2, -1), w[i].expand(2, -1), w[2 + j].expand(2, -1)])
-        assert torch.allclose(table[1 + i, 1 + j], system.decode(mixed[None])[0], atol=1e-5)
-    whole = system.mix(2, 3, generator=gen()).unflatten(0, (3, 4))
-    assert torch.allclose(whole[1:, 1:], whole[1:, :1].expand(-1, 3, -1, -1, -1), atol=1e-5)
-    with pytest.raises(UserError, match="there are 6"):
-        system.mix(2, 2, generator=gen(), first=6)
+    for name, of_row in (("mixing-coarse", [True] * 3 + [False] * 3), ("mixing-fine", [False] * 3 + [True] * 3)):
+        table = found[name].images.unflatten(0, (3, 4))
+        assert torch.equal(table[0, 0], torch.ones(1, 16, 16))
+        assert torch.allclose(table[1:, 0], system.decode(w[:2]), atol=1e-5)
+        assert torch.allclose(table[0, 1:], system.decode(w[2:]), atol=1e-5)
+        for i, j in itertools.product(range(2), range(3)):
+            mixed = torch.stack([w[i] if row else w[2 + j] for row in of_row])
+            assert torch.allclose(table[1 + i, 1 + j], system.decode(mixed[None])[0], atol=1e-5)
+
+
+@both
+def test_styles_of_every_layer_are_the_other_image_and_layers_need_not_be_neighbours(cls):
+    torch.manual_seed(0)
+    system = cls(**SMALL)
+    taking, given = system.sample_prior(4, generator=gen()).chunk(2)
+    assert torch.equal(system.mix(taking, given, range(6)), system.decode(given))
+    each = torch.stack([given if k in (0, 5) else taking for k in range(6)], 1)
+    assert torch.equal(system.mix(taking, given, (5, 0)), system.decode(each))
+    for wrong in ((), (6,), (-1, 2)):
+        with pytest.raises(UserError, match="there are 6"):
+            system.mix(taking, given, wrong)
 
 
 def test_averaged_weights_have_a_half_life_in_images():

@@ -11,9 +11,10 @@ from PIL import Image
 
 from genzoo.naming import registry
 from proofs import runner
-from proofs.acceptance import accepted, seen
+from proofs.acceptance import accepted, binomial_error, seen
 from proofs.machine import ROOT
 from proofs.proof import Entry, Proof, proof, small_png
+from proofs.recipes import TASKS, recipes
 from proofs.result_pages import write_pages
 
 
@@ -269,6 +270,37 @@ def test_a_row_is_accepted_by_its_figure_with_its_error_and_by_its_picture():
         judged(2.0, against=["mixture"])
 
 
+def verdict(measure, **look):
+    other = {"name": "other", "value": 7.0}
+    record = {"name": "one", "date": "2026-11-21", "measures": [{"name": "m", **measure}, other]}
+    return accepted(record, {"date": DAY, "measure": "m", "against": [], "shows": True, "why": "seen", **look})
+
+
+def test_a_figure_alone_needs_a_goal_and_an_exact_one_or_a_share_no_kept_error():
+    exact = {"exact": "a count"}
+    assert verdict({"value": 1.0, "goal": 1.0, "better": "higher", "verdict": "met"}, **exact) == ("yes", "seen")
+    assert verdict({"value": 0.5, "goal": 1.0, "better": "higher", "verdict": "not met"}, **exact) == (
+        "no", "the goal of m is not met",
+    )  # fmt: skip
+    assert verdict({"value": 1.0}, **exact) == ("no", "nothing stands beside m; seen")
+    assert verdict({"value": 1.0, "goal": 1.0, "better": "higher", "verdict": "met"})[1].startswith(
+        "the error of m was not"
+    )
+    assert verdict({"value": 6.9, "better": "lower"}, against=["other"], **exact)[0] == "yes", (
+        "another measure beside it"
+    )
+    assert verdict({"value": 7.1, "better": "lower"}, against=["other"], **exact)[0] == "no"
+    with pytest.raises(ValueError, match="which way is better"):
+        verdict({"value": 7.1}, against=["other"], **exact)
+    half = {"value": 60.0, "unit": "%", "better": "higher", "baseline": {"chance": 50.0}}
+    assert verdict({**half, "n": 1000}, against=["chance"], share=True)[0] == "yes"
+    assert verdict({**half, "n": 25}, against=["chance"], share=True)[0] == "no", "9.6 per cent of error"
+
+
+def test_a_share_of_all_has_an_error():
+    assert binomial_error({"value": 1.0, "n": 98}) == pytest.approx((0.99 * 0.01 / 98) ** 0.5)
+
+
 def test_the_page_counts_what_is_accepted(tmp_path):
     entries = fake_entries(1.0)
     run(entries, tmp_path, "one", "two")
@@ -280,8 +312,20 @@ def test_the_page_counts_what_is_accepted(tmp_path):
     assert "| [one](autoencoding.md#one) | yes | four squares |" in index
 
 
+def test_the_recipes_are_those_of_the_records():
+    records = {
+        p.stem: json.loads(p.read_text(encoding="utf-8"))
+        for p in sorted((ROOT / "docs/results/records").glob("*.json"))
+    }
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert recipes(records, seen()) == page, "python -m proofs --pages writes it"
+    assert not {row[0] for task in TASKS for row in task.rows} - set(records), "a proof that there is not"
+    assert recipes({}, {}).count("Not run yet") == len(TASKS)
+
+
 def test_what_was_seen_is_of_records_that_are_there():
     for name, look in seen().items():
         record = json.loads((ROOT / "docs" / "results" / "records" / f"{name}.json").read_text(encoding="utf-8"))
-        assert look.keys() == {"date", "measure", "against", "shows", "why"}, name
+        assert look.keys() - {"share", "exact"} == {"date", "measure", "against", "shows", "why"}, name
+        assert look.get("share", True) is True, name
         accepted(record, look)

@@ -26,6 +26,32 @@ TENSORS = {
 }
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_halved_tensors_take_half_the_bytes_and_are_read_at_their_own_type(tmp_path, kind):
+    weights = torch.randn(100, dtype=kind, generator=torch.Generator().manual_seed(0))
+    whole = {
+        "w": weights,
+        "count": torch.tensor(7),
+        "none": torch.zeros(0, dtype=kind),
+        "old": torch.ones(3, dtype=torch.bfloat16),
+    }
+    kept, how = checkpoint.halved(whole)
+    assert kept["w"].element_size() * 2 == weights.element_size()
+    checkpoint.write(tmp_path / "a.safetensors", kept, how)
+    read, _ = checkpoint.read(tmp_path / "a.safetensors")
+    assert {k: t.dtype for k, t in read.items()} == {k: t.dtype for k, t in whole.items()}
+    error = (read["w"] - weights).abs().max() / weights.abs().max()
+    assert 0 < error <= 2**-11
+    checkpoint.write(tmp_path / "b.safetensors", kept, {})  # a file that does not say so is taken at its word
+    assert checkpoint.read(tmp_path / "b.safetensors")[0]["w"].dtype == kept["w"].dtype
+
+
+@pytest.mark.parametrize("lost", [1e5, 1e-7, float("nan"), float("inf")])
+def test_what_half_precision_cannot_hold_stays_whole(lost):
+    kept, _ = checkpoint.halved({"w": torch.full((3,), lost)})
+    assert kept["w"].dtype == torch.float32
+
+
 def test_round_trip_keeps_values_dtypes_and_meta(tmp_path):
     tied = torch.randn(4, 5)
     tensors = {

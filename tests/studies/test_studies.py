@@ -347,6 +347,7 @@ def test_the_studies_of_the_repository_are_in_order(tmp_path):
         "lucic-fragment": 2 * 8,
         "lucic-two-cores": 8 * 2 * 4,
         "lucic-two-cores-cifar10": 8 * 2,
+        "dcgan-defaults": 4 + 2,
         "rates-autoregressive": 6 * 2 * 4,
         "rates-autoregressive-colour": 2 * 2 * 4,
     }.items():

@@ -96,6 +96,25 @@ def test_the_page_of_a_run(client, shelf):
     assert film.content == (shelf / "seed-0" / "training.gif").read_bytes()
 
 
+def test_models_of_the_zoo_stand_beside_the_runs(client, shelf, tmp_path, monkeypatch):
+    import shutil
+
+    from genzoo.saved import zoo
+
+    monkeypatch.setattr(zoo, "root", lambda: tmp_path)
+    assert client.get("/api/runs").json()["zoo"] == []
+    shutil.copytree(shelf / "seed-0" / "model", tmp_path / "small")
+    record = {"place": 1, "line": "digits", "measure": "FLD 3", "protocol": "how", "licence": "CC0"}
+    (tmp_path / "small" / "record.json").write_text(json.dumps(record))
+    assert client.get("/api/runs").json()["zoo"] == [
+        {"name": "zoo:small", "idea": "digits.", "measure": "FLD 3", "protocol": "how", "license": "CC0"}
+    ]
+    drawn = client.get("/api/judge/samples.png?run=zoo:small&n=4")
+    assert drawn.headers["x-command"] == "genzoo%20sample%20zoo%3Asmall%20n%3D4%20seed%3D0"
+    assert drawn.content == client.get("/api/judge/samples.png?run=seed-0&n=4").content
+    assert client.get("/api/judge/samples.png?run=zoo:..%2Fsmall&n=4").status_code == 404
+
+
 def test_health_is_what_the_trainer_says(empty):
     run = a_run(empty.root, "one", steps=1000, done=0)
     lines = [{"step": s, "seconds": 1.0, "d_loss": 1.0 / s, "d_real": 5.0, "d_fake": -5.0} for s in range(1, 200)]
@@ -327,6 +346,17 @@ def test_data_are_looked_into(client, tmp_path):
     job = client.post("/api/train/look", json={"system": "dcgan", "values": {"data": "no/such"}}).json()
     failed = wait_for(lambda: (j := client.get(f"/api/jobs/{job['id']}").json())["state"] == "failed" and j)
     assert "there is no set and no path" in failed["error"]
+
+
+@pytest.mark.parametrize("path", ["/api/train", "/api/train/check", "/api/train/look"])
+def test_a_file_of_a_client_is_never_run(client, tmp_path, path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    answer = client.post(path, json={"system": str(file), "values": {"data": "digits"}}).json()
+    if "id" in answer:
+        answer = wait_for(lambda: (j := client.get(f"/api/jobs/{answer['id']}").json())["state"] == "failed" and j)
+    assert "there is no system" in answer["error"]
+    assert not (tmp_path / "ran").exists()
 
 
 def test_another_site_cannot_start_anything(client):

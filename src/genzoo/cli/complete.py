@@ -14,12 +14,14 @@ from genzoo.cli.inputs import first_of
 from genzoo.cli.table import Command
 from genzoo.core.capabilities import Completes
 from genzoo.core.errors import UserError
+from genzoo.core.schema import written
 from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.use.common.files import change_photo, read_photo, save_photo, suffix_of
 from genzoo.use.common.images import channels_of, read_image, read_sound, window_of
 from genzoo.use.common.outputs import free, target, targets
-from genzoo.use.common.source import open_system, require
+from genzoo.use.common.scale import Size, at_sides, sides
+from genzoo.use.common.source import name_of, open_system, require
 from genzoo.use.complete import box_mask, complete_pixels
 from genzoo.use.sample import Seed
 
@@ -41,6 +43,7 @@ def complete(
     n: Annotated[int, Field(ge=1, le=256)] = 8,
     after: Annotated[float, Field(ge=0)] | None = None,
     full: bool = False,
+    size: Size | None = None,
     seed: Seed = 0,
     out: str = "",
     overwrite: bool = False,
@@ -57,6 +60,8 @@ def complete(
         after: Of a sound: seconds from its start that are kept; what follows is drawn. Half a window when not given.
         full: Complete a photograph at its own size: what is around the hole is brought to the system's size, and what it draws brought back.
             The box is in pixels of the photograph, the mask as large as it.
+        size: Of a system that completes images of any size (efros-leung), the size that the image is brought to first: the shorter side in pixels,
+            or height and width; its own when not given. All others have the one size that they were trained at, and bring images to it.
         seed: Which.
         out: File, .png or .npy (sounds: also .wav); RUN/outputs/complete.png (and complete.wav) when not given.
         overwrite: Replace the file if it is there.
@@ -74,19 +79,30 @@ def complete(
         return
     if after is not None:
         raise UserError("complete: after= is for sounds; of an image give box= or mask=")
+    shape = system.hparams.get("shape", ())
+    fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
+    if size is not None and (fixed or not image):
+        at = "x".join(map(str, fixed or ()))
+        raise UserError(
+            f"complete: size={written(size)} is for an image that may have any size; {name_of(system)} was trained at {at}, which every image is "
+            "brought to (with full=true what is around the hole)"
+            if fixed
+            else "complete: size= is for an image; give one"
+        )
     if full:
         _complete_photo(system, run, image, box, mask, seed, out, overwrite, own or {})
         return
     path = target(run, out, "complete.png", suffixes=PICTURES, overwrite=overwrite)
-    shape = system.hparams.get("shape", ())
-    fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
     if image:
-        x = read_image(image, channels_of(system), size=fixed, window=window_of(system)).expand(n, -1, -1, -1)
+        x = read_image(image, channels_of(system), size=fixed, window=window_of(system))
+        if size is not None:
+            x = at_sides(x[None], sides(size, *x.shape[-2:]))[0]
+        x = x.expand(n, -1, -1, -1)
     else:
         x = first_of(system, "", n)
     height, width = x.shape[-2:]
     if mask:
-        known = read_image(mask, 1)[0] < 0
+        known = read_image(mask, 1, size=(height, width) if size is not None else None)[0] < 0
     else:
         known = box_mask(box or (0, height // 2, width, height - height // 2), (height, width))
     filled = genzoo.complete(system, x, known, seed=seed, **(own or {}))

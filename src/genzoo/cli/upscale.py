@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from genzoo.cli.common import wrote_images
 from genzoo.cli.table import Command
+from genzoo.use.common.scale import Size
 from genzoo.use.common.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
 from genzoo.use.restore import restore_files
 
@@ -17,21 +22,26 @@ def upscale(
     images: tuple[str, ...],
     out: str = "",
     overwrite: bool = False,
+    size: Size | None = None,
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
     megapixels: Megapixels | None = None,
+    fps: Annotated[float, Field(gt=0, le=120)] | None = None,
 ) -> None:
     """Enlarge photographs, at any size, by as much as the run was trained for. Originals are never touched.
 
     Args:
         run: A run or an exported folder of a system for super-resolution, such as srgan.
-        images: Images, folders that are searched recursively, patterns such as 'photos/*.jpg'; of a folder of frames in the order of their numbers.
-        out: For one image a name that ends in .png, .jpg or .webp, else a folder, or FOLDER/*.jpg for that ending; of several frames
-            a film, .mp4 or .gif; RUN/outputs/upscale when not given.
+        images: Images, videos, folders that are searched recursively, patterns such as 'photos/*.jpg'; of frames by their numbers.
+        out: For one image a name that ends in .png, .jpg or .webp, else a folder, or FOLDER/*.jpg for that ending; of several frames,
+            or of a video, a film, .mp4 or .gif; RUN/outputs/upscale when not given.
         overwrite: Replace results of an earlier call; an original is not replaced even then.
+        size: Size that pictures are brought to before they are enlarged: the shorter side in pixels (64), or height and width (48,64); their own
+            when not given.
         tile: Side in pixels of the largest piece that is enlarged at once; larger images go tile by tile.
         overlap: Pixels that neighbouring tiles share, over which one fades into the next.
         megapixels: Largest image that is read, where memory has room for it and its result; 1000 when not given.
+        fps: Frames of a film in a second; 8 of pictures, and of a video its own, when not given.
     """
     written = restore_files(
         run,
@@ -39,9 +49,11 @@ def upscale(
         "upscale",
         out=out or None,
         overwrite=overwrite,
+        size=size,
         quiet=False,
         tile=tile,
         overlap=overlap,
         megapixels=megapixels,
+        per_second=fps,
     )
     wrote_images(written, asked=out)

@@ -6,7 +6,7 @@ system's own, beside those of the protocol (temperature, label, rows ...), becom
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -75,6 +75,17 @@ class Decodes(Protocol):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the data that latents stand for, deterministically, [n, C, H, W] in [-1, 1]."""
+
+
+@runtime_checkable
+class Mixes(Protocol):
+    """Decodes a style for each of its layers, which may be of several latents."""
+
+    layers: int
+    """Styles of one example, coarse to fine."""
+
+    def mix(self, taking: Tensor, given: Tensor, layers: Sequence[int]) -> Tensor:
+        """Decode latents `taking` [B, ...] with the styles of `layers` from the latents `given` [B, ...], each from its own."""
 
 
 @runtime_checkable
@@ -272,10 +283,9 @@ CAPABILITIES: dict[str, type] = {
 
 def capabilities(system: System | type[System]) -> tuple[str, ...]:
     """List what a system (or its class) can do, in the order of `CAPABILITIES`."""
-    found = []
+    found, declared = [], getattr(system, "__annotations__", {})
     for name, protocol in CAPABILITIES.items():
         members = {m for m in {*vars(protocol), *vars(protocol).get("__annotations__", {})} if not m.startswith("_")}
-        there = all(hasattr(system, m) or m in getattr(system, "__annotations__", {}) for m in members)
-        if there and name not in system.lacks:
+        if name not in system.lacks and all(hasattr(system, m) or m in declared for m in members):
             found.append(name)
     return tuple(found)

@@ -8,13 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 RENAMED = {
-    "latent": "sample_prior",
-    "observe": "partial_fit",
-    "end_of_pass": "finish_pass",
-    "survey": "calibrate",
-    "end_of_survey": "finish_calibration",
-    "surveying": "calibrating",
-}
+    "latent": "sample_prior", "observe": "partial_fit", "end_of_pass": "finish_pass",
+    "survey": "calibrate", "end_of_survey": "finish_calibration", "surveying": "calibrating",
+}  # fmt: skip
 """Old name -> new name."""
 
 

@@ -50,12 +50,8 @@ class Setting:
 
 _WORDS = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "none"}
 _BOUNDS = {
-    "ge": "at least {}",
-    "gt": "more than {}",
-    "le": "at most {}",
-    "lt": "less than {}",
-    "multiple_of": "a multiple of {}",
-}
+    "ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}", "multiple_of": "a multiple of {}",
+}  # fmt: skip
 
 
 def describe(annotation: Any) -> str:

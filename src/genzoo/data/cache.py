@@ -27,7 +27,7 @@ from genzoo.core.files import cache_folder, cache_folders, cache_root, cache_unu
 from genzoo.data.locks import locked
 
 FORMAT = 1
-_verified: dict[tuple[str, int, int, int], str] = {}
+_verified: dict[tuple[int, int, int, int], str] = {}
 
 
 def digest_of(value: object) -> str:
@@ -230,7 +230,7 @@ def _whole(final: Path) -> dict[str, Any] | None:
 def _sha256(path: Path) -> str:
     """Return the SHA-256 of a file, remembered in this process for as long as its size and time stay."""
     status = path.stat()
-    key = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)  # the same after it was renamed
     if key not in _verified:
         with open(path, "rb") as f:
             _verified[key] = hashlib.file_digest(f, "sha256").hexdigest()

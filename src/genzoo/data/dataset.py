@@ -47,6 +47,7 @@ class Dataset:
         instances: True where the last channel of "a" numbers instances.
         columns: Names of the columns of points; empty where they have none.
         rows: Of every field the stored one that it is made of, and which of its rows.
+        window: Values of scans that are black and white, as set or as chosen; None for pictures.
         former: Digest that earlier versions gave it; empty where that is the same.
     """
 
@@ -69,6 +70,7 @@ class Dataset:
     instances: bool = False
     columns: list[str] = field(default_factory=list)
     rows: dict[str, tuple[str, range | np.ndarray]] = field(default_factory=dict)
+    window: tuple[float, float] | None = None
     former: str = ""
 
     @property

@@ -16,7 +16,7 @@ HEAD = 2048
 
 _AS_PNG = "save it as PNG or JPEG"
 _AS_WAV = "save it as WAV or FLAC: ffmpeg -i FILE OUT.wav"
-_SLICES = "write its slices as 16-bit PNG or TIFF, or as .npy"
+_SLICES = "save it as NIfTI or NRRD, or write its slices as 16-bit PNG"
 _DEVELOP = "develop it (darktable-cli FILE OUT.tif, or the camera's own program) into TIFF, PNG or JPEG"
 _UNPACK = "unpack it here first; archives in archives are not opened"
 _AS_ARRAY = "write its arrays as .npy or .npz"
@@ -77,12 +77,12 @@ _HEADS: tuple[tuple[str, Named], ...] = (
      Named("a PostScript drawing (EPS)", "picture", "write it as PNG: gs -sDEVICE=png16m -o OUT.png FILE")),
     (r"\xd7\xcd\xc6\x9a|\x01\x00\x00\x00.{36} EMF", Named("a Windows metafile", "picture", _AS_PNG)),
     # scans of bodies, skies and microscopes
-    (r".{128}DICM", Named("a DICOM scan", "scan", _SLICES)),
+    (r".{128}DICM", Named("a DICOM scan", "scan")),
     (r"[\x02\x08]\x00[\x00-\x1f]\x00(UL|UI|CS|OB|DA|TM|..\x00\x00)",
-     Named("a DICOM scan without a preamble", "scan", _SLICES)),
-    (r"(\x5c\x01\x00\x00|\x00\x00\x01\x5c).{340}(n\+1|ni1)\x00", Named("a NIfTI scan", "scan", _SLICES)),
-    (r"(\x1c\x02\x00\x00|\x00\x00\x02\x1c)(n\+2|ni2)\x00", Named("a NIfTI scan", "scan", _SLICES)),
-    (r"NRRD000\d", Named("an NRRD scan", "scan", _SLICES)),
+     Named("a DICOM scan without a preamble", "scan")),
+    (r"(\x5c\x01\x00\x00|\x00\x00\x01\x5c).{340}(n\+1|ni1)\x00", Named("a NIfTI scan", "scan")),
+    (r"(\x1c\x02\x00\x00|\x00\x00\x02\x1c)(n\+2|ni2)\x00", Named("a NIfTI scan", "scan")),
+    (r"NRRD000\d", Named("an NRRD scan", "scan")),
     (r"(ObjectType|NDims|Comment)\s*=", Named("a MetaImage scan", "scan", _SLICES)),
     (r"SIMPLE  =", Named("a FITS image", "scan", "write it as .npy, or as float TIFF and give gray_window=")),
     (r"ZISRAWFILE", Named("a Zeiss microscope file (CZI)", "scan", _SLICES)),
@@ -199,7 +199,7 @@ _ENDINGS: dict[str, tuple[str, Named]] = {
         e: (r"II\*\x00|MM\x00\*", Named(f"a camera's raw file ({e[1:].upper()})", "picture", _DEVELOP))
         for e in _RAW
     },
-    ".nii.gz": (r"\x1f\x8b", Named("a NIfTI scan", "scan", _SLICES)),
+    ".nii.gz": (r"\x1f\x8b", Named("a NIfTI scan", "scan")),
     ".npz": (r"PK", Named("a NumPy archive (.npz)", "array", "write one array file, or a folder of .npy")),
     **dict.fromkeys((".pt", ".pth", ".ckpt"), (r"PK|\x80\x02", Named("a PyTorch file", "model", "write tensors of examples as .npy"))),
     **dict.fromkeys((".docx", ".xlsx", ".pptx", ".odt", ".ods"), (r"PK", Named("an Office document", "other", "write a table as .csv"))),
@@ -249,6 +249,10 @@ _ELSEWHERE = {
     ("shape", "clip"): "systems for shapes read it, such as gan-3d",
     ("picture", "clip"): "systems for images read it; as frames of a clip number them: a-001.png, a-002.png, ...",
     ("array", "sound"): "write each sound as WAV",
+    ("scan", "image"): "data= reads it, and translate; here give a slice of it as 16-bit PNG",
+    ("scan", "sound"): "systems for images read it",
+    ("scan", "clip"): "systems for images read its slices",
+    ("scan", "shape"): "systems for images read its slices",
 }
 """By group of the file and what is wanted: the next step where somebody gave data of another kind."""
 
@@ -345,5 +349,7 @@ def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:
     if found.group == group and not found.todo:
         return f"{found.what}, damaged or stored in a way that is not read: get it again, or save it as {_PLAIN[group]}"
     todo = _ELSEWHERE.get((found.group, wanted), "" if found.group in _READ and found.group != group else found.todo)
+    if found.group == "scan" and found.todo:
+        todo = found.todo
     other = ", which is not read" if found.group == group else "" if "not the file" in found.what else f", not {thing}"
     return f"{found.what}{other}{f': {todo}' if todo else ''}"

@@ -72,6 +72,59 @@ def split_rows(
     return parts[split], len(parts[other_than(split)])
 
 
+def split_patients(
+    patients: dict[str, list[tuple[str, int]]],
+    field: str,
+    settings: DataSettings,
+    split: str,
+    notes: list[str],
+    *,
+    thing: str = "image",
+) -> tuple[Rows, int]:
+    """Choose the stored rows of one split of scans, and count those of the other: no patient is in both, of two sides neither.
+
+    The patients that are held out are the last ones in the order of their digests, over all fields together: a split depends on nothing else.
+
+    Args:
+        patients: By field, whose the stored rows are, one patient after another in that order: digest and number of rows.
+        field: Which.
+        settings: `limit` and `holdout`.
+        split: train or test.
+        notes: Receives what was chosen.
+        thing: What an example is called.
+
+    Raises:
+        UserError: The split is empty.
+    """
+    own, everybody = patients[field], sorted({p for rows in patients.values() for p, _ in rows})
+    n, side = sum(count for _, count in own), f"side {field.upper()}: " if len(patients) > 1 else ""
+    if len(own) == 1 and n > 1:
+        notes.append(
+            f"{side}all {n:,} {thing}s are of one patient: they are both the training and the test part; put others into a folder test/"
+        )
+    if len(own) == 1:
+        rows = {"train": range(n), "test": range(n)}
+    else:
+        held = min(max(round(len(everybody) * settings.holdout), 1), len(everybody) - 1) if settings.holdout else 0
+        last = set(everybody[len(everybody) - held :]) & {p for p, _ in own}
+        if held and not 0 < len(last) < len(own):  # the other side has them all
+            last = {own[-1][0]}
+        cut = sum(count for p, count in own if p not in last)
+        rows = {"train": range(cut), "test": range(cut, n)}
+        kept = len(own) - len(last)
+        notes.append(
+            f"{side}split by patient: {kept} with {cut:,} {thing}s for training, {len(last)} with {n - cut:,} for testing"
+        )
+    found: dict[str, Rows] = {}
+    for name, there in rows.items():
+        mixed = there.start + np.random.default_rng([ORDER_SEED, 4, len(there)]).permutation(len(there))
+        limit = settings.limit or n
+        found[name] = there if name == "train" and limit >= len(there) else mixed[:limit]
+    if not len(found[split]):
+        raise UserError(f"{settings.data} has no test part, and holdout=0 keeps none; give holdout=0.1")
+    return found[split], len(found[other_than(split)])
+
+
 def split_files(file: np.ndarray, cut: int, after: int, settings: DataSettings) -> dict[str, Rows]:
     """Divide examples that were cut out of files: training rows are a slice; test rows are in a random order, so that the first few are fair.
 
@@ -102,7 +155,9 @@ def opened(
     """
     report = [(str(n), str(r)) for n, r in info["left"]]
     digest = digest_of([info["digest"], *used])
-    return Dataset({}, name, split, digest, settings, report=report, notes=list(info["notes"]), folder=folder)
+    window = (info["window"][0], info["window"][1]) if info.get("window") else None
+    notes = list(info["notes"])
+    return Dataset({}, name, split, digest, settings, report=report, notes=notes, folder=folder, window=window)
 
 
 def give_labels(dataset: Dataset, info: dict[str, Any], arrays: dict[str, np.ndarray], rows: Rows) -> None:

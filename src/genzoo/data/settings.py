@@ -29,7 +29,10 @@ class DataSettings:
         derive: Pairs from plain images, which become side B: A is their gray picture, their edges, the picture with its middle
             masked, a quarter of its resolution (low), or a map of its regions in eight colours (labels).
         label_maps: Side A of pairs holds numbers of classes: one channel, palettes are not looked up, nothing is interpolated.
-        gray_window: Gray values of the files that become black and white, such as 0,4095; what lies outside is cut off.
+        gray_window: Gray values of the files that become black and white, such as 0,4095; what lies outside is cut off. For CT also soft,
+            lung, bone, brain or all by name; file takes the window that scans state, which they have without it too.
+        plane: How volumes of scans are cut into slices: axial, coronal or sagittal; as the file has them when not given.
+        slices: The first and the last slice of each volume that is taken, by number, or as shares of it where both are at most 1.
         bits: 16 keeps 16 bits in a channel; for translation of gray or RGB images.
         flip: Mirror each image left-right with probability one half.
         binarize: Pixels to black and white: at the threshold 127.5, once at random by their gray level (static), or at
@@ -57,7 +60,9 @@ class DataSettings:
     sides: tuple[str, str] = ("A", "B")
     derive: Literal["none", "gray", "edges", "masked", "low", "labels"] = "none"
     label_maps: bool = False
-    gray_window: tuple[float, float] | None = None
+    gray_window: tuple[float, float] | Literal["soft", "lung", "bone", "brain", "all", "file"] | None = None
+    plane: Literal["axial", "coronal", "sagittal"] | None = None
+    slices: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = None
     bits: Literal[8, 16] = 8
     flip: bool = False
     binarize: Literal["none", "threshold", "static", "dynamic"] = "none"

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from genzoo.core.errors import DamagedFile, UserError, nearest
+from genzoo.foreign.hdf5 import HDF5, read_hdf5
 from genzoo.foreign.pickles import read_pickle, state_of
 from genzoo.text.foreign import what_is
 
-ENDINGS = (".pth", ".pt", ".pkl", ".ckpt", ".bin", ".tar", ".safetensors")
+ENDINGS = (".pth", ".pt", ".pkl", ".ckpt", ".bin", ".tar", ".safetensors", ".h5", ".hdf5")
 """Endings by which a folder's checkpoints are told; a file that is given by itself may have any name."""
 SETTINGS = (".yaml", ".yml")
 """Endings of files of settings that lie beside checkpoints."""
@@ -108,9 +109,13 @@ def _read(path: Path) -> list[Piece]:
             return [Piece(path.name, "", _bare(load_file(path)))]
         except (SafetensorError, ValueError, RuntimeError) as error:
             raise DamagedFile(f"{path} cannot be read as safetensors: {error}") from None
+    if head.startswith(HDF5):
+        return [Piece(path.name, "", read_hdf5(path))]
     if not head.startswith((b"PK\x03\x04", b"\x80", b"(", b"c", b"]", b"}")):
         kind = what_is(head) or "of a form that is not known"
-        raise UserError(f"{path} is {kind}; checkpoints of PyTorch (torch.save), pickles and safetensors are read")
+        raise UserError(
+            f"{path} is {kind}; checkpoints of PyTorch (torch.save), pickles, safetensors and Keras' HDF5 are read"
+        )
     found = list(_pieces(path.name, "", read_pickle(path), 0))
     if not found:
         raise UserError(f"{path} holds no tensors by name")

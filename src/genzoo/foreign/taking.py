@@ -25,7 +25,9 @@ from genzoo.metrics.features.fetch import fetch
 from genzoo.naming import registry
 from genzoo.runs.config import write_config
 from genzoo.runs.folder import Run, check_name, new_run, now, write_model
+from genzoo.saved import checkpoint
 from genzoo.saved.loading import fill, in_words, plain
+from genzoo.saved.zoo import folders
 
 SHOWN = 12
 """Tensors that a message lists before it counts the rest."""
@@ -45,7 +47,8 @@ def import_run(
     """Make a run of a checkpoint that another program has written. Nothing that the file holds is executed.
 
     Args:
-        files: The checkpoint, or several, or a folder of them; or a trained model by its name, "zoo:faces", which is fetched.
+        files: The checkpoint, or several, or a folder of them; or a trained model by its name, "zoo:faces", which is fetched. One of the
+            package genzoo-zoo is copied.
         system: The system that it becomes; where only one can be meant it need not be said.
         runs: Folder of the runs.
         name: Name of the run; the system's when not given.
@@ -65,12 +68,20 @@ def import_run(
     listed = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     animal, call = None, ""
     if len(listed) == 1 and isinstance(listed[0], str) and listed[0].startswith(PREFIX):
-        animal, call = model(listed[0]), listed[0].removeprefix(PREFIX)
+        call = listed[0].removeprefix(PREFIX)
+        if call in folders():
+            if system or upstream or new or arguments:
+                raise UserError(
+                    f"import: {listed[0]} is a whole model of genzoo's own; only name= and runs= may stand beside it"
+                )
+            return _copy(folders()[call], call, runs, name, quiet)
+        animal = model(listed[0])
         listed, arguments, upstream = (
             [fetch(animal.published, quiet=quiet)],
             {**animal.settings, **arguments},
             animal.upstream,
         )
+        new = (*new, *animal.new)
     wanted = [u for u in upstreams().values() if _asked(u, system, upstream)]
     if not wanted:
         raise UserError(_unknown(system, upstream))
@@ -103,6 +114,22 @@ def import_run(
     write_atomic(run.path / "README.md", _card(run, meta).encode())
     if not quiet:
         _tell(run, chosen, meta, pieces, own)
+    return run
+
+
+def _copy(folder: Path, call: str, runs: str | Path, name: str | None, quiet: bool) -> Run:
+    """Make a run of a model of the package genzoo-zoo: its weights as float32, its card and what was measured."""
+    check_name(runs, name)
+    tensors, meta = checkpoint.read(folder / "model.safetensors")
+    meta = {k: v for k, v in meta.items() if k not in ("stored", "wide", "moved")}
+    run = new_run(runs, name, call)
+    write_config(run, meta, system=registry.described(meta["system"], {}))
+    write_model(run, tensors, meta)
+    for file in [folder / "README.md", folder / "metrics.json"]:
+        if file.exists():
+            write_atomic(run.path / file.name, file.read_bytes())
+    if not quiet:
+        print(f"{run.path}: a copy of {PREFIX}{call}, which stands wherever a run is taken by itself", file=sys.stderr)
     return run
 
 

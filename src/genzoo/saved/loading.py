@@ -23,9 +23,10 @@ from genzoo.core.errors import DamagedFile, NotHere, UserError, nearest
 from genzoo.core.schema import capability_of, settings
 from genzoo.core.system import System
 from genzoo.naming import registry
-from genzoo.saved import checkpoint, hub
+from genzoo.saved import checkpoint
 from genzoo.saved.budget import Budget, TooLarge
 from genzoo.saved.devices import pick_device
+from genzoo.saved.published import folder_of, is_published
 
 OTHERS = (
     ".safetensors",
@@ -53,17 +54,21 @@ DESCRIBED = {
     "step": int,
     "source": dict,
     "taken": dict,
+    "imported": dict,
+    "stored": str,
+    "wide": list,
+    "moved": dict,
 }
 """Kinds of what a model's description says of it beside "system" and "hparams", where it says it."""
 
 
 def model_file(path: str | os.PathLike[str]) -> Path:
-    """Find the file of a model: of a run folder, a model folder, an export or a model of the hub (hf:NAME), or the file itself.
+    """Find the file of a model: of a run folder, a model folder, an export, hf:OWNER/NAME or zoo:NAME; or the file itself.
 
     Raises:
         UserError: There is none.
     """
-    path = hub.fetched(path) if hub.is_hub(path) else Path(path).expanduser()
+    path = folder_of(path) if is_published(path) else Path(path).expanduser()
     for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
         if candidate.is_file():
             return candidate
@@ -83,7 +88,8 @@ def load(path: Any, *, device: str = "cpu", system: Any = None) -> System:
     Its `name` and `hparams` say what it is; `trained` is the rest of the file's description (data, steps, version); `origin` is `path`.
 
     Args:
-        path: A run, or where it is; hf:OWNER/NAME or hf:OWNER/NAME@REVISION is a model of the Hugging Face hub.
+        path: A run, or where it is; hf:OWNER/NAME or hf:OWNER/NAME@REVISION is a model of the Hugging Face hub, zoo:NAME one of the
+            package genzoo-zoo.
         device: Where its networks go.
         system: Its class, or that class's file ("mine.py"), where it is none of the zoo's; no file is run that is not given here.
 
@@ -108,6 +114,10 @@ def load(path: Any, *, device: str = "cpu", system: Any = None) -> System:
             f"{file} is of a {registry.name_of(type(found))}, not of the {registry.name_of(cls)} that was given"
         )
     found.trained, found.origin = meta, str(path)
+    if "imported" in meta:
+        from genzoo.saved.untrained import guard
+
+        guard(found, meta, str(path))
     return found.to(where).eval()
 
 
@@ -324,7 +334,8 @@ def as_argument(key: str, value: Any, capability: type) -> Any:
     """
     if isinstance(value, (str, os.PathLike)):
         path = Path(value)
-        value = load(Path("runs") / path if len(path.parts) == 1 and not path.exists() else path)
+        named = not is_published(value) and len(path.parts) == 1 and not path.exists()
+        value = load(Path("runs") / path if named else value)
     elif isinstance(value, Mapping):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # before a training sets its seed, so that the same settings mean the same weights

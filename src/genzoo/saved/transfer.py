@@ -20,8 +20,9 @@ from genzoo.core.errors import UserError
 from genzoo.core.schema import capability_of, settings
 from genzoo.core.system import System
 from genzoo.naming import registry
-from genzoo.saved import checkpoint, hub
+from genzoo.saved import checkpoint
 from genzoo.saved.loading import build, digest, fresh, model_file, restored
+from genzoo.saved.published import is_published
 
 SHOWN = 6
 """Tensors that a message names."""
@@ -74,7 +75,7 @@ def read_origin(path: str | None, cls: type[System]) -> Origin | None:
 
     Args:
         path: A run's folder or, where there is no such path, its name in runs/; an exported folder; a file of a model or of a state; a model of
-            the hub (hf:OWNER/NAME).
+            the hub (hf:OWNER/NAME) or of the package genzoo-zoo (zoo:NAME).
         cls: The system that is to be trained.
 
     Raises:
@@ -87,7 +88,7 @@ def read_origin(path: str | None, cls: type[System]) -> Origin | None:
         raise UserError(
             f"from={path}: {here} is fitted to all of its data at once and begins with nothing of another model's"
         )
-    named = not hub.is_hub(path) and len(Path(path).parts) == 1 and not Path(path).exists()
+    named = not is_published(path) and len(Path(path).parts) == 1 and not Path(path).exists()
     try:
         found, step = _read(model_file(Path("runs") / path if named else path))
     except UserError as error:

@@ -15,7 +15,7 @@ class TrainSettings:
     """How long, how and where to train. None means: what suits the system, the device or the budget.
 
     Args:
-        from_: A run, an export, a file of weights or hf:OWNER/NAME of the same system to begin with, where names and shapes agree.
+        from_: A run, an export, a file of weights, hf:OWNER/NAME or zoo:NAME of the same system to begin with, where names and shapes agree.
         freeze: With from, this many layers of the discriminator, from the data on, stay as they are (FreezeD).
         steps: Optimizer steps in the whole run; schedules are functions of step / steps.
         minutes: Stop, saved, after this much time, even if steps are left; 'genzoo resume' goes on for as long again.

@@ -214,6 +214,7 @@ def _meta(
         "data": dataclasses.asdict(data),
         "class_names": dataset.class_names,
         "digest": dataset.digest,
+        **({"window": list(dataset.window)} if dataset.window else {}),
         "training": dataclasses.asdict(settings),
     }
 

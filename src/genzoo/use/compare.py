@@ -14,6 +14,7 @@ from typing import Any
 from genzoo.core.errors import UserError
 from genzoo.metrics.measure import protocol
 from genzoo.metrics.records import NORMAL_95, read_records, span
+from genzoo.saved.published import folder_of, is_published
 from genzoo.use.common.outputs import free
 from genzoo.use.common.sample_sets import Split, evaluation_of, is_given
 from genzoo.use.common.source import Source, place_of, run_path
@@ -32,6 +33,7 @@ PROTOCOL = {
     "resize": "resizer",
     "quantization": "quantization",
     "drawn": "kind of samples",
+    "precision": "precision of the system's networks",
     **protocol(),
 }
 """What two records must share to be ranked, and how each is called; of single measures their files say it."""
@@ -184,7 +186,7 @@ def _difference(protocols: Sequence[Mapping[str, Any]]) -> str:
 
 def _short(value: Any, key: str) -> str:
     if value is None:
-        return "not said"
+        return "full" if key == "precision" else "not said"
     if key in ("data_digest", "digest"):
         return f"{str(value)[:8]}…"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -234,6 +236,8 @@ def _folders(sources: Sequence[Source]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for source in sources:
         path = place_of(source) if not hasattr(source, "hparams") else None
+        if is_published(source):
+            path = folder_of(source)
         if path is None:
             raise UserError("compare reads what is kept of runs; a system in memory keeps nothing")
         if is_given(path):

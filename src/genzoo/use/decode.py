@@ -21,12 +21,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from genzoo.core.capabilities import Decodes, Encodes
+from genzoo.core.capabilities import Decodes, Encodes, Mixes
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.use.common.arrays import as_tensor, shape_is_said
@@ -40,17 +40,6 @@ LONGEST = 20_000
 """Characters of a text."""
 FORM = "write places such as at='s0; s3 + 2d1; 0.7*s5[label=2]'"
 _TERM = re.compile(r"\s*([+-]?)\s*(?:(\d+(?:\.\d*)?|\.\d+)\s*\*?\s*)?([sdiz])(\d{1,19})\s*(?:\[([^\[\]]*)\])?\s*")
-
-
-@runtime_checkable
-class Mixes(Protocol):
-    """Decodes a latent for each of its layers as well: one image's coarse styles with another's fine ones."""
-
-    layers: int
-    """Latents to an image: `decode` also takes [n, layers, latent]."""
-
-    def mix(self, rows: int, columns: int, *, generator: torch.Generator) -> Tensor:
-        """Return a table of images that are mixed."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +150,8 @@ def latents_at(
     system = open_system(source)
     require(system, Decodes, verb="decode")
     places = places_of(at) if isinstance(at, str) else list(at)
-    if any(p.layer for p in places) and not isinstance(system, Mixes):
-        raise UserError(f"decode: {name_of(system)} cannot mix styles: it has not a latent for each layer")
+    if any(p.layer for p in places):
+        require(system, Mixes, verb="decode")
     known = _Known(system, images, latents)
     found = []
     for place in places:

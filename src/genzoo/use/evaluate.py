@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from genzoo.use.common.pace import (
     seconds_per_score,
     words,
 )
+from genzoo.use.common.precision import precision_of
 from genzoo.use.common.sample_sets import SampleSet, Split, is_given, open_given, part_of, real_for
 from genzoo.use.common.source import Source, name_of, open_system, place_of, run_path
 from genzoo.use.pages import page
@@ -218,11 +220,19 @@ def _measure(
             found["not_measured"][m.name] = str(reason)
             continue
         for r in records:
-            found["measures"][r.measure] = r.to_json()
+            found["measures"][r.measure] = _with_precision(r, c.system).to_json()
         say(f"{m.name}: {', '.join(_word(r) for r in records)} ({words(max(r.seconds or 0.0 for r in records))})")
 
     if wanted and not found["measures"]:
         raise UserError("; ".join(f"{name}: {why}" for name, why in found["not_measured"].items()))
+
+
+def _with_precision(r: Record, system: System | None) -> Record:
+    """Let a record say that the system's networks computed in fewer bits."""
+    used = precision_of(system)
+    if used == "full":
+        return r
+    return replace(r, protocol=f"{r.protocol}; networks of the system in {used}", more={**r.more, "precision": used})
 
 
 def _of_pairs_alone(m: Measure, c: Comparison) -> bool:

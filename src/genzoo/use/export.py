@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
@@ -14,10 +14,15 @@ from genzoo.naming.registry import entry_of, given_as
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import describe, in_words
 from genzoo.use.common.outputs import writable
-from genzoo.use.common.source import WORDS, Source, name_of, open_system
+from genzoo.use.common.source import WORDS, Source, name_of, open_exact
+from genzoo.use.exports.half import differences, rounded
+from genzoo.use.exports.half import in_words as moves
 from genzoo.use.exports.parts import part_of
 from genzoo.use.exports.web import write_web
 from genzoo.use.exports.write import ENDINGS, Format, Written, check, format_of, write_part, write_parts
+
+Dtype = Literal["float32", "float16"]
+"""How the weights in a folder are kept: whole, or in half the bytes."""
 
 
 def export(
@@ -28,6 +33,7 @@ def export(
     format: Format | None = None,
     overwrite: bool = False,
     runtime: str | Path | None = None,
+    dtype: Dtype = "float32",
 ) -> Path:
     """Write a system into a folder that needs nothing of the run, or into a file that needs nothing of genzoo.
 
@@ -42,6 +48,8 @@ def export(
             page that runs a part in the browser.
         overwrite: Replace files that are there, in a folder that has others.
         runtime: For a page, the package onnxruntime-web (.tgz or folder); fetched by npm when not given.
+        dtype: Of the weights in a folder: float16 takes half the bytes and is read as float32 again. How far the outputs move by that is
+            measured, and kept in the file and its card.
 
     Returns:
         The folder or the file.
@@ -51,11 +59,15 @@ def export(
     """
     place = Path(to).expanduser()
     if format_of(place, format) != "folder":
+        if dtype != "float32":
+            raise UserError(f"dtype={dtype} is of a folder, format=folder; other programs are given float32")
         export_files(source, to, part=part, format=format, overwrite=overwrite, runtime=runtime)
         return place
     if part:
         raise UserError(f"part={part} is of a file: give to= a name that ends in {' or '.join(ENDINGS)}")
-    return _folder(open_system(source), _empty(place, overwrite))
+    if dtype not in ("float32", "float16"):
+        raise UserError(f"dtype={dtype} is not known; give float32 or float16")
+    return _folder(open_exact(source, verb="export"), _empty(place, overwrite), dtype)
 
 
 def export_files(
@@ -99,7 +111,7 @@ def export_files(
     if whole:
         _empty(place, overwrite)
     writable(place)
-    system = open_system(source)
+    system = open_exact(source, verb="export")
     about = description(system)
     if form == "web":
         return write_web(system, place, part, about, runtime)
@@ -120,10 +132,13 @@ def _empty(folder: Path, overwrite: bool) -> Path:
     return folder
 
 
-def _folder(system: System, folder: Path) -> Path:
-    meta = description(system)
+def _folder(system: System, folder: Path, dtype: Dtype) -> Path:
+    meta, tensors = description(system), system.state_dict()
+    if dtype == "float16":
+        tensors, how, other = rounded(system)
+        meta |= {**how, "moved": differences(system, other)}
     folder.mkdir(parents=True, exist_ok=True)
-    digest = checkpoint.write(folder / "model.safetensors", system.state_dict(), meta)
+    digest = checkpoint.write(folder / "model.safetensors", tensors, meta)
     write_atomic(folder / "config.json", (json.dumps(meta, indent=2) + "\n").encode())
     write_atomic(folder / "README.md", _card(system, meta, digest, folder).encode())
     return folder
@@ -135,7 +150,10 @@ def description(system: System) -> dict[str, Any]:
 
     made = {**describe(system), "name": name_of(system), "version": version("genzoo")}
     made.pop("origin", None)
-    return {**made, **getattr(system, "trained", {})}
+    known = {
+        k: v for k, v in getattr(system, "trained", {}).items() if k not in ("stored", "wide", "moved")
+    }  # of another file
+    return {**made, **known}
 
 
 def _card(system: System, meta: dict[str, Any], digest: str, folder: Path) -> str:
@@ -144,6 +162,8 @@ def _card(system: System, meta: dict[str, Any], digest: str, folder: Path) -> st
     able = ", ".join(WORDS[c] for c in capabilities(system) if c in WORDS)
     rows = "\n".join(f"| {k} | {in_words(v)} |" for k, v in meta["hparams"].items())
     data = meta.get("data", {}).get("data")
+    told = "The weights are kept in half precision, which moves outputs by at most:"
+    stored = f"{told} {moves(meta['moved'])}.\n" if "moved" in meta else ""
     verbs = ["sample"] if "samples" in capabilities(system) else []
     use = "".join(f"genzoo.{v}(system, n=16, seed=0)  # [16, ...] in [-1, 1]\n" for v in verbs)
     return f"""---
@@ -166,4 +186,4 @@ system = genzoo.load("{folder.name}"{given})
 {rows}
 
 `model.safetensors` holds weights and settings, digest (BLAKE2b) {digest}; `config.json` repeats the settings.
-"""
+{stored}"""

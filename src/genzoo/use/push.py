@@ -12,6 +12,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
 from genzoo.metrics.records import read_records
 from genzoo.saved import hub
+from genzoo.saved.published import folder_of, is_published
 from genzoo.text.documents import is_number
 from genzoo.use.common.source import Source, open_system, run_path
 from genzoo.use.export import export
@@ -108,7 +109,7 @@ def _card(package: Any, system: Any, text: str, source: Source, name: str, licen
 
 def measured(source: Source) -> list[dict[str, Any]]:
     """Return the records of a run's measures that are numbers."""
-    path = run_path(source)
+    path = folder_of(source) if is_published(source) else run_path(source)
     found = read_records(path / "metrics.json").items() if path else ()
     return [{"measure": key.split(" on ")[0], **r} for key, r in found if is_number(r.get("value"))]
 

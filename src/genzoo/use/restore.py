@@ -11,6 +11,7 @@ from genzoo.core.capabilities import Restores, Translates, capabilities
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.use.common.outputs import folder_for
+from genzoo.use.common.scale import Size
 from genzoo.use.common.source import WORDS, Source, name_of, open_system, options
 from genzoo.use.common.tiles import OVERLAP, TILE
 from genzoo.use.translate import translate_files
@@ -23,13 +24,15 @@ def restore_files(
     *,
     out: str | Path | None = None,
     overwrite: bool = False,
+    size: Size | None = None,
     tile: int = TILE,
     overlap: int = OVERLAP,
     megapixels: float | None = None,
+    per_second: float | None = None,
     quiet: bool = True,
     **own: Any,
 ) -> list[Path]:
-    """Enlarge or colour image files of any size, with their transparency; originals stay.
+    """Enlarge or colour image files and videos of any size, with their transparency; originals stay.
 
     Args:
         source: A run, its path, or a system.
@@ -37,9 +40,11 @@ def restore_files(
         direction: upscale or colorize.
         out: For a single file a name that ends in .png (.tif, where results are); else a folder. RUN/outputs/DIRECTION when not given.
         overwrite: Replace results of an earlier call.
+        size: Size that pictures are brought to first: the shorter side, or height and width; their own when not given.
         tile: Side of the largest piece that goes through the networks at once, where pieces are possible.
         overlap: Pixels that neighbouring pieces share.
         megapixels: Largest image that is read; 1000, or 64 for systems that take an image in one piece, when not given.
+        per_second: Frames of a film in a second; a video keeps its own rate when not given.
         quiet: Show no progress.
         own: Options of the system's own `translate`: temperature ...
 
@@ -56,9 +61,11 @@ def restore_files(
         direction,
         out=path,
         overwrite=overwrite,
+        size=size,
         tile=tile,
         overlap=overlap,
         megapixels=megapixels,
+        per_second=per_second,
         quiet=quiet,
         **own,
     )

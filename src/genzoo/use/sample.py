@@ -90,10 +90,17 @@ def seeds_of(given: str | Sequence[int]) -> tuple[int, ...]:
     Raises:
         UserError: They are no seeds, none, or more than a million.
     """
+    return numbers_of(given, "seeds")
+
+
+def numbers_of(given: str | Sequence[int], key: str) -> tuple[int, ...]:
+    """Read whole numbers and ranges of them, such as "0,1,4-6", or a list.
+
+    Raises:
+        UserError: They are none, or more than a million.
+    """
     parts = (
-        re.split(r"[,\s]+", given.strip())
-        if isinstance(given, str)
-        else [str(whole("seeds", s, least=0)) for s in given]
+        re.split(r"[,\s]+", given.strip()) if isinstance(given, str) else [str(whole(key, s, least=0)) for s in given]
     )
     found: list[int] = []
     for part in parts:
@@ -101,11 +108,11 @@ def seeds_of(given: str | Sequence[int]) -> tuple[int, ...]:
         first, last = (int(read[1]), int(read[2] or read[1])) if read else (0, -1)
         if not read or last < first or last >= 2**63 or len(found) + last - first >= MOST:
             raise UserError(
-                f"seeds={given}: give whole numbers and ranges of them, at most {MOST:,} in all, such as seeds=0,1,4-6"
+                f"{key}={given}: give whole numbers and ranges of them, at most {MOST:,} in all, such as {key}=0,1,4-6"
             )
         found += range(first, last + 1)
     if not found:
-        raise UserError("seeds= names none; give whole numbers and ranges of them, such as seeds=0,1,4-6")
+        raise UserError(f"{key}= names none; give whole numbers and ranges of them, such as {key}=0,1,4-6")
     return tuple(found)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,15 +17,19 @@ from genzoo.core.capabilities import Restores, Translates
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.decode import images as decode
-from genzoo.data.drawing.clips import PER_SECOND
 from genzoo.metrics.drawing import TELL
+from genzoo.saved.untrained import lost_directions
 from genzoo.use.common.arrays import as_tensor
-from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, read_photo
+from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, gathered, read_photo
 from genzoo.use.common.images import channels_in, window_of
 from genzoo.use.common.outputs import folder_for
+from genzoo.use.common.scale import Size, at_size, check_size, teller
 from genzoo.use.common.source import Source, name_of, open_system, options, require
 from genzoo.use.common.tiles import OVERLAP, TILE, into_window, out_of_window, tiled
 from genzoo.use.common.tiles import pixels as as_pixels
+from genzoo.use.scans.dicom import Note
+from genzoo.use.scans.run import through
+from genzoo.use.scans.study import brought_back, separated
 
 Images = TypeVar("Images", Tensor, list[Tensor])
 
@@ -34,6 +40,7 @@ def translate(
     images: Images,
     direction: str | None = None,
     *,
+    size: Size | None = None,
     tile: int = TILE,
     overlap: int = OVERLAP,
     **own: Any,
@@ -44,6 +51,7 @@ def translate(
         source: A run, its path, or a system.
         images: What to translate: [N, C, H, W], or a list of [C, H, W] of different sizes.
         direction: One of the system's directions; its first when not given.
+        size: Size that they are brought to first: the shorter side, or height and width; translations have it. Their own when not given.
         tile: Side of the largest piece that is translated at once; larger images go tile by tile (see `genzoo.use.common.tiles`).
         overlap: Pixels that neighbouring tiles share.
         own: Options of the system's own `translate`: variant ...
@@ -53,7 +61,7 @@ def translate(
     """
     system = open_system(source)
     direction = _direction(system, direction)
-    given = options(system, "translate", own, verb="translate")
+    given, size = options(system, "translate", own, verb="translate"), check_size(size)
     if not len(images):
         return images
     if isinstance(images, (Tensor, np.ndarray)):
@@ -63,7 +71,7 @@ def translate(
     fit = fitting_size(system, images[0].shape[0], direction)
     out = []
     for x in images:
-        pixels = np.ascontiguousarray(x.float().cpu().permute(1, 2, 0).numpy())
+        pixels = at_size(Photo(np.ascontiguousarray(x.float().cpu().permute(1, 2, 0).numpy())), size).pixels.clip(-1, 1)
         y = _translated(system, pixels, direction, fit, tile, overlap, given)
         out.append(torch.from_numpy(np.ascontiguousarray(y.transpose(2, 0, 1))))
     return torch.stack(out) if isinstance(images, Tensor) else out
@@ -76,26 +84,33 @@ def translate_files(
     *,
     out: str | Path | None = None,
     overwrite: bool = False,
+    size: Size | None = None,
     tile: int = TILE,
     overlap: int = OVERLAP,
     megapixels: float | None = None,
-    per_second: float = PER_SECOND,
+    per_second: float | None = None,
+    anonymize: bool = False,
     quiet: bool = True,
     **own: Any,
 ) -> list[Path]:
-    """Translate image files, each at its own size, with its transparency and depth (see `genzoo.use.common.files`); originals stay.
+    """Translate image files, videos and scans, each at its own size, with its transparency and depth (see `genzoo.use.common.files`); originals stay.
+
+    Scans (DICOM, NIfTI, NRRD) come back in their own format, with their geometry and units: see `genzoo.use.scans`.
 
     Args:
         source: A run, its path, or a system.
-        images: A file, a folder, a pattern such as "photos/*.jpg", or several.
+        images: A file, a video, a folder, a pattern such as "photos/*.jpg", or several.
         direction: One of the system's directions; its first when not given.
         out: For a single file a name that ends in .png (or .tif, where results are), .jpg or .webp; else the folder of the results, or FOLDER/*.jpg
-            for that ending; of several frames a film, .mp4 or .gif. RUN/outputs/translate-DIRECTION when not given.
+            for that ending; of several frames, or a video, a film, .mp4 or .gif. RUN/outputs/translate-DIRECTION when not given.
         overwrite: Replace results of an earlier call.
+        size: Size that pictures are brought to first: the shorter side, or height and width. Their own when not given; where that is far from the
+            scale of what the system was trained on, it is said.
         tile: Side of the largest piece that is translated at once.
         overlap: Pixels that neighbouring tiles share.
         megapixels: Largest image that is read; 1000, or 64 for systems that take an image in one piece, when not given.
-        per_second: Frames of a film in a second.
+        per_second: Frames of a film in a second; a video keeps its own rate when not given.
+        anonymize: Of scans keep nothing that is of the patient.
         quiet: Show no progress.
         own: Options of the system's own `translate`.
 
@@ -107,7 +122,7 @@ def translate_files(
     """
     system = open_system(source)
     direction = _direction(system, direction)
-    given = options(system, "translate", own, verb="translate")
+    given, size = options(system, "translate", own, verb="translate"), check_size(size)
     channels = channels_in(system, direction)
     fit = fitting_size(system, channels, direction)
 
@@ -115,6 +130,16 @@ def translate_files(
     # What goes through the networks in one piece needs room for their features, which is many times the image's.
     default = MEGAPIXELS if _in_tiles(system) else decode.MAX_PIXELS / 1e6
     window, numbers = window_of(system), bool(data.get("label_maps")) and channels == 1
+
+    tell = teller(system)
+
+    def changed(photo: Photo, path: Path) -> Photo:
+        if size is None:
+            tell(path, *photo.pixels.shape[:2])
+        return change_photo(
+            at_size(photo, size, numbers=numbers),
+            lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given, window),
+        )
 
     def change(file: Path) -> Photo:
         photo = read_photo(
@@ -125,13 +150,36 @@ def translate_files(
             megapixels=megapixels or default,
             scale=scale_of(system),
         )
-        return change_photo(
-            photo, lambda pixels: _translated(system, pixels, direction, fit, tile, overlap, given, window)
-        )
+        return changed(photo, file)
 
     path = Path(out).expanduser() if out else folder_for(source) / f"translate-{direction}"
+    scans, others = separated(gathered(images))
+    if scans:
+        if channels != 1 or window is None or scale_of(system) > 1:
+            raise UserError(
+                f"'{scans[0][0]}' is a scan, and {name_of(system)} was not trained on gray values of scans in one window at their own size: "
+                "train on scans, or with channels=1 and gray_window="
+            )
+        for file, _ in others:
+            print(f"left out: '{file}' is no scan; give pictures without scans", file=sys.stderr)
+
+        def scanned(values: np.ndarray) -> np.ndarray:
+            seen = at_size(Photo(values), size).pixels
+            made = _translated(system, seen, direction, fit, tile, overlap, given, window)
+            return brought_back(values[..., 0], seen[..., 0], made[..., 0])[..., None]
+
+        note = Note(
+            f"{name_of(system)} {direction}", version("genzoo"), str(getattr(system, "trained", {}).get("digest", ""))
+        )
+        plane = data.get("plane")
+        return through(scans, path, scanned, window, plane, note, anonymize=anonymize, overwrite=overwrite, quiet=quiet)
+    if anonymize:
+        raise UserError(f"anonymize= is for scans (DICOM, NIfTI, NRRD), and '{others[0][0]}' is none")
     word = {"upscale": "enlarging", "colorize": "coloring"}.get(direction, "translating")
-    return change_files(images, path, change, overwrite=overwrite, word=word, quiet=quiet, per_second=per_second)
+    return change_files(
+        images, path, change, frame=None if numbers else changed, channels=channels,
+        overwrite=overwrite, word=word, quiet=quiet, per_second=per_second,
+    )  # fmt: skip
 
 
 def in_window(
@@ -163,9 +211,13 @@ def _direction(system: System, direction: str | None) -> str:
     """
     known = tuple(require(system, Translates, verb="translate").directions)
     if not known:
+        for why in lost_directions(system).values():
+            raise UserError(why)
         raise UserError(f"{name_of(system)} was trained on gray images, and can colour none")
     direction = direction or known[0]
     if direction not in known:
+        if reason := lost_directions(system).get(direction):
+            raise UserError(f"direction={direction}: {reason}; direction={known[0]} is there")
         there = f"There are {' and '.join(known)}" if len(known) > 1 else f"There is {known[0]}"
         raise UserError(f"direction={direction} is not known{nearest(direction, known) or '.'} {there}")
     return direction

@@ -18,6 +18,7 @@ from genzoo.foreign.zoo import model as zoo_model
 from genzoo.saved.devices import free_memory
 from genzoo.saved.hub import is_hub
 from genzoo.saved.loading import load, model_file
+from genzoo.saved.zoo import folders
 from genzoo.use.common.source import run_path
 from genzoo.web.errors import NotFound, Refused, size
 from genzoo.web.jobs import stoppable
@@ -131,8 +132,10 @@ def path_of(place: str) -> str:
         UserError: There is none.
     """
     if place.startswith(ZOO):
-        zoo_model(place)
         name = place.removeprefix(ZOO)
+        if name in folders():  # it comes in a package
+            return str(folders()[name])
+        zoo_model(place)
         folder = cache_folder("zoo")
         if not (folder / name / "model" / "model.safetensors").is_file():
             import_run(place, runs=folder, name=name, quiet=True)
@@ -187,6 +190,8 @@ class Shelf:
             NotFound: There is none of this name.
         """
         if name.startswith(ZOO):
+            if name.removeprefix(ZOO) in folders():
+                return name
             try:
                 zoo_model(name)
             except UserError as error:

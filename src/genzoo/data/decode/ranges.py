@@ -91,7 +91,7 @@ def decide(
     parts = list(pictures)
     ends, notes = [], []
     for kind in sorted({k for p in parts for k in p.kinds()}):
-        if kind == "reals" and not window:
+        if kind in ("reals", "scan") and not window:
             continue
         low, high = _extent(parts, kind, pool, window)
         if low > high:  # nothing that could be used was seen

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.errors import UserError
-from genzoo.core.files import write_atomic
+from genzoo.core.errors import UserError, disk_full_is_said
+from genzoo.core.files import replacing
 from genzoo.data.drawing.images import grid
 
 PER_SECOND = 8
@@ -48,23 +48,52 @@ def save_mp4(path: str | os.PathLike[str], pictures: Sequence[np.ndarray], *, pe
     Raises:
         UserError: The extra is not installed.
     """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        disk_full_is_said(path, 0),
+        replacing(path) as part,
+        mp4(part, Fraction(per_second).limit_denominator(1000)) as add,
+    ):
+        for picture in pictures:
+            add(picture)
+    return path
+
+
+@contextmanager
+def mp4(path: Path, per_second: Fraction) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write an MP4 film picture by picture: lends what adds one, uint8 [H, W, 3], all of one size; odd sides are repeated to even ones.
+
+    Args:
+        path: The file.
+        per_second: Pictures in a second.
+
+    Raises:
+        UserError: The extra is not installed.
+    """
     try:
         import av
     except (ImportError, OSError):
         raise UserError(
             "MP4 needs the extra: pip install 'genzoo[video]'; a name that ends in .gif needs nothing"
         ) from None
-    height, width = pictures[0].shape[:2]
-    pad = ((0, height % 2), (0, width % 2), (0, 0))
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as film:
+    with av.open(str(path), "w", format="mp4") as film:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        stream: Any = film.add_stream(codec, rate=Fraction(per_second).limit_denominator(1000))
-        stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = "yuv420p"
-        stream.bit_rate = max(500_000, round(math.prod(pictures[0].shape) * per_second * 2))
-        for picture in pictures:
+        stream: Any = film.add_stream(codec, rate=per_second)
+        begun = False
+
+        def add(picture: np.ndarray) -> None:
+            nonlocal begun
+            height, width = picture.shape[:2]
+            if not begun:
+                begun = True
+                stream.width, stream.height = width + width % 2, height + height % 2
+                stream.pix_fmt = "yuv420p"
+                stream.bit_rate = max(500_000, round(math.prod(picture.shape) * float(per_second) * 2))
+            pad = ((0, height % 2), (0, width % 2), (0, 0))
             frame = av.VideoFrame.from_ndarray(np.pad(picture[..., :3], pad, "edge"), format="rgb24")
             film.mux(stream.encode(frame))
-        film.mux(stream.encode())
-    return write_atomic(path, buffer.getvalue())
+
+        yield add
+        if begun:
+            film.mux(stream.encode())

@@ -14,6 +14,8 @@ from genzoo.data.decode.forms import Header, ImageFormat, Rejected, Shape
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources.contents import ArrayPictures, Contents, FilePictures
 from genzoo.data.sources.layout import printable
+from genzoo.data.sources.scans import ends_of_scans
+from genzoo.data.windows import resolved
 
 NATIVE = 256
 """Largest common side that is kept as it is where no size is set."""
@@ -25,7 +27,9 @@ def common_form(shapes: list[Shape], settings: DataSettings, notes: list[str]) -
     """Choose the form of all images of these shapes: as set, or what they have in common."""
     height, width = _size(shapes, settings, notes)
     channels = _channels(shapes, settings, notes)
-    return ImageFormat(height, width, channels, settings.resize, bits=settings.bits, window=settings.gray_window)
+    return ImageFormat(
+        height, width, channels, settings.resize, bits=settings.bits, window=resolved(settings.gray_window)
+    )
 
 
 def forms_of(
@@ -47,7 +51,10 @@ def forms_of(
         elif not contents.paired:
             forms[name] = common_form(everything, replace(settings, size=(height, width)), notes)
         else:
-            channels, window = _channels(found, settings, notes, f"side {name.upper()}: "), settings.gray_window
+            channels, window = (
+                _channels(found, settings, notes, f"side {name.upper()}: "),
+                resolved(settings.gray_window),
+            )
             forms[name] = ImageFormat(height, width, channels, settings.resize, bits=settings.bits, window=window)
     return forms
 
@@ -72,15 +79,18 @@ def ranged(
 ) -> dict[str, ImageFormat]:
     """Complete the forms: find which values of every field of colours are black and white."""
     made = dict(forms)
+    stated = ends_of_scans(forms, contents, resolved(settings.gray_window), pool, notes)
     for name, form in forms.items():
         if form.kind != "colours":
             continue
         parts = [p for (f, _), p in contents.pictures.items() if f == name]
         where = f"side {name.upper()}: " if len(forms) > 1 else ""
-        ends, said = ranges.decide(parts, pool, window=settings.gray_window, gray=form.channels == 1, where=where)
+        ends, said = ranges.decide(
+            parts, pool, window=resolved(settings.gray_window), gray=form.channels == 1, where=where
+        )
         if name == "a" and contents.paired and any("than a tenth" in n or "masks" in n for n in said):
             said.append(f"{where}label_maps=true where its numbers are classes")
-        made[name] = replace(form, ends=ends)
+        made[name] = replace(form, ends=(*ends, *stated))
         notes += said
     return made
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
@@ -17,8 +19,9 @@ from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import NAMES, Dataset
 from genzoo.data.decode.forms import ImageFormat, Rejected, Shape
 from genzoo.data.decode.images import quiet_decoding
+from genzoo.data.decode.scans.volume import SHELF
 from genzoo.data.entries.forms import filled, forms_of, pages, ranged, shallow, unlike
-from genzoo.data.order import Rows, give, give_labels, opened, split_rows
+from genzoo.data.order import Rows, give, give_labels, opened, split_patients, split_rows
 from genzoo.data.progress import bar
 from genzoo.data.seeds import ORDER_SEED
 from genzoo.data.settings import DataSettings
@@ -30,6 +33,8 @@ from genzoo.data.sources.files import Files
 from genzoo.data.sources.labels import only_used
 from genzoo.data.sources.layout import no_images, printable
 from genzoo.data.sources.pairs import side_by_side
+from genzoo.data.sources.scans import merged, patients_of, shared, sliced, window_of
+from genzoo.data.windows import resolved
 from genzoo.text.vocabulary import vocabulary
 
 CODE = 3
@@ -50,13 +55,18 @@ def open_images(
     halves = settings.layout if paired else "folders"
     if derived != "none" or halves != "folders":
         structure = "image"
+    settings = dataclasses.replace(settings, gray_window=resolved(settings.gray_window))
     key = digest_of([CODE, source.identity(), structure, _baked(settings, halves)])[:32]
 
     def make(draft: CacheWriter) -> dict[str, Any]:
         contents = source.contents(structure)
-        if halves != "folders":
-            contents = side_by_side(contents, halves)
-        return build(contents, settings, source.name, draft, quiet=quiet)
+        try:
+            contents = sliced(contents, settings, quiet=quiet)
+            if halves != "folders":
+                contents = side_by_side(contents, halves)
+            return build(contents, settings, source.name, draft, quiet=quiet)
+        finally:
+            SHELF.clear()
 
     info, arrays, folder = entry(key, make, quiet=quiet)
     if isinstance(source, Files):  # a named set or an array keeps its classes, those without an example too
@@ -71,7 +81,7 @@ def open_images(
             arrangement.name == "labelled" and sections.get("test") and arrays["label"][-1] < 0
         ):  # a test part without classes
             sections = {"": sections["train"]}
-        rows, others = split_rows(sections, settings, split, dataset.notes, whole=arrangement.single)
+        rows, others = _rows(info, name, sections, settings, split, dataset.notes, arrangement)
         give(dataset, name, arrays, rows, others)
         dataset.rows[name] = (name, rows)
         if derived != "none":
@@ -81,7 +91,7 @@ def open_images(
         elif name == "image":
             give_labels(dataset, info, arrays, rows)
             if any(info["captions"]):
-                training = split_rows(sections, settings, "train", [], whole=arrangement.single)[0]
+                training, _ = _rows(info, name, sections, settings, "train", [], arrangement)
                 _speak(dataset, info["captions"], rows, training)
     height, width = next(iter(dataset.fields.values())).shape[2:]
     if settings.crop and settings.crop > min(height, width):
@@ -89,6 +99,22 @@ def open_images(
             f"crop={settings.crop} is larger than the images ({height}x{width}); give at most {min(height, width)}"
         )
     return dataset
+
+
+def _rows(
+    info: dict[str, Any],
+    name: str,
+    sections: dict[str, int],
+    settings: DataSettings,
+    split: str,
+    notes: list[str],
+    arrangement: Arrangement,
+) -> tuple[Rows, int]:
+    """Choose the stored rows of one split of a field: of scans whole patients."""
+    patients = info.get("patients", {})
+    if name in patients and not arrangement.single and set(sections) == {""}:
+        return split_patients(patients, name, settings, split, notes)
+    return split_rows(sections, settings, split, notes, whole=arrangement.single)
 
 
 def _baked(settings: DataSettings, halves: str) -> dict[str, Any]:
@@ -106,6 +132,8 @@ def _baked(settings: DataSettings, halves: str) -> dict[str, Any]:
         "label_maps": settings.label_maps,
         "gray_window": settings.gray_window,
         "bits": settings.bits,
+        "plane": settings.plane,
+        "slices": settings.slices,
     }
     return baked | {k: v for k, v in told.items() if v != getattr(plain, k)}
 
@@ -120,7 +148,7 @@ def _check(arrangement: Arrangement, info: dict[str, Any], settings: DataSetting
         raise UserError(f"{settings.data} has no captions; {layout.HOW_CAPTIONED}")
 
 
-def _speak(dataset: Dataset, captions: list[str], rows: Rows, training: range) -> None:
+def _speak(dataset: Dataset, captions: list[str], rows: Rows, training: Rows) -> None:
     """Give a split its captions, numbered by the words of the training part, whichever part this is."""
     dataset.texts = [captions[i].split("\n") if captions[i] else [] for i in rows]
     dataset.captions = [t[0] if t else "" for t in dataset.texts]
@@ -156,19 +184,24 @@ def build(contents: Contents, settings: DataSettings, name: str, draft: CacheWri
             )
         )
         sections: dict[str, dict[str, int]] = {}
+        patients: dict[str, dict[str, list[tuple[str, int]]]] = {}
         kept: dict[tuple[str, str], list[int]] = {}
         names: dict[str, list[str]] = {}
         for fields in contents.groups:
             writer = _Group(fields, contents, forms, settings, draft, pool, left)
             for split in contents.splits(fields[0]):
                 kept[fields[0], split] = writer.write(split, shapes, advance)
+                whose = patients_of(contents.pictures[fields[0], split])
                 for f in writer.rows:
                     sections.setdefault(f, {})[split] = len(kept[fields[0], split])
+                    if whose is not None:
+                        each = Counter(whose[i] for i in kept[fields[0], split])
+                        patients.setdefault(f, {})[split] = list(each.items())
                     own = contents.pictures[f, split].names
                     names.setdefault(f, []).extend(own[i] for i in kept[fields[0], split])
             if not writer.rows[fields[0]].count:
-                raise UserError(no_images(name, left))
-    notes += filled(contents)
+                raise UserError(no_images(name, merged(left, contents)))
+    notes += filled(contents) + shared(patients)
     (draft.folder / NAMES).write_text(json.dumps(names), encoding="ascii")
     captions = []
     if contents.labels:
@@ -182,8 +215,10 @@ def build(contents: Contents, settings: DataSettings, name: str, draft: CacheWri
         "sections": sections,
         "class_names": contents.class_names,
         "captions": captions,
-        "left": [(printable(name), printable(reason)) for name, reason in left],
+        "left": [(printable(name), printable(reason)) for name, reason in merged(left, contents)],
         "notes": notes,
+        **({"patients": {f: parts[""] for f, parts in patients.items() if "" in parts}} if patients else {}),
+        **({"window": window} if (window := window_of(contents, forms)) else {}),
         **({"instances": True} if any(f == "instance" for f, _ in contents.pictures) else {}),
     }
 
@@ -228,6 +263,9 @@ class _Group:
             else:
                 usable.append(i)
         order = np.random.default_rng([ORDER_SEED, 0, len(usable)]).permutation(len(usable))
+        whose = patients_of(parts[0])
+        if whose is not None:  # a patient's slices stand together, so that a cut between patients is a slice of rows
+            order = np.array(sorted(order, key=lambda k: whose[usable[k]]), np.int64)
         kept = []
         for chunk in _chunks([usable[k] for k in order]):
             blocks = [p.block(chunk, self.forms[f], self.pool) for f, p in zip(self.fields, parts, strict=True)]

@@ -30,6 +30,7 @@ class Image(Kind):
     endings = (
         *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "mpo", "gif", "bmp", "dib", "webp", "tif", "tiff", "avif"),
         *("jp2", "j2k", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm"),
+        *("dcm", "dicom", "ima", "nii", "nii.gz", "nrrd"),
     )
     mirrored = True
     sides = 2

@@ -95,19 +95,19 @@ class FilePictures:
 
     def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
         """Decode in threads: the decoder works outside Python's lock."""
+        return list(pool.map(lambda i: self.picture(i, form), indices))
 
-        def one(i: int) -> np.ndarray | Rejected:
-            holes: list[int] = []
-            try:
-                with self.tree.open(self.names[i]) as file:
-                    found = stills.pixels(file, form, self.half, holes)
-            except Rejected as reason:
-                return reason
-            if holes:
-                self.holes[self.names[i]] = sum(holes)
-            return found
-
-        return list(pool.map(one, indices))
+    def picture(self, i: int, form: ImageFormat) -> np.ndarray | Rejected:
+        """Decode one."""
+        holes: list[int] = []
+        try:
+            with self.tree.open(self.names[i]) as file:
+                found = stills.pixels(file, form, self.half, holes)
+        except Rejected as reason:
+            return reason
+        if holes:
+            self.holes[self.names[i]] = sum(holes)
+        return found
 
 
 class ArrayPictures:

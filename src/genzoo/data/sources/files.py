@@ -11,6 +11,7 @@ from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import Rejected
+from genzoo.data.decode.scans import format_of
 from genzoo.data.kinds import Kind
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources import layout
@@ -65,7 +66,8 @@ class Files:
 
         def look(name: str) -> None:
             with tree.open(name) as file:
-                stills.look(file)
+                if not format_of(file, name):
+                    stills.look(file)
 
         wish = self.wish(kinds.get(PLAIN.of), look, structure)
         return layout.arrange(tree, wish, str(self.path), self.table)

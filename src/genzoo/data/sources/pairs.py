@@ -11,6 +11,7 @@ from genzoo.data.settings import DataSettings
 from genzoo.data.sources import layout
 from genzoo.data.sources.contents import ArrayPictures, Contents, FilePictures, Source
 from genzoo.data.sources.names import composed, stem_of
+from genzoo.data.windows import resolved
 
 _TWO = {
     "layout": ("paired",),
@@ -131,9 +132,9 @@ def check_sides(settings: DataSettings, kind: str) -> None:
         raise UserError(
             f"derive={settings.derive} makes pairs of plain images; leave out layout=, label_maps= and bits="
         )
-    if settings.gray_window is not None and settings.gray_window[0] >= settings.gray_window[1]:
-        raise UserError(
-            f"gray_window={settings.gray_window[0]:g},{settings.gray_window[1]:g} is empty; give the darker value first"
-        )
+    resolved(settings.gray_window)
+    if settings.slices is not None and settings.slices[0] > settings.slices[1]:
+        first, last = settings.slices
+        raise UserError(f"slices={first:g},{last:g} takes none; give the first slice first")
     if settings.bits == 16 and settings.binarize != "none":
         raise UserError("bits=16 and binarize= contradict each other")

@@ -19,15 +19,15 @@ def is_resnet(piece: Piece) -> bool:
     return first is not None and first.ndim == 4 and first.shape[2] == 7 and bool(blocks_of(piece))
 
 
-def blocks_of(piece: Piece, root: str = "model") -> list[int]:
+def blocks_of(piece: Piece, root: str = "model", block: str = "conv_block") -> list[int]:
     """Return the places of the residual blocks."""
-    pattern = re.compile(rf"{re.escape(root)}\.(\d+)\.conv_block\.")
+    pattern = re.compile(rf"{re.escape(root)}\.(\d+)\.{block}\.")
     return sorted({int(m[1]) for name in piece.state if (m := pattern.match(name))})
 
 
-def halvings_of(piece: Piece, root: str = "model") -> int:
+def halvings_of(piece: Piece, root: str = "model", block: str = "conv_block") -> int:
     """Return how often the image is halved before the residual blocks."""
-    return (min(blocks_of(piece, root), default=4) - 4) // 3
+    return (min(blocks_of(piece, root, block), default=4) - 4) // 3
 
 
 def plain_norms(keys: Keys, root: str) -> None:
@@ -47,28 +47,37 @@ def plain_norms(keys: Keys, root: str) -> None:
     keys.leave(f"{root}*.bias", CANCELS)
 
 
-def resnet(keys: Keys, ours: str, theirs: str = "model", *, whole: bool = True) -> None:
-    """Take an image-to-image ResNet; the last convolution too where it is whole."""
-    blocks, halvings = blocks_of(keys.piece, theirs), halvings_of(keys.piece, theirs)
-    keys.move(f"{ours}.net.1.weight", f"{theirs}.1.weight")
-    for i in range(halvings):
-        keys.move(f"{ours}.net.{4 + 3 * i}.weight", f"{theirs}.{4 + 3 * i}.weight")
-    for i in blocks:
-        residual(keys, f"{ours}.net.{i}.net", f"{theirs}.{i}.conv_block")
+def resnet(
+    keys: Keys, ours: str, theirs: str = "model", *, whole: bool = True, block: str = "conv_block", affine: bool = False
+) -> None:
+    """Take an image-to-image ResNet; the last convolution too where it is whole, the norms where they have scales (`affine`)."""
+    blocks, halvings = blocks_of(keys.piece, theirs, block), halvings_of(keys.piece, theirs, block)
     after = max(blocks, default=3 + 3 * halvings) + 1
-    for i in range(halvings):
-        keys.move(f"{ours}.net.{after + 3 * i}.weight", f"{theirs}.{after + 3 * i}.weight")
+    for at in (1, *(4 + 3 * i for i in range(halvings)), *(after + 3 * i for i in range(halvings))):
+        _normed(keys, f"{ours}.net.{at}", f"{theirs}.{at}", affine=affine)
+    for i in blocks:
+        residual(keys, f"{ours}.net.{i}.net", f"{theirs}.{i}.{block}", affine=affine)
     if whole:
         keys.layer(f"{ours}.net.{after + 3 * halvings + 1}", f"{theirs}.{after + 3 * halvings + 1}")
 
 
-def residual(keys: Keys, ours: str, theirs: str) -> None:
+def residual(keys: Keys, ours: str, theirs: str, *, affine: bool = False) -> None:
     """Take a residual block; where dropout stands in it, the second convolution comes one place later."""
-    keys.move(f"{ours}.1.weight", f"{theirs}.1.weight")
-    keys.move(
-        f"{ours}.5.weight",
-        f"{theirs}.{6 if keys.has(f'{theirs}.6.weight') and not keys.has(f'{theirs}.5.weight') else 5}.weight",
-    )
+    later = keys.has(f"{theirs}.6.weight") and not keys.has(f"{theirs}.5.weight")
+    _normed(keys, f"{ours}.1", f"{theirs}.1", affine=affine)
+    _normed(keys, f"{ours}.5", f"{theirs}.{6 if later else 5}", affine=affine)
+
+
+def _normed(keys: Keys, ours: str, theirs: str, *, affine: bool) -> None:
+    """Take a convolution's weight, and the norm behind it where that has a scale."""
+    keys.move(f"{ours}.weight", f"{theirs}.weight")
+    if affine:
+        keys.layer(_next(ours), _next(theirs))
+
+
+def _next(name: str) -> str:
+    stem, _, at = name.rpartition(".")
+    return f"{stem}.{int(at) + 1}"
 
 
 def is_patchgan(piece: Piece) -> bool:

@@ -47,7 +47,8 @@ class InfoGAN(System):
 
     What the category comes to mean is settled early, by whatever tells images apart most easily. `real_weight`, off by default and not in
     the paper, lets Q see real images too: it adds to Q's objective the mutual information of the categories that Q reads in a training
-    image and in its copy, turned, stretched and moved (IIC, arXiv:1807.06653). So a category means what such changes leave alone.
+    image and in its copy, turned, stretched and moved (IIC, arXiv:1807.06653). So a category means what such changes leave alone. With
+    `real_until` the term is there for the beginning only, and the game has D's convolutions for itself afterwards.
 
     Deviations by default: R1 in place of batch norm in D, one rate for both players, normal noise, no dense hidden layers;
     `infogan-paper` has the paper's.
@@ -62,6 +63,7 @@ class InfoGAN(System):
         prior: Law of the noise, normal(0, 1) or uniform(-1, 1).
         noise_scale: Factor on the noise; a small one leaves more to the code.
         real_weight: Weight of the information shared by Q's category of a real image and of its distorted copy; 0 for none.
+        real_until: Share of the run by which `real_weight` has fallen linearly to 0; none for never.
         jitter: How far entries of that copy's map stray from the identity's; its position moves by up to a quarter of this in sides.
         width: Channels of the layers next to the image; deeper layers have up to 8 times as many.
         dense: Units of a hidden dense layer in G and D, with two halvings at most (the paper: 1024); 0 for none.
@@ -95,6 +97,7 @@ class InfoGAN(System):
         prior: Literal["normal", "uniform"] = "normal",
         noise_scale: Annotated[float, Field(gt=0, le=10)] = 1.0,
         real_weight: Annotated[float, Field(ge=0, le=100)] = 0.0,
+        real_until: Annotated[float, Field(gt=0, le=1)] | None = None,
         jitter: Annotated[float, Field(gt=0, le=0.5)] = 0.25,
         width: Annotated[int, Field(ge=4, le=1024)] = 64,
         dense: Annotated[int, Field(ge=0, le=8192)] = 0,
@@ -111,7 +114,7 @@ class InfoGAN(System):
         self.noise, self.categories, self.numbers = noise, categories, numbers
         self.conditions = categories + numbers
         self.weights, self.jitter = (category_weight, number_weight), jitter
-        self.real_weight = real_weight
+        self.real_weight, self.real_until = real_weight, real_until
         self.prior, self.noise_scale = prior, noise_scale
         self.r1, self.lr, self.d_lr, self.betas = r1, lr, d_lr or lr, (beta1, beta2)
         self.G = Synthesis(shape, noise + categories + numbers, width, 4, dense=dense)
@@ -159,10 +162,13 @@ class InfoGAN(System):
         if self.r1:
             d_loss = d_loss + r1_of(on_real, real, gamma=self.r1)
         objective = d_loss - self._weighed(category, numbers)
-        if self.real_weight:
+        real_weight = self.real_weight
+        if self.real_until is not None:
+            real_weight *= max(0.0, 1 - update.progress / self.real_until)
+        if real_weight:
             again = self.judge(affine(image, self.jitter))[1]
             kept = shared_information(seen.softmax(1), again.softmax(1))
-            objective = objective - self.real_weight * kept
+            objective = objective - real_weight * kept
         update("d", objective)
 
         on_fake, *reading = self.judge(fake)
@@ -172,7 +178,7 @@ class InfoGAN(System):
         logs = {"d_loss": d_loss, "g_loss": g_loss, "mi_category": category}
         if self.numbers:
             logs["number_error"] = (code[:, self.categories :] - reading[1]).square().mean()
-        if self.real_weight:
+        if real_weight:
             logs["mi_real"] = kept
         return {k: v.detach() for k, v in logs.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -11,8 +11,8 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.capabilities import Figure
 from genzoo.core.system import Batch, Logs, System, Update
-from genzoo.losses.adversarial import discriminator_loss, generator_loss
-from genzoo.losses.penalties import gradient_penalty
+from genzoo.losses.adversarial import Objective, discriminator_loss, generator_loss
+from genzoo.losses.penalties import Penalty, weighted_penalty
 from genzoo.nn import latent
 from genzoo.nn.gan.equalized import EqualConv2d, EqualLinear, pixel_norm
 from genzoo.nn.gan.growing import GrowingDiscriminator, enlarge, growth, layers_by_size, real_at, smallest_map
@@ -75,7 +75,9 @@ class ProGAN(System):
         width: Channels next to the image; they double with every level down, up to `most`.
         most: Most channels of a layer.
         grow: Share of the run in which the nets grow; 0 for never.
-        penalty_weight: Weight of the gradient penalty.
+        objective: What the players minimize: wasserstein, with the gradient penalty of WGAN-GP, or non-saturating, with R1 (arXiv:1801.04406).
+        penalty_weight: Weight of the gradient penalty (lambda of WGAN-GP, gamma of R1); 0 for none.
+        penalty_every: Steps from one penalty to the next, which then weighs as much more (arXiv:1912.04958).
         drift: Weight of the mean squared score of real images.
         lr: Learning rate of both players.
         beta1: Adam's decay of the mean gradient.
@@ -97,7 +99,9 @@ class ProGAN(System):
         width: Annotated[int, Field(ge=4, le=1024)] = 32,
         most: Annotated[int, Field(ge=4, le=1024)] = 512,
         grow: Annotated[float, Field(ge=0, le=1)] = 0.6,
+        objective: Literal["wasserstein", "non-saturating"] = "wasserstein",
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
+        penalty_every: Annotated[int, Field(ge=1, le=1000)] = 1,
         drift: Annotated[float, Field(ge=0, le=10)] = 0.001,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0,
@@ -106,7 +110,10 @@ class ProGAN(System):
         super().__init__()
         self.levels, start = smallest_map(shape, "progan")
         self.latent_size, self.grow = latent, grow
-        self.penalty_weight, self.drift, self.lr, self.betas = penalty_weight, drift, lr, (beta1, beta2)
+        self.objective: Objective = objective
+        self.penalty: Penalty = "wgan-gp" if objective == "wasserstein" else "r1"
+        self.penalty_weight, self.penalty_every, self.drift = penalty_weight, penalty_every, drift
+        self.lr, self.betas = lr, (beta1, beta2)
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
         self.G = Synthesis(shape[0], start, latent, widths)
         self.D = GrowingDiscriminator(shape[0], start, widths)
@@ -121,12 +128,12 @@ class ProGAN(System):
         real = real_at(batch["image"], level, fade, self.levels)
         fake = self.G(self._draw(len(real)), level, fade)
         on_real, on_fake = self.D(torch.cat([real, fake.detach()]), level, fade, batches=2).chunk(2)
-        d_loss = discriminator_loss("wasserstein", on_real, on_fake) + self.drift * on_real.square().mean()
-        if self.penalty_weight:
-            penalty = gradient_penalty(lambda x: self.D(x, level, fade), real, fake)
-            d_loss = d_loss + self.penalty_weight * penalty
+        d_loss = discriminator_loss(self.objective, on_real, on_fake) + self.drift * on_real.square().mean()
+        if self.penalty_weight and update.step % self.penalty_every == 0:
+            weight = self.penalty_weight * self.penalty_every
+            d_loss = d_loss + weighted_penalty(self.penalty, lambda x: self.D(x, level, fade), real, fake, weight)
         update("d", d_loss)
-        g_loss = generator_loss("wasserstein", self.D(fake, level, fade))
+        g_loss = generator_loss(self.objective, self.D(fake, level, fade))
         update("g", g_loss)
         logs = {"d_loss": d_loss, "g_loss": g_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
         logs["level"] = torch.tensor(level - 1 + fade if level else 0.0)

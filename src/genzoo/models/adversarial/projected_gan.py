@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -11,11 +12,33 @@ from torch import Tensor, nn
 from genzoo.core.system import Batch, Logs, System, Update
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.nn import latent
-from genzoo.nn.checks import check_sides
+from genzoo.nn.checks import check_conditional, check_sides
 from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Synthesis
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator, RandomMixing
+
+MATCHED = 64
+"""Numbers at each place that are matched with a class."""
+
+
+class ClassDiscriminator(nn.Module):
+    """A discriminator of one map that is told the class: at every place <v(y), D(map)> / √`MATCHED`, as in the authors' code.
+
+    Args:
+        net: From a map to `MATCHED` numbers at every place.
+        classes: Number of classes.
+    """
+
+    def __init__(self, net: MapDiscriminator, classes: int) -> None:
+        super().__init__()
+        self.net, self.direction = net, nn.Embedding(classes, 128)
+        self.project = nn.Sequential(nn.Linear(128, MATCHED), nn.LeakyReLU(0.2))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return logits [B, 1, h, w] of maps [B, channels, H, W] with one-hot classes y [B, classes]."""
+        wanted = self.project(y @ self.direction.weight)[:, :, None, None]
+        return (self.net(x) * wanted).sum(1, keepdim=True).float() / math.sqrt(MATCHED)
 
 
 class ProjectedGAN(System):
@@ -26,12 +49,17 @@ class ProjectedGAN(System):
     D_l is a small spectrally normalized discriminator of the l-th map. F and the mixing are never trained. Both players see images
     through differentiable augmentation, and images smaller than `resolution` enlarged.
 
+    `conditional` tells both players the class, as in the authors' code for class-conditional data: every D_l matches what it makes of a place with a
+    direction of the class (arXiv:1802.05637), and G has the class beside z.
+
     Deviations: the generator is DCGAN's (the paper's: FastGAN's, or StyleGAN2's); the D_l end at maps of about 4 pixels whatever the image's size;
     G steps on the images that the D_l have just been trained on, through the same augmentation. A Fréchet distance on features of F's own kind
     flatters such a system: measure with another network.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024, 1 or 3 channels.
+        classes: Number of classes; read only where `conditional`.
+        conditional: Tell both players the class.
         features: The frozen network F. All but the lenets (bundled, for grey images) and vgg16-random take a file from $GENZOO_WEIGHTS.
         weights: File of the weights of F; none: the one of its name in $GENZOO_WEIGHTS.
         resolution: Images with a smaller side are enlarged to it before F; none: what F was trained on, 224 (lenets: 28).
@@ -50,15 +78,20 @@ class ProjectedGAN(System):
 
     paper: ClassVar[str] = "arXiv:2111.01007"
     data: ClassVar[str] = "image"
+    presets: ClassVar[dict] = {"projected-gan-conditional": {"conditional": True}}
     tiny: ClassVar[dict] = {
         "shape": (1, 16, 16), "latent": 8, "width": 8, "features": "lenet-mnist", "mix_width": 4, "d_width": 4,
     }  # fmt: skip
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999}
 
+    labels: int
+
     def __init__(
         self,
         shape: tuple[int, int, int] = (3, 64, 64),
+        classes: int = 10,
         *,
+        conditional: bool = False,
         features: FrozenNetwork = "efficientnet-lite0",
         weights: str | None = None,
         resolution: Annotated[int, Field(ge=8, le=1024)] | None = None,
@@ -76,32 +109,37 @@ class ProjectedGAN(System):
     ) -> None:
         super().__init__()
         check_sides(shape, "projected-gan")
+        check_conditional(conditional, classes)
+        self.labels = self.conditions = classes if conditional else 0
         self.latent_size, self.augment = latent, augment
         self.lr, self.betas = lr, (beta1, beta2)
-        self.G = Synthesis(shape, latent, width, kernel)
+        self.G = Synthesis(shape, latent + self.labels, width, kernel)
         self.F = FrozenMaps(features, weights=weights, resolution=resolution)
         self.F.check(shape, "projected-gan")
         channels = self.F.channels
         self.P = RandomMixing(channels, mix_width, scales=mixing == "scales") if mixing != "none" else None
         channels = self.P.channels if self.P else channels
-        self.D = nn.ModuleList(
-            MapDiscriminator(c, d_width, n, batch_norm=d_norm == "batch")
+        nets = [
+            MapDiscriminator(c, d_width, n, batch_norm=d_norm == "batch", outputs=MATCHED if conditional else 1)
             for c, n in zip(channels, self.F.halvings(shape), strict=True)
-        )
+        ]
+        self.D = nn.ModuleList(ClassDiscriminator(net, classes) if conditional else net for net in nets)
 
     optimizers = adam_for_each
 
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Do one step of every discriminator, one of the generator on the same z."""
         real = batch["image"]
-        fake = self.G(self._draw(len(real)))
+        y = self._one_hot(batch["label"]) if self.labels else None
+        z = self._draw(len(real))
+        fake = self.G(z if y is None else torch.cat([z, y], 1))
         # With the graph back to G: nothing between G and the discriminators changes in this step.
         seen = self.maps(fake)
-        on_real, on_fake = self.judge(self.maps(real)), self.judge([m.detach() for m in seen])
+        on_real, on_fake = self.judge(self.maps(real), y), self.judge([m.detach() for m in seen], y)
         zero = real.new_zeros(())
         d_loss = sum((discriminator_loss("hinge", r, f) for r, f in zip(on_real, on_fake, strict=True)), zero)
         update("d", d_loss)
-        g_loss = sum((generator_loss("hinge", f) for f in self.judge(seen)), zero)
+        g_loss = sum((generator_loss("hinge", f) for f in self.judge(seen, y)), zero)
         update("g", g_loss)
         logs = {"d_loss": d_loss, "g_loss": g_loss}
         logs |= {"d_real": _mean(on_real), "d_fake": _mean(on_fake)}
@@ -112,14 +150,16 @@ class ProjectedGAN(System):
         found = self.F(augment(x, self.augment))
         return self.P(found) if self.P else found
 
-    def judge(self, maps: list[Tensor]) -> list[Tensor]:
-        """Return the logits of every scale, [B, 1, h, w] each, of mixed maps."""
-        return [d(m) for d, m in zip(self.D, maps, strict=True)]
+    def judge(self, maps: list[Tensor], y: Tensor | None = None) -> list[Tensor]:
+        """Return the logits of every scale, [B, 1, h, w] each, of mixed maps, with one-hot classes y [B, classes] where there are any."""
+        given = () if y is None else (y,)
+        return [d(m, *given) for d, m in zip(self.D, maps, strict=True)]
 
     _draw = latent.normal
-    sample_prior = latent.sample_prior
+    _one_hot = latent.one_hot
+    sample_prior = latent.sample_prior_of_class
     decode = latent.decode
-    sample = latent.sample
+    sample = latent.sample_of_class
 
 
 def _mean(scores: list[Tensor]) -> Tensor:

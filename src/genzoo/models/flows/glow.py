@@ -7,12 +7,13 @@ each scale half of the values leave, scored by a normal whose mean and scale the
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.nn import latent
 from genzoo.nn.flow import methods as flow
@@ -44,7 +45,8 @@ class Glow(System):
     convolutions are in LU form (equation 10 and 11) and start as random rotations.
 
     The image goes through y = logit(α + (1 - 2α)·u) first, as in Real NVP, and the log-scale of a coupling is bounded
-    by a learned range, where Glow's code has sigmoid(s + 2).
+    by a learned range. With `authors` it is as in Glow's code: y = u - 1/2, couplings (x + t)·sigmoid(s + 2), and mean and
+    scale of what is left after the last scale given by a convolution of zeros, which sees the border.
 
     Points go through K · L steps with a linear map of the coordinates in the place of the convolution.
 
@@ -54,6 +56,8 @@ class Glow(System):
         scales: Resolutions, L; height and width must be divisible by 2^L. Points have one.
         steps_per_scale: Steps at each scale, K.
         width: Feature maps of the nets inside the couplings (points: hidden units).
+        coupling: What a coupling does: affine, or additive, which keeps volumes (section 3.3). For images only.
+        authors: Range of images, scales of couplings and the last prior as in the authors' code. For images only.
         alpha: Keeps the logit finite at black and white.
         lr: Learning rate of Adam; constant for the first half, then a cosine to zero.
     """
@@ -76,15 +80,21 @@ class Glow(System):
         scales: Annotated[int, Field(ge=1, le=8)] = 2,
         steps_per_scale: Annotated[int, Field(ge=1, le=128)] = 8,
         width: Annotated[int, Field(ge=1, le=2048)] = 64,
+        coupling: Literal["affine", "additive"] = "affine",
+        authors: bool = False,
         alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05,
         lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
     ) -> None:
         super().__init__()
         flow.take_data(self, shape, levels, "glow", least=2)
-        self.alpha, self.lr = alpha, lr
+        self.alpha, self.lr, self.authors = alpha, lr, authors
         if self.is_image:
             flow.check_scales(self.shape, scales, scales, "glow")
-            self.flow: Chain | MultiScale = MultiScale(self.shape, scales, steps_per_scale, width)
+            self.flow: Chain | MultiScale = MultiScale(
+                self.shape, scales, steps_per_scale, width, coupling=coupling, authors=authors
+            )
+        elif authors or coupling == "additive":
+            raise UserError("authors=true and coupling=additive are for images; points have affine couplings")
         else:
             self.flow = _point_flow(shape[0], scales * steps_per_scale, width)
 
@@ -105,14 +115,22 @@ class Glow(System):
         Outside of training everything but the nets is carried in float64; what goes in and comes out stays float32.
         """
         y = u if self.training else widened(u)
-        y, log_slope = logit(y, self.alpha) if self.is_image else self.scale(y)
+        y, log_slope = self._inwards(y)
         z, log_det = self.flow(y)
         return z.to(u.dtype), (log_slope + log_det).to(u.dtype)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z [B, D] back to continuous data; images may leave [0, 1] by what α leaves open."""
         y = self.flow.inverse(widened(z))
+        if self.authors:
+            return (y + 0.5).to(z.dtype)
         return (unlogit(y, self.alpha) if self.is_image else self.scale.inverse(y)).to(z.dtype)
+
+    def _inwards(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the flow is given and the log-determinants of that, [B]."""
+        if self.authors:
+            return y - 0.5, y.new_zeros(y.shape[0])
+        return logit(y, self.alpha) if self.is_image else self.scale(y)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
@@ -165,6 +183,56 @@ class Net(nn.Module):
         return self.last(x)
 
 
+class AuthorsCoupling(nn.Module):
+    """Coupling of Glow's code: the second half becomes (x + t)·sigmoid(s + 2), or x + t, with s and t from the first half.
+
+    Args:
+        net: From C/2 to C channels (s and t), or to C/2 (t).
+        additive: Only move, by t.
+    """
+
+    def __init__(self, net: nn.Module, *, additive: bool) -> None:
+        super().__init__()
+        self.net, self.additive = net, additive
+
+    def _scale_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        found = answer(self.net, kept)
+        if self.additive:
+            return torch.zeros_like(found), found
+        raw, shift = found.chunk(2, 1)
+        return nn.functional.logsigmoid(raw + 2), shift
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (y, log_det)."""
+        kept, changed = x.chunk(2, 1)
+        log_scale, shift = self._scale_shift(kept)
+        return torch.cat([kept, (changed + shift) * log_scale.exp()], 1), log_scale.flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x."""
+        kept, changed = y.chunk(2, 1)
+        log_scale, shift = self._scale_shift(kept)
+        return torch.cat([kept, changed * (-log_scale).exp() - shift], 1)
+
+
+class Top(nn.Module):
+    """Standardize by a mean and a scale for each channel and each way of lying at the border: a convolution of zeros."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = EdgeConv2d(0, 2 * channels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (y, log_det)."""
+        mean, log_std = answer(self.net, x[:, :0]).chunk(2, 1)
+        return (x - mean) * (-log_std).exp(), -log_std.flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x."""
+        mean, log_std = answer(self.net, y[:, :0]).chunk(2, 1)
+        return y * log_std.exp() + mean
+
+
 class Split(nn.Module):
     """Half of the channels leave, standardized by a mean and a scale that the other half gives."""
 
@@ -194,8 +262,16 @@ class MultiScale(nn.Module):
     levels: Any  # a ModuleList of Chains
     splits: Any  # a ModuleList of Splits
 
-    def __init__(self, shape: tuple[int, ...], scales: int, steps: int, width: int) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], scales: int, steps: int, width: int, *, coupling: str = "affine", authors: bool = False
+    ) -> None:  # fmt: skip
         super().__init__()
+        additive = coupling == "additive"
+
+        def coupled(c: int) -> nn.Module:
+            net = Net(c // 2, c // 2 if additive else c, width)
+            return AuthorsCoupling(net, additive=additive) if authors or additive else ChannelCoupling(net, c)
+
         c, h, w = shape
         self.shapes: list[tuple[int, int, int]] = []  # of what leaves at each scale
         self.levels, self.splits = nn.ModuleList(), nn.ModuleList()
@@ -203,12 +279,12 @@ class MultiScale(nn.Module):
             c, h, w = 4 * c, h // 2, w // 2
             parts: list[nn.Module] = []
             for _ in range(steps):
-                parts += [ActNorm(c), LULinear(c, rotate=True), ChannelCoupling(Net(c // 2, c, width), c)]
+                parts += [ActNorm(c), LULinear(c, rotate=True), coupled(c)]
             if scale < scales - 1:
                 self.splits.append(Split(c))
                 c //= 2
             else:
-                parts.append(ActNorm(c))  # the learned mean and scale of the last scale's prior
+                parts.append(Top(c) if authors else ActNorm(c))  # the learned mean and scale of the last scale's prior
             self.levels.append(Chain(*parts))
             self.shapes.append((c, h, w))
 

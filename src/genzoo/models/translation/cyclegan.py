@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, ClassVar
 
 from pydantic import Field
+from torch import nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
@@ -38,6 +40,7 @@ class CycleGAN(System):
         d_width: Channels of the discriminators' first layer; none for the generators' width.
         blocks: Residual blocks of a generator.
         upsample: How maps are doubled: resize repeats pixels before a 3 x 3 convolution, transposed is the paper's.
+        affine: Give instance norms a trained scale and shift; the authors' have none.
         layers: Strided convolutions of a discriminator; its patch is 16, 34, 70 or 142 pixels wide with 1, 2, 3 or 4.
         cycle: Weight of the round trips (lambda); 0 for none.
         identity: Weight of the identity term, in units of `cycle`; 0 for none.
@@ -68,6 +71,7 @@ class CycleGAN(System):
         d_width: Annotated[int, Field(ge=4, le=512)] | None = None,
         blocks: Annotated[int, Field(ge=1, le=32)] = 9,
         upsample: Upsample = "resize",
+        affine: bool = False,
         layers: Annotated[int, Field(ge=1, le=6)] = 3,
         cycle: Annotated[float, Field(ge=0, le=1000)] = 10.0,
         identity: Annotated[float, Field(ge=0, le=100)] = 0.5,
@@ -82,10 +86,11 @@ class CycleGAN(System):
         check_multiples(shape, self.multiple, max(8, smallest_side(layers)), f"cyclegan with layers={layers}", fewer)
         channels, self.cycle, self.identity = shape[0], cycle, identity
         self.lr, self.betas = lr, (beta1, beta2)
-        self.a2b = ResnetGenerator(channels, channels, width, blocks, upsample=upsample)
-        self.b2a = ResnetGenerator(channels, channels, width, blocks, upsample=upsample)
-        self.D_a = PatchGAN(channels, d_width or width, layers)
-        self.D_b = PatchGAN(channels, d_width or width, layers)
+        self.a2b = ResnetGenerator(channels, channels, width, blocks, upsample=upsample, affine=affine)
+        self.b2a = ResnetGenerator(channels, channels, width, blocks, upsample=upsample, affine=affine)
+        norm = partial(nn.InstanceNorm2d, affine=affine)
+        self.D_a = PatchGAN(channels, d_width or width, layers, norm)
+        self.D_b = PatchGAN(channels, d_width or width, layers, norm)
         self.pool_a = ImagePool(pool, shape)
         self.pool_b = ImagePool(pool, shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -22,6 +23,7 @@ from genzoo.nn.resampling import bicubic, grey_levels
 from genzoo.nn.upsampling import ResizedConv2d
 
 Upsample = Literal["resize", "shuffle"]
+Slopes = Literal["shared", "channels"]
 
 
 class SRGAN(System):
@@ -40,7 +42,8 @@ class SRGAN(System):
 
     Deviations: the network is VGG-16 up to relu5_3 unless another is asked for (the paper: VGG-19, relu5_4, which is
     `content=vgg19`), and its features' squared error is divided by their mean square, so that one weight suits every network and
-    layer: `adversarial` is 0.02 where the paper has 0.001 beside features scaled by 1/12.75. Inputs are in [-1, 1].
+    layer: `adversarial` is 0.02 where the paper has 0.001 beside features scaled by 1/12.75. What the network is given is in
+    [-1, 1], or with `unit` in [0, 1] as in the paper, which differs at the border only, where zeros are gray or black.
     `residual` adds the bicubic enlargement of the input to what the network makes, which saves short runs from learning to copy;
     the paper's network has none of it.
 
@@ -53,6 +56,9 @@ class SRGAN(System):
         upsample: How maps are doubled: shuffle is the paper's (a convolution to four times the channels, laid out as pixels), resize
             repeats pixels before a 3 x 3 convolution.
         residual: Add the bicubic enlargement to the generator's output.
+        slopes: Rectifiers have one trained slope each, or one for each of their channels.
+        unit: Show the generator images in [0, 1], as in the paper, not in [-1, 1].
+        bounded: End the generator in a tanh; the paper's has none.
         d_width: Channels of the discriminator's first layer; they double up to 8 times this.
         content: What the content is compared in after the pretraining: a recognition network's features, or pixels (mse).
         layer: The network's map, such as relu2_2; none for its deepest one: relu5_4 of VGG-19, relu5_3 of VGG-16.
@@ -86,6 +92,9 @@ class SRGAN(System):
         batch_norm: bool = True,
         upsample: Upsample = "shuffle",
         residual: bool = False,
+        slopes: Slopes = "shared",
+        unit: bool = False,
+        bounded: bool = False,
         d_width: Annotated[int, Field(ge=4, le=512)] = 64,
         content: Literal["vgg16", "vgg19", "vgg19-imagenet", "alexnet", "vgg16-random", "mse"] = "vgg16",
         layer: str | None = None,
@@ -97,11 +106,18 @@ class SRGAN(System):
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9,
     ) -> None:
         super().__init__()
+        if bounded and residual:
+            raise UserError(
+                "bounded=true ends the generator in a tanh, and residual=true adds to what it makes; give one of them"
+            )
         check_multiples(shape, scale, 16, f"srgan with scale={scale}", ", or crop=")
         self.scale, self.adversarial, self.pixel, self.lr, self.betas = scale, adversarial, pixel, lr, (beta1, 0.999)
         self.pretrain = (0.0 if start is not None else 0.5) if pretrain is None else pretrain
         self.features = self._features(content, layer, shape)
-        self.G = SRResNet(shape[0], width, blocks, scale, batch_norm=batch_norm, residual=residual, upsample=upsample)
+        self.G = SRResNet(
+            shape[0], width, blocks, scale, batch_norm=batch_norm, residual=residual, upsample=upsample, slopes=slopes, unit=unit,
+            bounded=bounded,
+        )  # fmt: skip
         self.D = PhotoDiscriminator(shape, d_width) if adversarial else None
         if start is not None:
             self._begin_with(start)
@@ -121,7 +137,7 @@ class SRGAN(System):
         own = self.G.state_dict()
         given = start.G.state_dict() if isinstance(start, SRGAN) else {}
         if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
-            keys = ("scale", "width", "blocks", "batch_norm", "upsample")
+            keys = ("scale", "width", "blocks", "batch_norm", "upsample", "slopes")
             there = getattr(start, "hparams", {})
             said = ", ".join(f"{k}={there[k]}" for k in keys if k in there) or "no such generator"
             raise UserError(f"start: its generator is another one ({said}); give the same {', '.join(keys)}")
@@ -185,31 +201,37 @@ class SRResNet(nn.Module):
         batch_norm: Batch norm after every convolution of the blocks.
         residual: Add the bicubic enlargement of the input.
         upsample: How maps are doubled.
+        slopes: Rectifiers have one slope each, or one for each channel.
+        unit: Work on images in [0, 1].
+        bounded: End in a tanh.
     """
 
     def __init__(
         self, channels: int, width: int, blocks: int, scale: int, *, batch_norm: bool, residual: bool,
-        upsample: Upsample = "shuffle",
+        upsample: Upsample = "shuffle", slopes: Slopes = "shared", unit: bool = False, bounded: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.scale, self.residual = scale, residual
-        self.head = nn.Sequential(nn.Conv2d(channels, width, 9, padding=4), nn.PReLU())
+        self.scale, self.residual, self.unit, self.bounded = scale, residual, unit, bounded
+        rectifier = partial(nn.PReLU, 1 if slopes == "shared" else width)
+        self.head = nn.Sequential(nn.Conv2d(channels, width, 9, padding=4), rectifier())
         self.blocks = nn.ModuleList(
-            nn.Sequential(*_conv(width, batch_norm), nn.PReLU(), *_conv(width, batch_norm)) for _ in range(blocks)
+            nn.Sequential(*_conv(width, batch_norm), rectifier(), *_conv(width, batch_norm)) for _ in range(blocks)
         )
         self.end = nn.Sequential(*_conv(width, batch_norm))
-        up = [nn.Sequential(*_doubled(width, upsample), nn.PReLU()) for _ in range(int(math.log2(scale)))]
+        up = [nn.Sequential(*_doubled(width, upsample), rectifier()) for _ in range(int(math.log2(scale)))]
         self.up = nn.Sequential(*up, nn.Conv2d(width, channels, 9, padding=4))
         if residual:  # the first output is the bicubic enlargement
             for parameter in self.up[-1].parameters():
                 nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, C, h, w] to [B, C, scale · h, scale · w], float32, not clamped."""
-        start = h = self.head(x)
+        """Map [B, C, h, w] in [-1, 1] to [B, C, scale · h, scale · w], float32, not clamped."""
+        start = h = self.head((x + 1) / 2 if self.unit else x)
         for block in self.blocks:
             h = h + block(h)
         y = self.up(start + self.end(h)).float()
+        if self.bounded:
+            return torch.tanh(y)
         return y + bicubic(x, y.shape[2], y.shape[3]) if self.residual else y
 
 

@@ -9,8 +9,8 @@ from genzoo.nn.init import normal_init
 from genzoo.nn.upsampling import Upsample, doubling
 
 
-def _norm(channels: int) -> nn.Module:
-    return nn.InstanceNorm2d(channels)  # no scale, no running statistics: the same in training and use
+def _norm(channels: int, affine: bool) -> nn.Module:
+    return nn.InstanceNorm2d(channels, affine=affine)  # no running statistics: the same in training and use
 
 
 class ResidualBlock(nn.Module):
@@ -18,18 +18,19 @@ class ResidualBlock(nn.Module):
 
     Args:
         width: Channels in and out.
+        affine: Give norms a trained scale and shift.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, affine: bool = False) -> None:
         super().__init__()
         self.net = nn.Sequential(
             nn.ReflectionPad2d(1),
             nn.Conv2d(width, width, 3, bias=False),
-            _norm(width),
+            _norm(width, affine),
             nn.ReLU(inplace=True),
             nn.ReflectionPad2d(1),
             nn.Conv2d(width, width, 3, bias=False),
-            _norm(width),
+            _norm(width, affine),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,6 +49,7 @@ class ResnetGenerator(nn.Module):
         blocks: Residual blocks at the smallest size, a quarter with two halvings; there the sides are 2 or more.
         halvings: How often height and width are halved.
         upsample: How maps are doubled: repeated pixels and a convolution, or a transposed one as in the paper (u).
+        affine: Give norms a trained scale and shift.
     """
 
     def __init__(
@@ -58,21 +60,23 @@ class ResnetGenerator(nn.Module):
         blocks: int = 9,
         halvings: int = 2,
         upsample: Upsample = "transposed",
+        *,
+        affine: bool = False,
     ) -> None:
         super().__init__()
         parts: list[nn.Module] = [
             nn.ReflectionPad2d(3),
             nn.Conv2d(channels, width, 7, bias=False),
-            _norm(width),
+            _norm(width, affine),
             nn.ReLU(True),
         ]
         for c in (width * 2**i for i in range(halvings)):
-            parts += [nn.Conv2d(c, 2 * c, 3, 2, 1, bias=False), _norm(2 * c), nn.ReLU(True)]
-        parts += [ResidualBlock(width * 2**halvings) for _ in range(blocks)]
+            parts += [nn.Conv2d(c, 2 * c, 3, 2, 1, bias=False), _norm(2 * c, affine), nn.ReLU(True)]
+        parts += [ResidualBlock(width * 2**halvings, affine=affine) for _ in range(blocks)]
         for c in (width * 2**i for i in range(halvings, 0, -1)):
             parts += [
                 doubling(upsample, c, c // 2, kernel=3, bias=False),
-                _norm(c // 2),
+                _norm(c // 2, affine),
                 nn.ReLU(True),
             ]
         self.net = nn.Sequential(*parts, nn.ReflectionPad2d(3), nn.Conv2d(width, out, 7))

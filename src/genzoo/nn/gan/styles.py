@@ -6,7 +6,7 @@ Such a system has a `Mapping` F, `layers` styles to an image, the running `mean`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -169,33 +169,29 @@ def sample(
 
 
 @torch.no_grad()
-def mix(
-    self: Any,
-    rows: int,
-    columns: int,
-    *,
-    generator: Generator,
-    first: int = 0,
-    last: int | None = None,
-    truncation: float = 1.0,
-) -> Tensor:
-    """Return the style-mixing table (figure 3), [(rows + 1) · (columns + 1), C, H, W], row by row.
-
-    The first row and column are images of their own (the corner is white); the others have the styles of layers `first` to `last`
-    (not included; none for all that follow) from their row's image and the rest from their column's.
+def mix(self: Any, taking: Tensor, given: Tensor, layers: Sequence[int]) -> Tensor:
+    """Return the images [n, C, H, W] of styles `taking` with those of `layers` from `given`, each [n, latent] or [n, layers, latent].
 
     Raises:
         UserError: There are no such layers.
     """
-    stop = self.layers if last is None else last
-    if not 0 <= first < stop <= self.layers:
-        raise UserError(f"layers {first} to {stop} are not possible; there are {self.layers}, counted from 0")
-    w = self.sample_prior(rows + columns, generator=generator, truncation=truncation)
-    given, taking = w.split([rows, columns])
-    layer = torch.arange(self.layers, device=w.device)[:, None]
-    table = torch.where((first <= layer) & (layer < stop), given[:, None, None], taking[None, :, None])
-    top, side, inner = self.decode(taking), self.decode(given), self.decode(table.flatten(0, 1))
-    below = torch.cat([side[:, None], inner.unflatten(0, (rows, columns))], 1).flatten(0, 1)
+    chosen = sorted(set(layers))
+    if not chosen or not 0 <= chosen[0] <= chosen[-1] < self.layers:
+        raise UserError(
+            f"layers {', '.join(map(str, layers)) or 'of none'} are not possible; there are {self.layers}, counted from 0"
+        )
+    at = torch.zeros(self.layers, 1, dtype=torch.bool, device=taking.device)
+    at[chosen] = True
+    ours, theirs = (w if w.ndim == 3 else w[:, None] for w in (taking, given))
+    images: Tensor = self.decode(torch.where(at, theirs, ours))
+    return images
+
+
+def _table(self: Any, given: Tensor, taking: Tensor, layers: Sequence[int]) -> Tensor:
+    """Return the style-mixing table (figure 3), [(rows + 1) · (columns + 1), C, H, W], row by row; the corner is white."""
+    inner = self.mix(taking.repeat(len(given), 1), given.repeat_interleave(len(taking), 0), layers)
+    side, top = self.decode(given), self.decode(taking)
+    below = torch.cat([side[:, None], inner.unflatten(0, (len(given), len(taking)))], 1).flatten(0, 1)
     return torch.cat([torch.ones_like(top[:1]), top, below])
 
 
@@ -216,10 +212,10 @@ def figures(
         columns: Images at the top, which they are taken over to.
         truncation: As in `sample`.
     """
-    start, half, found = generator.get_state(), self.layers // 2, {}
+    half, found = self.layers // 2, {}
+    given, taking = self.sample_prior(rows + columns, generator=generator, truncation=truncation).split([rows, columns])
     for name, first, last in (("coarse", 0, half), ("fine", half, self.layers)):
-        generator.set_state(start)
-        table = self.mix(rows, columns, generator=generator, first=first, last=last, truncation=truncation)
+        table = _table(self, given, taking, range(first, last))
         words = (
             f"Styles of layers {first} to {last - 1} of {self.layers} from the image at the left, the others from the image at the top; "
             f"truncation {truncation:g}"

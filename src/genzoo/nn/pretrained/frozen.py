@@ -269,19 +269,20 @@ class MapDiscriminator(nn.Sequential):
         width: Channels inside.
         halvings: Strided convolutions.
         batch_norm: Batch norm behind every convolution but the last, so that the scale of the map does not matter.
+        outputs: Numbers at every position.
     """
 
-    def __init__(self, channels: int, width: int, halvings: int, *, batch_norm: bool) -> None:
+    def __init__(self, channels: int, width: int, halvings: int, *, batch_norm: bool, outputs: int = 1) -> None:
         parts: list[nn.Module] = []
         for i in range(halvings + 1):
             size = (4, 2, 1) if i < halvings else (3, 1, 1)
             conv = nn.Conv2d(width if i else channels, width, *size, bias=not batch_norm)
             norm = [nn.BatchNorm2d(width)] if batch_norm else []
             parts += [parametrizations.spectral_norm(conv), *norm, nn.LeakyReLU(0.2, inplace=True)]
-        super().__init__(*parts, parametrizations.spectral_norm(nn.Conv2d(width, 1, 3, 1, 1)))
+        super().__init__(*parts, parametrizations.spectral_norm(nn.Conv2d(width, outputs, 3, 1, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits [B, 1, h, w] of maps [B, channels, H, W]."""
+        """Return logits [B, outputs, h, w] of maps [B, channels, H, W]."""
         for part in self:
             x = part(x)
         return x.float()

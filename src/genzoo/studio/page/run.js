@@ -136,14 +136,14 @@ function printedOf(place, run) {
 /** @param {Run} run */
 function settingsOf(run) {
   if (!run.settings.length) return [el("p", { class: "quiet" }, "They are kept with the model alone.")];
-  /** @param {Run["settings"]} rows */
-  const table = (rows) => el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of settings" }, el("table", {},
+  /** @param {string} name @param {Run["settings"]} rows */
+  const table = (name, rows) => el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": name }, el("table", {},
     el("thead", {}, el("tr", {}, ...["Setting", "Value", "Default", "What it does"].map((h) => el("th", { scope: "col" }, h)))),
     el("tbody", {}, ...rows.map((s) => el("tr", {}, el("th", { scope: "row" }, el("code", {}, s.name)), el("td", { class: "number" }, s.value || "(empty)"),
       el("td", { class: "number quiet" }, s.default ?? "–"), el("td", { class: "quiet" }, s.doc))))));
   const changed = run.settings.filter((s) => s.changed);
   return [
-    changed.length ? table(changed) : el("p", { class: "quiet" }, "All at their defaults."),
-    el("details", {}, el("summary", {}, `All ${run.settings.length} settings`), table(run.settings)),
+    changed.length ? table("Changed settings", changed) : el("p", { class: "quiet" }, "All at their defaults."),
+    el("details", {}, el("summary", {}, `All ${run.settings.length} settings`), table("All settings", run.settings)),
   ];
 }

@@ -133,9 +133,11 @@ function fillEmpty(place, folder) {
   );
 }
 
-/** @param {HTMLElement} place @param {{name: string, idea: string, license: string}[]} models */
+/** @param {HTMLElement} place @param {{name: string, idea: string, measure: string, protocol: string, license: string}[]} models */
 function fillZoo(place, models) {
   place.hidden = false;
-  place.append(el("h2", {}, "Models of the zoo"), el("ul", { class: "plain" }, ...models.map((m) =>
-    el("li", {}, el("a", { href: to("play", m.name) }, m.name), el("span", { class: "quiet" }, ` ${m.idea} ${m.license}`)))));
+  place.append(el("h2", {}, "Models of the zoo"), el("ul", { class: "systems plain" }, ...models.map((m) => el("li", { class: "panel" },
+    el("h3", {}, el("a", { href: to("play", m.name) }, m.name)), el("p", {}, m.idea),
+    el("p", { class: "quiet" }, `${m.measure}. Weights: ${m.license}.`),
+    m.protocol ? el("details", {}, el("summary", {}, "how it was measured"), el("p", { class: "quiet" }, m.protocol)) : null))));
 }

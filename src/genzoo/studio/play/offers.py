@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from genzoo.core.capabilities import Prompted, Translates, capabilities
+from genzoo.core.capabilities import Mixes, Prompted, Translates, capabilities
 from genzoo.core.schema import form, settings
 from genzoo.core.system import System
 from genzoo.data import kinds
@@ -15,7 +15,6 @@ from genzoo.use.bits import predicts_levels
 from genzoo.use.common.directions import COUNT
 from genzoo.use.common.images import channels_in, channels_of
 from genzoo.use.common.source import SHARED, name_of, own_options
-from genzoo.use.decode import Mixes
 
 METHODS = ("sample", "sample_prior", "complete", "translate")
 WORDS = 400
@@ -53,7 +52,7 @@ def offers(system: System) -> dict[str, Any]:
         "encodes": {"encodes", "decodes"} <= set(able),
         "projects": floats,
         "compresses": "compresses" in able,
-        "layers": system.layers if isinstance(system, Mixes) else 0,
+        "layers": system.layers if isinstance(system, Mixes) and "mixes" in able else 0,
         "maps": _maps(system),
         "channels": channels_of(system),
         "labels": _labels(system),

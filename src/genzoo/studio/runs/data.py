@@ -10,7 +10,7 @@ import numpy as np
 from genzoo.core import schema
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, contact_sheet, describe, open_data
-from genzoo.naming import registry
+from genzoo.studio.runs.forms import named
 from genzoo.text.keys import in_python
 
 MOST = 500
@@ -32,7 +32,7 @@ def look(system: str, values: Mapping[str, str]) -> tuple[dict[str, Any], np.nda
     Raises:
         UserError: There are no such data, or they are of another kind.
     """
-    entry, _ = registry.find(system)
+    entry, _ = named(system)
     known = schema.settings(DataSettings)
     given = {in_python(k): v.strip() for k, v in values.items() if in_python(k) in known and v.strip()}
     if "data" not in given:

@@ -50,7 +50,7 @@ def form(name: str) -> dict[str, Any]:
     Raises:
         UserError: There is no such system.
     """
-    entry, preset = _named(name)
+    entry, preset = named(name)
     cls = registry.system_class(entry.name)
     values = cls.presets[preset] if preset else {}
     starts = {**FALLBACKS, **cls.defaults, **cls.preset_defaults.get(preset or "", {})}
@@ -67,7 +67,7 @@ def form(name: str) -> dict[str, Any]:
     }
 
 
-def _named(name: str) -> tuple[Entry, str | None]:
+def named(name: str) -> tuple[Entry, str | None]:
     """Find a system by its name in the listing: never a file, which would be run."""
     if "." in name or ":" in name or "/" in name:
         raise UserError(f"there is no system '{name}'; a class of your own is trained from the command line")
@@ -168,7 +168,7 @@ def command(root: Path, shown: str, system: str, values: Mapping[str, str]) -> d
         words: the command line without `genzoo`; line: as it is typed; name: of the run; errors: field -> the sentence that the command
         line gives. It can be started where there are no errors.
     """
-    entry, preset = _named(system)
+    entry, preset = named(system)
     called, cls = preset or entry.name, registry.system_class(entry.name)
     given = {k: v.strip() for k, v in values.items() if v.strip()}
     name = given.pop("name", "") or free_name(root, called)

@@ -25,8 +25,9 @@ from genzoo.studio.runs.curves import curves
 from genzoo.studio.runs.state import Standing, described_model, names, settings_of, standing
 from genzoo.text.keys import in_python
 from genzoo.training.settings import TrainSettings
+from genzoo.use.zoo import shipped
 from genzoo.web.errors import NotFound
-from genzoo.web.models import shown
+from genzoo.web.models import shown as plain
 
 SHOWN = 3
 """Measures on a card."""
@@ -43,7 +44,7 @@ def find(root: Path, name: str) -> Run:
         if known == name:
             return Run(root / known)
     hint = nearest(name, listed) or "; it may have been removed or renamed"
-    raise NotFound(f"there is no run '{shown(name)}' here{hint}")
+    raise NotFound(f"there is no run '{plain(name)}' here{hint}")
 
 
 def cards(root: Path) -> list[dict[str, Any]]:
@@ -209,7 +210,7 @@ def evaluation_picture(run: Run, name: str) -> Path:
     for there in evaluation_pictures(run):
         if there["name"] == name:
             return run.path / "outputs" / f"{there['name']}.png"
-    raise NotFound(f"'{run.name}' has no picture '{shown(name)}' of an evaluation")
+    raise NotFound(f"'{run.name}' has no picture '{plain(name)}' of an evaluation")
 
 
 def history(run: Run) -> History:
@@ -280,9 +281,25 @@ def _lines(root: Path, run: Run, config: dict[str, Any]) -> dict[str, str]:
 
 
 def zoo() -> list[dict[str, str]]:
-    """List the models of the zoo that are on this machine, by the names that open them."""
-    return [
-        {"name": f"{PREFIX}{name}", "idea": f"{model.line}.", "license": model.licence}
+    """List the models of the zoo that are on this machine, by the names that open them: of genzoo-zoo, and those that were fetched."""
+    found = [
+        {
+            "name": model.place,
+            "idea": f"{model.record['line']}.",
+            "measure": str(model.record["measure"]),
+            "protocol": str(model.record["protocol"]),
+            "license": str(model.record["licence"]),
+        }
+        for model in shipped().values()
+    ]
+    return found + [
+        {
+            "name": f"{PREFIX}{name}",
+            "idea": f"{model.line}.",
+            "measure": "not measured",
+            "protocol": "",
+            "license": model.licence,
+        }
         for name, model in ZOO.items()
         if any((place / name / "model" / "model.safetensors").is_file() for place in cache_folders("zoo"))
     ]

@@ -30,6 +30,7 @@ import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +48,7 @@ from genzoo.data.drawing.files import save_film
 from genzoo.data.drawing.images import encoded
 from genzoo.data.progress import bar
 from genzoo.saved.devices import free_memory
+from genzoo.use.common import films
 from genzoo.use.common.images import image_files
 from genzoo.use.common.outputs import free
 
@@ -270,10 +272,12 @@ def change_files(
     out: Path,
     change: Callable[[Path], Photo],
     *,
+    frame: Callable[[Photo, Path], Photo] | None = None,
+    channels: int = 3,
     overwrite: bool = False,
     word: str = "images",
     quiet: bool = False,
-    per_second: float = PER_SECOND,
+    per_second: float | None = None,
 ) -> list[Path]:
     """Write what `change` makes of every image file below `out`, under its name with .png (or .tif); say what was left out on stderr.
 
@@ -282,19 +286,26 @@ def change_files(
     Args:
         images: As in `gathered`.
         out: Folder where results go, in the same subfolders; `FOLDER/*.jpg` (or .webp) for results of this ending; of a single image a name that
-            ends in .png, .tif, .jpg or .webp; of several of one size, frames, the name of a film: .mp4 or .gif.
+            ends in .png, .tif, .jpg or .webp; of several of one size, frames, or of a single video the name of a film: .mp4 or .gif.
         change: From a file to the picture; raises a UserError for a file that it cannot use.
+        frame: From a frame of a video, and the video, to the picture; a video becomes NAME.mp4, or with `FOLDER/*.png` a folder NAME of
+            frames. Videos are no images when not given.
+        channels: Channels of the frames of videos.
         overwrite: Replace results of an earlier call.
         word: What the progress bar says is being done.
         quiet: Show no progress.
-        per_second: Frames of a film in a second.
+        per_second: Frames of a film in a second; of a video its own when not given.
 
     Raises:
         UserError: There is no file, none of them can be used, or `out` cannot be written. Of a single file, why it cannot be used.
     """
     ending, files = out.suffix.lower(), gathered(images)
     known = (".png", ".tif", *SMALLER)
-    many, film = out.stem == "*" and ending in known, ending in FILMS and not out.is_dir()
+    many, film = (
+        out.stem == "*" and ending in (*known, ".mp4"),
+        ending in FILMS and not out.is_dir() and out.stem != "*",
+    )
+    videos = {file for file, _ in files if frame is not None and films.is_film(file)}
     if ending in (".tiff", ".bmp") and not out.is_dir():
         raise UserError(f"out={out} cannot be written; give a name that ends in .png, .jpg or .webp, or a folder")
     named = ending in known and not many and not out.is_dir()
@@ -302,39 +313,93 @@ def change_files(
         raise UserError(
             f"out={out} {'is a file' if out.is_file() else 'names one file'}; give a folder for the results of several"
         )
+    if videos and film and len(files) > 1:
+        raise UserError(f"out={out} names one film, and there are {len(files)} files, videos among them; give a folder")
+    if videos and named:
+        raise UserError(
+            f"out={out} is a picture, and {next(iter(videos))} a video; give .mp4, a folder, or FOLDER/*{ending} for its frames"
+        )
     folder, asked = (out.parent, ending) if many else (out, "")
     originals = {file.resolve() for file, _ in files}
-    written, frames = [], list[np.ndarray]()
-    with bar(len(files), word, quiet) as advance:
+    done, pictures = list[Path](), list[np.ndarray]()
+
+    def place(path: Path) -> Path:
+        return free(path, overwrite=overwrite and path.resolve() not in originals)
+
+    total = sum(films.length(file) if file in videos else 1 for file, _ in files)
+    with bar(total, word, quiet, "frames" if videos else "images") as advance:
         for file, name in files:
             try:
-                photo = change(file)
-                if film:
-                    frames.append(_frame(file, photo, frames))
+                if file in videos:
+                    assert frame is not None
+                    path = place(out if film else folder / name.with_suffix("" if asked in known else ".mp4"))
+                    if not film and asked in known:
+                        done += _frames_of(file, path, asked, channels, frame, advance)
+                    else:
+                        done.append(_film_of(file, path, channels, frame, per_second, advance))
                     continue
-                path = out if named else folder / name.with_suffix(asked or suffix_of(photo))
+                photo = change(file)
+                advance(1)
+                if film:
+                    pictures.append(_frame(file, photo, pictures[0].shape if pictures else None))
+                    continue
+                path = out if named else folder / name.with_suffix(asked if asked in known else suffix_of(photo))
                 if path.suffix.lower() not in (suffix_of(photo), *SMALLER):
                     raise UserError(
                         f"the result of {file} is {suffix_of(photo)}, not {path.suffix}; give out= such a name, or a folder"
                     )
-                written.append(save_photo(free(path, overwrite=overwrite and path.resolve() not in originals), photo))
+                done.append(save_photo(place(path), photo))
             except UserError as reason:
                 if len(files) == 1 or isinstance(reason, DiskFull):
                     raise
                 print(f"left out: {reason}", file=sys.stderr)
-            finally:
-                advance(1)
-    if frames:
-        path = free(out, overwrite=overwrite and out.resolve() not in originals)
+    if pictures:
+        path = place(out)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return [save_film(path, frames, per_second=per_second)]
-    if not written:
+        return [save_film(path, pictures, per_second=per_second or PER_SECOND)]
+    if not done:
         first = images if isinstance(images, (str, os.PathLike)) else images[0]
         raise UserError(f"'{first}' holds no image that can be read")
-    return written
+    return done
 
 
-def _frame(file: Path, photo: Photo, before: Sequence[np.ndarray]) -> np.ndarray:
+def _film_of(
+    file: Path,
+    path: Path,
+    channels: int,
+    change: Callable[[Photo, Path], Photo],
+    per_second: float | None,
+    advance: Callable[[int], None],
+) -> Path:
+    """Write the film of what becomes of a video's frames."""
+    rate = Fraction(per_second).limit_denominator(1000) if per_second else films.rate_of(file)
+    first: tuple[int, ...] | None = None
+    with films.written(path, rate) as add:
+        for pixels in films.frames(file, channels):
+            picture = _frame(file, change(Photo(pixels), file), first)
+            first = first or picture.shape
+            add(picture)
+            advance(1)
+    return path
+
+
+def _frames_of(
+    file: Path,
+    folder: Path,
+    ending: str,
+    channels: int,
+    change: Callable[[Photo, Path], Photo],
+    advance: Callable[[int], None],
+) -> list[Path]:
+    """Write what becomes of a video's frames as numbered pictures of a folder."""
+    found = []
+    for i, pixels in enumerate(films.frames(file, channels), 1):
+        found.append(save_photo(folder / f"{i:06d}{ending}", change(Photo(pixels), file)))
+        advance(1)
+    return found
+
+
+def _frame(file: Path, photo: Photo, first: tuple[int, ...] | None) -> np.ndarray:
     """Return the picture of a film that a photo is, uint8 [H, W, 3].
 
     Raises:
@@ -347,8 +412,8 @@ def _frame(file: Path, photo: Photo, before: Sequence[np.ndarray]) -> np.ndarray
         raise UserError(
             f"'{file}': the result is no gray or coloured picture of 8 or 16 bits, and so no frame of a film"
         )
-    if before and before[0].shape[:2] != pixels.shape[:2]:
-        (h, w), (tall, wide) = before[0].shape[:2], pixels.shape[:2]
+    if first and first[:2] != pixels.shape[:2]:
+        (h, w), (tall, wide) = first[:2], pixels.shape[:2]
         raise UserError(
             f"'{file}': the result is {wide}x{tall}, and the film's first frame {w}x{h}; frames have one size"
         )

@@ -20,6 +20,8 @@ from genzoo.data import Batches, Dataset, DataSettings, kinds, open_data, seen_f
 from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import ImageFormat, Rejected
+from genzoo.data.windows import resolved
+from genzoo.saved.published import is_published
 
 
 def channels_of(system: System) -> int:
@@ -35,8 +37,9 @@ def channels_in(system: System, direction: str) -> int:
 
 
 def window_of(system: System) -> tuple[float, float] | None:
-    """Return the gray values that are black and white to a system which was trained with `gray_window=`."""
-    given = trained_on(system).get("gray_window")
+    """Return the gray values that are black and white to a system which was trained with `gray_window=`, or on scans."""
+    chosen = getattr(system, "trained", {}).get("window")
+    given = chosen or resolved(trained_on(system).get("gray_window"))
     return (float(given[0]), float(given[1])) if given else None
 
 
@@ -139,7 +142,8 @@ def data_settings(system: System, data: str | None, **changes: Any) -> DataSetti
         raise UserError("this system does not know what it was trained on; give data=")
     if data is not None and data != trained.get("data"):
         # Other data comes in the form that the networks take, whatever its own size.
-        trained |= {"data": data, "limit": None, **kinds.of(system).form_for(system.hparams, trained)}
+        window = {"gray_window": window_of(system)} if getattr(system, "trained", {}).get("window") else {}
+        trained |= {"data": data, "limit": None, **window, **kinds.of(system).form_for(system.hparams, trained)}
     settings = build(DataSettings, {**trained, "flip": False, **changes}, label="data")
     return seen_from(settings, Path(system.origin)) if system.origin and data is None else settings
 
@@ -159,6 +163,10 @@ def open_for(
     except NoSuchData as error:
         if data is not None or not system.origin:
             raise
+        if is_published(system.origin):
+            raise NoSuchData(
+                f"what {system.origin} was trained on (data={settings.data}) is not here; give an image, or other data with data="
+            ) from error
         raise NoSuchData(
             f"what {system.origin} was trained on (data={settings.data}) is not there any more; if it has moved, "
             f"'genzoo resume {quote(system.origin)} data=PATH' says where it is, or give other data with data="

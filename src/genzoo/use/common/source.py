@@ -22,7 +22,7 @@ from genzoo.metrics import drawing
 from genzoo.metrics.drawing import CHUNK, draw
 from genzoo.naming import registry
 from genzoo.saved.devices import pick_device
-from genzoo.saved.hub import is_hub
+from genzoo.saved.published import is_published
 
 __all__ = [
     "CHUNK",
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Source = Any
-"""A run (anything with a `path`), the path of a run or of an exported folder, a model of the hub (hf:OWNER/NAME), or a `System`."""
+"""A run (anything with a `path`), the path of a run or of an exported folder, a published model (hf:OWNER/NAME, zoo:NAME), or a `System`."""
 
 WORDS = {
     "samples": "draw samples",
@@ -59,6 +59,8 @@ WORDS = {
     "predicts": "predict each pixel from those before it",
 }
 """What a capability lets one do, in words."""
+FEW = 6
+"""Systems that a refusal names as those that can."""
 
 
 def place_of(source: Source) -> Path:
@@ -68,12 +70,12 @@ def place_of(source: Source) -> Path:
 
 
 def run_path(source: Source) -> Path | None:
-    """Find the folder of a run or an exported model; None for a system in memory or of the hub, which have none to write to.
+    """Find the folder of a run or an exported model; None for a system in memory or a published one, which have none to write to.
 
     Raises:
         UserError: There is no such folder; the message has the nearest one.
     """
-    if isinstance(source, System) or is_hub(source):
+    if isinstance(source, System) or is_published(source):
         return None
     path = place_of(source)
     if path.is_dir():
@@ -110,13 +112,36 @@ def on_device(wanted: str) -> Iterator[None]:
         DEVICE.reset(told)
 
 
-def open_system(source: Source) -> System:
-    """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says."""
-    if isinstance(source, System):
-        return source.eval()
-    from genzoo.saved.loading import load
+PRECISION: ContextVar[str] = ContextVar("PRECISION", default="full")
+"""In which arithmetic systems are used, see `genzoo.use.common.precision`."""
 
-    return load(run_path(source) or source, device=DEVICE.get())
+
+def open_system(source: Source) -> System:
+    """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says. It computes in the precision of the block."""
+    if isinstance(source, System):
+        found = source.eval()
+    else:
+        from genzoo.saved.loading import load
+
+        found = load(run_path(source) or source, device=DEVICE.get())
+    if PRECISION.get() == "full":
+        return found
+    from genzoo.use.common.precision import lowered
+
+    return lowered(found)
+
+
+def open_exact(source: Source, *, verb: str) -> System:
+    """Return the system of `source` for what has to be the same everywhere.
+
+    Raises:
+        UserError: It is opened in a block of fewer bits.
+    """
+    if PRECISION.get() != "full":
+        raise UserError(
+            f"{verb} computes in full, so that it is the same everywhere; call it outside of precision={PRECISION.get()}"
+        )
+    return open_system(source)
 
 
 def name_of(system: System) -> str:
@@ -147,7 +172,9 @@ def require(system: System, /, *needed: type, verb: str) -> object:
         raise UserError(f"{verb}: {reason}")
     if lacking:
         can = ", ".join(WORDS[c] for c in able if c in WORDS) or "only train"
-        raise UserError(f"{verb}: {name_of(system)} cannot {' or '.join(lacking)}; it can {can}")
+        others = [n for n, e in registry.entries().items() if set(names) <= set(e.abilities)]
+        who = f". {', '.join(others)} can" if 0 < len(others) <= FEW else ""
+        raise UserError(f"{verb}: {name_of(system)} cannot {' or '.join(lacking)}; it can {can}{who}")
     return system if len(needed) == 1 else (system,) * len(needed)
 
 

@@ -27,6 +27,7 @@ from genzoo.core.capabilities import (
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data import kinds
+from genzoo.saved.untrained import lost_directions
 from genzoo.use.common.source import name_of
 from genzoo.use.exports.law import columns_of, known
 from genzoo.use.translate import fitting_size
@@ -87,6 +88,8 @@ def part_of(system: System, wanted: str | None) -> Part:
     if not wanted:
         return next(iter(found.values()))
     name = wanted if wanted in found else f"translate-{wanted}"
+    if name not in found and (reason := lost_directions(system).get(wanted.removeprefix("translate-"))):
+        raise UserError(f"export: {reason}")
     if name not in found:
         raise UserError(
             f"export: {name_of(system)} has no part '{wanted}'{nearest(wanted, found) or '.'} It has {', '.join(found)}"

@@ -1,0 +1,353 @@
+"""DICOM files through `pydicom`: what the header of one says of each of its frames, and the physical values of a frame.
+
+| what a file holds | treatment |
+|---|---|
+| `RescaleSlope`, `RescaleIntercept` | applied, each frame's own: in Enhanced files they stand in the functional groups |
+| `DoseGridScaling` | applied: doses of radiotherapy |
+| a modality table | looked up |
+| MONOCHROME1 | the values stay; the picture is turned round, once, after the window |
+| PALETTE COLOR, YBR | brought to RGB |
+| bits that are not used | cut off, by pydicom |
+| uncompressed, deflated, RLE | read by pydicom alone |
+| JPEG with 8 bits, JPEG 2000 | through Pillow |
+| JPEG-LS | with `pip install pyjpegls` |
+| lossless JPEG, JPEG with 12 bits | with `pip install pylibjpeg pylibjpeg-libjpeg` (GPL) |
+| High-Throughput JPEG 2000 | with `pip install pylibjpeg pylibjpeg-openjpeg` |
+| a film (MPEG, H.264, H.265), JPIP | not read |
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from genzoo.data.decode.forms import Rejected
+from genzoo.data.decode.images import MAX_PIXELS
+from genzoo.data.decode.ranges import Ends
+from genzoo.data.decode.reasons import in_words
+from genzoo.data.decode.scans.volume import Slice, library
+
+_TAGS = (
+    *("SOPClassUID", "SOPInstanceUID", "PatientID", "SeriesInstanceUID", "Modality", "InstanceNumber", "AcquisitionNumber"),
+    *("TemporalPositionIdentifier", "EchoNumbers", "DiffusionBValue", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
+    *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing"),
+    *("ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SpacingBetweenSlices", "SliceThickness"),
+    *("DoseGridScaling", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
+    "PixelPaddingValue",
+    *("RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor"),
+    *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "LossyImageCompression"),
+)  # fmt: skip
+_PIXELS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+_EXTENDED = "1.2.840.10008.1.2.4.51"
+"""JPEG with 8 or 12 bits, of which Pillow reads 8."""
+_NEEDED = {
+    _EXTENDED: "pylibjpeg pylibjpeg-libjpeg",
+    "1.2.840.10008.1.2.4.57": "pylibjpeg pylibjpeg-libjpeg",
+    "1.2.840.10008.1.2.4.70": "pylibjpeg pylibjpeg-libjpeg",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.202": "pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",
+}
+"""By transfer syntax: the packages that read it, where pydicom and Pillow do not."""
+
+
+class Frame(NamedTuple):
+    """What a header says of one frame.
+
+    Args:
+        slope: Physical value of one step.
+        intercept: Physical value of a stored 0.
+        position: Where the middle of its first pixel lies, in millimetres, LPS; None where that is not said.
+        orientation: Ways of its rows and of its columns, six numbers.
+        spacing: Millimetres from row to row and from column to column.
+        window: Values that are black and white.
+        order: What else orders it among frames of one place.
+    """
+
+    slope: float
+    intercept: float
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, float] | None
+    window: Ends | None
+    order: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a DICOM file says before its pixels.
+
+    Args:
+        name: The file.
+        syntax: Its transfer syntax.
+        offset: Where its pixels begin; None where it has to be read whole (deflated).
+        options: What pydicom's decoder has to know.
+        shape: Rows and columns.
+        frames: What is said of each frame.
+        uid: Its own number.
+        series: That of its series.
+        patient: Whose it is.
+        modality: CT, MR ...
+        tables: The part of the header that tables of values or colours stand in; None where there are none.
+        colour: It has three channels.
+        inverted: MONOCHROME1.
+        padding: The stored value of pixels outside the scan.
+    """
+
+    name: str
+    syntax: str
+    offset: int | None
+    options: dict[str, Any]
+    shape: tuple[int, int]
+    frames: tuple[Frame, ...]
+    uid: str
+    series: str
+    patient: str
+    modality: str
+    tables: Any
+    colour: bool
+    inverted: bool
+    padding: int | None
+
+
+def read(file: BinaryIO, name: str) -> Header:
+    """Read the header of a DICOM file.
+
+    Raises:
+        Rejected: It is damaged, has no pixels, or they are stored in a way that is not read.
+    """
+    dcmread = library("pydicom").dcmread
+    try:
+        file.seek(0)
+        ds = dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags())
+        return _header(ds, file, name)
+    except Rejected:
+        raise
+    except Exception as error:  # damaged files fail in many ways
+        raise Rejected(in_words(error)) from None
+
+
+@functools.cache
+def _tags() -> list[Any]:
+    """Return the elements that are read, as the library takes them at once."""
+    return [library("pydicom.tag").Tag(keyword) for keyword in _TAGS]
+
+
+def _header(ds: Any, file: BinaryIO, name: str) -> Header:
+    from pydicom.uid import (
+        UID,
+        DeflatedExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+    )
+
+    implicit, little = ds.original_encoding
+    syntax = UID(str(getattr(ds, "file_meta", {}).get("TransferSyntaxUID", "") or ""))
+    if not syntax:
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    offset, keyword, length = None, "PixelData", None
+    if syntax == DeflatedExplicitVRLittleEndian:
+        file.seek(0)
+        whole = library("pydicom").dcmread(file, force=True)
+        keyword = next((k for k in _PIXELS.values() if k in whole), "")
+    else:
+        found = _pixels_at(file, little)
+        keyword, offset, length = found or ("", None, None)
+    if not keyword:
+        raise Rejected(_without_pixels(ds))
+    for tag in ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel"):
+        if ds.get(tag) in (None, ""):
+            raise Rejected(f"damaged: it does not say its {tag}")
+    photometric = str(ds.get("PhotometricInterpretation", "")) or "MONOCHROME2"
+    rows, columns, samples, allocated = int(ds.Rows), int(ds.Columns), int(ds.SamplesPerPixel), int(ds.BitsAllocated)
+    count = int(ds.get("NumberOfFrames") or 1)
+    if rows < 1 or columns < 1 or rows * columns > MAX_PIXELS:
+        raise Rejected(
+            f"its header says {columns}x{rows} pixels: {'none' if not rows * columns else 'too many, or damaged'}"
+        )
+    if samples not in (1, 3):
+        raise Rejected(f"{samples} channels; 1 and 3 are read")
+    try:
+        decoder = library("pydicom.pixels").get_decoder(syntax)
+    except NotImplementedError:
+        raise Rejected(
+            f"its pixels are stored as {syntax.name if syntax.is_transfer_syntax else syntax}, which is not read"
+        ) from None
+    deep = str(syntax) == _EXTENDED and int(ds.get("BitsStored") or 8) > 8
+    if not decoder.is_available or (deep and set(decoder.available_plugins) <= {"pillow"}):
+        more = " with 12 bits" if deep else ""
+        raise Rejected(
+            f"its pixels are stored as {syntax.name}{more}: pip install {_NEEDED.get(str(syntax), 'pylibjpeg')} reads it"
+        )
+    if not syntax.is_compressed and offset is not None:
+        need = -(-rows * columns * samples * allocated * count // 8)
+        need = need * 2 // 3 if photometric == "YBR_FULL_422" else need
+        there = file.seek(0, 2) - offset
+        if there < need:
+            raise Rejected(f"truncated: {max(there, 0):,} of {need:,} bytes of pixels are there")
+        if length is not None and length < need:
+            raise Rejected(f"damaged: {length:,} bytes of pixels, where its header says {need:,}")
+    options = {
+        "transfer_syntax_uid": syntax, "rows": rows, "columns": columns, "number_of_frames": count, "samples_per_pixel": samples,
+        "bits_allocated": allocated, "bits_stored": int(ds.get("BitsStored") or allocated),
+        "pixel_representation": int(ds.get("PixelRepresentation") or 0),
+        "photometric_interpretation": photometric, "pixel_keyword": keyword, "pixel_vr": "OW",
+    }  # fmt: skip
+    if samples > 1:
+        options["planar_configuration"] = int(ds.get("PlanarConfiguration") or 0)
+    tabled = photometric == "PALETTE COLOR" or bool(ds.get("ModalityLUTSequence"))
+    patient, series = str(ds.get("PatientID", "") or "").strip(), str(ds.get("SeriesInstanceUID", "") or "")
+    padding = ds.get("PixelPaddingValue")
+    return Header(
+        name, str(syntax), offset, options, (rows, columns), tuple(_frames(ds, count)), str(ds.get("SOPInstanceUID", "") or ""), series,
+        f"patient {patient}" if patient else f"series {series}" if series else f"file {name}", str(ds.get("Modality", "") or ""),
+        ds if tabled else None, samples == 3 or photometric == "PALETTE COLOR", photometric == "MONOCHROME1",
+        int(padding) if isinstance(padding, int) else None,
+    )  # fmt: skip
+
+
+def _without_pixels(ds: Any) -> str:
+    """Say what a DICOM file without pixels is."""
+    from pydicom.uid import UID
+
+    kind = UID(str(ds.get("SOPClassUID", "") or getattr(ds, "file_meta", {}).get("MediaStorageSOPClassUID", "") or ""))
+    if kind.name == "Media Storage Directory Storage":
+        return "a DICOMDIR, the index of other files"
+    known = f" ({kind.name})" if kind and kind.name != str(kind) else ""
+    return f"a DICOM file without pixels{known}"
+
+
+def _pixels_at(file: BinaryIO, little: bool) -> tuple[str, int, int | None] | None:
+    """Read the head of the element that pydicom stopped at: which it is, where its value begins, and how long that is."""
+    order = "little" if little else "big"
+    head = file.read(12)
+    if len(head) < 8:
+        return None
+    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)  # type: ignore[arg-type]
+    keyword = _PIXELS.get(group << 16 | element)
+    if keyword is None:
+        return None
+    here = file.tell() - len(head)
+    # What stands in the file decides: some write this one element another way than the rest.
+    at, value = (8, here + 12) if head[4:6] in (b"OB", b"OW", b"OF", b"OD", b"UN") else (4, here + 8)
+    length = int.from_bytes(head[at : at + 4], order)  # type: ignore[arg-type]
+    return keyword, value, None if length == 0xFFFFFFFF else length
+
+
+def _frames(ds: Any, count: int) -> list[Frame]:
+    shared = (ds.get("SharedFunctionalGroupsSequence") or [None])[0]
+    each = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
+    if each and len(each) < count:
+        raise Rejected(f"damaged: it says something of {len(each)} of its {count} frames alone")
+    one = _frame(ds, None, None, ()) if shared is None and not each else None
+    return [one or _frame(ds, each[i] if each else None, shared, (float(i),)) for i in range(count)]
+
+
+def _frame(ds: Any, own: Any, shared: Any, order: tuple[float, ...]) -> Frame:
+    def group(name: str) -> Any:
+        for place in (own, shared):
+            found = place.get(name) if place is not None else None
+            if found:
+                return found[0]
+        return ds
+
+    rescale, plane, way = (
+        group("PixelValueTransformationSequence"),
+        group("PlanePositionSequence"),
+        group("PlaneOrientationSequence"),
+    )
+    measures, voi = group("PixelMeasuresSequence"), group("FrameVOILUTSequence")
+    slope = _number(rescale, "RescaleSlope", 0.0) or _number(ds, "DoseGridScaling", 1.0)
+    intercept = _number(rescale, "RescaleIntercept", 0.0)
+    content = group("FrameContentSequence")
+    spacing = _numbers(measures, "PixelSpacing", 2) or _numbers(measures, "ImagerPixelSpacing", 2)
+    first = [_number(content, k, 0.0) for k in ("TemporalPositionIndex", "TemporalPositionIdentifier")]
+    first += [_number(ds, k, 0.0) for k in ("AcquisitionNumber", "EchoNumbers", "InstanceNumber")]
+    return Frame(
+        slope or 1.0, intercept, _numbers(plane, "ImagePositionPatient", 3), _numbers(way, "ImageOrientationPatient", 6),
+        (spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None, _window(voi), (*first, *order),
+    )  # fmt: skip
+
+
+def _number(place: Any, keyword: str, usual: float) -> float:
+    found = _numbers(place, keyword, 1)
+    return found[0] if found else usual
+
+
+def _numbers(place: Any, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return the first numbers of an element; None where there are fewer, or none."""
+    value = place.get(keyword)
+    if value is None or isinstance(value, (str, bytes)):
+        return None
+    try:
+        values = tuple(float(v) for v in (value if hasattr(value, "__iter__") else [value]))
+    except (TypeError, ValueError):
+        return None
+    return values[:count] if len(values) >= count and bool(np.isfinite(values[:count]).all()) else None
+
+
+def _window(place: Any) -> Ends | None:
+    """Return the values that are black and white in the first window of a header."""
+    centre, width = _numbers(place, "WindowCenter", 1), _numbers(place, "WindowWidth", 1)
+    if not centre or not width or width[0] < 1:
+        return None
+    if str(place.get("VOILUTFunction", "") or "LINEAR") != "LINEAR":
+        return (centre[0] - width[0] / 2, centre[0] + width[0] / 2)
+    # The standard's formula: the ends of a linear window are half a step inside.
+    low, high = centre[0] - 0.5 - (width[0] - 1) / 2, centre[0] - 0.5 + (width[0] - 1) / 2
+    return (low, high) if high > low else None
+
+
+def frame(file: BinaryIO, header: Header, index: int) -> Slice:
+    """Decode one frame: rows and columns.
+
+    Raises:
+        Rejected: It is damaged.
+    """
+    stored = decoded(file, header, index)
+    what = header.frames[index]
+    if header.colour:
+        return Slice(_colours(stored, header))
+    if header.tables is not None:
+        tabled = library("pydicom.pixels").apply_modality_lut(stored, header.tables)
+        return Slice(np.asarray(tabled), inverted=header.inverted)
+    return Slice(stored, what.slope, what.intercept, header.inverted)
+
+
+def decoded(file: BinaryIO, header: Header, index: int) -> np.ndarray:
+    """Decode the stored values of one frame, [rows, columns] or [rows, columns, 3].
+
+    Raises:
+        Rejected: It is damaged.
+    """
+    try:
+        decoder = library("pydicom.pixels").get_decoder(header.options["transfer_syntax_uid"])
+        if header.offset is None:
+            file.seek(0)
+            ds = library("pydicom").dcmread(file, force=True)
+            return np.asarray(decoder.as_array(ds, index=index, **header.options)[0])
+        file.seek(header.offset)
+        return np.asarray(decoder.as_array(file, index=index, **header.options)[0])
+    except Exception as error:  # decoders throw whatever they like
+        raise Rejected(in_words(error)) from None
+
+
+def _colours(stored: np.ndarray, header: Header) -> np.ndarray:
+    """Bring stored colours to uint8 or uint16 RGB."""
+    bits = header.options["bits_stored"]
+    if header.options["photometric_interpretation"] == "PALETTE COLOR":
+        found: np.ndarray = library("pydicom.pixels").apply_color_lut(stored, header.tables)
+        return found[..., :3]
+    if stored.dtype.itemsize == 1:
+        return stored.astype(np.uint8, copy=False)
+    if bits <= 8:
+        return stored.astype(np.uint8)
+    spread: np.ndarray = np.rint(stored.astype(np.float64) * (65535 / (2**bits - 1))).astype(np.uint16)
+    return spread

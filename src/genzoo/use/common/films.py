@@ -1,0 +1,118 @@
+"""Video files in and out for the commands that change images: every frame is changed like a photograph, one at a time.
+
+| in the file | in the result |
+|---|---|
+| frames | each changed by itself, upright and in the shape that players show, 8 bits in a channel |
+| rate | the same; frames at uneven times are evened out, and it is said |
+| sound | not kept, and it is said |
+| damaged frames | left out and counted |
+
+A film is read and written through `av` (the extra `video`) and never held whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from genzoo.core.errors import UserError, disk_full_is_said
+from genzoo.core.files import replacing
+from genzoo.data.decode.films import Film, container
+from genzoo.data.decode.forms import ImageFormat, Rejected
+from genzoo.data.drawing.clips import PER_SECOND, mp4
+from genzoo.data.drawing.files import save_film
+
+Add = Callable[[np.ndarray], None]
+FASTEST = 1000
+"""Frames in a second above which a file's word for its rate is not taken."""
+
+
+def is_film(path: Path) -> bool:
+    """Tell a video file by its first bytes."""
+    try:
+        with open(path, "rb") as file:
+            return container(file) is not None
+    except OSError:
+        return False
+
+
+def length(path: Path) -> int:
+    """Return the number of frames that a film promises; 1 where it promises none, or is no film."""
+    try:
+        with _opened(path) as film:
+            return max(film.stream.frames, 1)
+    except UserError:  # why, is said when it is read
+        return 1
+
+
+def rate_of(path: Path) -> Fraction:
+    """Return the frames in a second of a film; `PER_SECOND` where it does not say.
+
+    Raises:
+        UserError: It cannot be opened.
+    """
+    with _opened(path) as film:
+        return film.rate if film.rate and 0 < film.rate <= FASTEST else Fraction(PER_SECOND)
+
+
+def frames(path: Path, channels: int) -> Iterator[np.ndarray]:
+    """Yield the frames of a film, uint8 [H, W, channels]; say at its end what is not kept.
+
+    Args:
+        path: The film.
+        channels: 1 gray, 3 RGB.
+
+    Raises:
+        UserError: It is damaged from the beginning, or the extra is not installed.
+    """
+    with _opened(path) as film:
+        form = ImageFormat(*_shape(film, path), channels)
+    with _opened(path) as film:
+        sound = bool(film.opened.streams.audio)
+        for frame in film.frames(form):
+            if frame is not None:
+                yield np.ascontiguousarray(frame.transpose(1, 2, 0))
+        lost = film.told["lost"] + film.told["missing"]
+        told = ["its sound is not kept"] * sound
+        told += [f"{lost} damaged or missing {'frame is' if lost == 1 else 'frames are'} left out"] * bool(lost)
+        told += ["its frames stand at uneven times; the result has them at even ones"] * bool(film.told["uneven"])
+    for note in told:
+        print(f"'{path}': {note}", file=sys.stderr)
+
+
+@contextmanager
+def written(path: Path, per_second: Fraction) -> Iterator[Add]:
+    """Write a film (.mp4, or .gif, whose pictures are held until the end), whole or not at all: lends what adds a picture, uint8 [H, W, 3]."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == ".gif":
+        held: list[np.ndarray] = []
+        yield held.append
+        save_film(path, held, per_second=float(per_second))
+        return
+    with disk_full_is_said(path, 0), replacing(path) as part, mp4(part, per_second) as add:
+        yield add
+
+
+def _shape(film: Film, path: Path) -> tuple[int, int]:
+    try:
+        height, width, _ = film.probe()
+    except Rejected as reason:
+        raise UserError(f"'{path}' is no usable video: {reason}") from None
+    return height, width
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Film]:
+    try:
+        with open(path, "rb") as file:
+            demuxer = container(file)
+            assert demuxer, "only films come here"
+            with Film(file, demuxer, path.name) as film:
+                yield film
+    except Rejected as reason:
+        raise UserError(f"'{path}' is no usable video: {reason}") from None
