@@ -27,12 +27,13 @@ from genzoo.cli.inputs import first_of
 from genzoo.cli.table import offered
 from genzoo.core.capabilities import capabilities
 from genzoo.core.system import System
-from genzoo.data.drawing.images import save_picture, save_png, to_uint8
+from genzoo.data.drawing.images import beside, save_picture, save_png, to_uint8
 from genzoo.naming import registry
 from genzoo.runs.folder import open_run
 from genzoo.use.complete import box_mask
 from genzoo.use.exports.half import in_words
 from genzoo.use.push import without_places
+from genzoo.use.zoo import picture, shipped
 from proofs.machine import ROOT, commit, machine
 
 TABLE = Path(__file__).with_suffix(".toml")
@@ -40,6 +41,8 @@ PACKAGE = ROOT / "packages" / "zoo" / "genzoo_zoo"
 WORK = ROOT / "runs" / "zoo"
 EXAMPLES = 4
 MOST_BYTES = 700_000
+MARK = "<!-- models: made by 'python -m tools.zoo table docs/zoo.md' -->"
+END = "<!-- end of models -->"
 PROBED = 8
 """Values of an output that are recorded."""
 
@@ -53,7 +56,7 @@ def train(name: str) -> None:
     keys = dict(table()[name]["train"])
     system, data = keys.pop("system"), keys.pop("data")
     below = Path(os.environ.get("GENZOO_DATA", "")) / data
-    genzoo.train(system, str(below) if below.exists() else data, runs=str(WORK), name=name, **keys)
+    genzoo.train(system, str(below) if below.is_file() else data, runs=str(WORK), name=name, **keys)
 
 
 def command(entry: dict[str, Any]) -> str:
@@ -240,19 +243,36 @@ def card(name: str, record: dict[str, Any], text: str) -> str:
 
 def sheet(to: Path) -> None:
     """Draw a picture of all models for the documentation."""
-    from genzoo.data.drawing.images import beside
-    from genzoo.use.zoo import picture, shipped
-
     save_picture(to, beside({model.place: picture(model) for model in shipped().values()}, columns=3))
+
+
+def write_table(page: Path) -> None:
+    """Write the table of all models into the page of the documentation that has a mark for it."""
+    rows = [
+        f"| `{m.place}` | {m.record['line']} | {m.record['bytes'] / 1000:.0f} kB | {m.record['measure']} | {m.record['licence']} | "
+        f"{m.record['data']}: {m.record['terms']} | {m.record['seconds']} s | {m.record['moved']} |"
+        for m in shipped().values()
+    ]
+    total = sum(m.record["bytes"] for m in shipped().values())
+    head = "| name | what it draws | size | measured | weights | trained on, and its terms | time | float16 moves |"
+    made = (
+        f"{MARK}\n{head}\n{'|---' * 8}|\n" + "\n".join(rows) + f"\n\n{len(rows)} models, {total / 1e6:.1f} MB.\n{END}"
+    )
+    text = page.read_text(encoding="utf-8")
+    begin, _, rest = text.partition(MARK)
+    if not rest:
+        raise SystemExit(f"{page} has no line {MARK}")
+    after = rest.partition(END)[2] if END in rest else rest
+    page.write_text(begin + made + after, encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["build", "train", "pack", "sheet"])
-    parser.add_argument("names", nargs="*", help="models of tools/zoo.toml; all when not given (sheet: the file)")
+    parser.add_argument("what", choices=["build", "train", "pack", "sheet", "table"])
+    parser.add_argument("names", nargs="*", help="models of tools/zoo.toml; all when not given; sheet, table: the file")
     given = parser.parse_args()
-    if given.what == "sheet":
-        sheet(Path(given.names[0]))
+    if given.what in ("sheet", "table"):
+        {"sheet": sheet, "table": write_table}[given.what](Path(given.names[0]))
         return
     for name in given.names or table():
         if given.what != "pack":
