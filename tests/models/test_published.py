@@ -11,6 +11,7 @@ from torch import nn
 
 from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.divergences import kl_standard_normal
+from genzoo.models.adversarial.began import Encoder
 from genzoo.models.adversarial.gan import GAN
 from genzoo.models.adversarial.sngan import SNGAN, Discriminator, Synthesis
 from genzoo.models.adversarial.video_gan import VideoGAN
@@ -30,6 +31,18 @@ def stirred(net, seed=0, spread=0.2):
     for p in net.parameters():
         p.data.add_(spread * torch.randn(p.shape, generator=g))
     return net
+
+
+class Recorder:
+    """The trainer's update: keeps losses and moves nothing."""
+
+    step, steps, progress = 0, 100, 0.0
+
+    def __init__(self):
+        self.losses = {}
+
+    def __call__(self, name, loss):
+        self.losses[name] = loss.item()
 
 
 def same(found, expected, tolerance=1e-5):
@@ -106,6 +119,40 @@ def test_sngan_minimizes_the_hinge_loss():
     assert isinstance(system, SNGAN)
 
 
+# ---- BEGAN (carpedm20/BEGAN-tensorflow) -------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_begans_encoder_is_the_programs_of_mirrored_images():
+    """TensorFlow puts the zeros of a halving behind the image, here they stand before it: the same, with all turned round."""
+    torch.manual_seed(0)
+    net, x = stirred(Encoder((3, 32, 32), 5, 4, 8, 2, early=False)), torch.rand(2, 3, 32, 32) * 2 - 1
+    convs = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.out_channels, m.stride[0]) for m in convs] == [
+        (4, 1), (4, 1), (4, 1), (4, 2), (8, 1), (8, 1), (8, 2), (12, 1), (12, 1),
+    ]  # fmt: skip
+    h = x
+    for m in convs:
+        ends = (0, 1, 0, 1) if m.stride[0] == 2 else (1, 1, 1, 1)
+        h = F.elu(F.conv2d(F.pad(h, ends), m.weight.flip(2, 3), m.bias, m.stride))
+    dense = net.net[-1]
+    expected = F.linear(h.flip(2, 3).flatten(1), dense.weight, dense.bias)
+    same(net(x.flip(2, 3)), expected)
+    assert not torch.allclose(net(x), expected, atol=1e-2)
+
+
+def test_began_follows_the_balance_of_both_errors():
+    torch.manual_seed(0)
+    system = create("began-paper", shape=(1, 8, 8), width=4, latent=4)
+    system.k.fill_(0.4)
+    update = Recorder()
+    logs = system.training_step({"image": torch.rand(4, 1, 8, 8) * 2 - 1}, update)
+    real, fake = logs["real_error"].item(), logs["fake_error"].item()
+    assert update.losses["g"] == pytest.approx(fake)
+    assert system.k.item() == pytest.approx(min(max(0.4 + 0.001 * (0.5 * real - fake), 0), 1), rel=1e-6)
+    assert logs["m"].item() == pytest.approx(real + abs(0.5 * real - fake), rel=1e-5)
+
+
 # ---- video GAN (cvondrick/videogan) ----------------------------------------------------------------------------------------------
 
 
@@ -176,18 +223,6 @@ def test_stage_two_has_the_programs_layers_up_to_the_sketchs_size():
     assert found[:14] == [
         (3, 64, 3, 1), (64, 128, 4, 2), (128, 256, 4, 2), (256 + 128, 256, 3, 1), *blocks, (256, 128, 3, 1), (128, 64, 3, 1),
     ]  # fmt: skip
-
-
-class Recorder:
-    """The trainer's update: keeps losses and moves nothing."""
-
-    step, steps, progress = 0, 100, 0.0
-
-    def __init__(self):
-        self.losses = {}
-
-    def __call__(self, name, loss):
-        self.losses[name] = loss.item()
 
 
 def test_gan_cls_minimizes_what_its_program_does():
