@@ -211,7 +211,7 @@ INFOGAN: dict[str, Any] = {
 @proof("infogan-mnist", system="infogan", family="adversarial", minutes=8)
 def infogan_mnist(p: Proof) -> None:
     """Without a label, the category of an InfoGAN whose Q sees real images at first becomes the digit; the numbers become ways of writing it."""
-    settings = {**INFOGAN, "steps": 5_000, "decay": "linear"}
+    settings = {**INFOGAN, "width": 24, "dense": 384, "steps": 4_000, "decay": "linear"}
     read_codes(p, p.train("infogan-paper", "mnist", real_weight=3.0, real_until=0.5, **settings))
 
 
