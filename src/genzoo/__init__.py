@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from genzoo.studies import study
     from genzoo.use.animate import animate
     from genzoo.use.arithmetic import arithmetic
+    from genzoo.use.common.precision import precision
     from genzoo.use.compare import compare
     from genzoo.use.complete import complete
     from genzoo.use.compress import compress, decompress
@@ -63,6 +64,7 @@ __all__ = [
     "export",
     "push",
     "import_run",
+    "precision",
     "figures",
     "study",
     "theory",
@@ -77,6 +79,7 @@ _HOME = {
     "load": "saved.loading",
     "decompress": "use.compress",
     "import_run": "foreign.taking",
+    "precision": "use.common.precision",
     "study": "studies",
     "theory": "lectures",
     "UserError": "core.errors",

@@ -21,6 +21,7 @@ COMMAND = Command(
     "images into one file as small as the model's likelihood says",
     "RUN [IMAGE_OR_FOLDER ...] [out=FILE]",
     place=49,
+    exact=True,
     needs=("compresses",),
     waits=True,
     many="images",

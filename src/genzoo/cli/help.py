@@ -30,6 +30,8 @@ def help_(command: str = "") -> None:
         print("Options:\n" + settings_table(rows))
     if found.opens:
         print("  device=cuda uses a GPU, device=auto the best there is; without it networks run on the CPU.")
+        if not found.exact:
+            print("  precision=bf16 (or half, on a GPU) computes with fewer bits; full when not given.")
         print("  system=mine.py gives the class of a run whose system is none of the zoo's.")
     if found.own:
         print(f"\nand the options of the system's own {found.own}: 'genzoo show NAME' lists them.")

@@ -71,6 +71,11 @@ def _run(words: list[str]) -> None:
     kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
     position, keys = parse(words[1:], switch=lambda key: kinds.get(key) in (bool, "bool"))
     device = keys.pop("device", "") if found.opens else ""
+    precise = keys.pop("precision", "") if found.opens else ""
+    if precise and found.exact:
+        raise UserError(
+            f"{found.name}: precision={precise}: what it gives has to be the same everywhere, and is computed in full; leave it out"
+        )
     if "system" in keys and (position or "system" not in kinds):
         from genzoo.naming.registry import register
 
@@ -85,6 +90,10 @@ def _run(words: list[str]) -> None:
             from genzoo.use.common.source import on_device
 
             stack.enter_context(on_device(device))
+        if precise:
+            from genzoo.use.common.precision import precision
+
+            stack.enter_context(precision(precise))
         function(**values)
 
 

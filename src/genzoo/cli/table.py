@@ -34,6 +34,7 @@ class Command:
         own: Method of the system whose further arguments are options as well.
         open: Which keys beyond the signature are passed on: those of the "data"; of data, training and "system"; the system's "arguments"; none.
         device: True where it uses a run's networks, though it needs no one capability.
+        exact: True where what it gives has to be the same everywhere, so that precision= is refused.
         waits: True where it may take minutes and shows nothing of its own.
         light: True where it has to answer at once: its options are words and switches, and are checked without pydantic.
         measures: True where its help lists the measures.
@@ -50,6 +51,7 @@ class Command:
     own: str = ""
     open: str = ""
     device: bool = False
+    exact: bool = False
     waits: bool = False
     light: bool = False
     measures: bool = False
@@ -59,7 +61,7 @@ class Command:
 
     @property
     def opens(self) -> bool:
-        """True where a run's networks are used: device= says on which device."""
+        """True where a run's networks are used: device= says on which device, and precision= in which arithmetic."""
         return bool(self.needs or self.direction or self.device)
 
     def call(self, run: str) -> str:

@@ -32,6 +32,7 @@ PROTOCOL = {
     "resize": "resizer",
     "quantization": "quantization",
     "drawn": "kind of samples",
+    "precision": "precision of the system's networks",
     **protocol(),
 }
 """What two records must share to be ranked, and how each is called; of single measures their files say it."""
@@ -166,7 +167,7 @@ def _difference(protocols: Sequence[Mapping[str, Any]]) -> str:
 
 def _short(value: Any, key: str) -> str:
     if value is None:
-        return "not said"
+        return "full" if key == "precision" else "not said"
     if key in ("data_digest", "digest"):
         return f"{str(value)[:8]}…"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -19,7 +19,7 @@ from genzoo.data.decode.reasons import in_words
 from genzoo.text.documents import read_json
 from genzoo.use.common import codec
 from genzoo.use.common.arrays import as_tensor
-from genzoo.use.common.source import Source, open_system, require
+from genzoo.use.common.source import Source, open_exact, require
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def compress(source: Source, images: Tensor, to: str | Path, *, names: tuple[str
     Raises:
         UserError: The system gives no conditional probabilities, or the images are not of its form.
     """
-    system = open_system(source)
+    system = open_exact(source, verb="compress")
     data, bits = codec.encode(system, as_tensor(images, "compress"), names)
     path = write_atomic(Path(to).expanduser(), data)
     return Compressed(path, len(data), bits, len(images), images[0].numel())
@@ -87,7 +87,9 @@ def restore(file: str | Path, source: Source | None = None) -> tuple[Tensor, cod
         data = opened.read(len(codec.MAGIC))
         data += opened.read() if data == codec.MAGIC else b""  # a large file of another kind is not read whole
     header, _ = codec.unpack(data, str(path))
-    return codec.decode(_maker(header, path) if source is None else open_system(source), data, str(path))
+    return codec.decode(
+        _maker(header, path) if source is None else open_exact(source, verb="compress"), data, str(path)
+    )
 
 
 def _maker(header: codec.Header, path: Path) -> System:
@@ -96,7 +98,7 @@ def _maker(header: codec.Header, path: Path) -> System:
         try:
             if read_json(config).get("name") != header.system:
                 continue
-            system = open_system(config.parents[1])
+            system = open_exact(config.parents[1], verb="compress")
         except (UserError, OSError):
             continue  # a run that cannot be read did not make it, or cannot show that it did
         if codec.model_digest(system) == header.model:

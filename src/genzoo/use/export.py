@@ -14,7 +14,7 @@ from genzoo.naming.registry import entry_of, given_as
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import describe, in_words
 from genzoo.use.common.outputs import writable
-from genzoo.use.common.source import WORDS, Source, name_of, open_system
+from genzoo.use.common.source import WORDS, Source, name_of, open_exact
 from genzoo.use.exports.parts import part_of
 from genzoo.use.exports.web import write_web
 from genzoo.use.exports.write import ENDINGS, Format, Written, check, format_of, write_part, write_parts
@@ -55,7 +55,7 @@ def export(
         return place
     if part:
         raise UserError(f"part={part} is of a file: give to= a name that ends in {' or '.join(ENDINGS)}")
-    return _folder(open_system(source), _empty(place, overwrite))
+    return _folder(open_exact(source, verb="export"), _empty(place, overwrite))
 
 
 def export_files(
@@ -99,7 +99,7 @@ def export_files(
     if whole:
         _empty(place, overwrite)
     writable(place)
-    system = open_system(source)
+    system = open_exact(source, verb="export")
     about = description(system)
     if form == "web":
         return write_web(system, place, part, about, runtime)

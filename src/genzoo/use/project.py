@@ -23,6 +23,7 @@ from genzoo.losses.perceptual import lpips
 from genzoo.metrics.drawing import TELL
 from genzoo.metrics.maths.lpips import lpips_network
 from genzoo.use.common.arrays import as_tensor, shape_is_said
+from genzoo.use.common.precision import computing
 from genzoo.use.common.source import CHUNK, Source, generator_for, name_of, open_system, require, whole
 from genzoo.use.sample import Seed
 
@@ -126,7 +127,13 @@ def project(
 def _with_gradients(system: Any) -> Callable[[Tensor], Tensor]:
     """Return `decode` without the decorator that turns gradients off, which is right for every other use of it."""
     method = inspect.unwrap(type(system).decode)
-    return lambda z: method(system, z)
+
+    def decode(z: Tensor) -> Tensor:
+        with computing(system):
+            images: Tensor = method(system, z).float()
+        return images
+
+    return decode
 
 
 def _noise(z: Tensor, conditions: int) -> Tensor:

@@ -112,13 +112,36 @@ def on_device(wanted: str) -> Iterator[None]:
         DEVICE.reset(told)
 
 
-def open_system(source: Source) -> System:
-    """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says."""
-    if isinstance(source, System):
-        return source.eval()
-    from genzoo.saved.loading import load
+PRECISION: ContextVar[str] = ContextVar("PRECISION", default="full")
+"""In which arithmetic systems are used, see `genzoo.use.common.precision`."""
 
-    return load(run_path(source) or source, device=DEVICE.get())
+
+def open_system(source: Source) -> System:
+    """Return the system of `source` in eval mode; of a run on the CPU, or where `on_device` says. It computes in the precision of the block."""
+    if isinstance(source, System):
+        found = source.eval()
+    else:
+        from genzoo.saved.loading import load
+
+        found = load(run_path(source) or source, device=DEVICE.get())
+    if PRECISION.get() == "full":
+        return found
+    from genzoo.use.common.precision import lowered
+
+    return lowered(found)
+
+
+def open_exact(source: Source, *, verb: str) -> System:
+    """Return the system of `source` for what has to be the same everywhere.
+
+    Raises:
+        UserError: It is opened in a block of fewer bits.
+    """
+    if PRECISION.get() != "full":
+        raise UserError(
+            f"{verb} computes in full, so that it is the same everywhere; call it outside of precision={PRECISION.get()}"
+        )
+    return open_system(source)
 
 
 def name_of(system: System) -> str:
