@@ -60,21 +60,21 @@ def test_from_the_form_to_the_judgement(studio, open_page, trained, tmp_path):
     assert set(line.split()) <= {*words}
     page.click("text=Start training")
     page.wait_for_url("**/#/run/mine")
-    page.wait_for_selector(".badge.is-training", timeout=LONG)
+    page.wait_for_selector(".run-state.is-training", timeout=LONG)
     page.wait_for_selector(".screen img:not([hidden])", timeout=LONG)
     page.wait_for_selector("figure.chart >> nth=0")
     page.click("button:has-text('Stop')")
-    page.wait_for_selector(".badge.is-stopped", timeout=LONG)
+    page.wait_for_selector(".run-state.is-stopped", timeout=LONG)
     assert page.locator("text=/SIGTERM: saved at step/").count() == 1
     page.click("button:has-text('Resume')")
-    page.wait_for_selector(".badge.is-training", timeout=LONG)
+    page.wait_for_selector(".run-state.is-training", timeout=LONG)
     page.click("button:has-text('Stop')")
-    page.wait_for_selector(".badge.is-stopped", timeout=LONG)
-    pictures = page.locator(".film input[type=range]")
+    page.wait_for_selector(".run-state.is-stopped", timeout=LONG)
+    pictures = page.locator(".run-film input[type=range]")
     assert int(pictures.get_attribute("max")) >= 1
     pictures.focus()
     page.keyboard.press("Home")
-    assert "step 5 " in page.inner_text(".film output")
+    assert "step 5 " in page.inner_text(".run-film output")
     with page.expect_download() as got:
         page.click("text=Download picture")
     assert got.value.suggested_filename == "mine-step-5.png"
@@ -102,7 +102,7 @@ def test_from_the_form_to_the_judgement(studio, open_page, trained, tmp_path):
     page.click("text=End here")
     page.wait_for_selector("h2:has-text('of 4 right')")
     assert page.locator(".truth li").count() == 4
-    assert "Wilson" in page.inner_text(".stage")
+    assert "Wilson" in page.inner_text(".blind-stage")
     page.click("text=Nearest training images")
     page.wait_for_selector("ol.nearest img", timeout=LONG)
     assert page.locator("ol.nearest li").count() == 12
@@ -213,6 +213,20 @@ def test_two_browsers_see_the_same(studio, open_page, tmp_path):
     for page in (first, second):
         page.wait_for_selector(".card >> text=new", timeout=30_000)
         assert page.locator(".empty").is_hidden()
+
+
+def test_no_style_of_one_page_reaches_another():
+    """A style file stays where it is once it has been loaded: a class of two files must be one of the base."""
+    import re
+
+    folder = Path(make.__globals__["PAGE"])
+    base = set(re.findall(r"\.[a-z][a-z-]+", (folder / "base.css").read_text()))
+    play = {n for p in (folder / "play").glob("*.css") for n in re.findall(r"\.[a-z][a-z-]+", p.read_text())}
+    runs = {
+        n for p in folder.glob("*.css") if p.name != "base.css" for n in re.findall(r"\.[a-z][a-z-]+", p.read_text())
+    }
+    assert play, "there are no styles to look at"
+    assert not (play & runs) - base
 
 
 PAGES = [

@@ -21,7 +21,7 @@ export function blindPage(place, all, { signal, query }) {
   const seed = count("Seed of the order", Number(query.get("seed") ?? Math.floor(Math.random() * 10000)), 0, 2 ** 53 - 1), n = count("Images", Number(query.get("n") ?? 20), 2, 200);
   const begin = el("button", { class: "main" }, "Begin");
   const form = el("form", { class: "ask" }, choice.place, n.place, seed.place, begin);
-  const stage = el("div", { class: "stage" });
+  const stage = el("div", { class: "blind-stage" });
   place.append(form, stage);
   /** @type {{run: string, seed: number, n: number, answers: boolean[], pictures: Map<number, Promise<string>>} | undefined} */
   let test;

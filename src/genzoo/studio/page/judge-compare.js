@@ -20,7 +20,7 @@ export function comparePage(place, runs, { signal, query }) {
   const split = el("select", { onchange: draw }, ...[["", "any part of the data"], ["test", "test"], ["train", "train"], ["all", "all"]].map(([value, label]) => el("option", { value, selected: query.get("split") === value }, label)));
   const result = el("div", { "aria-live": "polite" });
   place.append(
-    el("fieldset", { class: "choose" }, el("legend", {}, "Runs"), ...boxes.map((b, i) => el("label", {}, b, el("span", {}, b.value, el("span", { class: "quiet" }, runs[i].measures.length ? "" : " not measured yet"))))),
+    el("fieldset", { class: "choose-runs" }, el("legend", {}, "Runs"), ...boxes.map((b, i) => el("label", {}, b, el("span", {}, b.value, el("span", { class: "quiet" }, runs[i].measures.length ? "" : " not measured yet"))))),
     el("label", {}, "measured on", split), result);
   let turn = 0;
 

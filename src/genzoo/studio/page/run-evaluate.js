@@ -18,7 +18,7 @@ const CAPTIONS = {
  */
 export function evaluation(name) {
   const table = el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of measures" });
-  const pictures = el("div", { class: "shots" });
+  const pictures = el("div", { class: "eval-shots" });
   const state = el("div", { class: "at-work" });
   const choice = el("details", {}, el("summary", {}, "Evaluate with chosen measures"));
   const form = el("form", { class: "choice" });
@@ -61,7 +61,7 @@ function working(run) {
   const last = [...at_.printed].reverse().find((line) => line.trim()) ?? "starting …";
   if (at_.running) {
     const end = () => send(at(run.name, "/evaluate/stop")).then(lookNow, say);
-    return [el("p", { role: "status" }, el("span", { class: "badge is-training" }, "Evaluating"), " ", el("span", { class: "quiet" }, last)),
+    return [el("p", { role: "status" }, el("span", { class: "run-state is-training" }, "Evaluating"), " ", el("span", { class: "quiet" }, last)),
       el("button", { type: "button", class: "small", onclick: end }, "Stop evaluating")];
   }
   return at_.why ? [el("p", { class: "mistake" }, at_.why)] : [];

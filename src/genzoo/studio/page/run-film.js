@@ -21,7 +21,7 @@ export function film(name, signal) {
   const whole = el("a", { class: "quiet", download: `${name}.gif`, href: at(name, "/training.gif"), hidden: true }, "Download film");
   const controls = el("div", { class: "film-row" }, button, slider, where);
   const none = el("p", { class: "blank" }, "The first samples come after a tenth of the steps.");
-  const place = el("div", { class: "film" }, el("div", { class: "screen" }, image, none), controls, el("p", { class: "row" }, save, whole));
+  const place = el("div", { class: "run-film" }, el("div", { class: "screen" }, image, none), controls, el("p", { class: "row" }, save, whole));
   /** @type {Picture[]} */
   let pictures = [];
   let follows = true;

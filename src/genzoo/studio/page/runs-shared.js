@@ -83,7 +83,7 @@ const WORDS = {
 
 /** A state as a badge. @param {string} state */
 export function badge(state) {
-  return el("span", { class: `badge is-${state}` }, WORDS[state] ?? state);
+  return el("span", { class: `run-state is-${state}` }, WORDS[state] ?? state);
 }
 
 /** Whether a run is at work. @param {{state: string}} run */

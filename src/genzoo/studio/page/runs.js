@@ -30,7 +30,7 @@ export async function page(main, _words, { signal }) {
   main.append(
     el("div", { class: "head" }, el("h1", {}, "Runs"), el("a", { class: "button main", href: to("train") }, "Start a training")),
     said,
-    el("div", { class: "bar" }, chips, search, count),
+    el("div", { class: "filter-bar" }, chips, search, count),
     wall, empty, zoo,
   );
 
@@ -99,12 +99,12 @@ function fill(place, run) {
   const bar = run.steps && atWork(run)
     ? el("progress", { max: run.steps, value: run.step, "aria-label": `${run.name}: steps done` }) : null;
   const forget = run.state === "failed" && !run.picture && !run.step && el("button", {
-    type: "button", class: "small over",
+    type: "button", class: "small card-over",
     onclick: () => send(at(run.name, "/start"), {}, { method: "DELETE" }).then(lookNow, say),
   }, "Dismiss");
   const about = [run.system, run.data].filter(Boolean).join(" · ");
   place.replaceChildren(
-    el("div", { class: "shot" }, picture),
+    el("div", { class: "card-shot" }, picture),
     el("div", { class: "about" },
       el("div", { class: "line" }, el("h2", {}, el("a", { href: to("run", run.name) }, run.name)), badge(run.state)),
       el("p", { class: "quiet" }, about || "unknown system"),

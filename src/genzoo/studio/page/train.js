@@ -24,7 +24,7 @@ export async function page(main, [name], { signal, query }) {
   const chips = el("div", { class: "chips", role: "group", "aria-label": "What it is for" });
   const count = el("p", { class: "quiet", role: "status" });
   const list = el("div");
-  main.append(el("h1", {}, "What do you want to train?"), el("div", { class: "tasks" }, chips), el("div", { class: "bar" }, search, count), list);
+  main.append(el("h1", {}, "What do you want to train?"), el("div", { class: "tasks" }, chips), el("div", { class: "filter-bar" }, search, count), list);
 
   function draw() {
     const wanted = search.value.trim().toLowerCase();
