@@ -164,6 +164,23 @@ def test_a_clean_stop_is_no_failure(tmp_path, monkeypatch):
     assert standing(tmp_path, "one").state == "stopped"
 
 
+def test_what_was_said_of_a_run_that_is_gone_is_not_said_of_another(tmp_path, monkeypatch):
+    a_run(tmp_path)
+    fake(monkeypatch, "print('genzoo: something went wrong')")
+    processes.start(tmp_path, "one", ["train", "vae", "data=digits"])
+    wait_for(lambda: processes.running(tmp_path, "one", "train") is None)
+    assert standing(tmp_path, "one").state == "failed"
+    assert "how it was started" in wall.page(tmp_path, "one")["lines"]
+    processes.start(tmp_path, "one", ["evaluate", "one"])
+    wait_for(lambda: processes.running(tmp_path, "one", "evaluate") is None)
+    assert set(wall.page(tmp_path, "one")["commands"]) == {"train", "evaluate"}
+    later = time.time() + 60  # made anew in a terminal since
+    os.utime(tmp_path / "one" / "config.toml", (later, later))
+    assert standing(tmp_path, "one").state == "stopped"
+    assert wall.page(tmp_path, "one")["commands"] == {}
+    assert "how it was started" not in wall.page(tmp_path, "one")["lines"]
+
+
 def test_runs_are_found_by_name_in_the_listing_alone(tmp_path):
     a_run(tmp_path / "runs", "one")
     a_run(tmp_path, "secret")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -31,6 +32,7 @@ Length = Annotated[int, Field(ge=2, le=blind.MOST)]
 _TESTS: dict[tuple[Any, ...], blind.Blind] = {}
 """The newest tests, so that the images of one are drawn once."""
 TESTS = 4
+_GUARD = threading.Lock()
 
 
 @router.get("/compare")
@@ -92,10 +94,12 @@ async def shown(
     def work(job: Job) -> bytes:
         loaded = models.get(place)
         key = (place, loaded.stamp, seed, n)
-        test = _TESTS.pop(key, None) or blind.test(loaded.system, seed, n)
-        _TESTS[key] = test
-        while len(_TESTS) > TESTS:
-            _TESTS.pop(next(iter(_TESTS)))
+        test = _TESTS.get(key) or blind.test(loaded.system, seed, n)
+        with _GUARD:  # jobs of two runs are in two threads
+            _TESTS.pop(key, None)
+            _TESTS[key] = test
+            while len(_TESTS) > TESTS:
+                _TESTS.pop(next(iter(_TESTS)))
         return png(pixels(test.images[i].float() / 127.5 - 1))
 
     data = await answered(request, jobs, jobs.submit(place, work, f"real or made: {run[:60]}"))

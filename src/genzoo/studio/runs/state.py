@@ -161,10 +161,20 @@ def _is_done(run: Run, steps: int | None) -> bool:
     return run.steps_done() >= steps
 
 
+def is_of(root: Path, name: str, *verbs: str) -> bool:
+    """Tell whether what is kept of commands belongs to the run of this name, and not to one before it.
+
+    Settings that were written after the last word of them are of a run that somebody has made anew in a terminal.
+    """
+    written = _changed(root / name / "config.toml")
+    spoke = [_changed(root / processes.KEPT / f"{name}.{verb}.txt") for verb in verbs]
+    return not written or processes.training(root, name) is not None or written <= max(spoke) + 2
+
+
 def _newest_words(root: Path, name: str) -> tuple[str, str]:
     """Return the newest of the training commands that were started here on a run, and how it failed."""
     there = [v for v in ("train", "resume") if processes.known(root, name, v)]
-    if not there:
+    if not there or not is_of(root, name, *there):
         return "", ""
     verb = max(there, key=lambda v: _changed(root / processes.KEPT / f"{name}.{v}.json"))
     # Whoever went on with the run since in a terminal has written more recently than this command did.

@@ -22,7 +22,7 @@ from genzoo.runs.folder import Run
 from genzoo.runs.history import History, history_of
 from genzoo.studio.runs import processes
 from genzoo.studio.runs.curves import curves
-from genzoo.studio.runs.state import Standing, described_model, names, settings_of, standing
+from genzoo.studio.runs.state import Standing, described_model, is_of, names, settings_of, standing
 from genzoo.text.keys import in_python
 from genzoo.training.settings import TrainSettings
 from genzoo.use.zoo import shipped
@@ -233,7 +233,8 @@ def page(root: Path, name: str) -> dict[str, Any]:
     records, _ = measures(run)
     commands = {}
     for verb in ("train", "resume", "evaluate"):
-        if told := processes.known(root, name, verb):
+        verbs = ("evaluate",) if verb == "evaluate" else ("train", "resume")
+        if is_of(root, name, *verbs) and (told := processes.known(root, name, verb)):
             lines = processes.printed(root, name, verb)
             running = processes.running(root, name, verb) is not None
             commands[verb] = {
@@ -268,7 +269,7 @@ def word(path: Path) -> str:
 def _lines(root: Path, run: Run, config: dict[str, Any]) -> dict[str, str]:
     """Write the command lines that belong to a run, each under what it does."""
     there, found = word(run.path), {}
-    if begun := processes.known(root, run.name, "train"):
+    if is_of(root, run.name, "train", "resume") and (begun := processes.known(root, run.name, "train")):
         found["how it was started"] = begun.line
     if config.get("name") and config.get("training"):
         source = config.get("source")
