@@ -47,6 +47,7 @@ WORDS = {
     "samples": "draw samples",
     "density": "give a likelihood",
     "decodes": "decode latents",
+    "mixes": "mix styles",
     "encodes": "encode images",
     "joint": "tell how probable data and latents are together",
     "prompted": "take prompts",
