@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import genzoo
@@ -27,7 +28,7 @@ from genzoo.cli.inputs import first_of
 from genzoo.cli.table import offered
 from genzoo.core.capabilities import capabilities
 from genzoo.core.system import System
-from genzoo.data.drawing.images import beside, save_picture, save_png, to_uint8
+from genzoo.data.drawing.images import save_png, to_uint8
 from genzoo.naming import registry
 from genzoo.runs.folder import open_run
 from genzoo.use.complete import box_mask
@@ -43,6 +44,8 @@ EXAMPLES = 4
 MOST_BYTES = 700_000
 MARK = "<!-- models: made by 'python -m tools.zoo table docs/zoo.md' -->"
 END = "<!-- end of models -->"
+SHEET = 860
+"""Pixels of a shelf of the sheet."""
 PROBED = 8
 """Values of an output that are recorded."""
 
@@ -242,8 +245,21 @@ def card(name: str, record: dict[str, Any], text: str) -> str:
 
 
 def sheet(to: Path) -> None:
-    """Draw a picture of all models for the documentation."""
-    save_picture(to, beside({model.place: picture(model) for model in shipped().values()}, columns=3))
+    """Draw a picture of all models for the documentation, shelf by shelf, in 256 colours."""
+    x = y = high = 0
+    font, placed = ImageFont.load_default(13), []
+    for model in shipped().values():
+        drawn = Image.fromarray(picture(model)).convert("RGB")
+        wide = max(drawn.width, int(font.getlength(model.place)))
+        if x and x + wide > SHEET:
+            x, y, high = 0, y + high + 12, 0
+        placed.append((x, y, model.place, drawn))
+        x, high = x + wide + 16, max(high, drawn.height + 20)
+    page = Image.new("RGB", (SHEET, y + high), "white")
+    for x, y, name, drawn in placed:
+        ImageDraw.Draw(page).text((x, y), name, fill="black", font=font)
+        page.paste(drawn, (x, y + 20))
+    page.quantize(256).save(to, optimize=True)
 
 
 def write_table(page: Path) -> None:

@@ -95,6 +95,9 @@ def test_names_share_one_space():
         model_file("zoo:dcgan-garmets")
     with pytest.raises(UserError, match=r"'genzoo import zoo:faces' fetches it and makes a run of it, runs/faces"):
         genzoo.sample("zoo:faces")
+    for wrong in ("dcgan-garments", "Zoo:dcgan-garments"):
+        with pytest.raises(UserError, match="the trained model of this name is zoo:dcgan-garments"):
+            genzoo.sample(wrong)
     for wrong in ("zoo:", "zoo:..", "zoo:../zoo", "zoo:dcgan-garments/model.safetensors"):
         with pytest.raises(UserError, match="there is no"):
             model_file(wrong)

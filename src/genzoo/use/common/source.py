@@ -89,6 +89,10 @@ def run_path(source: Source) -> Path | None:
         return Path("runs") / path
     folder = path.parent if path.parent.is_dir() and len(path.parts) > 1 else Path("runs")
     beside = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    from genzoo.saved import zoo  # only where there is no run
+
+    if (word := path.name.casefold().removeprefix(zoo.PREFIX)) in zoo.folders():
+        raise UserError(f"there is no run at '{path}'; the trained model of this name is {zoo.PREFIX}{word}")
     hint = nearest(path.name, beside).replace("'", f"'{folder}{os.sep}", 1) if beside else ""
     raise UserError(
         f"there is no run at '{path}'{hint or '; a run is a folder that genzoo train wrote, such as runs/dcgan'}"
