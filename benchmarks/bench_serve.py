@@ -1,7 +1,8 @@
 """Throughput of `genzoo serve` on dcgan: 16 clients whose waiting requests are joined, beside the same with joining off, and beside one client.
 
 A server in a process of its own, clients in threads of another (over the standard library's HTTP client, which costs little), every request one
-sample as PNG, each with another seed. Printed: requests in a second, median and 95th percentile of the wait, and how many requests went together.
+sample as PNG, each with another seed. Printed: requests in a second, median and 95th percentile of the wait, how many requests went together, and
+what a request costs the server in CPU time, which tells most where the machine does other work as well.
 Also how long the server takes until it answers, from the start of its process. The order alternates, so that what else the machine does hits both.
 """
 
@@ -74,13 +75,17 @@ class Served:
             t.join()
         return len(waits) / (time.perf_counter() - begun), waits
 
-    def together(self) -> float:
-        """Mean number of requests that went together so far."""
+    def counted(self, name: str) -> float:
+        """Read a counter of its metrics."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
-        total, count = (float(re.search(rf"genzoo_joined_requests_{w} (\S+)", text)[1]) for w in ("sum", "count"))  # type: ignore[index]
-        return total / count
+        connection.close()
+        return float(re.search(rf"^{name} (\S+)", text, re.MULTILINE)[1])  # type: ignore[index]
+
+    def together(self) -> float:
+        """Mean number of requests that went together so far."""
+        return self.counted("genzoo_joined_requests_sum") / self.counted("genzoo_joined_requests_count")
 
     def stop(self) -> None:
         """End it."""
@@ -117,12 +122,15 @@ def main() -> int:
         servers = {name: Served(run, f"device={asked.device}", *words) for name, (_, words) in cases.items()}
         rates: dict[str, list[float]] = {name: [] for name in cases}
         waits: dict[str, list[float]] = {name: [] for name in cases}
+        costs: dict[str, float] = dict.fromkeys(cases, 0.0)
         try:
             for name, server in servers.items():
                 server.load(cases[name][0], 1.0)  # the first requests pay for what is made once
             for _ in range(asked.rounds):
                 for name, server in servers.items():
+                    before = server.counted("process_cpu_seconds_total")
                     rate, took = server.load(cases[name][0], asked.seconds)
+                    costs[name] += server.counted("process_cpu_seconds_total") - before
                     rates[name].append(rate)
                     waits[name] += took
             gathered = {name: server.together() for name, server in servers.items()}
@@ -136,11 +144,16 @@ def main() -> int:
         took = sorted(waits[name])
         print(
             f"{name:26} {statistics.median(rates[name]):8.1f} requests/s   wait {1000 * statistics.median(took):7.1f} ms, "
-            f"95 % below {1000 * took[int(0.95 * len(took))]:7.1f} ms   {gathered[name]:5.1f} together"
+            f"95 % below {1000 * took[int(0.95 * len(took))]:7.1f} ms   {gathered[name]:5.1f} together   "
+            f"{1000 * costs[name] / len(took):6.1f} CPU-ms each"
         )
     joined, single, alone = (statistics.median(r) for r in rates.values())
     ready = statistics.median(s.ready for s in servers.values())
-    print(f"joined to one by one: {joined / single:.2f}x; joined to one client: {joined / alone:.2f}x")
+    cost = {name: costs[name] / len(waits[name]) for name in cases}
+    saved = cost[f"{asked.clients} clients, one by one"] / cost[f"{asked.clients} clients, joined"]
+    print(
+        f"joined to one by one: {joined / single:.2f}x, in CPU time {saved:.2f}x; joined to one client: {joined / alone:.2f}x"
+    )
     print(f"ready after {ready:.1f} s (three servers were started one after the other)")
     return int(joined < 3 * single)
 

@@ -141,7 +141,7 @@ def test_a_fuzzer_finds_no_error(name):
     app = server(case_of(name).ready())
     described = schemathesis.openapi.from_dict(app.openapi())
     how = settings(
-        max_examples=12,
+        max_examples=8,
         deadline=None,
         database=None,
         derandomize=True,

@@ -31,8 +31,6 @@ FORGOTTEN = 90.0
 once; one that is hidden asks once a minute."""
 KEPT = 120.0
 """Seconds that the result of such a job is kept for."""
-LOOK = 0.05
-"""Seconds between looks at whether the client is still there."""
 CURRENT: ContextVar[Job | None] = ContextVar("CURRENT", default=None)
 """The job that this thread works on."""
 
@@ -397,14 +395,19 @@ async def until_over(request: Request, waiting: W, leave: Callable[[W], None]) -
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(over.set)
 
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
     waiting.when_over(wake)
+    ends = [asyncio.ensure_future(over.wait()), asyncio.ensure_future(left())]
     try:
-        while not over.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), LOOK)
-            if not over.is_set() and await request.is_disconnected():
-                raise Refused("the client has gone", 499)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not over.is_set():
+            raise Refused("the client has gone", 499)
     finally:
+        for end in ends:
+            end.cancel()
         if not waiting.over:
             leave(waiting)
     return waiting.outcome()
