@@ -9,6 +9,8 @@ Files are 16-bit gray PNG: the Hounsfield number + 1024. A window of intensities
 
     python examples/augment_scans.py            about four minutes
     python examples/augment_scans.py --short    seconds
+
+`augment_volumes.py` does the same with volumes in DICOM and NIfTI.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from genzoo.metrics.features.networks import default_extractor, extractor
 from genzoo.metrics.frechet import image_report
 from genzoo.metrics.maths.outliers import auroc
 from genzoo.use.pages.figures import new_figure, save_figure
+from proofs.adversarial import CLASSIC
 from proofs.proof import Proof, proof
 
 DATA, BATCH, STEPS = "fashion-mnist", 32, 800
@@ -220,8 +221,8 @@ def rules(p: Proof) -> None:
         values[label] = []
         for seed in range(SEEDS):
             run = p.train(
-                "dcgan", DATA, name=f"{label.replace(' ', '-')}-{seed}", width=16, batch=BATCH, steps=RULE_STEPS, lr=5e-4, ema=0.99,
-                seed=seed, precision="bf16", **broken,
+                "dcgan", DATA, name=f"{label.replace(' ', '-')}-{seed}", width=16, batch=BATCH, steps=RULE_STEPS, ema=0.99,
+                seed=seed, precision="bf16", **CLASSIC | {"lr": 5e-4} | broken,
             )  # fmt: skip
             values[label].append(image_report(genzoo.sample(run, n=2_000, seed=0), test, net)["value"])
             if seed == 0:

@@ -17,6 +17,7 @@ from genzoo.runs.folder import newest_state
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from genzoo.use.pages.figures import new_figure, save_figure
+from proofs.adversarial import CLASSIC
 from proofs.proof import Proof, proof
 
 REMEDIES: dict[str, dict[str, Any]] = {
@@ -123,7 +124,7 @@ SOUND: dict[str, Any] = {
 FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "a sound run": (SOUND, ""),
     "D ten times too strong": (
-        {"d_norm": "none", "lr": 2e-4, "d_lr": 2e-3, "critic_steps": 10},
+        CLASSIC | {"d_norm": "none", "d_lr": 2e-3, "critic_steps": 10},
         "The discriminator wins",
     ),
     "learning rate ten times too high": ({**SOUND, "lr": 2e-2}, "Collapse|Oscillation|worse"),

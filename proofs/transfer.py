@@ -24,7 +24,7 @@ def dcgan_transfer(p: Proof) -> None:
     """Two hundred garments teach a DCGAN more in equal steps when it begins with the weights of a run on digits (from=)."""
     keys: dict[str, Any] = {
         "width": 16, "latent": 24, "batch": BATCH, "d_norm": "none", "penalty": "r1", "penalty_weight": 1.0, "lr": 2e-3, "beta1": 0.0,
-        "beta2": 0.99, "ema": 0.99, "precision": "bf16",
+        "beta2": 0.99, "ema": 0.99, "decay": "none", "precision": "bf16",
     }  # fmt: skip
     digits = p.train("dcgan", "mnist", name="digits", steps=FIRST, seed=7, **keys)
     watched = {"measure": "frechet", "measure_every": STEPS // 4, "measure_n": 1_000}

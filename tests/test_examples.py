@@ -35,7 +35,7 @@ def test_there_is_a_script_for_each_lecture():
     assert [name.split("_")[1] for name in LECTURES] == [str(i) for i in range(1, 8)]
 
 
-@pytest.mark.parametrize("name", [*LECTURES, "augment_scans"])
+@pytest.mark.parametrize("name", [*LECTURES, "augment_scans", "augment_volumes", "ct_contrast"])
 def test_long_examples_run_in_their_short_form(name, tmp_path):
     done = run(ROOT / "examples" / f"{name}.py", tmp_path, "--short", "--out", "drawn")
     assert done.returncode == 0, done.stderr[-2000:]

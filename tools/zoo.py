@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import genzoo
@@ -27,12 +28,13 @@ from genzoo.cli.inputs import first_of
 from genzoo.cli.table import offered
 from genzoo.core.capabilities import capabilities
 from genzoo.core.system import System
-from genzoo.data.drawing.images import save_picture, save_png, to_uint8
+from genzoo.data.drawing.images import save_png, to_uint8
 from genzoo.naming import registry
 from genzoo.runs.folder import open_run
 from genzoo.use.complete import box_mask
 from genzoo.use.exports.half import in_words
 from genzoo.use.push import without_places
+from genzoo.use.zoo import picture, shipped
 from proofs.machine import ROOT, commit, machine
 
 TABLE = Path(__file__).with_suffix(".toml")
@@ -40,6 +42,10 @@ PACKAGE = ROOT / "packages" / "zoo" / "genzoo_zoo"
 WORK = ROOT / "runs" / "zoo"
 EXAMPLES = 4
 MOST_BYTES = 700_000
+MARK = "<!-- models: made by 'python -m tools.zoo table docs/zoo.md' -->"
+END = "<!-- end of models -->"
+SHEET = 860
+"""Pixels of a shelf of the sheet."""
 PROBED = 8
 """Values of an output that are recorded."""
 
@@ -53,7 +59,7 @@ def train(name: str) -> None:
     keys = dict(table()[name]["train"])
     system, data = keys.pop("system"), keys.pop("data")
     below = Path(os.environ.get("GENZOO_DATA", "")) / data
-    genzoo.train(system, str(below) if below.exists() else data, runs=str(WORK), name=name, **keys)
+    genzoo.train(system, str(below) if below.is_file() else data, runs=str(WORK), name=name, **keys)
 
 
 def command(entry: dict[str, Any]) -> str:
@@ -239,20 +245,50 @@ def card(name: str, record: dict[str, Any], text: str) -> str:
 
 
 def sheet(to: Path) -> None:
-    """Draw a picture of all models for the documentation."""
-    from genzoo.data.drawing.images import beside
-    from genzoo.use.zoo import picture, shipped
+    """Draw a picture of all models for the documentation, shelf by shelf, in 256 colours."""
+    x = y = high = 0
+    font, placed = ImageFont.load_default(13), []
+    for model in shipped().values():
+        drawn = Image.fromarray(picture(model)).convert("RGB")
+        wide = max(drawn.width, int(font.getlength(model.place)))
+        if x and x + wide > SHEET:
+            x, y, high = 0, y + high + 12, 0
+        placed.append((x, y, model.place, drawn))
+        x, high = x + wide + 16, max(high, drawn.height + 20)
+    page = Image.new("RGB", (SHEET, y + high), "white")
+    for x, y, name, drawn in placed:
+        ImageDraw.Draw(page).text((x, y), name, fill="black", font=font)
+        page.paste(drawn, (x, y + 20))
+    page.quantize(256).save(to, optimize=True)
 
-    save_picture(to, beside({model.place: picture(model) for model in shipped().values()}, columns=3))
+
+def write_table(page: Path) -> None:
+    """Write the table of all models into the page of the documentation that has a mark for it."""
+    rows = [
+        f"| `{m.place}` | {m.record['line']} | {m.record['bytes'] / 1000:.0f} kB | {m.record['measure']} | {m.record['licence']} | "
+        f"{m.record['data']}: {m.record['terms']} | {m.record['seconds']} s | {m.record['moved']} |"
+        for m in shipped().values()
+    ]
+    total = sum(m.record["bytes"] for m in shipped().values())
+    head = "| name | what it draws | size | measured | weights | trained on, and its terms | time | float16 moves |"
+    made = (
+        f"{MARK}\n{head}\n{'|---' * 8}|\n" + "\n".join(rows) + f"\n\n{len(rows)} models, {total / 1e6:.1f} MB.\n{END}"
+    )
+    text = page.read_text(encoding="utf-8")
+    begin, _, rest = text.partition(MARK)
+    if not rest:
+        raise SystemExit(f"{page} has no line {MARK}")
+    after = rest.partition(END)[2] if END in rest else rest
+    page.write_text(begin + made + after, encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["build", "train", "pack", "sheet"])
-    parser.add_argument("names", nargs="*", help="models of tools/zoo.toml; all when not given (sheet: the file)")
+    parser.add_argument("what", choices=["build", "train", "pack", "sheet", "table"])
+    parser.add_argument("names", nargs="*", help="models of tools/zoo.toml; all when not given; sheet, table: the file")
     given = parser.parse_args()
-    if given.what == "sheet":
-        sheet(Path(given.names[0]))
+    if given.what in ("sheet", "table"):
+        {"sheet": sheet, "table": write_table}[given.what](Path(given.names[0]))
         return
     for name in given.names or table():
         if given.what != "pack":

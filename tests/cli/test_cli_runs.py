@@ -65,6 +65,8 @@ def test_every_command_that_a_system_allows_works_and_the_others_say_why(name, r
         "translate": [str(image.parent)],
         "sample": ["n=4"],
         "walk": ["rows=2", "steps=3"],
+        "decode": ["at=s0; s1"],
+        "directions": ["rows=2", "columns=3"],
         "complete": ["n=2"],
         "compress": ["n=2"],
         "reconstruct": ["n=3"],

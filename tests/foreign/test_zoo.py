@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import zipfile
 
 import pytest
@@ -87,3 +88,26 @@ def test_the_zoo_is_listed_with_terms(capsys):
         assert f"genzoo import zoo:{name}" in told
     with pytest.raises(UserError, match=r"there is no 'facse' in the zoo — did you mean 'faces'"):
         genzoo.import_run("zoo:facse")
+
+
+def test_a_model_that_was_published_without_a_part_says_so_itself(tmp_path, monkeypatch, capsys):
+    w = Weights()
+    with torch.no_grad():
+        nets.resnet(w, torch.rand(1, 3, 24, 24), 4, 1, block="block", affine=True)
+    torch.save(dict(w), tmp_path / "G_A2B.pth")
+    vintage = zoo.ZOO["vintage"]
+    small = zoo.Model(
+        vintage.line, vintage.upstream, vintage.published, "MIT", "photographs", {"shape": (3, 24, 24)}, new=vintage.new
+    )
+    monkeypatch.setattr(zoo, "ZOO", {"old": small})
+    monkeypatch.setattr("genzoo.foreign.taking.fetch", lambda published, *, quiet: tmp_path / "G_A2B.pth")
+    run = genzoo.import_run("zoo:old", runs=tmp_path / "runs")
+    assert "new: b2a, D_a, D_b: no weights in the files" in capsys.readouterr().err
+    assert genzoo.load(run.path).trained["imported"]["new"] == ["b2a", "D_a", "D_b"]
+
+
+def test_weights_of_keras_say_what_reads_them(tmp_path, monkeypatch):
+    (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(UserError, match=r"weights\.h5 is HDF5, which needs the extra: pip install 'genzoo\[keras\]'"):
+        genzoo.import_run(tmp_path / "weights.h5", runs=tmp_path / "runs")

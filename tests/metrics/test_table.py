@@ -75,9 +75,12 @@ def test_one_value_says_one_thing_wherever_it_is_given():
         for v in m.values:
             assert v == values()[v.name], f"{v.name} of {m.name}"
     words = [w.lower() for m in table().values() for w in (m.name, *m.also)]
-    assert len(set(words)) == len(words) - 4, (
-        "psnr and ssim are words for three measures each, and nothing else is shared"
+    assert len(set(words)) == len(words) - 5, (
+        "psnr and ssim are words for three measures each, lpips for two, and nothing else is shared"
     )
+    known = [measure._bare(w) for m in table().values() for k in m.known for w in (k.name, *k.also)]
+    assert len(set(known)) == len(known)
+    assert not set(known) & {measure._bare(w) for w in words}
 
 
 def test_help_and_docs_have_every_measure_and_value(capsys):

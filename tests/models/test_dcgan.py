@@ -42,7 +42,7 @@ def run(system, steps=1, batch=4, total=100):
 
 
 def test_the_five_rules():
-    system = DCGAN(shape=(3, 32, 32), width=8)
+    system = create("ns-gan", shape=(3, 32, 32), width=8)
     kinds = {type(m) for m in system.modules()}
     assert not any("Pool" in k.__name__ for k in kinds)
     g = list(system.G.net)
@@ -127,7 +127,7 @@ def test_presets_are_the_papers():
 def test_checkpoints_of_earlier_versions_fit_and_start_from_the_same_weights():
     """Names, their order, and the draws behind the first weights: a run of version 0.1.0 resumes and repeats."""
     torch.manual_seed(0)
-    system = DCGAN(shape=(1, 16, 16), latent=4, width=4)
+    system = create("ns-gan", shape=(1, 16, 16), latent=4, width=4)
     norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
     keys = ["G.project.weight", *(f"G.net.0.{k}" for k in norm), "G.net.2.weight", *(f"G.net.3.{k}" for k in norm)]
     keys += ["G.net.5.weight", "G.net.5.bias", "D.blocks.0.0.weight", "D.blocks.0.0.bias", "D.blocks.1.0.weight"]
@@ -147,17 +147,39 @@ def test_several_logits_come_from_one_body():
     assert torch.equal(net(x), net.score(net.features(x)))
 
 
+def test_the_defaults_are_the_game_of_2018_and_the_presets_that_of_the_paper():
+    ours = DCGAN(**TINY).hparams
+    assert (ours["d_norm"], ours["penalty"], ours["penalty_weight"], ours["lr"], ours["beta1"]) == (
+        "none",
+        "r1",
+        1.0,
+        2e-3,
+        0.0,
+    )
+    paper = create("dcgan-paper", **TINY).hparams
+    assert (paper["d_norm"], paper["penalty"], paper["lr"], paper["beta1"], paper["beta2"]) == (
+        "batch",
+        "none",
+        2e-4,
+        0.5,
+        0.999,
+    )
+    assert {preset: DCGAN.preset_defaults[preset]["decay"] for preset in DCGAN.presets} == dict.fromkeys(
+        DCGAN.presets, "none"
+    )
+
+
 def test_dense_nets_are_infogans():
     """Chen et al. (arXiv:1606.03657), appendix C.1, without their biases: two convolutions, 1024 units, and the way back."""
     d = [(1 * 16 + 1) * 64, 64 * 16 * 128 + 256, 128 * 49 * 1024 + 2048, 1024 + 1]
     g = [64 * 1024 + 2048, 1024 * 128 * 49 + 256, 128 * 16 * 64 + 128, 64 * 16 + 1]
-    system = DCGAN(shape=(1, 28, 28), latent=64, width=64, dense=1024)
+    system = create("ns-gan", shape=(1, 28, 28), latent=64, width=64, dense=1024)
     assert [sum(p.numel() for p in net.parameters()) for net in (system.D, system.G)] == [sum(d), sum(g)]
     rgb = DCGAN(shape=(3, 32, 32), latent=4, width=4, dense=8)
     assert rgb.G.start == (8, 8, 8), "two doublings, whatever the size"
     assert rgb.D.features(torch.zeros(2, 3, 32, 32)).shape == (2, 8)
     for norm in ("batch", "layer", "instance", "none"):
-        run(DCGAN(shape=(1, 9, 11), latent=4, width=4, dense=8, d_norm=norm), 2)
+        run(DCGAN(shape=(1, 9, 11), latent=4, width=4, dense=8, d_norm=norm, penalty="none"), 2)
     run(DCGAN(shape=(1, 9, 11), latent=4, width=4, dense=8, d_norm="none", penalty="wgan-gp", spectral_norm=True), 2)
 
 
@@ -185,7 +207,7 @@ def test_critic_steps():
 
 def test_real_and_fake_go_through_the_discriminator_apart():
     """Batch statistics of real and generated images must not mix: 3 batches of B, never one of 2B."""
-    system, sizes = DCGAN(**TINY), []
+    system, sizes = create("ns-gan", **TINY), []
     system.D.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     run(system, batch=5)
     assert sizes == [5, 5, 5]
@@ -201,7 +223,7 @@ def test_weight_clipping():
 def test_penalty_and_batch_norm_are_refused_together():
     for penalty in ("wgan-gp", "dragan", "r1"):
         with pytest.raises(UserError, match="d_norm=none, layer or instance"):
-            DCGAN(**TINY, penalty=penalty)
+            DCGAN(**TINY, penalty=penalty, d_norm="batch")
         for d_norm in ("none", "layer", "instance"):
             run(DCGAN(shape=(1, 16, 16), latent=4, width=4, penalty=penalty, d_norm=d_norm))
 
@@ -220,7 +242,7 @@ def test_penalty_enters_the_discriminators_loss():
 
 def test_spectral_norm_bounds_every_weight():
     torch.manual_seed(0)
-    system = DCGAN(**TINY, spectral_norm=True, d_norm="none")
+    system = create("hinge-gan", **TINY)
     run(system, steps=20)
     for m in system.D.modules():
         if isinstance(m, (nn.Conv2d, nn.Linear)):
@@ -228,7 +250,7 @@ def test_spectral_norm_bounds_every_weight():
 
 
 def test_instance_noise_falls_to_nothing():
-    system, spread = DCGAN(**TINY, instance_noise=0.5), []
+    system, spread = create("ns-gan", **TINY, instance_noise=0.5), []
     system.D.register_forward_pre_hook(lambda _, args: spread.append(args[0].detach().std().item()))
     update = Update(system, steps=100)
     blank = {"image": torch.zeros(64, 1, 8, 8)}
@@ -341,7 +363,7 @@ RULES = {
 def test_a_rule_is_broken_alone_and_on_any_size(rule, kernel):
     torch.manual_seed(0)
     for shape in ((1, 8, 8), (3, 19, 33)):
-        system = DCGAN(shape=shape, latent=4, width=4, kernel=kernel, **{rule: RULES[rule]})
+        system = create("ns-gan", shape=shape, latent=4, width=4, kernel=kernel, **{rule: RULES[rule]})
         _, logs = run(system, steps=2)
         assert all(torch.isfinite(v) for v in logs.values())
         assert system.eval().sample(2, generator=torch.Generator().manual_seed(0)).shape == (2, *shape)

@@ -92,7 +92,7 @@ def test_a_sound_goes_on_and_is_heard_with_its_spectrogram(person, tmp_path, mon
 
 @pytest.mark.parametrize("name", ["pixelcnn", "made", "pixelrnn"])
 def test_bits_of_the_pixels_add_up_to_the_likelihood(name):
-    system = build(name, **({"orders": 1} if name == "made" else {})).eval()
+    system = build(name, **({"masks": 1} if name == "made" else {})).eval()
     c, h, w = system.hparams["shape"]
     x = (torch.randint(0, 256, (3, c, h, w), generator=torch.Generator().manual_seed(0)) / 127.5 - 1) * 1.0
     found = genzoo.bits(system, x)

@@ -95,6 +95,9 @@ def test_names_share_one_space():
         model_file("zoo:dcgan-garmets")
     with pytest.raises(UserError, match=r"'genzoo import zoo:faces' fetches it and makes a run of it, runs/faces"):
         genzoo.sample("zoo:faces")
+    for wrong in ("dcgan-garments", "Zoo:dcgan-garments"):
+        with pytest.raises(UserError, match="the trained model of this name is zoo:dcgan-garments"):
+            genzoo.sample(wrong)
     for wrong in ("zoo:", "zoo:..", "zoo:../zoo", "zoo:dcgan-garments/model.safetensors"):
         with pytest.raises(UserError, match="there is no"):
             model_file(wrong)
@@ -134,6 +137,12 @@ def test_results_go_to_the_working_folder_and_never_into_the_package(tmp_path, m
     capsys.readouterr()
     assert {"sample.png", "copy"} <= {p.name for p in tmp_path.iterdir()}
     assert torch.equal(genzoo.sample("copy", n=2), genzoo.sample("zoo:dcgan-garments", n=2))
+    assert main(["export", "copy", "to=whole"]) == 0  # float32 again, and it says nothing else
+    assert Path("whole/model.safetensors").stat().st_size > 1.8 * Path("copy/model.safetensors").stat().st_size
+    assert "half precision" not in Path("whole/README.md").read_text(encoding="utf-8")
+    for wrong, said in (("to=a.onnx", "is of a folder"), ("to=b", "fp8")):
+        assert main(["export", "copy", wrong, f"precision={'fp8' if said == 'fp8' else 'fp16'}"]) == 2
+        assert said in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in zoo.root().rglob("*") if p.is_file()} == before
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
@@ -185,6 +187,13 @@ def test_other_addresses_make_a_token():
             rules_for("0.0.0.0", short)
     with pytest.raises(AssertionError):
         Rules(host="0.0.0.0")
+
+
+def test_answers_do_not_wait_for_an_acknowledgement():
+    """asyncio turns Nagle's algorithm off for sockets that say that they are TCP; without, every answer is 40 ms late."""
+    for host in ("127.0.0.1", "localhost"):
+        with listen(host, 0) as taken:
+            assert taken.proto == socket.IPPROTO_TCP
 
 
 def test_a_port_that_is_taken_is_said():

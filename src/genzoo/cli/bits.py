@@ -19,7 +19,7 @@ COMMAND = Command(
     "where in images their bits are: how surprising each pixel is",
     "RUN [IMAGE_OR_FOLDER ...] [data=DATA n=8 most=8]",
     place=49,
-    needs=("predicts",),
+    device=True,
     waits=True,
     many="images",
 )

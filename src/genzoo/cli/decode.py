@@ -31,7 +31,9 @@ def decode(run: str, at: str = "", images: str = "", latents: str = "", out: str
 
     Args:
         run: A run or an exported folder.
-        at: The places, with semicolons between them.
+        at: The places, with semicolons between them: sums of s3 (the latent of seed 3; s3[label=2] with options of the prior), d1 (one standard
+            deviation along the first principal direction), i1 (the code of the first image) and z1 (the first latent), each with a factor:
+            's3+2d1-0.5d4; s1-s2+s3; 0.7*s5'. s3/4/s7 has the layers before the fourth of s3 and the others of s7.
         images: Files separated by commas, or a folder: what i1, i2 ... are.
         latents: File of what z1, z2 ... are: an .npz that project wrote.
         out: File, as of sample: .png, .gif, .npy ...; RUN/outputs/decode.png when not given.

@@ -18,7 +18,7 @@ COMMAND = Command(
     "the density of points in the plane as a map",
     "RUN [size=200 box=-2,-2,2,2 out=density.png]",
     place=49,
-    needs=("density",),
+    device=True,
     waits=True,
 )
 

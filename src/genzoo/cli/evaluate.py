@@ -31,7 +31,7 @@ def evaluate(
     n: Annotated[int, Field(ge=2)] | None = None,
     n_real: Annotated[int, Field(ge=2)] | None = None,
     extractor: str = "",
-    k: Annotated[int, Field(ge=1, le=100)] = 5,
+    k: Annotated[int, Field(ge=1, le=100)] | None = None,
     seed: Seed = 0,
     out: str = "",
     json: bool = False,
@@ -44,13 +44,13 @@ def evaluate(
         data: What to score and to compare with: a name, a folder, an archive, or FID statistics (mu and sigma in an .npz file); the test part of
             the run's own data when not given. Data that are named are the test set, whole, where they have no test part.
         measures: Names of measures, or of the values that they give, separated by commas: see below; those that apply and are not marked "on
-            request" when not given.
+            request" when not given. Names of other programs, such as fid50k, pr50k3 or is50k, are understood with what they fix.
         split: The part of the data: train, test or all; published FIDs of CIFAR-10 are against the training images.
         n: Samples to draw and examples to score; at most 10,000, and what is affordable in minutes, when not given.
         n_real: Real images to compare with; at most 10,000 when not given.
         extractor: Feature network: lenet-mnist-v1, lenet-fashion-v1, inception, efficientnet-lite0, vgg16, random, or a file of weights;
             what suits the data when not given.
-        k: Neighbours in precision, recall, density and coverage.
+        k: Neighbours in precision, recall, density and coverage; 5 when not given.
         seed: Seed of samples, choices and estimates.
         out: Folder of metrics.json and page; the run's own, or SAMPLES-evaluation beside samples, when not given.
         json: Print JSON.

@@ -118,6 +118,11 @@ class Dataset:
         found: np.ndarray = self.fields[kinds.field_of(self.fields) or ""]
         return found
 
+    def kept(self) -> dict[str, Any]:
+        """Tell what a checkpoint keeps of it: classes, digest, and of scans the values that are black and white."""
+        window = {"window": list(self.window)} if self.window else {}
+        return {"class_names": self.class_names, "digest": self.digest, **window}
+
     def facts(self) -> dict[str, Any]:
         """Tell what a system's constructor asks of the data: shape, classes; of images levels and vocabulary, of sounds the rate."""
         return self.kind.facts(self)

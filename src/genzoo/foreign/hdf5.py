@@ -31,7 +31,7 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
-            if "layer_names" not in root.attrs:
+            if not _listed(root, "layer_names"):
                 raise UserError(
                     f"{path} is HDF5, but lists no layers as Keras 2 does (layer_names); save it by model.save_weights of Keras 2"
                 )
@@ -46,8 +46,8 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
 def _tensors(root: Any, path: str) -> Iterator[tuple[str, Tensor]]:
     import h5py
 
-    for layer in map(_text, root.attrs["layer_names"]):
-        for name in map(_text, root[layer].attrs.get("weight_names", ())):
+    for layer in _listed(root, "layer_names"):
+        for name in _listed(root[layer], "weight_names"):
             for at in (layer, *(f"{layer}/{part}" for part in _stems(name))):
                 if not isinstance(root.get(at, getlink=True), h5py.HardLink):
                     raise UserError(f"{path}: '{at}' lies somewhere else (a link), which is not followed")
@@ -63,5 +63,10 @@ def _stems(name: str) -> Iterator[str]:
     return ("/".join(parts[: i + 1]) for i in range(len(parts)))
 
 
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
+def _listed(group: Any, kind: str) -> list[str]:
+    """Return a list of names; a long one is in parts, layer_names0, layer_names1 and so on, since HDF5 keeps 64 kB of them together."""
+    parts = [kind] if kind in group.attrs else []
+    while parts[:1] != [kind] and f"{kind}{len(parts)}" in group.attrs:
+        parts.append(f"{kind}{len(parts)}")
+    names = (name for part in parts for name in group.attrs[part])
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+from genzoo.core.errors import UserError
 from genzoo.data import Dataset
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.features.networks import available, default_extractor, extractor
-from genzoo.metrics.measure import Measure
+from genzoo.metrics.measure import NETWORK, Asked, Known, Measure
 from genzoo.metrics.records import Record
 from genzoo.metrics.reference import Reference
 from genzoo.metrics.translations import of_translations, translations
 
+ALL = -1
+"""Stands for all real images in what a name fixes."""
 DIGIT_LIKE = ("mnist", "digits", "garments")
 """Data that the bundled feature networks were made for; on other images their distance would mean nothing."""
 
@@ -90,6 +95,66 @@ def lacks(m: Measure, able: Sequence[str]) -> str:
     if m.classifier:
         return "the feature network is no classifier of these classes"
     return "the data have no examples of the kind it takes"
+
+
+def agreed(asked: Sequence[Asked], able: Sequence[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Bring together what the names of measures fix and what a person gave: n, n_real, split, extractor, k; and what is to be said of the names.
+
+    Args:
+        asked: What was asked for.
+        able: Capabilities of the system.
+        given: What the person gave, None where nothing.
+
+    Raises:
+        UserError: A name fixes something else than what was given, or than another name; or means another measurement for this system.
+    """
+    found, said, notes = dict(given), dict[str, str](), list[str]()
+    for a in asked:
+        known = a.known
+        if known:
+            lacking = [c for c in known.needs if c not in able]
+            if lacking or set(known.without) & set(able):
+                others = [k.name for k in a.measures[0].known if not k.refused and k is not known]
+                raise UserError(
+                    f"{a.word} is of latents other than those that this system is decoded from; ask for {' or '.join((*others, a.measures[0].name))}"
+                )
+            notes += [f"{a.word}: {known.note}"] if known.note else []
+        elif a.value and a.value.extractor and given.get("extractor") is None:
+            known = Known(a.value.name, extractor=a.value.extractor)
+        for key, value in known.fixes.items() if known else ():
+            if found[key] not in (None, value):
+                whose = f"{said[key]} with" if key in said else "you gave"
+                wish = (
+                    f"measures={a.measures[0].name} leaves it open"
+                    if key not in said
+                    else "ask for one after the other"
+                )
+                raise UserError(
+                    f"{a.word} is with {key}={_shown(value)}, and {whose} {key}={_shown(found[key])}; {wish}"
+                )
+            if found[key] is None:
+                found[key], said[key] = value, a.word
+    return found, notes
+
+
+def _shown(value: Any) -> str:
+    return "all" if value == ALL else f"{value:,}" if isinstance(value, int) else getattr(value, "name", str(value))
+
+
+def unlike(asked: Sequence[Asked], measured: Collection[str]) -> list[str]:
+    """Say which values were asked for by name and were not what the network gave."""
+    found = []
+    for a in asked:
+        others = [r for r in measured for m in a.measures if any(_gives(v.name, r) for v in m.gives)]
+        if a.value and others and a.value.name not in measured:
+            found.append(
+                f"{a.word}: with this network and these data it is {', '.join(others)}, which is not {a.value.name}"
+            )
+    return found
+
+
+def _gives(name: str, record: str) -> bool:
+    return re.fullmatch(re.escape(name).replace(re.escape(NETWORK), ".+"), record) is not None
 
 
 def taken(m: Measure, c: Comparison) -> list[Record]:

@@ -22,7 +22,7 @@ from genzoo.metrics.errors import smooth_error
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.maths.inputs import checked, checked_pair
 from genzoo.metrics.maths.moments import Moments
-from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.measure import Known, Measure, Value
 from genzoo.metrics.real import as_levels
 from genzoo.metrics.records import Record
 
@@ -39,6 +39,36 @@ MEASURE = Measure(
         Value("FD-{network}", better="lower"),
     ),
     statistics=True,
+    known=(
+        Known(
+            "fid50k",
+            n=50_000,
+            n_real=50_000,
+            split="train",
+            extractor="inception",
+            note="50,000 samples against at most 50,000 training images by Inception, as NVIDIA's code has it "
+            "(there mirrored as well, where the training was)",
+        ),
+        Known(
+            "fid50k-full",
+            n=50_000,
+            n_real=-1,
+            split="train",
+            extractor="inception",
+            note="50,000 samples against all training images by Inception, as NVIDIA's code has it "
+            "(there mirrored as well, where the training was)",
+        ),
+        Known(
+            "fid10k",
+            n=10_000,
+            extractor="inception",
+            note="10,000 samples by Inception, against the part of the data that split= names; what others call so differs in that part",
+        ),
+        Known(
+            "fd-dinov2",
+            refused="it needs DINOv2, which genzoo does not have; frechet with extractor=efficientnet-lite0, or a file of weights, is nearest",
+        ),
+    ),
 )
 LEAST = 200
 """Samples from which on a Fréchet distance has a standard error."""

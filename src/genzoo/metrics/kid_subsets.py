@@ -13,7 +13,7 @@ from genzoo.metrics.comparison import Comparison, count
 from genzoo.metrics.kid import kid
 from genzoo.metrics.maths.inputs import checked_pair
 from genzoo.metrics.maths.kernels import kernel_sums, polynomial
-from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.measure import Known, Measure, Value
 from genzoo.metrics.records import Record
 
 MEASURE = Measure(
@@ -22,6 +22,26 @@ MEASURE = Measure(
     question="distance",
     gives=(Value("KID of subsets", better="lower"),),
     default=False,
+    known=(
+        Known(
+            "kid50k",
+            n=50_000,
+            n_real=50_000,
+            split="train",
+            extractor="inception",
+            note="the mean over 100 subsets of 1,000 by Inception, of 50,000 samples and at most 50,000 training images, as NVIDIA's code has it "
+            "(there mirrored as well, where the training was)",
+        ),
+        Known(
+            "kid50k-full",
+            n=50_000,
+            n_real=-1,
+            split="train",
+            extractor="inception",
+            note="the mean over 100 subsets of 1,000 by Inception, of 50,000 samples and all training images, as NVIDIA's code has it "
+            "(there mirrored as well, where the training was)",
+        ),
+    ),
     protocol=(("subset", "size of the subsets"),),
 )
 SUBSETS, SIZE = 100, 1000

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from genzoo.core.errors import UserError, nearest
+from genzoo.core.files import say_once
 from genzoo.data import kinds
 from genzoo.naming.installed import installed_files
 
@@ -63,6 +64,60 @@ class Value:
     warns: tuple[Literal["collapse", "sameness", "copies"], ...] = ()
 
 
+@dataclass(frozen=True)
+class Known:
+    """A name that a measure has elsewhere, and the protocol that it stands for there.
+
+    Args:
+        name: The word; capitals, spaces, - and _ make no difference.
+        note: What is other here than where the name comes from; told to who asks by it.
+        n: Samples that it is of; 0 where it does not say.
+        n_real: Real images that it is against, at most; 0 where it does not say, -1 for all.
+        split: Part of the data that they are of.
+        extractor: Feature network.
+        k: Neighbours.
+        needs: Capabilities without which it means another measurement.
+        without: Capabilities with which it means another measurement.
+        refused: Why it cannot be taken, and what can, in a sentence.
+        also: Further words for the same.
+    """
+
+    name: str
+    note: str = ""
+    n: int = 0
+    n_real: int = 0
+    split: str = ""
+    extractor: str = ""
+    k: int = 0
+    needs: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    refused: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def fixes(self) -> dict[str, Any]:
+        """What the name says of how it is taken, by the key that would say it."""
+        every = {"n": self.n, "n_real": self.n_real, "split": self.split, "extractor": self.extractor, "k": self.k}
+        return {key: value for key, value in every.items() if value}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a word of `measures=` means.
+
+    Args:
+        word: The word.
+        measures: The measures that it may mean, one as a rule.
+        known: The name elsewhere that it is.
+        value: The value that it names.
+    """
+
+    word: str
+    measures: tuple[Measure, ...]
+    known: Known | None = None
+    value: Value | None = None
+
+
 class Said(TypedDict):
     """What a record begins with."""
 
@@ -92,7 +147,8 @@ class Measure:
         scores: Whether it scores examples by the system's likelihood, so that their number follows from what that costs.
         watched: Whether it is taken in a training whenever features are: it costs nothing more, and shows a collapse.
         default: Whether it is taken when nothing is asked for.
-        also: Further words for it.
+        also: Further words for it, which mean the same.
+        known: Names that it has elsewhere, with what they fix.
         protocol: What two of its records must share to be ranked beside what all records must: (key, how it is called).
         module: Where its file was found.
     """
@@ -114,6 +170,7 @@ class Measure:
     watched: bool = False
     default: bool = True
     also: tuple[str, ...] = ()
+    known: tuple[Known, ...] = ()
     protocol: tuple[tuple[str, str], ...] = ()
     module: str = field(default="", compare=False)
 
@@ -209,7 +266,7 @@ def read(path: Path) -> Measure | None:
 
 def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.Call):
-        make = {"Measure": Measure, "Value": Value}[ast.unparse(node.func)]
+        make = {"Measure": Measure, "Value": Value, "Known": Known}[ast.unparse(node.func)]
         return make(*map(_literal, node.args), **{k.arg: _literal(k.value) for k in node.keywords if k.arg})
     return tuple(map(_literal, node.elts)) if isinstance(node, ast.Tuple) else ast.literal_eval(node)
 
@@ -237,28 +294,66 @@ def warning(of: str) -> list[str]:
 # ---- what people ask for -----------------------------------------------------------------------------------------------------------
 
 
-def alternatives(names: str | Sequence[str]) -> list[tuple[Measure, ...]]:
-    """Find the measures that each of these names ("fid,kid" or a list) may mean, one as a rule.
-
-    A name is that of a measure, of a value, or another word for a measure.
+def asked(names: str | Sequence[str]) -> list[Asked]:
+    """Find what each of these names ("fid,kid50k" or a list) means: a measure, a value, another word, or a name that is known elsewhere.
 
     Raises:
-        UserError: There is no such measure; the message lists all.
+        UserError: There is no such measure (the message lists all), or none that could stand for what is known by this name.
     """
     words = [w.strip() for w in (names.split(",") if isinstance(names, str) else names)]
     return [_meant(word) for word in dict.fromkeys(words)]
 
 
-def _meant(word: str) -> tuple[Measure, ...]:
-    known = table()
-    if word in known:
-        return (known[word],)
-    called = {m: {m.name, *m.also, *(v.name for v in m.values)} for m in known.values()}
-    found = tuple(m for m, all_of_it in called.items() if word.lower() in {w.lower() for w in all_of_it})
-    if not found:
-        near = nearest(word, dict.fromkeys(w for all_of_it in called.values() for w in all_of_it))
-        raise UserError(f"there is no measure '{word}'{near or '.'} Measures: {', '.join(known)}.")
-    return found
+def alternatives(names: str | Sequence[str]) -> list[tuple[Measure, ...]]:
+    """Find the measures that each of these names may mean, where numbers of images, network and data are chosen elsewhere.
+
+    Raises:
+        UserError: There is no such measure; the message lists all. Or the name fixes what is chosen elsewhere.
+    """
+    found = asked(names)
+    for a in found:
+        if a.known and a.known.fixes:
+            told = ", ".join(f"{k}={v}" for k, v in a.known.fixes.items() if v != -1)
+            raise UserError(
+                f"{a.word} stands for {told}, which 'genzoo evaluate' takes; here ask for {a.measures[0].name}"
+            )
+        if a.known and a.known.note:
+            say_once(f"{a.word}: {a.known.note}")
+    return [a.measures for a in found]
+
+
+def _meant(word: str) -> Asked:
+    every = table()
+    named = {m: {m.name, *m.also, *(v.name for v in m.values)} for m in every.values()}
+
+    def fitting(alike: Callable[[str], str]) -> tuple[Measure, ...]:
+        found = tuple(m for m, words in named.items() if alike(word) in set(map(alike, words)))
+        own = every.get(word.lower())
+        return (own, *(m for m in found if m is not own)) if own in found else found
+
+    if found := fitting(str.lower) or fitting(_bare):
+        value = next((v for m in found for v in m.values if _bare(v.name) == _bare(word)), None)
+        return Asked(word, found, value=value)
+    for m in every.values():
+        for known in m.known:
+            if _bare(word) in map(_bare, (known.name, *known.also)):
+                if known.refused:
+                    raise UserError(f"{word}: {known.refused}")
+                return Asked(word, (m,), known=known)
+    near = nearest(
+        word,
+        dict.fromkeys([*(w for words in named.values() for w in words), *(k.name for m in named for k in m.known)]),
+    )
+    raise UserError(f"there is no measure '{word}'{near or '.'} Measures: {', '.join(every)}.")
+
+
+def _bare(word: str) -> str:
+    """Write a word without what people write in many ways.
+
+    >>> _bare("Inception-Score") == _bare("inception_score") == _bare("inception score")
+    True
+    """
+    return re.sub(r"[\s_-]+", "", word.lower())
 
 
 def choose(names: str | Sequence[str]) -> list[Measure]:

@@ -18,7 +18,7 @@ from genzoo.core.errors import UserError
 from genzoo.metrics.comparison import Comparison, count
 from genzoo.metrics.maths.inputs import centred_pair, checked_pair
 from genzoo.metrics.maths.kernels import gaussian, kernel_sums, samples_error
-from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.measure import Known, Measure, Value
 from genzoo.metrics.records import Record
 
 MEASURE = Measure(
@@ -27,7 +27,13 @@ MEASURE = Measure(
     question="distance",
     gives=(Value("MMD (Gaussian kernel)", better="lower"),),
     default=False,
-    also=("cmmd", "rbf-mmd"),
+    also=("rbf-mmd",),
+    known=(
+        Known(
+            "cmmd",
+            note="CMMD looks through CLIP, which genzoo does not have; this is the same kernel on the features that the record names",
+        ),
+    ),
     protocol=(("sigma", "width of the kernel"),),
 )
 MEDIAN_OF = 1000

@@ -19,7 +19,7 @@ from genzoo.core.capabilities import Decodes
 from genzoo.core.errors import UserError
 from genzoo.losses.perceptual import lpips
 from genzoo.metrics.comparison import Comparison
-from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.measure import Known, Measure, Value
 from genzoo.metrics.records import Record
 from genzoo.nn.pretrained.perceptual import FeatureNet
 
@@ -40,6 +40,25 @@ MEASURE = Measure(
     features=False,
     network=True,
     also=("path-length",),
+    known=(
+        Known(
+            "ppl-wfull",
+            extractor="vgg16",
+            needs=("mixes",),
+            note="whole paths in w, ε = 1e-4; NVIDIA's takes 50,000 (n=50000), and crops faces",
+        ),
+        Known(
+            "ppl-zfull",
+            extractor="vgg16",
+            without=("mixes",),
+            note="whole paths in z, ε = 1e-4; NVIDIA's takes 50,000 (n=50000), and crops faces",
+        ),
+        Known(
+            "ppl-wend",
+            also=("ppl2-wend", "ppl-zend"),
+            refused="it is of the ends of paths, and ppl of whole paths: ppl_wfull (styles) or ppl_zfull is nearest",
+        ),
+    ),
     protocol=(("epsilon", "step"),),
 )
 MOST, STEP = 1000, 1e-3

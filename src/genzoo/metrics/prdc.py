@@ -17,7 +17,7 @@ from genzoo.core.errors import UserError
 from genzoo.metrics.comparison import Comparison, count
 from genzoo.metrics.errors import local_errors, mean_error
 from genzoo.metrics.maths.inputs import centred_pair, checked_pair, round_off, squared_distances
-from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.measure import Known, Measure, Value
 from genzoo.metrics.records import Record, share_interval
 
 MEASURE = Measure(
@@ -29,6 +29,30 @@ MEASURE = Measure(
         Value("recall", better="higher", warns=("collapse",)),
         Value("density", better="higher"),
         Value("coverage", better="higher", warns=("collapse",)),
+    ),
+    also=("improved-precision-recall",),
+    known=(
+        Known(
+            "pr50k3",
+            n=50_000,
+            n_real=50_000,
+            split="train",
+            extractor="vgg16",
+            k=3,
+            note="50,000 samples and at most 50,000 training images, k = 3, as NVIDIA's code has it, but there by another layer of VGG-16 (fc2): "
+            "values compare with no published ones",
+        ),
+        Known(
+            "pr50k3-full",
+            n=50_000,
+            n_real=200_000,
+            split="train",
+            extractor="vgg16",
+            k=3,
+            note="50,000 samples and at most 200,000 training images, k = 3, as NVIDIA's code has it, but there by another layer of VGG-16 (fc2): "
+            "values compare with no published ones",
+        ),
+        Known("precision-recall", note="of Kynkäänniemi et al. (prdc); prd is that of Sajjadi et al."),
     ),
     protocol=(("k", "k"),),
 )

@@ -14,6 +14,7 @@ MEASURE = Measure(
     line="LPIPS of restored images against the images, with AlexNet",
     question="target",
     gives=(Value("translation LPIPS", better="lower"),),
+    also=("lpips",),
     needs=("translates", "restores"),
     fields=("image",),
     images=False,

@@ -17,7 +17,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.metrics.comparison import Comparison, count
 from genzoo.metrics.maths.inputs import checked
-from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.measure import Known, Measure, Value
 from genzoo.metrics.records import Record
 
 MEASURE = Measure(
@@ -26,7 +26,20 @@ MEASURE = Measure(
     question="reading",
     gives=(Value("classifier score", better="higher"),),
     classifier=True,
-    also=("is", "inception-score", "inception_score"),
+    known=(
+        Known(
+            "inception-score",
+            also=("is",),
+            note="the Inception score needs the 1,000 classes of ImageNet; this is its formula with the classifier of the data's own "
+            "classes, in one split: values compare with no published ones",
+        ),
+        Known(
+            "is50k",
+            n=50_000,
+            note="of 50,000 samples, in one split and with the classifier of the data's own classes, not ImageNet's: values compare with "
+            "no published ones",
+        ),
+    ),
 )
 
 

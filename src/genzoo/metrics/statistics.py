@@ -12,7 +12,7 @@ from genzoo.data import Dataset, to_float
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.drawing import draw, finite
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.metrics.measure import Measure, Value
+from genzoo.metrics.measure import Known, Measure, Value
 from genzoo.metrics.records import Record
 
 MEASURE = Measure(
@@ -21,6 +21,12 @@ MEASURE = Measure(
     question="distance",
     gives=(Value("Fréchet distance of {statistics}", better="lower"),),
     offers="statistics",
+    known=(
+        Known(
+            "fvd",
+            note="FVD looks through I3D, which genzoo does not have; this is a distance of simple statistics, and compares with no FVD",
+        ),
+    ),
     images=False,
     features=False,
 )

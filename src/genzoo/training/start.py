@@ -212,9 +212,7 @@ def _meta(
         "device": runtime.device.type,
         "hparams": plain(arguments),
         "data": dataclasses.asdict(data),
-        "class_names": dataset.class_names,
-        "digest": dataset.digest,
-        **({"window": list(dataset.window)} if dataset.window else {}),
+        **dataset.kept(),
         "training": dataclasses.asdict(settings),
     }
 

@@ -17,6 +17,7 @@ from genzoo.core.files import write_atomic
 from genzoo.core.system import System
 from genzoo.data import formats as naming
 from genzoo.data.decode.reasons import in_words
+from genzoo.saved.zoo import PREFIX, folders
 from genzoo.text.documents import read_json
 from genzoo.use.common import codec
 from genzoo.use.common.arrays import as_tensor
@@ -94,12 +95,13 @@ def restore(file: str | Path, source: Source | None = None) -> tuple[Tensor, cod
 
 
 def _maker(header: codec.Header, path: Path) -> System:
-    """Find the run in runs/ whose model made a file."""
-    for config in sorted(Path("runs").glob("*/model/config.json")):
+    """Find the run in runs/, or the model of the package genzoo-zoo, that made a file."""
+    runs: list[tuple[Path, Source]] = [(c, c.parents[1]) for c in sorted(Path("runs").glob("*/model/config.json"))]
+    for config, place in [*runs, *((folder / "config.json", f"{PREFIX}{name}") for name, folder in folders().items())]:
         try:
             if read_json(config).get("name") != header.system:
                 continue
-            system = open_exact(config.parents[1], verb="compress")
+            system = open_exact(place, verb="compress")
         except (UserError, OSError):
             continue  # a run that cannot be read did not make it, or cannot show that it did
         if codec.model_digest(system) == header.model:

@@ -17,8 +17,8 @@ from genzoo.use.sample import Seed
 Side = Annotated[int, Field(ge=2, le=2048)]
 DRAWS = 1000
 """Samples that say where the map lies where nobody does."""
-MARGIN = 0.15
-"""Of the range of the samples that is added at each side."""
+MARGIN = 0.25
+"""Of the range of the inner 96 % of the samples that is added at each side."""
 CHUNK = 16384
 """Places whose density is computed at once."""
 
@@ -64,7 +64,7 @@ def around(points: Tensor) -> tuple[float, float, float, float]:
     kept = points[torch.isfinite(points).all(1)]
     if not len(kept):
         return (-1.0, -1.0, 1.0, 1.0)
-    low, high = (torch.quantile(kept[:10_000], q, 0) for q in (0.005, 0.995))
+    low, high = (torch.quantile(kept[:10_000], q, 0) for q in (0.02, 0.98))
     middle = (low + high) / 2
     half = float((high - low).max()) * (0.5 + MARGIN)
     step = 10 ** math.floor(math.log10(max(half, 1e-6)) - 1)

@@ -17,11 +17,11 @@ from genzoo.core.schema import build, settings
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, kinds
 from genzoo.data.drawing.images import grid, save_png, to_uint8
-from genzoo.metrics.choice import applies, lacks, network_for, taken
+from genzoo.metrics.choice import ALL, agreed, applies, lacks, network_for, taken, unlike
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.maths.neighbours import nearest
-from genzoo.metrics.measure import Measure, alternatives, table
+from genzoo.metrics.measure import Measure, asked, table
 from genzoo.metrics.real import real_images
 from genzoo.metrics.records import Record, read_records
 from genzoo.metrics.reference import is_reference, read_reference
@@ -46,6 +46,10 @@ from genzoo.use.sample import columns_of, sample
 from genzoo.use.translate import translate
 
 MOST, SHOWN = 10_000, 64
+MANY = 10**9
+"""More images than there are anywhere."""
+NEAREST = 5
+"""Neighbours in precision, recall, density and coverage."""
 NEIGHBOURS, SUSPECTS, LOOKED_AT = 5, 8, 500
 """The picture of neighbours: columns, rows, and samples of which the rows are the nearest to the training images."""
 
@@ -60,7 +64,7 @@ def evaluate(
     n: int | None = None,
     n_real: int | None = None,
     extractor: str | Extractor | None = None,
-    k: int = 5,
+    k: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     quiet: bool = True,
@@ -73,12 +77,13 @@ def evaluate(
         data: What to compare with and to score; the test part of the run's own data when not given. Samples need it. Data that are named here
             are the test set, whole, where they have no test part of their own. FID statistics (`mu` and `sigma` in an .npz file) stand for
             real images in a Fréchet distance.
-        measures: Names, as a list or separated by commas; those that apply and need no further wish when not given.
+        measures: Names, as a list or separated by commas; those that apply and need no further wish when not given. Names as others have them
+            (fid50k, pr50k3, is50k ...) fix what they stand for, numbers of images, part of the data, network, and say what is other here.
         split: The part of the data: train, test or all.
         n: Samples to draw and examples to score. When not given, as many as are affordable: at most 10,000.
         n_real: Real images, chosen by seed; at most 10,000 when not given, and all of them where there are fewer.
         extractor: Feature network: a name, a file of weights, or an `Extractor`; the one that suits the data when not given.
-        k: Neighbours in precision, recall, density and coverage.
+        k: Neighbours in precision, recall, density and coverage; 5 when not given.
         seed: Seed of samples, of choices and of estimates.
         out: Folder of metrics.json and page; the run's own, or SAMPLES-evaluation beside the samples, when not given.
         quiet: Say nothing of how long it will take.
@@ -102,11 +107,20 @@ def evaluate(
             )
     if split not in (None, "train", "test", "all"):
         raise UserError(f"split={split} is not known; give train, test or all")
-    wanted = alternatives(list(measures) if not isinstance(measures, str) else measures) if measures else None
+    asked_for = asked(list(measures) if not isinstance(measures, str) else measures) if measures else []
+    wanted = [a.measures for a in asked_for] or None
     say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
     given = open_given(place_of(source)) if is_given(source) else None
     system = None if given else open_system(source)
     able = capabilities(system) if system is not None else ("samples",)
+    fixed, told = agreed(asked_for, able, {"n": n, "n_real": n_real, "split": split, "extractor": extractor, "k": k})
+    n, n_real, split, extractor = fixed["n"], fixed["n_real"], fixed["split"], fixed["extractor"]
+    if given is not None and n is not None and n > len(given.images) and any(a.known and a.known.n for a in asked_for):
+        raise UserError(
+            f"{measures} is of {n:,} samples, and there are {len(given.images):,}; ask for {wanted[0][0].name} alone"
+            if wanted
+            else ""
+        )
     folder = _folder(source, given, out)
     if folder is not None:
         writable(folder / "outputs" / "evaluate.png")
@@ -117,7 +131,7 @@ def evaluate(
         "measures": {},
         "not_measured": {},
         "pictures": {},
-        "notes": list(given.notes) if given else [],
+        "notes": [*(given.notes if given else ()), *told],
         "written": None,
         "page": None,
     }
@@ -136,15 +150,24 @@ def evaluate(
         found["notes"] += [said] if said else []
         if n_real is None and test.split != "test":
             n_real = min(len(test), MOST)
+    n_real = MANY if n_real == ALL else n_real
     net, why_no_net = network_for(extractor, test, reference)
     compared = Comparison(
-        test=test, train=train, net=net, system=system, k=k, n_real=n_real, seed=seed, reference=reference
+        test=test,
+        train=train,
+        net=net,
+        system=system,
+        k=fixed["k"] or NEAREST,
+        n_real=n_real,
+        seed=seed,
+        reference=reference,
     )
     if "translates" in able:
         compared.translate = lambda x, direction: translate(system, x, direction or None)
     if given is not None:
         compared.given = given.images if n is None else given.images[:n]
     _measure(compared, wanted, able, why_no_net, n, found, say)
+    found["notes"] += unlike(asked_for, found["measures"])
     if folder is not None:
         _pictures(compared, able, folder, found)
         _write(folder, found)

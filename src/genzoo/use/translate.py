@@ -17,6 +17,7 @@ from genzoo.core.capabilities import Restores, Translates
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.system import System
 from genzoo.data.decode import images as decode
+from genzoo.metrics.drawing import TELL
 from genzoo.saved.untrained import lost_directions
 from genzoo.use.common.arrays import as_tensor
 from genzoo.use.common.files import MEGAPIXELS, Photo, change_files, change_photo, gathered, read_photo
@@ -239,7 +240,7 @@ def _translated(
     return tiled(
         lambda x: system.translate(x, direction=direction, **own),
         pixels, scale=scale_of(system), least=fit[0], multiple=fit[1], tile=tile, overlap=overlap, net=system, device=system.device,
-        window=window,
+        window=window, advance=TELL.get(),
     )  # fmt: skip
 
 

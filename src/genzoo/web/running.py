@@ -42,8 +42,11 @@ def listen(host: str, port: int) -> socket.socket:
         UserError: It is taken, or the address is none of this machine's.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        found = socket.socket(family, socket.SOCK_STREAM)
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )[0]
+        # The protocol is said: asyncio turns Nagle's algorithm off only for sockets that say it, and answers would wait 40 ms without.
+        found = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError):
         raise UserError(
             f"host={host} is no address of this machine; give 127.0.0.1, or 0.0.0.0 for all of them"

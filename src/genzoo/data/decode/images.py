@@ -271,7 +271,10 @@ def _numbers(image: Image.Image, form: ImageFormat) -> np.ndarray:
         r, g, b = (np.asarray(image.getchannel(c)).astype(np.int32) for c in "RGB")
         values = r << 16 | g << 8 | b
     else:
-        raise Rejected(f"a map of labels has one channel of numbers; this image is {image.mode}")
+        raise Rejected(
+            f"a map of labels has one channel of numbers; this image is {image.mode}: leave label_maps= out to learn from its colours, or write one "
+            "gray number for each class"
+        )
     values = np.asarray(resized(Image.fromarray(values), form, Image.Resampling.NEAREST))
     if form.kind == "instances":
         values = np.unique(values, return_inverse=True)[1].reshape(values.shape)

@@ -29,11 +29,11 @@ Named = list[tuple[str, np.ndarray, int]]
 """Name, grid and class of every shape of a part."""
 
 
-def open_shapes(kind: Kind, source: Any, settings: DataSettings, split: str, *, quiet: bool) -> Dataset:
-    """Open one split of a set of shapes.
+def check_settings(settings: DataSettings) -> None:
+    """Refuse settings that are for images, and sizes that are no cube's.
 
     Raises:
-        UserError: It holds no usable shape, or a key is given that is for images.
+        UserError: One is given.
     """
     plain = DataSettings(settings.data)
     for key in ("channels", "crop", "binarize", "resize"):
@@ -45,9 +45,18 @@ def open_shapes(kind: Kind, source: Any, settings: DataSettings, split: str, *, 
         raise UserError(
             f"size={','.join(map(str, settings.size))} is not possible; voxels are cubes: give one number, such as size=32"
         )
-    side = settings.size
-    if side and side**3 > solids.MOST_CELLS:
-        raise UserError(f"size={side} is too fine; voxels are cubes of at most 256 cells on a side")
+    if settings.size and settings.size**3 > solids.MOST_CELLS:
+        raise UserError(f"size={settings.size} is too fine; voxels are cubes of at most 256 cells on a side")
+
+
+def open_shapes(kind: Kind, source: Any, settings: DataSettings, split: str, *, quiet: bool) -> Dataset:
+    """Open one split of a set of shapes.
+
+    Raises:
+        UserError: It holds no usable shape, or a key is given that is for images.
+    """
+    check_settings(settings)
+    side = settings.size if isinstance(settings.size, int) else None
     key = digest_of([CODE, kind.name, source.identity(), side, settings.up])[:32]
 
     def make(draft: CacheWriter) -> dict[str, Any]:

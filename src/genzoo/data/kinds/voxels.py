@@ -24,8 +24,10 @@ class Voxels(Kind):
     name = "voxels"
     dims = 4
     thing = "shape"
-    values = "float32 [B, 1, D, H, W], 1 where occupied and -1 where empty; H points upwards"
-    stored = "uint8 [N, 1, D, H, W], 0 and 255"
+    values = (
+        "float32 [B, 1, D, H, W], 1 where occupied and -1 where empty, of scans grey values between; H points upwards"
+    )
+    stored = "uint8 [N, 1, D, H, W], 0 and 255, of scans levels between"
     aliases = ("3d", "solids")
     example = "SOLIDS/"
     endings = ("npy", "npz", "binvox", "obj", "stl", "ply", "off", "glb", "gltf")
@@ -44,14 +46,17 @@ class Voxels(Kind):
     def open(
         self, source: Any, settings: DataSettings, split: str, arrangement: Arrangement, *, quiet: bool
     ) -> Dataset:
-        """Read grids, and fill meshes."""
+        """Read grids, fill meshes, and bring whole scans to cubes of grey values."""
         from genzoo.data.entries.shapes import open_shapes
+        from genzoo.data.entries.volumes import holds_scans, open_volumes
 
+        if holds_scans(source, self):
+            return open_volumes(self, source, settings, split, quiet=quiet)
         return open_shapes(self, source, settings, split, quiet=quiet)
 
     def facts(self, dataset: Dataset) -> dict[str, Any]:
-        """Tell the shape of a grid, the classes, and that a cell has two levels."""
-        return {**super().facts(dataset), "levels": 2}
+        """Tell the shape of a grid, the classes, and that a cell has two levels, of scans 256."""
+        return {**super().facts(dataset), "levels": 256 if dataset.window else 2}
 
     def form_for(self, facts: Facts, trained: Facts) -> dict[str, Any]:
         """Tell the side of the cube that networks take."""

@@ -25,6 +25,7 @@ TABLES = tuple(f"{name}.{end}" for name in ("captions", "metadata") for end in (
 """Files that are tables of captions, in lower case."""
 FILE_COLUMNS, TEXT_COLUMNS = ("file", "file_name", "filename", "image", "image_name"), ("caption", "text", "captions")
 LABEL_COLUMNS = ("label", "class")
+SPLIT_COLUMNS = ("split", "subset", "set", "partition", "fold")
 TEXTS = "*.txt"
 """What the texts beside images, one each, are called together."""
 _LONGEST = 2**16
@@ -92,12 +93,14 @@ class Told:
     Args:
         captions: Captions, in the order of the tables.
         classes: Names of classes, where a table has a column of them.
+        splits: What a column of parts says (train, test ...), where a table has one.
         notes: What was read in a way that somebody may not have meant.
         left: What cannot be used, with the reason.
     """
 
     captions: dict[str, list[str]] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
 
@@ -142,6 +145,8 @@ def read_tables(tree: Tree, tables: Sequence[str], extra: Table | None) -> Told:
                 captions += [c for c in row.captions if c not in captions]
                 if row.label:
                     told.classes[image] = row.label
+                if row.split:
+                    told.splits[image] = row.split
         if extra is not None and table == extra.path.name and not used and told.captions:
             why = [reason for name, reason in told.left if name == table]
             none = (
@@ -180,6 +185,7 @@ class _Row:
     file: str
     captions: list[str]
     label: str
+    split: str
 
 
 def _rows(table: str, content: bytes, told: Told) -> list[_Row]:
@@ -192,10 +198,11 @@ def _rows(table: str, content: bytes, told: Told) -> list[_Row]:
         told.left.append((table, f"not a table of captions: {reason}"))
         return []
     columns = {c.strip().lower(): c for c in heads}
-    file, caption, label = (
-        next((columns[c] for c in names if c in columns), None) for names in (FILE_COLUMNS, TEXT_COLUMNS, LABEL_COLUMNS)
+    file, caption, label, part = (
+        next((columns[c] for c in names if c in columns), None)
+        for names in (FILE_COLUMNS, TEXT_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)
     )
-    if file is None or (caption is None and label is None):
+    if file is None or (caption is None and label is None and part is None):
         seen = ", ".join(c for c in columns.values() if c) or "none"
         told.left.append((table, f"no columns file (or file_name) and caption (or text); its columns: {seen[:200]}"))
         return []
@@ -216,13 +223,13 @@ def _rows(table: str, content: bytes, told: Told) -> list[_Row]:
         several = given if isinstance(given, list) else [given]
         captions = [c for c in (" ".join(str(g).split()) for g in several if g is not None) if c]
         name = slashed(str(r.get(file) or "").strip())
-        word = r.get(label) if label else None
-        found.append(_Row(composed(name), captions, composed(" ".join(str("" if word is None else word).split()))))
+        word, of = (" ".join(str(r.get(c) if c and r.get(c) is not None else "").split()) for c in (label, part))
+        found.append(_Row(composed(name), captions, composed(word), of))
     nameless, silent = sum(not r.file for r in found), sum(not r.captions for r in found) if caption else 0
     for count, what in ((nameless, "file"), (silent, "caption")):
         if count:
             told.left.append((table, f"{count} row{'s' * (count > 1)} without a {what}"))
-    return [r for r in found if r.file and (r.captions or r.label)]
+    return [r for r in found if r.file and (r.captions or r.label or r.split)]
 
 
 def _text(content: bytes) -> str:

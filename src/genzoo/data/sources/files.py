@@ -50,7 +50,7 @@ class Files:
 
     def identity(self) -> list[object]:
         """Return names, sizes and times for a folder, size and time of an archive, and how both are read."""
-        own = [*(self._open().identity() if self.path.is_dir() else stamp(self.path)), "layout 3"]
+        own = [*(self._open().identity() if self.path.is_dir() else stamp(self.path)), "layout 4"]
         if self.settings.subfolders != "auto":
             own.append(f"subfolders {self.settings.subfolders}")
         return [*own, *stamp(self.table.path)] if self.table else own

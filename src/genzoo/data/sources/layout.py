@@ -18,10 +18,11 @@ from genzoo.core.errors import UserError
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.sources import labels
+from genzoo.data.sources.affixes import masked, matched
 from genzoo.data.sources.captions import TABLES, TEXTS, Table, beside, read_tables, why_none
 from genzoo.data.sources.contents import Contents, FilePictures
 from genzoo.data.sources.names import composed, stem_of
-from genzoo.data.sources.parts import Item, choose_test, divide, part_of
+from genzoo.data.sources.parts import Item, by_table, choose_test, divide, part_of
 from genzoo.data.sources.trees import Tree
 
 HOW_PAIRED = (
@@ -120,10 +121,13 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> C
     items = [Item(n, "", PurePosixPath(n).parts) for n in examples]
     names = tuple(composed(s).lower() for s in wish.sides)
     items = divide(_inside(items, wish, contents), contents.notes, contents.left, {*names, *_INSTANCES})
+    items = by_table(items, told.splits, contents.notes)
     if wish.two:
         items = choose_test(items, (), contents.notes, contents.left)
         return _sides(tree, items, wish, where, contents)
     contents.notes += told.notes
+    if wish.structure == "image" and (note := masked([i.name for i in items])):
+        contents.notes.append(note)
     items = _classes(items, classes, wish, contents)
     for split in dict.fromkeys(i.split for i in items):
         chosen = [i for i in items if i.split == split]
@@ -350,7 +354,10 @@ def _sides(tree: Tree, items: list[Item], wish: Wish, where: str, contents: Cont
             if len(there) == 1
             else ""
         )
-        raise UserError(f"{where} has no two sides{half}. {HOW_PAIRED if paired else HOW_UNPAIRED}")
+        beside = masked([i.name for i in items]) if paired else ""
+        raise UserError(
+            f"{where} has no two sides{half}. {f'{beside}. ' if beside else ''}{HOW_PAIRED if paired else HOW_UNPAIRED}"
+        )
     if not paired:
         for (side, split), members in sides.items():
             contents.pictures[side, split] = FilePictures(tree, [i.name for i in members])
@@ -360,6 +367,8 @@ def _sides(tree: Tree, items: list[Item], wish: Wish, where: str, contents: Cont
     known = [f for f in ("a", "b", "instance") if any(side == f for side, _ in sides)]
     for split in splits:
         files = {f: by_stem(((_stem(i), i.name) for i in sides.get((f, split), [])), contents.left) for f in known}
+        files["a"], files["b"], note = matched(files["a"], files["b"])
+        contents.notes += [note] if note and note not in contents.notes else []
         common = [stem for stem in files["a"] if all(stem in files[f] for f in known)]
         for f in known:
             for stem, name in files[f].items():
@@ -387,7 +396,10 @@ def no_common(where: str, a: list[str], b: list[str]) -> str:
     first = "; ".join(
         f"{s} has {', '.join(map(printable, n[:3]))}{', …' * (len(n) > 3)}" for s, n in (("A", a), ("B", b))
     )
-    return f"{where}: no file name stands on both sides of the pairs ({first}). {HOW_PAIRED}"
+    return (
+        f"{where}: no file name stands on both sides of the pairs ({first}). {HOW_PAIRED}. Two folders that are no pairs are kind=unpaired: "
+        "'genzoo list task=translate' says which systems learn from them (cyclegan, discogan)"
+    )
 
 
 def _stem(item: Item) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from genzoo.core.errors import UserError
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources import layout
+from genzoo.data.sources.affixes import matched
 from genzoo.data.sources.contents import ArrayPictures, Contents, FilePictures, Source
 from genzoo.data.sources.names import composed, stem_of
 from genzoo.data.windows import resolved
@@ -80,7 +81,8 @@ def match(contents: Contents, name: str) -> None:
             continue
         if not (isinstance(a, FilePictures) and isinstance(b, FilePictures)):
             raise UserError(f"{name}: pairs are two folders or archives, or two arrays; not one of each")
-        stems = [layout.by_stem(_stems(p.names), contents.left) for p in (a, b)]
+        *stems, note = matched(*(layout.by_stem(_stems(p.names), contents.left) for p in (a, b)))
+        contents.notes += [note] if note and note not in contents.notes else []
         common = [stem for stem in stems[0] if stem in stems[1]]
         for own, other, side in ((stems[0], stems[1], "B"), (stems[1], stems[0], "A")):
             contents.left += [

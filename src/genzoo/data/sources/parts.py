@@ -118,7 +118,71 @@ def divide(
                 notes.append(f"{said}: no training folder stands beside, so what there is is one set")
                 return [i.below(level) for i in items]
             return list(items)
-    return list(items)
+    return _by_file_names(items, notes)
+
+
+def word_of(text: str) -> str:
+    """Return the part that a word tells (train, test, val), or nothing: a cell of a table, or a piece of a file's name.
+
+    >>> word_of("Training"), word_of("train2017"), word_of("tree")
+    ('train', 'train', '')
+    """
+    return _PART.get(re.sub(r"[\W_\d]+$", "", text.strip().lower()), "")
+
+
+def _by_file_names(items: Sequence[Item], notes: list[str]) -> list[Item]:
+    """Put items into parts by the first or the last word of their file names (train_001.png, 7-test.png), where every one has such a word."""
+    told: dict[str, str] = {}
+    for i in items:
+        words = re.split(r"[-_. ]+", os.path.splitext(i.parts[-1])[0])
+        found = {part for w in (words[0], words[-1]) if (part := word_of(w))} if len(words) > 1 else set()
+        told |= {i.name: found.pop()} if len(found) == 1 else {}
+    kinds = set(told.values())
+    if "train" not in kinds or len(kinds) < 2:
+        return list(items)
+    if len(told) < len(items):
+        first = next(i.name for i in items if i.name not in told)
+        notes.append(
+            f"{len(told)} of {len(items)} file names tell a part ({next(iter(told))}), {first} does not: all are one set; put the parts into "
+            "folders train/ and test/"
+        )
+        return list(items)
+    count = Counter(told.values())
+    notes.append(
+        f"parts are told by file names ({items[0].parts[-1]} ...): "
+        + ", ".join(f"{k} {n}" for k, n in sorted(count.items()))
+    )
+    return [Item(i.name, told[i.name], i.parts) for i in items]
+
+
+def by_table(items: Sequence[Item], told: dict[str, str], notes: list[str]) -> list[Item]:
+    """Put items into the parts that a table's column tells, where no folder tells one.
+
+    Args:
+        items: All examples.
+        told: What stands in the column, by the name of the example; examples without a cell are not in it.
+        notes: Is added what was read, or why nothing is.
+    """
+    if not told:
+        return list(items)
+    if any(i.split for i in items):
+        notes.append("the parts of folders or file names are used, and not those of the table's column split")
+        return list(items)
+    parts = {name: word_of(cell) for name, cell in told.items()}
+    odd = next((told[name] for name, part in parts.items() if not part), None)
+    lacking = [i.name for i in items if i.name not in parts]
+    if odd is not None or lacking or "train" not in parts.values():
+        why = (
+            f"it says '{odd[:30]}', which is no word for train, test or val" if odd is not None
+            else f"{len(lacking)} images have none, {lacking[0]} is the first" if lacking else "it says train of no image"
+        )  # fmt: skip
+        notes.append(f"the table's column split is not used: {why}; all are one set")
+        return list(items)
+    count = Counter(parts[i.name] for i in items)
+    notes.append(
+        "parts are told by the table's column split: " + ", ".join(f"{k} {n}" for k, n in sorted(count.items()))
+    )
+    return [Item(i.name, parts[i.name], i.parts) for i in items]
 
 
 def _divided(

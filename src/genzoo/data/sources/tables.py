@@ -6,6 +6,8 @@
 | separated by comma, semicolon, tab or spaces | seen from the first rows; with semicolons 1,5 is a number too |
 | a column of texts or dates | left out, with a note |
 | a first column without a name that counts the rows | left out, with a note |
+| a column called id, index, customer_id ... of different whole numbers | left out, with a note: it names the rows |
+| a column called split (subset, partition ...) of train, test, val | tells the parts |
 | a cell that is empty or no number, in a column of numbers | refused: its row and column are named |
 | a column with one value | refused: no density over it is finite |
 """
@@ -24,8 +26,10 @@ import numpy as np
 from genzoo.core.errors import UserError
 from genzoo.data.decode.reasons import in_words
 from genzoo.data.formats import HEAD, text_of, what_is
+from genzoo.data.sources.captions import SPLIT_COLUMNS
 from genzoo.data.sources.contents import Contents
 from genzoo.data.sources.layout import HOW, printable
+from genzoo.data.sources.parts import word_of
 from genzoo.data.sources.trees import MAX_BYTES, stamp
 
 MOST_COLUMNS = 64
@@ -127,10 +131,12 @@ class TableFile:
             names, columns, first, notes = _parquet(self.path) if parquet else _text(self.path, head)
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {in_words(error)}") from None
+        parts = _parts(names, columns, notes)
+        columns = [_unless_id(n, c, len(names)) for n, c in zip(names, columns, strict=True)]
         kept, left = [], []
         for name, values in zip(names, columns, strict=True):
-            if isinstance(values, str):
-                left.append(f"'{printable(name)}' ({values})")
+            if not isinstance(values, np.ndarray):
+                left.append(f"'{printable(name)}' ({values.why if isinstance(values, Texts) else values})")
             else:
                 kept.append((printable(name), values))
         if not kept:
@@ -145,11 +151,64 @@ class TableFile:
         if not len(table):
             raise UserError(f"{self.path} has no rows")
         notes.insert(0, f"{len(kept)} column{'s' * (len(kept) > 1)}: {', '.join(n for n, _ in kept)}")
-        return Points({"": table}, [n for n, _ in kept], notes, first)
+        split = (
+            {"": table} if parts is None else {p: table[parts == p] for p in ("train", "test") if (parts == p).any()}
+        )
+        return Points(split, [n for n, _ in kept], notes, first)
 
 
-Column = np.ndarray | str
-"""float64 [N], or the reason why the column is left out."""
+@dataclass(frozen=True)
+class Texts:
+    """A column of words.
+
+    Args:
+        cells: What stands in it.
+        why: The reason why it is left out.
+    """
+
+    cells: list[str]
+    why: str
+
+
+Column = np.ndarray | str | Texts
+"""float64 [N], or the reason why the column is left out, with its words where they may tell of parts."""
+_ID = re.compile(r"(.*[_\W])?(id|idx|index|uuid|guid|rowid|row_number|#)|.*[a-z]I[dD]", re.ASCII)
+
+
+def _unless_id(name: str, column: Column, count: int) -> Column:
+    """Leave out a column whose name and numbers say that it names the rows."""
+    if (
+        not isinstance(column, np.ndarray)
+        or count < 2
+        or not (_ID.fullmatch(name.strip()) or _ID.fullmatch(name.strip().lower()))
+    ):
+        return column
+    whole = len(column) > 1 and bool((column == np.rint(column)).all()) and len(np.unique(column)) == len(column)
+    return "it names the rows; call it otherwise to learn from it" if whole else column
+
+
+def _parts(names: list[str], columns: list[Column], notes: list[str]) -> np.ndarray | None:
+    """Return the part of every row, train, test or empty (not used), where a column tells it."""
+    for i, (name, column) in enumerate(zip(names, columns, strict=True)):
+        if name.strip().lower() not in SPLIT_COLUMNS or not isinstance(column, Texts):
+            continue
+        found = np.array([word_of(c) for c in column.cells])
+        odd = next((c for c, part in zip(column.cells, found, strict=True) if not part), None)
+        if odd is not None or "train" not in found:
+            why = (
+                f"it says '{printable(odd)[:30]}', which is no word for train, test or val"
+                if odd is not None
+                else "it says train of no row"
+            )
+            columns[i] = f"not read as parts: {why}"
+            return None
+        columns[i] = "it tells the parts"
+        if "test" not in found:
+            found[found == "val"] = "test"
+        elif unused := int((found == "val").sum()):
+            notes.append(f"the validation part ({unused} rows) is not used: there is a test part")
+        return found
+    return None
 
 
 def _text(path: Path, head: bytes) -> tuple[list[str], list[Column], int, list[str]]:
@@ -193,7 +252,7 @@ def _text(path: Path, head: bytes) -> tuple[list[str], list[Column], int, list[s
         headed
         and not rows[0][0].strip()
         and width > 1
-        and not isinstance(index, str)
+        and isinstance(index, np.ndarray)
         and len(index) > 1
         and (np.diff(index) == 1).all()
     ):
@@ -219,7 +278,7 @@ def _column(path: Path, name: str, cells: list[str], start: int, comma: bool) ->
     gaps = [i for i in bad if cells[i].strip().lower() in _MISSING]
     if len(bad) == len(cells) or len(bad) > len(cells) / 2 > len(gaps):
         texts = (cells[i].strip() for i in bad if i not in gaps)
-        return next((f"no numbers: '{printable(t)[:40]}'" for t in texts), "empty")
+        return Texts(cells, next((f"no numbers: '{printable(t)[:40]}'" for t in texts), "empty"))
     first = bad[0]
     said = f"'{printable(cells[first].strip())}'" if cells[first].strip() else "empty"
     raise UserError(
@@ -246,7 +305,8 @@ def _parquet(path: Path) -> tuple[list[str], list[Column], int, list[str]]:
         kind = column.type
         names.append(name)
         if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind)):
-            columns.append("no numbers")
+            words = types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind)
+            columns.append(Texts([str(v) for v in column.to_pylist()], "no numbers") if words else "no numbers")
             continue
         if name.startswith("__index_level_"):
             columns.append("it counts the rows")

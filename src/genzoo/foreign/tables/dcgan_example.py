@@ -22,6 +22,9 @@ UPSTREAM = Upstream(
     notes="its D ends in a sigmoid and ours in the logit before it; its convolutions next to the image have no bias, ours have one of 0.",
 )
 
+DISCRIMINATOR = {"d_norm": "batch", "penalty": "none", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
+"""Its discriminator's norm, and its rates."""
+
 
 def knows(piece: Piece) -> bool:
     """Tell a generator (a batch norm after the first layer) or a discriminator (none)."""
@@ -52,7 +55,7 @@ def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, A
             _take_generator(keys)
         else:
             width, channels = piece.shape("main.0.weight")[:2]
-            arguments = {"shape": (channels, 64, 64), "width": width, **arguments}
+            arguments = {"shape": (channels, 64, 64), "width": width, **DISCRIMINATOR, **arguments}
             _take_discriminator(keys)
         accounts.append(keys)
     return arguments, accounts

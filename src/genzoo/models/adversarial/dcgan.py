@@ -25,6 +25,12 @@ from genzoo.nn.gan.dcgan import Discriminator, Synthesis, layers_in_a_row, poole
 from genzoo.nn.layout import channels_last
 from genzoo.nn.optimizers import adam_for_each
 
+FIRST_GAME = {
+    "d_norm": "batch", "penalty": "none", "penalty_weight": 10.0, "lr": 2e-4, "beta1": 0.5, "beta2": 0.999,
+}  # fmt: skip
+"""Discriminator and rates of the paper (section 4)."""
+UNTIL_THE_END = {"decay": "none"}
+
 
 class DCGAN(System):
     """DCGAN of Radford, Metz & Chintala (2015), with the objectives and regularizers that came after it as arguments.
@@ -34,8 +40,9 @@ class DCGAN(System):
     in the generator with tanh at the end; LeakyReLU in the discriminator. `resampling`, `g_norm`, `d_norm`, `dense`,
     `g_activation` and `d_activation` break them one by one. Images of any height and width from 8 to 1024 and any channels.
 
-    Deviations: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`) and z is normal (the paper: uniform); `dcgan-paper`
-    has the paper's. Real and generated images are never normalized together, and the generator steps on the
+    Deviations, which `dcgan-paper` has not: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`), z is normal (the paper: uniform), and the
+    discriminator has the R1 penalty in place of batch norm, with which ten times the rate is stable (arXiv:1801.04406), and a rate that falls
+    linearly. The presets of other objectives have the paper's discriminator and rates, so that they can be compared. Real and generated images are never normalized together, and the generator steps on the
     images that the discriminator has just been trained on (algorithm 1 of arXiv:1406.2661 draws new ones).
 
     Args:
@@ -71,11 +78,12 @@ class DCGAN(System):
     paper: ClassVar[str] = "arXiv:1511.06434"
     data: ClassVar[str] = "image"
     presets: ClassVar[dict] = {
-        "dcgan-paper": {"width": 128, "kernel": 5, "prior": "uniform"},
-        "mm-gan": {"objective": "minimax"},
-        "ns-gan": {"objective": "non-saturating"},
-        "lsgan": {"objective": "least-squares"},
-        "wgan": {
+        "dcgan-paper": FIRST_GAME | {"width": 128, "kernel": 5, "prior": "uniform"},
+        "mm-gan": FIRST_GAME | {"objective": "minimax"},
+        "ns-gan": FIRST_GAME | {"objective": "non-saturating"},
+        "lsgan": FIRST_GAME | {"objective": "least-squares"},
+        "wgan": FIRST_GAME
+        | {
             "objective": "wasserstein",
             "weight_clip": 0.01,
             "critic_steps": 5,
@@ -92,11 +100,13 @@ class DCGAN(System):
             "beta1": 0.0,
             "beta2": 0.9,
         },
-        "dragan": {"objective": "non-saturating", "penalty": "dragan", "penalty_weight": 10.0, "d_norm": "none"},
-        "hinge-gan": {"objective": "hinge", "d_norm": "none", "spectral_norm": True},
+        "dragan": FIRST_GAME
+        | {"objective": "non-saturating", "penalty": "dragan", "penalty_weight": 10.0, "d_norm": "none"},
+        "hinge-gan": FIRST_GAME | {"objective": "hinge", "d_norm": "none", "spectral_norm": True},
     }
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 8, "width": 8}
-    defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999}
+    defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999, "decay": "linear"}
+    preset_defaults: ClassVar[dict] = dict.fromkeys(presets, UNTIL_THE_END)
 
     def __init__(
         self,
@@ -110,21 +120,21 @@ class DCGAN(System):
         objective: Objective = "non-saturating",
         critic_steps: Annotated[int, Field(ge=1, le=100)] = 1,
         weight_clip: Annotated[float, Field(gt=0, le=10)] | None = None,
-        penalty: Penalty = "none",
-        penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
+        penalty: Penalty = "r1",
+        penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0,
         g_norm: Literal["batch", "none"] = "batch",
-        d_norm: Literal["batch", "instance", "layer", "none"] = "batch",
+        d_norm: Literal["batch", "instance", "layer", "none"] = "none",
         resampling: Literal["strides", "pooling"] = "strides",
         g_activation: Literal["relu", "leaky-relu", "tanh"] = "relu",
         d_activation: Literal["leaky-relu", "relu", "tanh"] = "leaky-relu",
         spectral_norm: bool = False,
         instance_noise: Annotated[float, Field(ge=0, le=2)] = 0.0,
         augment: tuple[Augmentation, ...] = (),
-        lr: Annotated[float, Field(gt=0, le=1)] = 2e-4,
+        lr: Annotated[float, Field(gt=0, le=1)] = 2e-3,
         d_lr: Annotated[float, Field(gt=0, le=1)] | None = None,
         optimizer: Literal["adam", "rmsprop"] = "adam",
-        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
-        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999,
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     ) -> None:
         super().__init__()
         check_sides(shape, "dcgan")

@@ -97,8 +97,8 @@ class GAN(System):
     What later papers put on the discriminator (instance noise, spectral norm, gradient penalties) are arguments, to see on points what
     each changes; all are off by default.
 
-    Deviations: Adam by default (the paper: gradient ascent with momentum; preset `gan-paper`, whose momentum and rate are
-    constant where the authors' schedules rise and fall). Real and generated examples go through D apart.
+    Deviations: Adam by default (the paper: gradient ascent with momentum; preset `gan-paper`, whose momentum and rate are constant where the
+    authors' schedules rise and fall); z from (-1, 1), in the authors' code from (-√3, √3). Real and generated examples go through D apart.
 
     Args:
         shape: Channels, height and width of an image of any size, or the dimensions of a point.

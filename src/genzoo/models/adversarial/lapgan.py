@@ -32,7 +32,7 @@ def double(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class Detail(nn.Module):
-    """The paper's generator of detail: three 5x5 convolutions on the enlarged image with a plane of noise beside it.
+    """The generator of detail: three 5x5 convolutions on the enlarged image with a plane of noise beside it.
 
     Args:
         channels: Channels of the image.
@@ -62,7 +62,8 @@ class LAPGAN(System):
     l_k; sampling goes from the smallest image to the finest, each level on what the one before has drawn (eq. 5).
 
     Deviations: D has DCGAN's convolutions with the R1 penalty and the smallest level DCGAN's generator; Adam in place of SGD; the
-    smallest side is 8 to 15 pixels; averages of 2x2 pixels and bilinear enlargement in place of a blur.
+    smallest side is 8 to 15 pixels; averages of 2x2 pixels and bilinear enlargement in place of a blur; filters of 5x5 in the generators of
+    detail (the authors' code: 7x7, 7x7, 5x5), and normal noise (there uniform).
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.

@@ -182,7 +182,7 @@ class SNGAN(System):
     projection discriminator of Miyato & Koyama (arXiv:1802.05637) with class-conditional batch norm in G.
 
     Deviations: G steps on the batch's size (the paper: twice that). Deeper nets, for images above 32 pixels, double their channels with
-    each further doubling.
+    each further doubling, in D in a block's first convolution (the authors' code: in its second).
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.

@@ -152,7 +152,6 @@ class StyleGAN(System):
     }  # fmt: skip
     dropped_state: ClassVar[tuple[str, ...]] = ("length",)
     latent_path: ClassVar[str] = "linear"
-    layers: int
     averaged: ClassVar[tuple[str, ...]] = ("mean",)
     labels: int
     progress: Tensor

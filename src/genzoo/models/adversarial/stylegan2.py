@@ -185,7 +185,6 @@ class StyleGAN2(System):
     dropped: ClassVar[dict[str, Any]] = {"style": "modulated", "grow": 0.0}
     dropped_state: ClassVar[tuple[str, ...]] = ("progress",)
     latent_path: ClassVar[str] = "linear"
-    layers: int
     averaged: ClassVar[tuple[str, ...]] = ("mean", "length")
     labels: int
     mean: Tensor

@@ -52,10 +52,11 @@ class VideoGAN(System):
     is used where nothing moves. The discriminator has 3-D convolutions. `conditional` is the extension of section 4.4: z is the
     code of a given first frame, by an encoder that learns with the generator, and the first frame of the clip has to be that frame.
 
-    Deviations: clips of any length from 2 and any sides from 8 (the paper: 32 frames of 64 x 64); short clips double their length
-    in the last layers only. Weights start at N(0, 0.02²), the authors' code has 0.01. The encoder's code is a vector that both
-    streams start from (the authors' code: a map of 4 x 4); as there, the first frame's error is a mean absolute one, and real and
-    generated clips go through the discriminator in separate batches. Stabilized video is assumed, and not made here.
+    Deviations: clips of any length from 2 and any sides from 8 (the paper: 32 frames of 64 x 64); short clips double their length in the last
+    layers only. Weights start at N(0, 0.02²), the authors' code has 0.01, and adds 0.001 to variances in D's batch norm (here 0.00001). The
+    encoder's code is a vector that both streams start from (the authors' code: a map of 4 x 4); as there, the first frame's error is a mean
+    absolute one, and real and generated clips go through the discriminator in separate batches. Stabilized video is assumed, and not made
+    here.
 
     Args:
         shape: Channels, frames, height and width of a clip; from 2 frames, sides from 8 to 256.

@@ -72,8 +72,9 @@ class VisionAidedGAN(System):
     wrong, is added; then the next, progressively (sections 3.2 and 3.3). Logistic losses, one-sided smoothing of the
     heads' targets, differentiable augmentation for the heads.
 
-    Deviations: nets are DCGAN's with R1 (the paper's: StyleGAN2's, whose R1 is lazy); a head is a spectrally normalized
-    discriminator of each of an expert's maps; the times of addition are shares of the run and not counts of images.
+    Deviations: nets are DCGAN's with R1 (the paper's: StyleGAN2's, whose R1 is lazy); a head is a spectrally normalized discriminator of each
+    of an expert's maps, whose losses are averaged (the authors' code adds them, and tells G `real_target` as well); the times of addition
+    are shares of the run and not counts of images.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024, 1 or 3 channels.

@@ -31,7 +31,8 @@ class GANCLS(System):
 
     The sentence encoder is trained with the discriminator (`encoder=words` or `gru`) or frozen (`minilm`); the paper's is a char-CNN-RNN
     trained beforehand. G takes vectors as they are and never moves the encoder. Deviations: DCGAN's nets with R1 in place of batch norm
-    in D (`r1`); ½ is the argument `mismatch`; a "wrong" sentence that is the right one, word for word, is passed over.
+    in D (`r1`); ½ is the argument `mismatch`; a "wrong" sentence that is the right one, word for word, is passed over; in-between sentences are as
+    many as the others (the authors' code: half as many in one mean, so its weight 1 is `interpolate=0.5`).
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.

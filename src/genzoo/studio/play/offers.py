@@ -38,7 +38,7 @@ def offers(system: System) -> dict[str, Any]:
         "scale": getattr(system, "scale", 1) if "translates" in able else 1,
         "step": getattr(system, "trained", {}).get("step"),
         "panels": {
-            "explore": "decodes" in able and kind.dims == len(shape) and (floats or "samples" not in able),
+            "explore": "decodes" in able and len(shape) > 2,
             "sample": "samples" in able,
             "picture": image and ({"encodes", "decodes"} <= set(able) or floats),
             "complete": "completes" in able and (image or kind.sequential or system.data == "exemplar"),

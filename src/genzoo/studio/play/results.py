@@ -25,6 +25,7 @@ from torch import Tensor
 from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.data.drawing.sounds import wav
+from genzoo.data.kinds import Kind
 from genzoo.web.errors import NotFound
 from genzoo.web.pictures import TYPES, pixels, png
 
@@ -252,26 +253,38 @@ def picture_address(picture: np.ndarray) -> str:
 
 def shown_of(system: System, samples: Tensor) -> list[dict[str, Any]]:
     """Return what a page shows of samples [n, ...]: images, films (clips, turns around shapes), sounds with spectrograms, a scatter of points."""
-    kind = kinds.of(system)
+    kind, few = kinds.of(system), samples[:SHOWN]
     if samples.ndim == 2:
         return [{"image": picture_address(kind.picture(samples)), "smooth": True}]
-    found: list[dict[str, Any]] = []
-    for one in samples[:SHOWN]:
-        if ".wav" in kind.suffixes:
-            rate = int(system.hparams["rate"])
-            found.append(
-                {
-                    "sound": address(wav(one, rate), "audio/wav"),
-                    "image": picture_address(kind.picture(one[None])),
-                    "smooth": True,
-                    "seconds": one.shape[-1] / rate,
-                }
-            )
-        elif (frames := kind.frames(one[None])) is not None:
-            found.append({"frames": [picture_address(f) for f in frames], "turns": one.ndim == 4 and not kind.colours})
-        else:
-            found.append({"image": image_address(one)})
-    return found
+    if ".wav" in kind.suffixes:
+        rate = int(system.hparams["rate"])
+        return [
+            {
+                "sound": address(wav(one, rate), "audio/wav"),
+                "image": picture_address(kind.picture(one[None])),
+                "smooth": True,
+                "seconds": one.shape[-1] / rate,
+            }
+            for one in few
+        ]
+    if (films := _films(kind, few)) is not None:
+        turns = few.ndim == 5 and not kind.colours
+        return [{"frames": [picture_address(f) for f in film], "turns": turns} for film in films]
+    return [{"image": image_address(one)} for one in few]
+
+
+def _films(kind: Kind, samples: Tensor) -> list[list[np.ndarray]] | None:
+    """Draw the frames of each of `samples`; None where nothing moves. All are drawn at once, under one another, where they can be told apart."""
+    first = kind.frames(samples[:1])
+    if first is None or len(samples) == 1:
+        return None if first is None else [first]
+    n, (height, width) = len(samples), first[0].shape[:2]
+    column = kind.frames(samples, columns=1)
+    assert column is not None
+    gap, rest = divmod(column[0].shape[0] - n * height, n - 1)
+    if rest or gap < 0 or column[0].shape[1] != width:
+        return [kind.frames(one[None]) or [] for one in samples]
+    return [[f[i * (height + gap) : i * (height + gap) + height] for f in column] for i in range(n)]
 
 
 # ---- commands ------------------------------------------------------------------------------------------------------------------------

@@ -92,6 +92,7 @@ def walked(
         result = of_samples(system, rows.flatten(0, 1), command, name="walk", columns=asked.steps, values=rows)
         usual = PER_SECOND if ".gif" in kind.files else SLOW
         shown = frames(path, kind)
+        result.room += sum(f.nbytes for f in shown)
         for ending in _films():
             result.files[f"walk{ending}"] = lambda file: save_film(file, shown, per_second=usual, rest=8)
         ordered = {n: result.files[n] for n in sorted(result.files, key=lambda n: "gif png mp4 npy".find(n[-3:]))}

@@ -89,6 +89,7 @@ def projected(
         )
         del result.files["project.npy"]  # the command writes latents with the images, as .npz
         shown = [kind.picture(side_by_side(x, found.way[:, t])) for t in range(found.way.shape[1])]
+        result.room += sum(f.nbytes for f in shown)
         result.files["project.gif"] = lambda path: save_film(path, [*shown, *shown[-1:] * 10])
         result.files["project.npz"] = lambda path: np.savez_compressed(
             path,

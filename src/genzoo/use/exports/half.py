@@ -19,6 +19,8 @@ from genzoo.use.exports.parts import parts
 
 BATCH = 4
 """Examples that are compared."""
+STEP = 2.0**-9
+"""A value of a finite set is another one from this share of the largest on; below, it is the same one, rounded."""
 
 
 def rounded(system: System) -> tuple[dict[str, Tensor], dict[str, Any], System]:
@@ -47,11 +49,12 @@ def differences(system: System, other: System, seed: int = 0) -> dict[str, dict[
     for name, part in parts(system).items():
         own = part.examples(system, BATCH, part.sizes[0], Generator().manual_seed(seed))
         try:
-            a, b = (part(s, own, BATCH).double() for s in (system, other))
+            first, second = (part(s, own, BATCH) for s in (system, other))
         except UserError:  # a map that this system's settings do not have
             continue
-        if part.steps:
-            found[name] = {"share": float((a != b).double().mean())}
+        a, b = first.double(), second.double()
+        if part.steps or not first.is_floating_point():
+            found[name] = {"share": float(((a - b).abs() > STEP * a.abs().max()).double().mean())}
         else:
             found[name] = {"largest": float((a - b).abs().max()), "of": float(a.abs().max())}
     if not found and isinstance(system, Samples) and isinstance(other, Samples):  # one that draws without a network

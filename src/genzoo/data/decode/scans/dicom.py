@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -98,6 +99,7 @@ class Header:
         colour: It has three channels.
         inverted: MONOCHROME1.
         padding: The stored value of pixels outside the scan.
+        plain: Its pixels are gray numbers of 8 or 16 bits, little end first, one after another.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Header:
     colour: bool
     inverted: bool
     padding: int | None
+    plain: bool
 
 
 def read(file: BinaryIO, name: str) -> Header:
@@ -163,11 +166,13 @@ def _header(ds: Any, file: BinaryIO, name: str) -> Header:
     if not keyword:
         raise Rejected(_without_pixels(ds))
     for tag in ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel"):
-        if ds.get(tag) in (None, ""):
+        if _numbers(ds, tag, 1) is None:
             raise Rejected(f"damaged: it does not say its {tag}")
-    photometric = str(ds.get("PhotometricInterpretation", "")) or "MONOCHROME2"
-    rows, columns, samples, allocated = int(ds.Rows), int(ds.Columns), int(ds.SamplesPerPixel), int(ds.BitsAllocated)
-    count = int(ds.get("NumberOfFrames") or 1)
+    photometric = _text(ds, "PhotometricInterpretation") or "MONOCHROME2"
+    rows, columns, samples, allocated = (
+        int(_number(ds, k, 0)) for k in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+    )
+    count = int(_number(ds, "NumberOfFrames", 1)) or 1
     if rows < 1 or columns < 1 or rows * columns > MAX_PIXELS:
         raise Rejected(
             f"its header says {columns}x{rows} pixels: {'none' if not rows * columns else 'too many, or damaged'}"
@@ -180,7 +185,7 @@ def _header(ds: Any, file: BinaryIO, name: str) -> Header:
         raise Rejected(
             f"its pixels are stored as {syntax.name if syntax.is_transfer_syntax else syntax}, which is not read"
         ) from None
-    deep = str(syntax) == _EXTENDED and int(ds.get("BitsStored") or 8) > 8
+    deep = str(syntax) == _EXTENDED and _number(ds, "BitsStored", 8) > 8
     if not decoder.is_available or (deep and set(decoder.available_plugins) <= {"pillow"}):
         more = " with 12 bits" if deep else ""
         raise Rejected(
@@ -194,22 +199,25 @@ def _header(ds: Any, file: BinaryIO, name: str) -> Header:
             raise Rejected(f"truncated: {max(there, 0):,} of {need:,} bytes of pixels are there")
         if length is not None and length < need:
             raise Rejected(f"damaged: {length:,} bytes of pixels, where its header says {need:,}")
-    options = {
+    stored = int(_number(ds, "BitsStored", 0)) or allocated
+    options: dict[str, Any] = {
         "transfer_syntax_uid": syntax, "rows": rows, "columns": columns, "number_of_frames": count, "samples_per_pixel": samples,
-        "bits_allocated": allocated, "bits_stored": int(ds.get("BitsStored") or allocated),
-        "pixel_representation": int(ds.get("PixelRepresentation") or 0),
+        "bits_allocated": allocated, "bits_stored": stored,
+        "pixel_representation": int(_number(ds, "PixelRepresentation", 0)),
         "photometric_interpretation": photometric, "pixel_keyword": keyword, "pixel_vr": "OW",
     }  # fmt: skip
     if samples > 1:
-        options["planar_configuration"] = int(ds.get("PlanarConfiguration") or 0)
-    tabled = photometric == "PALETTE COLOR" or bool(ds.get("ModalityLUTSequence"))
-    patient, series = str(ds.get("PatientID", "") or "").strip(), str(ds.get("SeriesInstanceUID", "") or "")
-    padding = ds.get("PixelPaddingValue")
+        options["planar_configuration"] = int(_number(ds, "PlanarConfiguration", 0))
+    tabled = photometric == "PALETTE COLOR" or "ModalityLUTSequence" in ds
+    patient, series = _text(ds, "PatientID"), _text(ds, "SeriesInstanceUID")
+    padding = _numbers(ds, "PixelPaddingValue", 1)
     return Header(
-        name, str(syntax), offset, options, (rows, columns), tuple(_frames(ds, count)), str(ds.get("SOPInstanceUID", "") or ""), series,
-        f"patient {patient}" if patient else f"series {series}" if series else f"file {name}", str(ds.get("Modality", "") or ""),
+        name, str(syntax), offset, options, (rows, columns), tuple(_frames(ds, count)), _text(ds, "SOPInstanceUID"), series,
+        f"patient {patient}" if patient else f"series {series}" if series else f"file {name}", _text(ds, "Modality"),
         ds if tabled else None, samples == 3 or photometric == "PALETTE COLOR", photometric == "MONOCHROME1",
-        int(padding) if isinstance(padding, int) else None,
+        int(padding[0]) if padding else None,
+        plain=bool(little) and offset is not None and not syntax.is_compressed and keyword == "PixelData" and samples == 1
+        and allocated in (8, 16) and stored <= allocated,
     )  # fmt: skip
 
 
@@ -281,16 +289,43 @@ def _number(place: Any, keyword: str, usual: float) -> float:
     return found[0] if found else usual
 
 
+@functools.cache
+def _tag(keyword: str) -> Any:
+    return library("pydicom.tag").Tag(keyword)
+
+
 def _numbers(place: Any, keyword: str, count: int) -> tuple[float, ...] | None:
     """Return the first numbers of an element; None where there are fewer, or none."""
-    value = place.get(keyword)
-    if value is None or isinstance(value, (str, bytes)):
+    tag = _tag(keyword)
+    if tag not in place:
         return None
+    raw = place.get_item(tag)
     try:
-        values = tuple(float(v) for v in (value if hasattr(value, "__iter__") else [value]))
+        if raw.VR in ("DS", "IS") and isinstance(
+            raw.value, bytes
+        ):  # as the file has it: much faster than through the library's own types
+            values = tuple(map(float, raw.value.rstrip(b" \0").split(b"\\"))) if raw.value.strip(b" \0") else ()
+        elif raw.VR == "US" and isinstance(raw.value, bytes) and len(raw.value) == 2:
+            values = (float(int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")),)
+        else:
+            value = place[tag].value
+            if value is None or isinstance(value, (str, bytes)):
+                return None
+            values = tuple(float(v) for v in (value if hasattr(value, "__iter__") else [value]))
     except (TypeError, ValueError):
         return None
-    return values[:count] if len(values) >= count and bool(np.isfinite(values[:count]).all()) else None
+    return values[:count] if len(values) >= count and all(map(math.isfinite, values[:count])) else None
+
+
+def _text(place: Any, keyword: str) -> str:
+    """Return a short text; empty where there is none."""
+    tag = _tag(keyword)
+    if tag not in place:
+        return ""
+    raw = place.get_item(tag)
+    value = raw.value if isinstance(raw.value, bytes) and raw.VR in ("UI", "CS", "LO") else place[tag].value
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
+    return text.strip(" \0")
 
 
 def _window(place: Any) -> Ends | None:
@@ -327,6 +362,8 @@ def decoded(file: BinaryIO, header: Header, index: int) -> np.ndarray:
     Raises:
         Rejected: It is damaged.
     """
+    if header.plain:
+        return _plain(file, header, index)
     try:
         decoder = library("pydicom.pixels").get_decoder(header.options["transfer_syntax_uid"])
         if header.offset is None:
@@ -337,6 +374,24 @@ def decoded(file: BinaryIO, header: Header, index: int) -> np.ndarray:
         return np.asarray(decoder.as_array(file, index=index, **header.options)[0])
     except Exception as error:  # decoders throw whatever they like
         raise Rejected(in_words(error)) from None
+
+
+def _plain(file: BinaryIO, header: Header, index: int) -> np.ndarray:
+    """Read one frame of gray numbers as they lie in the file, little end first, without the bits that are not used."""
+    options, (rows, columns) = header.options, header.shape
+    size, signed = options["bits_allocated"] // 8, bool(options["pixel_representation"])
+    count = rows * columns
+    assert header.offset is not None
+    file.seek(header.offset + index * count * size)
+    data = file.read(count * size)
+    if len(data) < count * size:
+        raise Rejected("truncated")
+    stored = np.frombuffer(data, f"<{'i' if signed else 'u'}{size}").reshape(rows, columns)
+    unused = options["bits_allocated"] - options["bits_stored"]
+    if unused and signed:
+        shifted: np.ndarray = (stored << unused) >> unused
+        return shifted
+    return stored & np.array(2 ** options["bits_stored"] - 1, stored.dtype) if unused else stored
 
 
 def _colours(stored: np.ndarray, header: Header) -> np.ndarray:

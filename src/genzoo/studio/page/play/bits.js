@@ -31,7 +31,7 @@ export function panel(box, about, signal) {
     },
     { signal },
   );
-  box.append(el("div", { class: "split" }, el("div", { class: "controls" }, drop, about.compresses ? squeeze : null, file), el("div", { class: "result" }, progress, result)));
+  box.append(el("div", { class: "split" }, el("div", { class: "controls" }, drop, about.compresses ? el("p", {}, squeeze) : null, file), el("div", { class: "result" }, progress, result)));
 }
 
 /** @param {import("./work.js").Found} found */

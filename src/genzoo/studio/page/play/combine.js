@@ -161,9 +161,9 @@ function mixing(about, pins, signal, keep) {
     { class: "panel" },
     el("h3", {}, "Mix styles"),
     el("p", { class: "quiet" }, "Drag one pin onto another: it gives its fine styles. Or choose both here."),
-    el("div", { class: "row" }, el("span", {}, "coarse"), coarse.node, el("span", {}, "fine"), fine.node),
+    el("div", { class: "row terms" }, el("span", {}, "coarse"), coarse.node, el("span", {}, "fine"), fine.node),
     el("div", { class: "field" }, el("label", { for: id }, `first fine layer, of ${about.layers}`, told), layer),
-    button,
+    el("p", {}, button),
     result,
   );
 }

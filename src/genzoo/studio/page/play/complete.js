@@ -47,7 +47,7 @@ export function panel(box, about, signal) {
       const before = el("li", {}, picture(found.given || chosen.image, "your picture", full.checked), el("small", { class: "quiet" }, "your picture"));
       const list = things(found, "completion");
       list.firstElementChild?.prepend(before);
-      result.replaceChildren(el("h3", {}, "Filled in"), list, kept(found));
+      result.replaceChildren(el("h2", {}, "Filled in"), list, kept(found));
     }),
   );
   /** @param {import("./drop.js").Own} first */

@@ -14,7 +14,7 @@ export function panel(box, about, signal) {
   let first = true;
   const one = async (/** @type {import("./drop.js").Own} */ picture) => {
     const progress = el("div", {});
-    const name = el("h3", {}, picture.name);
+    const name = el("h2", {}, picture.name);
     const card = el("article", { class: "panel" }, name, progress);
     if (first) results.replaceChildren();
     first = false;
