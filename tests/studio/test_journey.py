@@ -293,6 +293,7 @@ def test_the_first_paint_is_quick(studio, open_page, trained):
     """Under 300 ms; on a machine with other things to do, at most half as long again as a page of one line of text takes there."""
     base = studio(trained)
     open_page(base, "#/runs").wait_for_selector(".card")  # what is imported on the first request has been imported
+    open_page.expected += ["404"]  # a page of one line names no icon, and the browser asks for one
     shell, bare = [], []
     for _ in range(7):
         shell.append(paints(open_page, base, "#/runs"))
@@ -309,3 +310,5 @@ def test_the_shell_is_painted_before_anything_is_asked(studio, open_page, traine
     page.wait_for_selector("header.top")
     page.wait_for_selector("h1:has-text('Runs')")
     assert page.evaluate("performance.getEntriesByName('first-contentful-paint').length") == 1
+    open_page.expected += ["ERR_"]
+    page.unroute_all(behavior="ignoreErrors")
