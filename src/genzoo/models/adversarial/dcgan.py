@@ -42,8 +42,9 @@ class DCGAN(System):
 
     Deviations, which `dcgan-paper` has not: filters are 4 x 4 (the paper: 5 x 5, `kernel=5`), z is normal (the paper: uniform), and the
     discriminator has the R1 penalty in place of batch norm, with which ten times the rate is stable (arXiv:1801.04406), and a rate that falls
-    linearly. The presets of other objectives have the paper's discriminator and rates, so that they can be compared. Real and generated images are never normalized together, and the generator steps on the
-    images that the discriminator has just been trained on (algorithm 1 of arXiv:1406.2661 draws new ones).
+    linearly. The presets of other objectives have the paper's discriminator and rates, so that they can be compared. Of all: real and
+    generated images are never normalized together, and the generator steps on the images that the discriminator has just been trained on
+    (algorithm 1 of arXiv:1406.2661 draws new ones).
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024.
