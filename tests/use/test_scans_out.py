@@ -273,7 +273,9 @@ def test_the_plane_of_the_training_is_cut_and_the_file_keeps_its_own(run, tmp_pa
     translate_files(system, tmp_path / "in", "a2b", out=tmp_path / "out")
     found = np.stack([value(d).T for d in dicoms(tmp_path / "out")], 2)
     np.testing.assert_allclose(found, right(cells), atol=0.51)
-    assert seen[-12:] == [(20, 17)] * 12, seen  # as many as there are coronal slices, of the least width that the nets take
+    assert seen[-12:] == [(20, 17)] * 12, (
+        seen
+    )  # as many as there are coronal slices, of the least width that the nets take
 
 
 def test_scans_are_refused_where_the_run_knows_no_values(tmp_path):
