@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES = $(shell find src -name '*.py')
-QUICK   = tests/core tests/naming tests/saved tests/losses tests/metrics tests/data tests/studies/test_studies.py tests/use/test_compress.py tests/test_api.py
+QUICK   = tests/core tests/naming tests/saved tests/losses tests/metrics tests/data tests/studies/test_studies.py tests/use/test_compress.py tests/use/test_compressed_files.py tests/test_api.py
 # An environment made for the tests (editable, with the tools) serves the demo as well; never the other way round.
 READY   = $(if $(wildcard $(VENV)/dev.stamp),$(VENV)/dev.stamp,$(VENV)/core.stamp)
 

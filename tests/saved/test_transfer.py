@@ -22,7 +22,7 @@ from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.conftest import data_for
-from tests.training.test_training import assert_same_state, stop_at
+from tests.training_help import assert_same_state, stop_at
 
 TINY = {"width": 8, "latent": 8}
 QUICK = {"device": "cpu", "precision": "fp32", "sample_every": 100, "log_every": 1, "batch": 4, "quiet": True}

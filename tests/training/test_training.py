@@ -1,11 +1,10 @@
-"""The trainer: exact resume, health, signals, ranks, folders."""
+"""The trainer: exact resume, signals, ranks, folders, schedules."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,63 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-import genzoo
-from genzoo.cli.main import main
 from genzoo.core.errors import DamagedFile, TrainingStopped, UserError
-from genzoo.core.system import System
-from genzoo.data import DataSettings, open_data
+from genzoo.data import DataSettings
 from genzoo.naming import registry
-from genzoo.runs.data import moved_to
 from genzoo.runs.folder import held, newest_state, open_run
-from genzoo.runs.meters import Meter
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import load
 from genzoo.training.loop import Trainer
-from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume, train
-from genzoo.training.update import Average, Updater, schedule
-from genzoo.use.common.images import open_for
-from tests.conftest import data_for
-
-TINY = {"width": 8, "latent": 8}
-QUICK = {"device": "cpu", "precision": "fp32", "sample_every": 100, "log_every": 1, "ema": 0.9}
-
-
-@pytest.fixture
-def data(tmp_path):
-    return data_for("dcgan", tmp_path / "data")
-
-
-def state_of(run):
-    """Everything in the newest checkpoint but the clock."""
-    (step, parts) = newest_state(run, 1)
-    tensors, meta = parts[0]
-    meta = {k: v for k, v in meta.items() if k not in ("seconds", "training")}
-    return step, tensors, meta
-
-
-def assert_same_state(a, b):
-    (step_a, tensors_a, meta_a), (step_b, tensors_b, meta_b) = state_of(a), state_of(b)
-    assert step_a == step_b
-    assert meta_a == meta_b
-    assert tensors_a.keys() == tensors_b.keys()
-    for name, t in tensors_a.items():
-        assert torch.equal(t, tensors_b[name]), name
-
-
-def stop_at(monkeypatch, step, signum=signal.SIGTERM):
-    """Make this process receive a signal when a trainer is in that step."""
-    original = Trainer._one
-
-    def one(self, batch):
-        if self.step == step:
-            os.kill(os.getpid(), signum)
-        return original(self, batch)
-
-    monkeypatch.setattr(Trainer, "_one", one)
+from genzoo.training.update import Average, schedule
+from tests.training_help import QUICK, TINY, Fragile, assert_same_state, state_of, stop_at
 
 
 def test_a_run_folder_has_what_it_promises(tmp_path, data):
@@ -213,145 +167,6 @@ def test_changed_data_is_refused(tmp_path, data):
         resume(run.path, steps=5, quiet=True)
 
 
-def same_tensors(a, b):
-    (step_a, tensors_a, _), (step_b, tensors_b, _) = state_of(a), state_of(b)
-    assert (step_a, tensors_a.keys()) == (step_b, tensors_b.keys())
-    return not [name for name, t in tensors_a.items() if not torch.equal(t, tensors_b[name])]
-
-
-@pytest.fixture
-def cut(tmp_path, data, monkeypatch):
-    """A run that was stopped half-way, and the same one that was not."""
-    settings = {"steps": 6, "batch": 4, "runs": str(tmp_path / "runs"), **QUICK, "device": "auto"}
-    whole = train("dcgan", data, TrainSettings(name="whole", **settings), TINY, quiet=True)
-    with monkeypatch.context() as patch:
-        stop_at(patch, 2)
-        with pytest.raises(TrainingStopped):
-            train("dcgan", data, TrainSettings(name="cut", **settings), TINY, quiet=True)
-    return open_run(tmp_path / "runs" / "cut"), whole
-
-
-def test_data_that_moved_are_taken_up_where_they_are_now(tmp_path, data, cut):
-    run, whole = cut
-    moved = tmp_path / "elsewhere" / "set.npz"
-    moved.parent.mkdir()
-    Path(data.data).rename(moved)
-    with pytest.raises(UserError, match=r"the data of .*cut are not where they were .*genzoo resume .*cut data=PATH"):
-        resume(run.path, quiet=True)
-    with pytest.raises(UserError, match="there is no set and no path"):
-        resume(run.path, data=str(tmp_path / "nowhere"), quiet=True)
-    assert same_tensors(resume(run.path, data=str(moved), quiet=True), whole)
-    assert resume(run.path, quiet=True).log() == run.log(), "and it is known from then on"
-    assert load(run.path).trained["data"]["data"] == str(moved)
-    assert open_for(load(run.path)).digest
-
-
-def test_a_finished_run_is_told_where_its_data_are(tmp_path, data):
-    settings = TrainSettings(
-        steps=2, batch=4, name="a", runs=str(tmp_path), measure="swd", measure_n=10, measure_every=1, **QUICK
-    )
-    run = train("dcgan", data, settings, TINY, quiet=True)
-    before = state_of(run)[1], load(run.path).state_dict(), load(run.path / "best").state_dict()
-    moved = tmp_path / "set.npz"
-    Path(data.data).rename(moved)
-    with pytest.raises(UserError, match=r"data=.*are not where they were|not there any more"):
-        genzoo.evaluate(run, measures="swd", n=10)
-    resume(run.path, data=str(moved), quiet=True)
-    after = state_of(run)[1], load(run.path).state_dict(), load(run.path / "best").state_dict()
-    for a, b in zip(before, after, strict=True):
-        assert a.keys() == b.keys()
-        assert all(torch.equal(t, b[k]) for k, t in a.items())
-    assert load(run.path / "best").trained["data"]["data"] == str(moved)
-    assert "SWD x 1000" in genzoo.evaluate(run, measures="swd", n=10)["measures"]
-
-
-def test_other_data_in_place_of_those_that_moved_are_refused(tmp_path, data, cut):
-    run, whole = cut
-    other, config = tmp_path / "other.npz", (run.path / "config.toml").read_bytes()
-    for images in (np.zeros((24, 8, 8), np.uint8), np.zeros((24, 4, 4, 3), np.uint8)):
-        np.savez(other, images=images)
-        with pytest.raises(UserError, match=r"data=.*other\.npz does not hold what .*cut was trained on \(digest"):
-            resume(run.path, data=str(other), quiet=True)
-    assert (run.path / "config.toml").read_bytes() == config, "a refusal changes nothing"
-    assert same_tensors(resume(run.path, quiet=True), whole)
-
-
-def test_points_that_moved_are_the_same_by_their_content(tmp_path):
-    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32))
-    run = train(
-        "gan",
-        DataSettings(str(tmp_path / "a.npy")),
-        TrainSettings(steps=2, batch=4, runs=str(tmp_path), **QUICK),
-        quiet=True,
-    )
-    (tmp_path / "a.npy").rename(tmp_path / "b.npy")
-    assert resume(run.path, data=str(tmp_path / "b.npy"), steps=3, quiet=True).log()[-1]["step"] == 3
-    np.save(tmp_path / "b.npy", np.random.default_rng(1).normal(size=(64, 2)).astype(np.float32))
-    with pytest.raises(UserError, match="have changed"):
-        resume(run.path, quiet=True)
-
-
-def test_a_checkpoint_with_the_digest_of_an_earlier_version_goes_on(tmp_path):
-    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32))
-    about = DataSettings(str(tmp_path / "a.npy"))
-    run = train("gan", about, TrainSettings(steps=2, batch=4, runs=str(tmp_path), **QUICK), quiet=True)
-    (state, *_) = run.states()
-    tensors, meta = checkpoint.read(state)
-    checkpoint.write(state, tensors, {**meta, "data_digest": open_data(about, quiet=True).former})
-    assert resume(run.path, steps=3, quiet=True).log()[-1]["step"] == 3
-
-
-def test_captions_among_the_data_move_with_them(tmp_path):
-    about = DataSettings("old/set", captions="old/set/words/c.csv")
-    assert moved_to(about, "new") == DataSettings("new", captions="new/words/c.csv")
-    assert moved_to(DataSettings("old/set", captions="c.csv"), "new").captions == "c.csv"
-
-
-def test_a_device_that_is_not_here_is_named_with_what_to_type(tmp_path, data, cut, monkeypatch):
-    run, whole = cut
-    config = run.path / "config.toml"
-    config.write_text(re.sub(r'device = "auto"', 'device = "cuda:7"', config.read_text()))
-    with pytest.raises(UserError, match=r"device=cuda:7 .*this machine has cpu.*genzoo resume .*cut device=cpu'"):
-        resume(run.path, quiet=True)
-    with pytest.raises(UserError, match="device=tpu"):
-        resume(run.path, device="tpu", quiet=True)
-    assert 'device = "cuda:7"' in config.read_text()
-    with monkeypatch.context() as patch:
-        stop_at(patch, 4)
-        with pytest.raises(TrainingStopped):
-            resume(run.path, device="cpu", quiet=True)
-    assert 'device = "cpu"' in config.read_text()
-    assert same_tensors(resume(run.path, quiet=True), whole), "it was the same device all along"
-
-
-def test_what_was_begun_on_another_device_is_said_and_has_its_own_noise(tmp_path, data, cut, capsys):
-    """A state of a GPU: its generator is not here, and the CPU's is not the one that made the noise."""
-    run, _ = cut
-    (state, *_) = run.states()
-    tensors, meta = checkpoint.read(state)
-    checkpoint.write(state, tensors, {**meta, "device": "cuda"})
-    resume(run.path, device="cpu")
-    assert "was on cuda until step 3; on cpu it goes on from there, but not to the bit" in capsys.readouterr().err
-
-
-def test_half_precision_goes_on_in_single_on_a_cpu(tmp_path, data, cut, capsys):
-    run, whole = cut
-    config = run.path / "config.toml"
-    config.write_text(re.sub(r'precision = "fp32"', 'precision = "fp16"', config.read_text()))
-    with pytest.raises(UserError, match="fp16 is not for the CPU"):
-        resume(run.path, quiet=True)
-    assert same_tensors(resume(run.path, device="cpu"), whole)
-    assert "goes on in fp32" in capsys.readouterr().err
-    assert 'precision = "fp32"' in config.read_text()
-
-
-def test_the_command_line_and_python_take_the_same_keys(tmp_path, data, cut, capsys):
-    run, whole = cut
-    Path(data.data).rename(tmp_path / "b.npz")
-    assert main(["resume", str(run.path), "device=cpu", f"data={tmp_path / 'b.npz'}"]) == 0
-    assert same_tensors(genzoo.resume(run, device="cpu", data=tmp_path / "b.npz", quiet=True), whole)
-
-
 def test_two_processes_never_train_in_one_folder(tmp_path, data):
     run = train("dcgan", data, TrainSettings(steps=2, batch=4, name="a", runs=str(tmp_path), **QUICK), TINY, quiet=True)
     with held(run), pytest.raises(UserError, match=rf"another process \(pid {os.getpid()}\)"):
@@ -372,105 +187,6 @@ def test_a_mistake_leaves_no_folder_behind(tmp_path, data):
     with pytest.raises(UserError, match="device=tpu"):
         train("dcgan", data, TrainSettings(device="tpu", runs=str(tmp_path / "runs")), TINY, quiet=True)
     assert not (tmp_path / "runs").exists()
-
-
-# ---- health ------------------------------------------------------------------------------------------------------------------------
-
-
-class Fragile(System):
-    """Two players and a batch-norm; the loss of either can be poisoned."""
-
-    def __init__(self, shape: tuple[int, int, int] = (1, 4, 4)) -> None:
-        super().__init__()
-        self.a, self.b, self.norm = nn.Linear(16, 1), nn.Linear(16, 1), nn.BatchNorm1d(16)
-
-    def optimizers(self):
-        return {"a": torch.optim.Adam(self.a.parameters(), 0.1), "b": torch.optim.RMSprop(self.b.parameters(), 0.1)}
-
-    def training_step(self, batch, update):
-        x = self.norm(batch["image"].flatten(1))
-        update("a", self.a(x).square().mean() * batch["poison_a"])
-        update("b", self.b(x.detach()).square().mean() * batch["poison_b"])
-        return {"loss": x.mean().detach()}
-
-
-@pytest.mark.parametrize("device_check", [False, True])
-@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_never_reaches_weights_moments_or_buffers(poison, device_check):
-    torch.manual_seed(0)
-    system = Fragile()
-    update = Updater(system, Runtime(torch.device("cpu"), "fp32"))
-    update.waits = device_check  # the path of an accelerator, where the check stays a tensor
-    ones = {"poison_a": torch.tensor(1.0), "poison_b": torch.tensor(1.0)}
-    image = torch.randn(8, 1, 4, 4)
-
-    def go(**extra):
-        update.begin(0, 10)
-        system.training_step({"image": image, **ones, **extra}, update)
-        update.end()
-
-    go()
-    before = {k: v.clone() for k, v in system.state_dict().items()}
-    moments = [v.clone() for s in update.optimizers["a"].state.values() for v in s.values()]
-    go(poison_a=torch.tensor(poison))
-    after = system.state_dict()
-    changed = [k for k in before if not torch.equal(before[k], after[k])]
-    assert all(k.startswith("b.") for k in changed), changed
-    assert changed, "the healthy player still learns"
-    assert all(
-        torch.equal(x, v)
-        for x, v in zip(moments, [v for s in update.optimizers["a"].state.values() for v in s.values()], strict=True)
-    )
-    assert update.counts() == {"a": 1, "b": 0}
-    go(image=image * poison)
-    assert all(torch.isfinite(v).all() for v in system.state_dict().values())
-    assert update.counts() == {"a": 2, "b": 1}
-    assert int(update.in_a_row) == 2
-    go()
-    assert int(update.in_a_row) == 0
-
-
-def test_under_autocast_a_network_is_used_with_the_weights_that_it_has_after_its_update():
-    """Autocast keeps low-precision copies of weights for the whole step; an update has to make them void."""
-    torch.manual_seed(0)
-    system, runtime = Fragile(), Runtime(torch.device("cpu"), "bf16")
-    update = Updater(system, runtime)
-    update.begin(0, 10)
-    x = torch.randn(8, 16)
-    with runtime.autocast():
-        before = system.a(x)
-        update("a", before.float().square().mean())
-        after = system.a(x)
-    with runtime.autocast():
-        fresh = system.a(x)
-    assert not torch.equal(before, after)
-    assert torch.equal(after, fresh)
-
-
-def test_a_run_without_finite_losses_stops_saved_with_advice(tmp_path, data, monkeypatch):
-    original = Updater.__call__
-
-    def poisoned(self, name, loss):
-        original(self, name, loss * float("nan") if self.step >= 3 and name == "d" else loss)
-
-    monkeypatch.setattr(Updater, "__call__", poisoned)
-    with pytest.raises(TrainingStopped, match=r"d \(25 times\).*Try a lower lr") as stopped:
-        train(
-            "dcgan", data, TrainSettings(steps=100, batch=4, name="sick", runs=str(tmp_path), **QUICK), TINY, quiet=True
-        )
-    assert stopped.value.code == 1
-    step, tensors, _ = state_of(open_run(tmp_path / "sick"))
-    assert step == 28
-    assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
-
-
-def test_the_meter_averages_what_is_finite():
-    meter = Meter()
-    for value in (1.0, float("nan"), 3.0):
-        meter.add({"loss": torch.tensor(value)})
-    meter.add({"other": torch.tensor(5.0)})
-    assert meter.read() == {"loss": 2.0, "other": 5.0}
-    assert meter.read() == {}
 
 
 # ---- schedules, averages, ranks ----------------------------------------------------------------------------------------------------

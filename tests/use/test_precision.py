@@ -10,7 +10,7 @@ from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.metrics.records import Record
 from genzoo.use.common import precision as module
-from genzoo.use.common.source import PRECISION, open_system
+from genzoo.use.common.source import LOWER, open_system
 from genzoo.use.compare import rank
 from tests.conftest import build
 
@@ -31,7 +31,7 @@ def test_fewer_bits_are_near_and_not_equal_and_come_back_as_float32(system):
     with genzoo.precision("fp32"):
         assert torch.equal(genzoo.sample(system, n=4), full)
     assert {p.dtype for p in system.parameters()} == {torch.float32}
-    assert PRECISION.get() == "full"
+    assert LOWER.get() is None
 
 
 def test_autocast_is_on_in_the_methods_and_only_there(system):
@@ -87,7 +87,7 @@ def test_what_is_not_there_is_said(system, monkeypatch, capsys):
 
 def test_what_has_to_be_the_same_everywhere_is_computed_in_full(tmp_path):
     with genzoo.precision("bf16"):
-        with pytest.raises(UserError, match=r"export computes in full.*outside of precision=bf16"):
+        with pytest.raises(UserError, match=r"export computes in full.*outside of a block of genzoo.precision"):
             genzoo.export(build("vae"), tmp_path / "x")
         with pytest.raises(UserError, match="compress computes in full"):
             genzoo.compress(build("pixelcnn"), torch.zeros(1, 1, 8, 8), tmp_path / "x.gz")

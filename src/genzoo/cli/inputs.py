@@ -12,7 +12,8 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import kinds
-from genzoo.use.common.images import channels_of, first_batch, image_files, open_for, read_image, window_of
+from genzoo.use.common.files import gathered
+from genzoo.use.common.images import channels_of, first_batch, open_for, read_image, window_of
 
 Few = Annotated[int, Field(ge=1, le=4096)]
 
@@ -24,9 +25,9 @@ def first_of(system: System, data: str, n: int) -> Tensor:
 
 
 def images_of(system: System, images: str, most: int) -> Tensor:
-    """Read images of a folder, or files separated by commas, in the size that the system takes."""
+    """Read images of a folder, or files and patterns separated by commas, in the size that the system takes."""
     whole = Path(images).expanduser().exists()  # a name may have a comma
-    files = [file for part in ([images] if whole else images.split(",")) for file, _ in image_files(part)][:most]
+    files = [file for file, _ in gathered([images] if whole else images.split(","))][:most]
     if not files:
         raise UserError(f"images={images} holds no image")
     size = tuple(system.hparams.get("shape", ())[1:])

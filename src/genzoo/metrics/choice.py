@@ -97,13 +97,16 @@ def lacks(m: Measure, able: Sequence[str]) -> str:
     return "the data have no examples of the kind it takes"
 
 
-def agreed(asked: Sequence[Asked], able: Sequence[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def agreed(
+    asked: Sequence[Asked], able: Sequence[str], given: Mapping[str, Any], *, statistics: bool = False
+) -> tuple[dict[str, Any], list[str]]:
     """Bring together what the names of measures fix and what a person gave: n, n_real, split, extractor, k; and what is to be said of the names.
 
     Args:
         asked: What was asked for.
         able: Capabilities of the system.
         given: What the person gave, None where nothing.
+        statistics: Statistics stand for real images, whose network is chosen by them.
 
     Raises:
         UserError: A name fixes something else than what was given, or than another name; or means another measurement for this system.
@@ -119,7 +122,7 @@ def agreed(asked: Sequence[Asked], able: Sequence[str], given: Mapping[str, Any]
                     f"{a.word} is of latents other than those that this system is decoded from; ask for {' or '.join((*others, a.measures[0].name))}"
                 )
             notes += [f"{a.word}: {known.note}"] if known.note else []
-        elif a.value and a.value.extractor and given.get("extractor") is None:
+        elif a.value and a.value.extractor and given.get("extractor") is None and not statistics:
             known = Known(a.value.name, extractor=a.value.extractor)
         for key, value in known.fixes.items() if known else ():
             if found[key] not in (None, value):

@@ -113,7 +113,12 @@ def evaluate(
     given = open_given(place_of(source)) if is_given(source) else None
     system = None if given else open_system(source)
     able = capabilities(system) if system is not None else ("samples",)
-    fixed, told = agreed(asked_for, able, {"n": n, "n_real": n_real, "split": split, "extractor": extractor, "k": k})
+    fixed, told = agreed(
+        asked_for,
+        able,
+        {"n": n, "n_real": n_real, "split": split, "extractor": extractor, "k": k},
+        statistics=data is not None and is_reference(data),
+    )
     n, n_real, split, extractor = fixed["n"], fixed["n_real"], fixed["split"], fixed["extractor"]
     if given is not None and n is not None and n > len(given.images) and any(a.known and a.known.n for a in asked_for):
         raise UserError(

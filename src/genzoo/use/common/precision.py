@@ -20,7 +20,7 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import say_once
 from genzoo.core.system import System
 from genzoo.training.runtime import has_bf16
-from genzoo.use.common.source import PRECISION, name_of
+from genzoo.use.common.source import LOWER, name_of
 
 DTYPES = {"full": torch.float32, "bf16": torch.bfloat16, "half": torch.float16}
 ALSO = {"fp32": "full", "float32": "full", "fp16": "half", "float16": "half", "bfloat16": "bf16"}
@@ -43,21 +43,21 @@ def precision(wanted: str) -> Iterator[None]:
         raise UserError(
             f"precision={wanted} is not known{nearest(wanted, known) or '.'} Give full, bf16, or on a GPU half"
         )
-    told = PRECISION.set(meant)
+    told = LOWER.set(None if meant == "full" else functools.partial(lowered, wanted=meant))
     try:
         yield
     finally:
-        PRECISION.reset(told)
+        LOWER.reset(told)
 
 
-def lowered(system: System) -> System:
-    """Return a system that shares the weights of this one and whose methods compute in the precision of the block.
+def lowered(system: System, wanted: str) -> System:
+    """Return a system that shares the weights of this one and whose methods compute in a precision, bf16 or half.
 
     Raises:
         UserError: The device has no such arithmetic.
     """
-    wanted, device = PRECISION.get(), system.device.type
-    if wanted == "full" or "precision" in vars(system):
+    device = system.device.type
+    if "precision" in vars(system):
         return system
     if wanted == "half" and device == "cpu":
         raise UserError(

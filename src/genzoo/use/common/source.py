@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral
@@ -112,8 +112,8 @@ def on_device(wanted: str) -> Iterator[None]:
         DEVICE.reset(told)
 
 
-PRECISION: ContextVar[str] = ContextVar("PRECISION", default="full")
-"""In which arithmetic systems are used, see `genzoo.use.common.precision`."""
+LOWER: ContextVar[Callable[[System], System] | None] = ContextVar("LOWER", default=None)
+"""What makes of a system one that computes with fewer bits, see `genzoo.use.common.precision`; nothing where it computes in full."""
 
 
 def open_system(source: Source) -> System:
@@ -124,11 +124,8 @@ def open_system(source: Source) -> System:
         from genzoo.saved.loading import load
 
         found = load(run_path(source) or source, device=DEVICE.get())
-    if PRECISION.get() == "full":
-        return found
-    from genzoo.use.common.precision import lowered
-
-    return lowered(found)
+    lower = LOWER.get()
+    return lower(found) if lower else found
 
 
 def open_exact(source: Source, *, verb: str) -> System:
@@ -137,9 +134,9 @@ def open_exact(source: Source, *, verb: str) -> System:
     Raises:
         UserError: It is opened in a block of fewer bits.
     """
-    if PRECISION.get() != "full":
+    if LOWER.get():
         raise UserError(
-            f"{verb} computes in full, so that it is the same everywhere; call it outside of precision={PRECISION.get()}"
+            f"{verb} computes in full, so that it is the same everywhere; call it outside of a block of genzoo.precision"
         )
     return open_system(source)
 
