@@ -11,6 +11,22 @@ from tests.studio.play_help import photo
 from tests.studio.test_journey import AXE
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+PATIENCE = 90_000
+"""Milliseconds that a page has on a machine that does other things as well."""
+
+
+@pytest.fixture
+def open_page(open_page):
+    """Open pages that are waited for with more patience."""
+
+    def opened(*where, **how):
+        page = open_page(*where, **how)
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        return page
+
+    yield opened
+    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture(scope="module")

@@ -101,13 +101,18 @@ function field(option, labels, words, changed) {
     value: option.default ?? "",
   });
   if (ranged && option.open) input.min = "0.05";
-  const tell = () => value && (value.textContent = Number(input.value).toFixed(2));
-  input.addEventListener("input", tell);
+  let set = option.default != null; // a slider without a default says nothing until it is moved
+  const tell = () => value && (value.textContent = set ? Number(input.value).toFixed(2) : "not set");
+  input.addEventListener("input", () => {
+    set = true;
+    tell();
+  });
   tell();
   return {
     node: box(input, value),
-    read: () => (input.value === "" || input.value === String(option.default) ? undefined : option.type === "string" ? input.value : Number(input.value)),
+    read: () => ((ranged && !set) || input.value === "" || input.value === String(option.default) ? undefined : option.type === "string" ? input.value : Number(input.value)),
     write: (/** @type {any} */ v) => {
+      set = (v ?? option.default) != null;
       input.value = String(v ?? option.default ?? "");
       tell();
     },

@@ -62,7 +62,7 @@ export class Pins {
     const name = this.name(pin);
     const image = pin.shown.frames ? thing({ image: pin.shown.frames[0] }, `Pin ${name}`) : thing({ image: pin.shown.image, smooth: pin.shown.smooth }, `Pin ${name}`);
     const button = (/** @type {string} */ words, /** @type {string} */ label, /** @type {() => void} */ act, off = false) =>
-      el("button", { type: "button", class: "small", "aria-label": label, title: label, disabled: off, onclick: act }, words);
+      el("button", { type: "button", class: "small", "aria-label": label, title: label, disabled: off, onclick: act }, words.length === 1 ? el("span", { "aria-hidden": "true" }, words) : words);
     const card = el(
       "li",
       { draggable: true },
@@ -71,7 +71,7 @@ export class Pins {
       el(
         "div",
         { class: "row tight" },
-        button("Use", `Start from pin ${name}`, () => this.use(pin.at)),
+        button("Use", `Use pin ${name}`, () => this.use(pin.at)),
         button("←", `Move pin ${name} forward`, () => this.put(moved(this.all, at, at - 1)), at === 0),
         button("×", `Remove pin ${name}`, () => this.put(this.all.filter((p) => p !== pin))),
       ),

@@ -60,7 +60,7 @@ export async function page(main, words, { signal, query }) {
   /** @type {About} */
   const about = await get(of(words[0]), signal);
   loading.remove();
-  const facts = [about.system, about.shape.join(" × "), about.step ? `${about.step.toLocaleString("en")} steps` : ""].filter(Boolean).join(" · ");
+  const facts = [about.system, about.shape.join(" × "), about.step ? `${about.step.toLocaleString("en")} ${about.step === 1 ? "step" : "steps"}` : ""].filter(Boolean).join(" · ");
   main.append(el("div", { class: "heading" }, el("h1", {}, about.name), el("p", { class: "quiet" }, facts)));
   const there = PANELS.filter(([name]) => about.panels[name]);
   if (!there.length) {
