@@ -98,3 +98,13 @@ def test_a_choice_of_numbers_is_read_from_the_command_line():
     with pytest.raises(UserError, match=r"bits=12 is not allowed; give 8 \| 16"):
         schema.check(DataSettings, {"data": "x", "bits": "12"})
     assert genzoo.create("pixelcnn", levels="4").hparams["levels"] == 4
+
+
+def test_none_as_a_choice_is_that_choice_and_not_left_open():
+    """`decay=none` of a system whose own default is a decay was taken for nothing said."""
+
+    def schedule(decay: Literal["none", "linear"] | None = None, side: int | None = 3) -> None:
+        """Build a schedule."""
+
+    assert schema.check(schedule, {"decay": "none", "side": "none"}) == {"decay": "none", "side": None}
+    assert schema.check(schedule, {"decay": ""})["decay"] is None

@@ -142,7 +142,7 @@ def test_an_exception_is_said_in_our_words():
     assert in_words(UnicodeDecodeError("utf-8", b"ab\xff", 2, 3, "invalid start byte")) == "no text in UTF-8 (byte 2)"
 
 
-OURS = {"UserError", "Rejected", "DamagedFile", "DiskFull", "TrainingStopped"}
+OURS = {"UserError", "Rejected", "DamagedFile", "DiskFull", "TrainingStopped", "Untrained"}
 """Exceptions whose text is written for the person who reads it."""
 
 

@@ -154,6 +154,7 @@ class StyleGAN(System):
     latent_path: ClassVar[str] = "linear"
     averaged: ClassVar[tuple[str, ...]] = ("mean",)
     labels: int
+    layers: int
     progress: Tensor
     mean: Tensor
 

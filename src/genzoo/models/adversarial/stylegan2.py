@@ -187,6 +187,7 @@ class StyleGAN2(System):
     latent_path: ClassVar[str] = "linear"
     averaged: ClassVar[tuple[str, ...]] = ("mean", "length")
     labels: int
+    layers: int
     mean: Tensor
     length: Tensor
 

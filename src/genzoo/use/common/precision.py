@@ -101,9 +101,7 @@ def _computed(method: Callable[..., Any], device: str, wanted: str, name: str) -
         except RuntimeError as error:
             if not any(word in str(error) for word in ("BFloat16", "Half", "same dtype", "scalar type", "dtype")):
                 raise
-            raise UserError(
-                f"{name} cannot {method.__name__} in precision={wanted} ({error}); leave precision= out"
-            ) from None
+            raise UserError(f"{name} cannot {method.__name__} in precision={wanted}; leave precision= out") from error
         return (
             found.float()
             if isinstance(found, Tensor) and found.is_floating_point() and found.dtype != torch.float64
