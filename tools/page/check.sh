@@ -7,7 +7,10 @@ if ! command -v npm > /dev/null; then
   exit 0
 fi
 if [ ! -f node_modules/.stamp ] || [ package.json -nt node_modules/.stamp ]; then
-  npm install --no-package-lock --no-audit --no-fund --silent --ignore-scripts
+  if ! npm install --no-package-lock --no-audit --no-fund --silent --ignore-scripts; then
+    echo "the page's types were not checked: npm could not fetch typescript"
+    exit 0
+  fi
   touch node_modules/.stamp
 fi
 node_modules/.bin/tsc --project tsconfig.json
