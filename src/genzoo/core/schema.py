@@ -200,7 +200,8 @@ def _for_pydantic(annotation: Any) -> Any:
 def _read(key: str, annotation: Any, value: Any) -> Any:
     """Turn a word of the command line into what pydantic can check; other values pass."""
     options = _options(annotation)
-    if type(None) in options and isinstance(value, str) and value.lower() in ("none", ""):
+    choices = {str(a): a for o in options if get_origin(o) is Literal for a in get_args(o)}
+    if type(None) in options and isinstance(value, str) and value.lower() in ("none", "") and value not in choices:
         return None
     if value is not None and (capability := capability_of(annotation)):
         return _able(key, value, capability)
@@ -210,7 +211,7 @@ def _read(key: str, annotation: Any, value: Any) -> Any:
         if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a scalar of numpy or torch
             return value.item()
         return list(value) if isinstance(value, tuple) else value
-    if value in (choices := {str(a): a for o in options if get_origin(o) is Literal for a in get_args(o)}):
+    if value in choices:
         return choices[value]  # 8 of Literal[8, 16] is a number
     if int in options and float not in options and re.fullmatch(r"[1-9]\d*(\.\d+)?[eE]\+?\d", value):
         number = float(value)  # 1e5 is a whole number, 2.5e0 is none
