@@ -201,7 +201,7 @@ def purity(codes: Tensor, classes: Tensor) -> float:
 
 
 INFOGAN: dict[str, Any] = {
-    "width": 32, "dense": 512, "batch": 64, "steps": 4_000, "decay": "none", "seed": 0, "precision": "bf16",
+    "width": 32, "dense": 512, "batch": 64, "steps": 4_000, "decay": "linear", "seed": 0, "precision": "bf16",
 }  # fmt: skip
 
 

@@ -24,10 +24,13 @@ from genzoo.core.files import write_atomic
 from genzoo.data import DataSettings, open_data, seen_from
 from genzoo.metrics.drawing import draw
 from genzoo.metrics.measure import choose
+from genzoo.naming import registry
 from genzoo.runs.folder import open_run
 from genzoo.runs.meters import LogFile, pace, read_log
 from genzoo.saved.loading import load
 from genzoo.text.documents import read_toml
+from genzoo.training.choices import complete
+from genzoo.training.settings import TrainSettings
 from genzoo.training.start import resume
 from genzoo.use.common.pace import words
 from genzoo.use.sample import sample
@@ -448,3 +451,16 @@ def test_a_preset_may_have_training_defaults_of_its_own(tmp_path):
     assert kept("gated-pixelcnn") == (8, 0.03)
     assert kept("gated-pixelcnn-paper") == (16, 0.0)
     assert kept("gated-pixelcnn-paper", batch=4) == (4, 0.0), "what the person says comes first"
+
+
+def test_decay_none_is_said_and_not_left_open():
+    """`none` is one of decay's values: it switches off the decay that a system has by default; of other settings it means 'not given'."""
+    asked, open_ = (
+        schema.build(TrainSettings, given, label="training") for given in ({"decay": "none"}, {"ema": "none"})
+    )
+    infogan = registry.system_class("infogan")
+    assert infogan.defaults["decay"] == "linear"
+    assert (complete(infogan, asked).decay, complete(infogan, open_).decay) == ("none", "linear")
+    assert open_.ema is None
+    dcgan = registry.system_class("dcgan")
+    assert (complete(dcgan, open_).decay, complete(dcgan, open_, "ns-gan").decay) == ("linear", "none")
