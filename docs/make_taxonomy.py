@@ -25,7 +25,7 @@ KINDS = {
 VERBS = {
     "samples": "sample", "conditioned": "sample a class", "decodes": "walk", "encodes": "encode", "density": "likelihood", "completes": "complete",
     "translates": "translate", "codes": "compress", "inverts": "invert", "tokenizes": "tokens",
-    "prompted": "sample a sentence", "restores": "restore", "animates": "animate",
+    "prompted": "sample a sentence", "restores": "restore", "animates": "animate", "mixes": "mix",
 }  # fmt: skip
 """Capability -> what it lets one do; a capability that is not here goes by its own name, and those of training are left out."""
 ADVICE = f"""

@@ -319,6 +319,13 @@ def test_a_source_that_is_none_is_one_line(here, source):
     assert len(str(error.value)) < 1000
 
 
+@pytest.mark.parametrize("name", ["zoo:dcgan-garments", "hf:me/mine"])
+def test_a_trained_model_is_no_system(name, capsys):
+    """`genzoo show zoo:dcgan-garments` said that no module named zoo could be imported."""
+    assert main(["show", name]) == 2
+    assert "is a trained model and no system" in capsys.readouterr().err
+
+
 # ---- mistakes --------------------------------------------------------------------------------------------------------------------------
 
 FORM = "    def __init__(self, shape=(1, 8, 8)):\n        super().__init__()\n"

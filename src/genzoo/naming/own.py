@@ -163,6 +163,11 @@ def raised(error: BaseException) -> str:
 
 
 def _imported(name: str) -> ModuleType:
+    if name in ("zoo", "hf"):
+        raise UserError(
+            f"{name}:... is a trained model and no system; give it where a run is taken (genzoo sample {name}:NAME), "
+            f"or begin with its weights: genzoo train SYSTEM from={name}:NAME"
+        )
     try:
         return importlib.import_module(name)
     except Exception as error:

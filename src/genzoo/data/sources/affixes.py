@@ -24,8 +24,8 @@ _TOKENS = re.compile(r"[-_. ]+")
 def bare(stem: str) -> tuple[str, tuple[str, ...]]:
     """Cut the known words off the ends of a name without its ending, and return what is left and what they were.
 
-    >>> bare("city/a_01_gtFine_labelIds"), bare("mask-7"), bare("mask")
-    (('city/a_01', ('gtfine', 'labelids')), ('7', ('mask',)), ('mask', ()))
+    >>> bare("city/street_01_gtFine_labelIds"), bare("mask-7"), bare("mask")
+    (('city/street_01', ('gtfine', 'labelids')), ('7', ('mask',)), ('mask', ()))
     """
     folder, slash, name = stem.rpartition("/")
     words: list[str] = []

@@ -315,7 +315,7 @@ def chosen(count: int, wanted: tuple[float, float] | None) -> tuple[int, int]:
     """Return the first and the last of `count` slices that are wanted; none are where the last is smaller.
 
     >>> chosen(100, (0.25, 0.75)), chosen(100, (20, 500)), chosen(100, None)
-    ((25, 75), (20, 99), (0, 99))
+    ((25, 74), (20, 99), (0, 99))
     """
     if wanted is None:
         return 0, count - 1
