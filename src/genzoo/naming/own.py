@@ -46,6 +46,11 @@ def opened(given: str | os.PathLike[str] | type[System]) -> tuple[type[System], 
     if not isinstance(given, (str, os.PathLike)):
         return accepted(given), None
     text = os.fspath(given)
+    if text.startswith(("zoo:", "hf:")):
+        raise UserError(
+            f"{text} is a trained model and no system; give it where a run is taken (genzoo sample {text}), "
+            f"or begin with its weights: genzoo train SYSTEM from={text}"
+        )
     if found := FILE.fullmatch(text):
         module, part = _run(Path(found["file"]).expanduser()), found["part"] or ""
         name = found["file"]
@@ -163,11 +168,6 @@ def raised(error: BaseException) -> str:
 
 
 def _imported(name: str) -> ModuleType:
-    if name in ("zoo", "hf"):
-        raise UserError(
-            f"{name}:... is a trained model and no system; give it where a run is taken (genzoo sample {name}:NAME), "
-            f"or begin with its weights: genzoo train SYSTEM from={name}:NAME"
-        )
     try:
         return importlib.import_module(name)
     except Exception as error:
