@@ -25,7 +25,6 @@ from torch import Tensor
 
 import genzoo
 from genzoo.cli.inputs import first_of
-from genzoo.cli.table import offered
 from genzoo.core.capabilities import capabilities
 from genzoo.core.system import System
 from genzoo.data.drawing.images import save_png, to_uint8
@@ -205,7 +204,6 @@ def pack(name: str) -> None:
         "measure": said(first) if first else "not measured",
         "protocol": first["protocol"] if first else entry["why_not"],
         "moved": in_words(stored.trained["moved"]),
-        "verbs": [c.name for c in offered(capabilities(system), getattr(system, "directions", ()))],
         "show": entry.get("show", {}),
         "try": [f"genzoo {line.replace('IT', f'zoo:{name}')}" for line in entry["try"]],
         "command": command(entry),

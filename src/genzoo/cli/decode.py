@@ -16,7 +16,7 @@ from genzoo.use.decode import FORM, MOST
 COMMAND = Command(
     "places of latent space: seeds, sums of them, moves along directions",
     "RUN at='s0; s3+2d1; 0.7*s5' [images=A.png,B.png latents=project.npz out=x.png]",
-    place=41,
+    place=43,
     needs=("decodes",),
     waits=True,
 )

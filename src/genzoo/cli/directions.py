@@ -16,7 +16,7 @@ from genzoo.use.sample import Seed
 COMMAND = Command(
     "the directions of latent space that change images most, a row each",
     "RUN [rows=6 columns=7 seed=0 reach=3]",
-    place=41,
+    place=43,
     needs=("decodes",),
     waits=True,
 )

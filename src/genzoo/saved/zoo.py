@@ -15,7 +15,7 @@ from genzoo.core.errors import UserError, nearest
 PREFIX = "zoo:"
 PACKAGE = "genzoo-zoo"
 RECORD = "record.json"
-IMPORTED = ("eyes", "faces")
+IMPORTED = ("eyes", "faces", "sharper", "vintage")
 """Models of other programs: `genzoo import zoo:NAME` makes a run of them."""
 INSTALL = f"pip install {PACKAGE}, or, beside the sources of genzoo, pip install ./packages/zoo"
 

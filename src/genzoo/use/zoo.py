@@ -38,7 +38,7 @@ class Shipped:
     Args:
         name: Its name, without "zoo:".
         folder: Where it lies: model.safetensors, config.json, README.md, record.json, metrics.json, and examples of what it takes.
-        record: What record.json says: line, system, data, terms, licence, bytes, verbs, measure ...
+        record: What record.json says: line, system, data, terms, licence, bytes, measure ...
     """
 
     name: str
