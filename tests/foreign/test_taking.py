@@ -156,7 +156,7 @@ def test_a_folder_of_checkpoints(here, generator):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
+        (b"\x89HDF\r\n\x1a\n", "cannot be read as HDF5: damaged"),
         (b"<!DOCTYPE html>", "is a web page, perhaps of a download that failed"),
         (b"version https://git-lfs.github.com", "is a Git LFS pointer"),
         (b"hello", "of a form that is not known"),

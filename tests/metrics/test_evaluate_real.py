@@ -160,7 +160,9 @@ def test_names_that_people_know_are_taken(digits, tmp_path):
     def taken(names):
         return set(genzoo.evaluate(digits, measures=names, n=60, out=tmp_path / "o")["measures"])
 
-    assert taken("FID") == {"FLD"}
+    assert taken("frechet") == {"FLD"}  # with the network that suits digits
+    with pytest.raises(UserError, match="FID needs the Inception weights"):
+        taken("FID")  # which means that network, whatever the data
     assert taken("recall") == {"precision", "recall", "density", "coverage"}
     assert taken("bpd") == {"NLL", "bits/dim"}
     assert taken("is") == {"classifier score"}

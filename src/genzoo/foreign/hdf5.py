@@ -37,7 +37,7 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
                 )
             found = dict(_tensors(root, str(path)))
     except (OSError, KeyError, RuntimeError) as error:
-        raise DamagedFile(f"{path} cannot be read as HDF5: {error}") from None
+        raise DamagedFile(f"{path} cannot be read as HDF5: damaged, or cut short") from error
     if not found:
         raise UserError(f"{path} holds no tensors by name")
     return found

@@ -108,7 +108,7 @@ def _read(path: Path) -> list[Piece]:
         try:
             return [Piece(path.name, "", _bare(load_file(path)))]
         except (SafetensorError, ValueError, RuntimeError) as error:
-            raise DamagedFile(f"{path} cannot be read as safetensors: {error}") from None
+            raise DamagedFile(f"{path} cannot be read as safetensors: damaged, or cut short") from error
     if head.startswith(HDF5):
         return [Piece(path.name, "", read_hdf5(path))]
     if not head.startswith((b"PK\x03\x04", b"\x80", b"(", b"c", b"]", b"}")):

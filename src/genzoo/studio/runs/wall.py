@@ -246,7 +246,7 @@ def page(root: Path, name: str) -> dict[str, Any]:
     try:
         health = advice(taken, log)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{run.path / 'log.jsonl'} is damaged: {error}") from None
+        raise UserError(f"{run.path / 'log.jsonl'} is damaged") from error
     return {
         **card(root, name),
         "curves": curves(log, taken),
