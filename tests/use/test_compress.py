@@ -259,6 +259,8 @@ def test_compress_and_decompress_by_words(runs, capsys, tmp_path, monkeypatch):
 
     capsys.readouterr()
     assert "there is no file" in mistake("decompress", str(tmp_path / "y.gzoo"))
+    assert "the compressed file comes first" in mistake("decompress", "zoo:pixelcnn-digits", str(tmp_path / "y.gzoo"))
+    assert "the compressed file comes first" in mistake("decompress", str(tmp_path), str(tmp_path / "y.gzoo"))
     assert "not written by" in mistake("decompress", one)
     assert "not both" in mistake("compress", str(run.path), one, "data=digits")
     monkeypatch.chdir(tmp_path)

@@ -72,6 +72,5 @@ def compress(
     said = "are zero for a level that is there, which took 24 bits"
     if math.isfinite(done.bits):
         said = f"say {math.ceil(done.bits / 8):,} bytes ({8 * done.size / max(done.bits, 1) - 1:+.2%})"
-    print(
-        f"{done.count} images in {done.size:,} bytes, {done.bits_per_dim:.4f} bits/dim; the model's probabilities {said}"
-    )
+    what = "1 image" if done.count == 1 else f"{done.count} images"
+    print(f"{what} in {done.size:,} bytes, {done.bits_per_dim:.4f} bits/dim; the model's probabilities {said}")

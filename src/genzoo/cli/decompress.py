@@ -34,4 +34,4 @@ def decompress(file: str, run: str = "", out: str = "", overwrite: bool = False)
             name = Path(name.name)  # a name from a file never leads out of the folder
         array = to_uint8(image).permute(1, 2, 0).numpy()
         save_png(folder / name, array[..., 0] if array.shape[2] == 1 else array)
-    print(f"wrote {len(images)} images to {folder}")
+    print(f"wrote {len(images)} {'image' if len(images) == 1 else 'images'} to {folder}")

@@ -17,6 +17,7 @@ from genzoo.core.files import write_atomic
 from genzoo.core.system import System
 from genzoo.data import formats as naming
 from genzoo.data.decode.reasons import in_words
+from genzoo.saved.published import is_published
 from genzoo.saved.zoo import PREFIX, folders
 from genzoo.text.documents import read_json
 from genzoo.use.common import codec
@@ -83,6 +84,8 @@ def restore(file: str | Path, source: Source | None = None) -> tuple[Tensor, cod
     """Decode a file as `decompress` does, and return what the file says of itself as well."""
     path = Path(file).expanduser()
     if not path.is_file():
+        if is_published(str(file)) or path.is_dir():
+            raise UserError(f"'{file}' is no file; the compressed file comes first: genzoo decompress FILE [RUN]")
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UserError(f"there is no file '{path}'{nearest(path.name, beside)}")
     with path.open("rb") as opened:
