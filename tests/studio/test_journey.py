@@ -279,29 +279,6 @@ def test_all_of_it_is_reached_by_the_keyboard(studio, open_page, trained):
     assert "at step 2" in page.inner_text("figure.chart figcaption >> nth=0")
 
 
-def paints(open_page, address, hash=""):
-    page = open_page(address, hash)
-    page.wait_for_load_state("load")
-    for _ in range(100):
-        if at := page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"):
-            return at
-        page.wait_for_timeout(50)
-    raise AssertionError("nothing was painted")
-
-
-def test_the_first_paint_is_quick(studio, open_page, trained):
-    """Under 300 ms; on a machine with other things to do, at most half as long again as a page of one line of text takes there."""
-    base = studio(trained)
-    open_page(base, "#/runs").wait_for_selector(".card")  # what is imported on the first request has been imported
-    open_page.expected += ["404"]  # a page of one line names no icon, and the browser asks for one
-    shell, bare = [], []
-    for _ in range(7):
-        shell.append(paints(open_page, base, "#/runs"))
-        bare.append(paints(open_page, base, "health"))
-    shell, bare = sorted(shell), sorted(bare)
-    assert shell[0] < 300 or shell[3] < 1.5 * bare[3], (shell, bare)
-
-
 def test_the_shell_is_painted_before_anything_is_asked(studio, open_page, trained):
     base = studio(trained)
     page = open_page(base, "health")

@@ -1,6 +1,6 @@
 """How fast a folder of CT slices gets into the cache, as a share of the rate at which pydicom alone gives `pixel_array`.
 
-python -m benchmarks.scans [--slices 2000] [--side 512]
+python -m benchmarks.bench_scans [--slices 2000] [--side 512]
 """
 
 from __future__ import annotations
