@@ -486,3 +486,17 @@ def test_a_wall_of_many_runs_is_quick(empty):
     newer = empty.root / "run-007" / "state" / "step-000000005.safetensors"
     newer.touch()
     assert next(r for r in empty.get("/api/runs").json()["runs"] if r["name"] == "run-007")["step"] == 5
+
+
+def test_a_picture_of_a_run_that_is_removed_meanwhile_is_not_there_any_more(tmp_path):
+    """It was looked at first and sent afterwards: a run that was removed in between was an error of the server."""
+    from genzoo.studio.routes.runs import _picture
+    from genzoo.web.errors import NotFound
+
+    file = tmp_path / "1.png"
+    file.write_bytes(b"picture")
+    sent = _picture(file)
+    file.unlink()
+    assert sent.body == b"picture"
+    with pytest.raises(NotFound, match="not there any more"):
+        _picture(file)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path
-from fastapi.responses import FileResponse
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from genzoo.core.errors import UserError
@@ -66,24 +67,28 @@ def one(name: Name, shelf: TheShelf) -> dict[str, Any]:
 
 
 @router.get("/{name}/samples/{step}.png")
-def sample(name: Name, step: Step, shelf: TheShelf) -> FileResponse:
+def sample(name: Name, step: Step, shelf: TheShelf) -> Response:
     """Send the sample picture of a step: the same noise at every step."""
     return _picture(wall.picture_file(wall.find(shelf.folder, name), step))
 
 
 @router.get("/{name}/evaluation/{picture}.png")
-def evaluated(name: Name, picture: Annotated[str, Path(max_length=80)], shelf: TheShelf) -> FileResponse:
+def evaluated(name: Name, picture: Annotated[str, Path(max_length=80)], shelf: TheShelf) -> Response:
     """Send a picture of the newest evaluation."""
     return _picture(wall.evaluation_picture(wall.find(shelf.folder, name), picture))
 
 
 @router.get("/{name}/training.gif")
-def film(name: Name, shelf: TheShelf) -> FileResponse:
+def film(name: Name, shelf: TheShelf) -> Response:
     """Send the film of the sample pictures that a training writes at its end."""
     file = wall.find(shelf.folder, name).path / "training.gif"
-    if not file.is_file():
-        raise NotFound(f"'{name}' has no film yet; a training writes it at its end")
-    return FileResponse(file, media_type="image/gif", filename=f"{name}.gif")
+    try:
+        data = file.read_bytes()
+    except OSError:
+        raise NotFound(f"'{name}' has no film yet; a training writes it at its end") from None
+    return Response(
+        data, media_type="image/gif", headers={"content-disposition": f"attachment; filename*=utf-8''{quote(name)}.gif"}
+    )
 
 
 @router.post("/{name}/stop")
@@ -147,8 +152,9 @@ def forget(name: Name, shelf: TheShelf) -> dict[str, bool]:
     return {"forgotten": run.name not in names(shelf.folder)}
 
 
-def _picture(file: File) -> FileResponse:
+def _picture(file: File) -> Response:
+    """Send a picture as it is now: read at once, since a run may be removed between a look at the file and its sending."""
     with contextlib.suppress(OSError):
-        if file.stat().st_size:
-            return FileResponse(file, media_type="image/png", headers=KEPT)
+        if data := file.read_bytes():
+            return Response(data, media_type="image/png", headers=KEPT)
     raise NotFound("this picture is not there any more")
