@@ -123,7 +123,7 @@ def _identity(root: Path, run: Run) -> dict[str, Any]:
         "family": entry.family if entry else "",
         "data": str(data or ""),
         "abilities": list(entry.abilities) if entry else [],
-        "images": bool(entry) and PLAIN.of in (entry.data, *ARRANGEMENTS.get(entry.data, PLAIN).taken),
+        "images": entry is not None and PLAIN.of in (entry.data, *ARRANGEMENTS.get(entry.data, PLAIN).taken),
     }
 
 
