@@ -12,7 +12,7 @@ What a file is, is told by its content; only what begins in no certain way (OFF 
 | `up` | the axis of arrays and meshes that points upwards is turned to H; .binvox and glTF state theirs |
 | `inside` | what of arrays is occupied, in place of what their values say: negative, positive, or labels by number |
 | `size` smaller than a grid by a whole factor | a cell is occupied where any of the finer ones is |
-| `size` larger by a whole factor | cells are repeated |
+| `size` larger | cells are repeated; empty ones around them fill up to an eighth of the side (ModelNet's 30 to 32 and 64) |
 | empty, full, no faces, not finite, damaged, another size | left out, with the reason |
 """
 
@@ -42,6 +42,8 @@ MESH_SIDE = 32
 """Resolution of meshes where no size is set."""
 BINVOX_SIDE = 512
 """Cells on a side of a .binvox file, at most: its runs may stand for any number."""
+MOST_AROUND = 1 / 8
+"""Of a side, how much may be empty cells around a grid: ModelNet's 30 cells are brought to 32 and 64."""
 TOLD = {
     "labels": "{n} of {files} hold whole numbers from 0 to less than 128: taken for labels, occupied above 0",
     "unknown": "{n} of {files} hold labels and 255: occupied above 0, but not at 255, which is taken for unknown",
@@ -51,6 +53,7 @@ TOLD = {
     "distances": "{n} of {files} hold floats of both signs with positive ones at the border: taken for distances, filled where "
     "they are negative",
     "stated up": "{n} of {files} state which way is up (glTF, .binvox): up= is not applied to them",
+    "padded": "{n} of {files} have a few empty cells around them, since size= is no whole multiple of their side",
     "filled": "{n} of {files} are meshes with holes, filled where most of six directions say inside (holes=fill)",
     "holes": "{n} of {files} are meshes with holes, which are not solid where the outside gets in; close them, as with Blender or MeshLab",
     "shells": "{n} of {files} are shells at this size: they have holes, and nothing inside them is closed off",
@@ -97,12 +100,15 @@ def read(file: BinaryIO, name: str, form: Form, told: Counter[str] | None = None
     kind = kind_of(head, name)
     told["stated up"] += form.up != "y" and kind in (*STATED_UP, "binvox")
     if kind == "binvox":
-        return [resized(binvox(file.read()), form.side)]
+        return [resized(binvox(file.read()), form.side, told)]
     if kind in ("array", "mat"):
         found = (
             grids(array_of(file.read()), told, form.inside) if kind == "mat" else _array_file(file, name, told, form)
         )
-        return [resized(raised(grid, form.up), form.side) for grid in found]
+        own = Counter[str]()
+        made = [resized(raised(grid, form.up), form.side, own) for grid in found]
+        told["padded"] += own["padded"] > 0
+        return made
     if kind in MESHES:
         vertices, faces = mesh(file, kind)
         placed, holes = vertices if kind in STATED_UP else turned(vertices, form.up), has_holes(vertices, faces)
@@ -198,23 +204,30 @@ def named(values: np.ndarray, inside: str) -> np.ndarray:
     """Return which cells hold what is named: negative or positive values, or labels such as "1" or "1,3-5".
 
     Raises:
-        Rejected: There are no such values, or they are not finite.
+        Rejected: There are no such values, or they have no such meaning.
     """
-    if values.dtype.kind not in "uifb" or (values.dtype.kind == "f" and not np.isfinite(values).all()):
+    found = chosen_cells(values, inside)
+    if found.any():
+        return found
+    if inside in ("negative", "positive"):
+        raise Rejected(f"inside={inside}, but its values are from {values.min():g} to {values.max():g}")
+    raise Rejected(f"inside={inside}, but its labels are {', '.join(f'{v:g}' for v in np.unique(values)[:10])}")
+
+
+def chosen_cells(values: np.ndarray, inside: str) -> np.ndarray:
+    """Return which cells hold what is named, as `named` does, also where none does.
+
+    Raises:
+        Rejected: The values are no finite numbers, or labels are named and they are not whole.
+    """
+    if values.dtype.kind not in "uifb" or not np.isfinite(values).all():
         raise Rejected("some values are not finite numbers; replace them, as by numpy.nan_to_num")
     if inside in ("negative", "positive"):
-        found: np.ndarray = values < 0 if inside == "negative" else values > 0
-        if not found.any():
-            raise Rejected(f"inside={inside}, but its values are from {values.min():g} to {values.max():g}")
-        return found
-    rounded = np.rint(values)
-    if not np.array_equal(values, rounded):
+        return np.asarray(values < 0 if inside == "negative" else values > 0)
+    rounded = np.rint(values) if values.dtype.kind == "f" else values
+    if rounded is not values and np.abs(values - rounded).max(initial=0) > 1e-3:
         raise Rejected(f"inside={inside} names labels, and some of its values are no whole numbers")
-    found = np.isin(rounded, labels_in(inside))
-    if not found.any():
-        there = ", ".join(f"{v:g}" for v in np.unique(rounded)[:10])
-        raise Rejected(f"inside={inside}, but its labels are {there}")
-    return found
+    return np.isin(rounded, labels_in(inside))
 
 
 def labels_in(inside: str) -> list[int]:
@@ -232,22 +245,28 @@ def labels_in(inside: str) -> list[int]:
     return found
 
 
-def resized(grid: np.ndarray, side: int | None) -> np.ndarray:
-    """Bring a grid to a cube of another side by a whole factor: any of the finer cells, or cells repeated.
+def resized(grid: np.ndarray, side: int | None, told: Counter[str] | None = None) -> np.ndarray:
+    """Bring a grid to a cube of another side: any of a whole factor of finer cells, or cells repeated, with a few empty ones around them.
 
     Raises:
-        Rejected: It is no cube, or the factor is not whole.
+        Rejected: It is no cube, or a finer one by no whole factor, or more than an eighth of the side would be empty.
     """
     if side is None or grid.shape == (side,) * 3:
         return grid
     n = grid.shape[0]
-    if len(set(grid.shape)) > 1 or max(n, side) % min(n, side):
+    around = side % n if side > n else 0
+    if len(set(grid.shape)) > 1 or (side < n and n % side) or around > side * MOST_AROUND:
         shape = "x".join(map(str, grid.shape))
         raise Rejected(f"{shape} cannot be brought to size={side}: grids have to be cubes, and sizes whole multiples")
     if side < n:
         f = n // side
         return np.asarray(grid.reshape(side, f, side, f, side, f).any((1, 3, 5)))
-    return grid.repeat(side // n, 0).repeat(side // n, 1).repeat(side // n, 2)
+    if told is not None:
+        told["padded"] += around > 0
+    f = side // n
+    return np.pad(
+        grid.repeat(f, 0).repeat(f, 1).repeat(f, 2), [(around // 2, around - around // 2)] * 3, constant_values=False
+    )
 
 
 def binvox(data: bytes) -> np.ndarray:
