@@ -101,7 +101,9 @@ def test_a_box_is_voxelized_solid_to_the_cell(folder):
     side = 16
     (folder / "cube.obj").write_bytes(as_obj())
     (folder / "tall.obj").write_bytes(as_obj(CORNERS * [7, 14, 3.5]))
-    cube, tall = (solids.read(io.BytesIO((folder / n).read_bytes()), n, solids.Form(side))[0] for n in ("cube.obj", "tall.obj"))
+    cube, tall = (
+        solids.read(io.BytesIO((folder / n).read_bytes()), n, solids.Form(side))[0] for n in ("cube.obj", "tall.obj")
+    )
     wanted = np.zeros((side,) * 3, bool)
     wanted[1:-1, 1:-1, 1:-1] = True
     assert np.array_equal(cube, wanted), "all but one cell on each side, and filled"
@@ -190,7 +192,7 @@ def _npy(array):
 def test_no_usable_shape_says_what_was_seen(folder, monkeypatch):
     import sys
 
-    (folder / "a.obj").write_bytes(as_obj())
+    (folder / "a.stl").write_bytes(b"solid a\nfacet normal 0 0 0\n")
     monkeypatch.setitem(sys.modules, "trimesh", None)
     with pytest.raises(UserError, match=r"no usable shape: 1 file seen .*genzoo\[voxels\]"):
         clips(folder, kind="voxels")
