@@ -46,7 +46,7 @@ FORMS: dict[str, str] = {
     "FILE.zip, FILE.tar, FILE.tar.gz": "the same inside an archive, read without unpacking",
     "FILE.npz, FILE.npy": "arrays of images ([N,H,W], [N,H,W,C] or [N,C,H,W]) with optional labels, or [N,D] points",
     "FOLDER of clips": "for video: GIF, animated WebP or PNG, MP4 and the like (extra genzoo[video]), folders of numbered frames",
-    "FOLDER of shapes": "for voxels: .npy, .npz, .binvox, and meshes OBJ, STL, PLY, OFF (extra genzoo[voxels])",
+    "FOLDER of shapes": "for voxels: .npy, .npz, .binvox, meshes OBJ, PLY, OFF; with the extra genzoo[voxels] also STL, GLB, .mat",
     "FOLDER of scans": "DICOM, NIfTI, NRRD (extra genzoo[scans]): slices of physical values, split by patient; plane=, slices=, gray_window=",
     "FILE.png": "one image, as an exemplar",
     "hf:NAME": "a set of the Hugging Face hub, through the extra genzoo[hub]",
