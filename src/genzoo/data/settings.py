@@ -77,7 +77,7 @@ class DataSettings:
     stride: Annotated[int, Field(ge=1, le=1024)] = 1
     hop: Annotated[int, Field(ge=1, le=65536)] | None = None
     up: Literal["x", "y", "z"] = "y"
-    inside: str = ""
+    inside: str | None = None
     holes: Literal["keep", "fill"] = "keep"
     limit: Annotated[int, Field(ge=1)] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1
