@@ -20,7 +20,8 @@ from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.data.drawing.images import grid
 from genzoo.naming import registry
-from genzoo.server.app import endpoints, server
+from genzoo.server import joining
+from genzoo.server import joining
 from genzoo.server.joining import Joiner
 from genzoo.server.served import options
 from genzoo.server.verbs.sample import draw
@@ -218,6 +219,30 @@ def test_waiting_requests_go_together():
     jobs.close(1)
     with pytest.raises(Refused, match="shutting down"):
         joiner.submit("a", 1, 1, double)
+
+
+def test_half_of_those_who_were_answered_are_waited_for(monkeypatch):
+    """Of four who ask again and again three go at once; of three the first one waits for the second, and not for the third."""
+    monkeypatch.setattr(joining, "PART", 1e6)
+    monkeypatch.setattr(joining, "LONGEST", 60.0)
+    jobs, told, go = Jobs(workers=1), [], threading.Event()
+    joiner = Joiner(jobs, "m", told=lambda n, size: told.append(n))
+
+    def ask():
+        return joiner.submit("a", 1, None, lambda items: [go.wait(10) for _ in items])
+
+    tickets = [ask()]
+    wait_for(lambda: told == [1])
+    tickets += [ask() for _ in range(3)]
+    go.set()
+    wait_for(lambda: all(t.over for t in tickets))
+    assert told == [1, 3]
+    alone = ask()
+    assert not alone.wait(0.3)
+    ask()
+    assert alone.wait(10)
+    assert told == [1, 3, 2]
+    jobs.close(1)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 5.0])

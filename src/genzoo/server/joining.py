@@ -1,8 +1,9 @@
 """Requests that wait for the same model are computed together: a network draws sixteen images in far less time than sixteen times one.
 
-What has gathered while the model was busy goes together next. Who has just been answered often asks again at once, so after an answer the model waits
-for those a moment, a small part of what a round takes, and only as long as they are missing; a request that comes alone waits for nobody. What each
-request gets does not depend on its company, beyond rounding: every sample has a generator of its own (`genzoo.nn.draws`).
+What has gathered while the model was busy goes together next. Who has just been answered often asks again at once: where fewer than half of those are
+there, the model waits for them a moment, a small part of what a round takes. It does not wait for all: while one half is computed, the other half is
+answered and asks again. A request that comes alone waits for nobody. What each request gets does not depend on its company, beyond rounding: every
+sample has a generator of its own (`genzoo.nn.draws`).
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class Joiner:
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
         self._part = PART
-        # Requests that are likely to be there soon, and when they are waited for no more.
-        self._expected, self._until = 0, 0.0
+        # Half of the requests that are likely to be there soon, and when they are waited for no more.
+        self._enough, self._until = 0, 0.0
 
     def submit(self, group: Hashable, size: int, item: Any, work: Work) -> Ticket:
         """Have a request wait for its turn.
@@ -144,7 +145,7 @@ class Joiner:
             return
         with self._lock:
             now = time.monotonic()
-            self._expected = len(self._waiting) + len(taken)
+            self._enough = (len(self._waiting) + len(taken) + 1) // 2
             self._until = now + min(self._part * (now - begun), LONGEST)
         for ticket, result in zip(taken, found, strict=True):
             ticket.settle(result)
@@ -152,9 +153,9 @@ class Joiner:
     def _gather(self) -> None:
         """Wait a moment for those who were just answered; where none of them comes, half as long the next time."""
         before = len(self._waiting)
-        if before >= self._expected or time.monotonic() >= self._until:
+        if before >= self._enough or time.monotonic() >= self._until:
             return
-        while len(self._waiting) < self._expected and (left := self._until - time.monotonic()) > 0:
+        while len(self._waiting) < self._enough and (left := self._until - time.monotonic()) > 0:
             self._more.wait(left)
         self._part = PART if len(self._waiting) > before else self._part / 2
 
