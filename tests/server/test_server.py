@@ -21,7 +21,7 @@ from genzoo.data import kinds
 from genzoo.data.drawing.images import grid
 from genzoo.naming import registry
 from genzoo.server import joining
-from genzoo.server import joining
+from genzoo.server.app import endpoints, server
 from genzoo.server.joining import Joiner
 from genzoo.server.served import options
 from genzoo.server.verbs.sample import draw
