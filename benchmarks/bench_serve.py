@@ -2,8 +2,8 @@
 
 Servers in processes of their own; the clients are connections that one thread of this process keeps busy, each with one request at a time, which
 costs the machine next to nothing (that is printed, too). Every request is one sample as PNG, each with another seed. Printed: requests in a second,
-median and 95th percentile of the wait, how many requests went together, what a request costs the server in CPU time, which tells most where the machine
-does other work as well, and what of that is the network. The order alternates, so that what else the machine does hits all.
+median and 95th percentile of the wait, how many requests went together, what a request costs the server in CPU time, which tells most where the
+machine does other work as well, and what of that is the network. The order alternates, so that what else the machine does hits all.
 """
 
 from __future__ import annotations
