@@ -1,9 +1,9 @@
 """Requests that wait for the same model are computed together: a network draws sixteen images in far less time than sixteen times one.
 
-What has gathered while the model was busy goes together next. Who has just been answered often asks again at once. Where those are back in less than a
-small part of what a round takes, the model waits for all of them: one large round is quicker than two. Where they are not, it waits for half of them:
-while one half is computed, the other half is answered and asks again. A request that comes alone waits for nobody. What each request gets does not
-depend on its company, beyond rounding: every sample has a generator of its own (`genzoo.nn.draws`).
+What has gathered while the model was busy goes together next. Who has just been answered often asks again at once. Where those are back in less than
+a small part of what a round takes, the model waits for all of them: one large round is quicker than two. Where they are not, it waits for half of
+them: while one half is computed, the other half is answered and asks again. A request that comes alone waits for nobody. What each request gets does
+not depend on its company, beyond rounding: every sample has a generator of its own (`genzoo.nn.draws`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from genzoo.web.jobs import Cancelled, Job, Jobs, Outcome, cancelled, ending, fu
 TOGETHER = 256
 """Examples that are computed at once, at most, beyond the first request's own."""
 
-PART, LONGEST = 0.25, 0.1
+PART, LONGEST = 0.25, 0.5
 """Waiting for clients that were just answered: this part of the time that the last round took, and these seconds, at most."""
 
 Work = Callable[[Sequence[Any]], Sequence[Any]]
@@ -63,7 +63,7 @@ class Joiner:
         self._job: Job | None = None
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
-        # Of the last round: requests that it answered or that waited at its end, answered ones, how many have asked since, when it ended, what it took.
+        # Of the last round: requests that it answered or that waited at its end, answered ones, how many asked since, when it ended, what it took.
         self._expected, self._answered, self._again, self._ended_at, self._took = 0, 0, 0, 0.0, 0.0
         self._return = math.inf  # seconds in which those who were answered are back, lately
 
