@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -125,15 +126,37 @@ def read(file: BinaryIO, name: str) -> Header:
     Raises:
         Rejected: It is damaged, has no pixels, or they are stored in a way that is not read.
     """
-    dcmread = library("pydicom").dcmread
+    return _header(_parsed(file, stop_before_pixels=True, specific_tags=_tags()), file, name)
+
+
+def _asked(call: Callable[[], Any]) -> Any:
+    """Return what the library makes of a file: it is given damaged ones, and throws whatever it likes. Nothing of ours goes in here.
+
+    Raises:
+        Rejected: It threw something.
+    """
     try:
-        file.seek(0)
-        ds = dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags())
-        return _header(ds, file, name)
-    except Rejected:
-        raise
-    except Exception as error:  # damaged files fail in many ways
+        return call()
+    except Exception as error:
         raise Rejected(in_words(error)) from None
+
+
+def _parsed(file: BinaryIO, **how: Any) -> Any:
+    """Read a file through the library, from its beginning."""
+    dcmread = library("pydicom").dcmread
+    file.seek(0)
+    return _asked(lambda: dcmread(file, force=True, **how))
+
+
+def _said(place: Any, keyword: str) -> Any:
+    """Return the value of an element, which is only now made of its bytes; None where there is none."""
+    return _asked(lambda: place.get(keyword))
+
+
+def _items(place: Any, keyword: str) -> list[Any]:
+    """Return the items of a sequence; none where there is no such sequence."""
+    found = _said(place, keyword)
+    return list(found) if isinstance(found, library("pydicom.sequence").Sequence) else []
 
 
 @functools.cache
@@ -152,13 +175,12 @@ def _header(ds: Any, file: BinaryIO, name: str) -> Header:
     )
 
     implicit, little = ds.original_encoding
-    syntax = UID(str(getattr(ds, "file_meta", {}).get("TransferSyntaxUID", "") or ""))
+    syntax = UID(str(_said(getattr(ds, "file_meta", {}), "TransferSyntaxUID") or ""))
     if not syntax:
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     offset, keyword, length = None, "PixelData", None
     if syntax == DeflatedExplicitVRLittleEndian:
-        file.seek(0)
-        whole = library("pydicom").dcmread(file, force=True)
+        whole = _parsed(file)
         keyword = next((k for k in _PIXELS.values() if k in whole), "")
     else:
         found = _pixels_at(file, little)
@@ -199,6 +221,8 @@ def _header(ds: Any, file: BinaryIO, name: str) -> Header:
             raise Rejected(f"truncated: {max(there, 0):,} of {need:,} bytes of pixels are there")
         if length is not None and length < need:
             raise Rejected(f"damaged: {length:,} bytes of pixels, where its header says {need:,}")
+    if syntax.is_compressed and offset is not None and count > file.seek(0, 2) // 8:  # a frame begins with 8 bytes
+        raise Rejected(f"truncated: its header says {count:,} frames, for which the file has no room")
     stored = int(_number(ds, "BitsStored", 0)) or allocated
     options: dict[str, Any] = {
         "transfer_syntax_uid": syntax, "rows": rows, "columns": columns, "number_of_frames": count, "samples_per_pixel": samples,
@@ -225,7 +249,7 @@ def _without_pixels(ds: Any) -> str:
     """Say what a DICOM file without pixels is."""
     from pydicom.uid import UID
 
-    kind = UID(str(ds.get("SOPClassUID", "") or getattr(ds, "file_meta", {}).get("MediaStorageSOPClassUID", "") or ""))
+    kind = UID(_text(ds, "SOPClassUID") or str(_said(getattr(ds, "file_meta", {}), "MediaStorageSOPClassUID") or ""))
     if kind.name == "Media Storage Directory Storage":
         return "a DICOMDIR, the index of other files"
     known = f" ({kind.name})" if kind and kind.name != str(kind) else ""
@@ -234,24 +258,24 @@ def _without_pixels(ds: Any) -> str:
 
 def _pixels_at(file: BinaryIO, little: bool) -> tuple[str, int, int | None] | None:
     """Read the head of the element that pydicom stopped at: which it is, where its value begins, and how long that is."""
-    order = "little" if little else "big"
+    order: Literal["little", "big"] = "little" if little else "big"
     head = file.read(12)
     if len(head) < 8:
         return None
-    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)  # type: ignore[arg-type]
+    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
     keyword = _PIXELS.get(group << 16 | element)
     if keyword is None:
         return None
     here = file.tell() - len(head)
     # What stands in the file decides: some write this one element another way than the rest.
     at, value = (8, here + 12) if head[4:6] in (b"OB", b"OW", b"OF", b"OD", b"UN") else (4, here + 8)
-    length = int.from_bytes(head[at : at + 4], order)  # type: ignore[arg-type]
+    length = int.from_bytes(head[at : at + 4], order)
     return keyword, value, None if length == 0xFFFFFFFF else length
 
 
 def _frames(ds: Any, count: int) -> list[Frame]:
-    shared = (ds.get("SharedFunctionalGroupsSequence") or [None])[0]
-    each = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
+    shared = next(iter(_items(ds, "SharedFunctionalGroupsSequence")), None)
+    each = _items(ds, "PerFrameFunctionalGroupsSequence")
     if each and len(each) < count:
         raise Rejected(f"damaged: it says something of {len(each)} of its {count} frames alone")
     one = _frame(ds, None, None, ()) if shared is None and not each else None
@@ -261,8 +285,7 @@ def _frames(ds: Any, count: int) -> list[Frame]:
 def _frame(ds: Any, own: Any, shared: Any, order: tuple[float, ...]) -> Frame:
     def group(name: str) -> Any:
         for place in (own, shared):
-            found = place.get(name) if place is not None else None
-            if found:
+            if place is not None and (found := _items(place, name)):
                 return found[0]
         return ds
 
@@ -312,7 +335,7 @@ def _numbers(place: Any, keyword: str, count: int) -> tuple[float, ...] | None:
             if value is None or isinstance(value, (str, bytes)):
                 return None
             values = tuple(float(v) for v in (value if hasattr(value, "__iter__") else [value]))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, KeyError, NotImplementedError):  # what the library cannot make of the bytes
         return None
     return values[:count] if len(values) >= count and all(map(math.isfinite, values[:count])) else None
 
@@ -323,7 +346,9 @@ def _text(place: Any, keyword: str) -> str:
     if tag not in place:
         return ""
     raw = place.get_item(tag)
-    value = raw.value if isinstance(raw.value, bytes) and raw.VR in ("UI", "CS", "LO") else place[tag].value
+    value = (
+        raw.value if isinstance(raw.value, bytes) and raw.VR in ("UI", "CS", "LO") else _asked(lambda: place[tag].value)
+    )
     text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
     return text.strip(" \0")
 
@@ -333,7 +358,7 @@ def _window(place: Any) -> Ends | None:
     centre, width = _numbers(place, "WindowCenter", 1), _numbers(place, "WindowWidth", 1)
     if not centre or not width or width[0] < 1:
         return None
-    if str(place.get("VOILUTFunction", "") or "LINEAR") != "LINEAR":
+    if str(_said(place, "VOILUTFunction") or "LINEAR") != "LINEAR":
         return (centre[0] - width[0] / 2, centre[0] + width[0] / 2)
     # The standard's formula: the ends of a linear window are half a step inside.
     low, high = centre[0] - 0.5 - (width[0] - 1) / 2, centre[0] - 0.5 + (width[0] - 1) / 2
@@ -351,7 +376,8 @@ def frame(file: BinaryIO, header: Header, index: int) -> Slice:
     if header.colour:
         return Slice(_colours(stored, header))
     if header.tables is not None:
-        tabled = library("pydicom.pixels").apply_modality_lut(stored, header.tables)
+        look_up = library("pydicom.pixels").apply_modality_lut
+        tabled = _asked(lambda: look_up(stored, header.tables))
         return Slice(np.asarray(tabled), inverted=header.inverted)
     return Slice(stored, what.slope, what.intercept, header.inverted)
 
@@ -364,16 +390,13 @@ def decoded(file: BinaryIO, header: Header, index: int) -> np.ndarray:
     """
     if header.plain:
         return _plain(file, header, index)
-    try:
-        decoder = library("pydicom.pixels").get_decoder(header.options["transfer_syntax_uid"])
-        if header.offset is None:
-            file.seek(0)
-            ds = library("pydicom").dcmread(file, force=True)
-            return np.asarray(decoder.as_array(ds, index=index, **header.options)[0])
+    decoder = library("pydicom.pixels").get_decoder(header.options["transfer_syntax_uid"])
+    place: Any = file
+    if header.offset is None:
+        place = _parsed(file)
+    else:
         file.seek(header.offset)
-        return np.asarray(decoder.as_array(file, index=index, **header.options)[0])
-    except Exception as error:  # decoders throw whatever they like
-        raise Rejected(in_words(error)) from None
+    return np.asarray(_asked(lambda: decoder.as_array(place, index=index, **header.options)[0]))
 
 
 def _plain(file: BinaryIO, header: Header, index: int) -> np.ndarray:
@@ -398,7 +421,8 @@ def _colours(stored: np.ndarray, header: Header) -> np.ndarray:
     """Bring stored colours to uint8 or uint16 RGB."""
     bits = header.options["bits_stored"]
     if header.options["photometric_interpretation"] == "PALETTE COLOR":
-        found: np.ndarray = library("pydicom.pixels").apply_color_lut(stored, header.tables)
+        look_up = library("pydicom.pixels").apply_color_lut
+        found: np.ndarray = _asked(lambda: look_up(stored, header.tables))
         return found[..., :3]
     if stored.dtype.itemsize == 1:
         return stored.astype(np.uint8, copy=False)
