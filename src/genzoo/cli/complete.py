@@ -56,7 +56,7 @@ def complete(
         image: An image (or a sound) to complete; the test part of the run's own data when not given.
         box: What to draw anew: x,y,width,height in pixels of the image as the system takes it; the lower half when neither box nor mask is given.
         mask: An image of the same size: white is drawn anew, black is kept.
-        n: How many completions of the image, or how many images of the data.
+        n: How many completions of the image (one where the system leaves nothing to chance), or how many images of the data.
         after: Of a sound: seconds from its start that are kept; what follows is drawn. Half a window when not given.
         full: Complete a photograph at its own size: what is around the hole is brought to the system's size, and what it draws brought back.
             The box is in pixels of the photograph, the mask as large as it.
@@ -101,19 +101,24 @@ def complete(
     else:
         x = first_of(system, "", n)
     height, width = x.shape[-2:]
+    half = (0, height // 2, width, height - height // 2)
     if mask:
         known = read_image(mask, 1, size=(height, width) if size is not None else None)[0] < 0
     else:
-        known = box_mask(box or (0, height // 2, width, height - height // 2), (height, width))
+        known = box_mask(box or half, (height, width))
     filled = genzoo.complete(system, x, known, seed=seed, **(own or {}))
     if path.suffix.lower() == ".npy":
         wrote(kind.write(path, filled, system.hparams), asked=out)
         return
     hidden = torch.where(known, x, torch.zeros_like(x))
     if image:
+        if torch.equal(filled, filled[:1].expand_as(filled)):
+            filled = filled[:1]  # of a system that leaves nothing to chance
         wrote(kind.write(path, torch.cat([x[:1], hidden[:1], filled]), system.hparams), asked=out)
     else:
         wrote(kind.write(path, torch.cat([x, hidden, filled]), system.hparams, columns=len(x)), asked=out)
+    if not (box or mask):
+        print(f"  the lower half was drawn anew, box={','.join(map(str, half))}; box= or mask= says another part")
 
 
 def _complete_photo(

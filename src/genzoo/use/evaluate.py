@@ -120,11 +120,10 @@ def evaluate(
         statistics=data is not None and is_reference(data),
     )
     n, n_real, split, extractor = fixed["n"], fixed["n_real"], fixed["split"], fixed["extractor"]
-    if given is not None and n is not None and n > len(given.images) and any(a.known and a.known.n for a in asked_for):
+    fixing = next((a for a in asked_for if a.known and a.known.n), None)
+    if given is not None and fixing and n is not None and n > len(given.images):
         raise UserError(
-            f"{measures} is of {n:,} samples, and there are {len(given.images):,}; ask for {wanted[0][0].name} alone"
-            if wanted
-            else ""
+            f"{measures} is of {n:,} samples, and there are {len(given.images):,}; ask for {fixing.measures[0].name} alone"
         )
     folder = _folder(source, given, out)
     if folder is not None:

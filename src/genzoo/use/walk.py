@@ -13,12 +13,15 @@ from torch import Tensor
 from genzoo.core.capabilities import Decodes, Encodes, Prompted
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
+from genzoo.data.drawing.clips import PER_SECOND
 from genzoo.data.kinds import Kind
 from genzoo.use.common.arrays import as_tensor, shape_is_said
 from genzoo.use.common.source import CHUNK, Source, generators_for, open_system, options, require
 from genzoo.use.decode import latents_at
 from genzoo.use.sample import Seed, class_of, prompts_of, tell_unread
 
+STEPS_PER_SECOND = 20 / 3
+"""Of a film of stills."""
 Rows = Annotated[int, Field(ge=1, le=64)]
 Steps = Annotated[int, Field(ge=2, le=1000)]
 
@@ -132,6 +135,11 @@ def way(system: System, a: Tensor, b: Tensor, t: Tensor, path: str) -> Tensor:
     (noise_a, said_a), (noise_b, said_b) = a.split(sizes, 1), b.split(sizes, 1)
     noise = between(noise_a, noise_b, t, spherical=path == "spherical")
     return torch.cat([noise, between(said_a, said_b, t, spherical=False)], 2)
+
+
+def per_second(kind: Kind) -> float:
+    """Return the pictures of a walk in a second, where nobody says how fast: clips have a rate of their own, stills go slower."""
+    return PER_SECOND if ".gif" in kind.files else STEPS_PER_SECOND
 
 
 def joined(rows: Tensor) -> Tensor:

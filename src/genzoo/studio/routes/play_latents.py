@@ -9,21 +9,18 @@ from pydantic import BaseModel, Field
 
 from genzoo.core.capabilities import Decodes
 from genzoo.data import kinds
-from genzoo.data.drawing.clips import PER_SECOND
 from genzoo.data.drawing.files import save_film
 from genzoo.studio.play.places import beside, numbered, reading
 from genzoo.studio.play.results import Result, TheStore, of_samples, saying, shown_of
 from genzoo.use.common.directions import principal
 from genzoo.use.common.source import require
 from genzoo.use.decode import decode, places_of
-from genzoo.use.walk import frames, joined, walk
+from genzoo.use.walk import frames, joined, per_second, walk
 from genzoo.web.app import TheJobs, TheModels, TheShelf
 from genzoo.web.jobs import Job, answered
 
 router = APIRouter(prefix="/api/play", tags=["play"])
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
-SLOW = 20 / 3
-"""Pictures in a second of a walk between stills, as `genzoo walk` has it."""
 
 
 class Places(BaseModel):
@@ -90,11 +87,10 @@ def walked(
         how = [f"path={asked.path}"] if asked.path else []
         command = ["genzoo", "walk", place, f"at={at}", *reading(latents), f"steps={asked.steps}", *how]
         result = of_samples(system, rows.flatten(0, 1), command, name="walk", columns=asked.steps, values=rows)
-        usual = PER_SECOND if ".gif" in kind.files else SLOW
         shown = frames(path, kind)
         result.room += sum(f.nbytes for f in shown)
         for ending in _films():
-            result.files[f"walk{ending}"] = lambda file: save_film(file, shown, per_second=usual, rest=8)
+            result.files[f"walk{ending}"] = lambda file: save_film(file, shown, per_second=per_second(kind), rest=8)
         ordered = {n: result.files[n] for n in sorted(result.files, key=lambda n: "gif png mp4 npy".find(n[-3:]))}
         result.files = ordered
         return saying(beside_kept(result, latents, store), shown_of(system, path[0]), film=True)
