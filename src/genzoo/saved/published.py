@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeGuard
 
-PREFIXES = ("hf:", "zoo:")
+from genzoo.naming.published import PUBLISHED
+from genzoo.saved import hub, zoo
 
 
 def is_published(place: Any) -> TypeGuard[str]:
     """Tell whether a place is the name of a published model: nothing is looked for in runs/, and nothing is written to it."""
-    return isinstance(place, str) and place.startswith(PREFIXES)
+    return isinstance(place, str) and place.startswith(PUBLISHED)
 
 
 def folder_of(place: str) -> Path:
@@ -19,10 +20,4 @@ def folder_of(place: str) -> Path:
     Raises:
         UserError: There is no such model, or what it needs is not installed.
     """
-    if place.startswith(PREFIXES[0]):
-        from genzoo.saved import hub
-
-        return hub.fetched(place)
-    from genzoo.saved import zoo
-
-    return zoo.folder_of(place)
+    return hub.fetched(place) if hub.is_hub(place) else zoo.folder_of(place)
