@@ -18,7 +18,7 @@ from genzoo.core.schema import written
 from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.use.common.files import change_photo, read_photo, save_photo, suffix_of
-from genzoo.use.common.images import channels_of, read_image, read_sound, window_of
+from genzoo.use.common.images import channels_of, read_image, read_sound, size_of, window_of
 from genzoo.use.common.outputs import free, target, targets
 from genzoo.use.common.scale import Size, at_sides, sides
 from genzoo.use.common.source import name_of, open_system, require
@@ -79,8 +79,7 @@ def complete(
         return
     if after is not None:
         raise UserError("complete: after= is for sounds; of an image give box= or mask=")
-    shape = system.hparams.get("shape", ())
-    fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
+    fixed = size_of(system)
     if size is not None and (fixed or not image):
         at = "x".join(map(str, fixed or ()))
         raise UserError(
@@ -133,7 +132,7 @@ def _complete_photo(
     own: dict[str, Any],
 ) -> None:
     """Fill the hole of a photograph, and write it as it was but for that."""
-    if not file or not (box or mask) or system.data == "exemplar":
+    if not file or not (box or mask) or size_of(system) is None:
         raise UserError(
             "complete: full=true takes an image and box= or mask=, of a run that was trained on images of one size"
         )
