@@ -2,7 +2,7 @@
 
 A server in a process of its own, clients in threads of another (over the standard library's HTTP client, which costs little), every request one
 sample as PNG, each with another seed. Printed: requests in a second, median and 95th percentile of the wait, how many requests went together, and
-what a request costs the server in CPU time, which tells most where the machine does other work as well.
+what a request costs the server in CPU time, which tells most where the machine does other work as well; and what the model takes by itself.
 Also how long the server takes until it answers, from the start of its process. The order alternates, so that what else the machine does hits both.
 """
 
@@ -13,8 +13,6 @@ import http.client
 import json
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -25,25 +23,19 @@ import torch
 import genzoo
 from genzoo.runs.folder import Run, write_model
 from genzoo.saved.loading import describe
+from genzoo.server.verbs.sample import draw
+from tests.serving import Started
 
 
-class Served:
-    """A server in a process of its own.
+class Served(Started):
+    """A server in a process of its own, and its clients."""
 
-    Args:
-        run: What it serves.
-        words: Further options of `genzoo serve`.
-    """
-
-    def __init__(self, run: Path, *words: str) -> None:
+    def __init__(self, *words: str) -> None:
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "genzoo", "serve", str(run), "port=0", "waiting=256", *words]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.port = int(re.search(r":(\d+)/", self.process.stdout.readline())[1])  # type: ignore[index]
+        super().__init__(*words)
         self.ready = time.perf_counter() - begun
 
-    def ask(self, connection: http.client.HTTPConnection, seed: int) -> None:
+    def draw(self, connection: http.client.HTTPConnection, seed: int) -> None:
         """Draw one sample."""
         body = json.dumps({"n": 1, "seed": seed})
         connection.request("POST", "/sample", body, {"Content-Type": "application/json"})
@@ -63,7 +55,7 @@ class Served:
             seed = number * 1_000_000
             while time.perf_counter() < end:
                 start = time.perf_counter()
-                self.ask(connection, seed)
+                self.draw(connection, seed)
                 waits.append(time.perf_counter() - start)
                 seed += 1
             connection.close()
@@ -77,20 +69,14 @@ class Served:
 
     def counted(self, name: str) -> float:
         """Read a counter of its metrics."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        connection.close()
-        return float(re.search(rf"^{name} (\S+)", text, re.MULTILINE)[1])  # type: ignore[index]
+        _, text = self.ask("GET", "/metrics")
+        found = re.search(rf"^{name} (\S+)", text.decode(), re.MULTILINE)
+        assert found
+        return float(found[1])
 
     def together(self) -> float:
         """Mean number of requests that went together so far."""
         return self.counted("genzoo_joined_requests_sum") / self.counted("genzoo_joined_requests_count")
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.terminate()
-        self.process.wait(60)
 
 
 def model(folder: Path, size: int, width: int) -> Path:
@@ -100,6 +86,16 @@ def model(folder: Path, size: int, width: int) -> Path:
     run = Run(folder / "dcgan")
     write_model(run, system.state_dict(), describe(system))
     return run.path
+
+
+def bare(run: Path, n: int, device: str) -> float:
+    """Milliseconds that the model takes for each of n samples drawn together, without a server: the median of twenty rounds."""
+    system, took = genzoo.load(run, device=device), []
+    for i in range(25):
+        begun = time.perf_counter()
+        draw(system, [[(i, j)] for j in range(n)], {})
+        took.append(time.perf_counter() - begun)
+    return 1000 * statistics.median(took[5:]) / n
 
 
 def main() -> int:
@@ -112,6 +108,7 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
+    torch.set_num_threads(1)  # as the servers have
     cases = {
         f"{asked.clients} clients, joined": (asked.clients, ()),
         f"{asked.clients} clients, one by one": (asked.clients, ("together=1",)),
@@ -119,7 +116,10 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as folder:
         run = model(Path(folder), asked.size, asked.width)
-        servers = {name: Served(run, f"device={asked.device}", *words) for name, (_, words) in cases.items()}
+        servers = {
+            name: Served(str(run), f"device={asked.device}", "waiting=256", *words)
+            for name, (_, words) in cases.items()
+        }
         rates: dict[str, list[float]] = {name: [] for name in cases}
         waits: dict[str, list[float]] = {name: [] for name in cases}
         costs: dict[str, float] = dict.fromkeys(cases, 0.0)
@@ -136,7 +136,9 @@ def main() -> int:
             gathered = {name: server.together() for name, server in servers.items()}
         finally:
             for server in servers.values():
-                server.stop()
+                server.end()
+        joined_by = max(1, round(gathered[f"{asked.clients} clients, joined"]))
+        alone_ms, each_ms = (bare(run, n, asked.device) for n in (1, joined_by))
     print(
         f"dcgan 3x{asked.size}x{asked.size}, width {asked.width}, {asked.device}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
     )
@@ -153,6 +155,10 @@ def main() -> int:
     saved = cost[f"{asked.clients} clients, one by one"] / cost[f"{asked.clients} clients, joined"]
     print(
         f"joined to one by one: {joined / single:.2f}x, in CPU time {saved:.2f}x; joined to one client: {joined / alone:.2f}x"
+    )
+    print(
+        f"without a server: {alone_ms:.1f} ms for one sample, {each_ms:.1f} ms each for {joined_by} together: "
+        f"no more than {1000 / each_ms:.0f} requests/s however little a request costs besides"
     )
     print(f"ready after {ready:.1f} s (three servers were started one after the other)")
     return int(joined < 3 * single)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -17,39 +14,7 @@ import pytest
 
 from genzoo.cli.main import main
 from genzoo.saved.loading import load
-
-
-class Started:
-    """A server in a process of its own."""
-
-    def __init__(self, *words):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "genzoo", "serve", *words, "port=0"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self.line = self.process.stdout.readline()
-        found = re.search(r"http://[^:/]+:(\d+)/", self.line)
-        assert found, (self.line, self.process.stderr.read())
-        self.port = int(found[1])
-
-    def ask(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        data = answer.read()
-        connection.close()
-        return answer.status, data
-
-    def end(self):
-        self.process.terminate()
-        try:
-            return (self.process.wait(60), *self.process.communicate())
-        finally:
-            self.process.kill()
+from tests.serving import Started
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ def server(
         rules=rules,
         jobs=jobs,
         models=models,
+        counts=joiner.counts,
     )
     before = len(app.routes)
     for verb in endpoints():
@@ -96,8 +97,8 @@ def server(
     @app.get("/metrics", tags=["server"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def counted() -> Response:
         """Count requests, seconds, batches and memory, in Prometheus' form."""
-        queued, running = jobs.counts()
-        metrics.waiting.set(queued + joiner.waiting)
+        waiting, running = joiner.counts()
+        metrics.waiting.set(waiting)
         metrics.running.set(running)
         return Response(metrics.text(), media_type=TYPE)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from genzoo.web.errors import Refused
-from genzoo.web.jobs import Cancelled, Job, Jobs, full
+from genzoo.web.jobs import Cancelled, Job, Jobs, Outcome, cancelled, ending, full
 
 TOGETHER = 256
 """Examples that are computed at once, at most, beyond the first request's own."""
@@ -26,7 +26,7 @@ Work = Callable[[Sequence[Any]], Sequence[Any]]
 """Given the items of requests that go together, returns what each of them gets."""
 
 
-class Ticket:
+class Ticket(Outcome):
     """A request that waits.
 
     Args:
@@ -37,41 +37,9 @@ class Ticket:
     """
 
     def __init__(self, group: Hashable, size: int, item: Any, work: Work) -> None:
+        super().__init__()
         self.group, self.size, self.item, self.work = group, size, item, work
-        self.result: Any = None
-        self.error: BaseException | None = None
         self.gone = False
-        self._over = threading.Event()
-        self._listeners: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
-
-    @property
-    def over(self) -> bool:
-        """Tell whether it has been answered."""
-        return self._over.is_set()
-
-    def when_over(self, call: Callable[[], None]) -> None:
-        """Have something called when it has been answered."""
-        with self._lock:
-            if not self.over:
-                self._listeners.append(call)
-                return
-        call()
-
-    def outcome(self) -> Any:
-        """Return what it gets, or raise what went wrong."""
-        if self.error is not None:
-            raise self.error
-        return self.result
-
-    def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """Answer it."""
-        with self._lock:
-            self.result, self.error, self.item = result, error, None
-            self._over.set()
-            listeners, self._listeners = self._listeners, []
-        for call in listeners:
-            call()
 
 
 class Joiner:
@@ -94,10 +62,8 @@ class Joiner:
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
         self._part = PART
-        self._expected, self._until = (
-            0,
-            0.0,
-        )  # requests that are likely to be there soon, and when they are waited for no more
+        # Requests that are likely to be there soon, and when they are waited for no more.
+        self._expected, self._until = 0, 0.0
 
     def submit(self, group: Hashable, size: int, item: Any, work: Work) -> Ticket:
         """Have a request wait for its turn.
@@ -123,10 +89,10 @@ class Joiner:
             elif self._job is not None and ticket in self._working and all(t.gone for t in self._working):
                 self._job.cancel()
 
-    @property
-    def waiting(self) -> int:
-        """How many requests wait."""
-        return len(self._waiting)
+    def counts(self) -> tuple[int, int]:
+        """Return how many requests wait, to be joined or not, and how many jobs run."""
+        queued, running = self.jobs.counts(besides=self._job)  # it stands in the queue for those that are counted here
+        return queued + len(self._waiting), running
 
     def _call(self) -> None:
         """Have a job work on what waits.
@@ -137,10 +103,10 @@ class Joiner:
         if self._job is None and self._waiting:
             try:
                 self._job = self.jobs.submit(self.key, self._work, "requests", always=True)
-            except Refused as ending:
+            except Refused as closed:
                 waiting, self._waiting = self._waiting, []
                 for ticket in waiting:
-                    ticket.end(error=ending)
+                    ticket.settle(error=closed)
                 raise
             self._job.when_over(self._ended)
 
@@ -151,7 +117,7 @@ class Joiner:
             if ended is not None and not ended.started:
                 waiting, self._waiting = self._waiting, []
                 for ticket in waiting:
-                    ticket.end(error=Refused("the server is shutting down", 503, {"Retry-After": "5"}))
+                    ticket.settle(error=ending())
             with contextlib.suppress(Refused):  # the server ends, and everybody has been told
                 self._call()
 
@@ -168,20 +134,20 @@ class Joiner:
             found = taken[0].work([t.item for t in taken])
         except Cancelled:
             for ticket in taken:
-                ticket.end(error=Refused("this was cancelled", 409))
+                ticket.settle(error=cancelled())
             raise
         except BaseException as error:
             if len(taken) == 1:
-                taken[0].end(error=error)
+                taken[0].settle(error=error)
                 return
-            self._one_by_one(job, taken)  # one of them is what fails, and the others are not to suffer for it
+            self._one_by_one(taken)  # one of them is what fails, and the others are not to suffer for it
             return
         with self._lock:
             now = time.monotonic()
             self._expected = len(self._waiting) + len(taken)
             self._until = now + min(self._part * (now - begun), LONGEST)
         for ticket, result in zip(taken, found, strict=True):
-            ticket.end(result)
+            ticket.settle(result)
 
     def _gather(self) -> None:
         """Wait a moment for those who were just answered; where none of them comes, half as long the next time."""
@@ -192,17 +158,17 @@ class Joiner:
             self._more.wait(left)
         self._part = PART if len(self._waiting) > before else self._part / 2
 
-    def _one_by_one(self, job: Job, tickets: Sequence[Ticket]) -> None:
+    def _one_by_one(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
             if ticket.gone:
                 continue
             try:
                 (found,) = ticket.work([ticket.item])
-                ticket.end(found)
+                ticket.settle(found)
             except Cancelled:
-                ticket.end(error=Refused("this was cancelled", 409))
+                ticket.settle(error=cancelled())
             except BaseException as error:
-                ticket.end(error=error)
+                ticket.settle(error=error)
 
     def _taken(self) -> list[Ticket]:
         """Take the first request, and those of its group, in their order, that there is room for."""

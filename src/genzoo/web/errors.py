@@ -112,10 +112,7 @@ def in_words(errors: Any) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of an application answered in a sentence."""
-
-    async def refused(request: Request, error: Exception) -> JSONResponse:
-        return answer(*said(error))
+    """Have what the framework finds wrong with a request answered in a sentence; everything else is `Boundary`'s."""
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -127,11 +124,8 @@ def install(app: FastAPI) -> None:
         detail = WORDS.get(error.status_code, error.detail) if error.detail in usual else error.detail
         return answer(error.status_code, str(detail), error.headers)
 
-    app.add_exception_handler(UserError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    for kind in (MemoryError, torch.OutOfMemoryError, RuntimeError, OSError):
-        app.add_exception_handler(kind, refused)
 
 
 class Boundary:
