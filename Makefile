@@ -68,7 +68,7 @@ format: $(VENV)/dev.stamp
 # With base=REV: the benchmarks that run side by side with another revision, and those alone. only=sampling: one of them.
 bench: $(VENV)/dev.stamp
 ifdef base
-	@for file in $(if $(only),benchmarks/bench_$(only).py,$$(grep -l 'frame.main(' benchmarks/bench_*.py)); do \
+	@for file in $(if $(only),benchmarks/bench_$(only).py,$(shell grep -l frame.main benchmarks/bench_*.py)); do \
 	echo; OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$(basename $$file .py) --base $(base); done
 else
 	@{ date -u '+measured %Y-%m-%d %H:%M UTC'; nproc | sed 's/$$/ cores/'; \
