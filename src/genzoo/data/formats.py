@@ -124,7 +124,7 @@ _HEADS: tuple[tuple[str, Named], ...] = (
      Named("an MPEG transport stream", "clip", "save it as MP4: ffmpeg -i FILE -c copy OUT.mp4")),
     # shapes
     (r"#binvox", Named("a binvox grid", "shape")),
-    (r"glTF", Named("a GLB shape", "shape", _AS_MESH)),
+    (r"glTF", Named("a GLB shape", "shape")),
     (r"ply\r?\n", Named("a PLY mesh", "shape")),
     (r"(ST|C|N|4|n)*OFF\b", Named("an OFF mesh", "shape")),
     (r"Kaydara FBX Binary", Named("an FBX shape", "shape", _AS_MESH)),
@@ -207,7 +207,7 @@ _ENDINGS: dict[str, tuple[str, Named]] = {
     ".ora": (r"PK", Named("an OpenRaster file", "picture", _AS_PNG)),
     ".usdz": (r"PK", Named("a USDZ shape", "shape", _AS_MESH)),
     ".3mf": (r"PK", Named("a 3MF shape", "shape", _AS_MESH)),
-    ".gltf": (r"\s*\{", Named("a glTF shape", "shape", _AS_MESH)),
+    ".gltf": (r"\s*\{", Named("a glTF shape", "shape")),
     ".obj": (r"", Named("an OBJ mesh", "shape")),
     ".stl": (r"", Named("an STL mesh", "shape")),
     ".off": (r"", Named("an OFF mesh", "shape")),

@@ -47,6 +47,9 @@ class DataSettings:
         hop: Frames of a video from the beginning of one clip to that of the next; frames times stride, which is no overlap, when
             not given.
         up: Of voxels, the axis of arrays and of OBJ, STL, PLY and OFF meshes that points upwards; glTF and .binvox state theirs.
+        inside: Of voxels, what of arrays is occupied: negative (of distances), positive, or labels by number, such as 1 or 1,3-5, also of
+            label volumes in NIfTI, NRRD and DICOM; what the values say when not given.
+        holes: Meshes with holes stay shells where the outside gets in (keep), or what most of six directions call inside is filled (fill).
         limit: Keep this many examples, chosen once at random.
         holdout: Share that is kept for testing where the data names no test part.
     """
@@ -74,5 +77,7 @@ class DataSettings:
     stride: Annotated[int, Field(ge=1, le=1024)] = 1
     hop: Annotated[int, Field(ge=1, le=65536)] | None = None
     up: Literal["x", "y", "z"] = "y"
+    inside: str = ""
+    holes: Literal["keep", "fill"] = "keep"
     limit: Annotated[int, Field(ge=1)] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1
