@@ -8,6 +8,9 @@ in Hounsfield units, at the same place of the same patient. Two numbers say how 
   be 0: what two scans without contrast medium of one patient differ by is given beside it, and what a scan that is left as it is differs by;
 * the shift: by how many HU the mean inside the body changes, beside by how many it should.
 
+Two things that need no network are learned from the same two folders and measured beside it: every value goes down by as much as the means of both
+lie apart, and every value becomes the one of equal rank on the other side (matched histograms).
+
     python examples/ct_contrast.py            about ten minutes
     python examples/ct_contrast.py --short    seconds
 
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ import numpy as np
 import phantoms
 import pydicom
 import torch
+from augment_scans import interval
 from pydicom.data import get_testdata_file
 
 import genzoo
@@ -36,6 +41,17 @@ from genzoo.use.translate import translate_files
 WINDOW = (-200, 400)
 """What is black and white to the networks, in HU: kidneys and vessels with contrast medium are inside, lungs and teeth are not."""
 
+SAID = {
+    "L1 inside the body": "L1 from the scan without contrast medium",
+    "left as it is": "  of the scan with it, left as it is",
+    "means": "  of the scan with it, lowered by the means' distance",
+    "ranks": "  of the scan with it, its histogram matched",
+    "noise of both": "  of two scans alike, by their noise",
+    "shift": "shift of the mean",
+    "shift that is right": "  that is right",
+}
+"""What is printed of each patient's record."""
+
 
 def studies(out: Path, n: int) -> str:
     """Write the training data: `n` patients with contrast medium, as many others without."""
@@ -44,6 +60,18 @@ def studies(out: Path, n: int) -> str:
         phantoms.write_dicom(out / "contrast" / f"{i:03d}", with_medium.medium, i, "portal venous")
         phantoms.write_dicom(out / "plain" / f"{i:03d}", without.plain, 1000 + i, "native")
     return f"{out / 'contrast'},{out / 'plain'}"
+
+
+def without_networks(n: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Learn from the values inside the bodies of the training data what needs no network: by how much they differ, and which has which rank."""
+    medium = np.concatenate([p.medium[p.body] for p in map(phantoms.patient, range(n))]).clip(*WINDOW)
+    plain = np.concatenate([p.plain[p.body] for p in map(phantoms.patient, range(1000, 1000 + n))]).clip(*WINDOW)
+    ranks = np.linspace(0, 1, 1001)
+    before, after = np.quantile(medium, ranks), np.quantile(plain, ranks)
+    return {
+        "means": lambda v: v + (plain.mean() - medium.mean()),
+        "ranks": lambda v: np.interp(v, before, after),
+    }
 
 
 def measured(made: np.ndarray, p: phantoms.Patient) -> dict[str, float]:
@@ -62,8 +90,10 @@ def again(p: phantoms.Patient) -> float:
     return float(np.abs(p.plain - p.medium)[fat].mean())
 
 
-def evaluated(run: Any, out: Path, n: int) -> dict[str, float]:
-    """Translate patients of their own through DICOM files, and through NIfTI as well, which has to give the same; means over patients."""
+def evaluated(
+    run: Any, out: Path, n: int, simple: dict[str, Callable[[np.ndarray], np.ndarray]]
+) -> list[dict[str, float]]:
+    """Translate patients of their own through DICOM files, and through NIfTI as well, which has to give the same; one record a patient."""
     found: list[dict[str, float]] = []
     for i in range(n):
         p = phantoms.patient(2000 + i)
@@ -76,10 +106,15 @@ def evaluated(run: Any, out: Path, n: int) -> dict[str, float]:
         )
         apart = float(np.abs(phantoms.read_nifti(other) - made).max())
         left = measured(p.medium.astype(float), p)["L1 inside the body"]
+        before = p.medium.clip(*WINDOW)
         found.append(
-            {**measured(made, p), "left as it is": left, "noise of both": again(p), "DICOM and NIfTI apart": apart}
+            {
+                **measured(made, p),
+                **{key: measured(change(before), p)["L1 inside the body"] for key, change in simple.items()},
+                **{"left as it is": left, "noise of both": again(p), "DICOM and NIfTI apart": apart},
+            }
         )
-    return {key: float(np.mean([f[key] for f in found])) for key in found[0]}
+    return found
 
 
 def real_files(run: Any, out: Path) -> list[str]:
@@ -152,17 +187,17 @@ def main() -> None:
         quiet=True,
     )
     test = 2 if given.short else 8
-    found = evaluated(run, out, test)
+    found = evaluated(run, out, test, without_networks(n))
     print(
-        f"{test} patients of their own, {phantoms.SIZE[2]} slices each, inside the body and a window of {WINDOW[0]} to {WINDOW[1]} HU:"
+        f"{test} patients of their own, {phantoms.SIZE[2]} slices each, inside the body and a window of {WINDOW[0]} to {WINDOW[1]} HU "
+        "(means over patients, 95 % intervals of Student's t):"
     )
-    print(f"  L1 from the scan without contrast medium    {found['L1 inside the body']:6.1f} HU")
-    print(f"    of the scan with it, left as it is        {found['left as it is']:6.1f} HU")
-    print(f"    of two scans alike, by their noise        {found['noise of both']:6.1f} HU")
-    print(
-        f"  shift of the mean                           {found['shift']:+6.1f} HU, {found['shift that is right']:+.1f} is right"
-    )
-    print(f"  DICOM and NIfTI of one scan apart by at most {found['DICOM and NIfTI apart']:.1f} HU")
+    for key, words in SAID.items():
+        mean, half = interval([f[key] for f in found])
+        print(f"  {words:50} {mean:{'+' * ('shift' in key)}6.1f} ± {half:.1f} HU")
+    better = interval([f["ranks"] - f["L1 inside the body"] for f in found])
+    print(f"  {'L1 of the network below that of matched histograms by':50} {better[0]:6.1f} ± {better[1]:.1f} HU")
+    print(f"  DICOM and NIfTI of one scan apart by at most {max(f['DICOM and NIfTI apart'] for f in found):.1f} HU")
     print("\n".join(f"  {line}" for line in real_files(run, out)))
     save_png(out / "scans.png", grid(picture(out, test), columns=test))
     print(f"wrote {out}/scans.png: with contrast medium, without it, made; the studies are in {out}/made")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,18 @@ nrrd = pytest.importorskip("nrrd", reason="scans need the extra: pip install 'ge
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+
+
+@contextmanager
+def memory() -> Iterator[Callable[[], int]]:
+    """Measure what is allocated at most within: bytes, known afterwards."""
+    peak = []
+    tracemalloc.start()
+    try:
+        yield lambda: peak[0]
+        peak.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
 
 
 def patient(seed: int = 0, size: tuple[int, int, int] = (12, 10, 8)) -> np.ndarray:

@@ -48,15 +48,11 @@ def test_pairs_of_volumes_are_slices_of_one_number(tmp_path):
 
 def test_only_a_slice_is_in_memory(tmp_path):
     """A volume of 48 MB as float: a slice is 1 MB."""
-    import tracemalloc
-
     cells = np.zeros((512, 512, 48), np.int16) + np.arange(48, dtype=np.int16)
     made.nifti(tmp_path / "a.nii.gz", cells, np.eye(4))
-    tracemalloc.start()
-    contents = made.opened(tmp_path / "a.nii.gz", plane="sagittal")
-    for cut in contents.pictures["image", ""].cuts[:5]:
-        cut.read()
-    SHELF.clear()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 24e6, f"{peak / 1e6:.0f} MB, and a volume is {cells.nbytes / 1e6:.0f}"
+    with made.memory() as peak:
+        contents = made.opened(tmp_path / "a.nii.gz", plane="sagittal")
+        for cut in contents.pictures["image", ""].cuts[:5]:
+            cut.read()
+        SHELF.clear()
+    assert peak() < 24e6, f"{peak() / 1e6:.0f} MB, and a volume is {cells.nbytes / 1e6:.0f}"

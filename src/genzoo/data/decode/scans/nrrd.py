@@ -32,6 +32,8 @@ _WAYS = {
 _SHORT = {"lps": "left-posterior-superior", "ras": "right-anterior-superior", "las": "left-anterior-superior"}
 _HEAD = 2**20
 """Bytes that a header has at most."""
+_LEAST = {"gzip": 1040, "gz": 1040, "bzip2": 2_000_000, "bz2": 2_000_000}
+"""By encoding: how many times fewer bytes equal values become at most (measured: 1,032 and 1,386,000 times)."""
 
 
 @dataclass
@@ -100,12 +102,11 @@ def read(tree: Opens, name: str) -> Nrrd:
         found = _of_header(header, dtype, sizes, rows, name)
         found.tree = tree
         size, cells = file.seek(0, 2), int(np.prod(sizes, dtype=object))
-        if str(header.get("encoding", "")).lower() == "raw" and size < cells * dtype.itemsize:
-            raise Rejected(
-                f"truncated: {size:,} bytes are there, where its header says {cells * dtype.itemsize:,} bytes of values"
-            )
-        if size * 40_000 < cells * dtype.itemsize:
-            raise Rejected(f"its header says {'x'.join(map(str, sizes))} values: too many, or damaged")
+        need, encoding = cells * dtype.itemsize, str(header.get("encoding", "")).lower()
+        if encoding == "raw" and size < need:
+            raise Rejected(f"truncated: {size:,} bytes are there, where its header says {need:,} bytes of values")
+        if size * _LEAST.get(encoding, 1) < need:
+            raise Rejected("truncated, or its header is damaged")
     return found
 
 
