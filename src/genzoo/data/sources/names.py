@@ -79,6 +79,17 @@ def stem_of(name: str) -> str:
     return f"{folder}{slash}{last.rpartition('.')[0] or last}"
 
 
+def key_of(name: str) -> tuple[str, str]:
+    """Divide the name of a member of a shard into the key of its sample and what it is: the key ends at the first dot.
+
+    >>> key_of("v1.0/0001.seg.png")
+    ('v1.0/0001', 'seg.png')
+    """
+    folder, slash, last = name.rpartition("/")
+    key, _, what = last.partition(".")
+    return f"{folder}{slash}{key}", what
+
+
 def located(text: str) -> Path:
     """Find the path that a text means: as it stands, else a folder below $GENZOO_DATA; also where its letters have another form of Unicode.
 
