@@ -74,7 +74,7 @@ class Files:
     def identity(self) -> list[object]:
         """Return names, sizes and times for a folder, size and time of an archive, and how both are read."""
         whole = self.path.is_dir() or self.shards
-        own = [*(self._open().identity() if whole else stamp(self.path)), "layout 4"]
+        own = [*(self._open().identity() if whole else stamp(self.path)), "layout 5"]
         if self.settings.label:
             own.append(f"label {self.settings.label}")
         if self.settings.subfolders != "auto":

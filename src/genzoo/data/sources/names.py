@@ -45,6 +45,8 @@ FORMS: dict[str, str] = {
     "FOLDER": "images, searched recursively; class subfolders become labels; A/ and B/, trainA/ and trainB/, captions.csv",
     "FILE.zip, FILE.tar, FILE.tar.gz": "the same inside an archive, read without unpacking",
     "FILE.npz, FILE.npy": "arrays of images ([N,H,W], [N,H,W,C] or [N,C,H,W]) with optional labels, or [N,D] points",
+    "FILE.parquet, data.mdb, FILE.tfrecords": "images in a table, an LMDB, a TFRecord (extras tables, lmdb, tfrecord); also a folder of them",
+    "train-{000000..000019}.tar": "shards of webdataset; also a folder of them, or train-*.tar",
     "FOLDER of clips": "for video: GIF, animated WebP or PNG, MP4 and the like (extra genzoo[video]), folders of numbered frames",
     "FOLDER of shapes": "for voxels: .npy, .npz, .binvox, and meshes OBJ, STL, PLY, OFF (extra genzoo[voxels])",
     "FOLDER of scans": "DICOM, NIfTI, NRRD (extra genzoo[scans]): slices of physical values, split by patient; plane=, slices=, gray_window=",
