@@ -101,7 +101,9 @@ def test_a_box_is_voxelized_solid_to_the_cell(folder):
     side = 16
     (folder / "cube.obj").write_bytes(as_obj())
     (folder / "tall.obj").write_bytes(as_obj(CORNERS * [7, 14, 3.5]))
-    cube, tall = (solids.read(io.BytesIO((folder / n).read_bytes()), n, solids.Form(side))[0] for n in ("cube.obj", "tall.obj"))
+    cube, tall = (
+        solids.read(io.BytesIO((folder / n).read_bytes()), n, solids.Form(side))[0] for n in ("cube.obj", "tall.obj")
+    )
     wanted = np.zeros((side,) * 3, bool)
     wanted[1:-1, 1:-1, 1:-1] = True
     assert np.array_equal(cube, wanted), "all but one cell on each side, and filled"

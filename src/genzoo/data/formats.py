@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 HEAD = 2048
 """Bytes from the beginning of a file that `what_is` wants; fewer tell less."""
+FILMS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")
+"""Endings, without the dot, of video files."""
 
 _AS_PNG = "save it as PNG or JPEG"
 _AS_WAV = "save it as WAV or FLAC: ffmpeg -i FILE OUT.wav"
