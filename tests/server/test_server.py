@@ -20,6 +20,7 @@ from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.data.drawing.images import grid
 from genzoo.naming import registry
+from genzoo.server import joining
 from genzoo.server.app import endpoints, server
 from genzoo.server.joining import Joiner
 from genzoo.server.served import options
@@ -218,6 +219,46 @@ def test_waiting_requests_go_together():
     jobs.close(1)
     with pytest.raises(Refused, match="shutting down"):
         joiner.submit("a", 1, 1, double)
+
+
+def test_those_who_were_answered_are_waited_for(monkeypatch):
+    """Half of them, or all once they have been seen to come back soon; nobody where nothing is joined."""
+    monkeypatch.setattr(joining, "PART", 1e9)
+    monkeypatch.setattr(joining, "LONGEST", 60.0)
+    jobs, told, go = Jobs(workers=1), [], threading.Event()
+
+    def ask(joiner):
+        return joiner.submit("a", 1, None, lambda items: [go.wait(10) for _ in items])
+
+    joiner = Joiner(jobs, "m", told=lambda n, size: told.append(n))
+    tickets = [ask(joiner)]
+    wait_for(lambda: told == [1])
+    tickets += [ask(joiner) for _ in range(3)]
+    go.set()
+    wait_for(lambda: all(t.over for t in tickets))
+    assert told == [1, 3], "three of four go at once"
+    first = ask(joiner)
+    assert not first.wait(0.3)
+    second = ask(joiner)
+    assert first.wait(10)
+    assert told == [1, 3, 2], "of three the first one waits for the second, and not for the third"
+    assert second.wait(10)
+    go.clear()
+    first = ask(joiner)
+    wait_for(lambda: told == [1, 3, 2, 1])
+    second = ask(joiner)
+    go.set()
+    assert first.wait(10)
+    assert not second.wait(0.3), "two were back soon, so two are waited for"
+    ask(joiner)
+    assert second.wait(10)
+    assert told == [1, 3, 2, 1, 2]
+
+    alone = Joiner(jobs, "m", together=1)
+    for _ in range(3):
+        tickets = [ask(alone), ask(alone), ask(alone)]
+        assert all(t.wait(5) for t in tickets)
+    jobs.close(1)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 5.0])

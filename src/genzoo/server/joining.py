@@ -1,13 +1,15 @@
 """Requests that wait for the same model are computed together: a network draws sixteen images in far less time than sixteen times one.
 
-What has gathered while the model was busy goes together next. Who has just been answered often asks again at once, so after an answer the model waits
-for those a moment, a small part of what a round takes, and only as long as they are missing; a request that comes alone waits for nobody. What each
-request gets does not depend on its company, beyond rounding: every sample has a generator of its own (`genzoo.nn.draws`).
+What has gathered while the model was busy goes together next. Who has just been answered often asks again at once. Where those are back in less than a
+small part of what a round takes, the model waits for all of them: one large round is quicker than two. Where they are not, it waits for half of them:
+while one half is computed, the other half is answered and asks again. A request that comes alone waits for nobody. What each request gets does not
+depend on its company, beyond rounding: every sample has a generator of its own (`genzoo.nn.draws`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -61,9 +63,9 @@ class Joiner:
         self._job: Job | None = None
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
-        self._part = PART
-        # Requests that are likely to be there soon, and when they are waited for no more.
-        self._expected, self._until = 0, 0.0
+        # Of the last round: requests that it answered or that waited at its end, answered ones, how many have asked since, when it ended, what it took.
+        self._expected, self._answered, self._again, self._ended_at, self._took = 0, 0, 0, 0.0, 0.0
+        self._return = math.inf  # seconds in which those who were answered are back, lately
 
     def submit(self, group: Hashable, size: int, item: Any, work: Work) -> Ticket:
         """Have a request wait for its turn.
@@ -76,6 +78,9 @@ class Joiner:
             if len(self._waiting) >= self.jobs.most:
                 raise full(self.jobs.most, self.jobs.patience)
             self._waiting.append(ticket)
+            self._again += 1
+            if self._again == self._answered:
+                self._return = time.monotonic() - self._ended_at
             self._more.notify()
             self._call()
         return ticket
@@ -143,20 +148,21 @@ class Joiner:
             self._one_by_one(taken)  # one of them is what fails, and the others are not to suffer for it
             return
         with self._lock:
-            now = time.monotonic()
-            self._expected = len(self._waiting) + len(taken)
-            self._until = now + min(self._part * (now - begun), LONGEST)
+            self._expected, self._answered, self._again = len(self._waiting) + len(taken), len(taken), 0
+            self._ended_at = time.monotonic()
+            self._took = self._ended_at - begun
         for ticket, result in zip(taken, found, strict=True):
             ticket.settle(result)
 
     def _gather(self) -> None:
-        """Wait a moment for those who were just answered; where none of them comes, half as long the next time."""
-        before = len(self._waiting)
-        if before >= self._expected or time.monotonic() >= self._until:
-            return
-        while len(self._waiting) < self._expected and (left := self._until - time.monotonic()) > 0:
+        """Wait a moment for those who were just answered."""
+        longest = min(PART * self._took, LONGEST)
+        enough = self._expected if self._return < longest else (self._expected + 1) // 2
+        until = self._ended_at + longest
+        while len(self._waiting) < enough and sum(t.size for t in self._waiting) < self.together:
+            if (left := until - time.monotonic()) <= 0:
+                return
             self._more.wait(left)
-        self._part = PART if len(self._waiting) > before else self._part / 2
 
     def _one_by_one(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:

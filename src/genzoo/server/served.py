@@ -40,6 +40,9 @@ VALUES = 64_000_000
 LARGEST = 1024
 """What a whole number among a system's own options may be, where its signature has no upper bound."""
 
+SMALL = 64 * 64 * 4
+"""Values that are written as PNG or .npy in less than a millisecond."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -244,5 +247,7 @@ NUMBERS = {"content": {"application/x-npy": {"schema": {"type": "string", "forma
 
 
 async def pictured(samples: Tensor, served: Served, ending: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with examples, written in a thread: see `genzoo.web.pictures.answer`."""
+    """Answer with examples: see `genzoo.web.pictures.answer`. What takes longer than going to a thread and back is written in one."""
+    if samples.numel() <= SMALL and ending in (".png", ".npy"):
+        return pictures.answer(samples, served.system, ending, headers)
     return await run_in_threadpool(pictures.answer, samples, served.system, ending, headers)

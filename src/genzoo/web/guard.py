@@ -14,6 +14,7 @@ import secrets
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -80,7 +81,7 @@ class Rules:
     def __post_init__(self) -> None:
         assert self.token or is_loopback(self.host), "an address that others reach needs a token"
 
-    @property
+    @cached_property
     def known(self) -> frozenset[str]:
         """Names that this server is called by."""
         own = () if is_loopback(self.host) else (socket.gethostname().lower(), self.host.lower())
@@ -244,7 +245,8 @@ class _Body:
     async def _next(self) -> Any:
         """Receive and count the next part; who sends nothing for too long has gone."""
         try:
-            message = await asyncio.wait_for(self._receive(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                message = await self._receive()
         except TimeoutError:
             message = {"type": "http.disconnect"}
         self.got += len(message.get("body", b""))

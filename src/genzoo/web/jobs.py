@@ -375,25 +375,30 @@ async def until_over(request: Request, waiting: W, leave: Callable[[W], None]) -
     Raises:
         Refused: The client has gone, or what went wrong.
     """
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+
+    def end() -> None:
+        if not over.done():
+            over.set_result(None)
 
     def wake() -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(over.set)
+            loop.call_soon_threadsafe(end)
 
     async def left() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
     waiting.when_over(wake)
-    ends = [asyncio.ensure_future(over.wait()), asyncio.ensure_future(left())]
+    gone = asyncio.ensure_future(left())
     try:
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if not over.is_set():
+        await asyncio.wait((over, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not over.done():
             raise Refused("the client has gone", 499)
     finally:
-        for end in ends:
-            end.cancel()
+        gone.cancel()
+        over.cancel()
         if not waiting.over:
             leave(waiting)
     return waiting.outcome()
