@@ -125,18 +125,21 @@ def test_numbers_from_the_end_count_from_where_they_stand():
         ([(0, 0), (4, 0), (4, 3), (3, 3), (3, 1), (1, 1), (1, 3), (0, 3)], 8),
         ([(0, 0), (1, 3), (2, 0), (3, 3), (4, 0), (4, -1), (0, -1)], 10),
         ([(0, 0), (3, 0), (1, 1), (0, 3)], 3),
+        # a square with a square hole, to which one edge leads and back
+        ([(0, 0), (4, 0), (4, 4), (0, 4), (0, 0), (1, 1), (1, 3), (3, 3), (3, 1), (1, 1)], 12),
     ],
 )
-def test_faces_that_are_not_convex_are_covered_exactly(outline, area):
+@pytest.mark.parametrize("unit", [1, 1e-70, 1e70])
+def test_faces_that_are_not_convex_are_covered_exactly(outline, area, unit):
     rng = np.random.default_rng(0)
     frame = np.linalg.qr(rng.normal(size=(3, 3)))[0][:2]
     for points in (outline, outline[::-1], outline[2:] + outline[:2]):
-        vertices = np.array(points, float) @ frame
+        vertices = np.array(points, float) @ frame * unit
         a, b, c = vertices[triangles(vertices, [range(len(points))])].transpose(1, 0, 2)
         across = np.cross(b - a, c - a)
         assert len(across) == len(points) - 2
-        assert np.linalg.norm(across, axis=1).sum() / 2 == pytest.approx(area)
-        assert (across @ across[0] > -1e-9).all(), "all face the same way"
+        assert np.linalg.norm(across, axis=1).sum() / 2 == pytest.approx(area * unit**2)
+        assert (across @ across[0] > -1e-9 * unit**4).all(), "all face the same way"
 
 
 # ---- scenes ----------------------------------------------------------------------------------------------------------

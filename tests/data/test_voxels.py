@@ -192,7 +192,7 @@ def _npy(array):
 def test_no_usable_shape_says_what_was_seen(folder, monkeypatch):
     import sys
 
-    (folder / "a.obj").write_bytes(as_obj())
+    (folder / "a.stl").write_bytes(b"solid a\nfacet normal 0 0 0\n")
     monkeypatch.setitem(sys.modules, "trimesh", None)
     with pytest.raises(UserError, match=r"no usable shape: 1 file seen .*genzoo\[voxels\]"):
         clips(folder, kind="voxels")

@@ -46,13 +46,11 @@ def mesh(file: BinaryIO, kind: str) -> Found:
         Rejected: It is damaged, empty, or the library is not installed.
     """
     try:
-        import trimesh  # noqa: F401 (the solid needs it, whatever the format)
-    except ImportError:
-        raise Rejected("a mesh needs the extra: pip install 'genzoo[voxels]'") from None
-    try:
         vertices, faces = _READERS[kind](file.read())
     except Rejected:
         raise
+    except ImportError:
+        raise Rejected(f"{kind.upper()} needs the extra: pip install 'genzoo[voxels]'") from None
     except Exception:  # whatever a parser throws at a hostile file
         raise Rejected(f"damaged: it is no whole {kind.upper()} file; {_AGAIN}") from None
     if vertices.ndim != 2 or faces.ndim != 2 or not len(faces):

@@ -30,7 +30,7 @@ from typing import BinaryIO
 import numpy as np
 
 from genzoo.core.errors import UserError
-from genzoo.data.decode.filling import solid, voted
+from genzoo.data.decode.filling import covered, solid, voted
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.matlab import array_of
 from genzoo.data.decode.meshes import MESHES, MOST_CELLS, STATED_UP, has_holes, mesh, turned
@@ -130,7 +130,9 @@ _BEGINNINGS: dict[str, re.Pattern[bytes]] = {
     "ply": re.compile(rb"ply\r?\n"),
     "off": re.compile(rb"(\xef\xbb\xbf)?(\s*#[^\n]*\n)*\s*(ST)?C?N?4?n?OFF"),
     "stl": re.compile(rb"\s*solid\b[^\0]*\bfacet\s+normal\b"),
-    "obj": re.compile(rb"(\xef\xbb\xbf)?(\s*(#|mtllib|usemtl|o|g|s|vn|vt)\b[^\n]*\n|\s*#[^\n]*\n)*\s*v(\s+-?[\d.]+(e[-+]?\d+)?){3}\s", re.IGNORECASE),
+    "obj": re.compile(
+        rb"(\xef\xbb\xbf)?(\s*(#|(mtllib|usemtl|o|g|s|vn|vt)\b)[^\n]*\n)*"
+        rb"\s*v([ \t]+-?[\d.]+(e[-+]?\d+)?){3,7}[ \t]*(#[^\n]*)?(\r?\n|$)", re.IGNORECASE),
 }  # fmt: skip
 """How files of shapes begin, those that begin for certain first."""
 
@@ -298,10 +300,6 @@ def voxelized(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill a mesh: return the solid that it encloses and its shell, bool [side, side, side], one cell away from each side of the cube.
 
-    Triangles are split until no edge is longer than half a cell; the cells of their corners are the shell. A step between the
-    middles of two neighbouring cells that crosses a triangle is then at most 0.29 cells away from a corner, so one of the two
-    cells is of the shell: what is closed cannot leak.
-
     Args:
         vertices: Corners [V, 3].
         faces: Triangles [F, 3].
@@ -311,8 +309,6 @@ def voxelized(
     Raises:
         Rejected: It has no extent.
     """
-    from trimesh.remesh import subdivide_to_size
-
     used = vertices[np.unique(faces)]
     unit = float(np.abs(used).max()) or 1.0  # the extent of coordinates near the largest number is none
     low, high = used.min(0) / unit, used.max(0) / unit
@@ -322,11 +318,8 @@ def voxelized(
     placed = (vertices / unit - (low + high) / 2) * ((side - 2) * (1 - 1e-9) / extent) + side / 2
     if fill:
         faces = _once(placed, faces)
-    points, parts = subdivide_to_size(placed, faces, max_edge=0.5, max_iter=16)
-    shell = np.zeros((side,) * 3, bool)
-    shell[tuple(np.floor(points).astype(int).clip(0, side - 1).T)] = True
-    whole = solid(shell | voted(points[parts], side)) if fill else solid(shell)
-    return whole, shell
+    shell = covered(placed[faces], side)
+    return solid(shell | voted(placed[faces], side)) if fill else solid(shell), shell
 
 
 def _once(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
