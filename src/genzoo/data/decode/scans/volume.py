@@ -103,18 +103,29 @@ class Shelf:
         self.most, self._guard = most, threading.Lock()
         self._open: OrderedDict[int, tuple[Any, Opened]] = OrderedDict()
         self._used, self._making = Counter[int](), dict[int, threading.Lock]()
+        self._failed: dict[int, tuple[Any, Rejected]] = {}
 
     @contextmanager
     def taken(self, volume: Any, make: Callable[[], Opened]) -> Iterator[Opened]:
-        """Lend what is open of a volume, opened by `make` where it is not; two threads open it once."""
+        """Lend what is open of a volume, opened by `make` where it is not; two threads open it once, and what cannot be opened is tried once.
+
+        Raises:
+            Rejected: `make` did: of a damaged volume all slices would be asked for, and each would unpack it again.
+        """
         key = id(volume)
         with self._guard:
             self._used[key] += 1
             making = self._making.setdefault(key, threading.Lock())
         try:
             with making:
+                if key in self._failed:
+                    raise Rejected(str(self._failed[key][1]))
                 if key not in self._open:
-                    made = make()
+                    try:
+                        made = make()
+                    except Rejected as reason:
+                        self._failed[key] = volume, reason
+                        raise
                     with self._guard:
                         self._open[key] = volume, made
             yield self._open[key][1]
@@ -132,9 +143,10 @@ class Shelf:
             self._making.pop(key, None)
 
     def clear(self) -> None:
-        """Close what nobody uses."""
+        """Close what nobody uses, and forget what could not be opened."""
         with self._guard:
             self._drop(0)
+            self._failed.clear()
 
 
 SHELF = Shelf(4)
