@@ -27,7 +27,7 @@ import numpy as np
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.images import MAX_PIXELS
 from genzoo.data.decode.ranges import Ends
-from genzoo.data.decode.scans.elements import Place, asked, before_pixels, parsed, tag
+from genzoo.data.decode.scans.elements import DEFLATED, PIXELS, Place, asked, before_pixels, parsed, tag
 from genzoo.data.decode.scans.volume import Slice, library
 
 _TAGS = (
@@ -41,7 +41,6 @@ _TAGS = (
     *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "LossyImageCompression"),
 )  # fmt: skip
-_PIXELS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 _EXTENDED = "1.2.840.10008.1.2.4.51"
 """JPEG with 8 or 12 bits, of which Pillow reads 8."""
 _NEEDED = {
@@ -124,7 +123,14 @@ def read(file: BinaryIO, name: str) -> Header:
     Raises:
         Rejected: It is damaged, has no pixels, or they are stored in a way that is not read.
     """
-    return _header(before_pixels(file, _tags()), file, name)
+    ds, syntax = before_pixels(file, _tags())
+    return _header(ds, syntax, file, name)
+
+
+@functools.lru_cache(64)
+def _uid(text: str) -> Any:
+    """Return the library's UID, of which a folder has few: it looks whether they are well formed."""
+    return library("pydicom.uid").UID(text)
 
 
 @functools.cache
@@ -133,24 +139,13 @@ def _tags() -> list[Any]:
     return [tag(keyword) for keyword in _TAGS]
 
 
-def _header(ds: Any, file: BinaryIO, name: str) -> Header:
-    from pydicom.uid import (
-        UID,
-        DeflatedExplicitVRLittleEndian,
-        ExplicitVRBigEndian,
-        ExplicitVRLittleEndian,
-        ImplicitVRLittleEndian,
-    )
-
-    implicit, little = ds.original_encoding
-    said = Place(ds)
-    syntax = UID(Place(getattr(ds, "file_meta", {})).text("TransferSyntaxUID"))
-    if not syntax:
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+def _header(ds: Any, stated: str, file: BinaryIO, name: str) -> Header:
+    little = ds.original_encoding[1]
+    said, syntax = Place(ds), _uid(stated)
     offset, keyword, length = None, "PixelData", None
-    if syntax == DeflatedExplicitVRLittleEndian:
+    if syntax == DEFLATED:
         whole = parsed(file)
-        keyword = next((k for k in _PIXELS.values() if k in whole), "")
+        keyword = next((k for k in PIXELS.values() if k in whole), "")
     else:
         found = _pixels_at(file, little)
         keyword, offset, length = found or ("", None, None)
@@ -216,10 +211,8 @@ def _header(ds: Any, file: BinaryIO, name: str) -> Header:
 
 def _without_pixels(said: Place) -> str:
     """Say what a DICOM file without pixels is."""
-    from pydicom.uid import UID
-
     meta = Place(getattr(said.ds, "file_meta", {}))
-    kind = UID(said.text("SOPClassUID") or meta.text("MediaStorageSOPClassUID"))
+    kind = _uid(said.text("SOPClassUID") or meta.text("MediaStorageSOPClassUID"))
     if kind.name == "Media Storage Directory Storage":
         return "a DICOMDIR, the index of other files"
     known = f" ({kind.name})" if kind and kind.name != str(kind) else ""
@@ -233,7 +226,7 @@ def _pixels_at(file: BinaryIO, little: bool) -> tuple[str, int, int | None] | No
     if len(head) < 8:
         return None
     group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
-    keyword = _PIXELS.get(group << 16 | element)
+    keyword = PIXELS.get(group << 16 | element)
     if keyword is None:
         return None
     here = file.tell() - len(head)
@@ -330,15 +323,16 @@ def _plain(file: BinaryIO, header: Header, index: int) -> np.ndarray:
     count = rows * columns
     assert header.offset is not None
     file.seek(header.offset + index * count * size)
-    data = file.read(count * size)
-    if len(data) < count * size:
+    stored = np.empty((rows, columns), f"<{'i' if signed else 'u'}{size}")
+    if file.readinto(memoryview(stored).cast("B")) < count * size:  # type: ignore[attr-defined]
         raise Rejected("truncated")
-    stored = np.frombuffer(data, f"<{'i' if signed else 'u'}{size}").reshape(rows, columns)
     unused = options["bits_allocated"] - options["bits_stored"]
     if unused and signed:
-        shifted: np.ndarray = (stored << unused) >> unused
-        return shifted
-    return stored & np.array(2 ** options["bits_stored"] - 1, stored.dtype) if unused else stored
+        stored <<= unused
+        stored >>= unused
+    elif unused:
+        stored &= np.array(2 ** options["bits_stored"] - 1, stored.dtype)
+    return stored
 
 
 def _colours(stored: np.ndarray, header: Header) -> np.ndarray:

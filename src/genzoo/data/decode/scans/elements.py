@@ -17,6 +17,9 @@ from genzoo.data.decode.scans.volume import library
 
 _HEAD = 2**15
 """Bytes that are read at once; most headers are shorter."""
+IMPLICIT, LITTLE, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2", ".1.99"))
+"""Transfer syntaxes of pixels that are not compressed."""
+PIXELS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 
 
 def asked(call: Callable[[], Any]) -> Any:
@@ -38,23 +41,57 @@ def parsed(file: BinaryIO, **how: Any) -> Any:
     return asked(lambda: dcmread(file, force=True, **how))
 
 
-def before_pixels(file: BinaryIO, tags: list[Any]) -> Any:
+def before_pixels(file: BinaryIO, tags: list[Any]) -> tuple[Any, str]:
     """Read some elements of a header, and leave the file where its pixels begin.
 
     The library asks where it is after every element, which of a file is a call of the system, at which threads wait for each other:
     it is given the first bytes in memory, and the file where the pixels do not begin within them.
+
+    Returns:
+        The elements, as the library has them, and the transfer syntax.
     """
     file.seek(0)
     head = io.BytesIO(file.read(_HEAD))
     how = {"stop_before_pixels": True, "specific_tags": tags}
     try:
-        found = parsed(head, **how)
+        found = _usual(head, tags) or _whole(head, how)
     except Rejected:
-        return parsed(file, **how)
+        return _whole(file, how)
     if head.tell() + 12 > len(head.getbuffer()):
-        return parsed(file, **how)
+        return _whole(file, how)
     file.seek(head.tell())
     return found
+
+
+def _whole(file: BinaryIO, how: dict[str, Any]) -> tuple[Any, str]:
+    """Read a file of any kind."""
+    ds = parsed(file, **how)
+    implicit, little = ds.original_encoding
+    stated = Place(getattr(ds, "file_meta", {})).text("TransferSyntaxUID")
+    return ds, stated or (IMPLICIT if implicit else LITTLE if little else BIG)
+
+
+def _usual(head: io.BytesIO, tags: list[Any]) -> tuple[Any, str] | None:
+    """Read a file of the two usual syntaxes without what the library makes beside its elements, which takes a third of the time."""
+    if head.getbuffer()[128:132] != b"DICM":
+        return None
+    reader = library("pydicom.filereader")
+    head.seek(132)
+    meta = asked(lambda: {int(e.tag): e.value for e in reader.data_element_generator(head, False, True, _after_meta)})
+    syntax = meta.get(_number_of("TransferSyntaxUID"))
+    stated = syntax.decode("latin-1").strip(" \0") if isinstance(syntax, bytes) else ""
+    if stated not in (IMPLICIT, LITTLE):
+        return None
+    implicit = stated == IMPLICIT
+    return asked(lambda: reader.read_dataset(head, implicit, True, stop_when=_at_pixels, specific_tags=tags)), stated
+
+
+def _after_meta(tag: Any, kind: Any, length: int) -> bool:
+    return int(tag) >> 16 != 2
+
+
+def _at_pixels(tag: Any, kind: Any, length: int) -> bool:
+    return int(tag) in PIXELS
 
 
 @functools.cache

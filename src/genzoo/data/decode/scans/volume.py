@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 import tempfile
 import threading
 import zlib
@@ -376,7 +377,13 @@ def library(name: str) -> Any:
 
     from genzoo.data.decode.scans import EXTRA
 
+    if (found := _IMPORTED.get(name)) is not None and sys.modules.get(name) is found:  # asked for several times a file
+        return found
     try:
-        return importlib.import_module(name)
+        found = _IMPORTED[name] = importlib.import_module(name)
     except ImportError:
         raise Rejected(EXTRA) from None
+    return found
+
+
+_IMPORTED: dict[str, Any] = {}
