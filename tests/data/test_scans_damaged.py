@@ -170,3 +170,19 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(UserError, match=r"pip install 'genzoo\[scans\]'"):
         read(tmp_path)
+
+
+def test_what_ends_early_is_unpacked_once_and_not_for_every_slice(tmp_path, monkeypatch):
+    import gzip
+
+    from genzoo.data.decode.scans import nifti
+
+    cells, affine = made.turned(made.patient(size=(12, 11, 10)), (0, 1, 2), (1, 1, 1))
+    made.nifti(tmp_path / "a.nii", cells, affine)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress((tmp_path / "a.nii").read_bytes()[:-50]))
+    (tmp_path / "a.nii").unlink()
+    calls = []
+    monkeypatch.setattr(nifti, "unpacked", lambda *a, real=nifti.unpacked: calls.append(1) or real(*a))
+    with pytest.raises(UserError, match="truncated: unpacked"):
+        read(tmp_path)
+    assert len(calls) == 1

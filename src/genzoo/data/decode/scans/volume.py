@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 import tempfile
 import threading
 import zlib
@@ -103,18 +104,29 @@ class Shelf:
         self.most, self._guard = most, threading.Lock()
         self._open: OrderedDict[int, tuple[Any, Opened]] = OrderedDict()
         self._used, self._making = Counter[int](), dict[int, threading.Lock]()
+        self._failed: dict[int, tuple[Any, Rejected]] = {}
 
     @contextmanager
     def taken(self, volume: Any, make: Callable[[], Opened]) -> Iterator[Opened]:
-        """Lend what is open of a volume, opened by `make` where it is not; two threads open it once."""
+        """Lend what is open of a volume, opened by `make` where it is not; two threads open it once, and what cannot be opened is tried once.
+
+        Raises:
+            Rejected: `make` did: of a damaged volume all slices would be asked for, and each would unpack it again.
+        """
         key = id(volume)
         with self._guard:
             self._used[key] += 1
             making = self._making.setdefault(key, threading.Lock())
         try:
             with making:
+                if key in self._failed:
+                    raise Rejected(str(self._failed[key][1]))
                 if key not in self._open:
-                    made = make()
+                    try:
+                        made = make()
+                    except Rejected as reason:
+                        self._failed[key] = volume, reason
+                        raise
                     with self._guard:
                         self._open[key] = volume, made
             yield self._open[key][1]
@@ -132,9 +144,10 @@ class Shelf:
             self._making.pop(key, None)
 
     def clear(self) -> None:
-        """Close what nobody uses."""
+        """Close what nobody uses, and forget what could not be opened."""
         with self._guard:
             self._drop(0)
+            self._failed.clear()
 
 
 SHELF = Shelf(4)
@@ -364,7 +377,13 @@ def library(name: str) -> Any:
 
     from genzoo.data.decode.scans import EXTRA
 
+    if (found := _IMPORTED.get(name)) is not None and sys.modules.get(name) is found:  # asked for several times a file
+        return found
     try:
-        return importlib.import_module(name)
+        found = _IMPORTED[name] = importlib.import_module(name)
     except ImportError:
         raise Rejected(EXTRA) from None
+    return found
+
+
+_IMPORTED: dict[str, Any] = {}
