@@ -107,6 +107,8 @@ def parts_of(settings: DataSettings, kind: str, split: str, *, quiet: bool) -> l
     if wanted.name != PLAIN.of or arrangement.two or arrangement.single:
         raise UserError(f"data export writes images, alone, with labels or with captions; kind={kind} is none of these")
     first = open_data(settings, kind=kind, split=split or "train", quiet=quiet)
+    if PLAIN.of not in first.fields:
+        raise UserError(f"data export writes images; {settings.data} is of {', '.join(first.fields)}")
     parts = [_part(first, first.split)]
     if not split and first.sizes[PLAIN.of].get("test") and (settings.holdout or len(first) > 1):
         parts.append(_part(open_data(settings, kind=kind, split="test", quiet=True), "test"))
