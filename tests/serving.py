@@ -89,12 +89,12 @@ class Started:
             self.process.kill()
 
 
-def wait_for(what: Any, seconds: float = 20.0) -> Any:
+def wait_for(what: Any, seconds: float = 90.0) -> Any:
     """Wait until something is true, and return it."""
     until = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < until, "it does not come true"
-        time.sleep(0.01)
+        time.sleep(0.02)
     return found
 
 

@@ -258,3 +258,22 @@ def test_without_batch_norm_shapes_are_judged_alone_and_with_it_together():
 
 def test_what_it_can_do():
     assert set(capabilities(GAN3D)) == {"samples", "decodes", "judges"}
+
+
+def test_the_papers_nets_have_no_biases():
+    """Convolutions of 4x4x4 with 512, 256, 128, 64 and 1 channels from 200 numbers, and back, each but the ends with a scale and a shift."""
+    system = GAN3D(**GAN3D.presets["gan-3d-paper"])
+    ends, inner = 64 * 64, 64 * (64 * 128 + 128 * 256 + 256 * 512)
+    assert sum(p.numel() for p in system.G.parameters()) == 200 * 512 * 64 + inner + ends + 2 * (512 + 256 + 128 + 64)
+    assert sum(p.numel() for p in system.D.parameters()) == ends + inner + 512 * 64 + 2 * (128 + 256 + 512)
+    assert not any(n.endswith("bias") and p.ndim > 1 for n, p in system.named_parameters())
+    assert {m.bias for m in (system.G.out, system.D.score, system.D.blocks[0][0])} == {None}
+    assert (system.lr, system.d_lr, system.betas, system.gate, system.prior) == (
+        2.5e-3,
+        1e-5,
+        (0.5, 0.999),
+        0.8,
+        "uniform",
+    )
+    with pytest.raises(UserError, match="bias=false leaves it out"):
+        GAN3D(**GAN3D.tiny | {"bias": False, "occupied": 0.1})

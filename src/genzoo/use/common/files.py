@@ -301,10 +301,8 @@ def change_files(
     """
     ending, files = out.suffix.lower(), gathered(images)
     known = (".png", ".tif", *SMALLER)
-    many, film = (
-        out.stem == "*" and ending in (*known, ".mp4"),
-        ending in FILMS and not out.is_dir() and out.stem != "*",
-    )
+    many = out.stem == "*" and ending in (*known, ".mp4")
+    film = ending in FILMS and out.stem != "*" and not out.is_dir()
     videos = {file for file, _ in files if frame is not None and films.is_film(file)}
     if ending in (".tiff", ".bmp") and not out.is_dir():
         raise UserError(f"out={out} cannot be written; give a name that ends in .png, .jpg or .webp, or a folder")

@@ -30,13 +30,11 @@ class Series(Volume):
         tree: Where the files are.
         parts: By time and slice: the header of the file, and the number of the frame in it.
         sources: By time and slice: the place of the file among the names that were looked at.
-        uneven: Why no volume can be made of it; empty where one can.
     """
 
     tree: Any = field(default=None, repr=False)
     parts: Sequence[Sequence[tuple[Header, int]]] = ()
     sources: Sequence[Sequence[int]] = ()
-    uneven: str = ""
 
     def plane(self, index: int, time: int) -> Slice:
         """Read a slice: its columns are the first axis."""
@@ -78,6 +76,7 @@ def volumes(
                 header.shape,
                 way,
                 header.colour,
+                header.inverted,
                 what.spacing and tuple(np.round(what.spacing, 4)),
             )
             groups.setdefault(key, []).append((source, header, number))
@@ -114,7 +113,8 @@ def _series(tree: Opens, group: list[tuple[int, Header, int]], left: list[tuple[
     rows_count, columns = first.shape
     return Series(
         first.name, (columns, rows_count, len(rows)), affine, times=times, patient=first.patient, modality=first.modality,
-        windows=[w for what in whats if (w := what.window)], colour=first.colour, told=Counter({"no place": int(places is None and len(group) > 1)}),
+        windows=[w for what in whats if (w := what.window)], colour=first.colour, inverted=first.inverted,
+        told=Counter({"no place": int(places is None and len(group) > 1)}),
         tree=tree, parts=[[group[row[t]][1:] for row in rows] for t in range(times)],
         sources=[[group[row[t]][0] for row in rows] for t in range(times)], uneven=uneven,
     )  # fmt: skip
@@ -122,11 +122,12 @@ def _series(tree: Opens, group: list[tuple[int, Header, int]], left: list[tuple[
 
 def _places(whats: Sequence[Frame]) -> np.ndarray | None:
     """Return where slices lie along what they are passed along, in millimetres; None where one does not say."""
-    if any(w.position is None or w.orientation is None for w in whats):
+    at = [w.position for w in whats if w.position is not None and w.orientation is not None]
+    if len(at) < len(whats):
         return None
     way = np.asarray(whats[0].orientation)
-    through = np.cross(way[:3], way[3:])
-    return np.array([float(np.dot(through, w.position)) for w in whats])  # type: ignore[arg-type]
+    found: np.ndarray = np.asarray(at) @ np.cross(way[:3], way[3:])
+    return found
 
 
 def _stacked(order: Sequence[int], places: np.ndarray) -> list[list[int]]:
