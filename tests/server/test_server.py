@@ -340,7 +340,8 @@ def test_mistakes_are_sentences():
             ({"n": 0}, "n: should be greater than or equal to 1"),
             ({"n": 10_000}, "n: should be less than or equal to"),
             ({"seed": -1}, "seed: "),
-            ({"sed": 1}, "sed: there is no such option"),
+            ({"sed": 1}, "sed: there is no such option — did you mean 'seed'?"),
+            ({"format": 1}, "format: there is no such option; there are n, seed, label"),
             ({"label": 99}, "label"),
             ({"n": "many"}, "n: "),
             ([], "JSON object"),
@@ -375,12 +376,21 @@ def test_a_class_is_named_by_number_or_name():
         with pytest.raises(ValueError, match="label"):
             asked(label=wrong)
     with client(system) as served:
+        assert served.get("/").json()["class_names"] == system.trained["class_names"]
         answer = served.post("/sample", json={"label": "dres"})
         assert answer.status_code == 422
         assert "did you mean 'dress'" in answer.json()["error"]
         page = served.get("/docs").text
         assert "&lt;script&gt;" in page
         assert "<script" not in page
+
+
+def test_classes_that_nobody_can_choose_are_not_named():
+    system = case_of("dcgan").ready()
+    system.trained = {"class_names": ["dress", "coat"]}
+    with client(system) as served:
+        assert served.get("/").json()["class_names"] == []
+        assert "label: there is no such option" in served.post("/sample", json={"label": "coat"}).json()["error"]
 
 
 def test_numbers_without_a_bound_get_one():

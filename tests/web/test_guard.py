@@ -169,7 +169,8 @@ def test_what_nobody_foresaw_is_a_sentence(caplog):
     assert asked.get("/mistake").json() == {"error": "give n=, at least 1"}
     assert asked.get("/mistake").status_code == 422
     assert asked.get("/none").json() == {"error": "there is nothing at this address"}
-    assert asked.delete("/mistake").status_code == 405
+    refused = asked.delete("/mistake")
+    assert (refused.status_code, refused.json()["error"]) == (405, "this address does not take DELETE; it takes GET")
 
 
 def test_other_addresses_make_a_token():

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 import genzoo
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
+from genzoo.metrics.drawing import takes_labels
 from genzoo.server import reference, verbs
 from genzoo.server.joining import TOGETHER, Joiner
 from genzoo.server.metrics import TYPE, Counting, Metrics
@@ -89,7 +90,7 @@ def server(
             can=list(loaded.able),
             data=served.kind.name,
             shape=list(system.hparams.get("shape", ())),
-            class_names=list(getattr(system, "trained", {}).get("class_names", [])),
+            class_names=list(getattr(system, "trained", {}).get("class_names", [])) if takes_labels(system) else [],
             parameters=sum(p.numel() for p in system.parameters()),
             version=genzoo.__version__,
         )
