@@ -42,12 +42,14 @@ TYPES = {
     ".jpg": "image/jpeg",
     ".webp": "image/webp",
     ".npz": "application/x-npz",
+    ".glb": "model/gltf-binary",
+    ".stl": "model/stl",
 }
 """Types of answers, by the endings of the files that `genzoo sample` writes."""
 
 
 def endings(kind: Kind) -> tuple[str, ...]:
-    """List the forms in which samples of a kind can be had: PNG and npy always, of sounds WAV, of what moves GIF."""
+    """List the forms in which samples of a kind can be had: PNG and npy always, of sounds WAV, of what moves GIF, of shapes GLB and STL."""
     return tuple(e for e in TYPES if e in kind.suffixes and e not in (".jpg", ".webp", ".npz", ".mp4"))
 
 
