@@ -31,6 +31,8 @@ TOLD = {
     "two matrices": "{files} have an sform and a qform that differ: the sform is taken (ITK and what is built on it take the qform)",
     "no matrix": "{files} do not say how the patient lies: their slices are as they are stored",
     "no place": "{files} do not say where their slices lie: in the order of their numbers",
+    "no rescale": "{files} are CT without RescaleIntercept: what is stored was taken for Hounsfield units",
+    "no spacing": "{files} do not say how large a pixel is: 1 mm was assumed",
     "tilted": "{files} are tilted by more than 10 degrees: not turned, their slices are those that lie nearest",
 }
 """What is said of the volumes of a set."""
