@@ -28,6 +28,7 @@ from genzoo.data.settings import DataSettings
 from genzoo.data.sources.contents import Contents, FilePictures, Pictures
 
 TOLD = {
+    "inverted": "{files} say that the least value is white (MONOCHROME1): turned round after the window",
     "two matrices": "{files} have an sform and a qform that differ: the sform is taken (ITK and what is built on it take the qform)",
     "no matrix": "{files} do not say how the patient lies: their slices are as they are stored",
     "no place": "{files} do not say where their slices lie: in the order of their numbers",
@@ -310,10 +311,7 @@ def _say(contents: Contents) -> None:
     """Say in sentences what was noticed of the volumes, and what was taken of them."""
     all_cuts = [c for p in contents.pictures.values() if isinstance(p, ScanPictures) for c in p.cuts]
     volumes = {id(c.volume): c.volume for c in all_cuts}
-    told, planes = Counter[str](), Counter[str]()
-    for volume in volumes.values():
-        told.update({k: 1 for k, n in volume.told.items() if n})
-        told["tilted"] += volume.affine is not None and tilt(volume.affine) > TILTED
+    planes = Counter[str]()
     for cut in all_cuts:
         planes[cut.view.plane or "as stored"] += 1
     count = f"{len(volumes)} scan{'s' * (len(volumes) > 1)}"
@@ -326,14 +324,17 @@ def _say(contents: Contents) -> None:
         contents.notes.append(
             f"{stretched:,} slices have pixels that are not square: brought to square ones, the finer spacing counts"
         )
-    turned = sum(v.inverted for v in volumes.values())
-    if turned:
-        contents.notes.append(
-            f"{turned} of {count} say that the least value is white (MONOCHROME1): turned round after the window"
-        )
-    for key, words in TOLD.items():
-        if told[key]:
-            contents.notes.append(words.format(files=f"{told[key]} of {count}"))
+    contents.notes += noticed(list(volumes.values()))
+
+
+def noticed(volumes: Sequence[Volume]) -> list[str]:
+    """Say in sentences what was noticed of volumes."""
+    told, count = Counter[str](), f"{len(volumes)} scan{'s' * (len(volumes) > 1)}"
+    for volume in volumes:
+        told.update({k: 1 for k, n in volume.told.items() if n})
+        told["inverted"] += volume.inverted
+        told["tilted"] += volume.affine is not None and tilt(volume.affine) > TILTED
+    return [words.format(files=f"{told[key]} of {count}") for key, words in TOLD.items() if told[key]]
 
 
 def patients_of(pictures: Pictures) -> list[str] | None:
