@@ -23,6 +23,7 @@ from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import ImageFormat, Rejected
 from genzoo.data.drawing.images import to_uint8
+from genzoo.data.formats import unusable
 from genzoo.data.kinds import Kind
 from genzoo.web.errors import Refused
 from genzoo.web.models import shown
@@ -190,7 +191,7 @@ def read_image(
         form = ImageFormat(*(size or header.shape[:2]), channels, kind=what, bits=bits, window=window, ends=ends)
         array = stills.pixels(file, form, most=most)
     except Rejected as reason:
-        raise Refused(f"'{shown(name)}' is no usable image: {reason}") from None
+        raise Refused(unusable(shown(name), reason)) from None
     return torch.from_numpy(array.astype(np.float32)).div(127.5 if bits == 8 else 32767.5).sub(1)
 
 
