@@ -41,7 +41,7 @@ def test_what_is_painted_is_filled_in_and_nothing_else(person, name, tmp_path, m
         for a in (found["given"], *(s["image"] for s in found["shown"]))
     )
     known = np.asarray(Image.open(io.BytesIO(mask))) == 0
-    assert len(filled) == (2 if name == "pixelcnn" else 1), "what leaves nothing to chance is shown once"
+    assert len(filled) == (2 if name == "pixelcnn" else 1)  # the others leave nothing to chance
     for one in filled:
         assert np.array_equal(one[known], before[known])
         assert not np.array_equal(one[~known], before[~known])

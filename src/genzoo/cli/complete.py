@@ -22,7 +22,7 @@ from genzoo.use.common.images import channels_of, read_image, read_sound, size_o
 from genzoo.use.common.outputs import free, target, targets
 from genzoo.use.common.scale import Size, at_sides, sides
 from genzoo.use.common.source import name_of, open_system, require
-from genzoo.use.complete import box_mask, complete_pixels, distinct
+from genzoo.use.complete import answers, box_mask, complete_pixels
 from genzoo.use.sample import Seed
 
 COMMAND = Command(
@@ -111,7 +111,7 @@ def complete(
         return
     hidden = torch.where(known, x, torch.zeros_like(x))
     if image:
-        wrote(kind.write(path, torch.cat([x[:1], hidden[:1], distinct(filled)]), system.hparams), asked=out)
+        wrote(kind.write(path, torch.cat([x[:1], hidden[:1], answers(filled)]), system.hparams), asked=out)
     else:
         wrote(kind.write(path, torch.cat([x, hidden, filled]), system.hparams, columns=len(x)), asked=out)
     if not (box or mask):

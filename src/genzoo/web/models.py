@@ -102,11 +102,6 @@ class Models:
         with self._lock:
             return [*self._kept]
 
-    def forget(self, place: str | Path) -> None:
-        """Let a model go."""
-        with self._lock:
-            self._kept.pop(str(place), None)
-
     def _read(self, key: str, where: str, file: Path, stamp: tuple[int, int]) -> Loaded:
         need, free = 2 * file.stat().st_size, free_memory()  # the file's tensors and the network's
         if free is not None and need > free:

@@ -11,8 +11,8 @@ import numpy as np
 
 from genzoo.data.decode.forms import Rejected
 
-NAMES = ("instance", "voxels", "voxel", "samples", "data")
-"""What arrays of grids are called, the likeliest first: ModelNet's `instance`, `voxels` and `voxel` of ShapeNet's and Pix3D's."""
+NAMES = ("instance", "voxel", "samples", "data")
+"""What the names of arrays of grids begin with, the likeliest first: ModelNet's `instance`, `voxels` and `voxel` of ShapeNet's and Pix3D's."""
 MOST_VALUES = 2**28
 """Values of an array that are read at most."""
 
@@ -35,9 +35,10 @@ def array_of(data: bytes) -> np.ndarray:
             there = {name: shape for name, shape, kind in whosmat(io.BytesIO(data)) if _is_grid(shape, kind)}
             if not there:
                 raise Rejected("a MATLAB file without a grid of voxels, an array [D,H,W]")
-            name = next((n for n in NAMES if n in there), "") or next(iter(there))
-            if len(there) > 1 and name not in NAMES:
-                raise Rejected(f"it has several arrays ({', '.join(sorted(there)[:5])}): call the grid 'voxels'")
+            likely = [n for start in NAMES for n in sorted(there, key=len) if n.startswith(start)]
+            if len(there) > 1 and not likely:
+                raise Rejected(f"it has several arrays ({', '.join(sorted(there)[:5])}): call the grid '{NAMES[0]}'")
+            name = [*likely, *there][0]
             if math.prod(there[name]) > MOST_VALUES:
                 shape = "x".join(map(str, there[name]))
                 raise Rejected(f"its header promises {shape} values, which are too many for a grid")

@@ -22,7 +22,7 @@ from genzoo.use.common.files import change_photo, save_photo, suffix_of
 from genzoo.use.common.images import channels_of, window_of
 from genzoo.use.common.source import require
 from genzoo.use.common.tiles import HALF
-from genzoo.use.complete import complete, complete_pixels, distinct
+from genzoo.use.complete import answers, complete, complete_pixels
 from genzoo.web.pictures import read_image, read_sound
 
 router = APIRouter(prefix="/api/play", tags=["play"])
@@ -65,9 +65,9 @@ def completed(asked: Hole, model: TheModel, store: TheStore) -> dict[str, Any]:
             known = read_image(mask.data, 1, name="the mask")[0] < 0
             filled = complete(system, x.expand(asked.n, -1, -1, -1), known, seed=asked.seed, **given)
             hidden = torch.where(known, x, torch.zeros_like(x))
-            row = torch.cat([x, hidden, distinct(filled)])
+            row = torch.cat([x, hidden, answers(filled)])
             result = of_samples(system, row, [*command, f"n={asked.n}", *words], name="complete", values=filled)
-            shown, given_address = shown_of(system, distinct(filled)), image_address(x[0])
+            shown, given_address = shown_of(system, answers(filled)), image_address(x[0])
         result.reads("mask.png", lambda path: path.write_bytes(mask.data))
         return saying(store.keep(beside_made(result, picture)), shown, given=given_address)
 
