@@ -328,7 +328,7 @@ BAD = {
     "short.binvox": (binvox(ball(16))[:-2], "of 4096 cells are there"),
     "v73.mat": (b"MATLAB 7.3 MAT-file, Platform: GLNXA64" + bytes(512), "version 7.3 .HDF5.: save it with '-v7'"),
     "cut.mat": (mat(voxels=ball(16))[:-40], "damaged: it is no whole MATLAB file"),
-    "names.mat": (mat(a=ball(8), b=ball(8)), "it has several arrays .a, b.: call the grid 'voxels'"),
+    "names.mat": (mat(a=ball(8), b=ball(8)), "it has several arrays .a, b.: call the grid 'instance'"),
     "flat.mat": (mat(x=np.eye(4)), "without a grid of voxels"),
     "empty.mat": (mat(voxels=np.zeros((8, 8, 8), np.uint8)), "an empty grid: no cell counts as occupied"),
     "many.ply": (b"ply\nformat binary_big_endian 1.0\nelement vertex 3000000000\nproperty float x\nproperty float y\nproperty float z\n"
