@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.bench_sampling [CASE ...] [--base REV] [--rounds 7]
 
 The systems are untrained, of their default sizes; their weights are made livelier, so that what is drawn depends on what was drawn before.
-Seeds are the same on both sides, and so must be what is drawn. `compress` and `complete` walk the same way.
+Seeds are the same on both sides, and so must be what is drawn. `compress` and `complete` walk the same way. The share of the limit counts what one
+parallel pass over all that is drawn computes: every place once, whatever the way of drawing repeats.
 """
 
 from __future__ import annotations
@@ -40,7 +41,14 @@ def seeded() -> torch.Generator:
 def drawing(name: str, n: int, what: str = "image", dtype: torch.dtype = torch.float32, **settings: Any) -> Case:
     """Draw `n` examples."""
     system = lively(name, **settings)
-    return Case(lambda: system.sample(n, generator=seeded()), (what, n), dtype)
+    return Case(lambda: system.sample(n, generator=seeded()), (what, n), dtype, needed(system, n))
+
+
+def needed(system: Any, n: int) -> int:
+    """Floating-point operations of one parallel pass over `n` examples."""
+    x = torch.zeros(n, *system.shape)
+    given = {"label": 0} if getattr(system, "classes", 0) else {}
+    return frame.count(lambda: system.log_prob(x, **given))[0]
 
 
 def completing(name: str, n: int, **settings: Any) -> Case:
@@ -49,7 +57,7 @@ def completing(name: str, n: int, **settings: Any) -> Case:
     x = system.sample(n, generator=seeded())
     known = torch.zeros(n, 1, *system.shape[1:], dtype=torch.bool)
     known[:, :, : system.shape[1] // 2] = True
-    return Case(lambda: system.complete(x, known, generator=seeded()), ("image", n))
+    return Case(lambda: system.complete(x, known, generator=seeded()), ("image", n), flops=needed(system, n))
 
 
 def coding(name: str, **settings: Any) -> Case:
@@ -67,7 +75,7 @@ def coding(name: str, **settings: Any) -> Case:
         system.code(64, choose)
         return torch.cat(found, 1)
 
-    return Case(work, ("image", 64))
+    return Case(work, ("image", 64), flops=needed(system, 64))
 
 
 def tokens(side: int = 16, batch: int = 8) -> Case:
@@ -78,7 +86,8 @@ def tokens(side: int = 16, batch: int = 8) -> Case:
     prior: Any = genzoo.create("token-prior", shape=shape, tokenizer=tokenizer, width=128, depth=4, heads=4).eval()
     zero = torch.zeros(batch, prior.length, dtype=torch.long)
     draw = functools.partial(prior.complete_codes, zero, zero.bool(), zero[:, 0])
-    return Case(lambda: draw(generator=seeded()), ("image", batch))
+    flops = frame.count(lambda: prior.code_log_prob(zero, 0))[0]
+    return Case(lambda: draw(generator=seeded()), ("image", batch), flops=flops)
 
 
 DOUBLE = torch.float64
@@ -96,8 +105,8 @@ CASES: frame.Cases = {
     "made": lambda: drawing("made", 16, levels=2),
     "made-256": lambda: drawing("made", 16),
     "pixelcnnpp": lambda: drawing("pixelcnnpp", 16, dtype=DOUBLE),
-    "wavenet": lambda: drawing("wavenet", 4, "sound", DOUBLE),
-    "wavenet-mixture": lambda: drawing("wavenet-mixture", 4, "sound", DOUBLE, shape=(1, 2000)),
+    "wavenet": lambda: drawing("wavenet", 4, "sound", DOUBLE, shape=(1, 2000)),
+    "wavenet-mixture": lambda: drawing("wavenet-mixture", 4, "sound", DOUBLE, shape=(1, 1000)),
     "token-prior": tokens,
 }
 

@@ -261,7 +261,7 @@ def test_meshes_with_holes_are_said_and_shells_apart(folder):
     (folder / "both.obj").write_text(cube() + cube(without=CUBE[0], shift=3, first=8))
     dataset = clips(folder, kind="voxels", size=16, holdout=0)
     assert len(dataset) == 3
-    for words in ("1 of 3 files are meshes with holes", "1 of 3 files are shells at this size"):
+    for words in ("1 of 3 files are meshes with holes", "1 of 3 files stay shells at this size"):
         assert any(words in n for n in dataset.notes)
     (shell,) = solids.read(io.BytesIO(cube(without=CUBE[0]).encode()), "a.obj", solids.Form(16))
     assert not shell[4:12, 4:12, 4:12].any()

@@ -143,6 +143,20 @@ def test_parquet_in_the_hubs_folders(tmp_path):
     assert train.report == [("README.md", "beside shards")]
 
 
+def test_a_picture_beside_tables_is_not_the_set_and_an_archive_beside_pictures_is_not(tmp_path):
+    parquet(tmp_path / "hub/data/a-0.parquet", range(40))
+    (tmp_path / "hub/logo.png").write_bytes(encoded(99))
+    dataset = read(tmp_path / "hub", holdout=0)
+    assert len(dataset) == 40
+    assert dataset.report == [("logo.png", "beside shards")]
+    tar(tmp_path / "photos/backup.tar", samples(0, 30))
+    (tmp_path / "photos/1.png").write_bytes(encoded(1))
+    (tmp_path / "photos/2.png").write_bytes(encoded(2))
+    dataset = read(tmp_path / "photos", holdout=0)
+    assert levels(dataset) == [1, 2]
+    assert "backup.tar" in dict(dataset.report)
+
+
 def test_rows_without_an_image_or_a_class(tmp_path):
     elsewhere = {"bytes": None, "path": "/somewhere/1.png"}
     path = parquet(

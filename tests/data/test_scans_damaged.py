@@ -186,3 +186,46 @@ def test_what_ends_early_is_unpacked_once_and_not_for_every_slice(tmp_path, monk
     with pytest.raises(UserError, match="truncated: unpacked"):
         read(tmp_path)
     assert len(calls) == 1
+
+
+def test_a_slice_without_a_rescale_among_others_with_one_is_left_out(tmp_path):
+    """Its values would be 1,024 HU too high, and nobody would see why."""
+    for i in range(4):
+        ds = made.dataset(np.full((4, 4), 1000 + i, np.uint16), SeriesInstanceUID="1.2", Modality="CT", PatientID="P")
+        ds.ImagePositionPatient, ds.ImageOrientationPatient, ds.PixelSpacing = [0, 0, i], [1, 0, 0, 0, 1, 0], [1, 1]
+        if i != 2:
+            ds.RescaleSlope, ds.RescaleIntercept = 1, -1024
+        else:
+            for key in ("RescaleSlope", "RescaleIntercept"):
+                if key in ds:
+                    delattr(ds, key)
+        made.save(tmp_path / f"{i}", ds)
+    contents = made.opened(tmp_path)
+    (left,) = [(name, why) for name, why in contents.left if name == "2"]
+    assert "no RescaleIntercept" in left[1]
+    assert [float(c.read().values.max()) for c in contents.pictures["image", ""].cuts] == [-24.0, -23.0, -21.0]
+
+
+def test_ct_that_states_no_rescale_or_no_spacing_at_all_is_read_and_said(tmp_path):
+    for i in range(2):
+        ds = made.dataset(np.full((4, 4), 5, np.uint16), SeriesInstanceUID="1.2", Modality="CT")
+        ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0, i], [1, 0, 0, 0, 1, 0]
+        for key in ("RescaleSlope", "RescaleIntercept", "PixelSpacing"):
+            if key in ds:
+                delattr(ds, key)
+        made.save(tmp_path / f"{i}", ds)
+    contents = made.opened(tmp_path)
+    assert len(contents.pictures["image", ""].cuts) == 2
+    said = " ".join(contents.notes)
+    assert "1 of 1 scan are CT without RescaleIntercept" in said
+    assert "1 of 1 scan do not say how large a pixel is" in said
+
+
+def test_what_is_truncated_before_its_pixels_or_encrypted_is_called_so(tmp_path):
+    made.save(tmp_path / "good", made.dataset(np.zeros((4, 4), np.uint16)))
+    data = (tmp_path / "good").read_bytes()
+    (tmp_path / "short.dcm").write_bytes(data[: data.index(b"\x28\x00\x10\x00")])
+    (tmp_path / "secret.dcm").write_bytes(b"-----BEGIN PGP MESSAGE-----\n" + np.random.default_rng(0).bytes(3000))
+    left = made.left(tmp_path)
+    assert left["short.dcm"] == "a DICOM file without pixels (CT Image Storage): truncated, or damaged"
+    assert left["secret.dcm"].startswith("damaged, encrypted or no DICOM file")

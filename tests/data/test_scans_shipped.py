@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from genzoo.core.errors import UserError
+from genzoo.data.decode.forms import Rejected
+from genzoo.data.decode.scans import dicom, elements
 from tests import scan_files as made
 from tests.data_help import read
 
@@ -102,3 +106,26 @@ def test_files_that_nibabel_ships_lie_as_nibabel_says(name):
     assert len(found) == right.shape[2] * right.shape[3]
     for k in (0, right.shape[2] // 2):
         np.testing.assert_allclose(found[k], right[::-1, ::-1, k, 0].T, rtol=1e-5)
+
+
+def test_a_header_says_the_same_however_it_is_read(monkeypatch):
+    """From the first bytes and without what the library makes beside its elements, from them with it, and from the file: all that pydicom ships."""
+    folder = Path(made.pydicom.__file__).parent / "data" / "test_files"
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix not in (".py", ".txt", ".md")]
+
+    def said(path: Path) -> object:
+        try:
+            with open(path, "rb") as file:
+                return dataclasses.replace(dicom.read(file, "a"), tables=None)
+        except Rejected as reason:
+            return str(reason)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        usual = [said(p) for p in files]
+        monkeypatch.setattr(elements, "_usual", lambda head, tags: None)
+        library = [said(p) for p in files]
+        monkeypatch.setattr(elements, "_HEAD", 0)
+        whole = [said(p) for p in files]
+    assert usual == library == whole
+    assert sum(isinstance(s, dicom.Header) for s in usual) > 20

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
+from genzoo.data.decode.scans.volume import Slice
 from tests import scan_files as made
 from tests.data_help import read
 
@@ -15,6 +18,27 @@ def test_stored_numbers_of_8_to_16_bits_become_physical_values(dtype, tmp_path):
     stored = np.linspace(span.min, span.max, 48).round().astype(dtype).reshape(6, 8)
     made.save(tmp_path / "a", made.dataset(stored, RescaleSlope=0.5, RescaleIntercept=-3))
     np.testing.assert_array_equal(made.slices(tmp_path / "a")[0], stored * np.float32(0.5) - 3)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
+def test_every_stored_number_has_the_nearest_level(dtype, inverted):
+    """Against 64 bits, for windows wider and narrower than the levels, within and beyond what can be stored; halves and their neighbors excepted."""
+    span = np.iinfo(dtype)
+    stored = np.arange(span.min, span.max + 1).astype(dtype).reshape(16, -1)
+    for slope, intercept, ends in itertools.product(
+        (1.0, 0.5, 2.3, -1.0, 1e-3),
+        (0.0, -1024.0, 3.7),
+        ((-160.0, 240.0), (0.0, 80.0), (5000.0, 9000.0), (0.0, 65535.0)),
+    ):
+        share = (stored * np.float64(slope) + intercept - ends[0]) / (ends[1] - ends[0])
+        share = 1 - share if inverted else share
+        for top, near in ((255, 0.02), (65535, 0.2)):
+            found = Slice(stored, slope, intercept, inverted).shares(ends, top).astype(float)
+            exact = np.clip(share, 0, 1) * top
+            half = np.abs(exact - np.floor(exact) - 0.5) < near
+            assert np.abs(found - exact).max() < 0.5 + near
+            np.testing.assert_array_equal(found[~half], np.rint(exact)[~half])
 
 
 def test_twelve_bits_with_an_overlay_in_the_others(tmp_path):

@@ -3,18 +3,23 @@
 import io
 import itertools
 import json
+import re
 import struct
+import sys
 
 import numpy as np
 import pytest
+import torch
 
+import genzoo
+from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, open_data
 from genzoo.data.decode import solids
 from genzoo.data.decode.filling import covered, solid, surface, voted
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.meshes import has_holes, mesh
-from genzoo.data.drawing.solids import binvox
+from genzoo.data.drawing.solids import binvox, save_model
 from tests.data.test_meshes import CUBE, PRISMS, gltf
 from tests.motion_help import all_of, ball, clips
 
@@ -123,8 +128,8 @@ def test_holes_are_filled_where_that_is_asked_for_and_said(folder):
     kept, filled = (clips(folder, kind="voxels", size=16, holdout=0, holes=h) for h in ("keep", "fill"))
     assert sorted(int((g > 0).sum()) for g in np.array(kept.fields["voxels"])) == [196, 14**3 - 12**2 * 13, 14**3]
     assert sorted(int((g > 0).sum()) for g in np.array(filled.fields["voxels"])) == [196, 14**3, 14**3]
-    assert next(n for n in kept.notes if "shells" in n).startswith("2 of 3 files are shells")
-    assert next(n for n in filled.notes if "shells" in n).startswith("1 of 3 files are shells")
+    assert next(n for n in kept.notes if "shells" in n).startswith("2 of 3 files stay shells")
+    assert next(n for n in filled.notes if "shells" in n).startswith("1 of 3 files stay shells")
     assert any(n.startswith("1 of 3 files are meshes with holes, filled") for n in filled.notes)
     with pytest.raises(UserError, match="holes= is for meshes of shapes"):
         open_data(DataSettings("digits", holes="fill"), quiet=True)
@@ -204,7 +209,7 @@ def test_labels_of_a_segmentation_are_shapes_with_the_head_up(folder):
 # ---- content decides -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", [w for w in PRISMS if w not in ("off without a mark", "stl binary")])
+@pytest.mark.parametrize("what", [w for w in PRISMS if w != "off without a mark"])
 def test_a_mesh_is_what_it_holds_whatever_it_is_called(what):
     kind = next(k for k in ("off", "obj", "ply", "stl") if k in what)
     grid = read(PRISMS[what], f"a.{kind}")
@@ -366,3 +371,85 @@ def test_a_header_of_absurd_size_takes_no_memory():
         assert tracemalloc.get_traced_memory()[1] < 2**23
     finally:
         tracemalloc.stop()
+
+
+# ---- files of other programs ---------------------------------------------------------------------------------------------
+
+
+def values(*grids):
+    return torch.from_numpy(np.stack(grids))[:, None] * 2.0 - 1
+
+
+def test_faces_of_cells_enclose_them_and_look_outwards():
+    grid = np.random.default_rng(0).random((6, 7, 8)) > 0.6
+    vertices, faces = surface(grid)
+    a, b, c = vertices[faces].transpose(1, 0, 2).astype(float)
+    assert (np.cross(a, b) * c).sum() / 6 == pytest.approx(grid.sum())
+    assert not has_holes(vertices, faces)
+    bare = sum(
+        int((grid != np.roll(np.pad(grid, 1), s, x)[1:-1, 1:-1, 1:-1])[grid].sum()) for x in range(3) for s in (1, -1)
+    )
+    assert len(faces) == 2 * bare
+
+
+@pytest.mark.parametrize("ending", ["glb", "stl"])
+def test_meshes_of_shapes_are_read_by_another_library_at_their_places(folder, ending):
+    one, two = ball(16), np.zeros((16, 16, 16), bool)
+    two[2:5, 12:16, 0:2] = True
+    path = save_model(folder / f"a.{ending}", values(one, np.zeros_like(one), two), columns=3)
+    found = trimesh.load_scene(path, process=False)
+    scale = 16 if ending == "glb" else 1
+    whole = found.to_mesh()
+    whole.merge_vertices()
+    parts = sorted(whole.split(only_watertight=True), key=lambda m: m.bounds[0][2])
+    assert [round(p.volume * scale**3) for p in parts] == [int(one.sum()), 3 * 4 * 2]
+    assert np.allclose(parts[1].bounds * scale, [[2, 12, 40], [5, 16, 42]]), "y upwards, the third of a row"
+    if ending == "glb":
+        assert sorted(found.geometry) == ["shape-0", "shape-2"]
+    (grid,) = solids.read(
+        io.BytesIO(save_model(folder / f"b.{ending}", values(two)).read_bytes()), "x", solids.Form(16)
+    )
+    across = [int(np.ptp(np.argwhere(grid)[:, a])) + 1 for a in range(3)]
+    assert across[1] == 14
+    assert across[0] == pytest.approx(14 * 3 / 4, abs=1.5)
+
+
+def test_a_grid_of_binvox_is_the_same_for_another_library(folder):
+    grid = np.random.default_rng(0).random((9, 9, 9)) > 0.5
+    grid[3:] = False
+    grid[3, 3, 3] = True  # runs of more than 255 cells
+    path = save_model(folder / "a.binvox", values(grid))
+    with open(path, "rb") as file:
+        assert np.array_equal(trimesh.load(file, file_type="binvox").matrix, grid)
+    assert np.array_equal(read(path.read_bytes(), side=None), grid)
+    assert np.array_equal(read(binvox(grid[:, :7]), side=None), np.pad(grid[:, :7], [(0, 0), (0, 2), (0, 0)]))
+
+
+def test_what_cannot_be_written_is_said(folder, monkeypatch):
+    with pytest.raises(UserError, match="can hold one shape, and there are 2: take n=1"):
+        save_model(folder / "a.binvox", values(ball(8), ball(8)))
+    with pytest.raises(UserError, match="no cell is occupied in any of 2 shapes"):
+        save_model(folder / "a.stl", values(ball(8), ball(8)) * 0 - 1)
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    with pytest.raises(UserError, match=r"a.glb needs the extra: .*genzoo\[voxels\]"):
+        save_model(folder / "a.glb", values(ball(8)))
+    assert not list(folder.iterdir())
+
+
+def test_samples_and_walks_are_files_of_other_programs(tmp_path, runs, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = str(runs("gan-3d").path)
+    assert main(["sample", run, "n=3", "out=each/", "ending=binvox"]) in (0, None)
+    drawn = genzoo.sample(run, n=3)[:, 0].numpy() > 0
+    for i, grid in enumerate(drawn):
+        assert np.array_equal(read((tmp_path / "each" / f"{i}.binvox").read_bytes(), side=None), grid)
+    assert main(["sample", run, "n=3", "out=a.glb"]) in (0, None)
+    volume = sum(m.volume for m in trimesh.load_scene(tmp_path / "a.glb").geometry.values())
+    assert volume * drawn.shape[-1] ** 3 == pytest.approx(drawn.sum())
+    assert main(["walk", run, "rows=1", "steps=2", "out=a.stl"]) in (0, None)
+    ends = genzoo.walk(run, rows=1, steps=2).numpy() > 0
+    assert trimesh.load_mesh(tmp_path / "a.stl").volume == pytest.approx(ends.sum())
+    capsys.readouterr()
+    for words in (["out=a.obj"], ["out=each/", "ending=obj"], ["ending=glb"]):
+        assert main(["sample", run, *words]) == 2
+        assert re.search("cannot be written; give|is for a folder", capsys.readouterr().err)

@@ -41,7 +41,9 @@ def test_ljspeech_is_read_with_its_table_of_texts_told(folder):
     assert any(
         "LJSpeech's layout: one speaker; metadata.csv has the texts of 3 of 4 sounds" in n for n in dataset.notes
     )
-    assert ("LJ001-0099", "1 lines of metadata.csv have no sound in wavs/") in [tuple(r) for r in dataset.report]
+    assert ("LJ001-0099", "1 of the lines of metadata.csv, without a sound in wavs/") in [
+        tuple(r) for r in dataset.report
+    ]
     assert not any("no columns file" in reason for _, reason in dataset.report)
 
 

@@ -229,6 +229,23 @@ _ENDINGS: dict[str, tuple[str, Named]] = {
 }  # fmt: skip
 """What only the ending tells, with what the file has to begin with."""
 
+FILMS = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".flv",
+    ".wmv",
+    ".ogv",
+    ".3gp",
+    ".mts",
+    ".m2ts",
+)
+"""Endings of videos: a file of such a name that is damaged is a damaged video, whatever was looked for."""
 _WANTED = {
     "image": ("an image", "picture"),
     "sound": ("sound", "sound"),
@@ -327,6 +344,16 @@ def _patterns() -> tuple[tuple[re.Pattern[bytes], Named], ...]:
     return tuple((re.compile(p.encode("latin-1"), re.DOTALL), n) for p, n in _HEADS)
 
 
+def unusable(name: str, reason: object) -> str:
+    """Say of a file that was to be an image why it cannot be used; one with the name of a video is called a video where it is broken.
+
+    >>> unusable("x.png", "truncated"), unusable("x.mp4", "truncated")
+    ("'x.png' is no usable image: truncated", "'x.mp4' is no usable video: truncated")
+    """
+    broken = name.lower().endswith(FILMS) and "not an image" not in str(reason)
+    return f"'{name}' is no usable {'video' if broken else 'image'}: {reason}"
+
+
 def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:
     """Say why a file is left out: what it is, and one next step.
 
@@ -342,10 +369,16 @@ def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:
         name: See `what_is`.
         wanted: image, sound, clip or shape.
     """
+    found, film = what_is(head, name), name.lower().endswith(FILMS)
+    if wanted == "image" and film and (found is None or found.group != "clip"):
+        wanted = "clip"
     thing, group = _WANTED[wanted]
-    found = what_is(head, name)
     if found is None:
-        return f"not {thing} of a known format"
+        return (
+            "damaged: its beginning is missing or overwritten; copy it again"
+            if film
+            else f"not {thing} of a known format"
+        )
     if found is _EMPTY:
         return found.what
     if found.group == group and not found.todo:

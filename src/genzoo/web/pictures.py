@@ -23,6 +23,7 @@ from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import ImageFormat, Rejected
 from genzoo.data.drawing.images import to_uint8
+from genzoo.data.formats import unusable
 from genzoo.data.kinds import Kind
 from genzoo.web.errors import Refused
 from genzoo.web.models import shown
@@ -42,12 +43,14 @@ TYPES = {
     ".jpg": "image/jpeg",
     ".webp": "image/webp",
     ".npz": "application/x-npz",
+    ".glb": "model/gltf-binary",
+    ".stl": "model/stl",
 }
 """Types of answers, by the endings of the files that `genzoo sample` writes."""
 
 
 def endings(kind: Kind) -> tuple[str, ...]:
-    """List the forms in which samples of a kind can be had: PNG and npy always, of sounds WAV, of what moves GIF."""
+    """List the forms in which samples of a kind can be had: PNG and npy always, of sounds WAV, of what moves GIF, of shapes GLB and STL."""
     return tuple(e for e in TYPES if e in kind.suffixes and e not in (".jpg", ".webp", ".npz", ".mp4"))
 
 
@@ -188,7 +191,7 @@ def read_image(
         form = ImageFormat(*(size or header.shape[:2]), channels, kind=what, bits=bits, window=window, ends=ends)
         array = stills.pixels(file, form, most=most)
     except Rejected as reason:
-        raise Refused(f"'{shown(name)}' is no usable image: {reason}") from None
+        raise Refused(unusable(shown(name), reason)) from None
     return torch.from_numpy(array.astype(np.float32)).div(127.5 if bits == 8 else 32767.5).sub(1)
 
 

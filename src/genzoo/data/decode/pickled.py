@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from genzoo.core.errors import DamagedFile
+from genzoo.data.decode.forms import Rejected
+from genzoo.data.decode.reasons import in_words
 
 PLAIN = "?bhilqBHILQefdFDSU"
 """Kinds of values that an array may hold: no objects, no times."""
@@ -68,9 +70,10 @@ def read_numbers(path: Path) -> Any:
     """
     try:
         return _plain(_run(path.read_bytes()), {})
+    except Rejected as reason:
+        raise DamagedFile(f"'{path}' cannot be read as a pickle of arrays: {reason}") from None
     except _FAULTS as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedFile(f"'{path}' cannot be read as a pickle of arrays: {said}") from None
+        raise DamagedFile(f"'{path}' cannot be read as a pickle of arrays: {in_words(error)}") from None
     except RecursionError:
         raise DamagedFile(f"'{path}' cannot be read as a pickle of arrays: it is nested too deeply") from None
 
@@ -106,15 +109,15 @@ def _run(data: bytes) -> Any:
         elif name in _STEPS:
             _STEPS[name](stack)
         elif name not in ("PROTO", "FRAME"):
-            raise ValueError(f"the instruction {name}, which numbers do not need")
-    raise ValueError("it ends early")
+            raise Rejected(f"the instruction {name}, which numbers do not need")
+    raise Rejected("it ends early")
 
 
 def _above(stack: list[Any]) -> list[Any]:
     """Take what lies above the last mark, and the mark."""
     at = next((i for i in reversed(range(len(stack))) if stack[i] is _MARK), -1)
     if at < 0:
-        raise IndexError("it takes more than it has")
+        raise Rejected("it takes more than it has")
     found = stack[at + 1 :]
     del stack[at:]
     return found
@@ -122,19 +125,19 @@ def _above(stack: list[Any]) -> list[Any]:
 
 def _extend(stack: list[Any], found: list[Any]) -> None:
     if not isinstance(stack[-1], list):
-        raise TypeError("it puts entries into what is no list")
+        raise Rejected("it puts entries into what is no list")
     stack[-1].extend(found)
 
 
 def _update(stack: list[Any], found: list[Any]) -> None:
     if not isinstance(stack[-1], dict):
-        raise TypeError("it puts entries into what is no dictionary")
+        raise Rejected("it puts entries into what is no dictionary")
     stack[-1].update(zip(found[::2], found[1::2], strict=True))
 
 
 def _last(stack: list[Any], n: int) -> list[Any]:
     if len(stack) < n:
-        raise IndexError("it takes more than it has")
+        raise Rejected("it takes more than it has")
     found = stack[len(stack) - n :]
     del stack[len(stack) - n :]
     return found
@@ -175,7 +178,7 @@ _STEPS: dict[str, Callable[[list[Any]], Any]] = {
 def _called(what: Any, args: Any) -> Any:
     """Stand in for a call, of the few names that arrays, bytes and dictionaries are written by."""
     if not isinstance(what, _Name) or not isinstance(args, tuple):
-        raise TypeError("it calls what is no function")
+        raise Rejected("it calls what is no function")
     module, _, last = what.full.rpartition(".")
     if module.split(".")[0] == "numpy":
         if last == "_reconstruct":
@@ -195,7 +198,7 @@ def _called(what: Any, args: Any) -> Any:
         return args[0].encode("latin-1")
     if last in ("OrderedDict", "EasyDict") and not args:
         return {}
-    raise ValueError(f"it holds {what.full}, which is no array of numbers")
+    raise Rejected(f"it holds {what.full}, which is no array of numbers")
 
 
 def _stated(made: Any, state: Any) -> None:
@@ -203,10 +206,10 @@ def _stated(made: Any, state: Any) -> None:
     if isinstance(made, dict) and isinstance(state, dict) and not state:
         return
     if not isinstance(made, _Made) or not isinstance(state, tuple):
-        raise TypeError("it alters what it may not alter")
+        raise Rejected("it alters what it may not alter")
     if made.what == "dtype":
         if state[1] not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
-            raise ValueError("an array of records, which is not read")
+            raise Rejected("an array of records, which is not read")
         made.value = made.value.newbyteorder(state[1]) if state[1] in "<>" else made.value
     else:
         _, shape, dtype, columns, data = state
@@ -216,16 +219,16 @@ def _stated(made: Any, state: Any) -> None:
 def _letters(text: Any) -> str:
     """Return the code of a plain dtype, such as "f8" or "<f4"."""
     if not isinstance(text, str) or not text.strip("<>=|") or text.strip("<>=|")[0] not in "biufSU":
-        raise ValueError(f"an array of {text!r}, which are no numbers")
+        raise Rejected(f"an array of {text!r}, which are no numbers")
     return text
 
 
 def _type(made: Any) -> np.dtype[Any]:
     if not isinstance(made, _Made) or made.what != "dtype":
-        raise TypeError("an array of no type")
+        raise Rejected("an array of no type")
     found: np.dtype[Any] = made.value
     if found.char not in PLAIN:
-        raise ValueError(f"an array of {found}, which are no numbers")
+        raise Rejected(f"an array of {found}, which are no numbers")
     return found
 
 
@@ -234,9 +237,9 @@ def _array(shape: Any, dtype: np.dtype[Any], data: Any, order: Any) -> np.ndarra
     data = data.encode("latin-1") if isinstance(data, str) else data
     sides = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if not isinstance(data, (bytes, bytearray)) or not all(type(n) is int and n >= 0 for n in sides) or len(sides) > 32:
-        raise ValueError("an array without its values")
+        raise Rejected("an array without its values")
     if math.prod(sides) * dtype.itemsize != len(data):
-        raise ValueError(f"an array of {'x'.join(map(str, sides))} {dtype} with {len(data):,} bytes")
+        raise Rejected(f"an array of {'x'.join(map(str, sides))} {dtype} with {len(data):,} bytes")
     return np.frombuffer(data, dtype).reshape(sides, order="F" if order == "F" else "C")
 
 
@@ -244,10 +247,10 @@ def _plain(value: Any, done: dict[int, Any]) -> Any:
     """Put arrays in the place of what stands for them; what a file names twice is one."""
     if isinstance(value, _Made):
         if value.what != "array" or value.value is None:
-            raise ValueError("an array without its values")
+            raise Rejected("an array without its values")
         return value.value
     if isinstance(value, _Name) or value is _MARK:
-        raise ValueError(f"it holds {getattr(value, 'full', 'a mark')}, which is no array of numbers")
+        raise Rejected(f"it holds {getattr(value, 'full', 'a mark')}, which is no array of numbers")
     if not isinstance(value, (dict, list, tuple)):
         return value
     if id(value) not in done:
@@ -264,5 +267,5 @@ def _plain(value: Any, done: dict[int, Any]) -> Any:
 
 def _key(key: Any) -> Any:
     if not isinstance(key, (str, bytes, int, float)):
-        raise TypeError("a dictionary with keys that are no texts or numbers")
+        raise Rejected("a dictionary with keys that are no texts or numbers")
     return key

@@ -55,8 +55,8 @@ TOLD = {
     "stated up": "{n} of {files} state which way is up (glTF, .binvox): up= is not applied to them",
     "padded": "{n} of {files} have a few empty cells around them, since size= is no whole multiple of their side",
     "filled": "{n} of {files} are meshes with holes, filled where most of six directions say inside (holes=fill)",
-    "holes": "{n} of {files} are meshes with holes, which are not solid where the outside gets in; close them, as with Blender or MeshLab",
-    "shells": "{n} of {files} are shells at this size: they have holes, and nothing inside them is closed off",
+    "holes": "{n} of {files} are meshes with holes, which are not solid where the outside gets in: fill them by holes=fill, or close them",
+    "shells": "{n} of {files} stay shells at this size: they have holes, and nothing inside them is closed off",
 }
 """What is said of the files of a set; of each is told which of these it is."""
 ASSUMED = ("labels", "unknown", "gray", "shares", "signed", "distances", "filled")
@@ -93,11 +93,11 @@ def read(file: BinaryIO, name: str, form: Form, told: Counter[str] | None = None
         Rejected: This is no usable shape.
     """
     told = Counter() if told is None else told
-    head = file.read(HEAD)
+    head, size = file.read(HEAD), file.seek(0, io.SEEK_END)
     file.seek(0)
     if not head:
         raise Rejected("empty file")
-    kind = kind_of(head, name)
+    kind = kind_of(head, name, size)
     told["stated up"] += form.up != "y" and kind in (*STATED_UP, "binvox")
     if kind == "binvox":
         return [resized(binvox(file.read()), form.side, told)]
@@ -106,6 +106,7 @@ def read(file: BinaryIO, name: str, form: Form, told: Counter[str] | None = None
             grids(array_of(file.read()), told, form.inside) if kind == "mat" else _array_file(file, name, told, form)
         )
         own = Counter[str]()
+        told["grids"] += 1
         made = [resized(raised(grid, form.up), form.side, own) for grid in found]
         told["padded"] += own["padded"] > 0
         return made
@@ -137,14 +138,17 @@ _BEGINNINGS: dict[str, re.Pattern[bytes]] = {
 """How files of shapes begin, those that begin for certain first."""
 
 
-def kind_of(head: bytes, name: str) -> str:
+def kind_of(head: bytes, name: str, size: int = 0) -> str:
     """Tell what a file of a shape is by how it begins, and by its ending where that says nothing; empty where neither does.
 
     Args:
         head: Its first bytes.
         name: Its name.
+        size: Bytes in all: those of a binary STL file follow from its number of triangles.
     """
     found = next((kind for kind, begins in _BEGINNINGS.items() if begins.match(head)), "")
+    if not found and size > 84 and size == 84 + 50 * int.from_bytes(head[80:84], "little"):
+        return "stl"
     ending = PurePosixPath(name).suffix.lower()[1:]
     if found or ending not in MESHES:
         return found

@@ -5,7 +5,7 @@
 | WAV with 16-bit PCM | as it is |
 | WAV with 8, 24 or 32-bit PCM, A-law, mu-law | brought to 16 bits, rounded; see `genzoo.data.decode.wav` for headers that are wrong |
 | WAV of floats | [-1, 1], or the range of 16, 24 or 32-bit integers, see `scale_of`; what is beyond is clipped, and counted |
-| floats of which a hundredth or more would be clipped | left out, with the reason: what is left of them is a square wave |
+| floats of which clipping would take a tenth or more | left out, with the reason: what is left of them is a square wave |
 | FLAC, OGG, MP3, AIFF and the like, compressed WAV | read by `soundfile` (the extra `audio`), rounded to 16 bits |
 | several sounds joined in one Ogg, FLAC or MP3 file | read one after the other, and said; of different rates or channels: left out |
 | cut off | what is there is read, and said |
@@ -37,8 +37,10 @@ SCALES = {1.0: "[-1, 1]", 2.0**15: "16-bit integers", 2.0**23: "24-bit integers"
 BEYOND = 4.0
 """Floats in [-1, 1] may be this much beyond full scale; what is louder has another range."""
 
-SQUARE = 1e-2
-"""Share of a file's floats beyond full scale from which on it is left out: clipped, it would be a square wave."""
+SQUARE = 0.1
+"""Root mean square of what clipping takes of floats, over that of all of them, from which on they are left out: -20 dB of distortion."""
+_HUGE = 1e100
+"""Levels above it count as this, so that their squares are numbers."""
 _BLOCK = 1 << 14
 """Samples that are resampled at a time."""
 _OTHERS = {
@@ -145,21 +147,23 @@ def samples(file: BinaryIO, scale: float = 1.0, name: str = "") -> Samples:
     """
     with _reader(file, name) as reader:
         full = over = 0
-        loudest = 0.0
+        loudest = cut = power = 0.0
         found = []
         for block in reader.blocks():
             if block.dtype != np.int16:
                 with np.errstate(over="ignore"):  # infinitely loud is clipped as well
                     levels = np.rint(_finite(block) * (32768 / scale))
                 over += int((np.abs(levels) > 32768).sum())
-                loudest = max(loudest, float(np.abs(levels).max(initial=0)) / 32768)
+                size = np.abs(levels).clip(max=_HUGE) / 32768
+                loudest = max(loudest, float(size.max(initial=0)))
+                cut, power = cut + float(np.square((size - 1).clip(0)).sum()), power + float(np.square(size).sum())
                 block = levels.clip(-32768, 32767).astype(np.int16)
             full += int((np.abs(block.astype(np.int32)) >= reader.loudest).sum())
             found.append(block)
         if not sum(map(len, found)):
             raise Rejected("damaged: no sample of it can be decoded; export it again")
         count = sum(block.size for block in found)
-        if over >= SQUARE * count:
+        if over and cut >= SQUARE**2 * power:
             raise Rejected(
                 f"{over:,} of its {count:,} samples lie beyond full scale (the loudest {loudest:.3g} times) and would be cut to a square wave; "
                 "bring them to [-1, 1] (sox FILE OUT.wav norm)"

@@ -12,8 +12,6 @@ from genzoo.core.errors import UserError
 from genzoo.core.files import write_atomic
 from genzoo.data.decode.filling import surface
 
-MODELS = (".glb", ".stl", ".binvox")
-"""Endings of the files that shapes are written as."""
 APART = 1.25
 """From one shape to the next where several stand in a file, in sides of the cube."""
 
@@ -25,7 +23,7 @@ def save_model(path: Path, voxels: Tensor, *, columns: int | None = None, thresh
     unit on a side, in .stl each cell; several shapes stand beside one another on the floor, in rows. A .binvox file holds one.
 
     Args:
-        path: The file, which ends in one of `MODELS`.
+        path: The file, which ends in .glb, .stl or .binvox.
         voxels: Values [N, 1, D, H, W] in [-1, 1].
         columns: Shapes in a row.
         threshold: What is occupied: values above it.

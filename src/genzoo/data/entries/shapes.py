@@ -158,7 +158,9 @@ def _same_shapes(names: Sequence[str]) -> list[list[int]]:
 def _notes(told: Counter[str], files: str, parts: dict[str, Named], form: solids.Form) -> list[str]:
     """Say what was taken for what, and, where something was assumed or asked for, how full the grids are."""
     notes = [words.format(n=told[key], files=files) for key, words in solids.TOLD.items() if told[key]]
-    if form.inside or any(told[key] for key in solids.ASSUMED):
+    if form.inside and not told["grids"]:
+        notes.append(f"inside={form.inside} is for grids of values, and there are none here")
+    elif form.inside or any(told[key] for key in solids.ASSUMED):
         notes += how_full([float(g.mean()) for shapes in parts.values() for _, g, _ in shapes], form.inside)
     return notes
 
@@ -198,6 +200,7 @@ def _of_arrays(source: arrays.ArrayFile, form: solids.Form) -> tuple[dict[str, N
     for split, (key, shapes) in found.items():
         kinds = contents.labels[split] if contents.labels else np.zeros(len(shapes), np.int64)
         parts[split] = [(f"{key}[{i}]", g, int(k)) for i, (g, k) in enumerate(zip(shapes, kinds, strict=True))]
+    told["grids"] = len(found)
     told["padded"] = len(found) * (own["padded"] > 0)
     contents.notes += _notes(told, f"{len(found)} array{'s' * (len(found) > 1)}", parts, form)
     return parts, contents

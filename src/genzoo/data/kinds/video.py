@@ -32,7 +32,7 @@ class Video(Kind):
     example = "moving-digits"
     sets = tuple(MOVING)
     endings = ("gif", *FILMS)
-    own_settings = {("frames", "stride", "hop"): "frames=, stride= and hop= are for video"}
+    own_settings = {("frames", "stride", "hop", "fps"): "frames=, stride=, hop= and fps= are for video"}
     mirrored = True
     sides = 2
     suffixes = (".gif", *STILLS, ".mp4", ".npz", ".npy")

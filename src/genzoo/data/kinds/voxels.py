@@ -38,7 +38,8 @@ class Voxels(Kind):
     }
     mirrored = True
     sides = 3
-    suffixes = (".gif", *STILLS, ".mp4", ".npz", ".npy", ".glb", ".stl", ".binvox")
+    models = (".glb", ".stl", ".binvox")
+    suffixes = (".gif", *STILLS, ".mp4", ".npz", ".npy", *models)
     files = (".gif", ".png")
     single = ".gif"
     usual = 16
@@ -94,7 +95,7 @@ class Voxels(Kind):
 
     def write(self, path: Path, samples: Tensor, facts: Facts, *, columns: int | None = None) -> Path:
         """Write the faces of occupied cells as .glb or .stl, a grid as .binvox, or as every kind is written."""
-        if path.suffix.lower() in (".glb", ".stl", ".binvox"):
+        if path.suffix.lower() in self.models:
             from genzoo.data.drawing.solids import save_model
 
             return save_model(path, samples, columns=columns)

@@ -56,11 +56,18 @@ class Files:
                 else TarTree(self.path, scratch)
             )
         folder = FolderTree(self.path, links=self.settings.links, whole=is_shard)
-        shards = [n for n in folder.names if is_shard(n)]
-        if not shards or any(self._pictures(n) for n in folder.names):
+        shards = self._shards(folder)
+        if not shards:
             return folder
         rest = [(n, "beside shards") for n in folder.names if n not in shards and not n.endswith(LOCK)]
         return Shelf({n: folder.path(n) for n in shards}, [*folder.left, *rest], scratch, label)
+
+    def _shards(self, folder: FolderTree) -> list[str]:
+        """Name the shards that are the set: of records those that outweigh the pictures beside them, of archives those with none beside them."""
+        shards = [n for n in folder.names if is_shard(n)]
+        pictures = sum(folder.size(n) for n in folder.names if self._pictures(n)) if shards else 0
+        records = [n for n in shards if is_records(folder.path(n))]
+        return shards if not pictures or sum(map(folder.size, records)) > pictures else []
 
     @staticmethod
     def _pictures(name: str) -> bool:

@@ -28,9 +28,12 @@ from genzoo.data.settings import DataSettings
 from genzoo.data.sources.contents import Contents, FilePictures, Pictures
 
 TOLD = {
+    "inverted": "{files} say that the least value is white (MONOCHROME1): turned round after the window",
     "two matrices": "{files} have an sform and a qform that differ: the sform is taken (ITK and what is built on it take the qform)",
     "no matrix": "{files} do not say how the patient lies: their slices are as they are stored",
     "no place": "{files} do not say where their slices lie: in the order of their numbers",
+    "no rescale": "{files} are CT without RescaleIntercept: what is stored was taken for Hounsfield units",
+    "no spacing": "{files} do not say how large a pixel is: 1 mm was assumed",
     "tilted": "{files} are tilted by more than 10 degrees: not turned, their slices are those that lie nearest",
 }
 """What is said of the volumes of a set."""
@@ -308,10 +311,7 @@ def _say(contents: Contents) -> None:
     """Say in sentences what was noticed of the volumes, and what was taken of them."""
     all_cuts = [c for p in contents.pictures.values() if isinstance(p, ScanPictures) for c in p.cuts]
     volumes = {id(c.volume): c.volume for c in all_cuts}
-    told, planes = Counter[str](), Counter[str]()
-    for volume in volumes.values():
-        told.update({k: 1 for k, n in volume.told.items() if n})
-        told["tilted"] += volume.affine is not None and tilt(volume.affine) > TILTED
+    planes = Counter[str]()
     for cut in all_cuts:
         planes[cut.view.plane or "as stored"] += 1
     count = f"{len(volumes)} scan{'s' * (len(volumes) > 1)}"
@@ -324,14 +324,17 @@ def _say(contents: Contents) -> None:
         contents.notes.append(
             f"{stretched:,} slices have pixels that are not square: brought to square ones, the finer spacing counts"
         )
-    turned = sum(v.inverted for v in volumes.values())
-    if turned:
-        contents.notes.append(
-            f"{turned} of {count} say that the least value is white (MONOCHROME1): turned round after the window"
-        )
-    for key, words in TOLD.items():
-        if told[key]:
-            contents.notes.append(words.format(files=f"{told[key]} of {count}"))
+    contents.notes += noticed(list(volumes.values()))
+
+
+def noticed(volumes: Sequence[Volume]) -> list[str]:
+    """Say in sentences what was noticed of volumes."""
+    told, count = Counter[str](), f"{len(volumes)} scan{'s' * (len(volumes) > 1)}"
+    for volume in volumes:
+        told.update({k: 1 for k, n in volume.told.items() if n})
+        told["inverted"] += volume.inverted
+        told["tilted"] += volume.affine is not None and tilt(volume.affine) > TILTED
+    return [words.format(files=f"{told[key]} of {count}") for key, words in TOLD.items() if told[key]]
 
 
 def patients_of(pictures: Pictures) -> list[str] | None:

@@ -81,7 +81,12 @@ def _lj(tree: Tree) -> SpeechTree | None:
     ]
     missing = sorted(told - set(stems))
     left = (
-        [(f"{missing[0]}{' …' * (len(missing) > 1)}", f"{len(missing)} lines of metadata.csv have no sound in wavs/")]
+        [
+            (
+                f"{missing[0]}{' …' * (len(missing) > 1)}",
+                f"{len(missing)} of the lines of metadata.csv, without a sound in wavs/",
+            )
+        ]
         if missing
         else []
     )

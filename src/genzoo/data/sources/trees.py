@@ -184,6 +184,10 @@ class FolderTree:
         except OSError as error:
             raise Rejected(f"cannot be read: {error.strerror}") from None
 
+    def size(self, name: str) -> int:
+        """Return the bytes of a file."""
+        return self._paths[name].stat().st_size
+
     def path(self, name: str) -> Path:
         """Return where a file is."""
         return self._paths[name]

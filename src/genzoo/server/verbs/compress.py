@@ -10,6 +10,7 @@ from fastapi import FastAPI, File, Request, Response, UploadFile
 
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import Rejected
+from genzoo.data.formats import unusable
 from genzoo.server.served import MISTAKES, Served
 from genzoo.use.common import codec
 from genzoo.use.compress import exact_image
@@ -45,4 +46,4 @@ def _looked_at(name: str, data: bytes) -> None:
     try:
         stills.look(io.BytesIO(data), name, most=int(MEGAPIXELS * 1e6))
     except Rejected as reason:
-        raise Refused(f"'{name}' is no usable image: {reason}") from None
+        raise Refused(unusable(name, reason)) from None

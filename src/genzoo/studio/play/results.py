@@ -204,7 +204,8 @@ def of_samples(
         chosen = values if values is not None and ending == ".npy" else samples
         return lambda path: kind.write(path, chosen, facts, columns=columns)
 
-    endings = dict.fromkeys([*kind.files, *(e for e in (".gif", ".wav") if e in kind.suffixes), ".npy"])
+    more = (".gif", ".wav", ".glb", ".stl")
+    endings = dict.fromkeys([*kind.files, *(e for e in more if e in kind.suffixes), ".npy"])
     room = 4 * (samples.numel() + (0 if values is None else values.numel()))
     return Result(command, {f"{name}{e}": writer(e) for e in endings}, room)
 

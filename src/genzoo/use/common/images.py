@@ -20,6 +20,7 @@ from genzoo.data import Batches, Dataset, DataSettings, kinds, open_data, seen_f
 from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import ImageFormat, Rejected
+from genzoo.data.formats import unusable
 from genzoo.data.windows import resolved
 from genzoo.saved.published import is_published
 
@@ -92,7 +93,7 @@ def read_image(
             form = ImageFormat(*(size or header.shape[:2]), channels, bits=bits, window=window, ends=ends)
             array = stills.pixels(file, form)
     except Rejected as reason:
-        raise UserError(f"'{path}' is no usable image: {reason}") from None
+        raise UserError(unusable(str(path), reason)) from None
     for note in notes:
         print(f"'{path}': {note}", file=sys.stderr)
     return torch.from_numpy(array.astype(np.float32)).div(127.5 if bits == 8 else 32767.5).sub(1)

@@ -23,6 +23,7 @@ from genzoo.data.decode.scans.dicom import Header
 from genzoo.data.decode.scans.readers import READERS
 from genzoo.data.decode.scans.volume import Cut, Volume, cuts, scratch
 from genzoo.data.kinds import get
+from genzoo.data.sources.scans import noticed
 
 Change = Callable[[np.ndarray], np.ndarray]
 """From values [H, W, 1], float32 in the units of the file, to values of the same shape."""
@@ -112,7 +113,7 @@ def studies(files: Sequence[tuple[Path, Path]], say: Callable[[str], None]) -> t
         found.append(Scan("dicom", one, tuple(own), tuple(own.values())))
     for name, why in left:
         say(f"left out: '{name}': {why}")
-    for note in notes:
+    for note in [*notes, *noticed([scan.volume for scan in found])]:
         say(note)
     return here, found
 

@@ -67,6 +67,7 @@ class Frame(NamedTuple):
         spacing: Millimetres from row to row and from column to column.
         window: Values that are black and white.
         order: What else orders it among frames of one place.
+        stated: The file says what a stored 0 means; else it was taken for 0.
     """
 
     slope: float
@@ -76,6 +77,7 @@ class Frame(NamedTuple):
     spacing: tuple[float, float] | None
     window: Ends | None
     order: tuple[float, ...]
+    stated: bool
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,11 @@ def _without_pixels(said: Place) -> str:
     kind = _uid(said.text("SOPClassUID") or meta.text("MediaStorageSOPClassUID"))
     if kind.name == "Media Storage Directory Storage":
         return "a DICOMDIR, the index of other files"
+    if not kind and len(said) < 2:
+        return "damaged, encrypted or no DICOM file: nothing of what such a file says first can be read"
     known = f" ({kind.name})" if kind and kind.name != str(kind) else ""
-    return f"a DICOM file without pixels{known}"
+    damaged = ": truncated, or damaged" if known.endswith("Image Storage)") else ""
+    return f"a DICOM file without pixels{known}{damaged}"
 
 
 def _pixels_at(file: BinaryIO, little: bool) -> tuple[str, int, int | None] | None:
@@ -267,6 +272,7 @@ def _frame(said: Place, own: Place | None, shared: Place | None, order: tuple[fl
     return Frame(
         slope or 1.0, intercept, plane.numbers("ImagePositionPatient", 3), way.numbers("ImageOrientationPatient", 6),
         (spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None, _window(voi), (*first, *order),
+        rescale.numbers("RescaleIntercept", 1) is not None,
     )  # fmt: skip
 
 

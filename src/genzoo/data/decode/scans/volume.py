@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import sys
 import tempfile
@@ -68,11 +69,30 @@ class Slice:
             return shares if top is None else rounded(shares, top)
         scale, shift = self.slope / (ends[1] - ends[0]), (self.intercept - ends[0]) / (ends[1] - ends[0])
         scale, shift = (-scale, 1 - shift) if self.inverted else (scale, shift)
-        most = 1 if top is None else top
-        found: np.ndarray = np.multiply(self.stored, np.float32(scale * most), dtype=np.float32)
-        found += np.float32(shift * most + (top is not None) / 2)  # to be cut off to a whole number, a half goes up
-        np.clip(found, 0, most if top is None else most + 0.25, out=found)
-        return found if top is None else found.astype(np.uint8 if most < 256 else np.uint16)
+        if top is not None:
+            return _levels(self.stored, scale * top, shift * top, top)
+        found: np.ndarray = np.multiply(self.stored, np.float32(scale), dtype=np.float32)
+        found += np.float32(shift)
+        np.clip(found, 0, 1, out=found)
+        return found
+
+
+def _levels(stored: np.ndarray, scale: float, shift: float, top: int) -> np.ndarray:
+    """Bring whole numbers of up to 16 bits to levels from 0 to `top`; halves go up.
+
+    Where a step is less than a level, they are cut off before they become floats, which takes a quarter of the time.
+    """
+    shift, most, span = shift + 0.5, top + 0.25, np.iinfo(stored.dtype)
+    if 0 < abs(scale) < 0.95:
+        ends = sorted((-shift / scale, (top + 0.98 - shift) / scale))
+        low, high = max(math.ceil(ends[0]), span.min), min(math.floor(ends[1]), span.max)
+        if low <= high:
+            stored, most = np.clip(stored, low, high), 0
+    found: np.ndarray = np.multiply(stored, np.float32(scale), dtype=np.float32)
+    found += np.float32(shift)
+    if most:
+        np.clip(found, 0, most, out=found)
+    return found.astype(np.uint8 if top < 256 else np.uint16)
 
 
 def rounded(shares: np.ndarray, top: int) -> np.ndarray:
