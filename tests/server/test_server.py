@@ -334,6 +334,18 @@ def test_forms_of_an_answer():
         assert asked.post("/sample").status_code == 200, "nothing has to be given"
 
 
+def test_shapes_are_answered_as_meshes():
+    trimesh = pytest.importorskip("trimesh")
+    system = case_of("gan-3d").ready()
+    drawn = genzoo.sample(system, n=2)
+    with client(system) as asked:
+        for media, kind, unit in (("model/gltf-binary", "glb", 1 / drawn.shape[-1]), ("model/stl", "stl", 1)):
+            answer = asked.post("/sample", json={"n": 2}, headers={"accept": media})
+            assert answer.headers["content-type"] == media
+            found = trimesh.load_scene(io.BytesIO(answer.content), file_type=kind).to_mesh()
+            assert found.volume == pytest.approx(int((drawn > 0).sum()) * unit**3)
+
+
 def test_mistakes_are_sentences():
     with client(case_of("cgan").ready()) as asked:
         for body, said in (

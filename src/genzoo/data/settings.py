@@ -84,7 +84,7 @@ class DataSettings:
     hop: Annotated[int, Field(ge=1, le=65536)] | None = None
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
     up: Literal["x", "y", "z"] = "y"
-    inside: str = ""
+    inside: str | None = None
     holes: Literal["keep", "fill"] = "keep"
     limit: Annotated[int, Field(ge=1)] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -49,7 +49,7 @@ def check_settings(settings: DataSettings) -> None:
         raise UserError(
             f"size={','.join(map(str, settings.size))} is not possible; voxels are cubes: give one number, such as size=32"
         )
-    if settings.inside not in ("", "negative", "positive"):
+    if settings.inside not in (None, "negative", "positive"):
         solids.labels_in(settings.inside)
     if settings.size and settings.size**3 > MOST_CELLS:
         raise UserError(f"size={settings.size} is too fine; voxels are cubes of at most 256 cells on a side")
@@ -63,7 +63,7 @@ def open_shapes(kind: Kind, source: Any, settings: DataSettings, split: str, *, 
     """
     check_settings(settings)
     side = settings.size if isinstance(settings.size, int) else None
-    form = solids.Form(side, settings.up, settings.inside, settings.holes == "fill")
+    form = solids.Form(side, settings.up, settings.inside or "", settings.holes == "fill")
     key = digest_of([CODE, kind.name, source.identity(), *dataclasses.astuple(form)])[:32]
 
     def make(draft: CacheWriter) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _build(
 
         def small(cut: Cut) -> np.ndarray:
             found = cut.read()
-            return found.shares(ends) if ends else chosen_cells(found.values, settings.inside).astype(np.float32)
+            return found.shares(ends) if ends else chosen_cells(found.values, settings.inside or "").astype(np.float32)
 
         total = sum(len(p.cuts) for p in parts.values())
         with bar(total, f"reading {name}", quiet, "slices") as advance:
@@ -167,7 +167,7 @@ def _build(
                 sections[split], patients[kind.name][split] = sum(each.values()), list(each.items())
     if not names:
         raise UserError(no_images(name, merged(left, contents), what="volume"))
-    notes += how_full(full, settings.inside)
+    notes += how_full(full, settings.inside or "")
     (draft.folder / NAMES).write_text(json.dumps({kind.name: names}), encoding="ascii")
     return {
         "sections": {kind.name: sections}, "class_names": contents.class_names if contents.labels else [], "captions": [],

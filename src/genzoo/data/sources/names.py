@@ -48,7 +48,7 @@ FORMS: dict[str, str] = {
     "FILE.parquet, data.mdb, FILE.tfrecords": "images in a table, an LMDB, a TFRecord (extras tables, lmdb, tfrecord); also a folder of them",
     "train-{000000..000019}.tar": "shards of webdataset; also a folder of them, or train-*.tar",
     "FOLDER of clips": "for video: GIF, animated WebP or PNG, MP4 and the like (extra genzoo[video]), folders of numbered frames",
-    "FOLDER of shapes": "for voxels: .npy, .npz, .binvox, and meshes OBJ, STL, PLY, OFF (extra genzoo[voxels])",
+    "FOLDER of shapes": "for voxels: .npy, .npz, .binvox, meshes OBJ, PLY, OFF; with the extra genzoo[voxels] also STL, GLB, .mat",
     "FOLDER of scans": "DICOM, NIfTI, NRRD (extra genzoo[scans]): slices of physical values, split by patient; plane=, slices=, gray_window=",
     "FILE.png": "one image, as an exemplar",
     "hf:NAME": "a set of the Hugging Face hub, through the extra genzoo[hub]",
