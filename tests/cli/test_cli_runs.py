@@ -180,3 +180,16 @@ def test_runs_that_were_not_evaluated_are_no_empty_comparison(tmp_path, monkeypa
 def test_who_looks_for_where_a_run_is_written_is_told(capsys):
     said = mistake(capsys, "train", "gaussian", "data=digits", "out=here")
     assert "gaussian has no setting 'out' — a run is written to the folder name= in the folder runs=" in said
+
+
+def test_what_is_drawn_anew_is_said_and_one_answer_is_shown_once(runs, capsys, tmp_path):
+    """Eight pictures of a system without chance were the same one, and which part was drawn was left to be guessed."""
+    image = tmp_path / "one.png"
+    Image.new("RGB", (16, 16), "teal").save(image)
+    widths = {}
+    for name in ("context-encoder", "made"):
+        assert main(["complete", str(runs(name).path), str(image), "n=4", f"out={tmp_path / name}.png"]) == 0
+        assert "the lower half was drawn anew, box=0," in capsys.readouterr().out
+        with Image.open(tmp_path / f"{name}.png") as page:
+            widths[name] = page.size
+    assert widths["context-encoder"] != widths["made"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from genzoo.cli.common import wrote_images
 from genzoo.cli.table import Command
+from genzoo.data.drawing.clips import Fps
 from genzoo.use.common.scale import Size
 from genzoo.use.common.tiles import Megapixels
 from genzoo.use.restore import restore_files
@@ -29,7 +28,7 @@ def colorize(
     overwrite: bool = False,
     size: Size | None = None,
     megapixels: Megapixels | None = None,
-    fps: Annotated[float, Field(gt=0, le=120)] | None = None,
+    fps: Fps | None = None,
     own: dict[str, Any] | None = None,
 ) -> None:
     """Colour photographs at their own size: their lightness stays, colours they have are not looked at.

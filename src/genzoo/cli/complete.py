@@ -18,11 +18,11 @@ from genzoo.core.schema import written
 from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.use.common.files import change_photo, read_photo, save_photo, suffix_of
-from genzoo.use.common.images import channels_of, read_image, read_sound, window_of
+from genzoo.use.common.images import channels_of, read_image, read_sound, size_of, window_of
 from genzoo.use.common.outputs import free, target, targets
 from genzoo.use.common.scale import Size, at_sides, sides
 from genzoo.use.common.source import name_of, open_system, require
-from genzoo.use.complete import box_mask, complete_pixels
+from genzoo.use.complete import answers, box_mask, complete_pixels
 from genzoo.use.sample import Seed
 
 COMMAND = Command(
@@ -56,7 +56,7 @@ def complete(
         image: An image (or a sound) to complete; the test part of the run's own data when not given.
         box: What to draw anew: x,y,width,height in pixels of the image as the system takes it; the lower half when neither box nor mask is given.
         mask: An image of the same size: white is drawn anew, black is kept.
-        n: How many completions of the image, or how many images of the data.
+        n: How many completions of the image (one where the system leaves nothing to chance), or how many images of the data.
         after: Of a sound: seconds from its start that are kept; what follows is drawn. Half a window when not given.
         full: Complete a photograph at its own size: what is around the hole is brought to the system's size, and what it draws brought back.
             The box is in pixels of the photograph, the mask as large as it.
@@ -79,8 +79,7 @@ def complete(
         return
     if after is not None:
         raise UserError("complete: after= is for sounds; of an image give box= or mask=")
-    shape = system.hparams.get("shape", ())
-    fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
+    fixed = size_of(system)
     if size is not None and (fixed or not image):
         at = "x".join(map(str, fixed or ()))
         raise UserError(
@@ -101,19 +100,22 @@ def complete(
     else:
         x = first_of(system, "", n)
     height, width = x.shape[-2:]
+    half = (0, height // 2, width, height - height // 2)
     if mask:
         known = read_image(mask, 1, size=(height, width) if size is not None else None)[0] < 0
     else:
-        known = box_mask(box or (0, height // 2, width, height - height // 2), (height, width))
+        known = box_mask(box or half, (height, width))
     filled = genzoo.complete(system, x, known, seed=seed, **(own or {}))
     if path.suffix.lower() == ".npy":
         wrote(kind.write(path, filled, system.hparams), asked=out)
         return
     hidden = torch.where(known, x, torch.zeros_like(x))
     if image:
-        wrote(kind.write(path, torch.cat([x[:1], hidden[:1], filled]), system.hparams), asked=out)
+        wrote(kind.write(path, torch.cat([x[:1], hidden[:1], answers(filled)]), system.hparams), asked=out)
     else:
         wrote(kind.write(path, torch.cat([x, hidden, filled]), system.hparams, columns=len(x)), asked=out)
+    if not (box or mask):
+        print(f"  the lower half was drawn anew, box={','.join(map(str, half))}; box= or mask= says another part")
 
 
 def _complete_photo(
@@ -128,7 +130,7 @@ def _complete_photo(
     own: dict[str, Any],
 ) -> None:
     """Fill the hole of a photograph, and write it as it was but for that."""
-    if not file or not (box or mask) or system.data == "exemplar":
+    if not file or not (box or mask) or size_of(system) is None:
         raise UserError(
             "complete: full=true takes an image and box= or mask=, of a run that was trained on images of one size"
         )

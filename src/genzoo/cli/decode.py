@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import genzoo
 from genzoo.cli.common import wrote
-from genzoo.cli.inputs import images_of, latents_of
+from genzoo.cli.inputs import images_of
 from genzoo.cli.table import Command
 from genzoo.core.capabilities import Decodes
 from genzoo.core.errors import UserError
 from genzoo.data import kinds
+from genzoo.use.common.arrays import read_latents
 from genzoo.use.common.outputs import targets
 from genzoo.use.common.source import open_system, require
 from genzoo.use.decode import FORM, MOST
@@ -24,10 +25,6 @@ COMMAND = Command(
 
 def decode(run: str, at: str = "", images: str = "", latents: str = "", out: str = "", overwrite: bool = False) -> None:
     """Decode places of latent space: seeds, sums of them, moves along principal directions, codes of images.
-
-    A place is a sum such as s3 + 2d1 - 0.5d4: the latent of seed 3, moved by two standard deviations along the first principal direction and
-    back by half a one along the fourth. s1 - s2 + s3 is arithmetic, 0.7*s3 nearer to the middle, s3[label=2] of a class, i1 the code of
-    the first of images=, z1 the first of latents=, and s3/4/s7 mixes styles: the layers before the fourth of s3, the others of s7.
 
     Args:
         run: A run or an exported folder.
@@ -46,6 +43,6 @@ def decode(run: str, at: str = "", images: str = "", latents: str = "", out: str
     kind = kinds.of(system)
     paths = targets(run, out, "decode", kind=kind, overwrite=overwrite)
     x = images_of(system, images, MOST) if images else None
-    drawn = genzoo.decode(system, at, images=x, latents=latents_of(latents) if latents else None)
+    drawn = genzoo.decode(system, at, images=x, latents=read_latents(latents, "latents") if latents else None)
     for path in paths:
         wrote(kind.write(path, drawn, system.hparams), asked=out)

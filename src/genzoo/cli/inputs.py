@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -34,26 +32,3 @@ def images_of(system: System, images: str, most: int) -> Tensor:
         raise UserError(f"images={images} holds no image")
     size = tuple(system.hparams.get("shape", ())[1:])
     return torch.stack([read_image(f, channels_of(system), size=size, window=window_of(system)) for f in files])
-
-
-def latents_of(file: str) -> Tensor:
-    """Read latents: `latents` of an .npz that project wrote, or an .npy array.
-
-    Raises:
-        UserError: There is no such file, or it holds no latents.
-    """
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise UserError(f"latents={file}: there is no such file")
-    try:
-        found = np.load(path, allow_pickle=False)
-        values = found if isinstance(found, np.ndarray) else found["latents"]
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"latents={file} holds no latents; give an .npz of 'genzoo project', or an .npy array"
-        ) from error
-    if values.ndim < 2 or values.dtype.kind not in "fiu":
-        raise UserError(
-            f"latents={file} holds {values.dtype} of shape {list(values.shape)}; latents are numbers [N, ...]"
-        )
-    return torch.from_numpy(values.astype(np.float32) if values.dtype.kind == "f" else values.astype(np.int64))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from genzoo.cli.common import wrote_images
 from genzoo.cli.table import Command
+from genzoo.data.drawing.clips import Fps
 from genzoo.use.common.scale import Size
 from genzoo.use.common.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
 from genzoo.use.translate import translate_files
@@ -32,7 +31,7 @@ def translate(
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
     megapixels: Megapixels | None = None,
-    fps: Annotated[float, Field(gt=0, le=120)] | None = None,
+    fps: Fps | None = None,
     anonymize: bool = False,
     own: dict[str, Any] | None = None,
 ) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from genzoo.cli.common import wrote_images
 from genzoo.cli.table import Command
+from genzoo.data.drawing.clips import Fps
 from genzoo.use.common.scale import Size
 from genzoo.use.common.tiles import OVERLAP, TILE, Megapixels, Overlap, Tile
 from genzoo.use.restore import restore_files
@@ -26,7 +23,7 @@ def upscale(
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
     megapixels: Megapixels | None = None,
-    fps: Annotated[float, Field(gt=0, le=120)] | None = None,
+    fps: Fps | None = None,
 ) -> None:
     """Enlarge photographs, at any size, by as much as the run was trained for. Originals are never touched.
 

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 import genzoo
 from genzoo.cli.common import PICTURES, wrote
-from genzoo.cli.inputs import first_of, images_of, latents_of
+from genzoo.cli.inputs import first_of, images_of
 from genzoo.cli.table import Command
 from genzoo.core.capabilities import Decodes, Encodes
 from genzoo.core.errors import UserError
 from genzoo.data import kinds
 from genzoo.data.drawing import FILMS
-from genzoo.data.drawing.clips import PER_SECOND
+from genzoo.data.drawing.clips import Fps
 from genzoo.data.drawing.files import save_film
+from genzoo.use.common.arrays import read_latents
 from genzoo.use.common.outputs import folder_for, target
 from genzoo.use.common.source import open_system, require
 from genzoo.use.decode import MOST
 from genzoo.use.sample import Seed
-from genzoo.use.walk import Rows, Steps, frames, joined
-
-STEPS_PER_SECOND = 20 / 3
-"""Of a film of stills, where nobody says how fast."""
+from genzoo.use.walk import Rows, Steps, frames, joined, per_second
 
 COMMAND = Command(
     "walk through latent space: a picture and a GIF",
@@ -47,7 +43,7 @@ def walk(
     prompts: str = "",
     at: str = "",
     latents: str = "",
-    fps: Annotated[float, Field(gt=0, le=120)] | None = None,
+    fps: Fps | None = None,
     out: str = "",
     overwrite: bool = False,
     own: dict[str, Any] | None = None,
@@ -68,7 +64,8 @@ def walk(
             the next, and a film that goes through all of them.
         latents: File of what z1, z2 ... of at= are, as genzoo project writes it (.npz).
         fps: Pictures in a second of the film, with many steps= for a smooth one; about 7 when not given.
-        out: File: .png, .jpg or .webp for the rows, .gif or .mp4 for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
+        out: File: .png, .jpg or .webp for the rows, .gif or .mp4 for the walk, .npy for the values, of shapes .glb or .stl; RUN/outputs/walk.png and
+            walk.gif when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own prior, for ends that are drawn.
     """
@@ -84,21 +81,17 @@ def walk(
         if len(ends) < 2:
             raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
     names: tuple[str | Path, ...] = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
-    paths = [target(run, name, "walk.png", suffixes=(*PICTURES, *FILMS), overwrite=overwrite) for name in names]
     kind = kinds.of(system)
+    known = (*PICTURES, *FILMS, *kind.models)
+    paths = [target(run, name, "walk.png", suffixes=known, overwrite=overwrite) for name in names]
     walked = genzoo.walk(
         system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None, at=at or None,
-        latents=latents_of(latents) if latents else None, **(own or {}),
+        latents=read_latents(latents, "latents") if latents else None, **(own or {}),
     )  # fmt: skip
     for file, name in zip(paths, names, strict=True):
         if file.suffix.lower() in FILMS:
-            usual = PER_SECOND if ".gif" in kind.files else STEPS_PER_SECOND
-            wrote(
-                save_film(
-                    file, frames(joined(walked) if at else walked, kind), per_second=fps or usual, rest=1 if fps else 8
-                ),
-                asked=name,
-            )
+            shown = frames(joined(walked) if at else walked, kind)
+            wrote(save_film(file, shown, per_second=fps or per_second(kind), rest=1 if fps else 8), asked=name)
         else:
             values = walked if file.suffix.lower() == ".npy" else walked.flatten(0, 1)
             wrote(kind.write(file, values, system.hparams, columns=steps), asked=name)

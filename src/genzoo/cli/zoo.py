@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from genzoo.cli.common import waiting, wrote
 from genzoo.cli.table import Command
 from genzoo.core.errors import UserError
@@ -87,4 +85,4 @@ def _tell_other(name: str, model: upstream.Model) -> None:
     print(f"  SHA-256   {published.digest}")
     print(f"  licence   {model.licence}")
     print(f"  data      {model.data}")
-    print(f"\n  genzoo import {upstream.PREFIX}{name}" + (f"\n  genzoo sample {Path('runs') / name}"))
+    print(f"\n  genzoo import {upstream.PREFIX}{name}\n  genzoo sample runs/{name}")

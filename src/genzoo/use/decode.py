@@ -29,7 +29,7 @@ from torch import Tensor
 from genzoo.core.capabilities import Decodes, Encodes, Mixes
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
-from genzoo.use.common.arrays import as_tensor, shape_is_said
+from genzoo.use.common.arrays import as_tensor, layered, shape_is_said
 from genzoo.use.common.directions import principal
 from genzoo.use.common.source import CHUNK, Source, generators_for, name_of, open_system, options, require
 from genzoo.use.sample import class_of
@@ -160,11 +160,11 @@ def latents_at(
             assert isinstance(system, Mixes)
             if place.layer >= system.layers:
                 raise UserError(f"decode: there are {system.layers} layers; mix at 1 to {system.layers - 1}")
-            z, other = _layered(z, system.layers), _layered(known.sum(place.rest), system.layers)
+            z, other = layered(z, system.layers), layered(known.sum(place.rest), system.layers)
             z = torch.cat([z[:, : place.layer], other[:, place.layer :]], 1)
         found.append(z)
     most = max(z.ndim for z in found)
-    return torch.cat([_layered(z, system.layers) if z.ndim < most else z for z in found])  # type: ignore[arg-type]
+    return torch.cat([layered(z, system.layers) if z.ndim < most else z for z in found])  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -189,10 +189,6 @@ def decode(
     return torch.cat([decoder.decode(one).float().cpu() for one in z.split(1 if len(z) <= CHUNK else CHUNK)])
 
 
-def _layered(z: Tensor, layers: int) -> Tensor:
-    return z if z.ndim == 3 else z[:, None].expand(-1, layers, -1)
-
-
 class _Known:
     """What the letters of places stand for, each computed once."""
 
@@ -215,7 +211,7 @@ class _Known:
             )
         if len({z.ndim for _, z in spots}) > 1:
             layers = self.system.layers
-            spots = [(f, _layered(z, layers)) for f, z in spots]  # type: ignore[arg-type]
+            spots = [(f, layered(z, layers)) for f, z in spots]  # type: ignore[arg-type]
         total = torch.stack([f * z for f, z in spots]).sum(0)
         if count := self.system.conditions:
             weight = sum(f for f, _ in spots)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from genzoo.core.capabilities import Decodes, Mixes
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
+from genzoo.use.common.arrays import layered, read_latents
 from genzoo.use.common.source import CHUNK, Source, generators_for, name_of, open_system, options, require
 from genzoo.use.sample import class_of, numbers_of
 
@@ -95,7 +93,7 @@ def mix(
         _latents(system, decoder, what, key, given) for what, key in ((rows, "rows"), (columns, "columns"))
     )
     if left.ndim != top.ndim:  # one is truncated at some layers only
-        left, top = (w if w.ndim == 3 else w[:, None].expand(-1, count, *w.shape[1:]) for w in (left, top))
+        left, top = layered(left, count), layered(top, count)
 
     def shown(make: Any, *of: Tensor) -> Tensor:
         parts = zip(*(z.split(CHUNK) for z in of), strict=True)
@@ -114,7 +112,7 @@ def _latents(
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Return the latents that are meant, and what each is called."""
     if isinstance(what, str) and what.strip().lower().endswith(".npz"):
-        what = _from_file(Path(what.strip()).expanduser(), key)
+        what = read_latents(what, key)
     if isinstance(what, Tensor):
         z, names = what.to(system.device), tuple(f"latent{i}" for i in range(len(what)))
         form = decoder.sample_prior(1, generator=generators_for(system, 0, 1))
@@ -128,21 +126,6 @@ def _latents(
     if len(names) > MOST:
         raise UserError(f"{key}: {len(names):,} are too many for a table; give at most {MOST}")
     return z, names
-
-
-def _from_file(path: Path, key: str) -> Tensor:
-    """Read the latents of a file that `genzoo project` wrote."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if "latents" in file.files:
-                return torch.from_numpy(file["latents"]).float()
-    except FileNotFoundError:
-        raise UserError(
-            f"{key}={path}: there is no such file; 'genzoo project RUN PICTURE out=mine.npz' writes one"
-        ) from None
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile):
-        pass
-    raise UserError(f"{key}={path} holds no latents; 'genzoo project RUN PICTURE out=mine.npz' writes such a file")
 
 
 def _said(layers: Sequence[int]) -> str:

@@ -13,12 +13,16 @@ from torch import Tensor
 from genzoo.core.capabilities import Decodes, Encodes, Prompted
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
+from genzoo.data.drawing.clips import PER_SECOND
 from genzoo.data.kinds import Kind
+from genzoo.metrics.drawing import TELL
 from genzoo.use.common.arrays import as_tensor, shape_is_said
 from genzoo.use.common.source import CHUNK, Source, generators_for, open_system, options, require
 from genzoo.use.decode import latents_at
 from genzoo.use.sample import Seed, class_of, prompts_of, tell_unread
 
+STEPS_PER_SECOND = 20 / 3
+"""Of a film of stills."""
 Rows = Annotated[int, Field(ge=1, le=64)]
 Steps = Annotated[int, Field(ge=2, le=1000)]
 
@@ -120,7 +124,12 @@ def walk(
         starts = decoder.sample_prior(count, generator=generators_for(system, seed, count), **given)
         starts, stops = starts[:rows], starts.roll(-1, 0)[:rows]
     z = way(system, starts, stops, torch.linspace(0, 1, steps), path or system.latent_path).flatten(0, 1)
-    out = torch.cat([decoder.decode(part).float().cpu() for part in z.split(CHUNK)])
+    drawn, tell = [], TELL.get()
+    for start in range(0, len(z), CHUNK):
+        drawn.append(decoder.decode(z[start : start + CHUNK]).float().cpu())
+        if tell:
+            tell(min(start + CHUNK, len(z)), len(z))
+    out = torch.cat(drawn)
     return out.view(len(starts), steps, *out.shape[1:])
 
 
@@ -132,6 +141,11 @@ def way(system: System, a: Tensor, b: Tensor, t: Tensor, path: str) -> Tensor:
     (noise_a, said_a), (noise_b, said_b) = a.split(sizes, 1), b.split(sizes, 1)
     noise = between(noise_a, noise_b, t, spherical=path == "spherical")
     return torch.cat([noise, between(said_a, said_b, t, spherical=False)], 2)
+
+
+def per_second(kind: Kind) -> float:
+    """Return the pictures of a walk in a second, where nobody says how fast: clips have a rate of their own, stills go slower."""
+    return PER_SECOND if ".gif" in kind.files else STEPS_PER_SECOND
 
 
 def joined(rows: Tensor) -> Tensor:

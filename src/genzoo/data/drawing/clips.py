@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from genzoo.core.errors import UserError, disk_full_is_said
@@ -20,6 +21,8 @@ from genzoo.data.drawing.images import grid
 
 PER_SECOND = 8
 """Frames shown in a second."""
+Fps = Annotated[float, Field(gt=0, le=120)]
+"""Frames in a second that a person may ask for."""
 ACROSS = 8
 """Frames of a clip in a picture, at most."""
 

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from genzoo.core.files import write_atomic
+from genzoo.data.drawing.colors import heat
 
 SHOWN = 16
 """Sounds in one picture, at most."""
-HEAT = ((0, 0, 0), (70, 10, 100), (180, 40, 90), (250, 130, 30), (255, 250, 190))
-"""From silence to the loudest."""
 RANGE = 70.0
 """Decibels below the loudest that are still seen."""
 
@@ -76,14 +75,12 @@ def panels(sounds: Tensor, *, columns: int | None = None) -> np.ndarray:
 
 
 def _panel(x: Tensor) -> np.ndarray:
-    levels = (spectrogram(x) / RANGE + 1).clamp(0, 1).numpy()
-    place = np.linspace(0, 1, len(HEAT))
-    heat = np.stack([np.interp(levels, place, [c[i] for c in HEAT]) for i in range(3)], -1).round().astype(np.uint8)
-    height, width = 48, heat.shape[1]
+    picture = heat((spectrogram(x) / RANGE + 1).clamp(0, 1).numpy())
+    height, width = 48, picture.shape[1]
     curve = np.full((height, width, 3), 255, np.uint8)
     amplitudes = x.detach().float().cpu().numpy()
     for col, part in enumerate(np.array_split(amplitudes, width)):
         if len(part):
             top, bottom = ((1 - v) / 2 * (height - 1) for v in (part.max(), part.min()))
             curve[max(0, round(top)) : min(height, round(bottom) + 1), col] = (30, 90, 200)
-    return np.pad(np.concatenate([curve, heat]), ((0, 4), (0, 4), (0, 0)), constant_values=255)
+    return np.pad(np.concatenate([curve, picture]), ((0, 4), (0, 4), (0, 0)), constant_values=255)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,3 +61,39 @@ def shape_is_said(x: Tensor, system: System, verb: str) -> Iterator[None]:
         if not shape or tuple(x.shape[1:]) == shape:
             raise
         raise wrong from None
+
+
+def layered(z: Tensor, layers: int) -> Tensor:
+    """Give latents [n, latent] to every layer, [n, layers, latent]; what has one for each layer stays as it is."""
+    return z if z.ndim == 3 else z[:, None].expand(-1, layers, -1)
+
+
+def read_latents(file: str, key: str) -> Tensor:
+    """Read latents [N, ...]: `latents` of an .npz that `genzoo project` wrote, or an .npy array.
+
+    Args:
+        file: The file.
+        key: The option that names it, for messages.
+
+    Raises:
+        UserError: There is no such file, or it holds no latents.
+    """
+    path = Path(file.strip()).expanduser()
+    if not path.is_file():
+        raise UserError(f"{key}={file}: there is no such file; 'genzoo project RUN PICTURE out=mine.npz' writes one")
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            values = found
+        else:
+            with found:
+                values = found["latents"]
+    except (ValueError, OSError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{key}={file} holds no latents; give an .npz of 'genzoo project RUN PICTURE out=mine.npz', or an .npy array"
+        ) from error
+    if values.ndim < 2 or values.dtype.kind not in "fiu":
+        raise UserError(
+            f"{key}={file} holds {values.dtype} of shape {list(values.shape)}; latents are numbers [N, ...]"
+        )
+    return torch.from_numpy(values.astype(np.float32) if values.dtype.kind == "f" else values.astype(np.int64))

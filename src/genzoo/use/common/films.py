@@ -22,12 +22,11 @@ import numpy as np
 
 from genzoo.core.errors import UserError, disk_full_is_said
 from genzoo.core.files import replacing
-from genzoo.data import kinds
 from genzoo.data.decode.films import Film, container
 from genzoo.data.decode.forms import ImageFormat, Rejected
 from genzoo.data.drawing.clips import PER_SECOND, mp4
 from genzoo.data.drawing.files import save_film
-from genzoo.data.formats import HEAD, refusal, what_is
+from genzoo.data.formats import FILMS, HEAD, refusal, what_is
 
 Add = Callable[[np.ndarray], None]
 FASTEST = 1000
@@ -43,9 +42,7 @@ def is_film(path: Path) -> bool:
             found = what_is(file.read(HEAD), path.name)
     except OSError:
         return False
-    ending = path.suffix.lower().lstrip(".")
-    called = ending in kinds.get("video").endings and ending not in kinds.get("image").endings
-    return called and (found is None or found.group != "picture")
+    return path.suffix.lower().lstrip(".") in FILMS and (found is None or found.group != "picture")
 
 
 def length(path: Path) -> int:
