@@ -49,7 +49,12 @@ class DataSettings:
         stride: Of a video, take every frame (1), every second one (2) ...
         hop: Frames of a video from the beginning of one clip to that of the next; frames times stride, which is no overlap, when
             not given.
+        fps: Frames in a second that videos are brought to by the times of their frames, which are repeated or passed over; every frame as the
+            file has it when not given.
         up: Of voxels, the axis of arrays and of OBJ, STL, PLY and OFF meshes that points upwards; glTF and .binvox state theirs.
+        inside: Of voxels, what of arrays is occupied: negative (of distances), positive, or labels by number, such as 1 or 1,3-5, also of
+            label volumes in NIfTI, NRRD and DICOM; what the values say when not given.
+        holes: Meshes with holes stay shells where the outside gets in (keep), or what most of six directions call inside is filled (fill).
         limit: Keep this many examples, chosen once at random.
         holdout: Share that is kept for testing where the data names no test part.
     """
@@ -77,6 +82,9 @@ class DataSettings:
     frames: Annotated[int, Field(ge=2, le=1024)] | None = None
     stride: Annotated[int, Field(ge=1, le=1024)] = 1
     hop: Annotated[int, Field(ge=1, le=65536)] | None = None
+    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
     up: Literal["x", "y", "z"] = "y"
+    inside: str = ""
+    holes: Literal["keep", "fill"] = "keep"
     limit: Annotated[int, Field(ge=1)] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -27,7 +27,6 @@ from genzoo.saved import checkpoint
 from genzoo.saved.budget import Budget, TooLarge
 from genzoo.saved.devices import pick_device
 from genzoo.saved.published import folder_of, is_published
-from genzoo.saved.untrained import guard
 
 OTHERS = (
     ".safetensors",
@@ -115,7 +114,10 @@ def load(path: Any, *, device: str = "cpu", system: Any = None) -> System:
             f"{file} is of a {registry.name_of(type(found))}, not of the {registry.name_of(cls)} that was given"
         )
     found.trained, found.origin = meta, str(path)
-    guard(found, meta, str(path))
+    if "imported" in meta:
+        from genzoo.saved.untrained import guard
+
+        guard(found, meta, str(path))
     return found.to(where).eval()
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from genzoo.naming.published import PUBLISHED
-from genzoo.saved import hub, zoo
+from genzoo.naming.published import HUB, PUBLISHED
 
 
 def is_published(place: Any) -> TypeGuard[str]:
@@ -20,4 +19,10 @@ def folder_of(place: str) -> Path:
     Raises:
         UserError: There is no such model, or what it needs is not installed.
     """
-    return hub.fetched(place) if hub.is_hub(place) else zoo.folder_of(place)
+    if place.startswith(HUB):
+        from genzoo.saved import hub
+
+        return hub.fetched(place)
+    from genzoo.saved import zoo
+
+    return zoo.folder_of(place)
