@@ -179,6 +179,7 @@ def test_an_attribute_of_faces_is_the_class(faces):
         read(faces, kind="labelled", label="smiling", split="test"),
     )
     assert classes(train) == {f"{i:06d}.png": "not Smiling" if i % 2 else "Smiling" for i in range(1, 6)}
+    assert train.class_names == ["not Smiling", "Smiling"]
     assert classes(test) == {"000007.png": "not Smiling", "000008.png": "Smiling"}
     told = [r for n, r in train.report if n == "list_attr_celeba.txt"]
     assert told == [
