@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.sources.captions import Told
 from genzoo.data.sources.labels import in_order
 from genzoo.data.sources.records import LmdbTree, ParquetTree, Records, Spool, TfRecords
@@ -90,9 +91,13 @@ class Shelf:
         for shard in sorted(used):
             try:
                 tree = opened(used[shard], self._spool, scratch, label, held=len(used) <= MOST_OPEN)
-            except (UserError, OSError) as error:
-                first = first or UserError(str(error))
-                self.left.append((shard, str(error)))
+            except UserError as reason:
+                first = first or reason
+                self.left.append((shard, str(reason)))
+                continue
+            except OSError as error:
+                first = first or UserError(f"{used[shard]} cannot be read: {in_words(error)}")
+                self.left.append((shard, f"cannot be read: {in_words(error)}"))
                 continue
             self._trees.append(tree)
             self._add(tree, shard, alone=len(used) == 1)
