@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 HEAD = 2048
 """Bytes from the beginning of a file that `what_is` wants; fewer tell less."""
+FILMS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")
+"""Endings, without the dot, of video files."""
 
 _AS_PNG = "save it as PNG or JPEG"
 _AS_WAV = "save it as WAV or FLAC: ffmpeg -i FILE OUT.wav"
@@ -124,7 +126,7 @@ _HEADS: tuple[tuple[str, Named], ...] = (
      Named("an MPEG transport stream", "clip", "save it as MP4: ffmpeg -i FILE -c copy OUT.mp4")),
     # shapes
     (r"#binvox", Named("a binvox grid", "shape")),
-    (r"glTF", Named("a GLB shape", "shape", _AS_MESH)),
+    (r"glTF", Named("a GLB shape", "shape")),
     (r"ply\r?\n", Named("a PLY mesh", "shape")),
     (r"(ST|C|N|4|n)*OFF\b", Named("an OFF mesh", "shape")),
     (r"Kaydara FBX Binary", Named("an FBX shape", "shape", _AS_MESH)),
@@ -207,7 +209,7 @@ _ENDINGS: dict[str, tuple[str, Named]] = {
     ".ora": (r"PK", Named("an OpenRaster file", "picture", _AS_PNG)),
     ".usdz": (r"PK", Named("a USDZ shape", "shape", _AS_MESH)),
     ".3mf": (r"PK", Named("a 3MF shape", "shape", _AS_MESH)),
-    ".gltf": (r"\s*\{", Named("a glTF shape", "shape", _AS_MESH)),
+    ".gltf": (r"\s*\{", Named("a glTF shape", "shape")),
     ".obj": (r"", Named("an OBJ mesh", "shape")),
     ".stl": (r"", Named("an STL mesh", "shape")),
     ".off": (r"", Named("an OFF mesh", "shape")),

@@ -11,14 +11,12 @@ from genzoo.data import Dataset
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.features.networks import INCEPTIONS, available, default_extractor, extractor
-from genzoo.metrics.measure import NETWORK, Asked, Known, Measure
+from genzoo.metrics.measure import ALL, NETWORK, Asked, Known, Measure
 from genzoo.metrics.records import Record
 from genzoo.metrics.reference import Reference
 from genzoo.metrics.reference import unlike as unlike_network
 from genzoo.metrics.translations import of_translations, translations
 
-ALL = -1
-"""Stands for all real images in what a name fixes."""
 DIGIT_LIKE = ("mnist", "digits", "garments")
 """Data that the bundled feature networks were made for; on other images their distance would mean nothing."""
 

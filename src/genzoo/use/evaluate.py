@@ -17,12 +17,12 @@ from genzoo.core.schema import build, settings
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, kinds
 from genzoo.data.drawing.images import grid, save_png, to_uint8
-from genzoo.metrics.choice import ALL, agreed, applies, lacks, network_for, taken, unlike
+from genzoo.metrics.choice import agreed, applies, lacks, network_for, taken, unlike
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.frechet import between
 from genzoo.metrics.maths.neighbours import nearest
-from genzoo.metrics.measure import Measure, asked, table
+from genzoo.metrics.measure import ALL, Measure, asked, table
 from genzoo.metrics.real import real_images
 from genzoo.metrics.records import Record, read_records
 from genzoo.metrics.reference import is_reference, read_reference, shared

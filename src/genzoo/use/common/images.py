@@ -31,6 +31,14 @@ def channels_of(system: System) -> int:
     return int(shape[0]) if len(shape) in (3, 4) else 3
 
 
+def size_of(system: System) -> tuple[int, int] | None:
+    """Return height and width of the images, or of the frames, that a system takes; None where they may have any."""
+    shape = system.hparams.get("shape", ())
+    if len(shape) not in (3, 4) or kinds.declared(system.data)[1].single:
+        return None
+    return int(shape[-2]), int(shape[-1])
+
+
 def channels_in(system: System, direction: str) -> int:
     """Count the channels of the images that a translator takes in a direction: side A may have others than side B."""
     inputs = system.hparams.get("inputs")
