@@ -21,9 +21,12 @@ from genzoo.metrics.features.fetch import PUBLISHED
 from genzoo.metrics.features.lenet import bundled, load_lenet
 from genzoo.metrics.features.resizers import bicubic, bilinear, tf1_bilinear
 from genzoo.nn.pretrained.efficientnet import FEATURES, SIDE, EfficientNetLite0, normalize
+from genzoo.nn.pretrained.inception import FEATURES as INCEPTION_FEATURES
+from genzoo.nn.pretrained.inception import SIDE as INCEPTION_SIDE
+from genzoo.nn.pretrained.inception import Inception
 from genzoo.nn.pretrained.perceptual import FeatureNet
 
-INCEPTION, INCEPTION_FILE, INCEPTION_SIDE = "inception", "inception-fid.pt", 299
+INCEPTION, INCEPTION_FILE = "inception", "inception-fid.pt"
 EFFICIENTNET, EFFICIENTNET_FILE = "efficientnet-lite0", "efficientnet-lite0.safetensors"
 VGG, VGG_FILE = "vgg16", "vgg16.safetensors"
 RANDOM = "random"
@@ -185,13 +188,15 @@ def _inception(path: Path) -> Extractor:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the weights are published in no other format
-            net = torch.jit.load(path, map_location="cpu").eval()
+            net = Inception(torch.jit.load(path, map_location="cpu").state_dict())
     except RuntimeError as error:
         raise UserError(f"{path} is not a TorchScript file: {str(error).splitlines()[0]}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
     return Extractor(
         name="inception-tf-2015-12-05",
         digest=_sha256(path),
-        dims=2048,
+        dims=INCEPTION_FEATURES,
         measure="FID",
         resize="TF1 bilinear (no half-pixel centres, no antialias) to 299x299, (x − 128) / 128; gray repeated to RGB; no rounding",
         features=lambda images: net((tf1_bilinear(_rgb(images), INCEPTION_SIDE) - 128) / 128),
