@@ -8,6 +8,7 @@ from genzoo.core.files import find_weights
 from genzoo.nn.pretrained.inception import BLOCKS, EPSILON, FEATURES, Inception, first_of, folded
 
 FILE = "inception-fid.pt"
+WEIGHTS = find_weights(FILE)  # now: tests run in a folder of their own
 
 
 def conv(tensors, name, x, padding=0):
@@ -62,10 +63,10 @@ def test_a_file_of_other_tensors_is_refused_in_words():
     assert [len(first_of(block)) for block in BLOCKS] == [4, 4, 4, 1, 4, 4, 4, 4, 2, 4, 3]
 
 
-@pytest.mark.skipif(find_weights(FILE) is None, reason=f"{FILE} is not on this machine")
+@pytest.mark.skipif(WEIGHTS is None, reason=f"{FILE} is not on this machine")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TorchScript, in which the weights are published
 def test_features_are_those_of_the_published_network():
-    published = torch.jit.load(find_weights(FILE), map_location="cpu").eval()
+    published = torch.jit.load(WEIGHTS, map_location="cpu").eval()
     x = torch.rand(2, 3, 299, 299, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
         theirs, ours = published(x), Inception(published.state_dict())(x)
