@@ -71,10 +71,11 @@ def drawing(
     first: int = 0,
     chunk: int = CHUNK,
 ) -> Iterator[Tensor]:
-    """Draw as `draw` does, chunk by chunk, for what keeps none of them; with its arguments. At least one chunk, which of no samples is empty."""
+    """Draw as `draw` does, chunk by chunk, for what keeps none of them; with its arguments."""
     assert isinstance(system, Samples)
+    assert n > 0, "samples are drawn, or nobody asks for any"
     tell = TELL.get()
-    for start in range(0, max(n, 1), chunk):
+    for start in range(0, n, chunk):
         size = min(chunk, n - start)
         chosen = seed if isinstance(seed, int) else seed[start : start + size]
         generator = generators_for(system, chosen, size, first + start if isinstance(seed, int) else first)

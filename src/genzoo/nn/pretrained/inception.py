@@ -165,4 +165,5 @@ class Inception(nn.Module):
 
     def _only(self, block: str, x: Tensor) -> tuple[Tensor, ...]:
         weight, bias = self.kernels[f"{block}.first"]
-        return F.conv2d(x, weight, bias).split(self.sizes[block], 1)
+        parts: tuple[Tensor, ...] = F.conv2d(x, weight, bias).split(self.sizes[block], 1)
+        return parts
