@@ -6,6 +6,8 @@ PIP     = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.
 SOURCES = $(shell find src -name '*.py')
 ZOO     = $(wildcard packages/zoo/pyproject.toml packages/zoo/genzoo_zoo/*/*)
 QUICK   = tests/core tests/naming tests/saved tests/losses tests/metrics tests/data tests/studies/test_studies.py tests/use/test_compress.py tests/use/test_compressed_files.py tests/test_api.py
+# One process for each core, four at most (each takes up to 2 GB); a file's tests stay together, for they share what they made.
+SIDE_BY_SIDE = -n logical --maxprocesses=4 --dist loadfile
 # An environment made for the tests (editable, with the tools) serves the demo as well; never the other way round.
 READY   = $(if $(wildcard $(VENV)/dev.stamp),$(VENV)/dev.stamp,$(VENV)/core.stamp)
 
@@ -44,7 +46,7 @@ study: $(VENV)/dev.stamp
 	$(BIN)/genzoo study examples/studies/first.toml
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow

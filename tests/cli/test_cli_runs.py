@@ -190,5 +190,6 @@ def test_what_is_drawn_anew_is_said_and_one_answer_is_shown_once(runs, capsys, t
     for name in ("context-encoder", "made"):
         assert main(["complete", str(runs(name).path), str(image), "n=4", f"out={tmp_path / name}.png"]) == 0
         assert "the lower half was drawn anew, box=0," in capsys.readouterr().out
-        widths[name] = Image.open(tmp_path / f"{name}.png").size
+        with Image.open(tmp_path / f"{name}.png") as page:
+            widths[name] = page.size
     assert widths["context-encoder"] != widths["made"]

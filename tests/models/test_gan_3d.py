@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 import genzoo
 from genzoo.core.capabilities import capabilities
@@ -258,3 +259,50 @@ def test_without_batch_norm_shapes_are_judged_alone_and_with_it_together():
 
 def test_what_it_can_do():
     assert set(capabilities(GAN3D)) == {"samples", "decodes", "judges"}
+
+
+def test_the_papers_nets_have_no_biases():
+    """Convolutions of 4x4x4 with 512, 256, 128, 64 and 1 channels from 200 numbers, and back, each but the ends with a scale and a shift."""
+    system = GAN3D(**GAN3D.presets["gan-3d-paper"])
+    ends, inner = 64 * 64, 64 * (64 * 128 + 128 * 256 + 256 * 512)
+    assert sum(p.numel() for p in system.G.parameters()) == 200 * 512 * 64 + inner + ends + 2 * (512 + 256 + 128 + 64)
+    assert sum(p.numel() for p in system.D.parameters()) == ends + inner + 512 * 64 + 2 * (128 + 256 + 512)
+    assert not any(n.endswith("bias") and p.ndim > 1 for n, p in system.named_parameters())
+    assert {m.bias for m in (system.G.out, system.D.score, system.D.blocks[0][0])} == {None}
+    assert (system.lr, system.d_lr, system.betas, system.gate, system.prior) == (
+        2.5e-3,
+        1e-5,
+        (0.5, 0.999),
+        0.8,
+        "uniform",
+    )
+    with pytest.raises(UserError, match="bias=false leaves it out"):
+        GAN3D(**GAN3D.tiny | {"bias": False, "occupied": 0.1})
+
+
+@torch.no_grad()
+def test_the_papers_nets_by_hand():
+    """The dense layer is a transposed convolution of one place, the score a convolution of the last map (a narrower net here)."""
+    torch.manual_seed(0)
+    system = GAN3D(latent=6, width=4, **GAN3D.presets["gan-3d-paper"])
+    for net in (system.G, system.D):
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    z = torch.rand(2, 6)
+    first = system.G.project.weight.T.reshape(6, 32, 4, 4, 4)
+    x = F.conv_transpose3d(z[:, :, None, None, None], first)
+    for layer in [*system.G.net, system.G.out]:
+        if isinstance(layer, torch.nn.ConvTranspose3d):
+            x = F.conv_transpose3d(x, layer.weight, stride=2, padding=1)
+        elif isinstance(layer, torch.nn.BatchNorm3d):
+            x = F.relu(F.batch_norm(x, None, None, layer.weight, layer.bias, training=True))
+    assert x.shape == (2, 1, 64, 64, 64)
+    torch.testing.assert_close(system.G(z), x, atol=1e-5, rtol=1e-4)
+    h = x = torch.rand(2, 1, 64, 64, 64) * 2 - 1
+    for block in system.D.blocks:
+        h = F.conv3d(h, block[0].weight, stride=2, padding=1)
+        if len(block) == 3:
+            h = F.batch_norm(h, None, None, block[1].weight, block[1].bias, training=True)
+        h = F.leaky_relu(h, 0.2)
+    expected = F.conv3d(h, system.D.score.weight.view(1, 32, 4, 4, 4)).flatten()
+    torch.testing.assert_close(system.D(x), expected, atol=1e-5, rtol=1e-4)

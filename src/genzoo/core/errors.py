@@ -46,17 +46,17 @@ class DiskFull(UserError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return " — did you mean 'x'?" for the known word closest to `word`, or an empty string.
+    """Return " — did you mean 'x'?" for the known word closest to `word` (files share an ending: closer), or "".
 
     >>> nearest("dcgna", ["dcgan", "vae"])
     " — did you mean 'dcgan'?"
     >>> nearest("fdl", ["FLD", "FID"])
     " — did you mean 'FLD'?"
-    >>> nearest("zzz", ["dcgan"])
+    >>> nearest("nofile.png", ["sample.png"])
     ''
     """
     names = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.75 if "." in word else 0.5)
     return f" — did you mean '{names[found[0]]}'?" if found else ""
 
 

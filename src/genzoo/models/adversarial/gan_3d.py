@@ -47,7 +47,8 @@ class GAN3D(System):
         d_norm: Norm in the discriminator: batch or none.
         r1: Weight of the gradient penalty of the score on real shapes; 0 for none. It wants `d_norm=none`.
         r1_every: Steps between two penalties, which are this many times as heavy.
-        occupied: Probability of being occupied of every voxel of the untrained generator.
+        occupied: Probability of being occupied of every voxel of the untrained generator; it needs `bias`.
+        bias: Give G's last layer a bias, and D's first and last where no batch norm follows. The authors' nets have none.
         lr: Learning rate of the generator.
         d_lr: Learning rate of the discriminator.
         beta1: Adam's decay of the mean gradient.
@@ -56,6 +57,7 @@ class GAN3D(System):
 
     paper: ClassVar[str] = "arXiv:1610.07584"
     data: ClassVar[str] = "voxels"
+    presets: ClassVar[dict] = {"gan-3d-paper": {"bias": False}}
     tiny: ClassVar[dict] = {"shape": (1, 8, 8, 8), "latent": 4, "width": 4, "d_lr": 1e-3}
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 100, "ema": 0.999}
     averaged: ClassVar[tuple[str, ...]] = ("accuracy",)
@@ -73,6 +75,7 @@ class GAN3D(System):
         r1: Annotated[float, Field(ge=0, le=1000)] = 0.0,
         r1_every: Annotated[int, Field(ge=1, le=1000)] = 1,
         occupied: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+        bias: bool = True,
         lr: Annotated[float, Field(gt=0, le=1)] = 2.5e-3,
         d_lr: Annotated[float, Field(gt=0, le=1)] = 1e-5,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5,
@@ -88,10 +91,14 @@ class GAN3D(System):
         check_apart("r1" if r1 else "", d_norm, "r1=0 or d_norm=none")
         self.latent_size, self.gate, self.lr, self.d_lr, self.betas = latent, gate, lr, d_lr, (beta1, beta2)
         self.prior, self.r1, self.r1_every = prior, r1, r1_every
-        self.G = Synthesis3d(size, latent, width, 1)
-        assert self.G.out.bias is not None
-        torch.nn.init.constant_(self.G.out.bias, math.log(occupied / (1 - occupied)))
-        self.D = Discriminator3d(size, 1, width, d_norm)
+        if occupied != 0.5 and not bias:
+            raise UserError(
+                f"occupied={occupied:g} is the bias of G's last layer, and bias=false leaves it out: give one of the two"
+            )
+        self.G = Synthesis3d(size, latent, width, 1, bias=bias)
+        if self.G.out.bias is not None:
+            torch.nn.init.constant_(self.G.out.bias, math.log(occupied / (1 - occupied)))
+        self.D = Discriminator3d(size, 1, width, d_norm, bias=bias)
         # Convolutions follow it; on a CPU they take half the time in G. Torch's types lack the argument.
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.register_buffer("accuracy", torch.zeros(()))

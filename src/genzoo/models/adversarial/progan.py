@@ -66,7 +66,8 @@ class ProGAN(System):
     small pull of real scores to 0 (appendix A). Level and fade are functions of progress alone (`growth`); until the last level is
     reached, samples are enlarged.
 
-    Deviations: the batch stays the same at all levels; the optimizers keep their averages from level to level; D's smallest
+    Deviations: the batch stays the same at all levels; the penalty is for the level's own pixels (the authors' code: for those of the full
+    size); the optimizers keep their averages from level to level; D's smallest
     map ends in two dense layers at any size, the paper's 4x4 convolution among them. `grow=0` trains the last level from the start.
 
     Args:

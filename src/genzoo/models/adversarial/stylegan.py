@@ -116,8 +116,9 @@ class StyleGAN(System):
     `mixing` of examples the layers from a random one on take the style of a second z. Truncation pulls w to its running mean.
 
     Deviations: G steps on the images that D was trained on in the same step; the batch and the rate are the same at all levels; the
-    crossover of mixing is drawn for each example, not for each batch; the rectifier's gain of √2 stands before bias and noise;
-    enlargement and blur are one filter, [1, 3, 3, 1]; the constant starts from noise, not from ones.
+    crossover of mixing is drawn for each example, not for each batch; while the nets grow R1 is for the level's own pixels, not for
+    those of the full size; enlargement and blur are one filter, [1, 3, 3, 1], which differs at the border; the constant starts from noise, not
+    from ones.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024, multiples of the number of doublings' power of two.

@@ -42,9 +42,10 @@ class Synthesis3d(nn.Module):
         latent: Dimensions of z.
         width: Channels before the last layer; they double towards the start, up to 8 times this.
         outputs: Channels of the result.
+        bias: Give the last layer a bias.
     """
 
-    def __init__(self, size: Size, latent: int, width: int, outputs: int) -> None:
+    def __init__(self, size: Size, latent: int, width: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__()
         self.size, steps = size, strides(size)
         channels = [width * min(2**i, 8) for i in reversed(range(len(steps)))]
@@ -56,7 +57,7 @@ class Synthesis3d(nn.Module):
             up = nn.ConvTranspose3d(a, b, _kernel(step), step, 1, bias=False)
             parts += [up, nn.BatchNorm3d(b), nn.ReLU(inplace=True)]
         self.net = nn.Sequential(*parts)
-        self.out = nn.ConvTranspose3d(channels[-1], outputs, _kernel(steps[-1]), steps[-1], 1)
+        self.out = nn.ConvTranspose3d(channels[-1], outputs, _kernel(steps[-1]), steps[-1], 1, bias=bias)
         normal_init(self)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -74,19 +75,20 @@ class Discriminator3d(nn.Module):
         channels: Its channels.
         width: Channels of the first layer; they double up to 8 times this.
         norm: batch or none.
+        bias: Give layers without batch norm a bias.
     """
 
-    def __init__(self, size: Size, channels: int, width: int, norm: str = "batch") -> None:
+    def __init__(self, size: Size, channels: int, width: int, norm: str = "batch", *, bias: bool = True) -> None:
         super().__init__()
         blocks, sides = [], list(size)
         for i, step in enumerate(reversed(strides(size))):
             out = width * min(2**i, 8)
             between = [nn.BatchNorm3d(out)] if i and norm == "batch" else []
-            conv = nn.Conv3d(channels, out, _kernel(step), step, 1, bias=not between)
+            conv = nn.Conv3d(channels, out, _kernel(step), step, 1, bias=bias and not between)
             blocks.append(nn.Sequential(conv, *between, nn.LeakyReLU(0.2, inplace=True)))
             channels, sides = out, [side // s for side, s in zip(sides, step, strict=True)]
         self.blocks = nn.ModuleList(blocks)
-        self.score = nn.Linear(channels * math.prod(sides), 1)
+        self.score = nn.Linear(channels * math.prod(sides), 1, bias=bias)
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:

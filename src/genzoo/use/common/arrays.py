@@ -83,9 +83,15 @@ def read_latents(file: str, key: str) -> Tensor:
         raise UserError(f"{key}={file}: there is no such file; 'genzoo project RUN PICTURE out=mine.npz' writes one")
     try:
         found = np.load(path, allow_pickle=False)
-        values = found if isinstance(found, np.ndarray) else found["latents"]
+        if isinstance(found, np.ndarray):
+            values = found
+        else:
+            with found:
+                values = found["latents"]
     except (ValueError, OSError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{key}={file} holds no latents; give an .npz of 'genzoo project', or an .npy array") from error
+        raise UserError(
+            f"{key}={file} holds no latents; give an .npz of 'genzoo project RUN PICTURE out=mine.npz', or an .npy array"
+        ) from error
     if values.ndim < 2 or values.dtype.kind not in "fiu":
         raise UserError(
             f"{key}={file} holds {values.dtype} of shape {list(values.shape)}; latents are numbers [N, ...]"
