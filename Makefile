@@ -20,7 +20,8 @@ help:
 	@echo "make lint    ruff, mypy, tsc        make format  ruff, writing"
 	@echo "make slow    the long fault-injection tests"
 	@echo "make lowest  a quick part of the tests with the lower bounds of all dependencies, in $(VENV)-lowest"
-	@echo "make bench   speed, as ratios       make docs    the generated tables"
+	@echo "make bench   speed, as ratios; base=REV: side by side with a revision, only=sampling: one benchmark"
+	@echo "make docs    the generated tables"
 	@echo "make site    the documentation as a site, into site/"
 
 $(BIN)/python:
@@ -66,9 +67,15 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# With base=REV: the benchmarks that run side by side with another revision, and those alone. only=sampling: one of them.
 bench: $(VENV)/dev.stamp
+ifdef base
+	@for file in $(if $(only),benchmarks/bench_$(only).py,$(shell grep -l frame.main benchmarks/bench_*.py)); do \
+	echo; OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$(basename $$file .py) --base $(base); done
+else
 	@{ date -u '+measured %Y-%m-%d %H:%M UTC'; nproc | sed 's/$$/ cores/'; \
-	for name in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do echo; echo "$$ python -m benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name; done; } | tee docs/benchmarks.txt
+	for name in $(if $(only),bench_$(only),$(basename $(notdir $(wildcard benchmarks/bench_*.py)))); do echo; echo "$$ python -m benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name; done; } | tee $(if $(only),/dev/null,docs/benchmarks.txt)
+endif
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/make_tables.py

@@ -82,8 +82,8 @@ def sound(batch: int, length: float, naive: int, **settings: str) -> None:
     short = seconds(lambda: system.net(read[:, : system.net.view], dtype=torch.float64), naive)
     uniform = torch.rand(batch, times, 2, generator=started()).double()
     out = system.net(read, dtype=torch.float64)
-    again = torch.stack([system._pick(out[:, t], uniform[:, t], 1.0) for t in range(times)], 1)
-    equal = float((again == x[:, 0]).float().mean())
+    again = torch.stack([system._choose(out[:, t], uniform[:, t], 1.0) for t in range(times)], 1)
+    equal = float((again == read).double().mean())
     name = f"wavenet {settings or 'defaults'}"
     compare(name, f"sounds of {times} samples", batch, cached, passed, times, equal)
     compare(f"{name}, naive over its view of {system.net.view} only", "sounds", batch, cached, short, times, equal)

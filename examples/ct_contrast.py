@@ -2,11 +2,15 @@
 
 Scans with contrast medium are of some patients, scans without it of others. A translator learns from both what the medium looks like.
 Of patients that it has never seen, who have both scans here (they are drawn, see phantoms.py), it makes the one of the other: DICOM in, DICOM out,
-in Hounsfield units, at the same place of the same patient. Two numbers say how well:
+in Hounsfield units, at the same place of the same patient. Numbers say how well:
 
 * L1 inside the body: the mean absolute difference in HU from the scan without contrast medium. Both scans have noise of their own, so it cannot
   be 0: what two scans without contrast medium of one patient differ by is given beside it, and what a scan that is left as it is differs by;
+* the same where the medium is (the two scans differ by more than 60 HU) and elsewhere: a tenth of the body and the rest, which should stay as it is;
 * the shift: by how many HU the mean inside the body changes, beside by how many it should.
+
+Two things that need no network are learned from the same two folders and measured beside it: every value goes down by as much as the means of both
+lie apart, and every value becomes the one of equal rank on the other side (matched histograms).
 
     python examples/ct_contrast.py            about ten minutes
     python examples/ct_contrast.py --short    seconds
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ import numpy as np
 import phantoms
 import pydicom
 import torch
+from augment_scans import interval
 from pydicom.data import get_testdata_file
 
 import genzoo
@@ -35,6 +41,10 @@ from genzoo.use.translate import translate_files
 
 WINDOW = (-200, 400)
 """What is black and white to the networks, in HU: kidneys and vessels with contrast medium are inside, lungs and teeth are not."""
+TAKEN = 60
+"""HU by which the scans of a patient differ where there is contrast medium; four times the noise of both."""
+
+WAYS = ("made by the network", "left as it is", "lowered by the means' distance", "histogram matched")
 
 
 def studies(out: Path, n: int) -> str:
@@ -46,13 +56,29 @@ def studies(out: Path, n: int) -> str:
     return f"{out / 'contrast'},{out / 'plain'}"
 
 
+def without_networks(n: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Learn from the values inside the bodies of the training data what needs no network: by how much they differ, and which has which rank."""
+    medium = np.concatenate([p.medium[p.body] for p in map(phantoms.patient, range(n))]).clip(*WINDOW)
+    plain = np.concatenate([p.plain[p.body] for p in map(phantoms.patient, range(1000, 1000 + n))]).clip(*WINDOW)
+    ranks = np.linspace(0, 1, 1001)
+    before, after = np.quantile(medium, ranks), np.quantile(plain, ranks)
+    return {
+        WAYS[2]: lambda v: v + (plain.mean() - medium.mean()),
+        WAYS[3]: lambda v: np.interp(v, before, after),
+    }
+
+
 def measured(made: np.ndarray, p: phantoms.Patient) -> dict[str, float]:
     """Compare a volume in HU with the scan without contrast medium, inside the body and the window."""
-    seen, true, before = (v.clip(*WINDOW)[p.body] for v in (made, p.plain, p.medium))
+    seen, true, before = (v.clip(*WINDOW) for v in (made, p.plain, p.medium))
+    there = p.medium - p.plain > TAKEN
     return {
-        "L1 inside the body": float(np.abs(seen - true).mean()),
-        "shift": float(seen.mean() - before.mean()),
-        "shift that is right": float(true.mean() - before.mean()),
+        **{
+            name: float(np.abs(seen - true)[where].mean())
+            for name, where in (("all", p.body), ("medium", p.body & there), ("rest", p.body & ~there))
+        },
+        "shift": float((seen - before)[p.body].mean()),
+        "shift that is right": float((true - before)[p.body].mean()),
     }
 
 
@@ -62,8 +88,10 @@ def again(p: phantoms.Patient) -> float:
     return float(np.abs(p.plain - p.medium)[fat].mean())
 
 
-def evaluated(run: Any, out: Path, n: int) -> dict[str, float]:
-    """Translate patients of their own through DICOM files, and through NIfTI as well, which has to give the same; means over patients."""
+def evaluated(
+    run: Any, out: Path, n: int, simple: dict[str, Callable[[np.ndarray], np.ndarray]]
+) -> list[dict[str, float]]:
+    """Translate patients of their own through DICOM files, and through NIfTI as well, which has to give the same; one record a patient."""
     found: list[dict[str, float]] = []
     for i in range(n):
         p = phantoms.patient(2000 + i)
@@ -75,11 +103,36 @@ def evaluated(run: Any, out: Path, n: int) -> dict[str, float]:
             run, out / "test" / f"{i}.nii.gz", "a2b", out=out / "made" / f"{i}.nii.gz", overwrite=True
         )
         apart = float(np.abs(phantoms.read_nifti(other) - made).max())
-        left = measured(p.medium.astype(float), p)["L1 inside the body"]
-        found.append(
-            {**measured(made, p), "left as it is": left, "noise of both": again(p), "DICOM and NIfTI apart": apart}
-        )
-    return {key: float(np.mean([f[key] for f in found])) for key in found[0]}
+        found.append({**records(made, p, simple), "DICOM and NIfTI apart": apart})
+    return found
+
+
+def records(
+    made: np.ndarray, p: phantoms.Patient, simple: dict[str, Callable[[np.ndarray], np.ndarray]]
+) -> dict[str, float]:
+    """Measure all ways for one patient."""
+    before = p.medium.clip(*WINDOW)
+    volumes = {WAYS[0]: made, WAYS[1]: before, **{name: change(before) for name, change in simple.items()}}
+    return {f"{way}, {k}": v for way, volume in volumes.items() for k, v in measured(volume, p).items()} | {
+        "noise": again(p)
+    }
+
+
+def said(found: list[dict[str, float]]) -> list[str]:
+    """Write the table: means over patients and 95 % intervals."""
+
+    def column(key: str, sign: str = "") -> str:
+        mean, half = interval([f[key] for f in found])
+        return f"{mean:{sign}6.1f} ± {half:4.1f}"
+
+    heads = ("inside the body", "medium", "elsewhere")
+    lines = ["  " + "  ".join([f"{'L1 from the scan without it, HU':34}", *(f"{head:>15}" for head in heads)])]
+    lines += [f"  {way:34} {'  '.join(column(f'{way}, {k}') for k in ('all', 'medium', 'rest'))}" for way in WAYS]
+    lines.append(f"  {'two scans alike, by their noise':34} {column('noise')}")
+    lines += [f"  {'shift of the mean':34} {column(f'{WAYS[0]}, shift', '+')}"]
+    lines += [f"  {'shift that is right':34} {column(f'{WAYS[0]}, shift that is right', '+')}"]
+    apart = max(f["DICOM and NIfTI apart"] for f in found)
+    return [*lines, f"  DICOM and NIfTI of one scan apart by at most {apart:.1f} HU"]
 
 
 def real_files(run: Any, out: Path) -> list[str]:
@@ -152,17 +205,12 @@ def main() -> None:
         quiet=True,
     )
     test = 2 if given.short else 8
-    found = evaluated(run, out, test)
+    found = evaluated(run, out, test, without_networks(n))
     print(
-        f"{test} patients of their own, {phantoms.SIZE[2]} slices each, inside the body and a window of {WINDOW[0]} to {WINDOW[1]} HU:"
+        f"{test} patients of their own, {phantoms.SIZE[2]} slices each, inside the body and a window of {WINDOW[0]} to {WINDOW[1]} HU "
+        "(means over patients, 95 % intervals of Student's t):"
     )
-    print(f"  L1 from the scan without contrast medium    {found['L1 inside the body']:6.1f} HU")
-    print(f"    of the scan with it, left as it is        {found['left as it is']:6.1f} HU")
-    print(f"    of two scans alike, by their noise        {found['noise of both']:6.1f} HU")
-    print(
-        f"  shift of the mean                           {found['shift']:+6.1f} HU, {found['shift that is right']:+.1f} is right"
-    )
-    print(f"  DICOM and NIfTI of one scan apart by at most {found['DICOM and NIfTI apart']:.1f} HU")
+    print("\n".join(said(found)))
     print("\n".join(f"  {line}" for line in real_files(run, out)))
     save_png(out / "scans.png", grid(picture(out, test), columns=test))
     print(f"wrote {out}/scans.png: with contrast medium, without it, made; the studies are in {out}/made")

@@ -178,6 +178,29 @@ def without_classes(x: Tensor, labels: Tensor, dropped: int) -> Tensor:
     return x[labels >= dropped][:FEW]
 
 
+RESAMPLED = 20
+"""Draws of the bootstrap that gives a step of a Fréchet distance its error."""
+
+
+def step_error(before: Tensor, after: Tensor, kept: Moments) -> float:
+    """Give the standard error of the difference of two Fréchet distances to `kept`, of the same images before and after damage.
+
+    Args:
+        before: Features of the images, [N, D].
+        after: Features of the same images, damaged.
+        kept: Moments of the reference, which stay as they are.
+
+    Returns:
+        Standard deviation over `RESAMPLED` draws of N images with replacement, the same ones in both.
+    """
+    generator = torch.Generator().manual_seed(0)
+    steps = []
+    for _ in range(RESAMPLED):
+        drawn = torch.randint(len(before), (len(before),), generator=generator)
+        steps.append(frechet_to_reference(after[drawn], kept) - frechet_to_reference(before[drawn], kept))
+    return float(np.std(steps, ddof=1))
+
+
 def climb(
     p: Proof,
     label: str,
@@ -186,6 +209,8 @@ def climb(
     errors: dict[str, float],
     protocol: str,
     n: int,
+    features: dict[str, Tensor],
+    kept: Moments,
 ) -> None:
     """Record each measure's smallest step in the direction in which damage must move it.
 
@@ -197,7 +222,10 @@ def climb(
         errors: Standard error of a value, where a step may go the wrong way by chance: the goal is then no more than two of its difference.
         protocol: In words.
         n: Images of a rung.
+        features: Of the images of every rung.
+        kept: Moments of the reference.
     """
+    places = list(rungs)
     for name, sign in expected.items():
         path = " → ".join(f"{rung} {r[name]:.4g}" for rung, r in rungs.items())
         values = [r[name] for r in rungs.values()]
@@ -205,9 +233,13 @@ def climb(
             p.measure(f"{label}, {name}: last rung", values[-1], n=n, baseline=path, protocol=protocol)
             continue
         chance = 2 * math.sqrt(2) * errors.get(name, 0.0)
+        step, at = min((sign * (b - a), i) for i, (a, b) in enumerate(itertools.pairwise(values)))
+        before, after = features[places[at]], features[places[at + 1]]
+        same = name in ("FID", "FLD") and label != "classes missing"  # the same images in both
         p.measure(
             f"{label}, {name}: smallest step {'up' if sign > 0 else 'down'}",
-            min(sign * (b - a) for a, b in itertools.pairwise(values)),
+            step,
+            se=step_error(before, after, kept) if same else None,
             n=n,
             better="higher",
             goal=-chance if chance else 1e-9,
@@ -217,7 +249,8 @@ def climb(
                 f"; {name} has a standard error of {errors[name]:.2g}, the goal allows two of a difference"
                 if chance
                 else ""
-            ),
+            )
+            + (f"; error by {RESAMPLED} draws of the same images with replacement" if same else ""),
         )
 
 
@@ -230,8 +263,7 @@ def grey_ladders(p: Proof, data: str, net_name: str) -> None:
 
     errors: dict[str, float] = {}
 
-    def scores(x: Tensor) -> dict[str, float]:
-        f = net(x)
+    def scores(x: Tensor, f: Tensor) -> dict[str, float]:
         k, q, bins = kid(f, reference), prdc(f, reference), ndb(f, reference, halves=1, passes=20)
         score = classifier_score(classify(net_name, x))
         errors.setdefault("KID", k["se"])  # of the clean images
@@ -260,21 +292,23 @@ def grey_ladders(p: Proof, data: str, net_name: str) -> None:
         "classes missing": (lambda x, k: without_classes(x, labels, k), (1, 3, 5, 8), missing, FEW),
     }
     clean: dict[int, dict[str, float]] = {}
+    of_clean = net(images)
     for name, (damage, levels, expected, n) in ladders.items():
         if n not in clean:
             errors.clear()
-            clean[n] = scores(images[:n])
-        rungs = {"clean": clean[n]}
+            clean[n] = scores(images[:n], of_clean[:n])
+        rungs, features = {"clean": clean[n]}, {"clean": of_clean[:n]}
         for level in levels:
             x = damage(images, level)
-            rungs[f"{level:g}"] = scores(x)
+            features[f"{level:g}"] = net(x)
+            rungs[f"{level:g}"] = scores(x, features[f"{level:g}"])
             print(f"[{p.entry.name}] {name} {level:g}: {rungs[f'{level:g}']}", flush=True)
             rows.append(x[:10])
         words = {"noise": "Gaussian noise, sd in grey levels", "blur": "Gaussian blur, σ in pixels"}.get(
             name, "the first classes left out"
         )
         protocol = f"{n:,} {data} test images, {words}, against 10,000 training images (seed 0); {net.name} features; k = 5, K = 100"
-        climb(p, name, rungs, expected, errors, protocol, n)
+        climb(p, name, rungs, expected, errors, protocol, n, features, kept)
     shown = torch.cat(rows)
     p.picture(
         "ladder", grid(shown.float() / 127.5 - 1, columns=10),
@@ -318,17 +352,18 @@ def ladders_cifar10(p: Proof) -> None:
 
     shown = [images[:10]]
     for name, damage, levels in (("noise", noisy, (5, 15, 30, 60)), ("blur", blurred, (0.6, 1, 2))):
-        rungs = {"clean": scores(clean)}
+        rungs, features = {"clean": scores(clean)}, {"clean": clean}
         for level in levels:
             x = damage(images, level)
-            rungs[f"{level:g}"] = scores(net(x))
+            features[f"{level:g}"] = net(x)
+            rungs[f"{level:g}"] = scores(features[f"{level:g}"])
             print(f"[{p.entry.name}] {name} {level:g}: {rungs[f'{level:g}']}", flush=True)
             shown.append(x[:10])
         protocol = (
             f"{n} CIFAR-10 training images (seed 0) with {'noise, sd in grey levels' if name == 'noise' else 'blur, σ in pixels'}, against "
             f"500 test images; {net.name}; {net.resize}. FID of so few images is far above that of many: only the order counts"
         )
-        climb(p, name, rungs, {"FID": 1, "KID": 1, "precision": 0}, {}, protocol, n)
+        climb(p, name, rungs, {"FID": 1, "KID": 1, "precision": 0}, {}, protocol, n, features, kept)
     p.picture(
         "ladder",
         grid(torch.cat(shown).float() / 127.5 - 1, columns=10),

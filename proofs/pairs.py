@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ def cut(x: Tensor, side: int) -> Tensor:
     return x.unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, side, side)
 
 
-WORDS = {
+WORDS: dict[str, tuple[str, Literal["lower", "higher"], str]] = {
     "PSNR": ("dB", "higher", "mean over tiles of the PSNR of 8-bit RGB tiles"),
     "SSIM": (
         "",
@@ -161,7 +161,7 @@ def record(p: Proof, main: str, found: Found, goals: Mapping[str, tuple[str, ...
         rivals = goals.get(measure, ())
         aim = (min if better == "lower" else max)((others[r] for r in rivals), default=None)
         p.measure(
-            measure, mean, se=se, unit=unit, n=n if measure != "KID" else None, split="test", better=better,  # type: ignore[arg-type]
+            measure, mean, se=se, unit=unit, n=n if measure != "KID" else None, split="test", better=better,
             baseline={k: round(v, 4) for k, v in others.items()}, protocol=f"{words}; {over}", goal=aim,
         )  # fmt: skip
         for rival in rivals if measure != "KID" else ():
@@ -169,7 +169,7 @@ def record(p: Proof, main: str, found: Found, goals: Mapping[str, tuple[str, ...
             mean, se = mean_and_error(apart)
             by_seed = [float((x[measure] - y[measure]).mean()) for x, y in zip(found[main], found[rival], strict=False)]
             p.measure(
-                f"{measure}, {main} less {rival}", mean, se=se, unit=unit, n=n, split="test", better=better, goal=0.0,  # type: ignore[arg-type]
+                f"{measure}, {main} less {rival}", mean, se=se, unit=unit, n=n, split="test", better=better, goal=0.0,
                 protocol=f"difference on the same picture, by seed {', '.join(f'{v:+.3f}' for v in by_seed)}; {over}",
             )  # fmt: skip
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from proofs.acceptance import accepted
-from proofs.result_pages import MADE, cell, number, setting, table, time_taken
+from proofs.result_pages import MADE, beside, cell, setting, table, time_taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _section(task: Task, records: dict[str, Any], looks: dict[str, Any]) -> list
     train = f"genzoo train {run['system']} data={run['data']} {keys}".rstrip()
     lines = [f"## {task.name}", "", "```bash", train, task.then, "```", ""]
     rows = [
-        [_link(row.record), row.run["system"], cell(row.measure), _beside(row.measure), time_taken(row.run["seconds"])]
+        [_link(row.record), row.run["system"], cell(row.measure), beside(row.measure), time_taken(row.run["seconds"])]
         for row in found
     ]
     lines += [*table(["proof", "system", task.figure, "beside it", "training"], rows), ""]
@@ -184,8 +184,3 @@ class _Row:
 
 def _link(record: dict[str, Any]) -> str:
     return f"[{record['name']}](results/{record['family']}.md#{record['name']})"
-
-
-def _beside(measure: dict[str, Any]) -> str:
-    beside = measure.get("baseline", "")
-    return " · ".join(f"{k} {number(v)}" for k, v in beside.items()) if isinstance(beside, dict) else beside

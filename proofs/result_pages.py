@@ -53,7 +53,7 @@ def cell(row: dict[str, Any]) -> str:
     return f"{number(row['value'])}{error} {row.get('unit', '')}".strip()
 
 
-def _baseline(row: dict[str, Any]) -> str:
+def beside(row: dict[str, Any]) -> str:
     found = row.get("baseline", "")
     return " · ".join(f"{k} {number(v)}" for k, v in found.items()) if isinstance(found, dict) else found
 
@@ -81,7 +81,7 @@ def _section(record: dict[str, Any]) -> list[str]:
             cell(r),
             f"{r['n']:,}" if "n" in r else "",
             r.get("split", ""),
-            _baseline(r),
+            beside(r),
             r.get("published", ""),
             _verdict(r),
         ]
@@ -156,7 +156,7 @@ def _row(name: str, family: str, record: dict[str, Any]) -> list[str]:
         verdict = _verdict(first) + (
             f"; {verdicts.count('met')} of {len(verdicts)} goals met" if len(verdicts) > 1 else ""
         )
-        told = [measure, cell(first), _baseline(first), first.get("published", ""), verdict]
+        told = [measure, cell(first), beside(first), first.get("published", ""), verdict]
     last = [time_taken(record["seconds"]), _machine(record), record["date"], f"`python -m proofs {name}`"]
     return [f"[{name}]({family}.md#{name})", record["system"], data, *told, *last]
 

@@ -123,7 +123,7 @@ def best_beside_published(p: Proof, file: Path) -> None:
 
 @proof("study-dcgan-defaults", system="dcgan", family="studies", minutes=12)
 def study_dcgan_defaults(p: Proof) -> None:
-    """In a minute of one core, which settings of dcgan halve the FLD on garments that those of the paper reach."""
+    """In two minutes of one core, which settings of dcgan halve the FLD on garments that those of the paper reach."""
     file = FRAGMENT.with_name("dcgan-defaults.toml")
     found = genzoo.study(file, out=p.work / file.stem, quiet=True)
     data = found.plan.data[0]

@@ -18,6 +18,9 @@ from genzoo.testing import data as testing_data
 from tests.ranks import Pair
 
 torch.set_num_threads(1)
+os.environ.pop(
+    "COLUMNS", None
+)  # workers of pytest-xdist are born with it (readline sets it in their parent), and tables would be folded to it
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,12 +1,23 @@
-"""Scans for tests, written by the libraries themselves: a patient with an arrow in it, in any orientation, as DICOM, NIfTI or NRRD."""
+"""Scans for tests, written by the libraries themselves, in any orientation, as DICOM, NIfTI or NRRD; and their slices."""
 
 from __future__ import annotations
 
 import itertools
+import tracemalloc
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from genzoo.data import DataSettings
+from genzoo.data.decode import images as decode
+from genzoo.data.decode.scans.volume import SHELF
+from genzoo.data.sources.contents import Contents
+from genzoo.data.sources.files import Files, OneFile
+from genzoo.data.sources.scans import ScanPictures, sliced
 
 pydicom = pytest.importorskip("pydicom", reason="scans need the extra: pip install 'genzoo[scans]'")
 nibabel = pytest.importorskip("nibabel", reason="scans need the extra: pip install 'genzoo[scans]'")
@@ -14,6 +25,18 @@ nrrd = pytest.importorskip("nrrd", reason="scans need the extra: pip install 'ge
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+
+
+@contextmanager
+def memory() -> Iterator[Callable[[], int]]:
+    """Measure what is allocated at most within: bytes, known afterwards."""
+    peak = []
+    tracemalloc.start()
+    try:
+        yield lambda: peak[0]
+        peak.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
 
 
 def patient(seed: int = 0, size: tuple[int, int, int] = (12, 10, 8)) -> np.ndarray:
@@ -140,3 +163,52 @@ def series(
             setattr(ds, key, value)
         paths.append(save(folder / (names[k] if names else f"IM{shuffled[k]:04d}"), ds))
     return paths
+
+
+def study(folder: Path, patients: int = 6, slices: int = 4, **tags) -> None:
+    """Write a series of each of several patients, in a folder of its own."""
+    for p in range(patients):
+        cells, affine = turned(patient(p, (8, 8, slices)), (0, 1, 2), (1, 1, 1))
+        series(folder / f"{p}", cells, affine, PatientID=f"P{p}", **tags)
+
+
+def shipped(name: str) -> Path:
+    """Find a file that pydicom ships; skip the test where it came without."""
+    from pydicom.data import get_testdata_file
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = get_testdata_file(name, download=False)
+    return Path(path) if path else pytest.skip(f"pydicom came without {name}")
+
+
+PLANES = {
+    "axial": lambda v: [v[:, :, k].T for k in range(v.shape[2])],
+    "coronal": lambda v: [v[:, k, ::-1].T for k in range(v.shape[1])],
+    "sagittal": lambda v: [v[k, :, ::-1].T for k in range(v.shape[0])],
+}
+"""Slices of a volume [L, P, S] as they are looked at: rows go to the back, or to the feet."""
+
+
+def opened(path: Path, **settings) -> Contents:
+    """Look at the scans of a file or folder."""
+    told = DataSettings(str(path), **settings)
+    source = Files(path, told) if path.is_dir() else OneFile(path)
+    return sliced(source.contents("image"), told, quiet=True)
+
+
+def slices(path: Path, **settings) -> list[np.ndarray]:
+    """The values of all slices, as they are looked at."""
+    (pictures,) = opened(path, **settings).pictures.values()
+    assert isinstance(pictures, ScanPictures)
+    ordered = sorted(pictures.cuts, key=lambda c: (c.time, c.index))
+    try:
+        with decode.quiet_decoding():
+            return [c.read().values for c in ordered]
+    finally:
+        SHELF.clear()
+
+
+def left(path: Path, **settings) -> dict[str, str]:
+    """Why files are left out."""
+    return dict(opened(path, **settings).left)

@@ -1,8 +1,13 @@
-"""Servers for tests: an application that answers at a port of this machine, in a thread of the test's own process; and a browser."""
+"""Servers for tests: an application in a thread of the test's own process, or `genzoo serve` in one of its own; and a browser."""
 
 from __future__ import annotations
 
+import http.client
+import os
+import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -44,12 +49,52 @@ def live(app: Any, port: int = 0) -> Iterator[str]:
         taken.close()
 
 
-def wait_for(what: Any, seconds: float = 20.0) -> Any:
+class Started:
+    """`genzoo serve` in a process of its own, which has answered with its first line.
+
+    Args:
+        words: What it serves, and options.
+    """
+
+    def __init__(self, *words: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "genzoo", "serve", *words, "port=0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert self.process.stdout
+        assert self.process.stderr
+        self.line = self.process.stdout.readline()
+        found = re.search(r"http://[^:/]+:(\d+)/", self.line)
+        assert found, (self.line, self.process.stderr.read())
+        self.port = int(found[1])
+
+    def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, bytes]:
+        """Send one request over a connection of its own: status and body of the answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        return answer.status, data
+
+    def end(self) -> tuple[int, str, str]:
+        """End it by SIGTERM: exit status, and what it has printed to stdout and stderr since its first line."""
+        self.process.terminate()
+        try:
+            return (self.process.wait(60), *self.process.communicate())
+        finally:
+            self.process.kill()
+
+
+def wait_for(what: Any, seconds: float = 90.0) -> Any:
     """Wait until something is true, and return it."""
     until = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < until, "it does not come true"
-        time.sleep(0.01)
+        time.sleep(0.02)
     return found
 
 

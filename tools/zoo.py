@@ -55,6 +55,7 @@ def table() -> dict[str, dict[str, Any]]:
 
 
 def train(name: str) -> None:
+    """Train a model of the table into runs/zoo."""
     keys = dict(table()[name]["train"])
     system, data = keys.pop("system"), keys.pop("data")
     below = Path(os.environ.get("GENZOO_DATA", "")) / data
@@ -171,6 +172,7 @@ def said(r: dict[str, Any]) -> str:
 
 
 def pack(name: str) -> None:
+    """Halve, measure and describe the model of runs/zoo in the package, in place of the one that was there."""
     entry, run = table()[name], open_run(WORK / name)
     system = genzoo.load(run.path)
     folder = PACKAGE / name
@@ -281,6 +283,7 @@ def write_table(page: Path) -> None:
 
 
 def main() -> None:
+    """Answer the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["build", "train", "pack", "sheet", "table"])
     parser.add_argument("names", nargs="*", help="models of tools/zoo.toml; all when not given; sheet, table: the file")

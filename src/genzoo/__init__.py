@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from genzoo.use.push import push
     from genzoo.use.reconstruct import reconstruct
     from genzoo.use.sample import sample
+    from genzoo.use.statistics import statistics
     from genzoo.use.translate import translate
     from genzoo.use.walk import walk
 
@@ -68,6 +69,7 @@ __all__ = [
     "bits",
     "density",
     "evaluate",
+    "statistics",
     "compare",
     "export",
     "push",

@@ -181,7 +181,7 @@ def test_the_search_for_library_words_finds_them():
         assert not library_words(shown.format("Exception", text)), text
 
 
-@pytest.mark.parametrize("part", ["core", "naming", "saved", "data", "use", "web", "server"])
+@pytest.mark.parametrize("part", ["core", "naming", "saved", "data", "use", "web", "server", "studio"])
 def test_no_text_of_a_librarys_exception_reaches_a_user(part):
     folder = Path(genzoo.__file__).parent / part
     found = {p.name: library_words(p.read_text(encoding="utf-8")) for p in folder.rglob("*.py")}

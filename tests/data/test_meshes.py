@@ -100,7 +100,7 @@ def test_a_prism_of_pentagons_and_squares_is_the_same_solid_in_every_format(what
         "no triangle reaches beyond its face"
     )
     assert not has_holes(vertices, faces)
-    (grid,) = solids.read(io.BytesIO(PRISMS[what]), f"a.{kind}", 18)
+    (grid,) = solids.read(io.BytesIO(PRISMS[what]), f"a.{kind}", solids.Form(18))
     # 16 cells for 4 units in x and y, 8 for z; cells whose middle is inside, and those that the surface touches.
     x, y = np.meshgrid((np.arange(18) - 0.5) / 4, (np.arange(18) - 0.5) / 4, indexing="ij")
     inside = (x > 0) & (x < 4) & (y > 0) & (y < np.where(x < 2, 4 - 1.5 * x, 1.5 * x - 2))
@@ -125,18 +125,21 @@ def test_numbers_from_the_end_count_from_where_they_stand():
         ([(0, 0), (4, 0), (4, 3), (3, 3), (3, 1), (1, 1), (1, 3), (0, 3)], 8),
         ([(0, 0), (1, 3), (2, 0), (3, 3), (4, 0), (4, -1), (0, -1)], 10),
         ([(0, 0), (3, 0), (1, 1), (0, 3)], 3),
+        # a square with a square hole, to which one edge leads and back
+        ([(0, 0), (4, 0), (4, 4), (0, 4), (0, 0), (1, 1), (1, 3), (3, 3), (3, 1), (1, 1)], 12),
     ],
 )
-def test_faces_that_are_not_convex_are_covered_exactly(outline, area):
+@pytest.mark.parametrize("unit", [1, 1e-70, 1e70])
+def test_faces_that_are_not_convex_are_covered_exactly(outline, area, unit):
     rng = np.random.default_rng(0)
     frame = np.linalg.qr(rng.normal(size=(3, 3)))[0][:2]
     for points in (outline, outline[::-1], outline[2:] + outline[:2]):
-        vertices = np.array(points, float) @ frame
+        vertices = np.array(points, float) @ frame * unit
         a, b, c = vertices[triangles(vertices, [range(len(points))])].transpose(1, 0, 2)
         across = np.cross(b - a, c - a)
         assert len(across) == len(points) - 2
-        assert np.linalg.norm(across, axis=1).sum() / 2 == pytest.approx(area)
-        assert (across @ across[0] > -1e-9).all(), "all face the same way"
+        assert np.linalg.norm(across, axis=1).sum() / 2 == pytest.approx(area * unit**2)
+        assert (across @ across[0] > -1e-9 * unit**4).all(), "all face the same way"
 
 
 # ---- scenes ----------------------------------------------------------------------------------------------------------
@@ -185,7 +188,7 @@ def test_every_node_of_a_scene_stands_at_its_place_with_y_upwards(binary):
         (-2, 0, 0, 0, 2, 2),
     }
     for up in ("y", "z"):
-        (grid,) = solids.read(io.BytesIO(gltf(SCENE, binary=binary)), f"a.{kind}", 18, up)
+        (grid,) = solids.read(io.BytesIO(gltf(SCENE, binary=binary)), f"a.{kind}", solids.Form(18, up))
         filled = np.flatnonzero(grid.any((0, 2)))
         assert (filled[0], filled[-1]) == (1, 16), "8 units high, in 16 cells"
         assert not grid[:, 6:12].any()
@@ -202,7 +205,7 @@ def test_scenes_whose_geometry_is_elsewhere_or_compressed_are_named():
         (gltf(SCENE)[:300], "damaged: it is no whole GLB file"),
     ):
         with pytest.raises(Rejected, match=word):
-            solids.read(io.BytesIO(data), "a.glb" if data[:4] == b"glTF" else "a.gltf", 16)
+            solids.read(io.BytesIO(data), "a.glb" if data[:4] == b"glTF" else "a.gltf", solids.Form(16))
 
 
 # ---- upwards ---------------------------------------------------------------------------------------------------------
@@ -217,11 +220,11 @@ def test_the_axis_that_points_upwards_is_the_second_and_nothing_is_mirrored(fold
     body = "".join(f"v {x} {y} {z}\n" for x, y, z in tall) + "".join(
         f"f {' '.join(str(i + 1) for i in f)}\n" for f in CUBE
     )
-    (grid,) = solids.read(io.BytesIO(body.encode()), "a.obj", 18, up)
+    (grid,) = solids.read(io.BytesIO(body.encode()), "a.obj", solids.Form(18, up))
     layers = grid.sum((0, 2))
     assert (np.flatnonzero(layers)[[0, -1]] == [1, 16]).all()
     assert layers[1] > layers[8] > layers[16] > 0
-    (own,) = solids.read(io.BytesIO(body.encode()), "a.obj", 18)
+    (own,) = solids.read(io.BytesIO(body.encode()), "a.obj", solids.Form(18))
     assert np.array_equal(solids.raised(own, up), grid), "grids are turned as meshes are"
     basis = turned(np.eye(3), up)
     assert np.linalg.det(basis) == pytest.approx(1)
@@ -258,9 +261,9 @@ def test_meshes_with_holes_are_said_and_shells_apart(folder):
     (folder / "both.obj").write_text(cube() + cube(without=CUBE[0], shift=3, first=8))
     dataset = clips(folder, kind="voxels", size=16, holdout=0)
     assert len(dataset) == 3
-    for words in ("1 of 3 files are meshes with holes", "1 of 3 files are shells at this size"):
+    for words in ("1 of 3 files are meshes with holes", "1 of 3 files stay shells at this size"):
         assert any(words in n for n in dataset.notes)
-    (shell,) = solids.read(io.BytesIO(cube(without=CUBE[0]).encode()), "a.obj", 16)
+    (shell,) = solids.read(io.BytesIO(cube(without=CUBE[0]).encode()), "a.obj", solids.Form(16))
     assert not shell[4:12, 4:12, 4:12].any()
     assert not any("holes" in n for n in clips(folder / "closed.obj", kind="voxels").notes)
 
@@ -296,7 +299,8 @@ def test_what_is_occupied(folder, what):
     for source, told in ((folder / "a.npy", "1 of 1 array"), (folder / "many", "2 of 2 files")):
         dataset = clips(source, kind="voxels", holdout=0)
         assert all(np.array_equal(g[0] > 0, BALL) for g in np.array(dataset.fields["voxels"]))
-        assert dataset.notes == ([solids.TOLD[key].format(n=told.split()[0], files=told[5:])] if key else [])
+        full = f"grids are {BALL.mean():.1%} to {BALL.mean():.1%} full, the middle one {BALL.mean():.1%}"
+        assert dataset.notes == ([solids.TOLD[key].format(n=told.split()[0], files=told[5:]), full] if key else [])
 
 
 def test_random_grids_of_both_signs_are_no_distances():

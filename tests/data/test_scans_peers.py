@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import scan_files as made
-from tests.data.test_scans import PLANES, slices
 
 sitk = pytest.importorskip("SimpleITK", reason="a peer is not installed: pip install 'genzoo[peers]'")
 
@@ -33,8 +32,10 @@ def test_another_reader_sees_the_same_side_up(order, tmp_path):
         ]  # fmt: skip
         for path in paths:
             found = itk(path)
-            for plane, cut in PLANES.items():
-                np.testing.assert_allclose(slices(path, plane=plane), cut(found), atol=1e-3, err_msg=f"{path} {plane}")
+            for plane, cut in made.PLANES.items():
+                np.testing.assert_allclose(
+                    made.slices(path, plane=plane), cut(found), atol=1e-3, err_msg=f"{path} {plane}"
+                )
 
 
 def test_the_other_reader_turns_monochrome1_before_the_rescale_and_we_do_not(tmp_path):
@@ -45,4 +46,4 @@ def test_the_other_reader_turns_monochrome1_before_the_rescale_and_we_do_not(tmp
     theirs = sitk.ReadImage(str(path))
     assert sitk.GetArrayFromImage(theirs)[0, 0, 0] == 255 * 2 - 100
     assert theirs.GetMetaData("0028|0004").strip() == "MONOCHROME1"
-    assert slices(path)[0][0, 0] == -100
+    assert made.slices(path)[0][0, 0] == -100

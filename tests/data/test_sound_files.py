@@ -122,11 +122,13 @@ def test_one_range_is_found_for_all_floats_of_a_set(peaks, scale):
     assert scale_of(peaks) == scale
 
 
-def test_floats_of_any_size_are_clipped_without_a_warning():
+def test_floats_of_any_size_are_handled_without_a_warning():
     data = riff(form(3, 8), np.array([1e308, -1e308, 0.5], "<f8").tobytes())
-    read = samples(io.BytesIO(data))
+    with pytest.raises(Rejected, match=r"2 of its 3 samples lie beyond full scale \(the loudest 3.05e\+95 times\)"):
+        samples(io.BytesIO(data))
+    read = samples(io.BytesIO(riff(form(3, 8), np.array([1.01, -1.01, 0.5], "<f8").tobytes())))
     assert read.values[:, 0].tolist() == [32767, -32768, 16384]
-    assert read.over == 2
+    assert read.over == 2  # a little beyond is no square wave
 
 
 def floats(folder, name, values, coding=(3, 4)):
@@ -174,6 +176,24 @@ def test_what_is_beyond_full_scale_is_clipped_and_counted(folder):
     rows = {int(np.abs(r.astype(int)).max()): r[0] for r in dataset.fields["audio"]}
     assert rows[32768][100:104].tolist() == [32767, -32768, 32767, 32767]
     assert any("3 samples (0.38 %) in 1 of 2 files lie beyond full scale and are clipped" in n for n in dataset.notes)
+
+
+def test_floats_that_would_be_a_square_wave_are_left_out(folder):
+    """A sine of three times full scale is beyond it for four fifths of the time."""
+    tone = TONE / 16000.0
+    for name, factor in (("a", 0.5), ("b", 0.9), ("loud", 3.0)):
+        floats(folder, name, factor * tone)
+    dataset = opened(folder, holdout=0)
+    (reason,) = [r for n, r in dataset.report if n == "loud.wav"]
+    n = int((np.abs(3 * tone) * 32768 > 32768.5).sum())
+    assert (
+        f"{n} of its 400 samples lie beyond full scale (the loudest 3 times) and would be cut to a square wave"
+        in reason
+    )
+    assert len(dataset.fields["audio"]) == 2
+    assert not any("beyond" in n for n in dataset.notes)
+    with pytest.raises(UserError, match=r"loud\.wav' is no usable sound: .* square wave; bring them to \[-1, 1\]"):
+        read_sound(folder / "loud.wav", RATE)
 
 
 def test_sounds_that_clip_are_said_with_their_share_and_quiet_ones_too(folder):
@@ -227,12 +247,22 @@ def test_joined_sounds_are_read_to_the_end(format_, subtype, count):
     assert len(links(io.BytesIO(data))) == count
     assert probe(io.BytesIO(data)).frames == 6000 * count
     read = samples(io.BytesIO(data))
-    assert (read.values.shape, read.mark) == ((6000 * count, 1), "")
+    assert (read.values.shape, read.mark) == ((6000 * count, 1), "links" if count > 1 else "")
     for i, hertz in enumerate((300, 600, 1200)[:count]):
         inner = read.values[6000 * i + 2000 : 6000 * i + 4000, 0]
         spectrum = np.abs(np.fft.rfft(inner * np.hanning(2000)))
         assert spectrum.argmax() * RATE / 2000 == hertz
         assert np.abs(inner.astype(int)).max() == pytest.approx(16384, rel=0.2 if subtype == "OPUS" else 0.05)
+
+
+def test_joined_sounds_are_told(folder):
+    at = np.arange(6000) / RATE
+    part = encoded(0.5 * np.sin(2 * np.pi * 300 * at), "OGG", "VORBIS")
+    (folder / "a.ogg").write_bytes(2 * part)
+    (folder / "b.ogg").write_bytes(part)
+    dataset = opened(folder, holdout=0)
+    assert "1 of 2 files are several sounds joined in one: all are read, one after the other" in dataset.notes
+    assert len(dataset.fields["audio"]) == 3 * 15
 
 
 def test_joined_sounds_of_two_rates_are_refused(folder):
@@ -282,3 +312,22 @@ def test_what_is_not_read_is_named_in_words_of_our_own(folder, name):
         opened(folder)
     assert name in str(refused.value)
     assert not {"BytesIO", "Error opening", "libsndfile", "System error"} & set(str(refused.value).split())
+
+
+def test_a_length_that_no_file_could_have_is_refused_before_memory_is_taken():
+    """The header of a FLAC has 36 bits for the samples; this one says 68 billion."""
+    data = bytearray(encoded(TONE / 32768, "FLAC", "PCM_16"))
+    data[21] |= 0x0F
+    data[22:26] = b"\xff" * 4
+    with pytest.raises(
+        Rejected, match="68,719,476,735 samples: more than 256 million values; cut it into shorter files"
+    ):
+        probe(io.BytesIO(bytes(data)))
+
+
+def test_a_wav_of_big_endian_numbers_is_the_same_sound():
+    pytest.importorskip("soundfile")
+    big = riff(PCM, RAW)
+    swapped = b"RIFX" + big[4:8][::-1] + b"WAVEfmt " + struct.pack(">IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    swapped += b"data" + struct.pack(">I", len(RAW)) + TONE.astype(">i2").tobytes()
+    assert np.array_equal(samples(io.BytesIO(swapped)).values[:, 0], TONE)

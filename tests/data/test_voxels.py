@@ -11,7 +11,7 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, contact_sheet, describe, to_float
-from genzoo.data.decode import solids
+from genzoo.data.decode import filling, solids
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.drawing import clips as animation
 from genzoo.data.drawing import shapes as rendering
@@ -101,7 +101,9 @@ def test_a_box_is_voxelized_solid_to_the_cell(folder):
     side = 16
     (folder / "cube.obj").write_bytes(as_obj())
     (folder / "tall.obj").write_bytes(as_obj(CORNERS * [7, 14, 3.5]))
-    cube, tall = (solids.read(io.BytesIO((folder / n).read_bytes()), n, side)[0] for n in ("cube.obj", "tall.obj"))
+    cube, tall = (
+        solids.read(io.BytesIO((folder / n).read_bytes()), n, solids.Form(side))[0] for n in ("cube.obj", "tall.obj")
+    )
     wanted = np.zeros((side,) * 3, bool)
     wanted[1:-1, 1:-1, 1:-1] = True
     assert np.array_equal(cube, wanted), "all but one cell on each side, and filled"
@@ -117,7 +119,7 @@ def test_meshes_of_every_format_give_the_same_ball(folder, kind):
     trimesh = pytest.importorskip("trimesh")
     mesh = trimesh.creation.icosphere(subdivisions=3)
     (folder / f"a.{kind}").write_bytes(_exported(mesh, kind))
-    grid = solids.read(io.BytesIO((folder / f"a.{kind}").read_bytes()), f"a.{kind}", 32)[0]
+    grid = solids.read(io.BytesIO((folder / f"a.{kind}").read_bytes()), f"a.{kind}", solids.Form(32))[0]
     at = (np.arange(32) + 0.5) - 16
     distance = np.sqrt(sum(a**2 for a in np.meshgrid(at, at, at, indexing="ij")))
     assert grid[distance < 13.5].all(), "no hole inside"
@@ -137,15 +139,15 @@ def test_what_is_closed_is_filled_and_what_is_open_stays_a_shell():
     shell[2:7, 2:7, 2:7] = True
     whole = shell.copy()
     shell[3:6, 3:6, 3:6] = False
-    assert np.array_equal(solids.solid(shell), whole)
+    assert np.array_equal(filling.solid(shell), whole)
     shell[4, 4, 2] = False
-    assert np.array_equal(solids.solid(shell), shell)
+    assert np.array_equal(filling.solid(shell), shell)
     # A winding passage, which takes several sweeps to walk through.
     maze = np.ones((7, 7, 7), bool)
     maze[3, 1:6, 1] = maze[3, 5, 1:6] = maze[3, 1:6, 5] = maze[3, 1, 3:6] = maze[3, 1:4, 3] = False
-    assert np.array_equal(solids.solid(maze), np.ones_like(maze)), "closed: all is inside"
+    assert np.array_equal(filling.solid(maze), np.ones_like(maze)), "closed: all is inside"
     maze[:4, 1, 1] = False
-    assert np.array_equal(solids.solid(maze), maze), "open at one end: all is outside"
+    assert np.array_equal(filling.solid(maze), maze), "open at one end: all is outside"
 
 
 def test_a_folder_of_shapes_has_classes_and_bad_ones_are_left_out(folder):
@@ -190,7 +192,7 @@ def _npy(array):
 def test_no_usable_shape_says_what_was_seen(folder, monkeypatch):
     import sys
 
-    (folder / "a.obj").write_bytes(as_obj())
+    (folder / "a.stl").write_bytes(b"solid a\nfacet normal 0 0 0\n")
     monkeypatch.setitem(sys.modules, "trimesh", None)
     with pytest.raises(UserError, match=r"no usable shape: 1 file seen .*genzoo\[voxels\]"):
         clips(folder, kind="voxels")

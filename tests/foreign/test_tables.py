@@ -374,6 +374,9 @@ def test_glow_of_rosinality(taken, affine, lu):
     same(density(system, u), expected)
     assert system.hparams["coupling"] == ("affine" if affine else "additive")
     assert system.levels == 32
+    lost = "blocks.1.flows.0.invconv." + ("w_p" if lu else "weight")
+    with pytest.raises(UserError, match=f"lacks {lost}; nothing was written"):
+        taken({"other.pt": {k: v for k, v in w.items() if k != lost}}, "glow", shape=(3, 16, 16))
     same(system.inverse(system(u)[0]), u, 2e-4)
 
 

@@ -110,6 +110,8 @@ def test_unknown_and_missing_extractors_say_what_to_do(monkeypatch, tmp_path):
         "lenet-fashion-v1": True,
         "lenet-mnist-v1": True,
         "inception": False,
+        "inception-clean": False,
+        "inception-pytorch": False,
         "efficientnet-lite0": False,
         "vgg16": False,
         "random": True,

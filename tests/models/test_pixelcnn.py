@@ -1,6 +1,5 @@
 """The numerical truths of pixelcnn: a normalized likelihood, a strict order, and a cache that changes nothing."""
 
-import itertools
 import math
 
 import pytest
@@ -9,7 +8,7 @@ import torch
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.models.autoregressive.pixelcnn import PixelCNN
-from genzoo.nn.autoregressive.masked import MaskedConv2d, Past, colour_of, raster_mask
+from genzoo.nn.autoregressive.masked import MaskedConv2d, colour_of, raster_mask
 
 
 def build(shape=(1, 6, 5), **settings):
@@ -46,19 +45,6 @@ def test_mask_keeps_the_rows_above_and_nothing_to_the_right():
     assert mask[:, :, :2].all()
     assert mask[:, :, 2, :3].all()
     assert not mask[:, :, 2, 3:].any()
-
-
-@pytest.mark.parametrize("colours", [1, 2, 3])
-@pytest.mark.parametrize("kernel", [1, 3, 7])
-def test_one_column_at_a_time_equals_the_parallel_convolution(kernel, colours):
-    torch.manual_seed(1)
-    conv = MaskedConv2d("B", 5, 4, kernel, colours).double()
-    x = torch.randn(2, 5, 4, 6).double()
-    past, columns = Past(4, 6), torch.zeros(2, 4, 4, 6).double()
-    for row, col in itertools.product(range(4), range(6)):
-        past.at = row, col
-        columns[:, :, row, col] = conv(x[:, :, row, col], past)
-    torch.testing.assert_close(columns, conv(x))
 
 
 def test_training_never_writes_the_mask_into_the_weights():

@@ -9,7 +9,6 @@ from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.models.autoregressive._recurrence import Lines, cell, scan
 from genzoo.models.autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
-from genzoo.nn.autoregressive.masked import Past
 
 both = pytest.mark.parametrize("lstm", ["row", "diagonal"])
 
@@ -107,20 +106,6 @@ def test_row_layer_is_the_recursion_over_rows():
             before = torch.cat([h.get((i - 1, k), zero) for k in (j - 1, j, j + 1)], 1)
             h[i, j], c[i, j] = cell(gates[:, :, i, j] + before @ layer.state, c.get((i - 1, j), zero))
             torch.testing.assert_close(out[:, :, i, j], h[i, j])
-
-
-@pytest.mark.parametrize("layer", [RowLSTM, DiagonalBiLSTM])
-def test_one_pixel_at_a_time_equals_the_whole_map(layer):
-    torch.manual_seed(0)
-    lstm = layer(5, 4, 2).double()
-    x = torch.randn(2, 5, 4, 6).double()
-    past, found = Past(4, 6), torch.zeros(2, 4, 4, 6).double()
-    for row in range(4):
-        for col in range(6):
-            past.at = row, col
-            lstm(torch.randn(2, 5).double(), None, past)  # a first visit, for another colour: the last one counts
-            found[:, :, row, col] = lstm(x[:, :, row, col], None, past)
-    torch.testing.assert_close(found, lstm(x, None))
 
 
 # ---- likelihood ------------------------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +11,7 @@ from genzoo.losses.adversarial import discriminator_loss, generator_loss
 from genzoo.losses.divergences import kl_standard_normal
 from genzoo.models.adversarial.began import Encoder
 from genzoo.models.adversarial.gan import GAN
+from genzoo.models.adversarial.lapgan import Detail
 from genzoo.models.adversarial.sngan import SNGAN, Discriminator, Synthesis
 from genzoo.models.adversarial.video_gan import VideoGAN
 from genzoo.models.adversarial.vision_aided_gan import smoothed_loss
@@ -190,6 +189,18 @@ def test_gan_has_the_programs_sizes_for_mnist():
     assert size(system.D) == 784 * 1200 + 1200 + 240 * 1200 + 1200 + 240 + 1
 
 
+# ---- LAPGAN (facebook/eyescream) --------------------------------------------------------------------------------------------------
+
+
+def test_lapgans_detail_is_drawn_by_fewer_weights_than_the_programs():
+    def weights(*kernels):
+        widths = (3 + 1, 64, 64, 3)
+        return sum((a * k * k + 1) * b for k, a, b in zip(kernels, widths, widths[1:], strict=False))
+
+    assert size(Detail(3, 64)) == weights(5, 5, 5) == 113_731
+    assert weights(7, 7, 5) == 218_179
+
+
 # ---- vision-aided GAN (nupurkmr9/vision-aided-gan) --------------------------------------------------------------------------------
 
 
@@ -249,4 +260,3 @@ def test_gan_cls_minimizes_what_its_program_does():
     ours = bce(plain, ones) + 0.5 * bce(between[:2], torch.ones(2))
     assert theirs.item() == pytest.approx(2 / 3 * ours.item(), rel=1e-6)
     assert update.losses["g"] == pytest.approx((bce(plain, ones) + 0.5 * bce(between, ones)).item(), rel=1e-5)
-    assert math.isfinite(update.losses["g"])

@@ -291,6 +291,12 @@ def test_evaluation_measures_restored_images_and_lays_them_out(runs):
 # ---- what other programs' generators have ---------------------------------------------------------------------------------------
 
 
+def test_without_batch_norm_the_network_is_larger_than_basicsrs():
+    """docs/import.md has the number beside that of MSRResNet, 1,517,571."""
+    net = SRResNet(3, 64, 16, 4, batch_norm=False, residual=False)
+    assert sum(p.numel() for p in net.parameters()) == 1_545_238
+
+
 @torch.no_grad()
 def test_images_from_0_to_1_differ_from_those_around_0_at_the_border_only():
     """A first layer for [0, 1] is one for [-1, 1] with half the weight and another bias, but for the zeros around the image."""

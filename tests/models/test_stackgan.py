@@ -133,6 +133,15 @@ def test_the_rate_is_halved_in_steps_within_each_stage():
     assert [system.lr_scale(p) for p in (0.4, 0.56, 0.71, 0.86, 0.999)] == [1, 0.5, 0.25, 0.125, 0.125]
 
 
+def test_the_papers_preset_has_the_sizes_that_the_documentation_tells():
+    """docs/conditional.md: millions of parameters of both players, in both stages; G with what it makes of the sentence."""
+    with torch.device("meta"):
+        system = StackGAN((3, 256, 256), vocabulary=("a",), **StackGAN.presets["stackgan-256"])
+    players = ((system.G1, system.augment_1), (system.D1,), (system.G2, system.augment_2), (system.D2,))
+    sizes = [sum(p.numel() for net in nets for p in net.parameters()) for nets in players]
+    assert [round(n / 1e6, 1) for n in sizes] == [9.3, 7.0, 7.0, 11.6]
+
+
 @pytest.mark.parametrize(("shape", "factor"), [((3, 20, 16), 2), ((3, 8, 8), 2), ((3, 1024, 16), 2), ((3, 24, 32), 4)])
 def test_impossible_shapes_are_refused_with_those_that_work(shape, factor):
     with pytest.raises(UserError, match=f"multiples of {4 * factor}, from {8 * factor} to {256 * factor}"):

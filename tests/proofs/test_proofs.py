@@ -297,6 +297,12 @@ def test_a_figure_alone_needs_a_goal_and_an_exact_one_or_a_share_no_kept_error()
     assert verdict({**half, "n": 25}, against=["chance"], share=True)[0] == "no", "9.6 per cent of error"
 
 
+def test_a_goal_is_met_by_more_than_chance():
+    rise = {"goal": 0.0, "better": "higher", "verdict": "met", "se": 0.1}
+    assert verdict({"value": 0.3, **rise}) == ("yes", "seen")
+    assert verdict({"value": 0.15, **rise}) == ("no", "m meets its goal by less than two of its errors; seen")
+
+
 def test_a_share_of_all_has_an_error():
     assert binomial_error({"value": 1.0, "n": 98}) == pytest.approx((0.99 * 0.01 / 98) ** 0.5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import threading
@@ -19,12 +20,14 @@ from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.data.drawing.images import grid
 from genzoo.naming import registry
+from genzoo.server import joining
 from genzoo.server.app import endpoints, server
 from genzoo.server.joining import Joiner
 from genzoo.server.served import options
 from genzoo.server.verbs.sample import draw
 from genzoo.testing import case_of
 from genzoo.testing.case import data_batch, scores
+from genzoo.use.common.images import channels_in
 from genzoo.web.errors import Refused
 from genzoo.web.jobs import Jobs
 from tests.serving import wait_for
@@ -52,9 +55,18 @@ def close(a, b):
     torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
-def png(shape=(16, 16), color=128):
+def noise(height=16, width=16):
+    """Pixels that differ: of a flat image a network that normalizes each instance sees nothing but rounding."""
+    return np.random.default_rng(0).integers(0, 256, (height, width), np.uint8)
+
+
+def as_tensor(pixels):
+    return torch.from_numpy(pixels.astype(np.float32)).div(127.5).sub(1)
+
+
+def png(pixels):
     buffer = io.BytesIO()
-    Image.fromarray(np.full(shape, color, np.uint8)).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -111,9 +123,16 @@ def test_every_system_is_served_by_what_it_can_do(name):
                 kept[:1], x[:1, ..., : kept.shape[-1]] if kinds.of(system).sequential else x[:1, :, : kept.shape[-2]]
             )
         if "/translate" in there:
-            translated = asked.post("/translate", files={"file": ("a.png", png())}, headers=NPY)
-            assert array(translated).shape[-2:] in ((16, 16), (64, 64), (32, 32))
-        if "compresses" in able:
+            file = {"file": ("a.png", png(noise()))}
+            x = as_tensor(noise()).expand(1, channels_in(system, system.directions[0]), -1, -1)
+            translated = array(asked.post("/translate", files=file, headers=NPY))
+            close(translated, genzoo.translate(system, x, system.directions[0]))
+        if "animates" in able:
+            channels, _, height, width = system.hparams["shape"]
+            still = noise(height, width)
+            clip = array(asked.post("/animate", files={"file": ("a.png", png(still))}, headers=NPY))
+            close(clip, genzoo.animate(system, as_tensor(still).expand(1, channels, -1, -1)))
+        if "compresses" in able and importlib.util.find_spec("constriction"):
             channels, height, width = system.hparams["shape"]
             levels = system.hparams.get("levels", 256)
             exact = torch.randint(0, levels, (1, channels, height, width)) / (levels - 1) * 255
@@ -121,11 +140,10 @@ def test_every_system_is_served_by_what_it_can_do(name):
             buffer = io.BytesIO()
             Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(buffer, "PNG")
             packed = asked.post("/compress", files={"files": ("a.png", buffer.getvalue())})
-            if packed.status_code == 200:
-                back = array(asked.post("/decompress", files={"file": ("a.gzoo", packed.content)}, headers=NPY))
-                assert np.array_equal(((back[0] + 1) * 127.5).round().permute(1, 2, 0).numpy().astype(np.uint8), pixels)
-            else:
-                assert packed.status_code == 422, packed.text
+            assert packed.status_code == 200, packed.text
+            assert float(packed.headers["genzoo-model-bits"]) > 0
+            back = array(asked.post("/decompress", files={"file": ("a.gzoo", packed.content)}, headers=NPY))
+            assert np.array_equal(((back[0] + 1) * 127.5).round().permute(1, 2, 0).numpy().astype(np.uint8), pixels)
         page = asked.get("/docs")
         assert page.status_code == 200
         assert all(f"{p}</code>" in page.text for p in there)
@@ -179,7 +197,7 @@ def test_waiting_requests_go_together():
     joiner = Joiner(jobs, "m", together=8, told=lambda n, size: told.append((n, size)))
     go = threading.Event()
     first = joiner.submit("block", 1, None, lambda items: [go.wait(10) for _ in items])
-    wait_for(lambda: not joiner.waiting)
+    wait_for(lambda: joiner.counts() == (0, 1))
 
     def double(items):
         if None in items:
@@ -203,6 +221,46 @@ def test_waiting_requests_go_together():
         joiner.submit("a", 1, 1, double)
 
 
+def test_those_who_were_answered_are_waited_for(monkeypatch):
+    """Half of them, or all once they have been seen to come back soon; nobody where nothing is joined."""
+    monkeypatch.setattr(joining, "PART", 1e9)
+    monkeypatch.setattr(joining, "LONGEST", 60.0)
+    jobs, told, go = Jobs(workers=1), [], threading.Event()
+
+    def ask(joiner):
+        return joiner.submit("a", 1, None, lambda items: [go.wait(10) for _ in items])
+
+    joiner = Joiner(jobs, "m", told=lambda n, size: told.append(n))
+    tickets = [ask(joiner)]
+    wait_for(lambda: told == [1])
+    tickets += [ask(joiner) for _ in range(3)]
+    go.set()
+    wait_for(lambda: all(t.over for t in tickets))
+    assert told == [1, 3], "three of four go at once"
+    first = ask(joiner)
+    assert not first.wait(0.3)
+    second = ask(joiner)
+    assert first.wait(10)
+    assert told == [1, 3, 2], "of three the first one waits for the second, and not for the third"
+    assert second.wait(10)
+    go.clear()
+    first = ask(joiner)
+    wait_for(lambda: told == [1, 3, 2, 1])
+    second = ask(joiner)
+    go.set()
+    assert first.wait(10)
+    assert not second.wait(0.3), "two were back soon, so two are waited for"
+    ask(joiner)
+    assert second.wait(10)
+    assert told == [1, 3, 2, 1, 2]
+
+    alone = Joiner(jobs, "m", together=1)
+    for _ in range(3):
+        tickets = [ask(alone), ask(alone), ask(alone)]
+        assert all(t.wait(5) for t in tickets)
+    jobs.close(1)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 5.0])
 def test_a_server_that_ends_tells_who_waits(seconds):
     jobs = Jobs(workers=1)
@@ -213,7 +271,7 @@ def test_a_server_that_ends_tells_who_waits(seconds):
         return items
 
     tickets = [joiner.submit("a", 1, i, work) for i in range(3)]
-    wait_for(lambda: joiner.waiting == 2)
+    wait_for(lambda: joiner.counts() == (2, 1))
     jobs.close(seconds)
     wait_for(lambda: all(t.over for t in tickets), 5)
     for ticket in tickets[1:]:
@@ -246,6 +304,7 @@ def test_a_full_server_says_when_to_come_again(monkeypatch):
         for t in threads[1:]:
             t.start()
         wait_for(lambda: "genzoo_waiting 2.0" in asked.get("/metrics").text)
+        assert asked.get("/health").json()["waiting"] == 2
         refused = asked.post("/sample", json={})
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
@@ -281,7 +340,8 @@ def test_mistakes_are_sentences():
             ({"n": 0}, "n: should be greater than or equal to 1"),
             ({"n": 10_000}, "n: should be less than or equal to"),
             ({"seed": -1}, "seed: "),
-            ({"sed": 1}, "sed: there is no such option"),
+            ({"sed": 1}, "sed: there is no such option — did you mean 'seed'?"),
+            ({"format": 1}, "format: there is no such option; there are n, seed, label"),
             ({"label": 99}, "label"),
             ({"n": "many"}, "n: "),
             ([], "JSON object"),
@@ -316,12 +376,21 @@ def test_a_class_is_named_by_number_or_name():
         with pytest.raises(ValueError, match="label"):
             asked(label=wrong)
     with client(system) as served:
+        assert served.get("/").json()["class_names"] == system.trained["class_names"]
         answer = served.post("/sample", json={"label": "dres"})
         assert answer.status_code == 422
         assert "did you mean 'dress'" in answer.json()["error"]
         page = served.get("/docs").text
         assert "&lt;script&gt;" in page
         assert "<script" not in page
+
+
+def test_classes_that_nobody_can_choose_are_not_named():
+    system = case_of("dcgan").ready()
+    system.trained = {"class_names": ["dress", "coat"]}
+    with client(system) as served:
+        assert served.get("/").json()["class_names"] == []
+        assert "label: there is no such option" in served.post("/sample", json={"label": "coat"}).json()["error"]
 
 
 def test_numbers_without_a_bound_get_one():

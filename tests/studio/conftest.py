@@ -1,4 +1,7 @@
-"""The studio in a real browser. What a page logs as an error, or asks of anything but its own server, fails the test."""
+"""The studio over two small runs, asked over HTTP or in a real browser.
+
+What a page logs as an error, or asks of anything but its own server, fails the test.
+"""
 
 from __future__ import annotations
 
@@ -63,3 +66,29 @@ def studio():
 
     with ExitStack() as stack:
         yield lambda folder: stack.enter_context(live(make(folder)))
+
+
+@pytest.fixture(scope="package")
+def trained(tmp_path_factory):
+    """A folder with two finished runs of different seeds, both measured; tests that change it take a copy."""
+    import genzoo
+
+    root = tmp_path_factory.mktemp("studio") / "runs"
+    for seed in (0, 1):
+        genzoo.train(
+            "dcgan", "digits", steps=40, batch=8, width=4, latent=4, ema=0, limit=120, sample_every=10, seed=seed, name=f"seed-{seed}",
+            runs=str(root), quiet=True,
+        )  # fmt: skip
+        genzoo.evaluate(root / f"seed-{seed}", measures="frechet,memorization", n=40)
+    return root
+
+
+@pytest.fixture
+def client(trained):
+    """Ask the studio over `trained`, without a browser."""
+    from fastapi.testclient import TestClient
+
+    from genzoo.studio.app import studio as make
+
+    with TestClient(make(trained), base_url="http://127.0.0.1") as found:
+        yield found

@@ -11,7 +11,6 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra genzoo[studio] is not installed")
 
-import genzoo
 from genzoo.studio.app import studio as make
 from tests.serving import live
 from tests.studio.test_states import a_run
@@ -20,19 +19,6 @@ AXE = Path(__file__).parents[2] / "tools" / "page" / "node_modules" / "axe-core"
 LONG = 180_000
 """Milliseconds that a process of its own may take to begin, on a machine that has other things to do."""
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)<"
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Two finished runs, both measured."""
-    root = tmp_path_factory.mktemp("journey") / "runs"
-    for seed in (0, 1):
-        genzoo.train(
-            *("dcgan", "digits"), steps=40, batch=8, width=4, latent=4, ema=0, limit=120, sample_every=10, seed=seed,
-            name=f"seed-{seed}", runs=str(root), quiet=True,
-        )  # fmt: skip
-        genzoo.evaluate(root / f"seed-{seed}", measures="frechet,memorization", n=40)
-    return root
 
 
 def test_from_the_form_to_the_judgement(studio, open_page, trained, tmp_path):

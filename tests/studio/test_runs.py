@@ -1,4 +1,4 @@
-"""The pages of runs over HTTP: what they hold, how runs are started, stopped and judged, and what is refused."""
+"""The pages of runs over HTTP: what they hold, how runs are started and stopped, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,33 +11,14 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra genzoo[studio] is not installed")
 from fastapi.testclient import TestClient
 
-import genzoo
 from genzoo.runs.folder import Run
 from genzoo.studio.app import studio
 from genzoo.studio.runs import processes
 from genzoo.web.guard import Rules
+from tests.serving import wait_for
 from tests.studio.test_states import a_run
 
 HOSTILE = "<script>alert('x')<&>"
-
-
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory):
-    """A folder with two finished runs of different seeds, one of them measured."""
-    root = tmp_path_factory.mktemp("studio") / "runs"
-    for seed in (0, 1):
-        genzoo.train(
-            "dcgan", "digits", steps=40, batch=8, width=4, latent=4, ema=0, limit=120, sample_every=20, seed=seed, name=f"seed-{seed}",
-            runs=str(root), quiet=True,
-        )  # fmt: skip
-        genzoo.evaluate(root / f"seed-{seed}", measures="frechet,memorization", n=40)
-    return root
-
-
-@pytest.fixture
-def client(shelf):
-    with TestClient(studio(shelf), base_url="http://127.0.0.1") as found:
-        yield found
 
 
 @pytest.fixture
@@ -47,18 +28,10 @@ def empty(tmp_path):
         yield found
 
 
-def wait_for(condition, seconds=90.0):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.1)
-    return found
-
-
 # ---- what there is ---------------------------------------------------------------------------------------------------------------
 
 
-def test_the_wall_lists_runs_with_state_picture_and_measures(client, shelf):
+def test_the_wall_lists_runs_with_state_picture_and_measures(client, trained):
     told = client.get("/api/runs").json()
     assert [r["name"] for r in told["runs"]] == ["seed-1", "seed-0"], "the one begun last stands first"
     run = told["runs"][0]
@@ -73,36 +46,36 @@ def test_the_wall_lists_runs_with_state_picture_and_measures(client, shelf):
     assert "lenet" in run["measures"][0]["protocol"], "a number never travels without its protocol"
     picture = run["picture"]
     answer = client.get(f"/api/runs/seed-1/samples/{picture['step']}.png?{picture['stamp']}")
-    assert answer.content == (shelf / "seed-1" / "samples" / "step_000000040.png").read_bytes()
+    assert answer.content == (trained / "seed-1" / "samples" / "step_000000040.png").read_bytes()
     assert "immutable" in answer.headers["cache-control"]
 
 
-def test_the_page_of_a_run(client, shelf):
+def test_the_page_of_a_run(client, trained):
     told = client.get("/api/runs/seed-0").json()
-    log = Run(shelf / "seed-0").log()
+    log = Run(trained / "seed-0").log()
     curve = next(c for c in told["curves"] if c["name"] == "d_loss")
     assert curve["points"] == [[line["step"], line["d_loss"]] for line in log]
-    assert [p["step"] for p in told["pictures"]] == [20, 40]
+    assert [p["step"] for p in told["pictures"]] == [10, 20, 30, 40]
     kept = {m["key"]: m["value"] for m in told["measures"]}
-    assert kept == {k: r["value"] for k, r in Run(shelf / "seed-0").metrics().items()}
+    assert kept == {k: r["value"] for k, r in Run(trained / "seed-0").metrics().items()}
     changed = {s["name"]: s["value"] for s in told["settings"] if s["changed"]}
     assert changed["width"] == "4"
     assert changed["limit"] == "120"
-    assert told["lines"]["go on with it"] == f"genzoo resume {shelf / 'seed-0'}"
+    assert told["lines"]["go on with it"] == f"genzoo resume {trained / 'seed-0'}"
     assert {p["name"] for p in told["evaluation"]} == {"evaluate", "neighbours"}
     assert client.get("/api/runs/seed-0/evaluation/neighbours.png").status_code == 200
     film = client.get("/api/runs/seed-0/training.gif")
-    assert film.content == (shelf / "seed-0" / "training.gif").read_bytes()
+    assert film.content == (trained / "seed-0" / "training.gif").read_bytes()
 
 
-def test_models_of_the_zoo_stand_beside_the_runs(client, shelf, tmp_path, monkeypatch):
+def test_models_of_the_zoo_stand_beside_the_runs(client, trained, tmp_path, monkeypatch):
     import shutil
 
     from genzoo.saved import zoo
 
     monkeypatch.setattr(zoo, "root", lambda: tmp_path)
     assert client.get("/api/runs").json()["zoo"] == []
-    shutil.copytree(shelf / "seed-0" / "model", tmp_path / "small")
+    shutil.copytree(trained / "seed-0" / "model", tmp_path / "small")
     record = {"place": 1, "line": "digits", "measure": "FLD 3", "protocol": "how", "licence": "CC0"}
     (tmp_path / "small" / "record.json").write_text(json.dumps(record))
     assert client.get("/api/runs").json()["zoo"] == [
@@ -190,13 +163,13 @@ def test_every_system_has_a_form(client):
     ("key", "value"),
     [("lr", "fast"), ("steps", "0"), ("holdout", "2"), ("latent", "x"), ("penalty", "some"), ("wat", "1")],
 )
-def test_a_bad_value_is_refused_as_the_command_line_refuses_it(client, shelf, capsys, key, value):
+def test_a_bad_value_is_refused_as_the_command_line_refuses_it(client, trained, capsys, key, value):
     from genzoo.cli.main import main
 
     body = {"system": "dcgan", "values": {"data": "digits", key: value}}
     said = client.post("/api/train/check", json=body).json()["errors"]
     assert list(said) == [key]
-    assert main(["train", "dcgan", "data=digits", f"{key}={value}", f"runs={shelf}"]) == 2
+    assert main(["train", "dcgan", "data=digits", f"{key}={value}", f"runs={trained}"]) == 2
     assert capsys.readouterr().err == f"genzoo: {said[key]}\n"
     answer = client.post("/api/train", json=body)
     assert (answer.status_code, answer.json()["error"]) == (422, said[key])
@@ -212,7 +185,7 @@ def test_several_bad_values_are_told_at_their_fields(client):
     assert "plain folder name" in told["errors"]["name"]
 
 
-def test_the_line_to_copy_is_what_is_started(client, shelf):
+def test_the_line_to_copy_is_what_is_started(client, trained):
     import shlex
 
     values = {"data": "my photos; rm -rf/", "lr": "1e-4", "flip": "true", "name": "$(x)"}
@@ -225,7 +198,7 @@ def test_the_line_to_copy_is_what_is_started(client, shelf):
         "lr=1e-4",
         "flip=true",
         "name=$(x)",
-        f"runs={shelf}",
+        f"runs={trained}",
     ]
     taken = client.post(
         "/api/train/check", json={"system": "dcgan", "values": {"data": "digits", "name": "seed-0"}}
@@ -233,11 +206,11 @@ def test_the_line_to_copy_is_what_is_started(client, shelf):
     assert "a run named 'seed-0'" in taken["errors"]["name"]
 
 
-def test_runs_and_unknown_things_cannot_be_slipped_in(client, shelf):
+def test_runs_and_unknown_things_cannot_be_slipped_in(client, trained):
     told = client.post(
         "/api/train/check", json={"system": "dcgan", "values": {"data": "digits", "runs": "/tmp/elsewhere"}}
     ).json()
-    assert told["words"][-1] == f"runs={shelf}"
+    assert told["words"][-1] == f"runs={trained}"
     assert client.post("/api/train/check", json={"system": "dcgan", "values": {}, "more": 1}).status_code == 422
     assert client.post("/api/train/check", json={"system": "mine.py", "values": {}}).status_code == 422
 
@@ -293,9 +266,9 @@ def test_a_failed_start_says_why_and_can_be_dismissed(empty):
     assert empty.get("/api/runs").json()["runs"] == []
 
 
-def test_no_run_is_ever_removed(client, shelf):
+def test_no_run_is_ever_removed(client, trained):
     assert client.delete("/api/runs/seed-0/start").status_code == 409
-    assert (shelf / "seed-0" / "config.toml").exists()
+    assert (trained / "seed-0" / "config.toml").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
@@ -365,115 +338,11 @@ def test_another_site_cannot_start_anything(client):
     assert client.post("/api/train", json=body, headers={"host": "rebound.example"}).status_code == 421
 
 
-def test_from_elsewhere_a_token_is_needed(shelf):
+def test_from_elsewhere_a_token_is_needed(trained):
     rules = Rules(host="0.0.0.0", token="a-token-that-nobody-guesses")
-    with TestClient(studio(shelf, rules=rules), base_url="http://127.0.0.1") as client:
+    with TestClient(studio(trained, rules=rules), base_url="http://127.0.0.1") as client:
         assert client.get("/api/runs").status_code == 401
         assert client.post("/api/train", json={"system": "dcgan", "values": {}}).status_code == 401
-
-
-# ---- judging -----------------------------------------------------------------------------------------------------------------------
-
-
-def test_compare_is_what_the_command_says(client, shelf, tmp_path):
-    told = client.get("/api/judge/compare?run=seed-0&run=seed-1").json()
-    other = genzoo.compare(shelf / "seed-0", shelf / "seed-1", out=tmp_path / "page")
-    assert [(r["measure"], r["values"], r["best"], r["tie"]) for r in told["rows"]] == [
-        (r["measure"], r["values"], r["best"], r["tie"]) for r in other["rows"]
-    ]
-    assert all(r["protocol"] for r in told["rows"])
-    assert not (shelf.parent / "compare").exists(), "looking writes nothing"
-
-
-def test_side_by_side_shows_the_samples_of_the_command(client, shelf, tmp_path):
-    from genzoo.cli.main import main
-
-    answer = client.get("/api/judge/samples.png?run=seed-0&seed=3&n=4")
-    line = answer.headers["x-command"]
-    assert line.startswith("genzoo%20sample%20")
-    main(["sample", str(shelf / "seed-0"), "n=4", "seed=3", f"out={tmp_path / 'x.png'}"])
-    from io import BytesIO
-
-    import numpy as np
-    from PIL import Image
-
-    mine, theirs = (np.asarray(Image.open(f).convert("RGB")) for f in (BytesIO(answer.content), tmp_path / "x.png"))
-    np.testing.assert_array_equal(mine, theirs)
-
-
-def test_a_blind_test_is_decided_by_its_seed(client):
-    from genzoo.studio.runs import blind
-
-    def picture(i, seed=5):
-        return client.get(f"/api/judge/blind.png?run=seed-0&seed={seed}&n=8&i={i}").content
-
-    shown = [picture(i) for i in range(8)]
-    assert shown == [picture(i) for i in range(8)]
-    assert shown != [picture(i, seed=6) for i in range(8)]
-    made = blind.order(5, 8)
-    told = client.post("/api/judge/blind", json={"seed": 5, "n": 8, "answers": list(made)}).json()
-    assert (told["right"], told["answered"], told["truth"]) == (8, 8, list(made))
-    assert told["interval"][0] == pytest.approx(0.6756, abs=1e-4), "Wilson's interval of 8 of 8"
-    half = client.post("/api/judge/blind", json={"seed": 5, "n": 8, "answers": [made[0], None, not made[2]]}).json()
-    assert (half["right"], half["answered"]) == (1, 2)
-    assert "does not show" in half["words"]
-    for answers in ([], [True] * 9, ["yes"]):
-        assert client.post("/api/judge/blind", json={"seed": 5, "n": 8, "answers": answers}).status_code == 422
-
-
-def test_blind_images_are_samples_and_held_out_images(client, shelf):
-    """What is called real is in the test part, what is called made is what the run draws."""
-    import torch
-
-    from genzoo.metrics.drawing import draw
-    from genzoo.metrics.real import as_levels, real_images
-    from genzoo.studio.runs import blind
-    from genzoo.use.common.images import open_for
-    from genzoo.use.common.source import open_system
-
-    system = open_system(shelf / "seed-0")
-    found = blind.test(system, 5, 12)
-    held, train = real_images(open_for(system, split="test")), real_images(open_for(system, split="train"))
-    drawn = draw(system, sum(found.made), 5, keep=as_levels)
-
-    def among(x, images):
-        return bool((images == x).flatten(1).all(1).any())
-
-    assert [among(x, drawn) for x in found.images] == list(found.made)
-    assert [among(x, held) for x in found.images] == [not m for m in found.made]
-    assert not any(among(x, train) for x in found.images)
-    unique = torch.unique(found.images.flatten(1), dim=0)
-    assert len(unique) == 12, "none is shown twice"
-
-
-def test_coins_of_a_blind_test_are_fair():
-    from genzoo.studio.runs import blind
-
-    tosses = [made for seed in range(400) for made in blind.order(seed, 20)]
-    assert abs(sum(tosses) / len(tosses) - 0.5) < 0.02
-
-
-def test_nearest_training_images_find_a_copy(client, shelf):
-    import torch
-
-    from genzoo.studio.runs import copies
-    from genzoo.use.common.images import open_for
-    from genzoo.use.common.source import open_system
-
-    system = open_system(shelf / "seed-0")
-    train = open_for(system, split="train").fields["image"]
-    system.sample = lambda n, generator=None: torch.from_numpy(train[:n].copy()).float() / 127.5 - 1
-    rows, fake, found, total = copies.nearest_training(system, 0, 3)
-    assert total == len(train)
-    assert [r["distances"][0] for r in rows] == [0.0, 0.0, 0.0]
-    assert all(r["suspicious"] for r in rows)
-    assert all(torch.equal(f, near[0]) for f, near in zip(fake, found, strict=True))
-    job = client.post("/api/judge/nearest", json={"run": "seed-0", "n": 4}).json()
-    wait_for(lambda: client.get(f"/api/jobs/{job['id']}").json()["state"] == "done")
-    told = client.get(f"/api/judge/nearest/{job['id']}").json()
-    assert len(told["rows"]) == 4
-    assert told["suspicious"] == sum(r["suspicious"] for r in told["rows"])
-    assert client.get(f"/api/judge/nearest/{job['id']}/3.png").content.startswith(b"\x89PNG")
 
 
 def test_a_wall_of_many_runs_is_quick(empty):

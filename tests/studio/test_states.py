@@ -14,6 +14,7 @@ from genzoo.core.errors import UserError
 from genzoo.runs.folder import Run
 from genzoo.studio.runs import processes, state, wall
 from genzoo.studio.runs.curves import curves, thinned
+from tests.serving import wait_for
 
 STARTED: list[subprocess.Popen[bytes]] = []
 SLEEP = "import time; print('here', flush=True); time.sleep(60)"
@@ -96,13 +97,6 @@ def fake(monkeypatch, code):
         return STARTED[-1]
 
     monkeypatch.setattr(processes.subprocess, "Popen", started)
-
-
-def wait_for(condition, seconds=10.0):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_a_command_goes_on_without_who_started_it(tmp_path, monkeypatch):
@@ -218,3 +212,31 @@ def test_a_page_of_a_damaged_run_says_what_is_damaged(tmp_path):
     told = wall.page(tmp_path, "one")
     assert "is damaged" in told["damage"]
     assert told["curves"] == []
+
+
+def test_a_file_that_cannot_be_read_is_said_in_our_words(tmp_path, monkeypatch):
+    a_run(tmp_path)
+
+    def denied(*args, **how):
+        raise PermissionError(13, "Permission denied", "whatever it is called there")
+
+    monkeypatch.setattr(state, "read_toml", denied)
+    monkeypatch.setattr(Run, "metrics", denied)
+    told = wall.card(tmp_path, "one")
+    assert told["why"] == f"{tmp_path / 'one' / 'config.toml'} cannot be read: permission denied"
+    assert told["damage"] == f"{tmp_path / 'one' / 'metrics.json'} cannot be read: permission denied"
+
+
+def test_whether_a_run_is_of_single_images(tmp_path):
+    """Of what can be judged image by image: also with labels or captions, and no pairs, sounds or single pictures."""
+    known = {
+        "vae": True,
+        "acgan": True,
+        "cyclegan": False,
+        "wavenet": False,
+        "efros-leung": False,
+        "no-such-system": False,
+    }
+    for name in known:
+        a_run(tmp_path, name, config=f'name = "{name}"\n')
+    assert {name: wall.card(tmp_path, name)["images"] for name in known} == known

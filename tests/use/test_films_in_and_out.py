@@ -132,6 +132,16 @@ def test_a_damaged_video_is_left_out_and_no_half_of_a_result_stays(tmp_path, cap
     assert [p.name for p in (tmp_path / "new").iterdir()] == []
 
 
+def test_what_is_called_a_video_and_is_none_is_no_video_and_a_picture_of_that_name_is_a_picture(tmp_path):
+    (tmp_path / "fake.mp4").write_text("hello")
+    for out in ("out", "x.mp4"):
+        with pytest.raises(UserError, match=r"fake\.mp4' is no usable video: text, not a clip"):
+            changed(tmp_path / "fake.mp4", tmp_path / out)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "b.mp4", "PNG")
+    (written,) = change_files(tmp_path / "b.mp4", tmp_path / "out", lambda file: read_photo(file, 3), frame=negative)
+    assert written.name == "b.png"
+
+
 def test_sides_that_are_odd_and_rates_of_television_are_kept(tmp_path):
     (film,) = change_files(
         clip(tmp_path / "a.mp4", rate=Fraction(30000, 1001)), tmp_path / "out", refuse,

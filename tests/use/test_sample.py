@@ -9,6 +9,8 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import UserError
 from genzoo.data.drawing.images import save_picture
+from genzoo.metrics.drawing import TELL
+from genzoo.use.common.source import CHUNK
 from genzoo.use.sample import seeds_of
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
@@ -114,6 +116,16 @@ def test_a_walk_begins_at_the_samples_of_its_seed(runs):
     walked = genzoo.walk(run, rows=3, steps=2, seed=1)
     close(walked[:, 0], genzoo.sample(run, n=3, seed=1))
     close(genzoo.walk(run, rows=2, steps=3, seed=1)[0], genzoo.walk(run, rows=6, steps=3, seed=1)[0])
+
+
+def test_a_walk_tells_how_far_it_is(runs):
+    told = []
+    token = TELL.set(lambda done, total: told.append((done, total)))
+    try:
+        genzoo.walk(runs("dcgan"), rows=1, steps=CHUNK + 2)
+    finally:
+        TELL.reset(token)
+    assert told == [(CHUNK, CHUNK + 2), (CHUNK + 2, CHUNK + 2)]
 
 
 def test_a_completion_does_not_depend_on_the_others(runs):

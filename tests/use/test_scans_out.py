@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,15 +114,6 @@ def test_pixels_outside_the_scan_stay_outside(darker, tmp_path):
     np.testing.assert_allclose(value(new)[2:], -124, atol=0.51)
 
 
-def shipped(name):
-    from pydicom.data import get_testdata_file
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = get_testdata_file(name, download=False)
-    return Path(path) if path else pytest.skip(f"pydicom came without {name}")
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -140,8 +130,8 @@ def shipped(name):
 def test_real_files_go_through(name, anonymize, darker, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (path,) = translate_files(darker, shipped(name), "a2b", out=tmp_path / "out", anonymize=anonymize)
-        old, new = made.pydicom.dcmread(shipped(name)), made.pydicom.dcmread(path)
+        (path,) = translate_files(darker, made.shipped(name), "a2b", out=tmp_path / "out", anonymize=anonymize)
+        old, new = made.pydicom.dcmread(made.shipped(name)), made.pydicom.dcmread(path)
         scale = float(old.get("DoseGridScaling", 0)) or float(old.get("RescaleSlope", 1))
         before = old.pixel_array * scale + float(old.get("RescaleIntercept", 0))
         step = float(new.get("RescaleSlope", 0)) or float(new.get("DoseGridScaling", 1))

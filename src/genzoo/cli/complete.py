@@ -18,11 +18,11 @@ from genzoo.core.schema import written
 from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.use.common.files import change_photo, read_photo, save_photo, suffix_of
-from genzoo.use.common.images import channels_of, read_image, read_sound, window_of
+from genzoo.use.common.images import channels_of, read_image, read_sound, size_of, window_of
 from genzoo.use.common.outputs import free, target, targets
 from genzoo.use.common.scale import Size, at_sides, sides
 from genzoo.use.common.source import name_of, open_system, require
-from genzoo.use.complete import box_mask, complete_pixels
+from genzoo.use.complete import answers, box_mask, complete_pixels
 from genzoo.use.sample import Seed
 
 COMMAND = Command(
@@ -79,8 +79,7 @@ def complete(
         return
     if after is not None:
         raise UserError("complete: after= is for sounds; of an image give box= or mask=")
-    shape = system.hparams.get("shape", ())
-    fixed = tuple(shape[1:]) if system.data != "exemplar" and len(shape) == 3 else None
+    fixed = size_of(system)
     if size is not None and (fixed or not image):
         at = "x".join(map(str, fixed or ()))
         raise UserError(
@@ -112,9 +111,7 @@ def complete(
         return
     hidden = torch.where(known, x, torch.zeros_like(x))
     if image:
-        if torch.equal(filled, filled[:1].expand_as(filled)):
-            filled = filled[:1]  # of a system that leaves nothing to chance
-        wrote(kind.write(path, torch.cat([x[:1], hidden[:1], filled]), system.hparams), asked=out)
+        wrote(kind.write(path, torch.cat([x[:1], hidden[:1], answers(filled)]), system.hparams), asked=out)
     else:
         wrote(kind.write(path, torch.cat([x, hidden, filled]), system.hparams, columns=len(x)), asked=out)
     if not (box or mask):
@@ -133,7 +130,7 @@ def _complete_photo(
     own: dict[str, Any],
 ) -> None:
     """Fill the hole of a photograph, and write it as it was but for that."""
-    if not file or not (box or mask) or system.data == "exemplar":
+    if not file or not (box or mask) or size_of(system) is None:
         raise UserError(
             "complete: full=true takes an image and box= or mask=, of a run that was trained on images of one size"
         )

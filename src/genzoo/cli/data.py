@@ -1,4 +1,4 @@
-"""List the data sets that are known, or show what is in one, in words and on one page."""
+"""List the data sets that are known, show what is in one, in words and on one page, or write it as other programs read it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ from genzoo.data.sources.parts import parts_among
 if TYPE_CHECKING:
     from genzoo.data import DataSettings
 
-COMMAND = Command("the data sets that are known; what is in one", "[show] [DATA] [size=64 ...]", place=13, open="data")
+COMMAND = Command(
+    "the data sets that are known; what is in one; export for others",
+    "[show|export] [DATA] [size=64 ...]",
+    place=13,
+    open="data",
+)
+
+
+USAGE = {
+    "show": "show DATA [size=64 ...]",
+    "export": "export DATA to=stylegan-zip|webdataset|parquet [out=...] [size=64 ...]",
+}
 
 
 def data(
@@ -26,38 +37,49 @@ def data(
     spec: str = "",
     other: str = "",
     kind: str = "",
+    to: str = "",
+    split: str = "",
     out: str = "",
     overwrite: bool = False,
     json: bool = False,
     own: dict[str, Any] | None = None,
 ) -> None:
-    """List the data sets that are known, or show what is in one.
+    """List the data sets that are known, show what is in one, or write it as other programs read it.
 
     Args:
-        action: list or show; a data set alone is shown.
+        action: list, show or export; a data set alone is shown.
         spec: What `data=` takes: a name, a folder, an archive, an array file.
         other: Side B, where `spec` is side A of pairs or of unpaired data; the same as spec=A,B.
         kind: How it is read, as systems say what they train on; what it looks like when not given.
-        out: File of the contact sheet; NAME.png in the working folder when not given.
+        to: With export, the form: stylegan-zip, webdataset or parquet.
+        split: With export, train or test alone; all that there is when not given.
+        out: File of the contact sheet, NAME.png in the working folder when not given; with export the file or folder to write.
         overwrite: Replace the file if it is there.
         json: Print JSON.
         own: Settings of the data: size, channels, resize ...
     """
     own = dict(own or {})
-    if action not in ("", "list", "show"):
+    if action not in ("", "list", "show", "export"):
         action, spec, other = "show", action, spec or other
     spec = spec or own.pop("data", "")
-    if action != "show" and not spec:
+    if action in ("", "list") and not spec:
         if json:
             print(jsonlib.dumps({"sets": available(), "forms": FORMS}, indent=2))
             return
         print("Known by name:\n" + columns(available().items()))
         print("\ndata= also takes:\n" + columns(FORMS.items()))
-        print("\n'genzoo data show NAME' tells what is in one, and draws a page of it.")
+        print(
+            "\n'genzoo data show NAME' tells what is in one, and draws a page of it; 'genzoo data export NAME to=webdataset' writes it for others."
+        )
         return
     if not spec:
-        raise UserError("data show: DATA is missing. Usage: genzoo data show DATA [size=64 ...]")
+        raise UserError(f"data {action}: DATA is missing. Usage: genzoo data {USAGE[action]}")
     spec = f"{spec},{other}" if other else spec
+    if action == "export":
+        write_data(spec, own, kind=kind, to=to, split=split, out=out, overwrite=overwrite)
+        return
+    if to or split:
+        raise UserError(f"{'to' if to else 'split'}= goes with export: genzoo data {USAGE['export']}")
     show_data(spec, own, kind=kind, out=out, overwrite=overwrite, json=json)
 
 
@@ -93,6 +115,27 @@ def show_data(spec: str, own: dict[str, Any], *, kind: str, out: str, overwrite:
     two = {"a", "b"} <= set(dataset.fields)  # an even number of columns: pairs stay side by side
     page = dataset.kind.picture(sheet, columns=8 if two else None)
     wrote(save_png(path, page), asked=out)
+
+
+def write_data(spec: str, own: dict[str, Any], *, kind: str, to: str, split: str, out: str, overwrite: bool) -> None:
+    """Write a data set as another program reads it: what `genzoo data export` does."""
+    from genzoo.core.schema import build
+    from genzoo.data import DataSettings
+    from genzoo.data.written import export_data, form
+    from genzoo.use.common.outputs import free, writable
+
+    suffix = form(to).SUFFIX
+    first = Path((two_sides(spec) or (spec,))[0].rstrip("/"))
+    name = f"{first.stem or first.resolve().stem or 'data'}{'' if suffix else f'-{to}'}{f'-{split}' if split else ''}{suffix}"
+    path = Path(out).expanduser() if out else _beside(spec) / name
+    if suffix and path.suffix.lower() != suffix:
+        path = path / name if path.is_dir() else path.with_name(path.name + suffix)
+    writable(path)
+    path = free(path, overwrite=overwrite)
+    wanted = build(DataSettings, {"data": spec, "holdout": 0, **own}, label="data")
+    for line in export_data(wanted, to, path, kind=kind or PLAIN.of, split=split):
+        print(line)
+    wrote(path, asked=out)
 
 
 def _kind(spec: str, wanted: DataSettings) -> str:

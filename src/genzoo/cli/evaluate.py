@@ -15,7 +15,7 @@ from genzoo.use.sample import Seed
 
 COMMAND = Command(
     "measures of a run or of samples, each with its protocol, and a page of them",
-    "RUN_OR_SAMPLES [data=DATA measures=frechet,prdc n=1000 seed=0]",
+    "RUN_OR_SAMPLES [data=DATA against=stats.npz measures=frechet,prdc n=1000 seed=0]",
     place=50,
     open="data",
     device=True,
@@ -26,6 +26,7 @@ COMMAND = Command(
 def evaluate(
     source: str,
     data: str = "",
+    against: str = "",
     measures: str = "",
     split: Literal["", "train", "test", "all"] = "",
     n: Annotated[int, Field(ge=2)] | None = None,
@@ -40,16 +41,17 @@ def evaluate(
     """Take measures and pictures of a run or of samples; they are kept in metrics.json, with a page beside it.
 
     Args:
-        source: A run or an exported folder; or samples: a folder of images, an .npz or .npy file.
-        data: What to score and to compare with: a name, a folder, an archive, or FID statistics (mu and sigma in an .npz file); the test part of
-            the run's own data when not given. Data that are named are the test set, whole, where they have no test part.
+        source: A run or an exported folder; or samples: a folder of images, an .npz or .npy file; or a file of statistics.
+        data: What to score and to compare with: a name, a folder, an archive; the test part of the run's own data when not given. Data that are
+            named are the test set, whole, where they have no test part.
+        against: Statistics in place of real images, for a Fréchet distance: .npz of genzoo, pytorch-fid, TTUR or clean-fid, .pkl of StyleGAN.
         measures: Names of measures, or of the values that they give, separated by commas: see below; those that apply and are not marked "on
             request" when not given. Names of other programs, such as fid50k, pr50k3 or is50k, are understood with what they fix.
         split: The part of the data: train, test or all; published FIDs of CIFAR-10 are against the training images.
         n: Samples to draw and examples to score; at most 10,000, and what is affordable in minutes, when not given.
         n_real: Real images to compare with; at most 10,000 when not given.
-        extractor: Feature network: lenet-mnist-v1, lenet-fashion-v1, inception, efficientnet-lite0, vgg16, random, or a file of weights;
-            what suits the data when not given.
+        extractor: Feature network: lenet-mnist-v1, lenet-fashion-v1, inception, inception-clean, inception-pytorch, efficientnet-lite0, vgg16,
+            random, or a file of weights; what suits the data when not given.
         k: Neighbours in precision, recall, density and coverage; 5 when not given.
         seed: Seed of samples, choices and estimates.
         out: Folder of metrics.json and page; the run's own, or SAMPLES-evaluation beside samples, when not given.
@@ -57,8 +59,8 @@ def evaluate(
         own: Other settings of the data: size, channels, binarize, limit ...
     """
     found = genzoo.evaluate(
-        source, data or None, measures=measures or None, split=split or None, n=n, n_real=n_real, extractor=extractor or None, k=k, seed=seed,
-        out=out or None, quiet=json, **(own or {}),
+        source, data or None, against=against or None, measures=measures or None, split=split or None, n=n, n_real=n_real,
+        extractor=extractor or None, k=k, seed=seed, out=out or None, quiet=json, **(own or {}),
     )  # fmt: skip
     if json:
         print(jsonlib.dumps(found, indent=2))

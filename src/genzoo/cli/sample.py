@@ -9,6 +9,7 @@ from typing import Any
 import genzoo
 from genzoo.cli.common import wrote
 from genzoo.cli.table import Command
+from genzoo.core.errors import UserError
 from genzoo.data import kinds
 from genzoo.data.drawing import STILLS
 from genzoo.data.drawing.images import save_picture
@@ -33,6 +34,7 @@ def sample(
     seeds: str = "",
     batch: Batch = CHUNK,
     out: str = "",
+    ending: str = "",
     overwrite: bool = False,
     own: dict[str, Any] | None = None,
 ) -> None:
@@ -46,8 +48,9 @@ def sample(
         seeds: One sample of each of these seeds, such as 0,1,4-6, in place of n of one.
         batch: How many are computed at once; fewer need less memory.
         out: File: .png, .jpg or .webp for a picture, .wav for sounds, .gif or .mp4 for clips and turns around shapes, .npy (or .npz) for the
-            values in [-1, 1]; with a / at its end a folder, one file each (of seeds seed0004.png ...); RUN/outputs/sample.png (and sample.wav
-            or .gif) when not given.
+            values in [-1, 1], .glb, .stl or .binvox for the faces or cells of shapes; with a / at its end a folder, one file each (of seeds
+            seed0004.png ...); RUN/outputs/sample.png (and sample.wav or .gif) when not given.
+        ending: Of the files of a folder, such as .npy; .png, for sounds .wav, for clips and shapes .gif when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own sampling.
     """
@@ -55,14 +58,20 @@ def sample(
     kind, given = kinds.of(system), own or {}
     n = n or (None if seeds else kind.usual)
     how: dict[str, Any] = {"n": n, "seed": seed, "seeds": seeds or None, "batch": batch}
-    if out.endswith(("/", os.sep)):
+    whole = out.endswith(("/", os.sep))
+    each = f".{ending.lower().lstrip('.')}" if ending else kind.single
+    if ending and not whole:
+        raise UserError(f"sample: ending={ending} is for a folder of files: give out=FOLDER/")
+    if each not in kind.suffixes:
+        raise UserError(f"sample: ending={ending} cannot be written; give one of {', '.join(kind.suffixes)}")
+    if whole:
         folder = Path(out) if overwrite else free(out)
         drawn = genzoo.sample(system, **how, **given)
         names = [f"seed{s:04d}" for s in (seeds_of(seeds) if seeds else ())]
         if len(names) != len(drawn):  # numbered, also where there are several prompts
             names = [f"{i:0{len(str(len(drawn) - 1))}d}" for i in range(len(drawn))]
         for name, one in zip(names, drawn, strict=True):
-            kind.write_one(folder / f"{name}{kind.single}", one, system.hparams)
+            kind.write_one(folder / f"{name}{each}", one, system.hparams)
         wrote(folder, asked=out)
         return
     paths = targets(run, out, "sample", kind=kind, overwrite=overwrite)

@@ -64,7 +64,8 @@ def walk(
             the next, and a film that goes through all of them.
         latents: File of what z1, z2 ... of at= are, as genzoo project writes it (.npz).
         fps: Pictures in a second of the film, with many steps= for a smooth one; about 7 when not given.
-        out: File: .png, .jpg or .webp for the rows, .gif or .mp4 for the walk, .npy for the values; RUN/outputs/walk.png and walk.gif when not given.
+        out: File: .png, .jpg or .webp for the rows, .gif or .mp4 for the walk, .npy for the values, of shapes .glb or .stl; RUN/outputs/walk.png and
+            walk.gif when not given.
         overwrite: Replace the file if it is there.
         own: Options of the system's own prior, for ends that are drawn.
     """
@@ -80,8 +81,9 @@ def walk(
         if len(ends) < 2:
             raise UserError(f"walk: {images or data} has fewer than two images; a walk needs two ends")
     names: tuple[str | Path, ...] = (out,) if out else (folder_for(run) / "walk.png", folder_for(run) / "walk.gif")
-    paths = [target(run, name, "walk.png", suffixes=(*PICTURES, *FILMS), overwrite=overwrite) for name in names]
     kind = kinds.of(system)
+    known = (*PICTURES, *FILMS, *kind.models)
+    paths = [target(run, name, "walk.png", suffixes=known, overwrite=overwrite) for name in names]
     walked = genzoo.walk(
         system, rows=rows, steps=steps, seed=seed, path=path, images=ends, prompts=prompts or None, at=at or None,
         latents=read_latents(latents, "latents") if latents else None, **(own or {}),

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 HEAD = 2048
 """Bytes from the beginning of a file that `what_is` wants; fewer tell less."""
+FILMS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")
+"""Endings, without the dot, of video files."""
 
 _AS_PNG = "save it as PNG or JPEG"
 _AS_WAV = "save it as WAV or FLAC: ffmpeg -i FILE OUT.wav"
@@ -124,7 +126,7 @@ _HEADS: tuple[tuple[str, Named], ...] = (
      Named("an MPEG transport stream", "clip", "save it as MP4: ffmpeg -i FILE -c copy OUT.mp4")),
     # shapes
     (r"#binvox", Named("a binvox grid", "shape")),
-    (r"glTF", Named("a GLB shape", "shape", _AS_MESH)),
+    (r"glTF", Named("a GLB shape", "shape")),
     (r"ply\r?\n", Named("a PLY mesh", "shape")),
     (r"(ST|C|N|4|n)*OFF\b", Named("an OFF mesh", "shape")),
     (r"Kaydara FBX Binary", Named("an FBX shape", "shape", _AS_MESH)),
@@ -207,7 +209,7 @@ _ENDINGS: dict[str, tuple[str, Named]] = {
     ".ora": (r"PK", Named("an OpenRaster file", "picture", _AS_PNG)),
     ".usdz": (r"PK", Named("a USDZ shape", "shape", _AS_MESH)),
     ".3mf": (r"PK", Named("a 3MF shape", "shape", _AS_MESH)),
-    ".gltf": (r"\s*\{", Named("a glTF shape", "shape", _AS_MESH)),
+    ".gltf": (r"\s*\{", Named("a glTF shape", "shape")),
     ".obj": (r"", Named("an OBJ mesh", "shape")),
     ".stl": (r"", Named("an STL mesh", "shape")),
     ".off": (r"", Named("an OFF mesh", "shape")),
@@ -227,6 +229,23 @@ _ENDINGS: dict[str, tuple[str, Named]] = {
 }  # fmt: skip
 """What only the ending tells, with what the file has to begin with."""
 
+FILMS = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".flv",
+    ".wmv",
+    ".ogv",
+    ".3gp",
+    ".mts",
+    ".m2ts",
+)
+"""Endings of videos: a file of such a name that is damaged is a damaged video, whatever was looked for."""
 _WANTED = {
     "image": ("an image", "picture"),
     "sound": ("sound", "sound"),
@@ -325,6 +344,16 @@ def _patterns() -> tuple[tuple[re.Pattern[bytes], Named], ...]:
     return tuple((re.compile(p.encode("latin-1"), re.DOTALL), n) for p, n in _HEADS)
 
 
+def unusable(name: str, reason: object) -> str:
+    """Say of a file that was to be an image why it cannot be used; one with the name of a video is called a video where it is broken.
+
+    >>> unusable("x.png", "truncated"), unusable("x.mp4", "truncated")
+    ("'x.png' is no usable image: truncated", "'x.mp4' is no usable video: truncated")
+    """
+    broken = name.lower().endswith(FILMS) and "not an image" not in str(reason)
+    return f"'{name}' is no usable {'video' if broken else 'image'}: {reason}"
+
+
 def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:
     """Say why a file is left out: what it is, and one next step.
 
@@ -340,10 +369,16 @@ def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:
         name: See `what_is`.
         wanted: image, sound, clip or shape.
     """
+    found, film = what_is(head, name), name.lower().endswith(FILMS)
+    if wanted == "image" and film and (found is None or found.group != "clip"):
+        wanted = "clip"
     thing, group = _WANTED[wanted]
-    found = what_is(head, name)
     if found is None:
-        return f"not {thing} of a known format"
+        return (
+            "damaged: its beginning is missing or overwritten; copy it again"
+            if film
+            else f"not {thing} of a known format"
+        )
     if found is _EMPTY:
         return found.what
     if found.group == group and not found.todo:

@@ -83,7 +83,8 @@ def split_patients(
 ) -> tuple[Rows, int]:
     """Choose the stored rows of one split of scans, and count those of the other: no patient is in both, of two sides neither.
 
-    The patients that are held out are the last ones in the order of their digests, over all fields together: a split depends on nothing else.
+    The patients that are held out are the last ones in the order of their digests, over all fields together: a split depends on nothing else. A side
+    that has none of them gives its own last one, and one that has them alone keeps its first for training; the other side does the same with these.
 
     Args:
         patients: By field, whose the stored rows are, one patient after another in that order: digest and number of rows.
@@ -102,27 +103,38 @@ def split_patients(
         notes.append(
             f"{side}all {n:,} {thing}s are of one patient: they are both the training and the test part; put others into a folder test/"
         )
-    if len(own) == 1:
-        rows = {"train": range(n), "test": range(n)}
-    else:
+    rows: dict[str, Rows] = {"train": range(n), "test": range(n)}
+    if len(own) > 1:
         held = min(max(round(len(everybody) * settings.holdout), 1), len(everybody) - 1) if settings.holdout else 0
-        last = set(everybody[len(everybody) - held :]) & {p for p, _ in own}
-        if held and not 0 < len(last) < len(own):  # the other side has them all
-            last = {own[-1][0]}
-        cut = sum(count for p, count in own if p not in last)
-        rows = {"train": range(cut), "test": range(cut, n)}
-        kept = len(own) - len(last)
+        last = set(everybody[len(everybody) - held :])
+        for side_rows in patients.values() if held else ():
+            names = [p for p, _ in side_rows]
+            if len(names) > 1 and last.isdisjoint(names):
+                last.add(names[-1])
+            elif len(names) > 1 and last.issuperset(names):
+                last.discard(names[0])
+        testing = np.repeat([p in last for p, _ in own], [count for _, count in own])
+        rows = {"train": _together(~testing), "test": _together(testing)}
+        few = sum(p in last for p, _ in own)
         notes.append(
-            f"{side}split by patient: {kept} with {cut:,} {thing}s for training, {len(last)} with {n - cut:,} for testing"
+            f"{side}split by patient: {len(own) - few} with {len(rows['train']):,} {thing}s for training, "
+            f"{few} with {len(rows['test']):,} for testing"
         )
     found: dict[str, Rows] = {}
     for name, there in rows.items():
-        mixed = there.start + np.random.default_rng([ORDER_SEED, 4, len(there)]).permutation(len(there))
+        mixed = np.asarray(there)[np.random.default_rng([ORDER_SEED, 4, len(there)]).permutation(len(there))]
         limit = settings.limit or n
         found[name] = there if name == "train" and limit >= len(there) else mixed[:limit]
     if not len(found[split]):
         raise UserError(f"{settings.data} has no test part, and holdout=0 keeps none; give holdout=0.1")
     return found[split], len(found[other_than(split)])
+
+
+def _together(chosen: np.ndarray) -> Rows:
+    """Return the places that are chosen, bool [N], as a slice where they stand together."""
+    places = np.flatnonzero(chosen)
+    whole = len(places) and places[-1] - places[0] + 1 == len(places)
+    return range(int(places[0]), int(places[-1]) + 1) if whole else places
 
 
 def split_files(file: np.ndarray, cut: int, after: int, settings: DataSettings) -> dict[str, Rows]:

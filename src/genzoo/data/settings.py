@@ -14,7 +14,8 @@ class DataSettings:
 
     Args:
         data: Name of a set (digits, garments, shapes, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral, moving-digits,
-            moving-mnist), path of a folder (also its name below $GENZOO_DATA), archive, array file (FILE.npz:NAME: one of
+            moving-mnist), path of a folder (also its name below $GENZOO_DATA), archive, shards (train-{000..019}.tar), parquet file,
+            LMDB or TFRecord of images, array file (FILE.npz:NAME: one of
             several), table of points (.csv, .tsv, .parquet) or image, or hf:NAME.
         size: Height and width in pixels (64 is 64x64; 48,64 is height 48, width 64); the images' own size where all
             share one of at most 256, else 64. For voxels the side of the cube: the resolution that meshes are brought to (32 when
@@ -39,6 +40,8 @@ class DataSettings:
             random anew for every batch (dynamic).
         captions: Table of captions (CSV with columns file,caption) for the images of a folder or archive; captions.csv,
             metadata.csv or metadata.jsonl among them when not given.
+        label: What tells the classes of images: a column of a table, parquet file or JSON beside them, an attribute of CelebA's list
+            (Smiling), coarse_labels of CIFAR-100; columns called label or class when not given.
         subfolders: Class subfolders are labels but for numbered shards (auto), whatever they are called (classes), or never (ignore).
         links: Follow links that lead out of a folder, as in caches of the hub, DVC and git-annex.
         seconds: Length of the windows that sounds are cut into; 1 when not given.
@@ -46,7 +49,12 @@ class DataSettings:
         stride: Of a video, take every frame (1), every second one (2) ...
         hop: Frames of a video from the beginning of one clip to that of the next; frames times stride, which is no overlap, when
             not given.
+        fps: Frames in a second that videos are brought to by the times of their frames, which are repeated or passed over; every frame as the
+            file has it when not given.
         up: Of voxels, the axis of arrays and of OBJ, STL, PLY and OFF meshes that points upwards; glTF and .binvox state theirs.
+        inside: Of voxels, what of arrays is occupied: negative (of distances), positive, or labels by number, such as 1 or 1,3-5, also of
+            label volumes in NIfTI, NRRD and DICOM; what the values say when not given.
+        holes: Meshes with holes stay shells where the outside gets in (keep), or what most of six directions call inside is filled (fill).
         limit: Keep this many examples, chosen once at random.
         holdout: Share that is kept for testing where the data names no test part.
     """
@@ -67,12 +75,16 @@ class DataSettings:
     flip: bool = False
     binarize: Literal["none", "threshold", "static", "dynamic"] = "none"
     captions: str | None = None
+    label: str | None = None
     subfolders: Literal["auto", "classes", "ignore"] = "auto"
     links: bool = False
     seconds: Annotated[float, Field(gt=0, le=600)] | None = None
     frames: Annotated[int, Field(ge=2, le=1024)] | None = None
     stride: Annotated[int, Field(ge=1, le=1024)] = 1
     hop: Annotated[int, Field(ge=1, le=65536)] | None = None
+    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
     up: Literal["x", "y", "z"] = "y"
+    inside: str = ""
+    holes: Literal["keep", "fill"] = "keep"
     limit: Annotated[int, Field(ge=1)] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1

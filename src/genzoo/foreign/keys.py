@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from genzoo.core.errors import UserError
 from genzoo.foreign.reading import Piece
 
 Change = Callable[[Tensor], Tensor]
@@ -42,6 +43,17 @@ class Keys:
             return
         value = self.left.pop(theirs, self.piece.state[theirs])
         self.found[ours], self.came[ours] = change(value) if change else value, theirs
+
+    def read(self, theirs: str) -> Tensor:
+        """Take a tensor that becomes a part of several of ours.
+
+        Raises:
+            UserError: There is none of that name.
+        """
+        if not self.has(theirs):
+            raise UserError(f"{self.piece} lacks {theirs}; nothing was written")
+        self.left.pop(theirs, None)
+        return self.piece.state[theirs]
 
     def layer(self, ours: str, theirs: str, change: Change | None = None) -> None:
         """Take a layer: its weight (changed if need be), and its bias where it has one."""
@@ -95,3 +107,13 @@ class Keys:
         for name in fnmatch.filter([*self.left], pattern):
             del self.left[name]
             self.without[name] = why
+
+
+def behind(layer: str, by: int = 1) -> str:
+    """Name the layer that comes so many places behind another one in a row.
+
+    >>> behind("G.net.4")
+    'G.net.5'
+    """
+    row, _, place = layer.rpartition(".")
+    return f"{row}.{int(place) + by}"

@@ -124,7 +124,7 @@ def coupled_logistic_mixture(
 
 def pick(uniform: Tensor, logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Return the index, [...], at which the cumulative distribution of `logits` [..., K] passes `uniform` [...] in [0, 1)."""
-    return pick_from(uniform, (logits / temperature).softmax(-1))
+    return pick_from(uniform, (logits if temperature == 1 else logits / temperature).softmax(-1))
 
 
 def pick_from(uniform: Tensor, p: Tensor) -> Tensor:

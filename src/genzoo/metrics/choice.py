@@ -10,14 +10,13 @@ from genzoo.core.errors import UserError
 from genzoo.data import Dataset
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
-from genzoo.metrics.features.networks import available, default_extractor, extractor
-from genzoo.metrics.measure import NETWORK, Asked, Known, Measure
+from genzoo.metrics.features.networks import INCEPTIONS, available, default_extractor, extractor
+from genzoo.metrics.measure import ALL, NETWORK, Asked, Known, Measure
 from genzoo.metrics.records import Record
 from genzoo.metrics.reference import Reference
+from genzoo.metrics.reference import unlike as unlike_network
 from genzoo.metrics.translations import of_translations, translations
 
-ALL = -1
-"""Stands for all real images in what a name fixes."""
 DIGIT_LIKE = ("mnist", "digits", "garments")
 """Data that the bundled feature networks were made for; on other images their distance would mean nothing."""
 
@@ -28,19 +27,14 @@ def network_for(
     """Choose the feature network: the one that a person asks for or that suits the images, or None and why there is none.
 
     Raises:
-        UserError: What was asked for is not there.
+        UserError: What was asked for is not there, or is another network than statistics are of.
     """
+    if reference is not None:
+        return _network_of(reference, wanted), ""
     if isinstance(wanted, Extractor):
         return wanted, ""
     if wanted:
         return extractor(wanted), ""
-    if reference is not None:
-        if available()["inception"]:
-            return extractor("inception"), ""
-        return None, (
-            f"FID statistics ({reference.name}) are of Inception's features as a rule: put its weights where GENZOO_WEIGHTS says "
-            "(docs/evaluate.md), or give extractor="
-        )
     if test is None or not {"image", "b"} & set(test.fields):
         return None, "there are no plain images to compare with"
     shape = tuple(test.facts()["shape"])
@@ -52,6 +46,23 @@ def network_for(
     return None, (
         "no feature network suits these images: put the Inception weights where GENZOO_WEIGHTS says (docs/evaluate.md), or name another"
     )
+
+
+def _network_of(reference: Reference, wanted: str | Extractor | None) -> Extractor:
+    """Return the network that statistics are of: the one that their file names, or that a person names of a file that does not."""
+    if not wanted and reference.told and not reference.network:
+        raise UserError(
+            f"{reference.name} is of {reference.told['extractor']}, which has no name here; give it as extractor="
+        )
+    if not wanted and not reference.network:
+        ways = "; ".join(f"extractor={name} ({of.whose})" for name, of in INCEPTIONS.items())
+        raise UserError(
+            f"{reference.name} does not say whose network and resizer its mu and sigma are of; say it: {ways}"
+        )
+    net = wanted if isinstance(wanted, Extractor) else extractor(wanted or reference.network)
+    if why := unlike_network(reference, net, wanted if isinstance(wanted, str) else ""):
+        raise UserError(why)
+    return net
 
 
 def applies(m: Measure, c: Comparison, able: Sequence[str], why_no_net: str) -> str | None:

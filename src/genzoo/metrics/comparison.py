@@ -202,8 +202,8 @@ class Comparison:
         if known.get("se") is not None and not math.isfinite(known["se"]):
             known["se"] = None
         if self.reference is not None:
-            name, split, count, digest = self.reference.name, "statistics", None, self.reference.digest
-            binarize, against = "none", f"the statistics (mu, sigma) in {name}, whose number of images is not known"
+            name, split, count, digest = self.reference.name, "statistics", self.reference.count, self.reference.digest
+            binarize, against = "none", f"the statistics (mu, sigma) in {name}, {self.reference.of}"
         else:
             name, split, count, digest = self.real_set.name, self.real_set.split, len(self.real), self.data_digest
             binarize, against = self.real_set.settings.binarize, f"{count:,} images of {name} {split}"

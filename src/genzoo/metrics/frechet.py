@@ -25,6 +25,7 @@ from genzoo.metrics.maths.moments import Moments
 from genzoo.metrics.measure import Known, Measure, Value
 from genzoo.metrics.real import as_levels
 from genzoo.metrics.records import Record
+from genzoo.metrics.reference import Reference
 
 MEASURE = Measure(
     name="frechet",
@@ -33,6 +34,8 @@ MEASURE = Measure(
     gives=(
         Value("FLD", better="lower"),
         Value("FID", better="lower", extractor="inception"),
+        Value("clean-FID", better="lower", extractor="inception-clean"),
+        Value("pytorch-FID", better="lower", extractor="inception-pytorch"),
         Value("FD-EfficientNet-Lite0", better="lower", extractor="efficientnet-lite0"),
         Value("FD-VGG16", better="lower", extractor="vgg16"),
         Value("random-feature distance (sanity only, not a quality measure)", better="lower", extractor="random"),
@@ -129,11 +132,6 @@ def _distance(mean_a: Tensor, mean_b: Tensor, traces: Tensor, overlap: Tensor) -
 def take(c: Comparison) -> list[Record]:
     """Return the Fréchet distance: FLD on a LeNet's features, FID on Inception's, FD-NAME on another network's."""
     start, net = time.time(), c.network
-    if c.reference is not None and c.reference.dims != net.dims:
-        raise UserError(
-            f"{c.reference.name} has the statistics of {c.reference.dims:,} features, and {net.name} gives {net.dims:,}; give extractor= the network "
-            "that they were made with"
-        )
     real = c.reference.moments if c.reference is not None else Moments.of(c.real_features)
     value = (
         frechet_to_reference(c.fake_features, real)
@@ -144,7 +142,8 @@ def take(c: Comparison) -> list[Record]:
     words = (
         f"squared Fréchet distance of {net.name} features (weights {net.digest[:12]}); float64, unbiased covariances"
     )
-    if min(c.n_fake, c.n_fake if c.reference else len(c.real_features)) < net.dims:
+    known = c.reference.count or c.n_fake if c.reference else len(c.real_features)
+    if min(c.n_fake, known) < net.dims:
         words += f"; fewer images than the {net.dims} features: strongly biased, compare at equal numbers only"
     return [
         c.record(
@@ -152,6 +151,38 @@ def take(c: Comparison) -> list[Record]:
             floor=floor, n_floor=None if floor is None else count(c.floor_features),
         )
     ]  # fmt: skip
+
+
+def between(a: Reference, b: Reference, net: tuple[str, str, str, str] | None) -> Record:
+    """Return the Fréchet distance between two files of statistics, without any image.
+
+    Args:
+        a: The ones.
+        b: The others.
+        net: Name, digest, resizer and measure of the network that both are of; None where neither says.
+
+    Raises:
+        UserError: They have different numbers of features.
+    """
+    start = time.time()
+    if a.dims != b.dims:
+        raise UserError(
+            f"{a.name} has the statistics of {a.dims:,} features and {b.name} of {b.dims:,}; a distance is between features of one network"
+        )
+    value = frechet_from_moments(a.moments, b.moments)
+    words = f"squared Fréchet distance of {net[0]} features (weights {net[1][:12]}; {net[2]})" if net else (
+        "squared Fréchet distance of features of which neither file says whose network and resizer they are"
+    )  # fmt: skip
+    few = min((r.count for r in (a, b) if r.count is not None), default=a.dims)
+    protocol = f"{words}; float64; the statistics (mu, sigma) in {a.name}, {a.of}, against those in {b.name}, {b.of}; no image was looked at"
+    if few < a.dims:
+        protocol += f"; fewer images than the {a.dims} features: strongly biased, compare at equal numbers only"
+    name, digest, resize, measure = net or ("unstated", None, None, "FD-unstated")
+    return Record(
+        **MEASURE.says(measure), value=value, protocol=protocol, n=a.count or 0, n_real=b.count, n_fake=a.count, data=b.name, split="statistics",
+        data_digest=b.digest, extractor=name, digest=digest, resize=resize, seconds=round(time.time() - start, 1),
+        more={"words": words, "samples_digest": a.digest},
+    )  # fmt: skip
 
 
 def frechet_error(fake: Tensor, real: Moments) -> float | None:

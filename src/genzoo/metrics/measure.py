@@ -64,6 +64,10 @@ class Value:
     warns: tuple[Literal["collapse", "sameness", "copies"], ...] = ()
 
 
+ALL = -1
+"""All real images, in what a name fixes; a measure's declaration is read without being run, and writes the number."""
+
+
 @dataclass(frozen=True)
 class Known:
     """A name that a measure has elsewhere, and the protocol that it stands for there.
@@ -72,7 +76,7 @@ class Known:
         name: The word; capitals, spaces, - and _ make no difference.
         note: What is other here than where the name comes from; told to who asks by it.
         n: Samples that it is of; 0 where it does not say.
-        n_real: Real images that it is against, at most; 0 where it does not say, -1 for all.
+        n_real: Real images that it is against, at most; 0 where it does not say, `ALL` for all.
         split: Part of the data that they are of.
         extractor: Feature network.
         k: Neighbours.
@@ -313,7 +317,7 @@ def alternatives(names: str | Sequence[str]) -> list[tuple[Measure, ...]]:
     found = asked(names)
     for a in found:
         if a.known and a.known.fixes:
-            told = ", ".join(f"{k}={v}" for k, v in a.known.fixes.items() if v != -1)
+            told = ", ".join(f"{k}={v}" for k, v in a.known.fixes.items() if v != ALL)
             raise UserError(
                 f"{a.word} stands for {told}, which 'genzoo evaluate' takes; here ask for {a.measures[0].name}"
             )

@@ -25,6 +25,7 @@ from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import NotHere, UserError, nearest
 from genzoo.core.schema import FROM_DATA, settings
 from genzoo.core.system import System
+from genzoo.naming.published import PUBLISHED
 
 FILE = re.compile(r"(?P<file>.+\.py)(:(?P<part>[\w-]+))?")
 MODULE = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<part>[\w-]+)")
@@ -46,7 +47,7 @@ def opened(given: str | os.PathLike[str] | type[System]) -> tuple[type[System], 
     if not isinstance(given, (str, os.PathLike)):
         return accepted(given), None
     text = os.fspath(given)
-    if text.startswith(("zoo:", "hf:")):
+    if text.startswith(PUBLISHED):
         raise UserError(
             f"{text} is a trained model and no system; give it where a run is taken (genzoo sample {text}), "
             f"or begin with its weights: genzoo train SYSTEM from={text}"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from genzoo.core.errors import UserError, disk_full_is_said
+from genzoo.naming.published import HUB
 
-PREFIX = "hf:"
+PREFIX = HUB
 FILES = ("model.safetensors", "config.json", "README.md")
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeGuard
 
-PREFIXES = ("hf:", "zoo:")
+from genzoo.naming.published import HUB, PUBLISHED
 
 
 def is_published(place: Any) -> TypeGuard[str]:
     """Tell whether a place is the name of a published model: nothing is looked for in runs/, and nothing is written to it."""
-    return isinstance(place, str) and place.startswith(PREFIXES)
+    return isinstance(place, str) and place.startswith(PUBLISHED)
 
 
 def folder_of(place: str) -> Path:
@@ -19,7 +19,7 @@ def folder_of(place: str) -> Path:
     Raises:
         UserError: There is no such model, or what it needs is not installed.
     """
-    if place.startswith(PREFIXES[0]):
+    if place.startswith(HUB):
         from genzoo.saved import hub
 
         return hub.fetched(place)

@@ -39,13 +39,13 @@ def guard(system: System, meta: Mapping[str, Any], origin: str) -> None:
         meta: The description in its file.
         origin: Where it was loaded from, for the message.
     """
-    name = str(meta.get("name", meta.get("system", "")))
     if not (fresh := fresh_parts(meta)):
         return
+    name = str(meta.get("name", meta.get("system", "")))
     for part in fresh:
-        below = [m for n, m in system.named_modules() if n == part or n.startswith(f"{part}.")]
-        for module in below:
-            module.register_forward_pre_hook(_refusal(part, name, origin))
+        for inside, module in system.named_modules():
+            if f"{inside}.".startswith(f"{part}."):
+                module.register_forward_pre_hook(_refusal(part, name, origin))
     if isinstance(system, Translates) and not isinstance(getattr(type(system), "directions", ()), property):
         reasons = {d: _why_not(system, d) for d in system.directions}
         system.directions = tuple(d for d, reason in reasons.items() if not reason)

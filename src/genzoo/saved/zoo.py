@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any, TypeGuard
 
 from genzoo.core.errors import UserError, nearest
+from genzoo.naming.published import ZOO
 
-PREFIX = "zoo:"
+PREFIX = ZOO
 PACKAGE = "genzoo-zoo"
 RECORD = "record.json"
 IMPORTED = ("eyes", "faces", "sharper", "vintage")
 """Models of other programs: `genzoo import zoo:NAME` makes a run of them."""
 INSTALL = f"pip install {PACKAGE}, or, beside the sources of genzoo, pip install ./packages/zoo"
-
-
-def is_zoo(place: Any) -> TypeGuard[str]:
-    """Tell whether a place is a model of the zoo."""
-    return isinstance(place, str) and place.startswith(PREFIX)
 
 
 def root() -> Path | None:
@@ -46,16 +41,14 @@ def folder_of(place: str) -> Path:
     Raises:
         UserError: There is none of that name, it is one that has to be imported first, or the package is missing.
     """
-    name = place.removeprefix(PREFIX)
-    folder = (root() or Path()) / name
-    if name and Path(name).name == name and root() and (folder / RECORD).is_file():
-        return folder
+    name, known = place.removeprefix(PREFIX), folders()
+    if name in known:
+        return known[name]
     if name in IMPORTED:
         raise UserError(
             f"{place} is a model of another program: 'genzoo import {place}' fetches it and makes a run of it, runs/{name}, that stands here"
         )
     if root() is None:
         raise UserError(f"{place} is in a package of its own, which is not installed: {INSTALL}")
-    known = folders()
     hint = nearest(name, [*known, *IMPORTED]).replace("'", f"'{PREFIX}", 1) or "."
     raise UserError(f"there is no '{place}'{hint} There are {', '.join(known)}; 'genzoo zoo' shows them")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 import genzoo
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
+from genzoo.metrics.drawing import takes_labels
 from genzoo.server import reference, verbs
 from genzoo.server.joining import TOGETHER, Joiner
 from genzoo.server.metrics import TYPE, Counting, Metrics
@@ -71,6 +72,7 @@ def server(
         rules=rules,
         jobs=jobs,
         models=models,
+        counts=joiner.counts,
     )
     before = len(app.routes)
     for verb in endpoints():
@@ -88,7 +90,7 @@ def server(
             can=list(loaded.able),
             data=served.kind.name,
             shape=list(system.hparams.get("shape", ())),
-            class_names=list(getattr(system, "trained", {}).get("class_names", [])),
+            class_names=list(getattr(system, "trained", {}).get("class_names", [])) if takes_labels(system) else [],
             parameters=sum(p.numel() for p in system.parameters()),
             version=genzoo.__version__,
         )
@@ -96,8 +98,8 @@ def server(
     @app.get("/metrics", tags=["server"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def counted() -> Response:
         """Count requests, seconds, batches and memory, in Prometheus' form."""
-        queued, running = jobs.counts()
-        metrics.waiting.set(queued + joiner.waiting)
+        waiting, running = joiner.counts()
+        metrics.waiting.set(waiting)
         metrics.running.set(running)
         return Response(metrics.text(), media_type=TYPE)
 

@@ -1,32 +1,34 @@
 """Requests that wait for the same model are computed together: a network draws sixteen images in far less time than sixteen times one.
 
-What has gathered while the model was busy goes together next. Who has just been answered often asks again at once, so after an answer the model waits
-for those a moment, a small part of what a round takes, and only as long as they are missing; a request that comes alone waits for nobody. What each
-request gets does not depend on its company, beyond rounding: every sample has a generator of its own (`genzoo.nn.draws`).
+What has gathered while the model was busy goes together next. Who has just been answered often asks again at once. Where those are back in less than
+a small part of what a round takes, the model waits for all of them: one large round is quicker than two. Where they are not, it waits for half of
+them: while one half is computed, the other half is answered and asks again. A request that comes alone waits for nobody. What each request gets does
+not depend on its company, beyond rounding: every sample has a generator of its own (`genzoo.nn.draws`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from genzoo.web.errors import Refused
-from genzoo.web.jobs import Cancelled, Job, Jobs, full
+from genzoo.web.jobs import Cancelled, Job, Jobs, Outcome, cancelled, ending, full
 
 TOGETHER = 256
 """Examples that are computed at once, at most, beyond the first request's own."""
 
-PART, LONGEST = 0.25, 0.1
+PART, LONGEST = 0.25, 0.5
 """Waiting for clients that were just answered: this part of the time that the last round took, and these seconds, at most."""
 
 Work = Callable[[Sequence[Any]], Sequence[Any]]
 """Given the items of requests that go together, returns what each of them gets."""
 
 
-class Ticket:
+class Ticket(Outcome):
     """A request that waits.
 
     Args:
@@ -37,41 +39,9 @@ class Ticket:
     """
 
     def __init__(self, group: Hashable, size: int, item: Any, work: Work) -> None:
+        super().__init__()
         self.group, self.size, self.item, self.work = group, size, item, work
-        self.result: Any = None
-        self.error: BaseException | None = None
         self.gone = False
-        self._over = threading.Event()
-        self._listeners: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
-
-    @property
-    def over(self) -> bool:
-        """Tell whether it has been answered."""
-        return self._over.is_set()
-
-    def when_over(self, call: Callable[[], None]) -> None:
-        """Have something called when it has been answered."""
-        with self._lock:
-            if not self.over:
-                self._listeners.append(call)
-                return
-        call()
-
-    def outcome(self) -> Any:
-        """Return what it gets, or raise what went wrong."""
-        if self.error is not None:
-            raise self.error
-        return self.result
-
-    def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """Answer it."""
-        with self._lock:
-            self.result, self.error, self.item = result, error, None
-            self._over.set()
-            listeners, self._listeners = self._listeners, []
-        for call in listeners:
-            call()
 
 
 class Joiner:
@@ -93,11 +63,9 @@ class Joiner:
         self._job: Job | None = None
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
-        self._part = PART
-        self._expected, self._until = (
-            0,
-            0.0,
-        )  # requests that are likely to be there soon, and when they are waited for no more
+        # Of the last round: requests that it answered or that waited at its end, answered ones, how many asked since, when it ended, what it took.
+        self._expected, self._answered, self._again, self._ended_at, self._took = 0, 0, 0, 0.0, 0.0
+        self._return = math.inf  # seconds in which those who were answered are back, lately
 
     def submit(self, group: Hashable, size: int, item: Any, work: Work) -> Ticket:
         """Have a request wait for its turn.
@@ -110,6 +78,9 @@ class Joiner:
             if len(self._waiting) >= self.jobs.most:
                 raise full(self.jobs.most, self.jobs.patience)
             self._waiting.append(ticket)
+            self._again += 1
+            if self._again == self._answered:
+                self._return = time.monotonic() - self._ended_at
             self._more.notify()
             self._call()
         return ticket
@@ -123,10 +94,10 @@ class Joiner:
             elif self._job is not None and ticket in self._working and all(t.gone for t in self._working):
                 self._job.cancel()
 
-    @property
-    def waiting(self) -> int:
-        """How many requests wait."""
-        return len(self._waiting)
+    def counts(self) -> tuple[int, int]:
+        """Return how many requests wait, to be joined or not, and how many jobs run."""
+        queued, running = self.jobs.counts(besides=self._job)  # it stands in the queue for those that are counted here
+        return queued + len(self._waiting), running
 
     def _call(self) -> None:
         """Have a job work on what waits.
@@ -137,10 +108,10 @@ class Joiner:
         if self._job is None and self._waiting:
             try:
                 self._job = self.jobs.submit(self.key, self._work, "requests", always=True)
-            except Refused as ending:
+            except Refused as closed:
                 waiting, self._waiting = self._waiting, []
                 for ticket in waiting:
-                    ticket.end(error=ending)
+                    ticket.settle(error=closed)
                 raise
             self._job.when_over(self._ended)
 
@@ -151,7 +122,7 @@ class Joiner:
             if ended is not None and not ended.started:
                 waiting, self._waiting = self._waiting, []
                 for ticket in waiting:
-                    ticket.end(error=Refused("the server is shutting down", 503, {"Retry-After": "5"}))
+                    ticket.settle(error=ending())
             with contextlib.suppress(Refused):  # the server ends, and everybody has been told
                 self._call()
 
@@ -168,41 +139,42 @@ class Joiner:
             found = taken[0].work([t.item for t in taken])
         except Cancelled:
             for ticket in taken:
-                ticket.end(error=Refused("this was cancelled", 409))
+                ticket.settle(error=cancelled())
             raise
         except BaseException as error:
             if len(taken) == 1:
-                taken[0].end(error=error)
+                taken[0].settle(error=error)
                 return
-            self._one_by_one(job, taken)  # one of them is what fails, and the others are not to suffer for it
+            self._one_by_one(taken)  # one of them is what fails, and the others are not to suffer for it
             return
         with self._lock:
-            now = time.monotonic()
-            self._expected = len(self._waiting) + len(taken)
-            self._until = now + min(self._part * (now - begun), LONGEST)
+            self._expected, self._answered, self._again = len(self._waiting) + len(taken), len(taken), 0
+            self._ended_at = time.monotonic()
+            self._took = self._ended_at - begun
         for ticket, result in zip(taken, found, strict=True):
-            ticket.end(result)
+            ticket.settle(result)
 
     def _gather(self) -> None:
-        """Wait a moment for those who were just answered; where none of them comes, half as long the next time."""
-        before = len(self._waiting)
-        if before >= self._expected or time.monotonic() >= self._until:
-            return
-        while len(self._waiting) < self._expected and (left := self._until - time.monotonic()) > 0:
+        """Wait a moment for those who were just answered."""
+        longest = min(PART * self._took, LONGEST)
+        enough = self._expected if self._return < longest else (self._expected + 1) // 2
+        until = self._ended_at + longest
+        while len(self._waiting) < enough and sum(t.size for t in self._waiting) < self.together:
+            if (left := until - time.monotonic()) <= 0:
+                return
             self._more.wait(left)
-        self._part = PART if len(self._waiting) > before else self._part / 2
 
-    def _one_by_one(self, job: Job, tickets: Sequence[Ticket]) -> None:
+    def _one_by_one(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
             if ticket.gone:
                 continue
             try:
                 (found,) = ticket.work([ticket.item])
-                ticket.end(found)
+                ticket.settle(found)
             except Cancelled:
-                ticket.end(error=Refused("this was cancelled", 409))
+                ticket.settle(error=cancelled())
             except BaseException as error:
-                ticket.end(error=error)
+                ticket.settle(error=error)
 
     def _taken(self) -> list[Ticket]:
         """Take the first request, and those of its group, in their order, that there is room for."""

@@ -103,7 +103,7 @@ def _example(names: dict[str, Any]) -> str:
 
 
 def _resolved(part: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow a reference, also one that stands alone in an allOf."""
+    """Follow a reference; what stands beside it goes before."""
     if "$ref" in part:
         found: Any = schema
         for word in part["$ref"].removeprefix("#/").split("/"):

@@ -6,13 +6,13 @@ import functools
 import math
 import operator
 import types
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import annotated_types
 import torch
-from fastapi import Request, UploadFile
+from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
@@ -39,8 +39,9 @@ VALUES = 64_000_000
 """Values of the examples of one request, at most."""
 LARGEST = 1024
 """What a whole number among a system's own options may be, where its signature has no upper bound."""
-FILES = 64
-"""Files of one request, at most."""
+
+SMALL = 64 * 64 * 4
+"""Values that are written as PNG or .npy in less than a millisecond."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -245,11 +246,8 @@ def numbers(values: Tensor, accept: str, name: str, **more: Any) -> Response:
 NUMBERS = {"content": {"application/x-npy": {"schema": {"type": "string", "format": "binary"}}}}
 
 
-async def pictured(samples: Tensor, served: Served, ending: str, **headers: str) -> Response:
-    """Answer with examples, written in a thread: see `genzoo.web.pictures.answer`."""
-    return await run_in_threadpool(lambda: pictures.answer(samples, served.system, ending, columns=None, **headers))
-
-
-async def sent(files: Sequence[UploadFile]) -> list[tuple[str, bytes]]:
-    """Read the files of a request."""
-    return await pictures.uploaded(files, most=FILES)
+async def pictured(samples: Tensor, served: Served, ending: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with examples: see `genzoo.web.pictures.answer`. What takes longer than going to a thread and back is written in one."""
+    if samples.numel() <= SMALL and ending in (".png", ".npy"):
+        return pictures.answer(samples, served.system, ending, headers)
+    return await run_in_threadpool(pictures.answer, samples, served.system, ending, headers)

@@ -17,6 +17,7 @@ from genzoo.core.files import write_atomic
 from genzoo.core.system import System
 from genzoo.data import formats as naming
 from genzoo.data.decode.reasons import in_words
+from genzoo.data.formats import unusable
 from genzoo.saved.published import is_published
 from genzoo.saved.zoo import PREFIX, folders
 from genzoo.text.documents import read_json
@@ -149,7 +150,7 @@ def _exact(file: Path | BinaryIO, label: str, channels: int, height: int, width:
         with Image.open(file) as opened:
             opened.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"'{label}' is no usable image: {_why(file, label, error)}") from None
+        raise UserError(unusable(str(label), _why(file, label, error))) from None
     image: Image.Image = opened
     if image.mode in ("1", "P"):
         image = image.convert("L" if image.mode == "1" else "RGBA" if "transparency" in image.info else "RGB")

@@ -17,14 +17,15 @@ from genzoo.core.schema import build, settings
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, kinds
 from genzoo.data.drawing.images import grid, save_png, to_uint8
-from genzoo.metrics.choice import ALL, agreed, applies, lacks, network_for, taken, unlike
+from genzoo.metrics.choice import agreed, applies, lacks, network_for, taken, unlike
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.frechet import between
 from genzoo.metrics.maths.neighbours import nearest
-from genzoo.metrics.measure import Measure, asked, table
+from genzoo.metrics.measure import ALL, Measure, asked, table
 from genzoo.metrics.real import real_images
 from genzoo.metrics.records import Record, read_records
-from genzoo.metrics.reference import is_reference, read_reference
+from genzoo.metrics.reference import is_reference, read_reference, shared
 from genzoo.metrics.translations import of_translations, shows_pairs
 from genzoo.use.common.images import open_for
 from genzoo.use.common.outputs import save_json, writable
@@ -38,7 +39,7 @@ from genzoo.use.common.pace import (
     words,
 )
 from genzoo.use.common.precision import precision_of
-from genzoo.use.common.sample_sets import SampleSet, Split, is_given, open_given, part_of, real_for
+from genzoo.use.common.sample_sets import SampleSet, Split, evaluation_of, is_given, open_given, part_of, real_for
 from genzoo.use.common.source import Source, name_of, open_system, place_of, run_path
 from genzoo.use.pages import page
 from genzoo.use.pages.results import shows_both_ways, write_both_ways, write_results
@@ -59,6 +60,7 @@ def evaluate(
     source: Source,
     data: str | None = None,
     *,
+    against: str | Path | None = None,
     measures: str | Sequence[str] | None = None,
     split: Split | None = None,
     n: int | None = None,
@@ -73,10 +75,11 @@ def evaluate(
     """Take measures and pictures of a system or of samples, and keep them with a page that shows them.
 
     Args:
-        source: A run, its path, a system; or samples: a folder of images, an .npz or .npy file.
+        source: A run, its path, a system; or samples: a folder of images, an .npz or .npy file; or statistics.
         data: What to compare with and to score; the test part of the run's own data when not given. Samples need it. Data that are named here
-            are the test set, whole, where they have no test part of their own. FID statistics (`mu` and `sigma` in an .npz file) stand for
-            real images in a Fréchet distance.
+            are the test set, whole, where they have no test part of their own. A file of statistics is taken as by `against`.
+        against: Statistics in place of real images, for a Fréchet distance: an .npz (`mu`, `sigma`) or a .pkl of StyleGAN, see
+            `genzoo.statistics`. `source` may be such a file as well: then no image is looked at.
         measures: Names, as a list or separated by commas; those that apply and need no further wish when not given. Names as others have them
             (fid50k, pr50k3, is50k ...) fix what they stand for, numbers of images, part of the data, network, and say what is other here.
         split: The part of the data: train, test or all.
@@ -99,7 +102,7 @@ def evaluate(
     """
     if n is not None and n < 2:
         raise UserError(f"n={n} is not allowed; give at least 2")
-    known = (*settings(DataSettings), "measures", "split", "n", "n_real", "extractor", "k", "seed", "out")
+    known = (*settings(DataSettings), "against", "measures", "split", "n", "n_real", "extractor", "k", "seed", "out")
     for key in about_data:
         if key not in settings(DataSettings) or key == "data":
             raise UserError(
@@ -107,6 +110,17 @@ def evaluate(
             )
     if split not in (None, "train", "test", "all"):
         raise UserError(f"split={split} is not known; give train, test or all")
+    if data is not None and is_reference(data):
+        if against is not None:
+            raise UserError(f"data={data} and against={against} are both statistics; give one of them")
+        data, against = None, data
+    if against is not None and data is not None:
+        raise UserError(f"against={against} stands in place of real images; leave data={data} out, or against=")
+    if _is_statistics(source, against):
+        counted = {"n": n, "n_real": n_real, "split": split, "k": k, **about_data}
+        return _of_files(
+            place_of(source), against, measures, extractor, {key for key, v in counted.items() if v is not None}, out
+        )
     asked_for = asked(list(measures) if not isinstance(measures, str) else measures) if measures else []
     wanted = [a.measures for a in asked_for] or None
     say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
@@ -117,7 +131,7 @@ def evaluate(
         asked_for,
         able,
         {"n": n, "n_real": n_real, "split": split, "extractor": extractor, "k": k},
-        statistics=data is not None and is_reference(data),
+        statistics=against is not None,
     )
     n, n_real, split, extractor = fixed["n"], fixed["n_real"], fixed["split"], fixed["extractor"]
     fixing = next((a for a in asked_for if a.known and a.known.n), None)
@@ -139,11 +153,11 @@ def evaluate(
         "written": None,
         "page": None,
     }
-    if given and data is None:
-        raise UserError("samples are measured against real images; give data=")
+    if given and data is None and against is None:
+        raise UserError("samples are measured against real images; give data=, or statistics of them as against=")
     test = train = reference = None
-    if data is not None and is_reference(data):
-        reference = read_reference(data)
+    if against is not None:
+        reference = read_reference(against)
         found |= {"data": reference.name, "split": "statistics"}
     elif data is None and not getattr(system, "trained", None):
         if wanted:
@@ -175,6 +189,42 @@ def evaluate(
     if folder is not None:
         _pictures(compared, able, folder, found)
         _write(folder, found)
+    return found
+
+
+def _is_statistics(source: Source, against: str | Path | None) -> bool:
+    """Tell whether what is measured is a file of statistics itself; a .pkl may be a model of another program as well."""
+    if isinstance(source, System) or not isinstance(getattr(source, "path", source), (str, Path)):
+        return False
+    path = place_of(source)
+    return is_reference(path) and (path.suffix.lower() == ".npz" or against is not None)
+
+
+def _of_files(
+    source: Path,
+    against: str | Path | None,
+    measures: str | Sequence[str] | None,
+    net: str | Extractor | None,
+    more: set[str],
+    out: str | Path | None,
+) -> dict[str, Any]:
+    """Measure one file of statistics against another."""
+    if against is None:
+        raise UserError(f"'{source}' holds statistics; give those that it is compared with: against=OTHER.npz")
+    if more:
+        raise UserError(
+            f"{', '.join(f'{key}=' for key in sorted(more))} counts images, and statistics hold none; leave it out"
+        )
+    for a in asked(list(measures) if not isinstance(measures, str) else measures) if measures else []:
+        if not any(m.statistics for m in a.measures):
+            raise UserError(f"{a.word} needs images; of statistics a Fréchet distance alone is taken: measures=frechet")
+    ours, theirs = read_reference(source), read_reference(against)
+    record = between(ours, theirs, shared(ours, theirs, net))
+    found: dict[str, Any] = {
+        "system": source.name, "seed": 0, "data": theirs.name, "split": "statistics", "measures": {record.measure: record.to_json()},
+        "not_measured": {}, "pictures": {}, "notes": [], "written": None, "page": None,
+    }  # fmt: skip
+    _write(Path(out).expanduser() if out is not None else evaluation_of(source), found)
     return found
 
 

@@ -27,9 +27,9 @@ from genzoo.use.common.scale import Size, at_size, check_size, teller
 from genzoo.use.common.source import Source, name_of, open_system, options, require
 from genzoo.use.common.tiles import OVERLAP, TILE, into_window, out_of_window, tiled
 from genzoo.use.common.tiles import pixels as as_pixels
-from genzoo.use.scans.dicom import Note
 from genzoo.use.scans.run import through
 from genzoo.use.scans.study import brought_back, separated
+from genzoo.use.scans.writing import Note
 
 Images = TypeVar("Images", Tensor, list[Tensor])
 

@@ -15,6 +15,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data.drawing.clips import PER_SECOND
 from genzoo.data.kinds import Kind
+from genzoo.metrics.drawing import TELL
 from genzoo.use.common.arrays import as_tensor, shape_is_said
 from genzoo.use.common.source import CHUNK, Source, generators_for, open_system, options, require
 from genzoo.use.decode import latents_at
@@ -123,7 +124,12 @@ def walk(
         starts = decoder.sample_prior(count, generator=generators_for(system, seed, count), **given)
         starts, stops = starts[:rows], starts.roll(-1, 0)[:rows]
     z = way(system, starts, stops, torch.linspace(0, 1, steps), path or system.latent_path).flatten(0, 1)
-    out = torch.cat([decoder.decode(part).float().cpu() for part in z.split(CHUNK)])
+    drawn, tell = [], TELL.get()
+    for start in range(0, len(z), CHUNK):
+        drawn.append(decoder.decode(z[start : start + CHUNK]).float().cpu())
+        if tell:
+            tell(min(start + CHUNK, len(z)), len(z))
+    out = torch.cat(drawn)
     return out.view(len(starts), steps, *out.shape[1:])
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from genzoo.core.errors import DiskFull, NoSuchData, UserError
+from genzoo.core.errors import DiskFull, NoSuchData, UserError, nearest
 
 LOG = logging.getLogger("genzoo.web")
 """What went wrong inside is written here, for whoever runs the server; who asked gets a sentence."""
@@ -88,8 +89,8 @@ def said(error: BaseException) -> tuple[int, str, dict[str, str]]:
     return 500, "something went wrong inside; whoever runs the server finds it in what it printed", {}
 
 
-def in_words(errors: Any) -> str:
-    """Put what pydantic says of a request into one sentence.
+def in_words(errors: Any, known: Sequence[str] = ()) -> str:
+    """Put what pydantic says of a request into one sentence; `known` are the options that there are.
 
     >>> in_words([{"loc": ("body", "n"), "msg": "Input should be greater than or equal to 1", "input": 0, "type": "..."}])
     'n: should be greater than or equal to 1'
@@ -103,7 +104,8 @@ def in_words(errors: Any) -> str:
         elif error["type"] == "missing":
             message = "is required" if where else "a body is needed"
         elif error["type"] == "extra_forbidden":
-            message = "there is no such option"
+            there = f"; there {'are' if len(known) > 1 else 'is'} {', '.join(known)}" if known else ""
+            message = f"there is no such option{nearest(where[-1], known) or there}"
         elif not where and error["type"] in ("model_attributes_type", "model_type", "dict_type"):
             message = 'the body is a JSON object such as {"n": 4}, sent with the header Content-Type: application/json'
         found.append(f"{'.'.join(where)}: {message}" if where else message)
@@ -112,26 +114,29 @@ def in_words(errors: Any) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of an application answered in a sentence."""
-
-    async def refused(request: Request, error: Exception) -> JSONResponse:
-        return answer(*said(error))
+    """Have what the framework finds wrong with a request answered in a sentence; everything else is `Boundary`'s."""
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return answer(422, in_words(error.errors()))
+        return answer(422, in_words(error.errors(), _options(request)))
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         usual = {"Not Found", "Method Not Allowed", "Bad Request"}
         detail = WORDS.get(error.status_code, error.detail) if error.detail in usual else error.detail
+        if error.status_code == 405 and (allowed := (error.headers or {}).get("Allow")):
+            detail = f"this address does not take {request.method}; it takes {allowed}"
         return answer(error.status_code, str(detail), error.headers)
 
-    app.add_exception_handler(UserError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    for kind in (MemoryError, torch.OutOfMemoryError, RuntimeError, OSError):
-        app.add_exception_handler(kind, refused)
+
+
+def _options(request: Request) -> list[str]:
+    """List the options of the address that a request was sent to."""
+    takes = getattr(request.scope.get("route"), "dependant", None)
+    models = [p.field_info.annotation for p in (*takes.body_params, *takes.query_params)] if takes else []
+    return [key for m in models if isinstance(m, type) and issubclass(m, BaseModel) for key in m.model_fields]
 
 
 class Boundary:

@@ -13,12 +13,13 @@ import ipaddress
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-from genzoo.web.errors import TooLargeBody, answer, size
+from genzoo.web.errors import TooLargeBody, answer
 
 Scope = Any
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -70,19 +71,17 @@ class Rules:
         token: What has to be shown where that is not loopback; empty: nothing.
         names: Further names that the server is reached by: the Host of a proxy.
         most: Bytes of a body that are taken.
-        larger: Paths that take larger (or smaller) bodies, each with its bytes.
     """
 
     host: str = "127.0.0.1"
     token: str = ""
     names: tuple[str, ...] = ()
     most: int = MOST
-    larger: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.token or is_loopback(self.host), "an address that others reach needs a token"
 
-    @property
+    @cached_property
     def known(self) -> frozenset[str]:
         """Names that this server is called by."""
         own = () if is_loopback(self.host) else (socket.gethostname().lower(), self.host.lower())
@@ -103,10 +102,6 @@ class Rules:
         except ValueError:
             return False
         return address.is_loopback or not is_loopback(self.host)
-
-    def limit(self, path: str) -> int:
-        """Bytes that a body sent to a path may have."""
-        return self.larger.get(path, self.most)
 
 
 def new_token() -> str:
@@ -162,7 +157,7 @@ class Guard:
         if refusal := self.refused(scope, headers):
             await refusal(scope, receive, sent)
             return
-        body = _Body(receive, self.rules.limit(scope["path"]))
+        body = _Body(receive, self.rules.most)
         if (given := headers.get("content-length", "")).isdigit() and int(given) > body.most:
             await body.drain()
             error = TooLargeBody(body.most)
@@ -236,28 +231,27 @@ class _Body:
         """
         if self.whole:
             return await self._receive()  # what comes now is that the client has gone
-        try:
-            message = await asyncio.wait_for(self._receive(), PATIENCE)
-        except TimeoutError:
-            return {"type": "http.disconnect"}
-        if message["type"] == "http.request":
-            self.got += len(message.get("body", b""))
-            self.whole = not message.get("more_body", False)
-            if self.got > self.most:
-                await self.drain()
-                raise TooLargeBody(self.most)
+        message = await self._next()
+        if self.got > self.most:
+            await self.drain()
+            raise TooLargeBody(self.most)
         return message
 
     async def drain(self) -> None:
         """Read on for a while and keep nothing, so that the client has ended its sending and sees the answer."""
-        with_patience, most = PATIENCE, 8 * self.most
-        while not self.whole and self.got < most:
-            try:
-                message = await asyncio.wait_for(self._receive(), with_patience)
-            except TimeoutError:
-                return
-            self.got += len(message.get("body", b""))
-            self.whole = not message.get("more_body", False)
+        while not self.whole and self.got < 8 * self.most:
+            await self._next()
+
+    async def _next(self) -> Any:
+        """Receive and count the next part; who sends nothing for too long has gone."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                message = await self._receive()
+        except TimeoutError:
+            message = {"type": "http.disconnect"}
+        self.got += len(message.get("body", b""))
+        self.whole = not message.get("more_body", False)
+        return message
 
 
 def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -267,6 +261,3 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         found[key] = f"{found[key]}, {text}" if key in found else text
     return found
-
-
-__all__ = ["Guard", "HEADERS", "LOOPBACK", "MOST", "POLICY", "Rules", "host_of", "is_loopback", "new_token", "size"]

@@ -11,9 +11,9 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fastapi import Request
 
@@ -39,7 +39,55 @@ class Cancelled(Exception):
     """A job ends here: it was cancelled."""
 
 
-class Job:
+def cancelled() -> Refused:
+    """Say that what is waited for was cancelled."""
+    return Refused("this was cancelled", 409)
+
+
+class Outcome:
+    """What is waited for: a `Job`, or a request among others. It ends once, with a result or an error."""
+
+    def __init__(self) -> None:
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._over = threading.Event()
+        self._listeners: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+
+    @property
+    def over(self) -> bool:
+        """Tell whether it has ended, in whatever way."""
+        return self._over.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait in a thread until it has ended; False if it has not by then."""
+        return self._over.wait(seconds)
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Have something called, from the thread that ends it, or now if it has ended."""
+        with self._lock:
+            if not self.over:
+                self._listeners.append(call)
+                return
+        call()
+
+    def outcome(self) -> Any:
+        """Return the result, or raise what went wrong."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def settle(self, result: Any = None, error: BaseException | None = None) -> None:
+        """Note how it ended, and say so to who waits."""
+        with self._lock:
+            self.result, self.error = result, error
+            self._over.set()
+            listeners, self._listeners = self._listeners, []
+        for call in listeners:
+            call()
+
+
+class Job(Outcome):
     """One piece of work. Everything that a page shows of it is in `shown`.
 
     Args:
@@ -50,19 +98,16 @@ class Job:
     """
 
     def __init__(self, key: str, work: Callable[[Job], Any], label: str = "", *, watched: bool = False) -> None:
+        super().__init__()
         self.id, self.key, self.label, self.watched = secrets.token_urlsafe(12), key, label, watched
         self.state: State = "waiting"
         self.done, self.total = 0, 0
         self.started = False
         self.note = ""
-        self.result: Any = None
-        self.error: BaseException | None = None
         self.seen = self.begun = time.monotonic()
         self.ended = 0.0
         self._work: Callable[[Job], Any] | None = work
-        self._stop, self._over = threading.Event(), threading.Event()
-        self._listeners: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
+        self._stop = threading.Event()
 
     def tell(self, done: int, total: int, note: str = "") -> None:
         """Say how much is done, of how much; ends the job here if it was cancelled.
@@ -86,40 +131,6 @@ class Job:
         """Stop the job: at once if it waits, at the next module or step if it runs."""
         self._stop.set()
 
-    @property
-    def over(self) -> bool:
-        """Tell whether it has ended, in whatever way."""
-        return self._over.is_set()
-
-    @property
-    def cancelling(self) -> bool:
-        """Tell whether it was asked to stop."""
-        return self._stop.is_set()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait in a thread until it has ended; False if it has not by then."""
-        return self._over.wait(seconds)
-
-    def when_over(self, call: Callable[[], None]) -> None:
-        """Have something called, from the thread that ends the job, or now if it has ended."""
-        with self._lock:
-            if not self.over:
-                self._listeners.append(call)
-                return
-        call()
-
-    def outcome(self) -> Any:
-        """Return the result, or raise what ended the job.
-
-        Raises:
-            Refused: It was cancelled.
-        """
-        if self.state == "cancelled":
-            raise Refused("this was cancelled", 409)
-        if self.error is not None:
-            raise self.error
-        return self.result
-
     def run(self) -> None:
         """Do the work, in this thread."""
         told, current = TELL.set(self.tell), CURRENT.set(self)
@@ -128,25 +139,19 @@ class Job:
             self.check()
             self.state, self.begun, self.started = "running", time.monotonic(), True
             assert work is not None
-            self.result = work(self)
-            self.end("done")
+            self.end("done", work(self))
         except Cancelled:
             self.end("cancelled")
         except BaseException as error:
-            self.error = error.with_traceback(None) if _foreseen(error) else error
-            self.end("failed")
+            self.end("failed", error=error.with_traceback(None) if _foreseen(error) else error)
         finally:
             TELL.reset(told)
             CURRENT.reset(current)
 
-    def end(self, state: State) -> None:
+    def end(self, state: State, result: Any = None, error: BaseException | None = None) -> None:
         """Note how it ended, and say so to who waits."""
-        with self._lock:
-            self.state, self.ended, self._work = state, time.monotonic(), None
-            self._over.set()
-            listeners, self._listeners = self._listeners, []
-        for call in listeners:
-            call()
+        self.state, self.ended, self._work = state, time.monotonic(), None
+        self.settle(result, cancelled() if state == "cancelled" else error)
 
 
 def _foreseen(error: BaseException) -> bool:
@@ -191,7 +196,7 @@ class Jobs:
         with self._change:
             self._sweep()
             if self._closed:
-                raise Refused("the server is shutting down", 503, {"Retry-After": "5"})
+                raise ending()
             if len(self._queue) >= self.most and not always:
                 raise full(self.most, self.patience)
             self._queue.append(job)
@@ -244,10 +249,10 @@ class Jobs:
             found["status"], found["error"], _ = said(job.error)
         return found
 
-    def counts(self) -> tuple[int, int]:
-        """Return how many jobs wait, and how many run."""
+    def counts(self, *, besides: Job | None = None) -> tuple[int, int]:
+        """Return how many jobs wait, besides one, and how many run."""
         with self._change:
-            return len(self._queue), len(self._running)
+            return sum(job is not besides for job in self._queue), len(self._running)
 
     def listed(self) -> list[Job]:
         """List the jobs that wait or run, in their order."""
@@ -321,6 +326,11 @@ class Jobs:
                 del self._known[job.id]
 
 
+def ending() -> Refused:
+    """Say that the server takes nothing any more."""
+    return Refused("the server is shutting down", 503, {"Retry-After": "5"})
+
+
 def full(most: int, seconds: int) -> Refused:
     """Say that the queue is full."""
     return Refused(
@@ -342,31 +352,7 @@ def _ask(module: Any, inputs: Any) -> None:
         job.check()
 
 
-@contextlib.contextmanager
-def progress_to(job: Job, share: Callable[[int, int], tuple[int, int]]) -> Iterator[None]:
-    """Have what is told within count as a part of a job: `share` turns (done, total) of the part into those of the whole."""
-    told = TELL.set(lambda done, total: job.tell(*share(done, total)))
-    try:
-        yield
-    finally:
-        TELL.reset(told)
-
-
-class Waiting(Protocol):
-    """Something whose outcome is waited for: a `Job`, or a request among others."""
-
-    @property
-    def over(self) -> bool:
-        """Tell whether it has ended."""
-
-    def when_over(self, call: Callable[[], None]) -> None:
-        """Have something called when it has ended."""
-
-    def outcome(self) -> Any:
-        """Return the result, or raise what went wrong."""
-
-
-W = TypeVar("W", bound=Waiting)
+W = TypeVar("W", bound=Outcome)
 
 
 async def answered(request: Request, jobs: Jobs, job: Job) -> Any:
@@ -389,25 +375,30 @@ async def until_over(request: Request, waiting: W, leave: Callable[[W], None]) -
     Raises:
         Refused: The client has gone, or what went wrong.
     """
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+
+    def end() -> None:
+        if not over.done():
+            over.set_result(None)
 
     def wake() -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(over.set)
+            loop.call_soon_threadsafe(end)
 
     async def left() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
     waiting.when_over(wake)
-    ends = [asyncio.ensure_future(over.wait()), asyncio.ensure_future(left())]
+    gone = asyncio.ensure_future(left())
     try:
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if not over.is_set():
+        await asyncio.wait((over, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not over.done():
             raise Refused("the client has gone", 499)
     finally:
-        for end in ends:
-            end.cancel()
+        gone.cancel()
+        over.cancel()
         if not waiting.over:
             leave(waiting)
     return waiting.outcome()

@@ -102,11 +102,6 @@ class Models:
         with self._lock:
             return [*self._kept]
 
-    def forget(self, place: str | Path) -> None:
-        """Let a model go."""
-        with self._lock:
-            self._kept.pop(str(place), None)
-
     def _read(self, key: str, where: str, file: Path, stamp: tuple[int, int]) -> Loaded:
         need, free = 2 * file.stat().st_size, free_memory()  # the file's tensors and the network's
         if free is not None and need > free:
@@ -126,7 +121,7 @@ class Models:
 
 
 def path_of(place: str) -> str:
-    """Return where a model lies: of the zoo, where it is kept after it has been fetched once.
+    """Return what `load` takes for a model: of the zoo, the name of what is in the package, and where others are kept once they were fetched.
 
     Raises:
         UserError: There is none.
@@ -134,7 +129,7 @@ def path_of(place: str) -> str:
     if place.startswith(ZOO):
         name = place.removeprefix(ZOO)
         if name in folders():  # it comes in a package
-            return str(folders()[name])
+            return place
         zoo_model(place)
         folder = cache_folder("zoo")
         if not (folder / name / "model" / "model.safetensors").is_file():

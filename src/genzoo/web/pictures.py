@@ -15,12 +15,15 @@ from fastapi.responses import Response
 from PIL import Image
 from torch import Tensor
 
+from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import kinds
+from genzoo.data.decode import npy as arrays
 from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import ImageFormat, Rejected
 from genzoo.data.drawing.images import to_uint8
+from genzoo.data.formats import unusable
 from genzoo.data.kinds import Kind
 from genzoo.web.errors import Refused
 from genzoo.web.models import shown
@@ -29,6 +32,8 @@ MEGAPIXELS = 16.0
 """Largest image that is read from a client."""
 SECONDS = 600.0
 """Longest sound that is read from a client."""
+FILES = 64
+"""Files of one request, at most."""
 TYPES = {
     ".png": "image/png",
     ".npy": "application/x-npy",
@@ -38,12 +43,14 @@ TYPES = {
     ".jpg": "image/jpeg",
     ".webp": "image/webp",
     ".npz": "application/x-npz",
+    ".glb": "model/gltf-binary",
+    ".stl": "model/stl",
 }
 """Types of answers, by the endings of the files that `genzoo sample` writes."""
 
 
 def endings(kind: Kind) -> tuple[str, ...]:
-    """List the forms in which samples of a kind can be had: PNG and npy always, of sounds WAV, of what moves GIF."""
+    """List the forms in which samples of a kind can be had: PNG and npy always, of sounds WAV, of what moves GIF, of shapes GLB and STL."""
     return tuple(e for e in TYPES if e in kind.suffixes and e not in (".jpg", ".webp", ".npz", ".mp4"))
 
 
@@ -79,23 +86,21 @@ def wanted(accept: str, kind: Kind) -> str:
     raise Refused(f"no answer of this kind can be had; accept one of {', '.join(TYPES[e] for e in there)}", 406)
 
 
-def answer(samples: Tensor, system: System, ending: str, *, columns: int | None = None, **headers: str) -> Response:
+def answer(samples: Tensor, system: System, ending: str, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with samples [n, ...] in [-1, 1].
 
     Args:
         samples: They.
         system: Whose they are: it says of which kind.
         ending: The form, as `wanted` chooses it: .png of one image its pixels as they are, of several a grid; .npy all values.
-        columns: Samples in a row of a picture.
-        headers: Further headers of the answer, with _ for -.
+        headers: Further headers of the answer.
     """
-    data = encoded(samples, kinds.of(system), system.hparams, ending, columns=columns)
-    more = {k.replace("_", "-"): v for k, v in headers.items()}
-    return Response(data, media_type=TYPES[ending], headers=more)
+    data = encoded(samples, kinds.of(system), system.hparams, ending)
+    return Response(data, media_type=TYPES[ending], headers=headers)
 
 
 def encoded(samples: Tensor, kind: Kind, facts: Mapping[str, Any], ending: str, *, columns: int | None = None) -> bytes:
-    """Write samples [n, ...] into bytes: .npy, .png, .wav, .gif ...; see `answer`."""
+    """Write samples [n, ...] into bytes: .npy, .png, .wav, .gif ...; see `answer`. A picture has `columns` samples in a row."""
     if ending == ".npy":
         return npy(samples)
     if ending == ".png":
@@ -133,9 +138,6 @@ def read_npy(data: bytes, name: str = "the array") -> Tensor:
     Raises:
         Refused: It is no array of finite numbers, or has another size than its header says.
     """
-    from genzoo.core.errors import UserError
-    from genzoo.data.decode import npy as arrays
-
     file = io.BytesIO(data)
     try:
         _, dtype = arrays.check_header(file, len(data), f"'{shown(name)}'")
@@ -189,7 +191,7 @@ def read_image(
         form = ImageFormat(*(size or header.shape[:2]), channels, kind=what, bits=bits, window=window, ends=ends)
         array = stills.pixels(file, form, most=most)
     except Rejected as reason:
-        raise Refused(f"'{shown(name)}' is no usable image: {reason}") from None
+        raise Refused(unusable(shown(name), reason)) from None
     return torch.from_numpy(array.astype(np.float32)).div(127.5 if bits == 8 else 32767.5).sub(1)
 
 
@@ -212,13 +214,12 @@ def read_sound(data: bytes, rate: int, *, name: str = "the sound", seconds: floa
     return torch.from_numpy(values.copy()).float().div(32768)[None]
 
 
-async def uploaded(files: UploadFile | Sequence[UploadFile], *, most: int = 64) -> list[tuple[str, bytes]]:
+async def uploaded(files: Sequence[UploadFile]) -> list[tuple[str, bytes]]:
     """Read the files of a form, each with the name it was sent under, fit for a sentence.
 
     Raises:
         Refused: They are too many (413).
     """
-    given = [files] if isinstance(files, UploadFile) else list(files)
-    if len(given) > most:
-        raise Refused(f"{len(given)} files were sent; at most {most} are taken at once", 413)
-    return [(shown(f.filename or "the file"), await f.read()) for f in given]
+    if len(files) > FILES:
+        raise Refused(f"{len(files)} files were sent; at most {FILES} are taken at once", 413)
+    return [(shown(f.filename or "the file"), await f.read()) for f in files]

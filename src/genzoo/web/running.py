@@ -97,6 +97,7 @@ def run(app: Any, taken: socket.socket, *, ready: Callable[[], None]) -> None:
         access_log=False,
         server_header=False,
         date_header=True,
+        http="h11",  # httptools, which is taken where it is installed, sets no bound to the headers of a request
         ws="none",
         lifespan="on",
         proxy_headers=False,  # a client does not say who it is

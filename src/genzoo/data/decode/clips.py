@@ -2,7 +2,7 @@
 
 | clip | treatment |
 |---|---|
-| animated GIF, WebP, PNG | every frame, whole, as it is shown; the times of the frames are not looked at |
+| animated GIF, WebP, PNG | every frame, whole, as it is shown; the times of the frames are looked at where a rate is asked for |
 | MP4, MOV, MKV, WebM, AVI, MPEG, OGG, FLV, WMV, MPEG-TS | read by `av` (the extra `video`), see `genzoo.data.decode.films` |
 | numbered pictures of one folder (a-001.png, a-002.png, ...) | one clip, in the order of the numbers, which have to have equal distances |
 | arrays (.npy, .npz) | see `genzoo.data.sources.arrays`: the same grey levels as images |
@@ -30,6 +30,7 @@ from genzoo.data.decode import images as decode
 from genzoo.data.decode.films import MOST, Film, container, too_large
 from genzoo.data.decode.forms import ImageFormat, Rejected, Shape
 from genzoo.data.decode.images import _checked_size, _is_gray, _reasons, array_to_form, to_form
+from genzoo.data.decode.times import Shown
 from genzoo.data.formats import HEAD, refusal, what_is
 from genzoo.data.sources.parts import part_of
 from genzoo.data.sources.trees import Tree
@@ -97,16 +98,26 @@ class FileClip:
 
     def frames(self, form: ImageFormat) -> Iterator[np.ndarray | None]:
         """Decode one after the other; None stands for frames that are missing between two others."""
+        return (frame for _, _, frame in self.timed(form))
+
+    def timed(self, form: ImageFormat) -> Iterator[Shown]:
+        """Decode them with their times, see `genzoo.data.decode.times`."""
         self.told = Counter()
         with self.tree.open(self.name) as file:
             demuxer = container(file)
             if demuxer:
                 with Film(file, demuxer, self.name) as film:
-                    yield from film.frames(form)
+                    yield from film.timed(form)
                     self.told, self.rate = film.told, film.rate
             else:
                 with self._animation(file) as image:
-                    yield from (to_form(frame, form) for frame in _animated(image, self.told))
+                    at = Fraction(0)
+                    for frame in _animated(image, self.told):
+                        # As browsers do: what is to last no time, or next to none, lasts a tenth of a second.
+                        lasts = Fraction(frame.info.get("duration") or 0) / 1000
+                        lasts = lasts if lasts > Fraction(1, 100) else Fraction(1, 10)
+                        yield at, lasts, to_form(frame, form)
+                        at += lasts
 
     @contextmanager
     def _animation(self, file: BinaryIO) -> Iterator[Image.Image]:

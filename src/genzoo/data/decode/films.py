@@ -9,7 +9,9 @@
 | packets that cannot be decoded, and frames up to the next key frame, which build on them | left out and counted; no clip spans the gap |
 | less than the header promises | what is there is used, and counted |
 | several video streams, a cover picture | the first stream that is no cover |
-| uneven times, interlaced lines | as they are stored, and said |
+| uneven times | every frame once, and said; or at even ones, see `genzoo.data.decode.times` |
+| interlaced lines | as they are stored, and said |
+| sound | left out, and said |
 """
 
 from __future__ import annotations
@@ -27,10 +29,13 @@ from PIL import Image
 
 from genzoo.data.decode.forms import ImageFormat, Rejected, Shape
 from genzoo.data.decode.images import to_form
+from genzoo.data.decode.times import Shown
 from genzoo.data.formats import HEAD, refusal
 
 MOST = 2**36
 """Pixels of a clip, all frames together; more are refused before they are decoded."""
+USUAL = Fraction(1, 25)
+"""Seconds that a frame is shown where nothing says."""
 _TURNS = {
     (1, 0, 0, 1): None,
     (0, 1, -1, 0): Image.Transpose.ROTATE_270,
@@ -73,7 +78,7 @@ class Film:
         name: Its name, for the reason why it is none.
 
     Attributes:
-        told: What was seen: turned, mirrored, stretched, slanted, uneven, interlaced (1 each), lost and missing (frames).
+        told: What was seen: turned, mirrored, stretched, slanted, uneven, interlaced, sound (1 each), lost and missing (frames).
         rate: Frames per second, where the file says so.
     """
 
@@ -100,6 +105,7 @@ class Film:
                 )
             raise Rejected(f"no video in it ({refusal(head, name, 'clip')})")
         self.stream = films[0]
+        self.told["sound"] = int(bool(streams.audio))
         self.demuxer = demuxer
         self.rate: Fraction | None = self.stream.average_rate
         pixel = self.stream.sample_aspect_ratio or Fraction(1)
@@ -128,10 +134,15 @@ class Film:
 
     def frames(self, form: ImageFormat) -> Iterator[np.ndarray | None]:
         """Yield the film's frames, uint8 [C, H, W]; None stands for frames that are missing between two others."""
+        return (frame for _, _, frame in self.timed(form))
+
+    def timed(self, form: ImageFormat) -> Iterator[Shown]:
+        """Yield them with their times, see `genzoo.data.decode.times`."""
         budget = MOST
+        usual = 1 / self.rate if self.rate else USUAL
         for frame in self._decoded():
             if frame is None:
-                yield None
+                yield None, usual, None
                 continue
             budget -= frame.width * frame.height
             if budget < 0:
@@ -140,7 +151,10 @@ class Film:
                 kind = "rgba"
             else:
                 kind = "gray" if form.channels < 3 else "rgb24"
-            yield to_form(self._upright(Image.fromarray(frame.to_ndarray(format=kind)), frame), form)
+            base = frame.time_base or self.stream.time_base
+            at = None if frame.pts is None or not base else frame.pts * base
+            lasts = frame.duration * base if base and frame.duration else usual
+            yield at, lasts, to_form(self._upright(Image.fromarray(frame.to_ndarray(format=kind)), frame), form)
 
     def _decoded(self) -> Iterator[Any]:
         """Yield the frames of the library; None once where some are left out."""

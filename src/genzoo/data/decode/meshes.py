@@ -10,6 +10,7 @@ vertices of the last one, so these three are read here.
 | PLY, ASCII and binary, either order of bytes | `vertex` and `face` |
 | STL, ASCII and binary | by `trimesh` |
 | GLB, and glTF with its buffers inside | by `trimesh`, every node at its place; y upwards by definition |
+| PLY of Open3D's voxel grids (an element `voxel_size`) | the surface of the cells |
 | faces of any number of corners | triangles, see `genzoo.data.decode.polygons` |
 """
 
@@ -23,6 +24,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from genzoo.data.decode.filling import surface
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.polygons import triangles
 
@@ -30,6 +32,8 @@ STATED_UP = ("glb", "gltf")
 """Formats that say which way is up: y."""
 MOST_FACES = 2_000_000
 """Meshes with more triangles are refused."""
+MOST_CELLS = 256**3
+"""Grids with more cells are refused."""
 _AGAIN = "export it again"
 Found = tuple[np.ndarray, np.ndarray]
 """Vertices [V, 3] and triangles [F, 3]."""
@@ -42,13 +46,11 @@ def mesh(file: BinaryIO, kind: str) -> Found:
         Rejected: It is damaged, empty, or the library is not installed.
     """
     try:
-        import trimesh  # noqa: F401 (the solid needs it, whatever the format)
-    except ImportError:
-        raise Rejected("a mesh needs the extra: pip install 'genzoo[voxels]'") from None
-    try:
         vertices, faces = _READERS[kind](file.read())
     except Rejected:
         raise
+    except ImportError:
+        raise Rejected(f"{kind.upper()} needs the extra: pip install 'genzoo[voxels]'") from None
     except Exception:  # whatever a parser throws at a hostile file
         raise Rejected(f"damaged: it is no whole {kind.upper()} file; {_AGAIN}") from None
     if vertices.ndim != 2 or faces.ndim != 2 or not len(faces):
@@ -140,6 +142,7 @@ def _ply(data: bytes) -> Found:
     body = data[end.end() :]
     rows = _rows_of_bytes(body, elements) if order else _rows_of_text(body, elements)
     vertices, polygons = np.empty((0, 3)), []
+    cells = any(name == b"voxel_size" for name, _, _ in elements)
     for (name, count, properties), found in zip(elements, rows, strict=True):
         names = [p[0] for p in properties]
         if name == b"vertex":
@@ -148,7 +151,24 @@ def _ply(data: bytes) -> Found:
         elif name == b"face":
             place = next(i for i, n in enumerate(names) if n in (b"vertex_indices", b"vertex_index"))
             polygons = found[place]
+    if cells:
+        return _cells(vertices)
     return vertices, triangles(vertices, polygons)
+
+
+def _cells(places: np.ndarray) -> Found:
+    """Return the surface of the cells that a PLY file of Open3D's names by their places in a grid."""
+    if not len(places) or not np.isfinite(places).all() or np.abs(places).max() > 2**20:
+        raise Rejected(f"damaged: a grid of voxels without cells, or with cells far away; {_AGAIN}")
+    places = np.rint(places).astype(np.int64)
+    places -= places.min(0)
+    sides = places.max(0) + 1
+    if sides.prod() > MOST_CELLS:
+        raise Rejected(f"{'x'.join(map(str, sides))} cells: too many; make it coarser")
+    grid = np.zeros(sides, bool)
+    grid[tuple(places.T)] = True
+    vertices, faces = surface(grid)
+    return vertices.astype(np.float64), faces
 
 
 def _rows_of_text(body: bytes, elements: list[Any]) -> Iterator[list[list[Any]]]:
@@ -214,6 +234,14 @@ def _gltf(data: bytes) -> Found:
         raise Rejected(f"its geometry is compressed ({needed[0]}); save it without: gltf-transform copy, or Blender")
     if any(not b["uri"].startswith("data:") for b in told.get("buffers", []) if "uri" in b):
         raise Rejected("its geometry stands in other files; save it as one .glb")
+    accessors = [a["count"] for a in told.get("accessors", [])]
+    each = [
+        sum(accessors[p.get("indices", p["attributes"]["POSITION"])] for p in m["primitives"]) // 3
+        for m in told.get("meshes", [])
+    ]
+    faces = sum(each[n["mesh"]] for n in told.get("nodes", []) if "mesh" in n)
+    if max([faces, *(n // 3 for n in accessors)]) > MOST_FACES:
+        raise Rejected(f"its header promises more than {MOST_FACES:,} faces; simplify it")
     kind = "glb" if binary else "gltf"
     return _taken(trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False, skip_materials=True).to_mesh())
 

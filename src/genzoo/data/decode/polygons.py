@@ -22,6 +22,9 @@ def triangles(vertices: np.ndarray, polygons: Iterable[Sequence[int] | np.ndarra
     Raises:
         Rejected: A face names a vertex that is not there.
     """
+    # The geometry is the same in any unit, and products of four lengths have to be numbers.
+    size = float(np.abs(vertices[np.isfinite(vertices)]).max(initial=0)) or 1.0
+    scaled = vertices / size
     groups: dict[int, list[Sequence[int] | np.ndarray]] = {}
     for polygon in polygons:
         groups.setdefault(len(polygon), []).append(polygon)
@@ -32,9 +35,11 @@ def triangles(vertices: np.ndarray, polygons: Iterable[Sequence[int] | np.ndarra
         faces = np.array(members, np.int64)
         if faces.min() < 0 or faces.max() >= len(vertices):
             raise Rejected("damaged: a face names a vertex that is not there; export it again")
+        if not np.isfinite(vertices[faces]).all():
+            raise Rejected("some corners are not finite numbers; export it again")
         if corners > 3:
-            bent = _bent(vertices[faces])
-            found += [face[_ears(vertices[face])] for face in faces[bent]]
+            bent = _bent(scaled[faces])
+            found += [face[_ears(scaled[face])] for face in faces[bent]]
             faces = faces[~bent]
         fan = [faces[:, [0, i, i + 1]] for i in range(1, corners - 1)]
         found += [np.stack(fan, 1).reshape(-1, 3)] if len(faces) else []
@@ -68,18 +73,32 @@ def _ears(points: np.ndarray) -> np.ndarray:
     while len(left) > 3:
         for i in range(len(left)):
             ear = [left[i - 1], left[i], left[(i + 1) % len(left)]]
-            a, b, c = flat[ear]
-            others = flat[[k for k in left if k not in ear]]
-            if (
-                _turn(a, b, c) > 0
-                and not ((_turn(a, b, others) >= 0) & (_turn(b, c, others) >= 0) & (_turn(c, a, others) >= 0)).any()
-            ):
+            if _is_ear(flat[ear], flat[left]):
                 break
         else:  # a polygon without an ear crosses itself
             i, ear = 1, left[:3]
         found.append(ear)
         del left[i]
     return np.array([*found, left])
+
+
+def _is_ear(ear: np.ndarray, around: np.ndarray) -> bool:
+    """Tell whether the triangle of three corners that follow one another lies in a polygon.
+
+    A polygon with a hole comes to it and back by one edge: corners that lie at one place with those of the ear do not block it, but no
+    edge may cross the cut.
+    """
+    a, b, c = ear
+    if not _turn(a, b, c) > 0:
+        return False
+    others = around[(around[:, None] != ear).any(2).all(1)]
+    if ((_turn(a, b, others) >= 0) & (_turn(b, c, others) >= 0) & (_turn(c, a, others) >= 0)).any():
+        return False
+    start, stop = around, np.roll(around, -1, 0)
+    across = _turn(a, c, start) * _turn(a, c, stop) < 0
+    from_a = (stop[:, 0] - start[:, 0]) * (a[1] - start[:, 1]) - (stop[:, 1] - start[:, 1]) * (a[0] - start[:, 0])
+    from_c = (stop[:, 0] - start[:, 0]) * (c[1] - start[:, 1]) - (stop[:, 1] - start[:, 1]) * (c[0] - start[:, 0])
+    return not (across & (from_a * from_c < 0)).any()
 
 
 def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

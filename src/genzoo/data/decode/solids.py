@@ -1,38 +1,49 @@
-"""One careful reader of shapes: occupancy arrays, .binvox files and meshes, as bool [D, H, W] with H upwards.
+"""One careful reader of shapes: occupancy arrays, .binvox and .mat files and meshes, as bool [D, H, W] with H upwards.
+
+What a file is, is told by its content; only what begins in no certain way (OFF without a mark, STL, OBJ) by its ending as well.
 
 | shape | treatment |
 |---|---|
 | arrays (.npy, .npz) [D,H,W], [N,D,H,W], [N,1,D,H,W] | see `occupied`: bool, gray levels, labels, shares, signed values, distances |
+| .mat of ModelNet, ShapeNet, 3D-GAN, Pix3D | the array `instance`, `voxels` or `voxel`, read as an array is, see `decode.matlab` |
 | .binvox | its runs are read; y points upwards there |
 | meshes: OBJ, STL, PLY, OFF, GLB, glTF | see `decode.meshes`; scaled to fill the cube but for one cell on each side, y upwards, and solid: |
-|  | what cannot be reached from outside is filled, so a mesh with holes stays a shell, which is said |
+|  | what cannot be reached from outside is filled, so a mesh with holes stays a shell, which is said; or see `filling.voted` |
 | `up` | the axis of arrays and meshes that points upwards is turned to H; .binvox and glTF state theirs |
+| `inside` | what of arrays is occupied, in place of what their values say: negative, positive, or labels by number |
 | `size` smaller than a grid by a whole factor | a cell is occupied where any of the finer ones is |
-| `size` larger by a whole factor | cells are repeated |
+| `size` larger | cells are repeated; empty ones around them fill up to an eighth of the side (ModelNet's 30 to 32 and 64) |
 | empty, full, no faces, not finite, damaged, another size | left out, with the reason |
 """
 
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.data.decode.filling import covered, solid, voted
 from genzoo.data.decode.forms import Rejected
-from genzoo.data.decode.meshes import MESHES, STATED_UP, has_holes, mesh, turned
+from genzoo.data.decode.matlab import array_of
+from genzoo.data.decode.meshes import MESHES, MOST_CELLS, STATED_UP, has_holes, mesh, turned
 from genzoo.data.decode.npy import check_header
-from genzoo.data.formats import HEAD, refusal
+from genzoo.data.formats import HEAD, refusal, what_is
 from genzoo.data.sources import arrays
 
 MESH_SIDE = 32
 """Resolution of meshes where no size is set."""
-MOST_CELLS = 256**3
+BINVOX_SIDE = 512
+"""Cells on a side of a .binvox file, at most: its runs may stand for any number."""
+MOST_AROUND = 1 / 8
+"""Of a side, how much may be empty cells around a grid: ModelNet's 30 cells are brought to 32 and 64."""
 TOLD = {
     "labels": "{n} of {files} hold whole numbers from 0 to less than 128: taken for labels, occupied above 0",
     "unknown": "{n} of {files} hold labels and 255: occupied above 0, but not at 255, which is taken for unknown",
@@ -42,46 +53,107 @@ TOLD = {
     "distances": "{n} of {files} hold floats of both signs with positive ones at the border: taken for distances, filled where "
     "they are negative",
     "stated up": "{n} of {files} state which way is up (glTF, .binvox): up= is not applied to them",
-    "holes": "{n} of {files} are meshes with holes, which are not solid where the outside gets in; close them, as with Blender or MeshLab",
-    "shells": "{n} of {files} are shells at this size: they have holes, and nothing inside them is closed off",
+    "padded": "{n} of {files} have a few empty cells around them, since size= is no whole multiple of their side",
+    "filled": "{n} of {files} are meshes with holes, filled where most of six directions say inside (holes=fill)",
+    "holes": "{n} of {files} are meshes with holes, which are not solid where the outside gets in: fill them by holes=fill, or close them",
+    "shells": "{n} of {files} stay shells at this size: they have holes, and nothing inside them is closed off",
 }
 """What is said of the files of a set; of each is told which of these it is."""
+ASSUMED = ("labels", "unknown", "gray", "shares", "signed", "distances", "filled")
+"""What of it says that something was assumed of values or surfaces."""
 
 
-def read(
-    file: BinaryIO, name: str, side: int | None, up: str = "y", told: Counter[str] | None = None
-) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class Form:
+    """How files of shapes are read.
+
+    Args:
+        side: Resolution; the own one of grids, `MESH_SIDE` for meshes, where not given.
+        up: The axis of arrays and meshes that points upwards: x, y or z.
+        inside: What of arrays is occupied: "negative", "positive", or labels such as "1" or "1,3-5"; what their values say where empty.
+        fill: Fill meshes with holes.
+    """
+
+    side: int | None = None
+    up: str = "y"
+    inside: str = ""
+    fill: bool = False
+
+
+def read(file: BinaryIO, name: str, form: Form, told: Counter[str] | None = None) -> list[np.ndarray]:
     """Read the grids of voxels of a file, each bool [D, H, W]: one, or as many as an array holds.
 
     Args:
         file: The shape.
-        name: Its name; the ending says which mesh it is.
-        side: Resolution; the own one of grids, `MESH_SIDE` for meshes, where not given.
-        up: The axis of arrays and meshes that points upwards: x, y or z.
+        name: Its name; see `kind_of`.
+        form: How it is read.
         told: Counts what is to be said of it, see `TOLD`.
 
     Raises:
         Rejected: This is no usable shape.
     """
     told = Counter() if told is None else told
-    head = file.read(HEAD)
+    head, size = file.read(HEAD), file.seek(0, io.SEEK_END)
     file.seek(0)
-    suffix = PurePosixPath(name).suffix.lower()[1:]
     if not head:
         raise Rejected("empty file")
-    suffix = "glb" if head.startswith(b"glTF") else suffix
-    told["stated up"] += up != "y" and (suffix in STATED_UP or head.startswith(b"#binvox"))
-    if head.startswith(b"#binvox"):
-        return [resized(binvox(file.read()), side)]
-    if head.startswith((b"\x93NUMPY", b"PK\x03\x04")) and suffix not in MESHES:
-        return [resized(raised(grid, up), side) for grid in _array_file(file, name, told)]
-    if suffix in MESHES:
-        vertices, faces = mesh(file, suffix)
-        grid, shell = voxelized(vertices if suffix in STATED_UP else turned(vertices, up), faces, side or MESH_SIDE)
-        if has_holes(vertices, faces):
-            told["shells" if np.array_equal(grid, shell) else "holes"] += 1
+    kind = kind_of(head, name, size)
+    told["stated up"] += form.up != "y" and kind in (*STATED_UP, "binvox")
+    if kind == "binvox":
+        return [resized(binvox(file.read()), form.side, told)]
+    if kind in ("array", "mat"):
+        found = (
+            grids(array_of(file.read()), told, form.inside) if kind == "mat" else _array_file(file, name, told, form)
+        )
+        own = Counter[str]()
+        told["grids"] += 1
+        made = [resized(raised(grid, form.up), form.side, own) for grid in found]
+        told["padded"] += own["padded"] > 0
+        return made
+    if kind in MESHES:
+        vertices, faces = mesh(file, kind)
+        placed, holes = vertices if kind in STATED_UP else turned(vertices, form.up), has_holes(vertices, faces)
+        grid, shell = voxelized(placed, faces, form.side or MESH_SIDE, fill=holes and form.fill)
+        if np.array_equal(grid, shell) and holes:
+            told["shells"] += 1
+        elif holes:
+            told["filled" if form.fill else "holes"] += 1
         return [grid]
     raise Rejected(refusal(head, name, "shape"))
+
+
+_BEGINNINGS: dict[str, re.Pattern[bytes]] = {
+    "binvox": re.compile(rb"#binvox"),
+    "array": re.compile(rb"\x93NUMPY|PK\x03\x04"),
+    "mat": re.compile(rb"MATLAB [57]"),
+    "glb": re.compile(rb"glTF"),
+    "gltf": re.compile(rb"(\xef\xbb\xbf)?\s*\{(?s:.*)\"(asset|accessors|bufferViews|buffers|meshes|nodes)\"\s*:"),
+    "ply": re.compile(rb"ply\r?\n"),
+    "off": re.compile(rb"(\xef\xbb\xbf)?(\s*#[^\n]*\n)*\s*(ST)?C?N?4?n?OFF"),
+    "stl": re.compile(rb"\s*solid\b[^\0]*\bfacet\s+normal\b"),
+    "obj": re.compile(
+        rb"(\xef\xbb\xbf)?(\s*(#|(mtllib|usemtl|o|g|s|vn|vt)\b)[^\n]*\n)*"
+        rb"\s*v([ \t]+-?[\d.]+(e[-+]?\d+)?){3,7}[ \t]*(#[^\n]*)?(\r?\n|$)", re.IGNORECASE),
+}  # fmt: skip
+"""How files of shapes begin, those that begin for certain first."""
+
+
+def kind_of(head: bytes, name: str, size: int = 0) -> str:
+    """Tell what a file of a shape is by how it begins, and by its ending where that says nothing; empty where neither does.
+
+    Args:
+        head: Its first bytes.
+        name: Its name.
+        size: Bytes in all: those of a binary STL file follow from its number of triangles.
+    """
+    found = next((kind for kind, begins in _BEGINNINGS.items() if begins.match(head)), "")
+    if not found and size > 84 and size == 84 + 50 * int.from_bytes(head[80:84], "little"):
+        return "stl"
+    ending = PurePosixPath(name).suffix.lower()[1:]
+    if found or ending not in MESHES:
+        return found
+    other = what_is(head)
+    return "" if other and other.group not in ("shape", "text") else ending
 
 
 def raised(grid: np.ndarray, up: str) -> np.ndarray:
@@ -91,8 +163,8 @@ def raised(grid: np.ndarray, up: str) -> np.ndarray:
     return grid.transpose(1, 0, 2)[::-1] if up == "x" else grid
 
 
-def occupied(values: np.ndarray, told: Counter[str] | None = None) -> np.ndarray:
-    """Return which cells of an array are occupied, bool.
+def occupied(values: np.ndarray, told: Counter[str] | None = None, inside: str = "") -> np.ndarray:
+    """Return which cells of an array are occupied, bool: those that `inside` names, or where it is empty what the values say.
 
     Bool as it is. Whole numbers: 0 and 1; from 128 of 255 where some are between; labels, occupied above 0, where all are below 128
     (255 beside them is unknown, and empty). Floats: from 1/2 in [0, 1]. Floats of both signs: above 0, unless three quarters of the cells
@@ -102,6 +174,8 @@ def occupied(values: np.ndarray, told: Counter[str] | None = None) -> np.ndarray
         Rejected: The values have no stated meaning.
     """
     told = Counter() if told is None else told
+    if inside:
+        return named(values, inside)
     wanted = "give bool, 0 and 1, labels, 0 to 255, floats in [0, 1], or floats of both signs"
     if values.dtype == np.bool_:
         return values
@@ -132,22 +206,73 @@ def occupied(values: np.ndarray, told: Counter[str] | None = None) -> np.ndarray
     raise Rejected(f"{values.dtype} values in [{low:g}, {high:g}]; {wanted}")
 
 
-def resized(grid: np.ndarray, side: int | None) -> np.ndarray:
-    """Bring a grid to a cube of another side by a whole factor: any of the finer cells, or cells repeated.
+def named(values: np.ndarray, inside: str) -> np.ndarray:
+    """Return which cells hold what is named: negative or positive values, or labels such as "1" or "1,3-5".
 
     Raises:
-        Rejected: It is no cube, or the factor is not whole.
+        Rejected: There are no such values, or they have no such meaning.
+    """
+    found = chosen_cells(values, inside)
+    if found.any():
+        return found
+    if inside in ("negative", "positive"):
+        raise Rejected(f"inside={inside}, but its values are from {values.min():g} to {values.max():g}")
+    raise Rejected(f"inside={inside}, but its labels are {', '.join(f'{v:g}' for v in np.unique(values)[:10])}")
+
+
+def chosen_cells(values: np.ndarray, inside: str) -> np.ndarray:
+    """Return which cells hold what is named, as `named` does, also where none does.
+
+    Raises:
+        Rejected: The values are no finite numbers, or labels are named and they are not whole.
+    """
+    if values.dtype.kind not in "uifb" or not np.isfinite(values).all():
+        raise Rejected("some values are not finite numbers; replace them, as by numpy.nan_to_num")
+    if inside in ("negative", "positive"):
+        return np.asarray(values < 0 if inside == "negative" else values > 0)
+    rounded = np.rint(values) if values.dtype.kind == "f" else values
+    if rounded is not values and np.abs(values - rounded).max(initial=0) > 1e-3:
+        raise Rejected(f"inside={inside} names labels, and some of its values are no whole numbers")
+    return np.isin(rounded, labels_in(inside))
+
+
+def labels_in(inside: str) -> list[int]:
+    """Read labels, such as "1,3-5".
+
+    Raises:
+        UserError: They are none.
+    """
+    parts = [re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", p.strip()) for p in inside.split(",")]
+    found = [n for p in parts if p for n in range(int(p[1]), int(p[2] or p[1]) + 1)]
+    if None in parts or not found:
+        raise UserError(
+            f"inside={inside}: give negative or positive, or labels that are occupied, such as inside=1 or inside=1,3-5"
+        )
+    return found
+
+
+def resized(grid: np.ndarray, side: int | None, told: Counter[str] | None = None) -> np.ndarray:
+    """Bring a grid to a cube of another side: any of a whole factor of finer cells, or cells repeated, with a few empty ones around them.
+
+    Raises:
+        Rejected: It is no cube, or a finer one by no whole factor, or more than an eighth of the side would be empty.
     """
     if side is None or grid.shape == (side,) * 3:
         return grid
     n = grid.shape[0]
-    if len(set(grid.shape)) > 1 or max(n, side) % min(n, side):
+    around = side % n if side > n else 0
+    if len(set(grid.shape)) > 1 or (side < n and n % side) or around > side * MOST_AROUND:
         shape = "x".join(map(str, grid.shape))
         raise Rejected(f"{shape} cannot be brought to size={side}: grids have to be cubes, and sizes whole multiples")
     if side < n:
         f = n // side
         return np.asarray(grid.reshape(side, f, side, f, side, f).any((1, 3, 5)))
-    return grid.repeat(side // n, 0).repeat(side // n, 1).repeat(side // n, 2)
+    if told is not None:
+        told["padded"] += around > 0
+    f = side // n
+    return np.pad(
+        grid.repeat(f, 0).repeat(f, 1).repeat(f, 2), [(around // 2, around - around // 2)] * 3, constant_values=False
+    )
 
 
 def binvox(data: bytes) -> np.ndarray:
@@ -159,8 +284,12 @@ def binvox(data: bytes) -> np.ndarray:
     head, mark, runs = data.partition(b"\ndata\n")
     lines = [line.split() for line in head.splitlines()]
     dims = next((line[1:] for line in lines if line[:1] == [b"dim"]), [])
-    if not mark or len(dims) != 3 or not all(d.isdigit() and 0 < int(d) <= 1024 for d in dims):
+    if not mark or len(dims) != 3 or not all(d.isdigit() and int(d) > 0 for d in dims):
         raise Rejected("damaged: no header with dim and data; export it again")
+    if max(int(d) for d in dims) > BINVOX_SIDE:
+        raise Rejected(
+            f"{b'x'.join(dims).decode()[:40]} cells: more than {BINVOX_SIDE} on a side; write it smaller, as by binvox -d 256"
+        )
     x, z, y = (int(d) for d in dims)
     pairs = np.frombuffer(runs[: len(runs) // 2 * 2], np.uint8).reshape(-1, 2)
     if int(pairs[:, 1].sum(dtype=np.int64)) != x * y * z:
@@ -170,48 +299,43 @@ def binvox(data: bytes) -> np.ndarray:
     return np.repeat(pairs[:, 0] > 0, pairs[:, 1]).reshape(x, z, y).transpose(0, 2, 1)
 
 
-def voxelized(vertices: np.ndarray, faces: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+def voxelized(
+    vertices: np.ndarray, faces: np.ndarray, side: int, *, fill: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Fill a mesh: return the solid that it encloses and its shell, bool [side, side, side], one cell away from each side of the cube.
 
-    Triangles are split until no edge is longer than half a cell; the cells of their corners are the shell. A step between the
-    middles of two neighbouring cells that crosses a triangle is then at most 0.29 cells away from a corner, so one of the two
-    cells is of the shell: what is closed cannot leak.
+    Args:
+        vertices: Corners [V, 3].
+        faces: Triangles [F, 3].
+        side: Cells on a side.
+        fill: It has holes, and what is inside all the same is filled, see `filling.voted`.
 
     Raises:
         Rejected: It has no extent.
     """
-    from trimesh.remesh import subdivide_to_size
-
     used = vertices[np.unique(faces)]
-    low, high = used.min(0), used.max(0)
+    unit = float(np.abs(used).max()) or 1.0  # the extent of coordinates near the largest number is none
+    low, high = used.min(0) / unit, used.max(0) / unit
     extent = float((high - low).max())
     if not extent > 0:
         raise Rejected("a mesh without extent: all its corners are at one place")
-    placed = (vertices - (low + high) / 2) * ((side - 2) * (1 - 1e-9) / extent) + side / 2
-    points, _ = subdivide_to_size(placed, faces, max_edge=0.5, max_iter=16)
-    shell = np.zeros((side,) * 3, bool)
-    shell[tuple(np.floor(points).astype(int).clip(0, side - 1).T)] = True
-    return solid(shell), shell
+    placed = (vertices / unit - (low + high) / 2) * ((side - 2) * (1 - 1e-9) / extent) + side / 2
+    if fill:
+        faces = _once(placed, faces)
+    shell = covered(placed[faces], side)
+    return solid(shell | voted(placed[faces], side)) if fill else solid(shell), shell
 
 
-def solid(shell: np.ndarray) -> np.ndarray:
-    """Fill what cannot be reached from the outside of a grid along faces of empty cells."""
-    empty = np.pad(~shell, 1, constant_values=True)
-    outside = np.zeros_like(empty)
-    outside[0] = True
-    count = 0
-    while count != (count := int(outside.sum())):
-        for axis in range(3):
-            for order in (slice(None), slice(None, None, -1)):
-                # One sweep along an axis carries the outside on until a cell is not empty.
-                line = np.moveaxis(outside, axis, 0)[order]
-                free = np.moveaxis(empty, axis, 0)[order]
-                for i in range(1, len(line)):
-                    line[i] |= line[i - 1] & free[i]
-    return ~outside[1:-1, 1:-1, 1:-1]
+def _once(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Leave out triangles that are there before, on whichever side they are seen: a wall of two sides is one surface."""
+    corners = np.ascontiguousarray(vertices[faces].round(6)) + 0.0
+    order = np.lexsort((corners[..., 2], corners[..., 1], corners[..., 0]), axis=1)
+    same = np.take_along_axis(corners, order[..., None], 1).reshape(len(faces), 9)
+    _, first = np.unique(same, axis=0, return_index=True)
+    return faces[np.sort(first)]
 
 
-def _array_file(file: BinaryIO, name: str, told: Counter[str]) -> list[np.ndarray]:
+def _array_file(file: BinaryIO, name: str, told: Counter[str], form: Form) -> np.ndarray:
     data = io.BytesIO(file.read())
     try:
         if zipfile.is_zipfile(data):
@@ -228,7 +352,7 @@ def _array_file(file: BinaryIO, name: str, told: Counter[str]) -> list[np.ndarra
     parts = chosen(found, name)
     if len(parts) > 1:
         raise Rejected(f"it has parts of its own ({', '.join(sorted(parts))}): give this file alone as data=")
-    return list(grids(next(iter(parts.values()))[1], told))
+    return grids(next(iter(parts.values()))[1], told, form.inside)
 
 
 def chosen(found: dict[str, np.ndarray], where: str) -> dict[str, tuple[str, np.ndarray]]:
@@ -239,7 +363,7 @@ def chosen(found: dict[str, np.ndarray], where: str) -> dict[str, tuple[str, np.
         raise Rejected(str(error)) from None
 
 
-def grids(array: np.ndarray, told: Counter[str] | None = None) -> np.ndarray:
+def grids(array: np.ndarray, told: Counter[str] | None = None, inside: str = "") -> np.ndarray:
     """Read an array of a file as grids of voxels, bool [N, D, H, W].
 
     Raises:
@@ -250,4 +374,4 @@ def grids(array: np.ndarray, told: Counter[str] | None = None) -> np.ndarray:
     array = array[None] if array.ndim == 3 else array
     if array.ndim != 4 or 0 in array.shape or np.prod(array.shape[1:]) > MOST_CELLS:
         raise Rejected(f"shape {array.shape} is none of [D,H,W], [N,D,H,W], [N,1,D,H,W] with at most 256x256x256 cells")
-    return occupied(array, told)
+    return occupied(array, told, inside)

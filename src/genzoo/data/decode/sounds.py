@@ -5,8 +5,9 @@
 | WAV with 16-bit PCM | as it is |
 | WAV with 8, 24 or 32-bit PCM, A-law, mu-law | brought to 16 bits, rounded; see `genzoo.data.decode.wav` for headers that are wrong |
 | WAV of floats | [-1, 1], or the range of 16, 24 or 32-bit integers, see `scale_of`; what is beyond is clipped, and counted |
+| floats of which clipping would take a tenth or more | left out, with the reason: what is left of them is a square wave |
 | FLAC, OGG, MP3, AIFF and the like, compressed WAV | read by `soundfile` (the extra `audio`), rounded to 16 bits |
-| several sounds joined in one Ogg, FLAC or MP3 file | read one after the other; of different rates or channels: left out |
+| several sounds joined in one Ogg, FLAC or MP3 file | read one after the other, and said; of different rates or channels: left out |
 | cut off | what is there is read, and said |
 | two or more channels | left out, with the reason; `channels=1` takes their mean |
 | another rate than most files of the set | resampled to theirs, and said |
@@ -36,6 +37,10 @@ SCALES = {1.0: "[-1, 1]", 2.0**15: "16-bit integers", 2.0**23: "24-bit integers"
 BEYOND = 4.0
 """Floats in [-1, 1] may be this much beyond full scale; what is louder has another range."""
 
+SQUARE = 0.1
+"""Root mean square of what clipping takes of floats, over that of all of them, from which on they are left out: -20 dB of distortion."""
+_HUGE = 1e100
+"""Levels above it count as this, so that their squares are numbers."""
 _BLOCK = 1 << 14
 """Samples that are resampled at a time."""
 _OTHERS = {
@@ -72,7 +77,8 @@ class Samples:
         values: int16 [frames, channels].
         full: How many of them are at full scale.
         over: How many were beyond it, and were clipped.
-        mark: pipe: the length was not stated; cut: the file ends before its stated length; joined: another file stands behind it.
+        mark: pipe: the length was not stated; cut: the file ends before its stated length; joined: another file stands behind it; links: it is
+            several sounds, which were all read.
     """
 
     values: np.ndarray
@@ -141,17 +147,27 @@ def samples(file: BinaryIO, scale: float = 1.0, name: str = "") -> Samples:
     """
     with _reader(file, name) as reader:
         full = over = 0
+        loudest = cut = power = 0.0
         found = []
         for block in reader.blocks():
             if block.dtype != np.int16:
                 with np.errstate(over="ignore"):  # infinitely loud is clipped as well
                     levels = np.rint(_finite(block) * (32768 / scale))
                 over += int((np.abs(levels) > 32768).sum())
+                size = np.abs(levels).clip(max=_HUGE) / 32768
+                loudest = max(loudest, float(size.max(initial=0)))
+                cut, power = cut + float(np.square((size - 1).clip(0)).sum()), power + float(np.square(size).sum())
                 block = levels.clip(-32768, 32767).astype(np.int16)
             full += int((np.abs(block.astype(np.int32)) >= reader.loudest).sum())
             found.append(block)
         if not sum(map(len, found)):
             raise Rejected("damaged: no sample of it can be decoded; export it again")
+        count = sum(block.size for block in found)
+        if over and cut >= SQUARE**2 * power:
+            raise Rejected(
+                f"{over:,} of its {count:,} samples lie beyond full scale (the loudest {loudest:.3g} times) and would be cut to a square wave; "
+                "bring them to [-1, 1] (sox FILE OUT.wav norm)"
+            )
         return Samples(np.concatenate(found), full, over, reader.mark)
 
 
@@ -249,7 +265,7 @@ class _Library:
 
     def __init__(self, sounds: Sequence[Any]) -> None:
         self.sounds = sounds
-        self.mark: wav.Mark = ""
+        self.mark: wav.Mark = "links" if len(sounds) > 1 else ""
         kinds = sorted({(s.samplerate, s.channels) for s in sounds})
         if len(kinds) > 1:
             seen = " and ".join(f"{rate} Hz with {channels} channel{'s' * (channels > 1)}" for rate, channels in kinds)

@@ -20,7 +20,7 @@ import numpy as np
 
 from genzoo.data.decode.forms import Rejected
 
-Mark = Literal["", "pipe", "cut", "joined"]
+Mark = Literal["", "pipe", "cut", "joined", "links"]
 """What is wrong with a sound that is read all the same; see the notes of a set."""
 _UNSTATED = 0x7FFF0000
 """Lengths from here on mean that the writer did not know: sox and ffmpeg write 0x7FFFFFFF less a header, or 0xFFFFFFFF."""

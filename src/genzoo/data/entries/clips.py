@@ -9,7 +9,9 @@ than a clip, is not used.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,8 +19,9 @@ from genzoo.core.errors import UserError
 from genzoo.data.cache import CacheWriter, digest_of, entry
 from genzoo.data.dataset import Dataset
 from genzoo.data.decode.clips import ArrayClip, Clip, ClipTree, FileClip
-from genzoo.data.decode.forms import Rejected, Shape
+from genzoo.data.decode.forms import ImageFormat, Rejected, Shape
 from genzoo.data.decode.images import quiet_decoding
+from genzoo.data.decode.times import at_rate
 from genzoo.data.entries.forms import common_form
 from genzoo.data.kinds import Kind
 from genzoo.data.order import Rows, give, give_labels, opened, other_than, split_files
@@ -31,7 +34,7 @@ from genzoo.data.sources.labels import only_used
 from genzoo.data.sources.layout import no_images, printable
 from genzoo.data.sources.moving_digits import SIDE, Moving
 
-CODE = 2
+CODE = 3
 """Raised when the same source would be cut to something else."""
 TOLD = {
     "turned": "{files} have a mark that turns or mirrors the picture: applied",
@@ -39,7 +42,9 @@ TOLD = {
     "slanted": "{files} have a mark that turns the picture by no multiple of 90 degrees: not applied",
     "lost": "{n} frames in {files} cannot be decoded and are left out; no clip spans the gap",
     "missing": "{files} end early: {n} frames that they promise are not there",
-    "uneven": "{files} show their frames for unequal times; each counts once",
+    "uneven": "{files} show their frames for unequal times; {uneven}",
+    "sound": "{files} have sound, which is left out (systems for sound read it: ffmpeg -i FILE OUT.wav)",
+    "timeless": "{files} say nothing of times (numbered frames, arrays): every frame is taken, fps= changes nothing of them",
     "interlaced": "{files} are interlaced: a frame has lines of two times (ffmpeg -i FILE -vf bwdif OUT.mp4 mends it)",
 }
 """What is said of what `Film` tells."""
@@ -56,11 +61,11 @@ def open_clips(kind: Kind, source: Any, settings: DataSettings, split: str, *, q
     for key in ("crop", "binarize"):
         if getattr(settings, key) != getattr(DataSettings(settings.data), key):
             raise UserError(
-                f"{key}= is for images; video takes frames=, stride=, hop=, size=, channels=, resize= and flip="
+                f"{key}= is for images; video takes frames=, stride=, hop=, fps=, size=, channels=, resize= and flip="
             )
     frames, stride = settings.frames or FRAMES, settings.stride
     hop = settings.hop or frames * stride
-    form = [settings.size, settings.channels, settings.resize, frames, stride, hop]
+    form = [settings.size, settings.channels, settings.resize, frames, stride, hop, settings.fps]
     limit = settings.limit if isinstance(source, Moving) else None  # drawn clips are not drawn in vain
     key = digest_of([CODE, kind.name, source.identity(), form, limit])[:32]
 
@@ -168,7 +173,7 @@ def _build(
     rows = {kind.name: draft.rows(kind.name, (form.channels, frames, form.height, form.width), np.uint8)}
     rows |= {key: draft.rows(key, (), np.int64) for key in ("file", "start", *(("label",) if contents.labels else ()))}
     sections: dict[str, int] = {}
-    number, unused, seen = 0, 0, Seen()
+    number, unused, seen = 0, 0, Seen(settings.fps)
     with bar(len(shapes), f"reading {name}", quiet, "clips") as advance, quiet_decoding():
         for split in sorted(parts, key=("train", "test", "").index):
             order = np.random.default_rng([ORDER_SEED, 2, len(usable[split])]).permutation(len(usable[split]))
@@ -176,7 +181,7 @@ def _build(
             for i in (usable[split][k] for k in order):
                 clip = parts[split][i]
                 try:
-                    whole = list(clip.frames(form))
+                    whole = list(_frames(clip, form, settings.fps))
                     starts, rest = _starts(whole, span, hop)
                     there = sum(frame is not None for frame in whole)
                     if not starts:
@@ -191,7 +196,9 @@ def _build(
                 finally:
                     advance(1)
                 for start in starts:
-                    rows[kind.name].append(np.ascontiguousarray(np.stack(whole[start : start + span : stride], 1)))
+                    rows[kind.name].append(
+                        np.ascontiguousarray(np.stack(cast(list[np.ndarray], whole[start : start + span : stride]), 1))
+                    )
                     rows["file"].append(np.asarray(number, dtype=np.int64))
                     rows["start"].append(np.asarray(start, dtype=np.int64))
                     if contents.labels:
@@ -212,6 +219,13 @@ def _build(
     }  # fmt: skip
 
 
+def _frames(clip: Clip, form: ImageFormat, fps: float | None) -> Iterator[np.ndarray | None]:
+    """Yield the frames of a clip: all of them, or those of even times."""
+    if fps is None or not isinstance(clip, FileClip):
+        return clip.frames(form)
+    return at_rate(clip.timed(form), Fraction(fps).limit_denominator(1001))
+
+
 def _starts(whole: list[np.ndarray | None], span: int, hop: int) -> tuple[list[int], int]:
     """Find where the clips of a file begin, every `hop` frames of every run without a gap, and count the frames behind the last of each run."""
     starts: list[int] = []
@@ -228,14 +242,15 @@ def _starts(whole: list[np.ndarray | None], span: int, hop: int) -> tuple[list[i
 class Seen:
     """What is said of the files of a set, once all are read."""
 
-    def __init__(self) -> None:
-        self.files = 0
+    def __init__(self, fps: float | None) -> None:
+        self.files, self.fps = 0, fps
         self.told, self.having, self.rates = Counter[str](), Counter[str](), Counter[str]()
 
     def add(self, clip: Clip) -> None:
         """Count a file."""
         self.files += 1
-        told: Counter[str] = getattr(clip, "told", None) or Counter()
+        told: Counter[str] = Counter(getattr(clip, "told", None))
+        told["timeless"] = int(self.fps is not None and not isinstance(clip, FileClip))
         self.told.update(told)
         self.having.update(key for key, count in told.items() if count)
         rate = getattr(clip, "rate", None)
@@ -244,14 +259,26 @@ class Seen:
 
     def notes(self) -> list[str]:
         """Say in sentences what was noticed."""
+        uneven = (
+            "each counts once; fps=25 shows all at even times"
+            if self.fps is None
+            else f"brought to {self.fps:g} in a second"
+        )
         said = [
-            words.format(n=self.told[key], files=f"{self.having[key]} of {self.files} files")
+            words.format(n=self.told[key], files=f"{self.having[key]} of {self.files} files", uneven=uneven)
             for key, words in TOLD.items()
             if self.having[key]
         ]
         if len(self.rates) > 1:
             each = ", ".join(f"{n} of {rate}" for rate, n in self.rates.most_common())
-            said.append(f"files differ in frames per second ({each}); a clip is a number of frames, not a time")
+            said.append(
+                f"files differ in frames per second ({each}); "
+                + (
+                    "a clip is a number of frames, not a time: fps= brings all to one"
+                    if self.fps is None
+                    else f"all are brought to {self.fps:g}"
+                )
+            )
         return said
 
 

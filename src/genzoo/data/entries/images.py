@@ -39,7 +39,10 @@ from genzoo.text.vocabulary import vocabulary
 
 CODE = 3
 """Raised when the same source would be decoded to something else, or more of it is kept."""
+THREADS = max(1, min(os.cpu_count() or 1, 16))
 _CHUNK = 256
+_BYTES = 2**23
+"""Pictures that are decoded before they are written: at most so many, and so much memory or one for each thread."""
 
 
 def open_images(
@@ -161,7 +164,7 @@ def build(contents: Contents, settings: DataSettings, name: str, draft: CacheWri
     left, notes = list(contents.left), list(contents.notes)
     total = sum(len(p.names) for p in contents.pictures.values())
     with (
-        ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool,
+        ThreadPoolExecutor(THREADS) as pool,
         quiet_decoding(),
         bar(total, f"reading {name}", quiet) as advance,
     ):
@@ -267,7 +270,8 @@ class _Group:
         if whose is not None:  # a patient's slices stand together, so that a cut between patients is a slice of rows
             order = np.array(sorted(order, key=lambda k: whose[usable[k]]), np.int64)
         kept = []
-        for chunk in _chunks([usable[k] for k in order]):
+        size = sum(f.height * f.width * f.channels * f.bits // 8 for f in (self.forms[f] for f in self.fields))
+        for chunk in _chunks([usable[k] for k in order], min(_CHUNK, max(_BYTES // size, THREADS))):
             blocks = [p.block(chunk, self.forms[f], self.pool) for f, p in zip(self.fields, parts, strict=True)]
             for i, *images in zip(chunk, *blocks, strict=True):
                 bad = [(n[i], str(a)) for n, a in zip(names, images, strict=True) if isinstance(a, Rejected)]
@@ -290,6 +294,6 @@ class _Group:
         return image
 
 
-def _chunks(order: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(order), _CHUNK):
-        yield order[start : start + _CHUNK]
+def _chunks(order: Sequence[int], count: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(order), count):
+        yield order[start : start + count]

@@ -27,8 +27,9 @@ from genzoo.data.sources import layout
 from genzoo.data.sources.contents import Contents, FilePictures
 from genzoo.data.sources.labels import only_used
 from genzoo.data.sources.layout import no_images, printable
+from genzoo.data.sources.speech import as_speech
 
-CODE = 3
+CODE = 4
 """Raised when the same source would be cut to something else."""
 SECONDS = 1.0
 """Length of a window where none is set."""
@@ -37,6 +38,7 @@ CLIPS = 1e-3
 MARKS = {
     "pipe": "do not state their length, as programs write it into a pipe: read to their end",
     "cut": "end before their stated length: what is there is used",
+    "links": "are several sounds joined in one: all are read, one after the other",
     "joined": "have another sound behind the first, which is not read: split them",
 }
 """What is said of files that are read although something is wrong with them."""
@@ -86,7 +88,11 @@ def _sounds(kind: Kind, source: Any) -> Contents:
         with tree.open(name) as file:
             sound.probe(file)
 
-    return layout.arrange(tree, source.wish(kind, look), str(source.path), source.table)
+    if (speech := as_speech(tree)) is None:
+        return layout.arrange(tree, source.wish(kind, look), str(source.path), source.table)
+    found = layout.arrange(speech, source.wish(kind, look), str(source.path), source.table)
+    found.notes += speech.notes
+    return found
 
 
 def _build(

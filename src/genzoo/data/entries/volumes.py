@@ -1,5 +1,7 @@
 """Whole scans into the cache: every volume is one cube of grey values, uint8 [N, 1, D, H, W], H towards the head.
 
+With `inside=` labels of segmentations are shapes: a cell is occupied, 255, where half of it or more holds one of them, else empty, 0.
+
 D goes to the patient's right and W to his back, as `up=z` turns arrays in RAS. Proportions in millimetres are kept: the longest side fills
 the cube, and what is left over is black.
 """
@@ -25,8 +27,8 @@ from genzoo.data.decode.forms import ImageFormat, Rejected
 from genzoo.data.decode.images import quiet_decoding
 from genzoo.data.decode.scans import by_ending, format_of
 from genzoo.data.decode.scans.volume import SHELF, Cut, rounded
-from genzoo.data.decode.solids import MESH_SIDE
-from genzoo.data.entries.shapes import check_settings
+from genzoo.data.decode.solids import MESH_SIDE, chosen_cells
+from genzoo.data.entries.shapes import check_settings, how_full
 from genzoo.data.kinds import Kind
 from genzoo.data.order import give, give_labels, opened, split_patients, split_rows
 from genzoo.data.progress import bar
@@ -36,7 +38,7 @@ from genzoo.data.sources.layout import no_images, printable
 from genzoo.data.sources.scans import ScanPictures, ends_of_scans, merged, patients_of, shared, sliced
 from genzoo.data.windows import resolved
 
-CODE = 1
+CODE = 2
 """Raised when the same source would be read as something else."""
 
 
@@ -69,9 +71,15 @@ def open_volumes(kind: Kind, source: Source, settings: DataSettings, split: str,
     check_settings(settings)
     if settings.plane:
         raise UserError("plane= cuts scans into slices, which systems for images take; this one takes whole volumes")
+    if settings.inside and settings.gray_window is not None:
+        raise UserError(
+            "gray_window= is for grey values, inside= for labels of which shapes are made; give one of them"
+        )
     settings = dataclasses.replace(settings, gray_window=resolved(settings.gray_window))
     side = int(settings.size) if isinstance(settings.size, int) else MESH_SIDE
-    key = digest_of([CODE, kind.name, source.identity(), side, settings.gray_window, settings.slices])[:32]
+    key = digest_of([CODE, kind.name, source.identity(), side, settings.gray_window, settings.slices, settings.inside])[
+        :32
+    ]
 
     def make(draft: CacheWriter) -> dict[str, Any]:
         # Axial where the file says how the patient lies: then the order of slices is that of the body.
@@ -121,11 +129,19 @@ def _build(
     sections: dict[str, int] = {}
     patients: dict[str, dict[str, list[tuple[str, int]]]] = {kind.name: {}}
     names: list[str] = []
+    full: list[float] = []
     with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool, quiet_decoding():
         form = {"image": ImageFormat(side, side, 1, window=resolved(settings.gray_window))}
-        ends = dict(ends_of_scans(form, contents, resolved(settings.gray_window), pool, notes)).get("scan")
-        if ends is None:
-            raise UserError(f"{name} has scans in colour alone; volumes are of grey values")
+        ends: tuple[float, float] | None = None
+        if not settings.inside:
+            ends = dict(ends_of_scans(form, contents, resolved(settings.gray_window), pool, notes)).get("scan")
+            if ends is None:
+                raise UserError(f"{name} has scans in colour alone; volumes are of grey values")
+
+        def small(cut: Cut) -> np.ndarray:
+            found = cut.read()
+            return found.shares(ends) if ends else chosen_cells(found.values, settings.inside).astype(np.float32)
+
         total = sum(len(p.cuts) for p in parts.values())
         with bar(total, f"reading {name}", quiet, "slices") as advance:
             for split in sorted(parts, key=("train", "test", "").index):
@@ -134,9 +150,12 @@ def _build(
                 found = sorted(_volumes(pictures, list(range(len(pictures.items)))), key=lambda v: (whose[v[1]], v[1]))
                 for cuts, first in found:
                     try:
-                        cells = cube(
-                            cuts, side, ends, lambda c: pool.map(lambda cut: cut.read().shares(ends), c), advance
-                        )
+                        cells = cube(cuts, side, lambda c: pool.map(small, c), advance)
+                        if ends is None:
+                            cells = (cells > 127).astype(np.uint8) * np.uint8(255)
+                            if not cells.any():
+                                raise Rejected(f"none of its cells holds inside={settings.inside}")
+                            full.append(float((cells > 0).mean()))
                     except Rejected as reason:
                         left.append((cuts[0].volume.name, str(reason)))
                         continue
@@ -148,6 +167,7 @@ def _build(
                 sections[split], patients[kind.name][split] = sum(each.values()), list(each.items())
     if not names:
         raise UserError(no_images(name, merged(left, contents), what="volume"))
+    notes += how_full(full, settings.inside)
     (draft.folder / NAMES).write_text(json.dumps({kind.name: names}), encoding="ascii")
     return {
         "sections": {kind.name: sections}, "class_names": contents.class_names if contents.labels else [], "captions": [],
@@ -159,7 +179,6 @@ def _build(
 def cube(
     cuts: list[Cut],
     side: int,
-    ends: tuple[float, float],
     read: Callable[[list[Cut]], Iterator[np.ndarray]],
     advance: Callable[[int], None],
 ) -> np.ndarray:

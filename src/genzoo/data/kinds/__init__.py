@@ -69,6 +69,8 @@ class Kind(ABC):
     """How many sides of an example size= sets: the cost of a step grows as size to this power."""
     suffixes: ClassVar[tuple[str, ...]] = (*STILLS, *ARRAYS)
     """Endings of the files that samples can be written as."""
+    models: ClassVar[tuple[str, ...]] = ()
+    """Those of `suffixes` that other programs read as shapes."""
     files: ClassVar[tuple[str, ...]] = (".png",)
     """Endings of the files that samples are written as where no name is given."""
     single: ClassVar[str] = ".png"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from genzoo.data.arrangements import Arrangement
 from genzoo.data.drawing import STILLS
+from genzoo.data.formats import FILMS
 from genzoo.data.kinds import Facts, Kind, register
 from genzoo.data.sources.names import MOVING
 
@@ -30,8 +31,8 @@ class Video(Kind):
     aliases = ("videos", "clips")
     example = "moving-digits"
     sets = tuple(MOVING)
-    endings = ("gif", "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")
-    own_settings = {("frames", "stride", "hop"): "frames=, stride= and hop= are for video"}
+    endings = ("gif", *FILMS)
+    own_settings = {("frames", "stride", "hop", "fps"): "frames=, stride=, hop= and fps= are for video"}
     mirrored = True
     sides = 2
     suffixes = (".gif", *STILLS, ".mp4", ".npz", ".npy")

@@ -30,11 +30,16 @@ class Voxels(Kind):
     stored = "uint8 [N, 1, D, H, W], 0 and 255, of scans levels between"
     aliases = ("3d", "solids")
     example = "SOLIDS/"
-    endings = ("npy", "npz", "binvox", "obj", "stl", "ply", "off", "glb", "gltf")
-    own_settings = {("up",): "up= is the upward axis of shapes"}
+    endings = ("npy", "npz", "mat", "binvox", "obj", "stl", "ply", "off", "glb", "gltf")
+    own_settings = {
+        ("up",): "up= is the upward axis of shapes",
+        ("inside",): "inside= says what of grids of shapes is occupied",
+        ("holes",): "holes= is for meshes of shapes",
+    }
     mirrored = True
     sides = 3
-    suffixes = (".gif", *STILLS, ".mp4", ".npz", ".npy")
+    models = (".glb", ".stl", ".binvox")
+    suffixes = (".gif", *STILLS, ".mp4", ".npz", ".npy", *models)
     files = (".gif", ".png")
     single = ".gif"
     usual = 16
@@ -87,6 +92,14 @@ class Voxels(Kind):
         from genzoo.data.drawing.shapes import turn
 
         return turn(samples, columns=columns)
+
+    def write(self, path: Path, samples: Tensor, facts: Facts, *, columns: int | None = None) -> Path:
+        """Write the faces of occupied cells as .glb or .stl, a grid as .binvox, or as every kind is written."""
+        if path.suffix.lower() in self.models:
+            from genzoo.data.drawing.solids import save_model
+
+            return save_model(path, samples, columns=columns)
+        return super().write(path, samples, facts, columns=columns)
 
     def statistics(self, values: Tensor, facts: Facts) -> Tensor:
         """Describe shapes by place, extent, surface and slabs: as many as the side allows, 8 at most."""

@@ -17,14 +17,18 @@ from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import folder_named
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.formats import text_of
+from genzoo.data.sources.annotations import caption_list, is_caption_list, texts_apart
 from genzoo.data.sources.names import composed, stem_of
 from genzoo.data.sources.trees import MAX_BYTES, Tree, slashed
 from genzoo.text.vocabulary import split, to_ids
 
 TABLES = tuple(f"{name}.{end}" for name in ("captions", "metadata") for end in ("csv", "tsv", "txt", "jsonl"))
 """Files that are tables of captions, in lower case."""
-FILE_COLUMNS, TEXT_COLUMNS = ("file", "file_name", "filename", "image", "image_name"), ("caption", "text", "captions")
-LABEL_COLUMNS = ("label", "class")
+FILE_COLUMNS, TEXT_COLUMNS = (
+    ("file", "file_name", "filename", "image", "image_name"),
+    ("caption", "text", "captions", "comment"),
+)
+LABEL_COLUMNS = ("label", "class", "class_name")
 SPLIT_COLUMNS = ("split", "subset", "set", "partition", "fold")
 TEXTS = "*.txt"
 """What the texts beside images, one each, are called together."""
@@ -96,6 +100,8 @@ class Told:
         splits: What a column of parts says (train, test ...), where a table has one.
         notes: What was read in a way that somebody may not have meant.
         left: What cannot be used, with the reason.
+        columns: What label= may name: columns and attributes that were seen.
+        order: Names of classes in the order that a schema states.
     """
 
     captions: dict[str, list[str]] = field(default_factory=dict)
@@ -103,9 +109,11 @@ class Told:
     splits: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
+    columns: set[str] = field(default_factory=set)
+    order: list[str] = field(default_factory=list)
 
 
-def read_tables(tree: Tree, tables: Sequence[str], extra: Table | None) -> Told:
+def read_tables(tree: Tree, tables: Sequence[str], extra: Table | None, label: str = "") -> Told:
     """Read what tables tell of the images in `tree`.
 
     A name in a table is looked for beside the table, and where it is not there in every folder below. A table from elsewhere may
@@ -131,8 +139,8 @@ def read_tables(tree: Tree, tables: Sequence[str], extra: Table | None) -> Told:
         by_end.setdefault(name.rsplit("/", 1)[-1], []).append(name)
     for table, folder, content in sources:
         missing, used = dict[str, None](), 0
-        for row in _rows(table, content, told):
-            name, place = row.file, composed(folder)
+        for row in _rows(table, content, told, label):
+            name, place = row.file, "" if is_caption_list(table) else composed(folder)
             beside = f"{place}/{name}" if place else name
             alike = by_end.get(name.rsplit("/", 1)[-1], [])
             here = [n for n in alike if n.endswith(f"/{name}") or (table not in inside and name.endswith(f"/{n}"))]
@@ -153,18 +161,27 @@ def read_tables(tree: Tree, tables: Sequence[str], extra: Table | None) -> Told:
                 f"none of its {len(missing)} files is among the images, the first of them '{next(iter(missing), '')}'"
             )
             raise UserError(f"captions={extra.path}: {none if missing else why[-1] if why else 'it holds no row'}")
-        told.left += [(name, "has a caption, but there is no such file") for name in missing]
+        if len(missing) > 1 and is_caption_list(table):
+            told.left.append(
+                (table, f"has captions of {len(missing)} files that are not there, {next(iter(missing))} is the first")
+            )
+        else:
+            told.left += [(name, "has a caption, but there is no such file") for name in missing]
     return told
 
 
 def beside(tree: Tree, names: Sequence[str], told: Told) -> set[str]:
     """Add the captions that stand in a .txt of an image's own name, a line each, to images that no table tells of; the files read."""
     texts = {n for n in tree.names if n.endswith(".txt")}
+    apart = texts_apart(tree, names)
     found: dict[str, list[str]] = {}
+    used = set[str]()
     for name in names if texts else []:
         text = f"{stem_of(name)}.txt"
+        text = text if text in texts else apart.get(name, text)
         if text not in texts or name in told.captions:
             continue
+        used.add(text)
         try:
             with tree.open(text) as file:
                 content = _text(file.read(_LONGEST))
@@ -175,9 +192,9 @@ def beside(tree: Tree, names: Sequence[str], told: Told) -> set[str]:
         found[name] = [line for line in dict.fromkeys(lines) if line]
     if found and all(_NUMBERS.fullmatch(line) for lines in found.values() for line in lines):
         told.left.append((TEXTS, f"{len(found)} files of numbers beside the images: no captions"))
-        return {f"{stem_of(n)}.txt" for n in found}
+        return used
     told.captions |= {n: lines for n, lines in found.items() if lines}
-    return {f"{stem_of(n)}.txt" for n in found}
+    return used
 
 
 @dataclass(frozen=True)
@@ -188,9 +205,14 @@ class _Row:
     split: str
 
 
-def _rows(table: str, content: bytes, told: Told) -> list[_Row]:
-    """Read every usable row of a table: comma, semicolon, tab or bar between columns, or JSON lines."""
+def _rows(table: str, content: bytes, told: Told, wanted: str = "") -> list[_Row]:
+    """Read every usable row of a table: comma, semicolon, tab or bar between columns, JSON lines, or a published list of captions."""
     try:
+        if is_caption_list(table):
+            return [
+                _Row(composed(slashed(f)), [c for c in texts if c], "", part)
+                for f, texts, part in caption_list(table, content)
+            ]
         text = _text(content)
         lines = table.lower().endswith(".jsonl")
         heads, rows, joined, torn = (*_json_lines(text), 0, 0) if lines else _csv(text)
@@ -200,8 +222,9 @@ def _rows(table: str, content: bytes, told: Told) -> list[_Row]:
     columns = {c.strip().lower(): c for c in heads}
     file, caption, label, part = (
         next((columns[c] for c in names if c in columns), None)
-        for names in (FILE_COLUMNS, TEXT_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)
+        for names in (FILE_COLUMNS, TEXT_COLUMNS, (wanted.lower(),) if wanted else LABEL_COLUMNS, SPLIT_COLUMNS)
     )
+    told.columns |= set(columns.values()) - {file, caption}
     if file is None or (caption is None and label is None and part is None):
         seen = ", ".join(c for c in columns.values() if c) or "none"
         told.left.append((table, f"no columns file (or file_name) and caption (or text); its columns: {seen[:200]}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,9 +15,10 @@ from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.scans import format_of
 from genzoo.data.kinds import Kind
 from genzoo.data.settings import DataSettings
-from genzoo.data.sources import layout
+from genzoo.data.sources import cifar, layout
 from genzoo.data.sources.captions import Table
 from genzoo.data.sources.contents import Contents, FilePictures
+from genzoo.data.sources.shelf import LOCK, Shelf, is_records, is_shard
 from genzoo.data.sources.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_zip, stamp
 
 
@@ -26,23 +28,51 @@ class Files:
     Args:
         path: Where it is.
         settings: How it is read: the names of two sides, what subfolders are, whether links are followed.
+        shards: The files that a pattern names, where `path` is one.
     """
 
-    def __init__(self, path: Path, settings: DataSettings) -> None:
-        self.path, self.name, self.settings = path, path.resolve().name or str(path), settings
+    def __init__(self, path: Path, settings: DataSettings, shards: Sequence[Path] = ()) -> None:
+        self.path, self.name, self.settings, self.shards = path, path.resolve().name or str(path), settings, shards
         self.table: Table | None = None
         """Captions from elsewhere."""
         self._tree: Tree | None = None
 
     def _open(self) -> Tree:
         if self._tree is None:
-            if self.path.is_dir():
-                self._tree = FolderTree(self.path, links=self.settings.links)
-            elif is_zip(self.path):
-                self._tree = ZipTree(self.path)
-            else:
-                self._tree = TarTree(self.path, cache_folder("data", quiet=True))
+            self._tree = self._opened()
         return self._tree
+
+    def _opened(self) -> Tree:
+        scratch, label = cache_folder("data", quiet=True), self.settings.label or ""
+        if self.shards:
+            gone = [(p.name, "there is no such file") for p in self.shards if not p.is_file()]
+            return Shelf({p.name: p for p in self.shards if p.is_file()}, gone, scratch, label)
+        if not self.path.is_dir():
+            if is_zip(self.path):
+                return ZipTree(self.path)
+            return (
+                Shelf({self.path.name: self.path}, [], scratch, label)
+                if is_records(self.path)
+                else TarTree(self.path, scratch)
+            )
+        folder = FolderTree(self.path, links=self.settings.links, whole=is_shard)
+        shards = self._shards(folder)
+        if not shards:
+            return folder
+        rest = [(n, "beside shards") for n in folder.names if n not in shards and not n.endswith(LOCK)]
+        return Shelf({n: folder.path(n) for n in shards}, [*folder.left, *rest], scratch, label)
+
+    def _shards(self, folder: FolderTree) -> list[str]:
+        """Name the shards that are the set: of records those that outweigh the pictures beside them, of archives those with none beside them."""
+        shards = [n for n in folder.names if is_shard(n)]
+        pictures = sum(folder.size(n) for n in folder.names if self._pictures(n)) if shards else 0
+        records = [n for n in shards if is_records(folder.path(n))]
+        return shards if not pictures or sum(map(folder.size, records)) > pictures else []
+
+    @staticmethod
+    def _pictures(name: str) -> bool:
+        """Tell whether a file is an example of some kind by its ending."""
+        return any(name.lower().endswith(f".{e}") for kind in kinds.every().values() for e in kind.endings)
 
     def open_tree(self) -> Tree:
         """Open the place as a tree of the files below it."""
@@ -50,7 +80,10 @@ class Files:
 
     def identity(self) -> list[object]:
         """Return names, sizes and times for a folder, size and time of an archive, and how both are read."""
-        own = [*(self._open().identity() if self.path.is_dir() else stamp(self.path)), "layout 4"]
+        whole = self.path.is_dir() or self.shards
+        own = [*(self._open().identity() if whole else stamp(self.path)), "layout 5"]
+        if self.settings.label:
+            own.append(f"label {self.settings.label}")
         if self.settings.subfolders != "auto":
             own.append(f"subfolders {self.settings.subfolders}")
         return [*own, *stamp(self.table.path)] if self.table else own
@@ -58,11 +91,15 @@ class Files:
     def wish(self, kind: Kind, look: layout.Look, structure: str = "") -> layout.Wish:
         """Say what is looked for in it; `look` tells of a file whether it is an example, `structure` how images are arranged."""
         told = self.settings
-        return layout.Wish(structure or kind.name, look, kind.thing, kind.endings, told.sides, told.subfolders)
+        return layout.Wish(
+            structure or kind.name, look, kind.thing, kind.endings, told.sides, told.subfolders, told.label or ""
+        )
 
     def contents(self, structure: str) -> Contents:
         """Read the structure from the names."""
         tree = self._open()
+        if cifar.is_cifar(tree):
+            return cifar.contents(tree, str(self.path), structure, self.settings.label or "")
 
         def look(name: str) -> None:
             with tree.open(name) as file:

@@ -17,7 +17,9 @@ from genzoo.data.sources.moving_digits import Moving
 from genzoo.data.sources.names import DRAWN, EMBEDDED, MOVING, POINTS, STANDARD, available, located, two_sides
 from genzoo.data.sources.pairs import TwoSides
 from genzoo.data.sources.planar import Planar
+from genzoo.data.sources.records import holds_images
 from genzoo.data.sources.shapes import Shapes
+from genzoo.data.sources.shelf import is_records, spread
 from genzoo.data.sources.standard import Standard
 from genzoo.data.sources.tables import ENDINGS as TABLES
 from genzoo.data.sources.tables import TableFile
@@ -71,6 +73,12 @@ def find(
     path, chosen = located(text), ""
     if not path.exists() and (found := re.fullmatch(r"(.*\.npz):([^:]+)", str(path))):  # one array of several
         path, chosen = Path(found[1]), found[2]
+    if not path.exists() and (shards := spread(text)):
+        if not any(p.is_file() for p in shards):
+            raise NoSuchData(
+                f"data={text}: none of the {len(shards)} files of this pattern is there, {shards[0]} is the first"
+            )
+        return Files(path, settings, shards)
     if not path.exists():
         raise NoSuchData(_missing(text, path))
     if not path.is_dir() and not path.is_file():
@@ -84,6 +92,8 @@ def _file(path: Path, single: bool, settings: DataSettings, chosen: str = "") ->
             return Files(path, settings)
         if path.suffix.lower() in (".npy", ".npz"):
             return ArrayFile(path, single=single, chosen=chosen)
+        if is_records(path) and (path.suffix.lower() not in TABLES or holds_images(path)):
+            return Files(path, settings)
         if path.suffix.lower() in TABLES and not chosen:
             return TableFile(path)
         if is_zip(path) or is_tar(path):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from genzoo.data.decode.forms import Rejected
-from genzoo.data.sources.names import composed, stem_of
+from genzoo.data.sources.names import composed, key_of, stem_of
 from genzoo.data.sources.parts import Item
 from genzoo.data.sources.trees import Tree
 
@@ -57,7 +57,7 @@ def told(
         if missing:
             left.append((table, f"has labels of {missing} files that are not there"))
     for mark, name in marks(tree.names, names).items():
-        if word := _first_line(tree, mark):
+        if name not in found and (word := _first_line(tree, mark)):
             found[name] = word
     return found if found or silent else None
 
@@ -110,9 +110,10 @@ def _word(label: Any) -> str:
 
 
 def marks(files: Iterable[str], images: Iterable[str]) -> dict[str, str]:
-    """Find the files that may tell the class of an image, and the image: those of its name that end in .cls."""
+    """Find the files that may tell the class of an image, and the image: those of its name, or of its sample, that end in .cls."""
     there = {stem_of(n): n for n in files if n.endswith(_MARK)}
-    return {there[stem]: n for n in images if (stem := stem_of(n)) in there} if there else {}
+    pairs = ((n, next((there[s] for s in (stem_of(n), key_of(n)[0]) if s in there), "")) for n in images if there)
+    return {mark: n for n, mark in pairs if mark}
 
 
 def _first_line(tree: Tree, mark: str) -> str:

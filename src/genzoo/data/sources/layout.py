@@ -17,9 +17,10 @@ import numpy as np
 from genzoo.core.errors import UserError
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode.forms import Rejected
-from genzoo.data.sources import labels
+from genzoo.data.sources import cityscapes, labels, samples
 from genzoo.data.sources.affixes import masked, matched
-from genzoo.data.sources.captions import TABLES, TEXTS, Table, beside, read_tables, why_none
+from genzoo.data.sources.annotations import Lists, check_label, is_caption_list
+from genzoo.data.sources.captions import TABLES, TEXTS, Table, Told, beside, read_tables, why_none
 from genzoo.data.sources.contents import Contents, FilePictures
 from genzoo.data.sources.names import composed, stem_of
 from genzoo.data.sources.parts import Item, by_table, choose_test, divide, part_of
@@ -85,6 +86,7 @@ class Wish:
         endings: Endings, without the dot, that make a file an example; of any other file the content decides.
         sides: Names of the folders of two domains.
         subfolders: What folders are: classes, nothing, or what their names and files say.
+        label: What tells the class of an example: a column of a table, an attribute of a list; a usual name when empty.
     """
 
     structure: str
@@ -93,6 +95,7 @@ class Wish:
     endings: tuple[str, ...]
     sides: tuple[str, str]
     subfolders: Subfolders
+    label: str = ""
 
     @property
     def two(self) -> bool:
@@ -107,12 +110,15 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> C
         UserError: There is no example, or the structure is another.
     """
     contents = Contents({}, left=list(tree.left))
-    tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in TABLES]
-    told = read_tables(tree, tables, table)
+    tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in TABLES or is_caption_list(n)]
+    told = read_tables(tree, tables, table, wish.label)
     examples, others = _sort_out([n for n in tree.names if n not in set(tables)], wish)
     texts = beside(tree, examples, told) if wish.structure == "captioned" else set[str]()
+    examples, own = samples.told(tree, examples, told, wish.label)
+    examples, lists_used = _listed(tree, examples, told, wish, where)
+    texts |= own | lists_used
     lists = [n for n in others if n.rsplit("/", 1)[-1].lower() == labels.LIST]
-    classes = labels.told(tree, examples, told.classes, told.notes, told.left)
+    classes = told.classes if wish.label else labels.told(tree, examples, told.classes, told.notes, told.left)
     contents.left += told.left
     if not examples:
         raise UserError(no_images(where, [*contents.left, *others.items()], what=wish.thing))
@@ -120,7 +126,10 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> C
     contents.left += _said({n: r for n, r in others.items() if n not in used}, examples, wish)
     items = [Item(n, "", PurePosixPath(n).parts) for n in examples]
     names = tuple(composed(s).lower() for s in wish.sides)
-    items = divide(_inside(items, wish, contents), contents.notes, contents.left, {*names, *_INSTANCES})
+    items = cityscapes.arranged(
+        _inside(items, wish, contents), wish.structure, wish.sides, contents.notes, contents.left
+    )
+    items = divide(items, contents.notes, contents.left, {*names, *_INSTANCES})
     items = by_table(items, told.splits, contents.notes)
     if wish.two:
         items = choose_test(items, (), contents.notes, contents.left)
@@ -128,7 +137,7 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> C
     contents.notes += told.notes
     if wish.structure == "image" and (note := masked([i.name for i in items])):
         contents.notes.append(note)
-    items = _classes(items, classes, wish, contents)
+    items = _classes(items, classes, wish, contents, told.order)
     for split in dict.fromkeys(i.split for i in items):
         chosen = [i for i in items if i.split == split]
         if wish.structure == "captioned":
@@ -145,6 +154,29 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> C
             why_none(where, [*tables, TEXTS, *([table.path.name] if table else [])], contents.left, HOW_CAPTIONED)
         )
     return contents
+
+
+def _listed(tree: Tree, examples: list[str], told: Told, wish: Wish, where: str) -> tuple[list[str], set[str]]:
+    """Add what records and published lists tell to what tables do; the examples that are left, and the files that were read."""
+    own = getattr(tree, "told", None)
+    lists = Lists(tree, examples, wish.label, captioned=wish.structure == "captioned")
+    if isinstance(own, Told):
+        told.captions, told.classes, told.splits = (
+            own.captions | told.captions,
+            own.classes | told.classes,
+            own.splits | told.splits,
+        )
+        told.order, told.columns = own.order, told.columns | own.columns
+        told.notes += own.notes
+    told.classes |= lists.classes
+    told.splits = lists.parts | told.splits
+    told.notes += lists.notes
+    told.left += lists.left
+    check_label(wish.label, told.columns | lists.columns, where)
+    if lists.outside:
+        first = printable(min(lists.outside))
+        told.left.append((first, f"{len(lists.outside)} images like this one are in none of the lists of parts"))
+    return [n for n in examples if n not in lists.outside], lists.used
 
 
 def _sort_out(names: Sequence[str], wish: Wish) -> tuple[list[str], dict[str, str]]:
@@ -234,7 +266,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
-def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, contents: Contents) -> list[Item]:
+def _classes(
+    items: list[Item], told: dict[str, str] | None, wish: Wish, contents: Contents, order: Sequence[str] = ()
+) -> list[Item]:
     """Name the class of every example as the first of its `parts`, and choose the part for testing.
 
     Classes are those of the training part, told by a list or else its subfolders, where every example is in one and there are two or
@@ -250,6 +284,7 @@ def _classes(items: list[Item], told: dict[str, str] | None, wish: Wish, content
     if told is not None:
         words = {i.name: told.get(i.name, "") for i in items}
         names = labels.in_order([words[i.name] for i in training]) if told else []
+        names = [n for n in order if n in names] if set(names) <= set(order) else names
     else:
         items = _first_folders(items, wish, contents)
         words = {i.name: composed(i.parts[0]) if len(i.parts) > 1 else "" for i in items}

@@ -45,6 +45,8 @@ FORMS: dict[str, str] = {
     "FOLDER": "images, searched recursively; class subfolders become labels; A/ and B/, trainA/ and trainB/, captions.csv",
     "FILE.zip, FILE.tar, FILE.tar.gz": "the same inside an archive, read without unpacking",
     "FILE.npz, FILE.npy": "arrays of images ([N,H,W], [N,H,W,C] or [N,C,H,W]) with optional labels, or [N,D] points",
+    "FILE.parquet, data.mdb, FILE.tfrecords": "images in a table, an LMDB, a TFRecord (extras tables, lmdb, tfrecord); also a folder of them",
+    "train-{000000..000019}.tar": "shards of webdataset; also a folder of them, or train-*.tar",
     "FOLDER of clips": "for video: GIF, animated WebP or PNG, MP4 and the like (extra genzoo[video]), folders of numbered frames",
     "FOLDER of shapes": "for voxels: .npy, .npz, .binvox, and meshes OBJ, STL, PLY, OFF (extra genzoo[voxels])",
     "FOLDER of scans": "DICOM, NIfTI, NRRD (extra genzoo[scans]): slices of physical values, split by patient; plane=, slices=, gray_window=",
@@ -77,6 +79,17 @@ def stem_of(name: str) -> str:
     """Remove the ending of a file's name in a tree: "a.b/c.tar.png" becomes "a.b/c.tar"."""
     folder, slash, last = name.rpartition("/")
     return f"{folder}{slash}{last.rpartition('.')[0] or last}"
+
+
+def key_of(name: str) -> tuple[str, str]:
+    """Divide the name of a member of a shard into the key of its sample and what it is: the key ends at the first dot.
+
+    >>> key_of("v1.0/0001.seg.png")
+    ('v1.0/0001', 'seg.png')
+    """
+    folder, slash, last = name.rpartition("/")
+    key, _, what = last.partition(".")
+    return f"{folder}{slash}{key}", what
 
 
 def located(text: str) -> Path:

@@ -18,18 +18,22 @@ from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import ranges
 from genzoo.data.decode.forms import ImageFormat, Rejected, Shape, finite, shares_to_form
-from genzoo.data.decode.scans import by_ending, format_of, may_be, nifti, nrrd, series
+from genzoo.data.decode.scans import format_of, may_be, series
 from genzoo.data.decode.scans.dicom import Header
 from genzoo.data.decode.scans.planes import tilt
+from genzoo.data.decode.scans.readers import READERS
 from genzoo.data.decode.scans.volume import Cut, Volume, cuts
 from genzoo.data.progress import bar
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources.contents import Contents, FilePictures, Pictures
 
 TOLD = {
+    "inverted": "{files} say that the least value is white (MONOCHROME1): turned round after the window",
     "two matrices": "{files} have an sform and a qform that differ: the sform is taken (ITK and what is built on it take the qform)",
     "no matrix": "{files} do not say how the patient lies: their slices are as they are stored",
     "no place": "{files} do not say where their slices lie: in the order of their numbers",
+    "no rescale": "{files} are CT without RescaleIntercept: what is stored was taken for Hounsfield units",
+    "no spacing": "{files} do not say how large a pixel is: 1 mm was assumed",
     "tilted": "{files} are tilted by more than 10 degrees: not turned, their slices are those that lie nearest",
 }
 """What is said of the volumes of a set."""
@@ -147,7 +151,7 @@ def to_form(cut: Cut, form: ImageFormat, holes: list[int] | None = None) -> np.n
 
 def _numbers(values: np.ndarray, form: ImageFormat) -> np.ndarray:
     whole = np.rint(values)
-    if values.ndim != 2 or np.abs(values - whole).max() > WHOLE:
+    if values.ndim != 2 or not np.abs(values - whole).max() <= WHOLE:  # what is no number is none either
         raise Rejected("a map of classes has one whole number for a pixel")
     return decode.array_to_form(whole.astype(np.int32)[None], form)
 
@@ -158,22 +162,19 @@ def sliced(contents: Contents, settings: DataSettings, *, quiet: bool) -> Conten
     Raises:
         UserError: plane= or slices= is given, and there is no scan.
     """
-    places = kinds.get(PLAIN.of).endings
-    there = False
+    endings = kinds.get(PLAIN.of).endings
     made: dict[tuple[str, str], ScanPictures] = {}
     for part, pictures in contents.pictures.items():
         if not isinstance(pictures, FilePictures):
             continue
-        found = _scans_among(pictures, places)
-        if found:
+        if found := _scans_among(pictures, endings):
             made[part] = _part(pictures, found, settings, contents, quiet=quiet)
-            there = True
-    if not there:
+    if not made:
         if settings.plane or settings.slices:
             raise UserError(f"plane= and slices= are for scans (DICOM, NIfTI, NRRD), of which {settings.data} has none")
         return contents
     for part, part_pictures in made.items():
-        _spread(contents, part[1], part, part_pictures)
+        _spread(contents, part, part_pictures)
     if contents.paired:
         _matched(contents)
     if settings.subfolders == "auto":
@@ -184,10 +185,9 @@ def sliced(contents: Contents, settings: DataSettings, *, quiet: bool) -> Conten
 
 def _scans_among(pictures: FilePictures, endings: tuple[str, ...]) -> dict[int, str]:
     """Find which files are scans, and of which format."""
-    known = tuple(e for e in endings if not by_ending(f".{e}"))
     found: dict[int, str] = {}
     for i, name in enumerate(pictures.names):
-        if not may_be(name, known):
+        if not may_be(name, endings):
             continue
         try:
             with pictures.tree.open(name) as file:
@@ -210,9 +210,7 @@ def _part(
 
     def look(i: int) -> Header | Volume | Rejected:
         try:
-            if scans[i] == "dicom":
-                return series.header_of(tree, names[i])
-            return nifti.read(tree, names[i]) if scans[i] == "nifti" else nrrd.read(tree, names[i])
+            return READERS[scans[i]](tree, names[i])
         except Rejected as reason:
             return reason
 
@@ -249,8 +247,6 @@ def _of_series(
     """Cut a series; its own slices stand at the places of their files."""
     try:
         found = cuts(volume, 0, settings.plane, settings.slices)
-        if found and found[0].view.axis != 2 and volume.uneven:
-            raise Rejected(volume.uneven)
     except Rejected as reason:
         contents.left.append((volume.name, f"{volume.shape[2] * volume.times} slices of one series: {reason}"))
         return []
@@ -261,10 +257,11 @@ def _of_series(
     return [((source, number, 0), Cut(c.volume, c.view, c.index, c.time, source)) for source, number, c in placed]
 
 
-def _spread(contents: Contents, split: str, part: tuple[str, str], pictures: ScanPictures) -> None:
+def _spread(contents: Contents, part: tuple[str, str], pictures: ScanPictures) -> None:
     """Give every slice what its file has: a class, captions."""
     contents.pictures[part] = pictures
-    if part[0] != PLAIN.of:
+    field, split = part
+    if field != PLAIN.of:
         return
     rows = [source for source, _, _ in pictures.ids]
     if split in contents.labels:
@@ -301,10 +298,11 @@ def _matched(contents: Contents) -> None:
         found: list[dict[tuple[int, int, int], int]] = [
             {key: i for i, key in enumerate(p.ids)} for p in parts if isinstance(p, ScanPictures)
         ]
-        common = [key for key in found[0] if all(key in f for f in found[1:])]
+        common = {key: None for key in found[0] if all(key in f for f in found[1:])}  # in order
         for f, own, p in zip(fields, found, parts, strict=True):
             assert isinstance(p, ScanPictures)
-            alone = [p.names[i] for key, i in own.items() if key not in set(common)]
+            names = p.names
+            alone = [names[i] for key, i in own.items() if key not in common]
             contents.left += [(n, "no slice of this number on the other side") for n in alone]
             contents.pictures[f, split] = p.chosen([own[key] for key in common])
 
@@ -313,10 +311,7 @@ def _say(contents: Contents) -> None:
     """Say in sentences what was noticed of the volumes, and what was taken of them."""
     all_cuts = [c for p in contents.pictures.values() if isinstance(p, ScanPictures) for c in p.cuts]
     volumes = {id(c.volume): c.volume for c in all_cuts}
-    told, planes = Counter[str](), Counter[str]()
-    for volume in volumes.values():
-        told.update({k: 1 for k, n in volume.told.items() if n})
-        told["tilted"] += volume.affine is not None and tilt(volume.affine) > TILTED
+    planes = Counter[str]()
     for cut in all_cuts:
         planes[cut.view.plane or "as stored"] += 1
     count = f"{len(volumes)} scan{'s' * (len(volumes) > 1)}"
@@ -329,14 +324,17 @@ def _say(contents: Contents) -> None:
         contents.notes.append(
             f"{stretched:,} slices have pixels that are not square: brought to square ones, the finer spacing counts"
         )
-    turned = sum(v.told["inverted"] > 0 for v in volumes.values())
-    if turned:
-        contents.notes.append(
-            f"{turned} scans say that the least value is white (MONOCHROME1): turned round after the window"
-        )
-    for key, words in TOLD.items():
-        if told[key]:
-            contents.notes.append(words.format(files=f"{told[key]} of {count}"))
+    contents.notes += noticed(list(volumes.values()))
+
+
+def noticed(volumes: Sequence[Volume]) -> list[str]:
+    """Say in sentences what was noticed of volumes."""
+    told, count = Counter[str](), f"{len(volumes)} scan{'s' * (len(volumes) > 1)}"
+    for volume in volumes:
+        told.update({k: 1 for k, n in volume.told.items() if n})
+        told["inverted"] += volume.inverted
+        told["tilted"] += volume.affine is not None and tilt(volume.affine) > TILTED
+    return [words.format(files=f"{told[key]} of {count}") for key, words in TOLD.items() if told[key]]
 
 
 def patients_of(pictures: Pictures) -> list[str] | None:

@@ -84,10 +84,11 @@ class FolderTree:
     Args:
         root: The folder.
         links: Follow links that lead out of it, each folder once; links to files inside it are always followed.
+        whole: Tells by name whether a file may be large, because nobody reads it at once.
     """
 
-    def __init__(self, root: Path, *, links: bool = False) -> None:
-        self.root, self.links = root.resolve(), links
+    def __init__(self, root: Path, *, links: bool = False, whole: Callable[[str], bool] = lambda name: False) -> None:
+        self.root, self.links, self._whole = root.resolve(), links, whole
         self.left: list[tuple[str, str]] = []
         self.runs: list[tuple[str, str]] = []
         self._stamps: list[tuple[str, int, int]] = []
@@ -162,7 +163,7 @@ class FolderTree:
             return
         if not stat.S_ISREG(status.st_mode):
             self.left.append((name, "not a regular file"))
-        elif status.st_size > MAX_BYTES:
+        elif status.st_size > MAX_BYTES and not self._whole(name):
             self.left.append((name, f"larger than {MAX_BYTES // 2**20} MiB"))
         elif status.st_size == 0:
             self.left.append((name, "empty file"))
@@ -182,6 +183,14 @@ class FolderTree:
             return open(self._paths[name], "rb")
         except OSError as error:
             raise Rejected(f"cannot be read: {error.strerror}") from None
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a file."""
+        return self._paths[name].stat().st_size
+
+    def path(self, name: str) -> Path:
+        """Return where a file is."""
+        return self._paths[name]
 
     def close(self) -> None:
         """Do nothing: no file is held open."""
@@ -286,9 +295,10 @@ class TarTree:
     Args:
         path: The file.
         scratch: Folder for the temporary file.
+        held: Keep the file open; of a thousand shards none is.
     """
 
-    def __init__(self, path: Path, scratch: Path) -> None:
+    def __init__(self, path: Path, scratch: Path, *, held: bool = True) -> None:
         self.path = path
         self.left: list[tuple[str, str]] = []
         self._where: dict[str, tuple[int, int]] = {}
@@ -298,6 +308,8 @@ class TarTree:
             self._expand(opener, scratch)
         self._list()
         self.names = sorted(self._where)
+        if not held and not opener:
+            self._file.close()
 
     def _expand(self, opener: str, scratch: Path) -> None:
         import bz2
@@ -379,7 +391,11 @@ class TarTree:
     def open(self, name: str) -> BinaryIO:
         """Read one member into memory (positioned reads: threads do not disturb each other)."""
         offset, size = self._where[name]
-        data = os.pread(self._file.fileno(), size, offset)
+        if self._file.closed:
+            with open(self.path, "rb") as file:
+                data = os.pread(file.fileno(), size, offset)
+        else:
+            data = os.pread(self._file.fileno(), size, offset)
         if len(data) != size:
             raise Rejected("truncated")
         return io.BytesIO(data)

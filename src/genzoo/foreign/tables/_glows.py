@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from genzoo.foreign.keys import Keys
+from genzoo.foreign.keys import Keys, behind
 
 
 def ours_at(channels: int) -> Tensor:
@@ -32,25 +34,27 @@ def step(keys: Keys, ours: str, shift: Tensor, scale: Tensor, weight: Tensor, *,
         at = ours_at(shift.shape[0])
         order = at.argsort()
         shift, scale, weight = shift[order], scale[order], weight[:, order]
-    stem, _, place = ours.rpartition(".")
     keys.put(f"{ours}.shift", shift)
     keys.put(f"{ours}.log_scale", scale.abs().log())
     keys.put(f"{ours}.initialised", torch.tensor(True))
     p, lower, upper = torch.linalg.lu(weight)
     diagonal = upper.diagonal()
-    linear = f"{stem}.{int(place) + 1}"
+    linear = behind(ours)
     keys.put(f"{linear}.packed", lower.tril(-1) + upper.triu(1) + torch.diag(diagonal.abs().log()))
     keys.put(f"{linear}.sign", diagonal.sign())
     keys.put(f"{linear}.order", p.argmax(1))
 
 
-def read(keys: Keys, theirs: str) -> Tensor:
-    """Take a tensor that becomes a part of several of ours; one that is not there is noted, and zeros come back."""
-    if not keys.has(theirs):
-        keys.lacking[theirs] = theirs
-        return torch.zeros(1)
-    keys.left.pop(theirs, None)
-    return keys.piece.state[theirs]
+def multiplied(keys: Keys, theirs: str, names: Sequence[str]) -> Tensor:
+    """Return the weight of an invertible 1x1 convolution that is kept as factors, P · (L + I) · (U + diag(sign · exp(log s))), [C, C].
+
+    Args:
+        keys: The account.
+        theirs: Theirs.
+        names: Of P, L, U, log s and sign.
+    """
+    p, lower, upper, log_s, sign = (keys.read(f"{theirs}.{name}").double() for name in names)
+    return p @ (lower.tril(-1) + torch.eye(len(p))) @ (upper.triu(1) + torch.diag(sign * log_s.exp()))
 
 
 def edged(weight: Tensor, bordered: bool) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from genzoo.core.errors import UserError
-from genzoo.foreign.keys import Keys
+from genzoo.foreign.keys import Keys, behind
 from genzoo.foreign.reading import Piece
 
 CANCELS = "biases before instance norm, which takes every constant away"
@@ -13,10 +13,10 @@ OLD = "running statistics of instance norm, which programs of before 2018 kept a
 COUNTERS = "counters of batches"
 
 
-def is_resnet(piece: Piece) -> bool:
+def is_resnet(piece: Piece, block: str = "conv_block") -> bool:
     """Tell an image-to-image ResNet: 7x7 at both ends, residual blocks between."""
     first = piece.state.get("model.1.weight")
-    return first is not None and first.ndim == 4 and first.shape[2] == 7 and bool(blocks_of(piece))
+    return first is not None and first.ndim == 4 and first.shape[2] == 7 and bool(blocks_of(piece, block=block))
 
 
 def blocks_of(piece: Piece, root: str = "model", block: str = "conv_block") -> list[int]:
@@ -72,12 +72,7 @@ def _normed(keys: Keys, ours: str, theirs: str, *, affine: bool) -> None:
     """Take a convolution's weight, and the norm behind it where that has a scale."""
     keys.move(f"{ours}.weight", f"{theirs}.weight")
     if affine:
-        keys.layer(_next(ours), _next(theirs))
-
-
-def _next(name: str) -> str:
-    stem, _, at = name.rpartition(".")
-    return f"{stem}.{int(at) + 1}"
+        keys.layer(behind(ours), behind(theirs))
 
 
 def is_patchgan(piece: Piece) -> bool:

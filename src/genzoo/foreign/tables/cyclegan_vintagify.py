@@ -26,11 +26,8 @@ BLOCK = "block"
 
 def knows(piece: Piece) -> bool:
     """Tell a ResNet whose residual blocks are called `block` and whose norms have scales."""
-    first, scale = piece.state.get("model.1.weight"), piece.state.get("model.2.weight")
-    return (
-        first is not None and first.ndim == 4 and first.shape[2] == 7 and scale is not None and scale.ndim == 1
-        and bool(patches.blocks_of(piece, block=BLOCK))
-    )  # fmt: skip
+    scale = piece.state.get("model.2.weight")
+    return patches.is_resnet(piece, BLOCK) and scale is not None and scale.ndim == 1
 
 
 def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Keys]]:

@@ -72,25 +72,22 @@ def _check(piece: Piece) -> None:
 
 
 def _step(keys: Keys, level: str, at: int, theirs: str, *, first: bool) -> None:
-    shift, scale = (glows.read(keys, f"{theirs}.actnorm.{name}").flatten() for name in ("bias", "logs"))
+    shift, scale = (keys.read(f"{theirs}.actnorm.{name}").flatten() for name in ("bias", "logs"))
     shift = shift + 0.5 if first else shift  # its images are in [0, 1], and around 0 here
     glows.step(keys, f"{level}.{at}", shift, scale.double().exp(), _weight(keys, f"{theirs}.invconv"), squeezed=at == 0)
     net = f"{level}.{at + 2}.net"
     for ours, place, norm in (("first", 0, "norms.0"), ("second", 2, "norms.1")):
         keys.move(f"{net}.{ours}.weight", f"{theirs}.f.{place}.weight")
-        moved, logs = (glows.read(keys, f"{theirs}.f.{place}.actnorm.{name}") for name in ("bias", "logs"))
+        moved, logs = (keys.read(f"{theirs}.f.{place}.actnorm.{name}") for name in ("bias", "logs"))
         glows.plain(keys, net, norm, moved, logs)
     affine = keys.piece.shape(f"{theirs}.f.4.weight")[0] == 2 * keys.piece.shape(f"{theirs}.f.0.weight")[1]
     _last(keys, f"{net}.last", f"{theirs}.f.4", crossed=affine, swapped=affine)
 
 
 def _weight(keys: Keys, theirs: str) -> Tensor:
-    if keys.has(f"{theirs}.weight"):
-        return glows.read(keys, f"{theirs}.weight")
-    p, sign, lower, log_s, upper = (
-        glows.read(keys, f"{theirs}.{n}").double() for n in ("p", "sign_s", "l", "log_s", "u")
-    )
-    return p @ (lower.tril(-1) + torch.eye(len(p))) @ (upper.triu(1) + torch.diag(sign * log_s.exp()))
+    if not keys.has(f"{theirs}.l"):
+        return keys.read(f"{theirs}.weight")
+    return glows.multiplied(keys, theirs, ("p", "l", "u", "log_s", "sign_s"))
 
 
 def _last(keys: Keys, ours: str, theirs: str, *, crossed: bool, swapped: bool = False) -> None:

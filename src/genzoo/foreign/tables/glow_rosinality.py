@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genzoo.foreign.keys import Keys
@@ -51,22 +50,22 @@ def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, A
 
 
 def _step(keys: Keys, level: str, at: int, theirs: str) -> None:
-    shift, scale = (glows.read(keys, f"{theirs}.actnorm.{name}").flatten() for name in ("loc", "scale"))
+    shift, scale = (keys.read(f"{theirs}.actnorm.{name}").flatten() for name in ("loc", "scale"))
     glows.step(keys, f"{level}.{at}", shift, scale, _weight(keys, f"{theirs}.invconv"), squeezed=at == 0)
     net = f"{level}.{at + 2}.net"
     for ours, place, norm in (("first", 0, "norms.0"), ("second", 2, "norms.1")):
         keys.move(f"{net}.{ours}.weight", f"{theirs}.coupling.net.{place}.weight")
-        glows.plain(keys, net, norm, glows.read(keys, f"{theirs}.coupling.net.{place}.bias"))
+        glows.plain(keys, net, norm, keys.read(f"{theirs}.coupling.net.{place}.bias"))
     _edged(keys, f"{net}.last", f"{theirs}.coupling.net.4")
 
 
 def _weight(keys: Keys, theirs: str) -> Tensor:
-    """Return a 1x1 convolution's weight, [C, C]; its program keeps it whole, or in factors with masks."""
-    if keys.has(f"{theirs}.weight"):
-        return glows.read(keys, f"{theirs}.weight")[:, :, 0, 0]
-    names = ("w_p", "w_l", "w_u", "w_s", "s_sign", "u_mask", "l_mask", "l_eye")
-    p, lower, upper, s, sign, *_ = (glows.read(keys, f"{theirs}.{n}").double() for n in names)
-    return p @ (lower.tril(-1) + torch.eye(len(p))) @ (upper.triu(1) + torch.diag(sign * s.exp()))
+    """Return a 1x1 convolution's weight, [C, C]; its program keeps it whole, or as factors."""
+    if not keys.has(f"{theirs}.w_l"):
+        return keys.read(f"{theirs}.weight")[:, :, 0, 0]
+    keys.leave(f"{theirs}.[ul]_mask", "masks of factors, which follow from their size")
+    keys.leave(f"{theirs}.l_eye", "the diagonal of a factor, which is 1")
+    return glows.multiplied(keys, theirs, ("w_p", "w_l", "w_u", "w_s", "s_sign"))
 
 
 def _edged(keys: Keys, ours: str, theirs: str, *, zeros: bool = False) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.foreign.keys import Keys
 from genzoo.foreign.reading import Piece
-from genzoo.foreign.tables._glows import read
 from genzoo.foreign.upstream import Upstream
 
 UPSTREAM = Upstream(
@@ -55,9 +54,9 @@ def take(pieces: Sequence[Piece], given: Mapping[str, Any]) -> tuple[dict[str, A
 
 def _belief(keys: Keys) -> dict[str, Any]:
     n = _visible(keys.piece)
-    rows = [read(keys, f"_net.{i}.weight")[0] for i in range(n)]
+    rows = [keys.read(f"_net.{i}.weight")[0] for i in range(n)]
     weight = torch.stack([torch.cat([row if i else row * 0, torch.zeros(n - max(1, i))]) for i, row in enumerate(rows)])
-    bias = torch.cat([read(keys, f"_net.{i}.bias") for i in range(n)])
+    bias = torch.cat([keys.read(f"_net.{i}.bias") for i in range(n)])
     _first(keys, "direct", weight, bias)
     keys.put("ranks", (torch.arange(n) + 1)[None])
     keys.put("degrees", torch.zeros(1, 0, 1, dtype=torch.long))
@@ -68,7 +67,7 @@ def _masked(keys: Keys) -> dict[str, Any]:
     """Take a network with hidden layers, or one layer of direct connections."""
     piece = keys.piece
     places = [i for i in range(0, 2 * 64, 2) if f"_net.{i}.mask" in piece.state]
-    masks = [read(keys, f"_net.{i}.mask") for i in places]
+    masks = [keys.read(f"_net.{i}.mask") for i in places]
     sizes = [int(m.shape[1]) for m in masks]
     dims, widths = sizes[0], sizes[1:]
     if len(set(widths)) != 1:
@@ -82,8 +81,8 @@ def _masked(keys: Keys) -> dict[str, Any]:
         raise UserError(
             f"{piece}: its masks are not those of n_masks=1; of several sets the file has the last one alone"
         )
-    weights = [read(keys, f"_net.{i}.weight") * m for i, m in zip(places, masks, strict=True)]
-    _first(keys, "hidden.0", weights[0], read(keys, "_net.0.bias"))
+    weights = [keys.read(f"_net.{i}.weight") * m for i, m in zip(places, masks, strict=True)]
+    _first(keys, "hidden.0", weights[0], keys.read("_net.0.bias"))
     for i, (place, weight) in enumerate(zip(places[1:], weights[1:], strict=True), 1):
         ours = "out" if i == len(widths) else f"hidden.{i}"
         keys.put(f"{ours}.weight", weight)

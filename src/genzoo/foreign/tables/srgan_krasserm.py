@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
-from genzoo.foreign.keys import Change, Keys
+from genzoo.foreign.keys import Change, Keys, behind
 from genzoo.foreign.reading import Piece
 from genzoo.foreign.upstream import Upstream
 
@@ -80,8 +80,7 @@ def _shuffled(t: Tensor) -> Tensor:
 
 def _normed(keys: Keys, ours: str, conv: str, norm: str) -> None:
     """Take a convolution and its batch norm; the bias between them is taken off the running mean, which is the same."""
-    stem, _, at = ours.rpartition(".")
-    after = f"{stem}.{int(at) + 1}"
+    after = behind(ours)
     bias = keys.piece.state.get(f"{conv}/bias", torch.tensor(0.0))
     keys.move(f"{ours}.weight", f"{conv}/kernel", lambda k: k.permute(3, 2, 0, 1))
     keys.leave(f"{conv}/bias", "biases before batch norm, which are taken off its running means")

@@ -111,7 +111,7 @@ def module_extractor(
     Args:
         module: Takes float32 [N, C, side, side] in [-1, 1], returns [N, D] features. It is used in eval mode, without gradients.
         name: What records call it.
-        resize: Name of a resizer: tf1-bilinear, bilinear, bicubic, pillow-bicubic.
+        resize: Name of a resizer: tf1-bilinear, torch-bilinear, bilinear, bicubic, pillow-bicubic.
         side: Side that images are brought to; None leaves their size as it is.
         batch: Images at a time.
 

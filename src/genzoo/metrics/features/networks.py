@@ -7,6 +7,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from genzoo.core.files import find_weights, weights_folders, weights_lacking
 from genzoo.metrics.features.extractors import Extractor, state_digest
 from genzoo.metrics.features.fetch import PUBLISHED
 from genzoo.metrics.features.lenet import bundled, load_lenet
-from genzoo.metrics.features.resizers import bicubic, bilinear, tf1_bilinear
+from genzoo.metrics.features.resizers import RESIZERS, bicubic, bilinear
 from genzoo.nn.pretrained.efficientnet import FEATURES, SIDE, EfficientNetLite0, normalize
 from genzoo.nn.pretrained.perceptual import FeatureNet
 
@@ -27,6 +28,44 @@ INCEPTION, INCEPTION_FILE, INCEPTION_SIDE = "inception", "inception-fid.pt", 299
 EFFICIENTNET, EFFICIENTNET_FILE = "efficientnet-lite0", "efficientnet-lite0.safetensors"
 VGG, VGG_FILE = "vgg16", "vgg16.safetensors"
 RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Behind:
+    """Inception behind a published resizer: one network, and another measure for every resizer.
+
+    Args:
+        resizer: Its name, see `genzoo.metrics.features.resizers`.
+        middle: The gray level that becomes 0.
+        span: What levels are divided by after that.
+        measure: What a Fréchet distance on these features is called.
+        whose: Whose figures are computed so.
+    """
+
+    resizer: str
+    middle: float
+    span: float
+    measure: str
+    whose: str
+
+    @property
+    def resize(self) -> str:
+        """How images reach the network, in words."""
+        levels = f"(x − {self.middle:g}) / {self.span:g}"
+        return f"{RESIZERS[self.resizer][1]} to {INCEPTION_SIDE}x{INCEPTION_SIDE}, {levels}; gray repeated to RGB; no rounding"
+
+    def levels(self, images: Tensor) -> Tensor:
+        """Bring uint8 images [N, C, H, W] to what the network takes."""
+        return (RESIZERS[self.resizer][0](_rgb(images), INCEPTION_SIDE) - self.middle) / self.span
+
+
+INCEPTIONS = {
+    INCEPTION: Behind("tf1-bilinear", 128, 128, "FID", "TTUR, StyleGAN, clean-fid legacy_tensorflow"),
+    "inception-clean": Behind("pillow-bicubic", 128, 128, "clean-FID", "clean-fid"),
+    "inception-pytorch": Behind("torch-bilinear", 127.5, 127.5, "pytorch-FID", "pytorch-fid, clean-fid legacy_pytorch"),
+}
+"""The ways in which Inception of 2015-12-05 is asked, by the extractor's name."""
+INCEPTION_NAME, INCEPTION_DIMS = "inception-tf-2015-12-05", 2048
 
 KNOWN = {
     PUBLISHED[INCEPTION].digest: INCEPTION,
@@ -54,7 +93,9 @@ Builder = tuple[Callable[[], Extractor], Callable[[], bool]]
 def BUILDERS() -> dict[str, Builder]:
     """Return by name how an extractor is made, and whether it can be made here."""
     found: dict[str, Builder] = {n: (functools.partial(_lenet, n), lambda: True) for n in bundled()}
-    found[INCEPTION] = (lambda: _inception(_weights(INCEPTION, INCEPTION_FILE)), lambda: _there(INCEPTION_FILE))
+    for n in INCEPTIONS:
+        made = functools.partial(lambda n: _inception(_weights(INCEPTION, INCEPTION_FILE), n), n)
+        found[n] = (made, lambda: _there(INCEPTION_FILE))
     found[EFFICIENTNET] = (
         lambda: _efficientnet(_weights(EFFICIENTNET, EFFICIENTNET_FILE)),
         lambda: _there(EFFICIENTNET_FILE),
@@ -93,6 +134,13 @@ def extractor(name: str) -> Extractor:
         )
     _built[key] = made
     return made
+
+
+def asked_as(net: Extractor) -> str:
+    """Return the name by which a person asks for an extractor; empty for a network of one's own."""
+    if net.name == INCEPTION_NAME:
+        return next((n for n, behind in INCEPTIONS.items() if behind.resize == net.resize), "")
+    return next((n for n in BUILDERS() if net.name == n or (n in (VGG, RANDOM) and net.name.startswith(f"{n}-"))), "")
 
 
 def default_extractor(data: str, shape: tuple[int, ...]) -> Extractor:
@@ -181,20 +229,21 @@ def _lenet(name: str) -> Extractor:
     )
 
 
-def _inception(path: Path) -> Extractor:
+def _inception(path: Path, name: str = INCEPTION) -> Extractor:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the weights are published in no other format
             net = torch.jit.load(path, map_location="cpu").eval()
     except RuntimeError as error:
         raise UserError(f"{path} is not a TorchScript file: {str(error).splitlines()[0]}") from None
+    behind = INCEPTIONS[name]
     return Extractor(
-        name="inception-tf-2015-12-05",
+        name=INCEPTION_NAME,
         digest=_sha256(path),
-        dims=2048,
-        measure="FID",
-        resize="TF1 bilinear (no half-pixel centres, no antialias) to 299x299, (x − 128) / 128; gray repeated to RGB; no rounding",
-        features=lambda images: net((tf1_bilinear(_rgb(images), INCEPTION_SIDE) - 128) / 128),
+        dims=INCEPTION_DIMS,
+        measure=behind.measure,
+        resize=behind.resize,
+        features=lambda images: net(behind.levels(images)),
         batch=50,
         photographs=True,
     )

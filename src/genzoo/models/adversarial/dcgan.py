@@ -29,7 +29,6 @@ FIRST_GAME = {
     "d_norm": "batch", "penalty": "none", "penalty_weight": 10.0, "lr": 2e-4, "beta1": 0.5, "beta2": 0.999,
 }  # fmt: skip
 """Discriminator and rates of the paper (section 4)."""
-UNTIL_THE_END = {"decay": "none"}
 
 
 class DCGAN(System):
@@ -107,7 +106,7 @@ class DCGAN(System):
     }
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 8, "width": 8}
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999, "decay": "linear"}
-    preset_defaults: ClassVar[dict] = dict.fromkeys(presets, UNTIL_THE_END)
+    preset_defaults: ClassVar[dict] = {name: {"decay": "none"} for name in presets}
 
     def __init__(
         self,

@@ -6,37 +6,11 @@ Shapes: a sequence is [B, T, C] (features last: a convolution over few times is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-
-class Tape:
-    """The memory of an incremental pass: the last inputs of every convolution. The weights must not change meanwhile.
-
-    Set `time` to 0, 1, 2 ... and pass each time's features through the layers once.
-    """
-
-    def __init__(self) -> None:
-        self.time = 0
-        self._kept: dict[nn.Module, Tensor] = {}
-        self._weights: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-
-    def convolve(self, conv: CausalConv1d, x: Tensor) -> Tensor:
-        """Map this time's features [B, inputs] to [B, outputs]."""
-        if conv not in self._weights:
-            weight = conv.weight.to(x.dtype).flatten(0, 1).contiguous()
-            self._weights[conv] = weight, conv.bias.to(x.dtype)
-            if conv.kernel > 1:
-                self._kept[conv] = x.new_zeros(conv.reach + 1, x.shape[0], x.shape[1])
-        weight, bias = self._weights[conv]
-        if conv.kernel == 1:
-            return torch.addmm(bias, x, weight)
-        ring, now = self._kept[conv], self.time % (conv.reach + 1)
-        ring[now] = x
-        # a ring of reach + 1 places: the oldest tap is the place that will be written next
-        taps = [ring[(now - back) % (conv.reach + 1)] for back in range(conv.reach, 0, -conv.dilation)]
-        return torch.addmm(bias, torch.cat([*taps, x], 1), weight)
 
 
 class CausalConv1d(nn.Module):
@@ -56,10 +30,8 @@ class CausalConv1d(nn.Module):
         self.weight = nn.Parameter((torch.rand(kernel, inputs, outputs) * 2 - 1) * bound * 3**0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x: Tensor, tape: Tape | None = None) -> Tensor:
-        """Map [B, T, inputs] to [B, T, outputs]; with `tape`, one time [B, inputs] to [B, outputs]."""
-        if tape is not None:
-            return tape.convolve(self, x)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, T, inputs] to [B, T, outputs]."""
         dtype = x.dtype if x.dtype == torch.float64 else self.weight.dtype
         weight, bias = self.weight.to(dtype), self.bias.to(dtype)
         if self.kernel > 1:
@@ -72,3 +44,50 @@ class CausalConv1d(nn.Module):
         """Show the sizes in `print(module)`."""
         _, inputs, outputs = self.weight.shape
         return f"{inputs}, {outputs}, kernel={self.kernel}, dilation={self.dilation}"
+
+
+class Tape:
+    """The inputs of a stack of equal convolutions at the times before: what they add at this time is one product for all of them.
+
+    Every tap but the newest is known before a time begins, whatever the layer. Call `before` and then `keep`, once for each time.
+
+    Args:
+        convs: Convolutions of the same sizes and at least two taps, whatever their dilations.
+        shift: What is added to the outputs of each, [L, B or 1, outputs]: its bias, and what else the time does not change.
+        empty: What stands at the times before the first, [L, inputs].
+        batch: Sequences.
+        times: Times that there will be.
+    """
+
+    def __init__(self, convs: Sequence[CausalConv1d], shift: Tensor, empty: Tensor, batch: int, times: int) -> None:
+        sizes = torch.tensor([conv.reach + 1 for conv in convs])
+        starts = (sizes.cumsum(0) - sizes)[:, None]
+        back = torch.tensor([[conv.dilation * k for k in range(conv.kernel - 1, 0, -1)] for conv in convs])
+        time, size = torch.arange(times)[:, None, None], sizes[:, None]
+        device = shift.device
+        # rings of reach + 1 places one after the other; where a time's inputs go, and where the taps stand
+        self._now = list((starts + time % size)[..., 0].to(device))
+        self._taps = list((starts + (time - back) % size).flatten(1).to(device))
+        self._kept = empty.repeat_interleave(sizes.to(device), 0)[:, None].repeat(1, batch, 1)
+        # [L · older taps, inputs, outputs]
+        self._weight = torch.stack([conv.weight[:-1].detach().to(shift.dtype) for conv in convs]).flatten(0, 1)
+        older = back.shape[1]
+        self._shift = torch.zeros(len(convs), older, batch, shift.shape[2], dtype=shift.dtype, device=device)
+        self._shift[:, 0] = shift
+        self._found = self._kept.new_empty(len(self._weight), batch, empty.shape[1])
+        self._each = torch.empty_like(self._shift)
+        self._sum = self._each[:, 0] if older == 1 else torch.empty_like(self._each[:, 0])
+        self._flat, self._several = (self._shift.flatten(0, 1), self._each.flatten(0, 1)), older > 1
+        self.adds = list(self._sum.unbind())
+        """What the older taps and the shift add to the outputs of each convolution at the time of the last `before`, [B, outputs]."""
+
+    def before(self, time: int) -> None:
+        """Find what the older taps add at this time."""
+        torch.index_select(self._kept, 0, self._taps[time], out=self._found)
+        torch.baddbmm(self._flat[0], self._found, self._weight, out=self._flat[1])
+        if self._several:
+            torch.sum(self._each, 1, out=self._sum)
+
+    def keep(self, time: int, x: Tensor) -> None:
+        """Remember the inputs of all convolutions at this time, [L, B, inputs]."""
+        self._kept.index_copy_(0, self._now[time], x)

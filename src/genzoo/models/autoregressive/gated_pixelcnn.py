@@ -20,7 +20,8 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
-from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
+from genzoo.nn.autoregressive.lines import Head, Line, Point, with_ones
+from genzoo.nn.autoregressive.masked import MaskedConv2d
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
 from genzoo.nn.checks import GreyLevels, check_images, check_label, check_temperature
 from genzoo.nn.optimizers import one_adam
@@ -54,11 +55,8 @@ class VerticalConv(nn.Module):
         x = F.pad(x[:, :, :-1] if self.above else x, (0, 0, self.up, 0))
         return F.conv2d(x, self.weight, self.bias, padding=(0, self.weight.shape[3] // 2))
 
-    def row(self, x: Tensor, row: int) -> Tensor:
-        """Return one row of the output, [B, outputs, 1, W], from the input's rows so far, [B, inputs, >= row, W]."""
-        last = row if self.above else row + 1
-        x = x[:, :, max(0, last - self.weight.shape[2]) : last]
-        x = F.pad(x, (0, 0, self.weight.shape[2] - x.shape[2], 0))
+    def row(self, x: Tensor) -> Tensor:
+        """Return one row of the output, [B, outputs, 1, W], from the input's rows that it sees, [B, inputs, rows, W]."""
         return F.conv2d(x, self.weight, self.bias, padding=(0, self.weight.shape[3] // 2))
 
 
@@ -91,9 +89,9 @@ class GatedLayer(nn.Module):
         # an embedding is float32 under autocast, and would make all that follows so
         return (0.0, 0.0) if self.classes is None else self.classes(label).to(like.dtype).chunk(2, 1)
 
-    def across(self, h: Tensor, link: Tensor, told: Tensor | float, past: Past | None = None) -> Tensor:
-        """Run the horizontal stack: features [B, inputs, H, W] and the vertical stack's link [B, 2p, H, W]; or columns of both."""
-        y = self.mix(gate(self.horizontal(h, past) + link + told), past)
+    def across(self, h: Tensor, link: Tensor, told: Tensor | float) -> Tensor:
+        """Run the horizontal stack: features [B, inputs, H, W] and the vertical stack's link [B, 2p, H, W]."""
+        y = self.mix(gate(self.horizontal(h) + link + told))
         return y if self.first else h + y
 
 
@@ -134,44 +132,78 @@ class Network(nn.Module):
         self.head = MaskedConv2d("B", width, head, 1, colours)
         self.out = MaskedConv2d("B", head, outputs, 1, colours)
 
-    @property
-    def first(self) -> MaskedConv2d:
-        """Return the convolution of mask A."""
-        return self.layers[0].horizontal
-
-    def forward(self, x: Tensor, past: Past | None = None, *, label: Tensor | None = None) -> Tensor:
-        """Map images [B, C, H, W] and classes [B] to outputs [B, C·K, H, W]; with `past`, one pixel's column to its outputs."""
+    def forward(self, x: Tensor, *, label: Tensor | None = None) -> Tensor:
+        """Map images [B, C, H, W] and classes [B] to outputs [B, C·K, H, W]."""
         v = h = x
-        links = self._links_of_row(past, label) if past is not None else []
-        for i, layer in enumerate(self.layers):
-            if past is None:
-                features = layer.vertical(v)
-                over, beside = layer.told(label, features)
-                v = gate(features + spread(over))
-                h = layer.across(h, layer.link(features), spread(beside))
-                if layer.first:
-                    # a gray image fits either layout, and the first layer may pick the one that is half as fast
-                    v, h = (t.contiguous(memory_format=torch.channels_last) for t in (v, h))
-            else:
-                link = links[i][:, :, past.at[1]]
-                h = layer.across(h, link, layer.told(label, link)[1], past)
-        h = self.head(torch.relu(h), past)
-        return self.out(torch.relu(h), past)
-
-    def _links_of_row(self, past: Past, label: Tensor | None) -> list[Tensor]:
-        """Return what the vertical stack hands to each layer in this row, [B, 2p, W]: computed once, at the row's first pixel."""
-        memory, row = past.memory(self), past.at[0]
-        if memory.get("row") == row:
-            return memory["links"]
-        links, rows = [], past.canvas
         for layer in self.layers:
-            features = layer.vertical.row(rows, row)
-            links.append(layer.link(features)[:, :, 0])
-            new = gate(features + spread(layer.told(label, features)[0]))
-            kept = past.memory(layer)
-            rows = kept["rows"] = torch.cat([kept["rows"], new], 2) if row else new
-        memory.update(row=row, links=links)
-        return links
+            features = layer.vertical(v)
+            over, beside = layer.told(label, features)
+            v = gate(features + spread(over))
+            h = layer.across(h, layer.link(features), spread(beside))
+            if layer.first:
+                # a gray image fits either layout, and the first layer may pick the one that is half as fast
+                v, h = (t.contiguous(memory_format=torch.channels_last) for t in (v, h))
+        return self.out(torch.relu(self.head(torch.relu(h))))
+
+
+class GatedWalk:
+    """The walk of a `Network` (`lines.Walk`): the vertical stack once a row, the horizontal one four operations a layer.
+
+    The sigmoid is a tanh of half its argument, and half of what it is multiplied by is left to the weights of `mix`.
+
+    Args:
+        net: The network.
+        label: The class of each image, [B], or None.
+        batch: Images.
+        width: Width of the images.
+    """
+
+    def __init__(self, net: Network, label: Tensor | None, batch: int, width: int) -> None:
+        layers, like = list(net.layers), net.out.bias.detach()
+        half = like.new_ones(2 * net.head.weight.shape[1])
+        half[len(half) // 2 :] = 0.5
+        self.layers, self.label, self.half = layers, label, half
+        self.lines = [Line(layer.horizontal, batch, width, half) for layer in layers]
+        self.row, self.head = self.lines[0].row, Head(net.head, net.out, batch)
+        self.seen: list[Tensor] = []  # what each vertical convolution reads: the last rows, as many as it has
+        gates, (both, gated) = like.new_empty(batch, len(half)), with_ones(batch, len(half) // 2, like)
+        content, open_ = gates.chunk(2, 1)
+        mixes = [Point(layer.mix, ones=True, scale=0.5).weight for layer in layers]
+        self.end = like.new_empty(batch, len(half) // 2)
+        self.columns = []
+        for col in range(width):
+            places = [*(line.places[col] for line in self.lines[1:]), self.end]
+            self.columns.append(
+                [
+                    (line.adds[col], line.windows[col], line.own, gates, content, open_, gated, both, mix, place)
+                    for line, mix, place in zip(self.lines, mixes, places, strict=True)
+                ]
+            )
+
+    def begin(self, row: int) -> None:
+        """Take in the row above: run the vertical stack and the links along it."""
+        above = self.row.mT[:, :, None]  # [B, C, 1, W]: of no meaning in the first row, where nothing reads it
+        for i, (layer, line) in enumerate(zip(self.layers, self.lines, strict=True)):
+            if row == 0:
+                rows = layer.vertical.weight.shape[2]
+                self.seen.append(above.new_zeros(*above.shape[:2], rows, above.shape[3]))
+            if row or not layer.first:
+                self.seen[i] = torch.cat([self.seen[i][:, :, 1:], above], 2)
+            features = layer.vertical.row(self.seen[i])
+            over, beside = layer.told(self.label, features)
+            link = (layer.link(features) + spread(beside))[:, :, 0].permute(2, 0, 1)
+            line.begin(row, link * self.half)
+            above = gate(features + spread(over))
+
+    def at(self, col: int) -> Tensor:
+        """Return the outputs at a column."""
+        h: Tensor | None = None
+        for add, window, own, gates, content, open_, gated, both, mix, place in self.columns[col]:
+            torch.addmm(add, window, own, out=gates).tanh_()
+            torch.addcmul(content, content, open_, out=gated)
+            torch.mm(both, mix, out=place) if h is None else torch.addmm(h, both, mix, out=place)
+            h = place
+        return self.head(self.end)
 
 
 class GatedPixelCNN(System):
@@ -348,10 +380,11 @@ class GatedPixelCNN(System):
         labels = self._labels(x, known, generator, label)
 
         def fill(x: Tensor, known: Tensor, uniform: Tensor, labels: Tensor) -> Tensor:
-            # net.forward goes past a compiled call: that would be compiled anew for every pixel
-            predict = functools.partial(self.net.forward, label=labels if self.classes else None)
+            told = labels if self.classes else None
+            predict = functools.partial(self.net.forward, label=told)
             choose = functools.partial(self.grid.pick_value, temperature=temperature)
-            return fill_in_raster_order(predict, choose, self.net.first, x, known, uniform, cached=cached)
+            walk = functools.partial(GatedWalk, self.net, told) if cached else None
+            return fill_in_raster_order(predict, walk, choose, x, known, uniform)
 
         return draw_in_chunks(fill, x, known, labels, generator=generator, chunk=chunk)
 

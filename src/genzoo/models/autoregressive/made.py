@@ -328,24 +328,30 @@ class MADE(System):
     ) -> Tensor:
         """Fill in the unknown values of `x` [B, D] in the order of `ranks`, under one mask set, by uniform numbers [B, D, 2]."""
         check_temperature(temperature)
-        with torch.autocast(x.device.type, enabled=False):
+        given, some = known.all(0).tolist(), known.any(0).tolist()
+        with torch.autocast(x.device.type, enabled=False), torch.inference_mode():
             units = _Units(self, degrees, x.shape[0]) if cached else None
             masks = [] if cached else self.masks_of(ranks, degrees)
+            # what is not known yet is zero to the units, which is what the mask makes of it
+            seen = units.seen if units else x
+            columns, numbers = seen.unbind(1), uniform.transpose(0, 1).contiguous().unbind()
             for t, d in enumerate(ranks.argsort().tolist(), 1):
                 if units:
                     units.complete(t - 1)
-                if not known[:, d].all():
-                    out = units.conditional(d) if units else self(x, masks)[:, d]
-                    drawn = self._choose(out, uniform[:, d], temperature).to(x.dtype)
-                    x[:, d] = torch.where(known[:, d], x[:, d], drawn)
-                if units:
-                    units.seen[:, d] = x[:, d]
-        return x
+                column = columns[d]
+                if given[d]:
+                    column.copy_(x[:, d])
+                else:
+                    drawn = self._choose(
+                        units.conditional(d) if units else self(x, masks)[:, d], numbers[d], temperature
+                    )
+                    column.copy_(torch.where(known[:, d], x[:, d], drawn) if some[d] else drawn)
+        return seen.clone() if seen.is_inference() else seen
 
     def _choose(self, out: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         """Return a draw, [B], from conditionals with outputs [B, K], by uniform numbers [B, 2]."""
         if self.is_image:
-            return self.grid.values(self.grid.pick(self.grid.normalize(out), uniform[:, 0], temperature))
+            return self.grid.draw(out, uniform[:, 0], temperature)
         mean, log_std, log_weight = self._gaussians(out)
         one = pick(uniform[:, 0], log_weight)[:, None]
         noise = torch.special.ndtri(uniform[:, 1:].clamp(1e-7, 1 - 1e-7)) * temperature
@@ -356,32 +362,49 @@ class _Units:
     """The hidden units during a draw: a unit of degree m is computed once, when the first m dimensions are there.
 
     All draws together cost one pass of the network. Units and dimensions that are not there yet are zero, which is what
-    the mask makes of them.
+    the mask makes of them. Weights are laid out by degree once, so that those of a degree are a view.
     """
 
     def __init__(self, system: MADE, degrees: Tensor, n: int) -> None:
-        self.system = system
-        like = system._first.weight
-        self.seen = like.new_zeros(n, system.dims)
-        self.layers = [like.new_zeros(n, degrees.shape[1]) for _ in degrees]
-        self.due = [_by_degree(row, system.dims) for row in degrees]
+        like, dims, outputs = system._first.weight, system.dims, system.outputs
+        self.seen = like.new_zeros(n, dims)
+        due: list[list[tuple[Tensor, ...]]] = [[] for _ in range(dims + 1)]
+        below = self.seen
+        for layer, row in zip(system.hidden, degrees, strict=True):
+            units, indices = like.new_zeros(n, len(row)), _by_degree(row, dims)
+            sizes = [len(each) for each in indices]
+            order = torch.cat(indices)
+            parts = layer.weight[order].split(sizes), layer.bias[order].split(sizes)
+            for degree, (index, weight, bias) in enumerate(zip(indices, *parts, strict=True)):
+                if len(index):
+                    due[degree].append((index, bias, below, weight.T, units))
+            below = units
+        self.due = due
+        ends = [(system.out, below)] * (system.out is not None) + [(system.direct, self.seen)] * (
+            system.direct is not None
+        )
+        none = like.new_zeros(dims, outputs)
+        self.ends = [
+            (
+                (none if layer.bias is None else layer.bias.detach().view(dims, outputs)).unbind(),
+                layer.weight.detach().view(dims, outputs, -1).mT.unbind(),
+                read,
+            )
+            for layer, read in ends
+        ]
 
     def complete(self, degree: int) -> None:
         """Compute the units of this degree: exactly so many dimensions are there."""
-        below = self.seen
-        for layer, units, due in zip(self.system.hidden, self.layers, self.due, strict=True):
-            if len(due[degree]):
-                weight, bias = layer.weight[due[degree]], layer.bias[due[degree]]
-                units[:, due[degree]] = torch.relu(F.linear(below, weight, bias))
-            below = units
+        for index, bias, below, weight, units in self.due[degree]:
+            units.index_copy_(1, index, torch.addmm(bias, below, weight).relu_())
 
     def conditional(self, d: int) -> Tensor:
         """Return the outputs [B, K] of dimension `d`, given all that is there."""
-        s, rows = self.system, slice(d * self.system.outputs, (d + 1) * self.system.outputs)
-        parts = [F.linear(self.layers[-1], s.out.weight[rows], s.out.bias[rows])] if s.out is not None else []
-        if s.direct is not None:
-            parts.append(F.linear(self.seen, s.direct.weight[rows], None if parts else s.direct.bias[rows]))
-        return sum(parts[1:], parts[0])
+        out: Tensor | None = None
+        for biases, weights, read in self.ends:
+            out = torch.addmm(biases[d], read, weights[d]) if out is None else out.addmm_(read, weights[d])
+        assert out is not None
+        return out
 
 
 def _by_degree(degrees: Tensor, dims: int) -> list[Tensor]:

@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive import methods as raster
+from genzoo.nn.autoregressive.lines import StackWalk
 from genzoo.nn.autoregressive.masked import MaskedConv2d, MaskedStack
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
 from genzoo.nn.checks import GreyLevels, check_images
@@ -184,7 +185,8 @@ class MultiscalePixelCNN(System):
         step = 2 * self.steps[0]
         parts = (t[:, :, ::step, ::step].clone() for t in (x, known, uniform))
         choose = functools.partial(self.grid.pick_value, temperature=temperature)
-        small = fill_in_raster_order(self.base.forward, choose, self.base.first, *parts, cached=cached)
+        walk = functools.partial(StackWalk, self.base) if cached else None
+        small = fill_in_raster_order(self.base.forward, walk, choose, *parts)
         for step, nets in zip(self.steps, self.doubling, strict=True):
             groups, keep, numbers = (corners(t[:, :, ::step, ::step]) for t in (x, known, uniform))
             groups = [small, *groups[1:]]

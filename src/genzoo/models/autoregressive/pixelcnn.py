@@ -2,7 +2,7 @@
 
 The chain rule makes an image's probability a product of one conditional per pixel and colour (van den Oord et al. 2016,
 eq. 1-2): p(x) = Π_i p(x_i,R | x_<i) p(x_i,G | x_<i, x_i,R) p(x_i,B | x_<i, x_i,R, x_i,G). One network gives all of them
-in parallel; drawing an image takes one pass per pixel, which computes only what that pixel adds (`nn.masked.Past`).
+in parallel; drawing an image takes one pass per pixel, which computes only what that pixel adds (`nn.autoregressive.lines`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive import methods as raster
+from genzoo.nn.autoregressive.lines import StackWalk
 from genzoo.nn.autoregressive.masked import MaskedStack
 from genzoo.nn.autoregressive.raster import Levels, code_in_raster_order, draw_in_chunks, fill_in_raster_order
 from genzoo.nn.checks import GreyLevels, check_images
@@ -128,7 +129,7 @@ class PixelCNN(System):
         if self.output == "l2":
             raise UserError("output=l2 gives no probabilities to code with; train with output=categorical")
         x = torch.zeros(n, *self.shape, device=self.device)
-        return code_in_raster_order(self.net.forward, choose, self.grid, self.net.first, x)
+        return code_in_raster_order(self.net.forward, self._walk, choose, self.grid, x)
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
@@ -141,8 +142,11 @@ class PixelCNN(System):
         x = torch.where(known, self._values(self.grid.tokens(x)), 0)
         choose = functools.partial(self._pick, temperature=temperature)
         # net.forward goes past a compiled call: that would be compiled anew for every pixel
-        fill = functools.partial(fill_in_raster_order, self.net.forward, choose, self.net.first, cached=cached)
+        fill = functools.partial(fill_in_raster_order, self.net.forward, self._walk if cached else None, choose)
         return draw_in_chunks(fill, x, known, generator=generator, chunk=chunk)
+
+    def _walk(self, batch: int, width: int) -> StackWalk:
+        return StackWalk(self.net, batch, width)
 
     def _pick(self, out: Tensor, colour: int, uniform: Tensor, temperature: float) -> Tensor:
         """Return the value, [B], of one pixel's colour that `uniform`, [B], stands for."""

@@ -18,9 +18,10 @@ from torch import Generator, Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
-from genzoo.models.autoregressive._recurrence import cell, scan
+from genzoo.models.autoregressive._recurrence import scan
+from genzoo.models.autoregressive._rnn_walks import RNNWalk
 from genzoo.nn.autoregressive import methods as raster
-from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
+from genzoo.nn.autoregressive.masked import MaskedConv2d
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.optimizers import one_adam
@@ -46,24 +47,12 @@ class RowLSTM(nn.Module):
         self.into = MaskedConv2d("B", inputs, 4 * width, 3, colours, rows=1, copies=4)
         self.state = nn.Parameter(torch.randn(3 * width, 4 * width) / math.sqrt(3 * width))
 
-    def forward(self, x: Tensor, bias: Tensor | None, past: Past | None = None) -> Tensor:
-        """Map [B, inputs, H, W] to states [B, h, H, W], or a column to a column; `bias` is added to the gates."""
-        gates = self.into(x, past)
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Map [B, inputs, H, W] to states [B, h, H, W]; `bias` is added to the gates."""
+        gates = self.into(x)
         gates = gates if bias is None else gates + bias
-        if past is not None:
-            return self._column(gates, past)
         with torch.autocast(x.device.type, enabled=False):  # states add up over all rows: in full precision
             return scan(gates.to(self.state.dtype)[None], self.state[None], (-1, 0, 1), False)[0]
-
-    def _column(self, gates: Tensor, past: Past) -> Tensor:
-        kept, (row, col) = past.memory(self), past.at
-        if kept.get("row") != row:
-            h, c = (gates.new_zeros(gates.shape[0], past.width + 2, self.width) for _ in range(2))
-            kept.update(row=row, above_h=kept.get("h", h.clone()), above_c=kept.get("c", c.clone()), h=h, c=c)
-        above = kept["above_h"][:, col : col + 3].flatten(1)
-        h, c = cell(torch.addmm(gates, above, self.state), kept["above_c"][:, col + 1])
-        kept["h"][:, col + 1], kept["c"][:, col + 1] = h, c
-        return h
 
 
 class DiagonalBiLSTM(nn.Module):
@@ -89,42 +78,14 @@ class DiagonalBiLSTM(nn.Module):
         # [direction, state above | state beside, gates]
         self.state = nn.Parameter(torch.randn(2, 2 * width, 4 * width) / math.sqrt(2 * width))
 
-    def forward(self, x: Tensor, bias: Tensor | None, past: Past | None = None) -> Tensor:
-        """Map [B, inputs, H, W] to states [B, h, H, W], or a column to a column; `bias` is added to the gates."""
-        gates = self.into(x, past)
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Map [B, inputs, H, W] to states [B, h, H, W]; `bias` is added to the gates."""
+        gates = self.into(x)
         gates = gates if bias is None else gates + bias
-        if past is not None:
-            return self._column(gates, past)
         with torch.autocast(x.device.type, enabled=False):  # states add up over all pixels: in full precision
             left, right = gates.to(self.state.dtype).chunk(2, 1)
             left, right = scan(torch.stack([left, right.flip(3)]), self.state, (-1, 0), True)
             return left + F.pad(right.flip(3), (0, 0, 1, 0))[:, :, :-1]
-
-    def _column(self, gates: Tensor, past: Past) -> Tensor:
-        kept, (row, col) = past.memory(self), past.at
-        if not kept:
-            empty = gates.new_zeros(gates.shape[0], past.width, self.width)
-            kept.update(row=0, left=empty.clone(), cells=empty.clone(), above=empty, right=empty)
-            kept["gates"] = gates.new_zeros(gates.shape[0], past.width, 4 * self.width)
-        if kept["row"] != row:  # the row above is complete: its states from the right are what this row is shifted onto
-            kept.update(row=row, right=self._from_the_right(kept["gates"], kept["right"]), above=kept["left"].clone())
-        left, right = gates.chunk(2, 1)
-        kept["gates"][:, col] = right
-        h = c = torch.zeros_like(kept["left"][:, 0])
-        if col:
-            h, c = kept["left"][:, col - 1], kept["cells"][:, col - 1]
-        h, c = cell(torch.addmm(left, torch.cat([kept["above"][:, col], h], 1), self.state[0]), c)
-        kept["left"][:, col], kept["cells"][:, col] = h, c
-        return h + kept["right"][:, col]
-
-    def _from_the_right(self, gates: Tensor, above: Tensor) -> Tensor:
-        """Return the states [B, W, h] of a whole row from its gates [B, W, 4h] and the states of the row above."""
-        states = torch.zeros_like(above)
-        h = c = above.new_zeros(above.shape[0], self.width)
-        for col in reversed(range(above.shape[1])):
-            h, c = cell(torch.addmm(gates[:, col], torch.cat([above[:, col], h], 1), self.state[1]), c)
-            states[:, col] = h
-        return states
 
 
 class Block(nn.Module):
@@ -143,18 +104,10 @@ class Block(nn.Module):
         self.up = MaskedConv2d("B", width, 2 * width, 1, colours)
         self.told = nn.Conv2d(context, layer.gates * width, 1, bias=False) if context else None
 
-    def forward(self, x: Tensor, context: Tensor | None, past: Past | None = None) -> Tensor:
-        """Map [B, 2h, H, W] to its like, given the context map [B, context, H, W]; with `past`, a column."""
-        bias = None
-        if self.told is not None:
-            if past is None:
-                bias = self.told(context)
-            else:
-                kept = past.memory(self)
-                if not kept:
-                    kept["bias"] = self.told(context)
-                bias = kept["bias"][:, :, past.at[0], past.at[1]]
-        return x + self.up(self.lstm(x, bias, past), past)
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Map [B, 2h, H, W] to its like, given the context map [B, context, H, W]."""
+        bias = None if self.told is None else self.told(context)
+        return x + self.up(self.lstm(x, bias))
 
 
 class Network(nn.Module):
@@ -189,15 +142,13 @@ class Network(nn.Module):
         self.head = MaskedConv2d("B", 2 * width, head, 1, colours)
         self.out = MaskedConv2d("B", head, outputs, 1, colours)
 
-    def forward(self, x: Tensor, past: Past | None = None, *, coarse: Tensor | None = None) -> Tensor:
-        """Map images [B, C, H, W] and, if it is told one, the coarse image to outputs [B, C·K, H, W].
-
-        With `past`, one pixel's column is mapped to its outputs.
-        """
-        if past is not None:
-            return self._column(x, past, coarse)
+    def forward(self, x: Tensor, *, coarse: Tensor | None = None) -> Tensor:
+        """Map images [B, C, H, W] and, if it is told one, the coarse image to outputs [B, C·K, H, W]."""
         context = self._context(coarse)
-        out = self._maps(F.pad(x, (0, self.margin)), context)
+        h = self.first(F.pad(x, (0, self.margin)))
+        for block in self.blocks:
+            h = block(h, context)
+        out = self.out(torch.relu(self.head(torch.relu(h))))
         return out[..., : x.shape[3]]
 
     def _context(self, coarse: Tensor | None) -> Tensor | None:
@@ -205,23 +156,6 @@ class Network(nn.Module):
         if self.look is None or self.enlarge is None:
             return None
         return F.pad(torch.relu(self.enlarge(torch.relu(self.look(coarse)))), (0, self.margin))
-
-    def _column(self, x: Tensor, past: Past, coarse: Tensor | None) -> Tensor:
-        kept, (row, col) = past.memory(self), past.at
-        if not kept:
-            kept.update(context=self._context(coarse), done=0)
-        if self.margin and row > kept["done"]:  # the row above is complete: now its margin knows all of it
-            past.at, kept["done"] = (row - 1, past.width - 1), row
-            self._maps(torch.zeros_like(x), kept["context"], past)
-            past.at = row, col
-        return self._maps(x, kept["context"], past)
-
-    def _maps(self, x: Tensor, context: Tensor | None, past: Past | None = None) -> Tensor:
-        h = self.first(x, past)
-        for block in self.blocks:
-            h = block(h, context, past)
-        h = self.head(torch.relu(h), past)
-        return self.out(torch.relu(h), past)
 
 
 LAYERS: dict[str, type[RowLSTM | DiagonalBiLSTM]] = {"row": RowLSTM, "diagonal": DiagonalBiLSTM}
@@ -347,10 +281,9 @@ class PixelRNN(System):
                 part, keep, numbers = (t[:, :, ::step, ::step].clone() for t in (x, known, uniform))
                 if coarse is not None:
                     keep = keep | coarse_pixels(part.shape[2:], x.device)
-                # net.forward goes past a compiled call: that would be compiled anew for every pixel
-                predict = net.forward if coarse is None else functools.partial(net.forward, coarse=coarse)
-                places = part, keep, numbers
-                coarse = fill_in_raster_order(predict, choose, net.first, *places, cached=cached, margin=net.margin)
+                predict = functools.partial(net.forward, coarse=coarse)
+                walk = functools.partial(RNNWalk, net, coarse) if cached else None
+                coarse = fill_in_raster_order(predict, walk, choose, part, keep, numbers)
                 x[:, :, ::step, ::step] = coarse
             return x
 

@@ -1,13 +1,13 @@
-"""Masked convolutions: a pixel sees only the pixels before it, in one parallel pass or one pixel at a time.
+"""Masked convolutions: a pixel sees only the pixels before it. `lines` has them one pixel after another.
 
-Shapes: images are [B, C, H, W]; a *column* is all features of one pixel, [B, C]. The past is the rows above, the pixels
+Shapes: images are [B, C, H, W]. The past is the rows above, the pixels
 to the left and, within a pixel, the colours in the order R < G < B. Features are split into as many contiguous groups
 as there are colours; group c of a hidden layer may know of the colours before c (through mask B, of group c itself).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -57,52 +57,6 @@ def raster_mask(
     return mask
 
 
-class Past:
-    """The memory of an incremental pass: what each convolution was given at the pixels before this one.
-
-    Set `at` to (row, column) and pass the pixel's features [B, C] through the layers; visit the pixels in raster order.
-    A pixel may be visited again (once per colour): the last visit counts. The last colour is drawn after that: hand it
-    to the mask A convolution with `keep`. The weights are read at the first visit and must not change after.
-
-    Args:
-        height: Height of the images.
-        width: Width of the images.
-        canvas: The images being drawn, [B, C, H, W]; filled in from outside, for layers that read whole rows.
-    """
-
-    def __init__(self, height: int, width: int, canvas: Tensor | None = None) -> None:
-        self.height, self.width, self.canvas = height, width, canvas
-        self.at = (0, 0)
-        self._kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-        self._memory: dict[nn.Module, dict[str, Any]] = {}
-
-    def memory(self, owner: nn.Module) -> dict[str, Any]:
-        """Return what a layer that is more than a convolution remembers; empty at first."""
-        return self._memory.setdefault(owner, {})
-
-    def convolve(self, conv: MaskedConv2d, x: Tensor) -> Tensor:
-        """Map this pixel's input column, [B, inputs], to its output column, [B, outputs]: one matrix product."""
-        (row, col), half, rows = self.at, conv.kernel // 2, conv.rows
-        if conv not in self._kept:
-            # [rows · kernel · inputs, outputs]: the order in which a window of the kept inputs flattens
-            weight = (conv.weight * conv.mask).permute(2, 3, 1, 0).flatten(0, 2).contiguous()
-            self._kept[conv] = (
-                weight,
-                x.new_zeros(x.shape[0], self.height + rows - 1, self.width + 2 * half, x.shape[1]),
-            )
-        weight, kept = self._kept[conv]
-        if conv.kernel == rows == 1:
-            return torch.addmm(conv.bias, x, weight)
-        self.keep(conv, x)
-        window = kept[:, row : row + rows, col : col + conv.kernel]
-        return torch.addmm(conv.bias, window.flatten(1), weight)
-
-    def keep(self, conv: MaskedConv2d, x: Tensor) -> None:
-        """Remember `x`, [B, inputs], as what `conv` sees at this pixel from now on."""
-        row, col = self.at
-        self._kept[conv][1][:, row + conv.rows - 1, col + conv.kernel // 2] = x
-
-
 class MaskedConv2d(nn.Module):
     """A convolution of stride 1 and equal size that sees only the past.
 
@@ -142,10 +96,8 @@ class MaskedConv2d(nn.Module):
         self.weight = nn.Parameter((torch.rand_like(self.mask) * 2 - 1) * bound[:, None, None, None])
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
-        """Map [B, inputs, H, W] to [B, outputs, H, W]; with `past`, one column [B, inputs] to [B, outputs]."""
-        if past is not None:
-            return past.convolve(self, x)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, H, W] to [B, outputs, H, W]."""
         above = F.pad(x, (0, 0, self.rows - 1, 0)) if self.rows > 1 else x
         return F.conv2d(above, self.weight * self.mask, self.bias, padding=(0, self.kernel // 2))
 
@@ -164,11 +116,11 @@ class Residual(nn.Module):
         self.look = MaskedConv2d("B", width, width, 3, colours)
         self.up = MaskedConv2d("B", width, 2 * width, 1, colours)
 
-    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
-        """Map [B, 2h, H, W] to its like; with `past`, a column [B, 2h]."""
-        h = self.down(torch.relu(x), past)
-        h = self.look(torch.relu(h), past)
-        changed: Tensor = self.up(torch.relu(h), past)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, 2h, H, W] to its like."""
+        h = self.down(torch.relu(x))
+        h = self.look(torch.relu(h))
+        changed: Tensor = self.up(torch.relu(h))
         return x + changed
 
 
@@ -190,14 +142,13 @@ class MaskedStack(nn.Module):
         self.head = MaskedConv2d("B", 2 * width, head, 1, colours)
         self.out = MaskedConv2d("B", head, outputs, 1, colours)
 
-    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
-        """Map images [B, C, H, W] to outputs [B, C·K, H, W]; with `past`, one pixel's column to its outputs."""
-        x = self.first(x, past)
-        if past is None:
-            # a gray image fits either layout, so the first convolution may pick another one than the rest: a third slower
-            x = x.contiguous(memory_format=torch.channels_last)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images [B, C, H, W] to outputs [B, C·K, H, W]."""
+        x = self.first(x)
+        # a gray image fits either layout, so the first convolution may pick another one than the rest: a third slower
+        x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
-            x = block(x, past)
-        x = self.head(torch.relu(x), past)
-        out: Tensor = self.out(torch.relu(x), past)
+            x = block(x)
+        x = self.head(torch.relu(x))
+        out: Tensor = self.out(torch.relu(x))
         return out

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from genzoo.losses.likelihoods import pick
 from genzoo.nn import draws
-from genzoo.nn.autoregressive.masked import MaskedConv2d, Past
+from genzoo.nn.autoregressive.lines import Walk
 
 CACHED = 2**18
 """Numbers that a processor's core keeps near: softmaxes are taken over so many at a time."""
@@ -113,9 +113,17 @@ class Levels:
         """Return the token at which the cumulative distribution of log-probabilities [..., levels] passes `uniform` [...]."""
         return pick(uniform, log_p, temperature)
 
+    def draw(self, logits: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return the values drawn from logits [..., outputs] by uniform numbers [...]: `values` of `pick`."""
+        if self.levels == 2:  # the softmax over two is σ, and a third of the operations
+            logit = logits[..., 0] if temperature == 1 else logits[..., 0] / temperature
+            return (uniform >= torch.sigmoid(-logit)).to(logit.dtype) * 2 - 1
+        return self.values(self.pick(self.normalize(logits), uniform, temperature))
+
     def pick_value(self, out: Tensor, colour: int, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         """Return the value drawn for one colour, [B], from one pixel's outputs [B, C·outputs]."""
-        return self.values(self.pick(self.log_probs(out)[:, colour], uniform, temperature))
+        first = colour * self.outputs
+        return self.draw(out[:, first : first + self.outputs], uniform, temperature)
 
 
 Fill = Callable[..., Tensor]
@@ -144,66 +152,74 @@ def draw_in_chunks(fill: Fill, x: Tensor, known: Tensor, *more: Tensor, generato
 
 
 def fill_in_raster_order(
-    predict: Callable[[Tensor, Past | None], Tensor],
+    predict: Callable[[Tensor], Tensor],
+    walk: Callable[[int, int], Walk] | None,
     choose: Callable[[Tensor, int, Tensor], Tensor],
-    first: MaskedConv2d,
     x: Tensor,
     known: Tensor,
     uniform: Tensor,
-    *,
-    cached: bool,
-    margin: int = 0,
 ) -> Tensor:
     """Draw the unknown pixels of `x` in place, row by row, pixel by pixel, colour by colour; return `x`.
 
     Args:
-        predict: Maps images [B, C, H, W] to outputs [B, C·K, H, W]; with a past, one pixel's column to its outputs.
+        predict: Maps images [B, C, H, W] to outputs [B, C·K, H, W].
+        walk: Makes a walk over so many images of this width, which computes what `predict` does; None: a whole pass for every pixel and colour.
         choose: Maps one pixel's outputs [B, C·K], the colour and uniform numbers [B] to values [B].
-        first: The mask A convolution that reads the image: it learns the last colour of each pixel afterwards.
         x: Images [B, C, H, W].
         known: Pixels to keep, bool [B, 1, H, W].
         uniform: One number for each pixel and colour, like `x`.
-        cached: Compute only what each pixel adds; false: a whole pass for every pixel and colour.
-        margin: Columns on the right of the image that the network visits by itself.
     """
+    if not len(x):
+        return x
     colours, height, width = x.shape[1:]
-    past = Past(height, width + margin, canvas=x)
-    given = known.all(0)[0].tolist()
-    for row, col in itertools.product(range(height), range(width)):
-        past.at = row, col
-        if given[row][col]:
-            if cached:
-                predict(x[:, :, row, col], past)
-            continue
-        for c in range(colours):
-            out = predict(x[:, :, row, col], past) if cached else predict(x, None)[:, :, row, col]
-            drawn = choose(out, c, uniform[:, c, row, col]).to(x.dtype)
-            x[:, c, row, col] = torch.where(known[:, 0, row, col], x[:, c, row, col], drawn)
-        if cached:
-            past.keep(first, x[:, :, row, col])
-    return x
+    given, some = known.all(0)[0].tolist(), known.any(0)[0].tolist()
+    # what is written is memory of our own: only inside is it free of what autograd would have to know
+    with torch.inference_mode():
+        pixels = x.permute(2, 0, 3, 1).contiguous()  # [H, B, W, C]
+        numbers = uniform.permute(2, 3, 1, 0).flatten(0, 2).contiguous().unbind()
+        kept = known[:, 0].permute(1, 2, 0)
+        on = walk(x.shape[0], width) if walk is not None else None
+        for row in range(height):
+            if on is not None:
+                on.begin(row)
+                on.row[:, :width] = pixels[row]
+            line = on.row if on is not None else pixels[row]
+            values = line[:, :width].permute(1, 2, 0).flatten(0, 1).unbind()
+            for col in range(width):
+                for c in range(colours):
+                    if given[row][col]:
+                        break
+                    out = on.at(col) if on is not None else predict(pixels.permute(1, 3, 0, 2))[:, :, row, col]
+                    value, at = values[col * colours + c], (row * width + col) * colours + c
+                    drawn = choose(out, c, numbers[at])
+                    value.copy_(torch.where(kept[row, col], value, drawn) if some[row][col] else drawn)
+                if on is not None and given[row][col]:
+                    on.at(col)
+            pixels[row] = line[:, :width]
+    return x.copy_(pixels.permute(1, 3, 0, 2))
 
 
 def code_in_raster_order(
-    predict: Callable[[Tensor, Past | None], Tensor],
+    predict: Callable[[Tensor], Tensor],
+    walk: Callable[[int, int], Walk],
     choose: Callable[[int, Tensor], Tensor],
     grid: Levels,
-    first: MaskedConv2d,
     x: Tensor,
 ) -> Tensor:
     """Go through images symbol by symbol in the order of drawing, with its cache; return them.
 
     Args:
         predict: As in `fill_in_raster_order`.
+        walk: As there.
         choose: Given the number of a symbol and its log-probabilities, float32 [B, levels], says what stands there, int64 [B].
         grid: The grey levels.
-        first: As in `fill_in_raster_order`.
         x: Zeros [B, C, H, W], filled in place.
     """
     count = itertools.count()
 
     def stated(out: Tensor, colour: int, _: Tensor) -> Tensor:
-        return grid.values(choose(next(count), grid.log_probs(out)[:, colour].float()))
+        logits = out.unflatten(1, (grid.colours, grid.outputs))[:, colour]
+        return grid.values(choose(next(count), grid.normalize(logits).float()))
 
     unknown = torch.zeros(x.shape[0], 1, *x.shape[2:], dtype=torch.bool, device=x.device)
-    return fill_in_raster_order(predict, stated, first, x, unknown, x.clone(), cached=True)
+    return fill_in_raster_order(predict, walk, stated, x, unknown, x.clone())

@@ -8,8 +8,9 @@ from fastapi import FastAPI, File, Request, Response, UploadFile
 from torch import Tensor
 
 import genzoo
-from genzoo.server.served import Served, pictured, sent
+from genzoo.server.served import Served, pictured
 from genzoo.web import pictures
+from genzoo.web.pictures import uploaded
 
 NEEDS = ("animates",)
 
@@ -20,7 +21,7 @@ def add(app: FastAPI, served: Served) -> None:
     async def animate(request: Request, file: Annotated[UploadFile, File()]) -> Response:
         """Go on from a still image, scaled and cut to the model's size."""
         ending = pictures.wanted(request.headers.get("accept", ""), served.kind)
-        ((name, data),) = await sent([file])
+        ((name, data),) = await uploaded([file])
 
         def work() -> Tensor:
             channels, _, height, width = served.system.hparams["shape"]

@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 import torch
 from fastapi import FastAPI, File, Query, Request, Response, UploadFile
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor
 
 import genzoo
-from genzoo.server.served import Seed, Served, examples, options, own_of, pictured, sent, typed
+from genzoo.server.served import Seed, Served, examples, options, own_of, pictured, typed
 from genzoo.use.complete import box_mask
 from genzoo.web import pictures
 from genzoo.web.errors import Refused
+from genzoo.web.pictures import uploaded
 
 NEEDS = ("completes",)
 
@@ -38,13 +39,13 @@ def add(app: FastAPI, served: Served) -> None:
 
     async def complete(
         request: Request,
-        query: BaseModel,
+        query: Any,
         file: Annotated[UploadFile, File()],
         mask: Annotated[UploadFile | None, File(description="As large as the image: white is drawn anew.")] = None,
     ) -> Response:
         """Fill in what is missing; what is known stays what it was. Pictures are scaled and cut to the model's size."""
         ending = pictures.wanted(request.headers.get("accept", ""), served.kind)
-        given, hole = await sent([file]), await sent([mask]) if mask is not None else []
+        given, hole = await uploaded([file]), await uploaded([mask]) if mask is not None else []
         how = query.model_dump()
         own = own_of(query, *fields)
 

@@ -10,11 +10,12 @@ from fastapi import FastAPI, File, Request, Response, UploadFile
 
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import Rejected
-from genzoo.server.served import MISTAKES, Served, sent
+from genzoo.data.formats import unusable
+from genzoo.server.served import MISTAKES, Served
 from genzoo.use.common import codec
 from genzoo.use.compress import exact_image
 from genzoo.web.errors import Refused
-from genzoo.web.pictures import MEGAPIXELS
+from genzoo.web.pictures import MEGAPIXELS, uploaded
 
 NEEDS = ("compresses",)
 TYPE = "application/x-gzoo"
@@ -26,7 +27,7 @@ def add(app: FastAPI, served: Served) -> None:
 
     async def compress(request: Request, files: Annotated[list[UploadFile], File()]) -> Response:
         """Compress images of the model's own size; /decompress, or 'genzoo decompress', gives them back bit for bit."""
-        given = await sent(files)
+        given = await uploaded(files)
 
         def work() -> tuple[bytes, float]:
             for name, data in given:
@@ -45,4 +46,4 @@ def _looked_at(name: str, data: bytes) -> None:
     try:
         stills.look(io.BytesIO(data), name, most=int(MEGAPIXELS * 1e6))
     except Rejected as reason:
-        raise Refused(f"'{name}' is no usable image: {reason}") from None
+        raise Refused(unusable(name, reason)) from None

@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import FastAPI, File, Request, Response, UploadFile
 from torch import Tensor
 
-from genzoo.server.served import Served, pictured, sent
+from genzoo.server.served import Served, pictured
 from genzoo.use.common import codec
 from genzoo.web import pictures
 from genzoo.web.errors import Refused
+from genzoo.web.pictures import uploaded
 
 NEEDS = ("compresses",)
 
@@ -21,7 +22,7 @@ def add(app: FastAPI, served: Served) -> None:
     async def decompress(request: Request, file: Annotated[UploadFile, File()]) -> Response:
         """Return the images of a compressed file, bit for bit: .npy holds each, a PNG of several is a grid."""
         ending = pictures.wanted(request.headers.get("accept", ""), served.kind)
-        ((name, data),) = await sent([file])
+        ((name, data),) = await uploaded([file])
 
         def work() -> Tensor:
             header, _ = codec.unpack(data, name)

@@ -7,8 +7,9 @@ from typing import Annotated
 import torch
 from fastapi import FastAPI, File, Request, Response, UploadFile
 
-from genzoo.server.served import MISTAKES, NUMBERS, Served, examples, numbers, sent
+from genzoo.server.served import MISTAKES, NUMBERS, Served, examples, numbers
 from genzoo.server.verbs.latents import Latents
+from genzoo.web.pictures import uploaded
 
 NEEDS = ("encodes",)
 
@@ -18,7 +19,7 @@ def add(app: FastAPI, served: Served) -> None:
 
     async def encode(request: Request, files: Annotated[list[UploadFile], File()]) -> Response:
         """Return the latents of examples, as /decode takes them: JSON, or .npy where that is accepted. Pictures are brought to the model's size."""
-        given = await sent(files)
+        given = await uploaded(files)
 
         @torch.no_grad()
         def work() -> torch.Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from fastapi import FastAPI, File, Query, Request, UploadFile
 from pydantic import BaseModel, Field
 
-from genzoo.server.served import MISTAKES, Seed, Served, examples, options, own_of, sent, typed
+from genzoo.server.served import MISTAKES, Seed, Served, examples, options, own_of, typed
+from genzoo.web.pictures import uploaded
 
 NEEDS = ("density",)
 
@@ -28,10 +29,10 @@ def add(app: FastAPI, served: Served) -> None:
     system, kind = served.system, served.kind
     asked = options("LogProb", system, "log_prob", seed=(Seed, Field(0, description="Of what the estimate draws.")))
 
-    async def log_prob(request: Request, query: BaseModel, files: Annotated[list[UploadFile], File()]) -> Scores:
+    async def log_prob(request: Request, query: Any, files: Annotated[list[UploadFile], File()]) -> Scores:
         """Score examples, each by itself, with the same seed. Pictures are scaled and cut to the model's size first."""
-        own, seed = own_of(query, "seed"), query.seed  # type: ignore[attr-defined]
-        given = await sent(files)
+        own, seed = own_of(query, "seed"), query.seed
+        given = await uploaded(files)
 
         @torch.no_grad()
         def work() -> tuple[list[float], int]:

@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import FastAPI, File, Request, Response, UploadFile
 
 import genzoo
-from genzoo.server.served import Served, examples, pictured, sent
+from genzoo.server.served import Served, examples, pictured
 from genzoo.web import pictures
+from genzoo.web.pictures import uploaded
 
 NEEDS = ("encodes", "decodes")
 
@@ -19,7 +20,7 @@ def add(app: FastAPI, served: Served) -> None:
     async def reconstruct(request: Request, files: Annotated[list[UploadFile], File()]) -> Response:
         """Encode and decode examples. Pictures are scaled and cut to the model's size."""
         ending = pictures.wanted(request.headers.get("accept", ""), served.kind)
-        given = await sent(files)
+        given = await uploaded(files)
         found = await served.alone(
             request, lambda: genzoo.reconstruct(served.system, examples(served, given)), "reconstruct"
         )

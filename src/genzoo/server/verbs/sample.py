@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import torch
 from fastapi import Body, FastAPI, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor
 
 from genzoo.core.capabilities import Prompted
@@ -31,15 +31,15 @@ def add(app: FastAPI, served: Served) -> None:
         seed=(Seed, Field(0, description="Which; the same seed gives the same samples.")),
     )
 
-    async def sample(request: Request, body: BaseModel) -> Response:
+    async def sample(request: Request, body: Any) -> Response:
         """Draw new data. PNG of one image are its pixels, of several a grid; .npy holds all values, float32 in [-1, 1]."""
         ending = pictures.wanted(request.headers.get("accept", ""), served.kind)
         own = own_of(body, "n", "seed")
-        places = [(body.seed, i) for i in range(body.n)]  # type: ignore[attr-defined]
+        places = [(body.seed, i) for i in range(body.n)]
         group = ("sample", *sorted(own.items()))
         drawn = await served.joined(request, group, len(places), places, lambda items: draw(system, items, own))
         unread = unread_in(system, own.get("prompt"))
-        return await pictured(drawn, served, ending, **({"genzoo-unread": unread} if unread else {}))
+        return await pictured(drawn, served, ending, {"genzoo-unread": unread} if unread else None)
 
     endpoint = typed(sample, body=Annotated[asked, Body(default_factory=asked)])
     app.post("/sample", tags=["model"], response_class=Response, responses=served.forms("samples"))(endpoint)

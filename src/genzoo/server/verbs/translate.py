@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, File, Query, Request, Response, UploadFile
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor
 
 import genzoo
-from genzoo.server.served import Served, options, own_of, pictured, sent, typed
+from genzoo.server.served import Served, options, own_of, pictured, typed
 from genzoo.use.common.images import channels_in, trained_on, window_of
 from genzoo.web import pictures
+from genzoo.web.pictures import uploaded
 
 NEEDS = ("translates",)
 
@@ -25,12 +26,12 @@ def add(app: FastAPI, served: Served) -> None:
     way: Any = Literal[directions]
     asked = options("Translate", system, "translate", direction=(way, Field(directions[0], description="Which map.")))
 
-    async def translate(request: Request, file: Annotated[UploadFile, File()], query: BaseModel) -> Response:
+    async def translate(request: Request, file: Annotated[UploadFile, File()], query: Any) -> Response:
         """Translate an image, at its own size. Transparency is laid on white."""
         ending = pictures.wanted(request.headers.get("accept", ""), served.kind)
-        direction: str = query.direction  # type: ignore[attr-defined]
+        direction: str = query.direction
         own = own_of(query, "direction")
-        ((name, data),) = await sent([file])
+        ((name, data),) = await uploaded([file])
 
         def work() -> Tensor:
             channels = channels_in(system, direction)

@@ -17,11 +17,10 @@
 
 /** A mistake that the server answered. */
 export class Mistake extends Error {
-  /** @param {string} message @param {number} status @param {number} [retry] Seconds after which it is worth to try again. */
-  constructor(message, status, retry) {
+  /** @param {string} message @param {number} status */
+  constructor(message, status) {
     super(message);
     this.status = status;
-    this.retry = retry;
   }
 }
 
@@ -47,7 +46,7 @@ export async function ask(path, how = {}) {
   } catch {
     // no sentence came with it
   }
-  throw new Mistake(message, response.status, Number(response.headers.get("retry-after")) || undefined);
+  throw new Mistake(message, response.status);
 }
 
 /**

@@ -12,7 +12,7 @@ import { count, remember, runChoice } from "./judge.js";
 
 /** @type {import("./judge.js").Way} */
 export function blindPage(place, all, { signal, query }) {
-  const runs = all.filter((r) => r.abilities.includes("samples") && ["image", "labelled", "captioned"].includes(r.kind));
+  const runs = all.filter((r) => r.abilities.includes("samples") && r.images);
   if (!runs.length) {
     place.append(el("p", { class: "quiet" }, "No run here draws images."));
     return;

@@ -9,7 +9,7 @@ import { number } from "./runs-shared.js";
 
 /** @type {import("./judge.js").Way} */
 export function nearestPage(place, all, { signal, query }) {
-  const runs = all.filter((r) => r.abilities.includes("samples") && ["image", "labelled", "captioned"].includes(r.kind));
+  const runs = all.filter((r) => r.abilities.includes("samples") && r.images);
   if (!runs.length) {
     place.append(el("p", { class: "quiet" }, "No run here draws images."));
     return;

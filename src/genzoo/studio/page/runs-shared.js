@@ -10,7 +10,7 @@ import { el } from "./dom.js";
  */
 /**
  * A run in a few words.
- * @typedef {{name: string, system: string, family: string, data: string, kind: string, abilities: string[], state: string, step: number,
+ * @typedef {{name: string, system: string, family: string, data: string, images: boolean, abilities: string[], state: string, step: number,
  *   steps: number | null, seconds: number, left: number | null, why: string, picture: {step: number, stamp: number} | null,
  *   measures: Measured[], more: number, damage: string}} Card
  */

@@ -26,7 +26,8 @@ def offers(system: System) -> dict[str, Any]:
     able, kind = capabilities(system), kinds.of(system)
     shape = [int(n) for n in system.hparams.get("shape", ())]
     floats = "decodes" in able and _latents_are_floats(system)
-    image = len(shape) == 3 and not kind.sequential and system.data != "exemplar"
+    whole = kinds.declared(system.data)[1].single
+    image = len(shape) == 3 and not kind.sequential and not whole
     return {
         "system": name_of(system),
         "able": [*able],
@@ -41,7 +42,7 @@ def offers(system: System) -> dict[str, Any]:
             "explore": "decodes" in able and len(shape) > 2,
             "sample": "samples" in able,
             "picture": image and ({"encodes", "decodes"} <= set(able) or floats),
-            "complete": "completes" in able and (image or kind.sequential or system.data == "exemplar"),
+            "complete": "completes" in able and (image or kind.sequential or whole),
             "translate": bool("translates" in able and getattr(system, "directions", ())),
             "animate": "animates" in able and len(shape) == 4,
             "bits": image and predicts_levels(system),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.studio.play.results import Picture, Result
 from genzoo.use.common.files import Photo, read_photo
-from genzoo.use.common.images import channels_of, first_batch, open_for, window_of
+from genzoo.use.common.images import channels_of, first_batch, open_for, size_of, window_of
+from genzoo.use.zoo import shipped
 from genzoo.web.pictures import MEGAPIXELS, read_image
 
 EXAMPLES = 64
@@ -27,8 +28,8 @@ EXAMPLES = 64
 
 def as_system_takes(system: System, picture: Picture) -> Tensor:
     """Read a picture in the size and channels of a system, [1, C, H, W] in [-1, 1]; of one that learns from clips in the size of a frame."""
-    size = tuple(system.hparams.get("shape", ())[-2:]) if system.data != "exemplar" else None
-    return read_image(picture.data, channels_of(system), name=picture.name, size=size, window=window_of(system))[None]
+    channels, size, window = channels_of(system), size_of(system), window_of(system)
+    return read_image(picture.data, channels, name=picture.name, size=size, window=window)[None]
 
 
 @contextmanager
@@ -61,14 +62,14 @@ def photo_of(picture: Picture, channels: int, **how: Any) -> Photo:
 def beside_made(result: Result, picture: Picture) -> Result:
     """Add the picture itself to the files of a result where it is one that the page has made: its command reads it."""
     if picture.made:
-        data = picture.data
-        result.files[picture.name] = lambda path: path.write_bytes(data)
-        result.needs = [*result.needs, picture.name]
+        return result.reads(picture.name, lambda path: path.write_bytes(picture.data))
     return result
 
 
 def example_of(system: System, index: int, side: str = "") -> Picture:
     """Take an example of the test part of a run's own data, as a system that restores would be given it.
+
+    Models of the zoo come without their data, some with examples of what they take: of those the example is one of these.
 
     Args:
         system: Whose data.
@@ -78,20 +79,22 @@ def example_of(system: System, index: int, side: str = "") -> Picture:
     Raises:
         UserError: The data are not there, or are no pictures.
     """
+    if side != "b" and (with_it := [e for m in shipped().values() if m.place == system.origin for e in m.examples]):
+        file = with_it[index % len(with_it)]
+        return Picture(f"example-{file.name}", file.read_bytes(), made=True)
     batch = first_batch(system, open_for(system), index + 1)
     x: Tensor = batch[side] if side in batch else kinds.examples(batch)
     one = x[index % len(x)][None]
     kind = kinds.of(system)
     if one.ndim == 5:
         one = one[:, :, 0]  # a clip's first frame
-    if isinstance(system, Restores) and side != "whole":
+    if isinstance(system, Restores):
         with torch.no_grad():
             one = system.degrade(one.to(system.device)).float().cpu()
-    write: Callable[[Path], Any] = lambda path: kind.write_one(path, one[0], system.hparams)  # noqa: E731
     ending = ".wav" if ".wav" in kind.suffixes else ".png"
     if ending == ".png" and one.ndim == 4:
         kind = kinds.get("image")
     with tempfile.TemporaryDirectory(prefix="genzoo-") as folder:
         path = Path(folder) / f"example{ending}"
-        write(path)
+        kind.write_one(path, one[0], system.hparams)
         return Picture(f"example-{index}{'-' + side if side in batch else ''}{ending}", path.read_bytes(), made=True)

@@ -42,10 +42,9 @@ def numbered(at: str, key: str, store: Store) -> tuple[str, Tensor | None]:
 
 def beside(result: Result, latents: Tensor | None) -> Result:
     """Add to a result the file of latents that its command reads."""
-    if latents is not None:
-        result.files["latents.npy"] = lambda path: np.save(path, latents.numpy(), allow_pickle=False)
-        result.needs = [*result.needs, "latents.npy"]
-    return result
+    if latents is None:
+        return result
+    return result.reads("latents.npy", lambda path: np.save(path, latents.numpy(), allow_pickle=False))
 
 
 def reading(latents: Tensor | None) -> Sequence[str]:

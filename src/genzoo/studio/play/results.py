@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from shlex import quote
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.data.drawing.sounds import wav
 from genzoo.data.kinds import Kind
+from genzoo.studio.commands import typed
 from genzoo.web.errors import NotFound
 from genzoo.web.pictures import TYPES, pixels, png
 
@@ -48,7 +48,7 @@ class Result:
     """Something that was computed.
 
     Args:
-        command: The words that make it again, without `out=`; empty where no command does.
+        command: The words that make it again, without `genzoo` and `out=`; empty where no command does.
         files: How each file is written, by its name.
         room: Bytes that it holds.
         needs: Names of files that the command reads and that are downloaded beside it.
@@ -62,7 +62,13 @@ class Result:
 
     def line(self, name: str) -> str:
         """Write the command that makes a file of it."""
-        return spoken([*self.command, f"out={name}"]) if self.command else ""
+        return typed([*self.command, f"out={name}"]) if self.command else ""
+
+    def reads(self, name: str, write: Write) -> Result:
+        """Add a file that the command reads, to be downloaded beside it."""
+        self.files[name] = write
+        self.needs = [*self.needs, name]
+        return self
 
 
 @dataclass
@@ -198,7 +204,8 @@ def of_samples(
         chosen = values if values is not None and ending == ".npy" else samples
         return lambda path: kind.write(path, chosen, facts, columns=columns)
 
-    endings = dict.fromkeys([*kind.files, *(e for e in (".gif", ".wav") if e in kind.suffixes), ".npy"])
+    more = (".gif", ".wav", ".glb", ".stl")
+    endings = dict.fromkeys([*kind.files, *(e for e in more if e in kind.suffixes), ".npy"])
     room = 4 * (samples.numel() + (0 if values is None else values.numel()))
     return Result(command, {f"{name}{e}": writer(e) for e in endings}, room)
 
@@ -285,22 +292,3 @@ def _films(kind: Kind, samples: Tensor) -> list[list[np.ndarray]] | None:
     if rest or gap < 0 or column[0].shape[1] != width:
         return [kind.frames(one[None]) or [] for one in samples]
     return [[f[i * (height + gap) : i * (height + gap) + height] for f in column] for i in range(n)]
-
-
-# ---- commands ------------------------------------------------------------------------------------------------------------------------
-
-
-def spoken(words: Sequence[str]) -> str:
-    """Write words as a line for a shell.
-
-    >>> spoken(["genzoo", "decode", "runs/a b", "at=s0; s1"])
-    "genzoo decode 'runs/a b' 'at=s0; s1'"
-    """
-    return " ".join(quote(w) for w in words)
-
-
-def words_of(options: Mapping[str, Any]) -> list[str]:
-    """Write options as a command takes them, without those that are not set."""
-    from genzoo.core.schema import written as as_word
-
-    return [f"{k}={as_word(v)}" for k, v in options.items() if v is not None and v != ""]

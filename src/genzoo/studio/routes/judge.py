@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
+import weakref
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -13,20 +13,21 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import Field, StrictBool
 
+from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.data.drawing.images import grid
-from genzoo.studio.routes.runs import Body
-from genzoo.studio.runs import blind, copies, processes, wall
+from genzoo.studio.bodies import Body, Seed
+from genzoo.studio.commands import typed, word
+from genzoo.studio.runs import blind, copies
+from genzoo.studio.working import TheRun, found_by, named
 from genzoo.use import compare
 from genzoo.use.sample import sample
 from genzoo.web.app import TheJobs, TheModels, TheShelf
 from genzoo.web.errors import NotFound
-from genzoo.web.jobs import Job, answered
 from genzoo.web.pictures import encoded, pixels, png
 
 router = APIRouter(prefix="/api/judge", tags=["judge"])
 RunName = Annotated[str, Field(max_length=255)]
-Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Count = Annotated[int, Field(ge=1, le=64)]
 Length = Annotated[int, Field(ge=2, le=blind.MOST)]
 _TESTS: dict[tuple[Any, ...], blind.Blind] = {}
@@ -47,41 +48,33 @@ def compared(
     for row, told in zip(table, found["rows"], strict=True):
         told["protocol"] = next((r.get("protocol", "") for r in row.records.values()), "")
         told["better"] = next((r.get("better", "") for r in row.records.values()), "")
-    there = [wall.word(path) for path in folders.values()]
+    there = [word(path) for path in folders.values()]
     more = [f"split={split}"] if split else []
-    return {**found, "level": compare.LEVEL, "line": processes.typed(["compare", *there, *more])}
+    return {**found, "level": compare.LEVEL, "line": typed(["compare", *there, *more])}
 
 
 @router.get("/samples.png")
 async def samples(
     request: Request,
-    shelf: TheShelf,
-    jobs: TheJobs,
-    models: TheModels,
-    run: Annotated[RunName, Query()],
+    model: TheRun,
     seed: Annotated[Seed, Query()] = 0,
     n: Annotated[Count, Query()] = 16,
 ) -> Response:
     """Draw the samples of a seed: the same seed stands for the same noise in every run of one system."""
-    place = shelf.place(run)
 
-    def work(job: Job) -> bytes:
-        loaded = models.get(place)
-        drawn = sample(loaded.system, n, seed)
-        return encoded(drawn, kinds.of(loaded.system), loaded.system.hparams, ".png", columns=max(1, round(n**0.5)))
+    def work(system: System) -> bytes:
+        drawn = sample(system, n, seed)
+        return encoded(drawn, kinds.of(system), system.hparams, ".png", columns=max(1, round(n**0.5)))
 
-    data = await answered(request, jobs, jobs.submit(place, work, f"samples of {run[:60]}"))
-    line = processes.typed(["sample", wall.word(Path(place)), f"n={n}", f"seed={seed}"])
+    data = await model.answered(request, "samples of", work)
+    line = typed(["sample", model.word, f"n={n}", f"seed={seed}"])
     return Response(data, media_type="image/png", headers={"x-command": quote(line)})
 
 
 @router.get("/blind.png")
 async def shown(
     request: Request,
-    shelf: TheShelf,
-    jobs: TheJobs,
-    models: TheModels,
-    run: Annotated[RunName, Query()],
+    model: TheRun,
     seed: Annotated[Seed, Query()],
     n: Annotated[Length, Query()],
     i: Annotated[int, Query(ge=0, lt=blind.MOST)],
@@ -89,12 +82,10 @@ async def shown(
     """Send image number `i` of a blind test: a sample or a held-out image, in the same form."""
     if i >= n:
         raise NotFound(f"a test of {n} images has no image {i}")
-    place = shelf.place(run)
 
-    def work(job: Job) -> bytes:
-        loaded = models.get(place)
-        key = (place, loaded.stamp, seed, n)
-        test = _TESTS.get(key) or blind.test(loaded.system, seed, n)
+    def work(system: System) -> bytes:
+        key = weakref.ref(system), seed, n  # of this loading: a run that has trained on is another model
+        test = _TESTS.get(key) or blind.test(system, seed, n)
         with _GUARD:  # jobs of two runs are in two threads
             _TESTS.pop(key, None)
             _TESTS[key] = test
@@ -102,7 +93,7 @@ async def shown(
                 _TESTS.pop(next(iter(_TESTS)))
         return png(pixels(test.images[i].float() / 127.5 - 1))
 
-    data = await answered(request, jobs, jobs.submit(place, work, f"real or made: {run[:60]}"))
+    data = await model.answered(request, "real or made:", work)
     return Response(data, media_type="image/png")
 
 
@@ -131,37 +122,28 @@ class Asked(Body):
 @router.post("/nearest")
 def nearest(asked: Asked, shelf: TheShelf, jobs: TheJobs, models: TheModels) -> dict[str, Any]:
     """Look for the training images nearest to samples: a job, since every training image is compared."""
-    place = shelf.place(asked.run)
 
-    def work(job: Job) -> tuple[list[dict[str, Any]], list[bytes], int]:
-        rows, fake, found, total = copies.nearest_training(models.get(place).system, asked.seed, asked.n)
+    def work(system: System) -> tuple[list[dict[str, Any]], list[bytes], int]:
+        rows, fake, found, total = copies.nearest_training(system, asked.seed, asked.n)
         return rows, [_strip(f, t) for f, t in zip(fake, found, strict=True)], total
 
-    label = f"nearest training images of {asked.run[:60]}"
-    return jobs.shown(jobs.submit(place, work, label, watched=True))
+    return named(asked.run, jobs, models, shelf).watched("nearest training images of", work)
 
 
 @router.get("/nearest/{job}")
 def near(job: str, jobs: TheJobs) -> dict[str, Any]:
     """Tell the distances of samples to the training images nearest to them, nearest first."""
-    rows, _, total = _of(job, jobs)
+    rows, _, total = found_by(jobs, job, tuple)
     return {"rows": rows, "training": total, "suspicious": sum(r["suspicious"] for r in rows)}
 
 
 @router.get("/nearest/{job}/{row}.png")
 def strip(job: str, row: int, jobs: TheJobs) -> Response:
     """Send a sample with its nearest training images, nearest first."""
-    strips = _of(job, jobs)[1]
+    strips = found_by(jobs, job, tuple)[1]
     if not 0 <= row < len(strips):
         raise NotFound(f"there is no row {row}")
     return Response(strips[row], media_type="image/png")
-
-
-def _of(job: str, jobs: Any) -> Any:
-    found = jobs.find(job)
-    if found.state != "done" or not isinstance(found.result, tuple):
-        raise NotFound("nothing has been compared yet; look again")
-    return found.result
 
 
 def _strip(sample_: torch.Tensor, training: torch.Tensor) -> bytes:

@@ -11,24 +11,18 @@ from starlette.concurrency import run_in_threadpool
 
 from genzoo.studio.play.offers import offers
 from genzoo.studio.play.results import Picture, TheStore, media, written
-from genzoo.web.app import TheJobs, TheModels, TheShelf
+from genzoo.studio.working import TheModel, found_by
+from genzoo.web.app import TheJobs, TheShelf
 from genzoo.web.errors import NotFound
-from genzoo.web.jobs import Job, answered
 from genzoo.web.pictures import uploaded
 
 router = APIRouter(prefix="/api/play", tags=["play"])
 
 
 @router.get("/of/{name}")
-async def about(request: Request, name: str, jobs: TheJobs, models: TheModels, shelf: TheShelf) -> dict[str, Any]:
+async def about(request: Request, model: TheModel) -> dict[str, Any]:
     """Say what a page can do with a run: its panels, and the options of each."""
-    place = shelf.place(name)
-
-    def work(job: Job) -> dict[str, Any]:
-        return {"name": name, "place": place, **offers(models.get(place).system)}
-
-    found: dict[str, Any] = await answered(request, jobs, jobs.submit(place, work, f"open {name}"))
-    return found
+    return await model.answered(request, "open", lambda system: {"name": model.name, **offers(system)})
 
 
 @router.get("/runs")
@@ -40,13 +34,7 @@ def runs(shelf: TheShelf) -> list[str]:
 @router.get("/jobs/{job}")
 def outcome(job: str, jobs: TheJobs) -> dict[str, Any]:
     """Give what a job has found."""
-    found = jobs.find(job)
-    if not found.over:
-        raise NotFound("this job is not done yet")
-    result = found.outcome()
-    if not isinstance(result, dict):
-        raise NotFound("this is no job of the play page")
-    return result
+    return found_by(jobs, job, dict)
 
 
 @router.get("/results/{result}/{name}")

@@ -6,62 +6,57 @@ from typing import Annotated, Any
 
 import torch
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor
 
 from genzoo.core.capabilities import Completes
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import kinds
+from genzoo.studio.bodies import Options, Own, Seed, plain
+from genzoo.studio.commands import words_of
 from genzoo.studio.play.own_pictures import as_system_takes, beside_made, photo_of
-from genzoo.studio.play.results import Result, TheStore, image_address, of_samples, saying, shown_of, words_of
-from genzoo.studio.routes.play_samples import Options, plain
+from genzoo.studio.play.results import Picture, Result, TheStore, image_address, of_samples, saying, shown_of
+from genzoo.studio.working import TheModel
 from genzoo.use.common.files import change_photo, save_photo, suffix_of
 from genzoo.use.common.images import channels_of, window_of
 from genzoo.use.common.source import require
 from genzoo.use.common.tiles import HALF
-from genzoo.use.complete import complete, complete_pixels
-from genzoo.web.app import TheJobs, TheModels, TheShelf
-from genzoo.web.jobs import Job
+from genzoo.use.complete import answers, complete, complete_pixels
 from genzoo.web.pictures import read_image, read_sound
 
 router = APIRouter(prefix="/api/play", tags=["play"])
 
 
-class Hole(BaseModel):
+class Hole(Own):
     """A picture, and what of it is to be drawn anew: white in the mask."""
 
-    picture: Annotated[str, Field(max_length=40)]
     mask: Annotated[str, Field(max_length=40)]
     n: Annotated[int, Field(ge=1, le=16)] = 4
-    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    seed: Seed = 0
     full: bool = False
     options: Options = {}
 
 
-class Start(BaseModel):
-    """A sound of which the start is kept; without one, of the run's own data."""
+class Start(Own):
+    """A sound of which the start is kept."""
 
-    picture: Annotated[str, Field(max_length=40)]
     after: Annotated[float, Field(gt=0, le=3600)]
     n: Annotated[int, Field(ge=1, le=16)] = 2
-    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    seed: Seed = 0
     options: Options = {}
 
 
 @router.post("/of/{name}/complete")
-def completed(
-    name: str, asked: Hole, jobs: TheJobs, models: TheModels, shelf: TheShelf, store: TheStore
-) -> dict[str, Any]:
+def completed(asked: Hole, model: TheModel, store: TheStore) -> dict[str, Any]:
     """Draw anew what is white in the mask; a job."""
-    place, picture, mask = shelf.place(name), store.picture(asked.picture), store.picture(asked.mask)
+    picture, mask = store.picture(asked.picture), store.picture(asked.mask)
 
-    def work(job: Job) -> dict[str, Any]:
-        system = models.get(place).system
+    def work(system: System) -> dict[str, Any]:
         require(system, Completes, verb="complete")
         given = plain(asked.options)
         words = [f"seed={asked.seed}", *words_of(given)]
-        command = ["genzoo", "complete", place, picture.name, "mask=mask.png"]
+        command = ["complete", model.word, picture.name, "mask=mask.png"]
         if asked.full:
             result, shown = _photo(system, picture, mask.data, asked.seed, given, [*command, "full=true", *words])
             given_address = ""
@@ -70,18 +65,17 @@ def completed(
             known = read_image(mask.data, 1, name="the mask")[0] < 0
             filled = complete(system, x.expand(asked.n, -1, -1, -1), known, seed=asked.seed, **given)
             hidden = torch.where(known, x, torch.zeros_like(x))
-            row = torch.cat([x, hidden, filled])
+            row = torch.cat([x, hidden, answers(filled)])
             result = of_samples(system, row, [*command, f"n={asked.n}", *words], name="complete", values=filled)
-            shown, given_address = shown_of(system, filled), image_address(x[0])
-        result.files["mask.png"] = lambda path: path.write_bytes(mask.data)
-        result.needs = ["mask.png"]
+            shown, given_address = shown_of(system, answers(filled)), image_address(x[0])
+        result.reads("mask.png", lambda path: path.write_bytes(mask.data))
         return saying(store.keep(beside_made(result, picture)), shown, given=given_address)
 
-    return jobs.shown(jobs.submit(place, work, f"complete with {name}", watched=True))
+    return model.watched("complete with", work)
 
 
 def _photo(
-    system: System, picture: Any, mask: bytes, seed: int, given: dict[str, Any], command: list[str]
+    system: System, picture: Picture, mask: bytes, seed: int, given: dict[str, Any], command: list[str]
 ) -> tuple[Result, list[dict[str, Any]]]:
     """Fill the hole of a photograph at its own size."""
     seen = window_of(system)
@@ -101,14 +95,11 @@ def _shown(pixels: Any) -> str:
 
 
 @router.post("/of/{name}/continue")
-def continued(
-    name: str, asked: Start, jobs: TheJobs, models: TheModels, shelf: TheShelf, store: TheStore
-) -> dict[str, Any]:
+def continued(asked: Start, model: TheModel, store: TheStore) -> dict[str, Any]:
     """Keep the start of a sound and draw what follows; a job."""
-    place, picture = shelf.place(name), store.picture(asked.picture)
+    picture = store.picture(asked.picture)
 
-    def work(job: Job) -> dict[str, Any]:
-        system = models.get(place).system
+    def work(system: System) -> dict[str, Any]:
         require(system, Completes, verb="complete")
         if not kinds.of(system).sequential:
             raise UserError("complete: this run takes no sounds; paint a mask instead")
@@ -130,9 +121,9 @@ def continued(
         filled = complete(system, x, torch.arange(length) < kept, seed=asked.seed, **given)
         how = [f"after={asked.after:g}", f"n={asked.n}", f"seed={asked.seed}", *words_of(given)]
         result = of_samples(
-            system, torch.cat([x[:1], filled]), ["genzoo", "complete", place, picture.name, *how], name="complete",
+            system, torch.cat([x[:1], filled]), ["complete", model.word, picture.name, *how], name="complete",
             values=filled,
         )  # fmt: skip
         return saying(store.keep(beside_made(result, picture)), shown_of(system, filled))
 
-    return jobs.shown(jobs.submit(place, work, f"complete with {name}", watched=True))
+    return model.watched("complete with", work)

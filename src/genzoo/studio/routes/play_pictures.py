@@ -10,14 +10,17 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from genzoo.core.capabilities import Compresses, Decodes, Encodes
+from genzoo.core.capabilities import Decodes, Encodes
+from genzoo.core.system import System
 from genzoo.data import kinds
 from genzoo.data.drawing.files import save_film
 from genzoo.metrics.maths.similarity import psnr
+from genzoo.studio.bodies import Own, Seed
 from genzoo.studio.play.own_pictures import as_system_takes, beside_made
 from genzoo.studio.play.results import Result, TheStore, image_address, of_samples, saying, shown_of
+from genzoo.studio.working import TheModel
 from genzoo.use.bits import bits
 from genzoo.use.common.heat import heat
 from genzoo.use.common.source import require
@@ -25,16 +28,8 @@ from genzoo.use.compress import compress
 from genzoo.use.decode import decode
 from genzoo.use.project import project
 from genzoo.use.reconstruct import side_by_side
-from genzoo.web.app import TheJobs, TheModels, TheShelf
-from genzoo.web.jobs import Job
 
 router = APIRouter(prefix="/api/play", tags=["play"])
-
-
-class Own(BaseModel):
-    """A picture that was sent before."""
-
-    picture: Annotated[str, Field(max_length=40)]
 
 
 class Search(Own):
@@ -42,40 +37,34 @@ class Search(Own):
 
     steps: Annotated[int, Field(ge=1, le=5000)] = 300
     loss: Literal["pixels", "alexnet", "vgg16"] = "pixels"
-    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    seed: Seed = 0
 
 
 @router.post("/of/{name}/reconstruct")
-def reconstructed(
-    name: str, asked: Own, jobs: TheJobs, models: TheModels, shelf: TheShelf, store: TheStore
-) -> dict[str, Any]:
+def reconstructed(asked: Own, model: TheModel, store: TheStore) -> dict[str, Any]:
     """Encode a picture and decode it again; a job. Its code is a place to go on from."""
-    place, picture = shelf.place(name), store.picture(asked.picture)
+    picture = store.picture(asked.picture)
 
-    def work(job: Job) -> dict[str, Any]:
-        system = models.get(place).system
+    def work(system: System) -> dict[str, Any]:
         encoder, _ = require(system, Encodes, Decodes, verb="reconstruct")
         x = as_system_takes(system, picture)
         back = decode(system, "i1", images=x)
         with torch.no_grad():
-            number = store.number(place, encoder.encode(x.to(system.device)))
-        command = ["genzoo", "decode", place, "at=i1", f"images={picture.name}"]
+            number = store.number(model.place, encoder.encode(x.to(system.device)))
+        command = ["decode", model.word, "at=i1", f"images={picture.name}"]
         result = store.keep(beside_made(of_samples(system, back, command, name="reconstruct"), picture))
         told = f"PSNR {float(psnr(x, back, data_range=2).mean()):.1f} dB" if x.ndim == 4 else ""
         return saying(result, shown_of(system, back), given=image_address(x[0]), at=f"z{number}", said=told)
 
-    return jobs.shown(jobs.submit(place, work, f"reconstruct with {name}", watched=True))
+    return model.watched("reconstruct with", work)
 
 
 @router.post("/of/{name}/project")
-def projected(
-    name: str, asked: Search, jobs: TheJobs, models: TheModels, shelf: TheShelf, store: TheStore
-) -> dict[str, Any]:
+def projected(asked: Search, model: TheModel, store: TheStore) -> dict[str, Any]:
     """Search for the latent whose image is nearest to a picture; a job with progress."""
-    place, picture = shelf.place(name), store.picture(asked.picture)
+    picture = store.picture(asked.picture)
 
-    def work(job: Job) -> dict[str, Any]:
-        system = models.get(place).system
+    def work(system: System) -> dict[str, Any]:
         x = as_system_takes(system, picture)
         found = project(system, x, steps=asked.steps, loss=asked.loss, seed=asked.seed)
         kind = kinds.of(system)
@@ -83,7 +72,7 @@ def projected(
         result = of_samples(
             system,
             side_by_side(x, found.images),
-            ["genzoo", "project", place, picture.name, *words],
+            ["project", model.word, picture.name, *words],
             name="project",
             columns=8,
         )
@@ -99,7 +88,7 @@ def projected(
             given=x.numpy(),
             loss=found.loss.numpy(),
         )
-        number = store.number(place, found.latents)
+        number = store.number(model.place, found.latents)
         error = float((x - found.images).square().mean())
         told = f"mean squared error {error:.4f}, PSNR {float(psnr(x, found.images, data_range=2).mean()):.1f} dB"
         return saying(
@@ -111,23 +100,20 @@ def projected(
             said=told,
         )
 
-    return jobs.shown(jobs.submit(place, work, f"project with {name}", watched=True))
+    return model.watched("project with", work)
 
 
 @router.post("/of/{name}/bits")
-def surprising(
-    name: str, asked: Own, jobs: TheJobs, models: TheModels, shelf: TheShelf, store: TheStore
-) -> dict[str, Any]:
+def surprising(asked: Own, model: TheModel, store: TheStore) -> dict[str, Any]:
     """Show how many bits each pixel of a picture takes; a job."""
-    place, picture = shelf.place(name), store.picture(asked.picture)
+    picture = store.picture(asked.picture)
 
-    def work(job: Job) -> dict[str, Any]:
-        system = models.get(place).system
+    def work(system: System) -> dict[str, Any]:
         x = as_system_takes(system, picture)
         found = bits(system, x)
         colored = heat(found)
         pairs = torch.stack([x.expand(-1, 3, -1, -1), colored], 1).flatten(0, 1)
-        command = ["genzoo", "bits", place, picture.name]
+        command = ["bits", model.word, picture.name]
         result = store.keep(
             beside_made(of_samples(system, pairs, command, name="bits", columns=2, values=found), picture)
         )
@@ -141,37 +127,28 @@ def surprising(
             said=f"{total:,.0f} bits in all, {total / dims:.3f} a dimension ({math.ceil(total / 8):,} bytes)",
         )
 
-    return jobs.shown(jobs.submit(place, work, f"bits with {name}", watched=True))
+    return model.watched("bits with", work)
 
 
 @router.post("/of/{name}/compress")
-def compressed(
-    name: str, asked: Own, jobs: TheJobs, models: TheModels, shelf: TheShelf, store: TheStore
-) -> dict[str, Any]:
+def compressed(asked: Own, model: TheModel, store: TheStore) -> dict[str, Any]:
     """Compress a picture into a file that `genzoo decompress` reads; a job."""
-    place, picture = shelf.place(name), store.picture(asked.picture)
+    picture = store.picture(asked.picture)
 
-    def work(job: Job) -> dict[str, Any]:
-        system = models.get(place).system
-        require(system, Compresses, verb="compress")
-        levels = (
-            int(system.hparams.get("levels", 256)) - 1
-        )  # what is between two gray levels of the model is brought to one
+    def work(system: System) -> dict[str, Any]:
+        # What is between two gray levels of the model is brought to one.
+        levels = int(system.hparams.get("levels", 256)) - 1
         x = ((as_system_takes(system, picture) + 1) / 2 * levels).round() / levels * 2 - 1
         with tempfile.TemporaryDirectory(prefix="genzoo-") as folder:
             done = compress(system, x, Path(folder) / "images.gzoo")
             data = done.path.read_bytes()
         kind, facts = kinds.of(system), dict(system.hparams)
         result = Result(
-            ["genzoo", "compress", place, "picture.png"],
-            {
-                "images.gzoo": lambda path: path.write_bytes(data),
-                "picture.png": lambda path: kind.write_one(path, x[0], facts),
-            },
+            ["compress", model.word, "picture.png"],
+            {"images.gzoo": lambda path: path.write_bytes(data)},
             4 * x.numel() + len(data),
-            ["picture.png"],
-        )
+        ).reads("picture.png", lambda path: kind.write_one(path, x[0], facts))
         told = f"{len(data):,} bytes, {done.bits_per_dim:.3f} bits a dimension, header and all"
         return saying(store.keep(result), [], said=told)
 
-    return jobs.shown(jobs.submit(place, work, f"compress with {name}", watched=True))
+    return model.watched("compress with", work)

@@ -9,19 +9,20 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from genzoo.core.capabilities import Animates, Restores, Translates
+from genzoo.core.capabilities import Restores, Translates
 from genzoo.core.errors import UserError
+from genzoo.core.system import System
+from genzoo.studio.bodies import Body, Options, Own, plain
+from genzoo.studio.commands import words_of
 from genzoo.studio.play.own_pictures import EXAMPLES, as_file, as_system_takes, beside_made, example_of
-from genzoo.studio.play.results import Result, TheStore, image_address, of_samples, saying, shown_of, words_of
-from genzoo.studio.routes.play_samples import Options, plain
+from genzoo.studio.play.results import Result, TheStore, image_address, of_samples, saying, shown_of
+from genzoo.studio.working import TheModel
 from genzoo.use.animate import animate
 from genzoo.use.common.source import require
 from genzoo.use.translate import scale_of, translate_files
-from genzoo.web.app import TheJobs, TheModels, TheShelf
-from genzoo.web.jobs import Job, answered
 from genzoo.web.pictures import MEGAPIXELS, read_image
 
 router = APIRouter(prefix="/api/play", tags=["play"])
@@ -29,21 +30,14 @@ MOST = 4096
 """Pixels of a side of a result, at most."""
 
 
-class Photo(BaseModel):
+class Photo(Own):
     """A photograph that was sent before, and one of the system's maps."""
 
-    picture: Annotated[str, Field(max_length=40)]
     direction: Annotated[str, Field(max_length=40)]
     options: Options = {}
 
 
-class Still(BaseModel):
-    """A picture that was sent before."""
-
-    picture: Annotated[str, Field(max_length=40)]
-
-
-class Which(BaseModel):
+class Which(Body):
     """An example of the run's own data."""
 
     index: Annotated[int, Field(ge=0, lt=EXAMPLES)] = 0
@@ -51,14 +45,11 @@ class Which(BaseModel):
 
 
 @router.post("/of/{name}/translate")
-def translated(
-    name: str, asked: Photo, jobs: TheJobs, models: TheModels, shelf: TheShelf, store: TheStore
-) -> dict[str, Any]:
+def translated(asked: Photo, model: TheModel, store: TheStore) -> dict[str, Any]:
     """Translate a photograph, as `genzoo translate`, `upscale` and `colorize` do; a job."""
-    place, picture = shelf.place(name), store.picture(asked.picture)
+    picture = store.picture(asked.picture)
 
-    def work(job: Job) -> dict[str, Any]:
-        system = models.get(place).system
+    def work(system: System) -> dict[str, Any]:
         require(system, Translates, verb="translate")
         given = plain(asked.options)
         restores = isinstance(system, Restores)
@@ -69,11 +60,11 @@ def translated(
                 f"give a smaller one, or use the command line"
             )
         verb = (
-            [asked.direction, place, picture.name]
+            [asked.direction, model.word, picture.name]
             if restores
-            else ["translate", place, picture.name, f"direction={asked.direction}"]
+            else ["translate", model.word, picture.name, f"direction={asked.direction}"]
         )
-        command = ["genzoo", *verb, *words_of(given)]
+        command = [*verb, *words_of(given)]
         with as_file(picture) as path, tempfile.TemporaryDirectory(prefix="genzoo-") as folder:
             (out,) = translate_files(
                 system, [path], asked.direction, out=Path(folder) / "out.png", megapixels=MEGAPIXELS, **given
@@ -91,40 +82,32 @@ def translated(
             height=after.shape[1],
         )
 
-    return jobs.shown(jobs.submit(place, work, f"translate with {name}", watched=True))
+    return model.watched("translate with", work)
 
 
 @router.post("/of/{name}/animate")
-def animated(
-    name: str, asked: Still, jobs: TheJobs, models: TheModels, shelf: TheShelf, store: TheStore
-) -> dict[str, Any]:
+def animated(asked: Own, model: TheModel, store: TheStore) -> dict[str, Any]:
     """Go on from a picture: a clip that begins with it; a job."""
-    place, picture = shelf.place(name), store.picture(asked.picture)
+    picture = store.picture(asked.picture)
 
-    def work(job: Job) -> dict[str, Any]:
-        system = models.get(place).system
-        require(system, Animates, verb="animate")
+    def work(system: System) -> dict[str, Any]:
         x = as_system_takes(system, picture)
         clips = animate(system, x)
-        result = of_samples(system, clips, ["genzoo", "animate", place, picture.name], name="animate")
+        result = of_samples(system, clips, ["animate", model.word, picture.name], name="animate")
         return saying(store.keep(beside_made(result, picture)), shown_of(system, clips), given=image_address(x[0]))
 
-    return jobs.shown(jobs.submit(place, work, f"animate with {name}", watched=True))
+    return model.watched("animate with", work)
 
 
 @router.post("/of/{name}/example")
-async def example(
-    request: Request, name: str, asked: Which, jobs: TheJobs, models: TheModels, shelf: TheShelf, store: TheStore
-) -> dict[str, Any]:
+async def example(request: Request, asked: Which, model: TheModel, store: TheStore) -> dict[str, Any]:
     """Take an example of the run's own test data in place of a picture of one's own."""
-    place = shelf.place(name)
 
-    def work(job: Job) -> dict[str, Any]:
-        picture = store.take(example_of(models.get(place).system, asked.index, asked.side))
+    def work(system: System) -> dict[str, Any]:
+        picture = store.take(example_of(system, asked.index, asked.side))
         return {"id": picture.id, "name": picture.name}
 
-    found: dict[str, Any] = await answered(request, jobs, jobs.submit(place, work, f"example of {name}"))
-    return found
+    return await model.answered(request, "example of", work)
 
 
 @router.post("/pictures/{picture}/shown")

@@ -9,11 +9,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from genzoo.core.errors import UserError
 from genzoo.metrics import measure
 from genzoo.runs.folder import Run
+from genzoo.studio.bodies import Body, Seed
+from genzoo.studio.commands import typed, word
 from genzoo.studio.runs import processes, wall
 from genzoo.studio.runs.state import names
 from genzoo.web.app import TheShelf
@@ -24,12 +26,6 @@ Name = Annotated[str, Path(max_length=255)]
 Step = Annotated[int, Path(ge=0, lt=2**53)]
 KEPT = {"cache-control": "private, max-age=31536000, immutable"}
 """Of a picture whose address has a stamp that changes with it."""
-
-
-class Body(BaseModel):
-    """What a page sends: nothing but what is named."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Further(Body):
@@ -44,7 +40,7 @@ class Evaluation(Body):
     measures: Annotated[list[Annotated[str, Field(max_length=80)]], Field(max_length=64)] = []
     n: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
     split: Literal["", "train", "test", "all"] = ""
-    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    seed: Seed = 0
 
 
 @router.get("")
@@ -106,14 +102,14 @@ def resume(name: Name, how: Further, shelf: TheShelf) -> dict[str, Any]:
     if processes.training(shelf.folder, run.name):
         raise Refused(f"'{run.name}' is training already", 409)
     more = [f"steps={how.steps}"] if how.steps else []
-    processes.start(shelf.folder, run.name, ["resume", wall.word(run.path), *more])
+    processes.start(shelf.folder, run.name, ["resume", word(run.path), *more])
     return wall.card(shelf.folder, run.name)
 
 
 @router.post("/{name}/evaluate/line")
 def evaluation_line(name: Name, how: Evaluation, shelf: TheShelf) -> dict[str, str]:
     """Write the command line of an evaluation."""
-    return {"line": processes.typed(_evaluation(wall.find(shelf.folder, name), how))}
+    return {"line": typed(_evaluation(wall.find(shelf.folder, name), how))}
 
 
 @router.post("/{name}/evaluate")
@@ -126,7 +122,7 @@ def evaluate(name: Name, how: Evaluation, shelf: TheShelf) -> dict[str, str]:
 
 
 def _evaluation(run: Run, how: Evaluation) -> list[str]:
-    words = ["evaluate", wall.word(run.path)]
+    words = ["evaluate", word(run.path)]
     if how.measures:
         measure.choose(how.measures)  # an unknown name is said now
         words.append(f"measures={','.join(how.measures)}")

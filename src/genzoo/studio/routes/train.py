@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from genzoo.studio.routes.runs import Body
+from genzoo.studio.bodies import Body
 from genzoo.studio.runs import data, forms, processes
+from genzoo.studio.working import found_by
 from genzoo.web.app import TheJobs, TheShelf
-from genzoo.web.errors import NotFound
 from genzoo.web.jobs import Job
 from genzoo.web.pictures import png
 
@@ -69,18 +69,11 @@ def look(filled: Filled, jobs: TheJobs) -> dict[str, Any]:
 @router.get("/look/{job}")
 def looked(job: str, jobs: TheJobs) -> dict[str, Any]:
     """Tell what is in the data: how many of what shape, classes, what was left out and why."""
-    told: dict[str, Any] = _of(job, jobs)[0]
+    told: dict[str, Any] = found_by(jobs, job, tuple)[0]
     return told
 
 
 @router.get("/look/{job}/sheet.png")
 def sheet(job: str, jobs: TheJobs) -> Response:
     """Send a sheet of the first examples."""
-    return Response(_of(job, jobs)[1], media_type="image/png")
-
-
-def _of(job: str, jobs: Any) -> Any:
-    found = jobs.find(job)
-    if found.state != "done" or not isinstance(found.result, tuple):
-        raise NotFound("nothing has been read yet; look again")
-    return found.result
+    return Response(found_by(jobs, job, tuple)[1], media_type="image/png")

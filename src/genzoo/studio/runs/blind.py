@@ -59,8 +59,6 @@ def test(system: System, seed: int, n: int) -> Blind:
     """
     made = order(seed, n)
     require(system, Samples, verb="real or made")
-    if system.data not in ("image", "labelled", "captioned"):
-        raise UserError(f"real or made: {system.data} data are not shown as single images here")
     real = real_images(open_for(system, split="test"), n=n, seed=seed)
     wanted = n - sum(made)
     if len(real) < wanted:

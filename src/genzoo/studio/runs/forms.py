@@ -18,6 +18,7 @@ from genzoo.data.sources.names import available
 from genzoo.naming import registry
 from genzoo.naming.outline import Entry
 from genzoo.runs.folder import check_name
+from genzoo.studio.commands import typed
 from genzoo.studio.runs import processes
 from genzoo.text.keys import in_python, spoken
 from genzoo.training.settings import FALLBACKS, TrainSettings
@@ -191,7 +192,7 @@ def command(root: Path, shown: str, system: str, values: Mapping[str, str]) -> d
     except UserError as error:
         errors["name"] = str(error)
     words = ["train", called, *(f"{k}={v}" for k, v in given.items()), f"name={name}", f"runs={shown}"]
-    return {"words": words, "line": processes.typed(words), "name": name, "errors": errors}
+    return {"words": words, "line": typed(words), "name": name, "errors": errors}
 
 
 def _wrong(system: str, key: str, given: Mapping[str, str], inner: set[str]) -> str:

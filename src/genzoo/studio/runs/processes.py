@@ -12,12 +12,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from genzoo.core.errors import UserError, disk_full_is_said
 from genzoo.core.files import write_atomic
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.locks import held_by
+from genzoo.studio.commands import typed
 from genzoo.text.documents import read_json
 
 KEPT = ".studio"
@@ -51,15 +52,6 @@ class Told:
         return typed(self.words)
 
 
-def typed(words: Sequence[str]) -> str:
-    """Write a command line as a person types it.
-
-    >>> typed(["train", "dcgan", "data=my photos/"])
-    "genzoo train dcgan 'data=my photos/'"
-    """
-    return " ".join(["genzoo", *map(quote, words)])
-
-
 def start(root: Path, name: str, words: Sequence[str]) -> Told:
     """Start `genzoo WORDS` for a run, in a session of its own: it goes on when the studio ends, and what it prints is kept.
 
@@ -79,7 +71,7 @@ def start(root: Path, name: str, words: Sequence[str]) -> Told:
             folder.mkdir(parents=True, exist_ok=True)
             output = open(_output(root, name, verb), "wb")  # noqa: SIM115 (closed below, when the process has it)
         except OSError as error:
-            raise UserError(f"{folder} cannot be written: {(error.strerror or str(error)).lower()}") from None
+            raise UserError(f"{folder} cannot be written: {in_words(error)}") from None
         with output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "genzoo", *words],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genzoo.core.errors import UserError
+from genzoo.data.decode.reasons import in_words
 from genzoo.runs.folder import Run
 from genzoo.saved import checkpoint
 from genzoo.studio.runs import processes
@@ -117,8 +118,10 @@ def settings_of(run: Run) -> tuple[dict[str, Any], str]:
         return read_toml(file), ""
     except FileNotFoundError:
         return {}, ""
-    except (OSError, UserError) as error:
+    except UserError as error:
         return {}, str(error)
+    except OSError as error:
+        return {}, f"{file} cannot be read: {in_words(error)}"
 
 
 def described_model(run: Run) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 from genzoo.core import schema
 from genzoo.core.errors import DamagedFile, UserError, nearest
 from genzoo.core.files import cache_folders
+from genzoo.data.arrangements import ARRANGEMENTS, PLAIN
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.settings import DataSettings
 from genzoo.foreign.zoo import PREFIX, ZOO
 from genzoo.metrics.measure import values
@@ -20,6 +22,7 @@ from genzoo.naming import registry
 from genzoo.naming.outline import Entry
 from genzoo.runs.folder import Run
 from genzoo.runs.history import History, history_of
+from genzoo.studio.commands import typed, word
 from genzoo.studio.runs import processes
 from genzoo.studio.runs.curves import curves
 from genzoo.studio.runs.state import Standing, described_model, is_of, names, settings_of, standing
@@ -120,7 +123,7 @@ def _identity(root: Path, run: Run) -> dict[str, Any]:
         "family": entry.family if entry else "",
         "data": str(data or ""),
         "abilities": list(entry.abilities) if entry else [],
-        "kind": entry.data if entry else "",
+        "images": entry is not None and PLAIN.of in (entry.data, *ARRANGEMENTS.get(entry.data, PLAIN).taken),
     }
 
 
@@ -183,8 +186,10 @@ def measures(run: Run) -> tuple[list[dict[str, Any]], str]:
     """Return what evaluations of a run have found, in the order of the table of measures, and what is wrong with the file."""
     try:
         records = run.metrics()
-    except (DamagedFile, OSError) as error:
+    except DamagedFile as error:
         return [], str(error)
+    except OSError as error:
+        return [], f"{run.path / 'metrics.json'} cannot be read: {in_words(error)}"
     order = list(values())
     found = []
     for key, record in records.items():
@@ -261,11 +266,6 @@ def page(root: Path, name: str) -> dict[str, Any]:
     }
 
 
-def word(path: Path) -> str:
-    """Write the path of a run as a word of a command line, which begins with no dash."""
-    return f"./{path}" if str(path).startswith("-") else str(path)
-
-
 def _lines(root: Path, run: Run, config: dict[str, Any]) -> dict[str, str]:
     """Write the command lines that belong to a run, each under what it does."""
     there, found = word(run.path), {}
@@ -274,10 +274,10 @@ def _lines(root: Path, run: Run, config: dict[str, Any]) -> dict[str, str]:
     if config.get("name") and config.get("training"):
         source = config.get("source")
         called = (source.get("file") if isinstance(source, dict) else None) or config["name"]
-        found["another training like it"] = processes.typed(["train", str(called), f"config={there}/config.toml"])
-        found["go on with it"] = processes.typed(["resume", there])
+        found["another training like it"] = typed(["train", str(called), f"config={there}/config.toml"])
+        found["go on with it"] = typed(["resume", there])
     if run.model.is_file():
-        found["measure it"] = processes.typed(["evaluate", there])
+        found["measure it"] = typed(["evaluate", there])
     return found
 
 

@@ -46,6 +46,7 @@ from genzoo.data.drawing import FILMS
 from genzoo.data.drawing.clips import PER_SECOND
 from genzoo.data.drawing.files import save_film
 from genzoo.data.drawing.images import encoded
+from genzoo.data.formats import unusable
 from genzoo.data.progress import bar
 from genzoo.saved.devices import free_memory
 from genzoo.use.common import films
@@ -121,7 +122,7 @@ def read_photo(
                     photo = replace(photo, pixels=photo.pixels * np.iinfo(photo.pixels.dtype).max)
     except Rejected as reason:
         more = "; megapixels= reads larger ones" if "megapixels" in str(reason) else ""
-        raise UserError(f"'{path}' is no usable image: {reason}{more}") from None
+        raise UserError(unusable(str(path), f"{reason}{more}")) from None
     if holes:
         notes.append(
             f"{sum(holes):,} pixels are no finite numbers (no data): they have the value of the nearest pixels that are"

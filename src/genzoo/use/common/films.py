@@ -26,6 +26,7 @@ from genzoo.data.decode.films import Film, container
 from genzoo.data.decode.forms import ImageFormat, Rejected
 from genzoo.data.drawing.clips import PER_SECOND, mp4
 from genzoo.data.drawing.files import save_film
+from genzoo.data.formats import FILMS, HEAD, refusal, what_is
 
 Add = Callable[[np.ndarray], None]
 FASTEST = 1000
@@ -33,12 +34,15 @@ FASTEST = 1000
 
 
 def is_film(path: Path) -> bool:
-    """Tell a video file by its first bytes."""
+    """Tell a video file by its first bytes, and one that is damaged from there on by its name."""
     try:
         with open(path, "rb") as file:
-            return container(file) is not None
+            if container(file) is not None:
+                return True
+            found = what_is(file.read(HEAD), path.name)
     except OSError:
         return False
+    return path.suffix.lower().lstrip(".") in FILMS and (found is None or found.group != "picture")
 
 
 def length(path: Path) -> int:
@@ -111,7 +115,8 @@ def _opened(path: Path) -> Iterator[Film]:
     try:
         with open(path, "rb") as file:
             demuxer = container(file)
-            assert demuxer, "only films come here"
+            if demuxer is None:
+                raise Rejected(refusal(file.read(HEAD), path.name, "clip"))
             with Film(file, demuxer, path.name) as film:
                 yield film
     except Rejected as reason:

@@ -20,6 +20,7 @@ from genzoo.data import Batches, Dataset, DataSettings, kinds, open_data, seen_f
 from genzoo.data.decode import sounds as sound
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import ImageFormat, Rejected
+from genzoo.data.formats import unusable
 from genzoo.data.windows import resolved
 from genzoo.saved.published import is_published
 
@@ -28,6 +29,14 @@ def channels_of(system: System) -> int:
     """Count the channels of the images that a system takes; 3 where it does not say."""
     shape = system.hparams.get("shape", ())
     return int(shape[0]) if len(shape) in (3, 4) else 3
+
+
+def size_of(system: System) -> tuple[int, int] | None:
+    """Return height and width of the images, or of the frames, that a system takes; None where they may have any."""
+    shape = system.hparams.get("shape", ())
+    if len(shape) not in (3, 4) or kinds.declared(system.data)[1].single:
+        return None
+    return int(shape[-2]), int(shape[-1])
 
 
 def channels_in(system: System, direction: str) -> int:
@@ -84,7 +93,7 @@ def read_image(
             form = ImageFormat(*(size or header.shape[:2]), channels, bits=bits, window=window, ends=ends)
             array = stills.pixels(file, form)
     except Rejected as reason:
-        raise UserError(f"'{path}' is no usable image: {reason}") from None
+        raise UserError(unusable(str(path), reason)) from None
     for note in notes:
         print(f"'{path}': {note}", file=sys.stderr)
     return torch.from_numpy(array.astype(np.float32)).div(127.5 if bits == 8 else 32767.5).sub(1)

@@ -7,8 +7,6 @@ has to go. Patients, studies and frames of reference get new numbers, the same f
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ from genzoo.data.decode import images as decode
 from genzoo.data.decode.scans import dicom as reading
 from genzoo.data.decode.scans.series import Series
 from genzoo.data.decode.scans.volume import library
-from genzoo.use.scans.study import Here, Scan, Steps, steps
+from genzoo.use.scans.study import Scan, Steps, steps
+from genzoo.use.scans.writing import Note, Numbers, Writing
 
 _GROUPS = (0x0018, 0x0020, 0x0028, 0x5200)
 _KINDS = ("CS", "DS", "IS", "US", "SS", "UL", "SL", "FD", "FL", "AT", "SQ", "UI")
@@ -40,65 +39,13 @@ _STATISTICS = (
 """What is of the pixels that were, and wrong of those that are."""
 
 
-@dataclass
-class Numbers:
-    """New numbers for old ones, the same wherever the old one stands.
-
-    Args:
-        given: Those that were given so far.
-    """
-
-    given: dict[str, str] = field(default_factory=dict)
-
-    def __call__(self, old: str) -> str:
-        """Return the new number of an old one."""
-        if old not in self.given:
-            self.given[old] = str(library("pydicom.uid").generate_uid())
-        return self.given[old]
-
-
-@dataclass(frozen=True)
-class Note:
-    """What is written of how a scan was made.
-
-    Args:
-        model: System and direction.
-        version: Of genzoo.
-        digest: Of the data that the system was trained on; empty where it is not known.
-    """
-
-    model: str
-    version: str
-    digest: str
-
-    @property
-    def words(self) -> str:
-        """Say it in one line."""
-        return f"genzoo {self.version}: {self.model}" + (f", trained on data {self.digest[:12]}" if self.digest else "")
-
-
-def write(
-    scan: Scan,
-    here: Here,
-    values: np.ndarray,
-    window: tuple[float, float],
-    target: Callable[[str, str], Path],
-    note: Note,
-    numbers: Numbers,
-    *,
-    anonymize: bool,
-) -> list[Path]:
+def write(scan: Scan, values: np.ndarray, to: Writing) -> list[Path]:
     """Write the files of a changed volume.
 
     Args:
         scan: What it was.
-        here: Where its files are.
         values: What became of it, float32 [times, slices, columns, rows].
-        window: The least and the largest of these values.
-        target: From the name of a file and the ending that it needs to where it goes.
-        note: How it was made.
-        numbers: New numbers, shared by all scans of a call.
-        anonymize: Keep nothing of the patient.
+        to: What is the same for all scans.
     """
     volume = scan.volume
     assert isinstance(volume, Series)
@@ -112,18 +59,16 @@ def write(
             frames = places[header.name]
             if len(frames) < len(header.frames):  # a second volume of the same file has the others
                 continue
-            with here.open(header.name) as file:
+            with to.here.open(header.name) as file:
                 ds = library("pydicom").dcmread(file, force=True)
-                stored = _pixels(ds, header, [frames[i] for i in range(len(header.frames))], window, file)
-            _mark(ds, header, note, numbers)
-            if anonymize:
-                ds = _anonymous(ds, header, numbers)
+                _pixels(ds, header, [frames[i] for i in range(len(header.frames))], to.window, file)
+            _mark(ds, header, to.note, to.numbers)
+            if to.anonymize:
+                ds = _anonymous(ds, header, to.numbers)
             ds.file_meta = _meta(ds)
-            if not stored:
-                continue
             buffer = io.BytesIO()
             ds.save_as(buffer, implicit_vr=False, little_endian=True, enforce_file_format=True)
-            written.append(write_atomic(target(header.name, ".dcm"), buffer.getvalue()))
+            written.append(write_atomic(to.target(header.name, ".dcm"), buffer.getvalue()))
     return written
 
 
@@ -134,7 +79,7 @@ def _meta(ds: Any) -> Any:
     return meta
 
 
-def _pixels(ds: Any, header: reading.Header, frames: list[np.ndarray], window: tuple[float, float], file: Any) -> bool:
+def _pixels(ds: Any, header: reading.Header, frames: list[np.ndarray], window: tuple[float, float], file: Any) -> None:
     """Put other pixels into a file, with the rescale that brings their values back."""
     options = header.options
     bits, signed = min(options["bits_stored"], 16), bool(options["pixel_representation"])
@@ -173,26 +118,23 @@ def _pixels(ds: Any, header: reading.Header, frames: list[np.ndarray], window: t
     ds.add_new(0x7FE00010, "OB" if stored.dtype.itemsize == 1 else "OW", data + b"\0" * (len(data) % 2))
     if not same:
         _rescaled(ds, each)
-    return True
 
 
 def _rescaled(ds: Any, each: list[Steps]) -> None:
     """Write slope and intercept where the file has them: of all frames, or of each."""
-    frames = ds.get("PerFrameFunctionalGroupsSequence")
-    shared = (ds.get("SharedFunctionalGroupsSequence") or [None])[0]
-    if frames or shared is not None:
-        for place, step in zip(frames or [shared], each, strict=False):
-            own = place.get("PixelValueTransformationSequence")
-            item = own[0] if own else library("pydicom.dataset").Dataset()
-            item.RescaleSlope, item.RescaleIntercept = _ds(step.slope), _ds(step.intercept)
-            item.RescaleType = item.get("RescaleType", "US")
-            place.PixelValueTransformationSequence = [item]
-        if frames and shared is not None and "PixelValueTransformationSequence" in shared:
-            del shared.PixelValueTransformationSequence
-        if not frames:
-            return
+    frames = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
+    shared = list(ds.get("SharedFunctionalGroupsSequence") or [])[:1]
+    if not frames and not shared:
+        ds.RescaleSlope, ds.RescaleIntercept = _ds(each[0].slope), _ds(each[0].intercept)
         return
-    ds.RescaleSlope, ds.RescaleIntercept = _ds(each[0].slope), _ds(each[0].intercept)
+    for place, step in zip(frames or shared, each, strict=False):  # one step is for all frames where they share it
+        own = place.get("PixelValueTransformationSequence")
+        item = own[0] if own else library("pydicom.dataset").Dataset()
+        item.RescaleSlope, item.RescaleIntercept = _ds(step.slope), _ds(step.intercept)
+        item.RescaleType = item.get("RescaleType", "US")
+        place.PixelValueTransformationSequence = [item]
+    if frames and shared and "PixelValueTransformationSequence" in shared[0]:
+        del shared[0].PixelValueTransformationSequence
 
 
 def _ds(value: float) -> str:
@@ -211,10 +153,8 @@ def _mark(ds: Any, header: reading.Header, note: Note, numbers: Numbers) -> None
     ds.SourceImageSequence = [source]
     ds.SOPInstanceUID = numbers(f"instance {source.ReferencedSOPInstanceUID}")
     ds.SeriesInstanceUID = numbers(f"series {ds.get('SeriesInstanceUID', '') or header.name}")
-    kinds = (
-        [str(k) for k in ds.get("ImageType", [])] if not isinstance(ds.get("ImageType", []), str) else [ds.ImageType]
-    )
-    ds.ImageType = ["DERIVED", "SECONDARY", *kinds[2:]]
+    kinds = ds.get("ImageType", [])
+    ds.ImageType = ["DERIVED", "SECONDARY", *([] if isinstance(kinds, str) else map(str, kinds[2:]))]
     for place in [
         *(ds.get("SharedFunctionalGroupsSequence") or []),
         *(ds.get("PerFrameFunctionalGroupsSequence") or []),

@@ -14,9 +14,16 @@ from genzoo.data.decode.scans.volume import SHELF
 from genzoo.data.progress import bar
 from genzoo.use.common.outputs import free
 from genzoo.use.scans import dicom, nifti, nrrd
-from genzoo.use.scans.study import Here, Scan, changed, studies
+from genzoo.use.scans.study import Scan, changed, studies
+from genzoo.use.scans.writing import Note, Writing
 
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".dcm")
+WRITERS: dict[str, Callable[[Scan, np.ndarray, Writing], list[Path]]] = {
+    "dicom": dicom.write,
+    "nifti": nifti.write,
+    "nrrd": nrrd.write,
+}
+"""By format: writes what became of a scan."""
 
 
 def through(
@@ -25,7 +32,7 @@ def through(
     change: Callable[[np.ndarray], np.ndarray],
     window: tuple[float, float],
     plane: str | None,
-    note: dicom.Note,
+    note: Note,
     *,
     anonymize: bool,
     overwrite: bool,
@@ -55,7 +62,7 @@ def through(
         raise UserError(f"out={out} names one file; give a folder for the results of several")
     if not single and out.suffix and not out.is_dir():
         raise UserError(f"out={out}: scans come back as scans, in a folder under their names; give a folder")
-    originals, numbered, taken = {p.resolve() for p in here.paths.values()}, Counter[str](), dict[str, Path]()
+    originals, numbered = {p.resolve() for p in here.paths.values()}, Counter[str]()
 
     def target(name: str, ending: str) -> Path:
         if single:
@@ -67,19 +74,17 @@ def through(
             path = out / f"{numbered[ending]:05d}{ending}"
         else:
             path = out / name
-        fresh = free(path, overwrite=overwrite and path.resolve() not in originals)
-        taken[name] = fresh
-        return fresh
+        return free(path, overwrite=overwrite and path.resolve() not in originals)
 
     written: list[Path] = []
-    numbers = dicom.Numbers()
+    to = Writing(here, window, target, note, anonymize)
     total = sum(s.volume.shape[2] * s.volume.times for s in found)
     try:
         with bar(total, "translating", quiet, "slices") as advance:
             for scan in found:
                 try:
                     values = changed(scan, change, window, plane, advance)
-                    written += _written(scan, here, values, window, target, note, numbers, anonymize)
+                    written += WRITERS[scan.format](scan, values, to)
                 except UserError as reason:
                     if len(found) == 1 or isinstance(reason, DiskFull):
                         raise
@@ -89,14 +94,3 @@ def through(
     if not written:
         raise UserError(f"'{files[0][0]}' holds no scan that can be changed")
     return written
-
-
-def _written(
-    scan: Scan, here: Here, values: np.ndarray, window: tuple[float, float], target: Callable[[str, str], Path], note: dicom.Note,
-    numbers: dicom.Numbers, anonymize: bool,
-) -> list[Path]:  # fmt: skip
-    if scan.format == "dicom":
-        return dicom.write(scan, here, values, window, target, note, numbers, anonymize=anonymize)
-    if scan.format == "nifti":
-        return nifti.write(scan, here, values, window, target, note.words, anonymize=anonymize)
-    return nrrd.write(scan, values, window, target, note.words, anonymize=anonymize)

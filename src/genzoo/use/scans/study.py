@@ -7,6 +7,7 @@ window that is black and white to them. What comes back is in the units of the f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,10 +18,12 @@ from PIL import Image
 from genzoo.core.errors import UserError
 from genzoo.data.decode import images as decode
 from genzoo.data.decode.forms import Rejected
-from genzoo.data.decode.scans import by_ending, format_of, may_be, nifti, nrrd, series
+from genzoo.data.decode.scans import format_of, may_be, series
 from genzoo.data.decode.scans.dicom import Header
+from genzoo.data.decode.scans.readers import READERS
 from genzoo.data.decode.scans.volume import Cut, Volume, cuts, scratch
 from genzoo.data.kinds import get
+from genzoo.data.sources.scans import noticed
 
 Change = Callable[[np.ndarray], np.ndarray]
 """From values [H, W, 1], float32 in the units of the file, to values of the same shape."""
@@ -67,13 +70,13 @@ class Scan:
 
 def separated(files: Sequence[tuple[Path, Path]]) -> tuple[list[tuple[Path, Path]], list[tuple[Path, Path]]]:
     """Divide files into scans and others."""
-    known = tuple(e for e in get("image").endings if not by_ending(f".{e}"))
+    endings = get("image").endings
     scans: list[tuple[Path, Path]] = []
     others: list[tuple[Path, Path]] = []
     for file, name in files:
         there = False
-        if may_be(name.as_posix(), known) and file.is_file():
-            with open(file, "rb") as opened:
+        if may_be(name.as_posix(), endings):
+            with suppress(OSError), open(file, "rb") as opened:  # why, is said when it is read
                 there = bool(format_of(opened, name.name))
         (scans if there else others).append((file, name))
     return scans, others
@@ -97,11 +100,11 @@ def studies(files: Sequence[tuple[Path, Path]], say: Callable[[str], None]) -> t
             try:
                 with here.open(name) as opened:
                     form = format_of(opened, name)
-                if form == "dicom":
-                    headers.append((i, series.header_of(here, name)))
+                told = READERS[form](here, name)
+                if isinstance(told, Header):
+                    headers.append((i, told))
                 else:
-                    volume: Volume = nifti.read(here, name) if form == "nifti" else nrrd.read(here, name)
-                    found.append(Scan(form, volume, (name,)))
+                    found.append(Scan(form, told, (name,)))
             except Rejected as reason:
                 left.append((name, str(reason)))
         joined = series.volumes(here, headers, left, notes)
@@ -110,7 +113,7 @@ def studies(files: Sequence[tuple[Path, Path]], say: Callable[[str], None]) -> t
         found.append(Scan("dicom", one, tuple(own), tuple(own.values())))
     for name, why in left:
         say(f"left out: '{name}': {why}")
-    for note in notes:
+    for note in [*notes, *noticed([scan.volume for scan in found])]:
         say(note)
     return here, found
 
@@ -135,13 +138,6 @@ def changed(
     try:
         if volume.colour:
             raise Rejected("it is in colour, and its values have no unit")
-        if (
-            isinstance(volume, series.Series)
-            and volume.uneven
-            and plane is not None
-            and cuts(volume, 0, plane)[0].view.axis != 2
-        ):
-            raise Rejected(volume.uneven)
         size = 4 * i * j * k * volume.times
         with scratch(size) as file:  # what is mapped stays until the array goes
             file.truncate(size)
@@ -217,7 +213,7 @@ class Steps:
 
 
 def steps(window: tuple[float, float], slope: float, intercept: float, low: int, high: int, dtype: Any) -> Steps:
-    """Choose how values within a window are kept: as the file keeps them where that reaches, else in 65,535 steps of 16 bits.
+    """Choose how values within a window are kept: as the file keeps them where that reaches, else in 65,534 steps of 16 bits.
 
     Args:
         window: The least and the largest value.

@@ -1,6 +1,7 @@
 """Scans of bodies: DICOM, NIfTI and NRRD, each read by the library that is kept for it (the extra `scans`), as slices of physical values.
 
-`volume` is what all of them are read as, `planes` says which side of a patient is up, `dicom`, `series`, `nifti` and `nrrd` read.
+`volume` is what all of them are read as, `planes` says which side of a patient is up, `dicom`, `series`, `nifti` and `nrrd` read, `readers`
+has them by format.
 """
 
 from __future__ import annotations
@@ -37,6 +38,6 @@ def by_ending(name: str) -> str:
     return next((f for e, f in _ENDINGS.items() if lower.endswith(e)), "")
 
 
-def may_be(name: str, pictures: tuple[str, ...]) -> bool:
-    """Tell whether a file has to be looked into to know whether it is a scan: not where its ending is a picture's."""
-    return bool(by_ending(name)) or PurePosixPath(name).suffix.lower().lstrip(".") not in pictures
+def may_be(name: str, endings: tuple[str, ...]) -> bool:
+    """Tell whether a file has to be looked into to know whether it is a scan: not where its ending is one of these and no scan's."""
+    return bool(by_ending(name)) or PurePosixPath(name).suffix.lower().lstrip(".") not in endings

@@ -19,16 +19,15 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.images import MAX_PIXELS
 from genzoo.data.decode.ranges import Ends
-from genzoo.data.decode.reasons import in_words
+from genzoo.data.decode.scans.elements import DEFLATED, PIXELS, Place, asked, before_pixels, parsed, tag
 from genzoo.data.decode.scans.volume import Slice, library
 
 _TAGS = (
@@ -42,7 +41,6 @@ _TAGS = (
     *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "LossyImageCompression"),
 )  # fmt: skip
-_PIXELS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 _EXTENDED = "1.2.840.10008.1.2.4.51"
 """JPEG with 8 or 12 bits, of which Pillow reads 8."""
 _NEEDED = {
@@ -69,6 +67,7 @@ class Frame(NamedTuple):
         spacing: Millimetres from row to row and from column to column.
         window: Values that are black and white.
         order: What else orders it among frames of one place.
+        stated: The file says what a stored 0 means; else it was taken for 0.
     """
 
     slope: float
@@ -78,6 +77,7 @@ class Frame(NamedTuple):
     spacing: tuple[float, float] | None
     window: Ends | None
     order: tuple[float, ...]
+    stated: bool
 
 
 @dataclass(frozen=True)
@@ -125,54 +125,42 @@ def read(file: BinaryIO, name: str) -> Header:
     Raises:
         Rejected: It is damaged, has no pixels, or they are stored in a way that is not read.
     """
-    dcmread = library("pydicom").dcmread
-    try:
-        file.seek(0)
-        ds = dcmread(file, stop_before_pixels=True, force=True, specific_tags=_tags())
-        return _header(ds, file, name)
-    except Rejected:
-        raise
-    except Exception as error:  # damaged files fail in many ways
-        raise Rejected(in_words(error)) from None
+    ds, syntax = before_pixels(file, _tags())
+    return _header(ds, syntax, file, name)
+
+
+@functools.lru_cache(64)
+def _uid(text: str) -> Any:
+    """Return the library's UID, of which a folder has few: it looks whether they are well formed."""
+    return library("pydicom.uid").UID(text)
 
 
 @functools.cache
 def _tags() -> list[Any]:
     """Return the elements that are read, as the library takes them at once."""
-    return [library("pydicom.tag").Tag(keyword) for keyword in _TAGS]
+    return [tag(keyword) for keyword in _TAGS]
 
 
-def _header(ds: Any, file: BinaryIO, name: str) -> Header:
-    from pydicom.uid import (
-        UID,
-        DeflatedExplicitVRLittleEndian,
-        ExplicitVRBigEndian,
-        ExplicitVRLittleEndian,
-        ImplicitVRLittleEndian,
-    )
-
-    implicit, little = ds.original_encoding
-    syntax = UID(str(getattr(ds, "file_meta", {}).get("TransferSyntaxUID", "") or ""))
-    if not syntax:
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+def _header(ds: Any, stated: str, file: BinaryIO, name: str) -> Header:
+    little = ds.original_encoding[1]
+    said, syntax = Place(ds), _uid(stated)
     offset, keyword, length = None, "PixelData", None
-    if syntax == DeflatedExplicitVRLittleEndian:
-        file.seek(0)
-        whole = library("pydicom").dcmread(file, force=True)
-        keyword = next((k for k in _PIXELS.values() if k in whole), "")
+    if syntax == DEFLATED:
+        whole = parsed(file)
+        keyword = next((k for k in PIXELS.values() if k in whole), "")
     else:
         found = _pixels_at(file, little)
         keyword, offset, length = found or ("", None, None)
     if not keyword:
-        raise Rejected(_without_pixels(ds))
-    for tag in ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel"):
-        if _numbers(ds, tag, 1) is None:
-            raise Rejected(f"damaged: it does not say its {tag}")
-    photometric = _text(ds, "PhotometricInterpretation") or "MONOCHROME2"
+        raise Rejected(_without_pixels(said))
+    for key in ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel"):
+        if said.numbers(key, 1) is None:
+            raise Rejected(f"damaged: it does not say its {key}")
+    photometric = said.text("PhotometricInterpretation") or "MONOCHROME2"
     rows, columns, samples, allocated = (
-        int(_number(ds, k, 0)) for k in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+        int(said.number(k, 0)) for k in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
     )
-    count = int(_number(ds, "NumberOfFrames", 1)) or 1
+    count = int(said.number("NumberOfFrames", 1)) or 1
     if rows < 1 or columns < 1 or rows * columns > MAX_PIXELS:
         raise Rejected(
             f"its header says {columns}x{rows} pixels: {'none' if not rows * columns else 'too many, or damaged'}"
@@ -185,7 +173,7 @@ def _header(ds: Any, file: BinaryIO, name: str) -> Header:
         raise Rejected(
             f"its pixels are stored as {syntax.name if syntax.is_transfer_syntax else syntax}, which is not read"
         ) from None
-    deep = str(syntax) == _EXTENDED and _number(ds, "BitsStored", 8) > 8
+    deep = str(syntax) == _EXTENDED and said.number("BitsStored", 8) > 8
     if not decoder.is_available or (deep and set(decoder.available_plugins) <= {"pillow"}):
         more = " with 12 bits" if deep else ""
         raise Rejected(
@@ -199,21 +187,23 @@ def _header(ds: Any, file: BinaryIO, name: str) -> Header:
             raise Rejected(f"truncated: {max(there, 0):,} of {need:,} bytes of pixels are there")
         if length is not None and length < need:
             raise Rejected(f"damaged: {length:,} bytes of pixels, where its header says {need:,}")
-    stored = int(_number(ds, "BitsStored", 0)) or allocated
+    if syntax.is_compressed and offset is not None and count > file.seek(0, 2) // 8:  # a frame begins with 8 bytes
+        raise Rejected(f"truncated: its header says {count:,} frames, for which the file has no room")
+    stored = int(said.number("BitsStored", 0)) or allocated
     options: dict[str, Any] = {
         "transfer_syntax_uid": syntax, "rows": rows, "columns": columns, "number_of_frames": count, "samples_per_pixel": samples,
         "bits_allocated": allocated, "bits_stored": stored,
-        "pixel_representation": int(_number(ds, "PixelRepresentation", 0)),
+        "pixel_representation": int(said.number("PixelRepresentation", 0)),
         "photometric_interpretation": photometric, "pixel_keyword": keyword, "pixel_vr": "OW",
     }  # fmt: skip
     if samples > 1:
-        options["planar_configuration"] = int(_number(ds, "PlanarConfiguration", 0))
-    tabled = photometric == "PALETTE COLOR" or "ModalityLUTSequence" in ds
-    patient, series = _text(ds, "PatientID"), _text(ds, "SeriesInstanceUID")
-    padding = _numbers(ds, "PixelPaddingValue", 1)
+        options["planar_configuration"] = int(said.number("PlanarConfiguration", 0))
+    tabled = photometric == "PALETTE COLOR" or "ModalityLUTSequence" in said
+    patient, series = said.text("PatientID"), said.text("SeriesInstanceUID")
+    padding = said.numbers("PixelPaddingValue", 1)
     return Header(
-        name, str(syntax), offset, options, (rows, columns), tuple(_frames(ds, count)), _text(ds, "SOPInstanceUID"), series,
-        f"patient {patient}" if patient else f"series {series}" if series else f"file {name}", _text(ds, "Modality"),
+        name, str(syntax), offset, options, (rows, columns), tuple(_frames(said, count)), said.text("SOPInstanceUID"), series,
+        f"patient {patient}" if patient else f"series {series}" if series else f"file {name}", said.text("Modality"),
         ds if tabled else None, samples == 3 or photometric == "PALETTE COLOR", photometric == "MONOCHROME1",
         int(padding[0]) if padding else None,
         plain=bool(little) and offset is not None and not syntax.is_compressed and keyword == "PixelData" and samples == 1
@@ -221,50 +211,51 @@ def _header(ds: Any, file: BinaryIO, name: str) -> Header:
     )  # fmt: skip
 
 
-def _without_pixels(ds: Any) -> str:
+def _without_pixels(said: Place) -> str:
     """Say what a DICOM file without pixels is."""
-    from pydicom.uid import UID
-
-    kind = UID(str(ds.get("SOPClassUID", "") or getattr(ds, "file_meta", {}).get("MediaStorageSOPClassUID", "") or ""))
+    meta = Place(getattr(said.ds, "file_meta", {}))
+    kind = _uid(said.text("SOPClassUID") or meta.text("MediaStorageSOPClassUID"))
     if kind.name == "Media Storage Directory Storage":
         return "a DICOMDIR, the index of other files"
+    if not kind and len(said) < 2:
+        return "damaged, encrypted or no DICOM file: nothing of what such a file says first can be read"
     known = f" ({kind.name})" if kind and kind.name != str(kind) else ""
-    return f"a DICOM file without pixels{known}"
+    damaged = ": truncated, or damaged" if known.endswith("Image Storage)") else ""
+    return f"a DICOM file without pixels{known}{damaged}"
 
 
 def _pixels_at(file: BinaryIO, little: bool) -> tuple[str, int, int | None] | None:
     """Read the head of the element that pydicom stopped at: which it is, where its value begins, and how long that is."""
-    order = "little" if little else "big"
+    order: Literal["little", "big"] = "little" if little else "big"
     head = file.read(12)
     if len(head) < 8:
         return None
-    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)  # type: ignore[arg-type]
-    keyword = _PIXELS.get(group << 16 | element)
+    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
+    keyword = PIXELS.get(group << 16 | element)
     if keyword is None:
         return None
     here = file.tell() - len(head)
     # What stands in the file decides: some write this one element another way than the rest.
     at, value = (8, here + 12) if head[4:6] in (b"OB", b"OW", b"OF", b"OD", b"UN") else (4, here + 8)
-    length = int.from_bytes(head[at : at + 4], order)  # type: ignore[arg-type]
+    length = int.from_bytes(head[at : at + 4], order)
     return keyword, value, None if length == 0xFFFFFFFF else length
 
 
-def _frames(ds: Any, count: int) -> list[Frame]:
-    shared = (ds.get("SharedFunctionalGroupsSequence") or [None])[0]
-    each = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
+def _frames(said: Place, count: int) -> list[Frame]:
+    shared = next(iter(said.items("SharedFunctionalGroupsSequence")), None)
+    each = said.items("PerFrameFunctionalGroupsSequence")
     if each and len(each) < count:
         raise Rejected(f"damaged: it says something of {len(each)} of its {count} frames alone")
-    one = _frame(ds, None, None, ()) if shared is None and not each else None
-    return [one or _frame(ds, each[i] if each else None, shared, (float(i),)) for i in range(count)]
+    one = _frame(said, None, None, ()) if shared is None and not each else None
+    return [one or _frame(said, each[i] if each else None, shared, (float(i),)) for i in range(count)]
 
 
-def _frame(ds: Any, own: Any, shared: Any, order: tuple[float, ...]) -> Frame:
-    def group(name: str) -> Any:
+def _frame(said: Place, own: Place | None, shared: Place | None, order: tuple[float, ...]) -> Frame:
+    def group(name: str) -> Place:
         for place in (own, shared):
-            found = place.get(name) if place is not None else None
-            if found:
+            if place is not None and (found := place.items(name)):
                 return found[0]
-        return ds
+        return said
 
     rescale, plane, way = (
         group("PixelValueTransformationSequence"),
@@ -272,68 +263,25 @@ def _frame(ds: Any, own: Any, shared: Any, order: tuple[float, ...]) -> Frame:
         group("PlaneOrientationSequence"),
     )
     measures, voi = group("PixelMeasuresSequence"), group("FrameVOILUTSequence")
-    slope = _number(rescale, "RescaleSlope", 0.0) or _number(ds, "DoseGridScaling", 1.0)
-    intercept = _number(rescale, "RescaleIntercept", 0.0)
+    slope = rescale.number("RescaleSlope", 0.0) or said.number("DoseGridScaling", 1.0)
+    intercept = rescale.number("RescaleIntercept", 0.0)
     content = group("FrameContentSequence")
-    spacing = _numbers(measures, "PixelSpacing", 2) or _numbers(measures, "ImagerPixelSpacing", 2)
-    first = [_number(content, k, 0.0) for k in ("TemporalPositionIndex", "TemporalPositionIdentifier")]
-    first += [_number(ds, k, 0.0) for k in ("AcquisitionNumber", "EchoNumbers", "InstanceNumber")]
+    spacing = measures.numbers("PixelSpacing", 2) or measures.numbers("ImagerPixelSpacing", 2)
+    first = [content.number(k, 0.0) for k in ("TemporalPositionIndex", "TemporalPositionIdentifier")]
+    first += [said.number(k, 0.0) for k in ("AcquisitionNumber", "EchoNumbers", "InstanceNumber")]
     return Frame(
-        slope or 1.0, intercept, _numbers(plane, "ImagePositionPatient", 3), _numbers(way, "ImageOrientationPatient", 6),
+        slope or 1.0, intercept, plane.numbers("ImagePositionPatient", 3), way.numbers("ImageOrientationPatient", 6),
         (spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None, _window(voi), (*first, *order),
+        rescale.numbers("RescaleIntercept", 1) is not None,
     )  # fmt: skip
 
 
-def _number(place: Any, keyword: str, usual: float) -> float:
-    found = _numbers(place, keyword, 1)
-    return found[0] if found else usual
-
-
-@functools.cache
-def _tag(keyword: str) -> Any:
-    return library("pydicom.tag").Tag(keyword)
-
-
-def _numbers(place: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Return the first numbers of an element; None where there are fewer, or none."""
-    tag = _tag(keyword)
-    if tag not in place:
-        return None
-    raw = place.get_item(tag)
-    try:
-        if raw.VR in ("DS", "IS") and isinstance(
-            raw.value, bytes
-        ):  # as the file has it: much faster than through the library's own types
-            values = tuple(map(float, raw.value.rstrip(b" \0").split(b"\\"))) if raw.value.strip(b" \0") else ()
-        elif raw.VR == "US" and isinstance(raw.value, bytes) and len(raw.value) == 2:
-            values = (float(int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")),)
-        else:
-            value = place[tag].value
-            if value is None or isinstance(value, (str, bytes)):
-                return None
-            values = tuple(float(v) for v in (value if hasattr(value, "__iter__") else [value]))
-    except (TypeError, ValueError):
-        return None
-    return values[:count] if len(values) >= count and all(map(math.isfinite, values[:count])) else None
-
-
-def _text(place: Any, keyword: str) -> str:
-    """Return a short text; empty where there is none."""
-    tag = _tag(keyword)
-    if tag not in place:
-        return ""
-    raw = place.get_item(tag)
-    value = raw.value if isinstance(raw.value, bytes) and raw.VR in ("UI", "CS", "LO") else place[tag].value
-    text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
-    return text.strip(" \0")
-
-
-def _window(place: Any) -> Ends | None:
+def _window(said: Place) -> Ends | None:
     """Return the values that are black and white in the first window of a header."""
-    centre, width = _numbers(place, "WindowCenter", 1), _numbers(place, "WindowWidth", 1)
+    centre, width = said.numbers("WindowCenter", 1), said.numbers("WindowWidth", 1)
     if not centre or not width or width[0] < 1:
         return None
-    if str(place.get("VOILUTFunction", "") or "LINEAR") != "LINEAR":
+    if (said.text("VOILUTFunction") or "LINEAR") != "LINEAR":
         return (centre[0] - width[0] / 2, centre[0] + width[0] / 2)
     # The standard's formula: the ends of a linear window are half a step inside.
     low, high = centre[0] - 0.5 - (width[0] - 1) / 2, centre[0] - 0.5 + (width[0] - 1) / 2
@@ -351,7 +299,8 @@ def frame(file: BinaryIO, header: Header, index: int) -> Slice:
     if header.colour:
         return Slice(_colours(stored, header))
     if header.tables is not None:
-        tabled = library("pydicom.pixels").apply_modality_lut(stored, header.tables)
+        look_up = library("pydicom.pixels").apply_modality_lut
+        tabled = asked(lambda: look_up(stored, header.tables))
         return Slice(np.asarray(tabled), inverted=header.inverted)
     return Slice(stored, what.slope, what.intercept, header.inverted)
 
@@ -364,16 +313,13 @@ def decoded(file: BinaryIO, header: Header, index: int) -> np.ndarray:
     """
     if header.plain:
         return _plain(file, header, index)
-    try:
-        decoder = library("pydicom.pixels").get_decoder(header.options["transfer_syntax_uid"])
-        if header.offset is None:
-            file.seek(0)
-            ds = library("pydicom").dcmread(file, force=True)
-            return np.asarray(decoder.as_array(ds, index=index, **header.options)[0])
+    decoder = library("pydicom.pixels").get_decoder(header.options["transfer_syntax_uid"])
+    place: Any = file
+    if header.offset is None:
+        place = parsed(file)
+    else:
         file.seek(header.offset)
-        return np.asarray(decoder.as_array(file, index=index, **header.options)[0])
-    except Exception as error:  # decoders throw whatever they like
-        raise Rejected(in_words(error)) from None
+    return np.asarray(asked(lambda: decoder.as_array(place, index=index, **header.options)[0]))
 
 
 def _plain(file: BinaryIO, header: Header, index: int) -> np.ndarray:
@@ -383,22 +329,24 @@ def _plain(file: BinaryIO, header: Header, index: int) -> np.ndarray:
     count = rows * columns
     assert header.offset is not None
     file.seek(header.offset + index * count * size)
-    data = file.read(count * size)
-    if len(data) < count * size:
+    stored = np.empty((rows, columns), f"<{'i' if signed else 'u'}{size}")
+    if file.readinto(memoryview(stored).cast("B")) < count * size:  # type: ignore[attr-defined]
         raise Rejected("truncated")
-    stored = np.frombuffer(data, f"<{'i' if signed else 'u'}{size}").reshape(rows, columns)
     unused = options["bits_allocated"] - options["bits_stored"]
     if unused and signed:
-        shifted: np.ndarray = (stored << unused) >> unused
-        return shifted
-    return stored & np.array(2 ** options["bits_stored"] - 1, stored.dtype) if unused else stored
+        stored <<= unused
+        stored >>= unused
+    elif unused:
+        stored &= np.array(2 ** options["bits_stored"] - 1, stored.dtype)
+    return stored
 
 
 def _colours(stored: np.ndarray, header: Header) -> np.ndarray:
     """Bring stored colours to uint8 or uint16 RGB."""
     bits = header.options["bits_stored"]
     if header.options["photometric_interpretation"] == "PALETTE COLOR":
-        found: np.ndarray = library("pydicom.pixels").apply_color_lut(stored, header.tables)
+        look_up = library("pydicom.pixels").apply_color_lut
+        found: np.ndarray = asked(lambda: look_up(stored, header.tables))
         return found[..., :3]
     if stored.dtype.itemsize == 1:
         return stored.astype(np.uint8, copy=False)

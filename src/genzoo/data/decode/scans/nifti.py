@@ -6,6 +6,7 @@ does; ITK does it the other way round, so files in which both are there and diff
 
 from __future__ import annotations
 
+import gzip
 import re
 import zlib
 from collections import Counter
@@ -16,7 +17,7 @@ import numpy as np
 
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.reasons import in_words
-from genzoo.data.decode.scans.volume import MOST_CELLS, SHELF, Opened, Slice, Volume, library, scratch
+from genzoo.data.decode.scans.volume import MOST_CELLS, SHELF, Opened, Slice, Volume, library, unpacked
 
 if TYPE_CHECKING:
     from genzoo.data.sources.contents import Opens
@@ -49,13 +50,11 @@ class Nifti(Volume):
         where[axis] = index
         if len(self.spec[0]) > 3:
             where.append(time)
-        try:
-            with SHELF.taken(self, self._opened) as opened:
+        with SHELF.taken(self, self._opened) as opened:
+            try:
                 values = np.asarray(opened.values[tuple(where)])
-        except Rejected:
-            raise
-        except Exception as error:  # damaged files fail in many ways
-            raise Rejected(in_words(error)) from None
+            except Exception as error:  # the disk, a share or the library fails; nothing of ours is called here
+                raise Rejected(in_words(error)) from None
         if values.dtype.names:  # RGB24
             return Slice(np.stack([values[c] for c in "RGB"], -1))
         return Slice(values.astype(np.float32))
@@ -64,9 +63,9 @@ class Nifti(Volume):
         """Open the file; what is packed is unpacked to an unnamed one."""
         file = self.tree.open(self.name)
         need = _need(self.spec)
-        if _packed(file):
-            with file:
-                file = inflated(file, need)
+        if packed(file):
+            with file, gzip.GzipFile(fileobj=file) as plain:
+                file = unpacked(plain, need)
         return Opened(library("nibabel").arrayproxy.ArrayProxy(file, self.spec), file)
 
 
@@ -77,28 +76,24 @@ def read(tree: Opens, name: str) -> Nifti:
         Rejected: It is damaged, or of a kind that is not read.
     """
     with tree.open(name) as file:
-        size, packed = file.seek(0, 2), _packed(file)
+        size, small = file.seek(0, 2), packed(file)
         try:
-            start = zlib.decompressobj(31).decompress(file.read(2**16), 2**12) if packed else file.read(2**12)
+            start = zlib.decompressobj(31).decompress(file.read(2**16), 2**12) if small else file.read(2**12)
         except zlib.error:
             raise Rejected("damaged: it cannot be unpacked") from None
     found = _of_header(start, name)
     found.tree, need = tree, _need(found.spec)
-    if (1040 * size if packed else size) < need:  # gzip packs nothing more than 1,032 times
+    if (1040 * size if small else size) < need:  # gzip packs nothing more than 1,032 times
         there = (
-            ""
-            if packed
-            else f": {max(size - found.spec[2], 0):,} of {need - found.spec[2]:,} bytes of values are there"
+            "" if small else f": {max(size - found.spec[2], 0):,} of {need - found.spec[2]:,} bytes of values are there"
         )
         raise Rejected(f"truncated{there}, or its header is damaged")
     return found
 
 
 def _of_header(start: bytes, name: str) -> Nifti:
-    nibabel = library("nibabel")
+    kind = header_type(start)
     try:
-        two = start[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
-        kind = nibabel.Nifti2Header if two else nibabel.Nifti1Header
         header = kind(start[: kind.template_dtype.itemsize], check=False)
         if bytes(header["magic"])[:3] in (b"ni1", b"ni2"):
             raise Rejected("a NIfTI header whose values stand in another file (.hdr and .img): save both as one .nii")
@@ -107,9 +102,11 @@ def _of_header(start: bytes, name: str) -> Nifti:
         described = header.get_best_affine()
         told = _matrices(header)
         slope, inter = header.get_slope_inter()
-    except Rejected:
-        raise
-    except Exception as error:
+    except (
+        library("nibabel.spatialimages").HeaderDataError,
+        library("nibabel.wrapstruct").WrapStructError,
+        *(ArithmeticError, LookupError, ValueError),
+    ) as error:
         raise Rejected(in_words(error)) from None
     sides = [int(n) for n in shape]
     while len(sides) > 3 and sides[-1] == 1:
@@ -135,12 +132,20 @@ def _of_header(start: bytes, name: str) -> Nifti:
     )  # fmt: skip
 
 
+def header_type(start: bytes) -> Any:
+    """Return the library's class for a header by how it begins: version 2 says how long it is, in either order of bytes."""
+    nibabel = library("nibabel")
+    two = start[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
+    return nibabel.Nifti2Header if two else nibabel.Nifti1Header
+
+
 def _need(spec: Any) -> int:
     """Count the bytes of a file up to the end of its values."""
     return int(spec[2]) + int(np.prod(spec[0], dtype=object)) * int(spec[1].itemsize)
 
 
-def _packed(file: BinaryIO) -> bool:
+def packed(file: BinaryIO) -> bool:
+    """Tell whether a file is packed by gzip; it is at its beginning afterwards."""
     file.seek(0)
     head = file.read(2)
     file.seek(0)
@@ -169,31 +174,3 @@ def _matrices(header: Any) -> Counter[str]:
         apart = max(apart, np.abs((header.get_sform() - header.get_qform())[:3, 3]).max())
         told["two matrices"] += bool(apart > 0.1 * float(np.min(np.abs(header.get_zooms()[:3]))))
     return told
-
-
-def inflated(file: BinaryIO, need: int) -> BinaryIO:
-    """Unpack gzip (of several members too) from where a file stands, to an unnamed file, as many bytes as are needed.
-
-    Raises:
-        Rejected: It is damaged, ends early, or there is no room for it.
-    """
-    out, unpack = scratch(need), zlib.decompressobj(31)
-    try:
-        while out.tell() < need and (block := file.read(2**20)):
-            while block and out.tell() < need:
-                out.write(unpack.decompress(block, 2**22))
-                block = unpack.unconsumed_tail
-                if unpack.eof:
-                    block = unpack.unused_data.lstrip(b"\0")
-                    unpack = zlib.decompressobj(31)
-        there = out.tell()
-        if there < need:
-            raise Rejected(f"truncated: unpacked {there:,} of {need:,} bytes are there")
-    except zlib.error:
-        out.close()
-        raise Rejected("damaged: it cannot be unpacked") from None
-    except Rejected:
-        out.close()
-        raise
-    out.seek(0)
-    return out

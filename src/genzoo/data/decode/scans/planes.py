@@ -65,9 +65,11 @@ def axes_of(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, i
         affine: From cells to millimetres in LPS, [4, 4].
     """
     cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    best = max(itertools.permutations(range(3)), key=lambda p: sum(abs(cosines[row, p[row]]) for row in range(3)))
-    signs = tuple(1 if cosines[row, best[row]] >= 0 else -1 for row in range(3))
-    return best, signs  # type: ignore[return-value]
+    left, back, up = max(
+        itertools.permutations(range(3)), key=lambda p: sum(abs(cosines[row, p[row]]) for row in range(3))
+    )
+    ways = np.where(cosines[[0, 1, 2], [left, back, up]] >= 0, 1, -1)
+    return (left, back, up), (int(ways[0]), int(ways[1]), int(ways[2]))
 
 
 def tilt(affine: np.ndarray) -> float:

@@ -30,13 +30,11 @@ class Series(Volume):
         tree: Where the files are.
         parts: By time and slice: the header of the file, and the number of the frame in it.
         sources: By time and slice: the place of the file among the names that were looked at.
-        uneven: Why no volume can be made of it; empty where one can.
     """
 
     tree: Any = field(default=None, repr=False)
     parts: Sequence[Sequence[tuple[Header, int]]] = ()
     sources: Sequence[Sequence[int]] = ()
-    uneven: str = ""
 
     def plane(self, index: int, time: int) -> Slice:
         """Read a slice: its columns are the first axis."""
@@ -59,16 +57,25 @@ def volumes(
     Args:
         tree: Where the files are.
         headers: Each with the place of its file among the names that were looked at.
-        left: Is added what is not used: copies, and second slices of one place.
+        left: Is added what is not used: copies, second slices of one place, slices without a rescale where others of the series have one.
         notes: Is added where slices are missing.
     """
     groups: dict[Any, list[tuple[int, Header, int]]] = {}
     seen: dict[str, str] = {}
+    stated = {h.series for _, h in headers if h.series and any(f.stated for f in h.frames)}
     for source, header in headers:
         if header.uid and header.uid in seen:
             left.append((header.name, f"the same slice as {seen[header.uid]} (a copy)"))
             continue
         seen[header.uid] = header.name
+        if header.series in stated and not all(f.stated for f in header.frames):
+            left.append(
+                (
+                    header.name,
+                    "it states no RescaleIntercept, as other slices of its series do: its values are not known",
+                )
+            )
+            continue
         for number, what in enumerate(header.frames):
             way = None if what.orientation is None else tuple(np.round(what.orientation, 3))
             alone = header.name if way is None and not header.series else ""
@@ -78,6 +85,7 @@ def volumes(
                 header.shape,
                 way,
                 header.colour,
+                header.inverted,
                 what.spacing and tuple(np.round(what.spacing, 4)),
             )
             groups.setdefault(key, []).append((source, header, number))
@@ -114,7 +122,12 @@ def _series(tree: Opens, group: list[tuple[int, Header, int]], left: list[tuple[
     rows_count, columns = first.shape
     return Series(
         first.name, (columns, rows_count, len(rows)), affine, times=times, patient=first.patient, modality=first.modality,
-        windows=[w for what in whats if (w := what.window)], colour=first.colour, told=Counter({"no place": int(places is None and len(group) > 1)}),
+        windows=[w for what in whats if (w := what.window)], colour=first.colour, inverted=first.inverted,
+        told=Counter({
+            "no place": int(places is None and len(group) > 1),
+            "no rescale": int(first.modality == "CT" and first.tables is None and not any(w.stated for w in whats)),
+            "no spacing": int(affine is not None and any(w.spacing is None for w in whats)),
+        }),
         tree=tree, parts=[[group[row[t]][1:] for row in rows] for t in range(times)],
         sources=[[group[row[t]][0] for row in rows] for t in range(times)], uneven=uneven,
     )  # fmt: skip
@@ -122,11 +135,12 @@ def _series(tree: Opens, group: list[tuple[int, Header, int]], left: list[tuple[
 
 def _places(whats: Sequence[Frame]) -> np.ndarray | None:
     """Return where slices lie along what they are passed along, in millimetres; None where one does not say."""
-    if any(w.position is None or w.orientation is None for w in whats):
+    at = [w.position for w in whats if w.position is not None and w.orientation is not None]
+    if len(at) < len(whats):
         return None
     way = np.asarray(whats[0].orientation)
-    through = np.cross(way[:3], way[3:])
-    return np.array([float(np.dot(through, w.position)) for w in whats])  # type: ignore[arg-type]
+    found: np.ndarray = np.asarray(at) @ np.cross(way[:3], way[3:])
+    return found
 
 
 def _stacked(order: Sequence[int], places: np.ndarray) -> list[list[int]]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import math
 import shutil
+import sys
 import tempfile
 import threading
+import zlib
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -65,11 +69,30 @@ class Slice:
             return shares if top is None else rounded(shares, top)
         scale, shift = self.slope / (ends[1] - ends[0]), (self.intercept - ends[0]) / (ends[1] - ends[0])
         scale, shift = (-scale, 1 - shift) if self.inverted else (scale, shift)
-        most = 1 if top is None else top
-        found: np.ndarray = np.multiply(self.stored, np.float32(scale * most), dtype=np.float32)
-        found += np.float32(shift * most + (top is not None) / 2)  # to be cut off to a whole number, a half goes up
-        np.clip(found, 0, most if top is None else most + 0.25, out=found)
-        return found if top is None else found.astype(np.uint8 if most < 256 else np.uint16)
+        if top is not None:
+            return _levels(self.stored, scale * top, shift * top, top)
+        found: np.ndarray = np.multiply(self.stored, np.float32(scale), dtype=np.float32)
+        found += np.float32(shift)
+        np.clip(found, 0, 1, out=found)
+        return found
+
+
+def _levels(stored: np.ndarray, scale: float, shift: float, top: int) -> np.ndarray:
+    """Bring whole numbers of up to 16 bits to levels from 0 to `top`; halves go up.
+
+    Where a step is less than a level, they are cut off before they become floats, which takes a quarter of the time.
+    """
+    shift, most, span = shift + 0.5, top + 0.25, np.iinfo(stored.dtype)
+    if 0 < abs(scale) < 0.95:
+        ends = sorted((-shift / scale, (top + 0.98 - shift) / scale))
+        low, high = max(math.ceil(ends[0]), span.min), min(math.floor(ends[1]), span.max)
+        if low <= high:
+            stored, most = np.clip(stored, low, high), 0
+    found: np.ndarray = np.multiply(stored, np.float32(scale), dtype=np.float32)
+    found += np.float32(shift)
+    if most:
+        np.clip(found, 0, most, out=found)
+    return found.astype(np.uint8 if top < 256 else np.uint16)
 
 
 def rounded(shares: np.ndarray, top: int) -> np.ndarray:
@@ -101,18 +124,29 @@ class Shelf:
         self.most, self._guard = most, threading.Lock()
         self._open: OrderedDict[int, tuple[Any, Opened]] = OrderedDict()
         self._used, self._making = Counter[int](), dict[int, threading.Lock]()
+        self._failed: dict[int, tuple[Any, Rejected]] = {}
 
     @contextmanager
     def taken(self, volume: Any, make: Callable[[], Opened]) -> Iterator[Opened]:
-        """Lend what is open of a volume, opened by `make` where it is not; two threads open it once."""
+        """Lend what is open of a volume, opened by `make` where it is not; two threads open it once, and what cannot be opened is tried once.
+
+        Raises:
+            Rejected: `make` did: of a damaged volume all slices would be asked for, and each would unpack it again.
+        """
         key = id(volume)
         with self._guard:
             self._used[key] += 1
             making = self._making.setdefault(key, threading.Lock())
         try:
             with making:
+                if key in self._failed:
+                    raise Rejected(str(self._failed[key][1]))
                 if key not in self._open:
-                    made = make()
+                    try:
+                        made = make()
+                    except Rejected as reason:
+                        self._failed[key] = volume, reason
+                        raise
                     with self._guard:
                         self._open[key] = volume, made
             yield self._open[key][1]
@@ -130,9 +164,10 @@ class Shelf:
             self._making.pop(key, None)
 
     def clear(self) -> None:
-        """Close what nobody uses."""
+        """Close what nobody uses, and forget what could not be opened."""
         with self._guard:
             self._drop(0)
+            self._failed.clear()
 
 
 SHELF = Shelf(4)
@@ -154,6 +189,31 @@ def scratch(size: int) -> BinaryIO:
     return tempfile.TemporaryFile(dir=folder)
 
 
+def unpacked(packed: io.BufferedIOBase, need: int) -> BinaryIO:
+    """Unpack what is read through `gzip` or `bz2` to an unnamed file, as many bytes as are needed, a piece at a time.
+
+    Raises:
+        Rejected: It is damaged, ends early, or there is no room for it.
+    """
+    out = scratch(need)
+    try:
+        while (there := out.tell()) < need:
+            try:
+                block = packed.read(min(2**20, need - there))
+            except EOFError:
+                block = b""
+            except (OSError, zlib.error):
+                raise Rejected("damaged: it cannot be unpacked") from None
+            if not block:
+                raise Rejected(f"truncated: unpacked {there:,} of {need:,} bytes are there")
+            out.write(block)
+        out.seek(0)
+    except BaseException:
+        out.close()
+        raise
+    return out
+
+
 @dataclass
 class Volume(ABC):
     """A volume of cells [I, J, K], at one or several times.
@@ -168,7 +228,8 @@ class Volume(ABC):
         windows: Values that are black and white as the file states, of each slice that states any.
         colour: It has three channels.
         told: What is to be said of it, see `genzoo.data.sources.scans.TOLD`.
-        upside: Slices of the copy are inverted.
+        inverted: The least value is shown white (DICOM's MONOCHROME1).
+        uneven: Why it cannot be cut another way than the file's own; empty where it can.
     """
 
     name: str
@@ -180,7 +241,8 @@ class Volume(ABC):
     windows: list[Ends] = field(default_factory=list)
     colour: bool = False
     told: Counter[str] = field(default_factory=Counter)
-    upside: bool = False
+    inverted: bool = False
+    uneven: str = ""
 
     @abstractmethod
     def plane(self, index: int, time: int) -> Slice:
@@ -205,7 +267,7 @@ class Volume(ABC):
             return self.plane(index, time)
         with SHELF.taken(self, self._spooled) as spool:
             cells = spool.values[time, :, index] if axis == 0 else spool.values[time, :, :, index]
-            return Slice(np.array(cells.T), inverted=self.upside)
+            return Slice(np.array(cells.T), inverted=self.inverted)
 
     def _spooled(self) -> Opened:
         """Write all slices into an unnamed file: float32 [time, K, I, J]."""
@@ -215,9 +277,7 @@ class Volume(ABC):
         file = scratch(4 * i * j * k * self.times)
         for time in range(self.times):
             for index in range(k):
-                found = self.plane(index, time)
-                self.upside = found.inverted
-                file.write(np.ascontiguousarray(found.values, np.float32).data)
+                file.write(np.ascontiguousarray(self.plane(index, time).values, np.float32).data)
         file.flush()
         return Opened(np.memmap(file, np.float32, "r", shape=(self.times, k, i, j)), file)
 
@@ -295,7 +355,7 @@ def cuts(
         time: One of the volume's times; all when not given.
 
     Raises:
-        Rejected: The plane has no name, for the file does not say how the patient lies.
+        Rejected: The plane has no name, for the file does not say how the patient lies; or the volume cannot be cut that way.
     """
     if volume.affine is None and plane is not None:
         raise Rejected(
@@ -305,6 +365,8 @@ def cuts(
     thick, thin = max(laid.spacing), min(laid.spacing)
     if not thick <= MOST_STRETCH * thin:
         raise Rejected(f"damaged: its header says that pixels are {laid.spacing[0]:g} by {laid.spacing[1]:g} mm")
+    if laid.axis != 2 and volume.uneven:
+        raise Rejected(volume.uneven)
     count = volume.shape[laid.axis]
     first, last = chosen(count, wanted)
     times = range(volume.times) if time is None else (time,)
@@ -335,7 +397,13 @@ def library(name: str) -> Any:
 
     from genzoo.data.decode.scans import EXTRA
 
+    if (found := _IMPORTED.get(name)) is not None and sys.modules.get(name) is found:  # asked for several times a file
+        return found
     try:
-        return importlib.import_module(name)
+        found = _IMPORTED[name] = importlib.import_module(name)
     except ImportError:
         raise Rejected(EXTRA) from None
+    return found
+
+
+_IMPORTED: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 /** What is made of pinned places: walks, sums, mixed styles. */
 import { send } from "../api.js";
 import { el } from "../dom.js";
+import { mixed } from "./pins.js";
 import { film, kept, thing } from "./show.js";
 import { busy, of, work } from "./work.js";
 
@@ -41,9 +42,7 @@ function walking(about, pins, signal) {
       result.replaceChildren(film(frames, "the walk"), kept(found));
     }),
   );
-  const tell = () => (button.disabled = pins.all.length < 2);
-  pins.listeners.push(tell);
-  tell();
+  pins.follow(() => (button.disabled = pins.all.length < 2));
   return el(
     "section",
     { class: "panel" },
@@ -72,8 +71,7 @@ function choice(pins, label, first) {
     else if (pins.all.length) select.value = String(pins.all[Math.min(first, pins.all.length - 1)].key);
     select.disabled = !pins.all.length;
   };
-  pins.listeners.push(fill);
-  fill();
+  pins.follow(fill);
   return { node: select, pin: () => pins.all.find((p) => String(p.key) === select.value), choose: (/** @type {Pin} */ p) => (select.value = chosen = String(p.key)) };
 }
 
@@ -102,9 +100,7 @@ function adding(about, pins, signal, keep) {
       await placed(about, `${at[0]} ${at[1]} + ${at[2]}`, result, signal, keep);
     }),
   );
-  const tell = () => (button.disabled = pins.all.length < 2 || pins.all.some((p) => /\/(?![^[]*\])/.test(p.at)));
-  pins.listeners.push(tell);
-  tell();
+  pins.follow(() => (button.disabled = pins.all.length < 2 || pins.all.some((p) => mixed(p.at).length > 1)));
   return el(
     "section",
     { class: "panel" },
@@ -153,9 +149,7 @@ function mixing(about, pins, signal, keep) {
     fine.choose(dragged);
     mix().then(() => result.scrollIntoView({ block: "nearest" }));
   };
-  const tell = () => (button.disabled = pins.all.length < 2 || pins.all.some((p) => /\/(?![^[]*\])/.test(p.at)));
-  pins.listeners.push(tell);
-  tell();
+  pins.follow(() => (button.disabled = pins.all.length < 2 || pins.all.some((p) => mixed(p.at).length > 1)));
   return el(
     "section",
     { class: "panel" },

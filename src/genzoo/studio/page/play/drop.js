@@ -52,5 +52,5 @@ export function dropPlace(name, taken, { many = false, sounds = false, side = ()
       await taken([own]);
     }),
   );
-  return el("div", { class: "dropping" }, box, el("p", {}, example, " ", el("small", { class: "quiet" }, "of the run’s own test data")));
+  return el("div", { class: "dropping" }, box, el("p", {}, example, " ", el("small", { class: "quiet" }, "of the test data")));
 }

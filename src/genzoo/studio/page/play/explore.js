@@ -4,7 +4,7 @@ import { send } from "../api.js";
 import { el, say } from "../dom.js";
 import { combine } from "./combine.js";
 import { fields, seedField } from "./options.js";
-import { Pins } from "./pins.js";
+import { mixed, Pins } from "./pins.js";
 import { kept, thing } from "./show.js";
 import { newest, of, work } from "./work.js";
 
@@ -19,7 +19,6 @@ export function panel(box, about, signal) {
   const told = el("div", {});
   const moves = new Array(about.directions).fill(0);
   let start = "";
-  let first = true;
   /** @type {Found | undefined} */
   let last;
 
@@ -71,8 +70,7 @@ export function panel(box, about, signal) {
     pins.node,
     combine(about, pins, signal, (at, shown) => pins.add(at, shown)),
   );
-  if (first) go();
-  first = false;
+  go();
   if (about.moves) sliders.find(signal);
 }
 
@@ -84,7 +82,7 @@ export function panel(box, about, signal) {
 function moved(at, moves) {
   const words = moves.map((m, i) => (m ? ` ${m < 0 ? "-" : "+"} ${Math.abs(m)}d${i + 1}` : "")).join("");
   if (!words) return at;
-  const parts = at.split(/\/(?![^[]*\])/);
+  const parts = mixed(at);
   return parts.length === 3 ? `${parts[0]}${words}/${parts[1]}/${parts[2]}${words}` : at + words;
 }
 

@@ -31,6 +31,12 @@ export class Pins {
     return kept.get(this.about.name) ?? [];
   }
 
+  /** Do something now, and whenever the pins change. @param {() => void} act */
+  follow(act) {
+    this.listeners.push(act);
+    act();
+  }
+
   /** @param {string} at @param {import("./work.js").Shown} shown */
   add(at, shown) {
     if (this.all.length >= MOST) return say(`There is room for ${MOST} pins; remove one first.`);
@@ -94,6 +100,9 @@ export class Pins {
     return card;
   }
 }
+
+/** The parts of a place that mixes styles, "a/4/b"; of any other place it alone. What stands in brackets has slashes of its own. @param {string} at */
+export const mixed = (at) => at.split(/\/(?![^[]*\])/);
 
 /** @param {Pin[]} pins @param {number} from @param {number} onto */
 function moved(pins, from, onto) {

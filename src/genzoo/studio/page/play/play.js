@@ -11,7 +11,6 @@ export const title = "Play";
  * What a run offers.
  * @typedef {object} About
  * @property {string} name
- * @property {string} place
  * @property {string} system
  * @property {string} kind
  * @property {string} thing

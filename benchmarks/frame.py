@@ -1,0 +1,238 @@
+"""What every benchmark here has in common: CPU time, alternating rounds, medians with quartiles, and the share of the machine's limit.
+
+A benchmark lists its cases, `CASES`, by name; each makes a `Case`, something to run. Beside its time stands its **share of the limit**: the
+floating-point operations of the run (torch's counter) over its time, as a share of what a matrix product of 1024 reaches on this machine in
+the same minute; or, for what only moves numbers, bytes over time as a share of a plain copy's rate.
+
+With `base=REV` every case runs in two processes, one with the package as it is here and one with that of a worktree of REV. They take turns, so
+that what else the machine does weighs on both; and what they computed is compared.
+
+    make bench base=9be53e8 only=sampling
+    python -m benchmarks.bench_sampling pixelcnn made --base 9be53e8 --rounds 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+ROOT = Path(__file__).parents[1]
+SIDE = 1024
+"""Side of the matrix product that the limit is taken from."""
+COPIED = 2**24
+"""Numbers that are copied for the limit of what only moves them."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to run.
+
+    Args:
+        work: What is timed; what it returns, a tensor, is compared with what the base returns.
+        of: How many of which things one run makes: ("image", 16).
+        dtype: Precision of its sums.
+        flops: Floating-point operations of a run; counted by torch where not given.
+        moved: Bytes read and written, for what hardly computes: then the limit is that of a copy.
+        repeat: Runs of `work` in a round, for short ones.
+    """
+
+    work: Callable[[], object]
+    of: tuple[str, int] = ("run", 1)
+    dtype: torch.dtype = torch.float32
+    flops: int | None = None
+    moved: int | None = None
+    repeat: int = 1
+
+
+Cases = Mapping[str, Callable[[], Case]]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of one call, of all threads of this process."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+@functools.cache
+def _matrices(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    a, b = torch.randn(2, SIDE, SIDE, dtype=dtype)
+    return a, b, a @ b
+
+
+def matrix_rate(dtype: torch.dtype = torch.float32) -> float:
+    """Floating-point operations a CPU second of a matrix product, now."""
+    a, b, out = _matrices(dtype)
+    return 2 * SIDE**3 / min(seconds(lambda: torch.mm(a, b, out=out)) for _ in range(2))
+
+
+def copy_rate() -> float:
+    """Bytes read and written a CPU second of a copy that no cache holds, now."""
+    a = torch.ones(COPIED)
+    b = a.clone()
+    return 8 * COPIED / min(seconds(lambda: b.copy_(a)) for _ in range(2))
+
+
+def count(work: Callable[[], object]) -> tuple[int, object]:
+    """Floating-point operations of a call, and its result."""
+    with FlopCounterMode(display=False) as counter:
+        found = work()
+    return counter.get_total_flops(), found
+
+
+def rounds_of(case: Case, flops: int) -> dict[str, float]:
+    """One round: seconds of a run, and its share of the limit."""
+    limit = matrix_rate(case.dtype) if case.moved is None else copy_rate()
+    taken = seconds(lambda: [case.work() for _ in range(case.repeat)]) / case.repeat
+    return {"seconds": taken, "share": (flops if case.moved is None else case.moved) / taken / limit}
+
+
+# ---- two trees side by side ------------------------------------------------------------------------------------------
+
+
+def worktree(rev: str) -> Path:
+    """Return a worktree of a revision, in build/bench, made where there is none."""
+    full = subprocess.run(
+        ["git", "rev-parse", "--verify", f"{rev}^{{commit}}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    place = ROOT / "build" / "bench" / full.stdout.strip()[:12]
+    if not place.is_dir():
+        subprocess.run(["git", "worktree", "prune"], cwd=ROOT, check=True)
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(place), rev], cwd=ROOT, check=True)
+    return place
+
+
+class Worker:
+    """A process that holds one case, with the package of one tree, and runs it when told to."""
+
+    def __init__(self, module: str, name: str, tree: Path, found: Path) -> None:
+        paths = [str(tree / "src"), str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        self.found = found
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.frame", module, name, str(tree / "src"), str(found)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.of: str = self._read()["of"]
+
+    def _read(self) -> dict:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a case stopped with exit code {self.process.wait()}; its error stands above")
+        read: dict = json.loads(line)
+        return read
+
+    def round(self) -> dict[str, float]:
+        """Let it run once."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def work_off(module: str, name: str, source: str, found: str) -> None:
+    """Be a worker: make the case, run it once, then once for every line on standard input."""
+    import genzoo
+
+    assert Path(genzoo.__file__).is_relative_to(source), f"{genzoo.__file__} is not of {source}"
+    told, sys.stdout = sys.stdout, sys.stderr  # nothing that a case prints gets among the answers
+    case = importlib.import_module(module).CASES[name]()
+    flops, value = (case.flops, case.work()) if case.flops or case.moved else count(case.work)
+    if isinstance(value, Tensor):
+        torch.save(value.detach().clone(), found)
+    what, many = case.of
+    of = f"{many} {what}{'s' * (many != 1)}"
+    print(json.dumps({"of": of}), file=told, flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(rounds_of(case, flops or 0)), file=told, flush=True)
+
+
+def spread(values: list[float], digits: int = 3) -> str:
+    """A median and its quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def compared(ours: Path, theirs: Path) -> str:
+    """Say in words how far what two trees computed is apart."""
+    if not ours.exists() or not theirs.exists():
+        return "values not compared"
+    a, b = (torch.load(path, weights_only=True) for path in (ours, theirs))
+    if a.shape != b.shape:
+        return f"values DIFFER in shape: {tuple(a.shape)} and {tuple(b.shape)}"
+    if torch.equal(a, b):
+        return "values equal"
+    apart = (a.double() - b.double()).abs()
+    return (
+        f"{100 * float((apart > 0).double().mean()):.4f} % of the values differ, by at most {float(apart.max()):.2g} "
+        f"({float(apart.max() / b.double().abs().max()):.1e} of the largest)"
+    )
+
+
+def measure(module: str, name: str, base: str | None, rounds: int) -> None:
+    """Run one case, here and in the base where there is one, in turns; print a line."""
+    with tempfile.TemporaryDirectory() as folder:
+        trees = {"now": ROOT} if base is None else {"base": worktree(base), "now": ROOT}
+        workers = {of: Worker(module, name, tree, Path(folder) / of) for of, tree in trees.items()}
+        found: dict[str, list[dict[str, float]]] = {of: [] for of in workers}
+        for i in range(rounds):
+            for of in list(workers)[:: 1 if i % 2 else -1]:
+                found[of].append(workers[of].round())
+        words = [f"{name}, {workers['now'].of}"]
+        times = {of: [r["seconds"] for r in each] for of, each in found.items()}
+        shares = {of: statistics.median(r["share"] for r in each) for of, each in found.items()}
+        words += [f"{of} {spread(t)} s, {100 * shares[of]:.1f} % of the limit" for of, t in times.items()]
+        if base is not None:
+            ratio = [b / n for b, n in zip(times["base"], times["now"], strict=True)]
+            words += [f"{spread(ratio, 2)} times as fast", compared(Path(folder) / "now", Path(folder) / "base")]
+        print(" | ".join(words), flush=True)
+        for worker in workers.values():
+            worker.close()
+
+
+def main(module: str, cases: Cases, text: str | None) -> None:
+    """Read the command line of a benchmark and measure its cases."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="; ".join(cases), metavar="CASE")
+    parser.add_argument("--base", help="a revision to compare with")
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    if wrong := set(given.names) - set(cases):
+        parser.error(f"there is no case {', '.join(sorted(wrong))}; there are {', '.join(cases)}")
+    threads = torch.get_num_threads()
+    rate = f"{matrix_rate() / 1e9:.0f} GFLOP/s in float32, {matrix_rate(torch.float64) / 1e9:.0f} in float64"
+    print(
+        f"torch {torch.__version__}, {threads} thread{'s' * (threads > 1)}, CPU time, median (quartiles) of {given.rounds}; "
+        f"the limit: {rate}, a copy {copy_rate() / 1e9:.1f} GB/s" + (f"; base {given.base}" if given.base else "")
+    )
+    for name in given.names or cases:
+        measure(module, name, given.base, given.rounds)
+
+
+if __name__ == "__main__":
+    work_off(*sys.argv[1:])
