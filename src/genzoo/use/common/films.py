@@ -43,7 +43,7 @@ def is_film(path: Path) -> bool:
             found = what_is(file.read(HEAD), path.name)
     except OSError:
         return False
-    return path.suffix.lower().lstrip(".") in FILMS and (found is None or found.group != "picture")
+    return path.suffix.lower() in FILMS and (found is None or found.group != "picture")
 
 
 def length(path: Path) -> int:
