@@ -229,22 +229,7 @@ _ENDINGS: dict[str, tuple[str, Named]] = {
 }  # fmt: skip
 """What only the ending tells, with what the file has to begin with."""
 
-FILMS = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".flv",
-    ".wmv",
-    ".ogv",
-    ".3gp",
-    ".mts",
-    ".m2ts",
-)
+_CALLED_VIDEOS = tuple(f".{ending}" for ending in (*FILMS, "wmv", "3gp", "mts", "m2ts"))
 """Endings of videos: a file of such a name that is damaged is a damaged video, whatever was looked for."""
 _WANTED = {
     "image": ("an image", "picture"),
@@ -350,7 +335,7 @@ def unusable(name: str, reason: object) -> str:
     >>> unusable("x.png", "truncated"), unusable("x.mp4", "truncated")
     ("'x.png' is no usable image: truncated", "'x.mp4' is no usable video: truncated")
     """
-    broken = name.lower().endswith(FILMS) and "not an image" not in str(reason)
+    broken = name.lower().endswith(_CALLED_VIDEOS) and "not an image" not in str(reason)
     return f"'{name}' is no usable {'video' if broken else 'image'}: {reason}"
 
 
@@ -369,7 +354,7 @@ def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:
         name: See `what_is`.
         wanted: image, sound, clip or shape.
     """
-    found, film = what_is(head, name), name.lower().endswith(FILMS)
+    found, film = what_is(head, name), name.lower().endswith(_CALLED_VIDEOS)
     if wanted == "image" and film and (found is None or found.group != "clip"):
         wanted = "clip"
     thing, group = _WANTED[wanted]
