@@ -90,12 +90,15 @@ class Started:
 
 
 def wait_for(what: Any, seconds: float = 90.0) -> Any:
-    """Wait until something is true, and return it."""
+    """Wait until something is true, and return it; to look takes a small part of the time, so that what is waited for has the rest."""
     until = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < until, "it does not come true"
-        time.sleep(0.02)
-    return found
+    while True:
+        looked = time.monotonic()
+        if found := what():
+            return found
+        now = time.monotonic()
+        assert now < until, "it does not come true"
+        time.sleep(min(max(0.02, 5 * (now - looked)), 0.5))
 
 
 def program() -> str:

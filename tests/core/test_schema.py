@@ -89,7 +89,9 @@ def test_star_arguments_are_no_configuration():
 
 def test_nearest_is_silent_when_nothing_is_near():
     assert nearest("dcgna", ["dcgan", "vae"]) == " — did you mean 'dcgan'?"
+    assert nearest("fdl", ["FLD", "FID"]) == " — did you mean 'FLD'?"
     assert nearest("qqqq", ["dcgan"]) == ""
+    assert nearest("nofile.png", ["sample.png"]) == "", "their endings alone are alike"
 
 
 def test_a_choice_of_numbers_is_read_from_the_command_line():

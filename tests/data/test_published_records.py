@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from genzoo.core.errors import UserError
+from genzoo.data import DataSettings, seen_from
 from tests.data.published_help import encoded, lmdb_file, parquet, record, samples, tar
 from tests.data_help import read
 
@@ -59,6 +60,28 @@ def test_what_a_pattern_names_and_is_not_there_is_told(shards):
     assert ("train-000003.tar", "there is no such file") in train.report
     with pytest.raises(UserError, match=r"none of the 2 files of this pattern is there, .*x-7\.tar is the first"):
         read(shards / "x-{7..8}.tar")
+
+
+def test_many_shards_are_not_kept_open(shards, monkeypatch):
+    monkeypatch.setattr("genzoo.data.sources.shelf.MOST_OPEN", 2)
+    assert levels(read(shards)) == [0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]
+
+
+def test_a_run_finds_its_pattern_from_another_folder(shards, tmp_path, monkeypatch):
+    run = tmp_path / "runs/r"
+    run.mkdir(parents=True)
+    (run / "config.toml").write_text("")
+    monkeypatch.chdir(shards)
+    pattern = "w/train-{000000..000002}.tar"
+    assert seen_from(DataSettings(pattern), run).data == str(tmp_path / pattern)
+    assert seen_from(DataSettings("w/none-*.tar"), run).data == "w/none-*.tar"
+
+
+def test_label_is_refused_where_classes_are_as_they_are(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.arange(4))
+    for data in ("digits", tmp_path / "a.npz"):
+        with pytest.raises(UserError, match="label= goes with lists, tables or records"):
+            read(data, label="x")
 
 
 def test_a_shard_that_is_cut_off_is_used_as_far_as_it_goes(shards):

@@ -136,10 +136,21 @@ def test_unknown_and_missing_extractors_say_what_to_do(monkeypatch, tmp_path):
 
 def test_inception_file_is_used_as_stated(monkeypatch, tmp_path):
     class Stub(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            assert x.shape[1] == 3
-            return x.mean(3)[:, 0].repeat(1, 7)[:, :2048]
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(2.0))
 
+    class Network:
+        """In the place of Inception: shows what it is given."""
+
+        def __init__(self, published: dict[str, torch.Tensor]) -> None:
+            self.scale = published["scale"]
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            assert x.shape[1:] == (3, 299, 299)
+            return self.scale * x.mean(3)[:, 0].repeat(1, 7)[:, :2048]
+
+    monkeypatch.setattr(networks, "Inception", Network)
     with pytest.warns(DeprecationWarning, match="torch.jit"):  # torch's advice against the published format
         torch.jit.script(Stub()).save(str(tmp_path / "inception-fid.pt"))
     monkeypatch.setenv("GENZOO_WEIGHTS", str(tmp_path))
@@ -150,7 +161,8 @@ def test_inception_file_is_used_as_stated(monkeypatch, tmp_path):
     assert net.digest == digest
     assert extractor(str(tmp_path / "inception-fid.pt")).digest == digest
     x = torch.full((2, 1, 10, 10), 64, dtype=torch.uint8)
-    torch.testing.assert_close(net(x), torch.full((2, 2048), -0.5))
+    torch.testing.assert_close(net(x), torch.full((2, 2048), -1.0))
+    assert not net(x).is_inference(), "anybody may go on with features"
 
 
 def test_tf1_bilinear_has_no_half_pixel_centres():

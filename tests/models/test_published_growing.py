@@ -13,7 +13,7 @@ from genzoo.models.adversarial.progan import ProGAN
 from genzoo.models.adversarial.stylegan import StyleGAN
 from genzoo.nn.gan.growing import enlarge, real_at
 from genzoo.nn.gan.upfirdn import conv_down, conv_up
-from tests.models.test_published import same, size, stirred
+from tests.models.test_published import Recorder, same, size, stirred
 
 SQUARE = math.sqrt(2)
 
@@ -125,7 +125,7 @@ def test_stylegans_nets():
 
 
 def test_a_level_is_penalized_by_its_own_pixels_and_theirs_by_the_full_sizes():
-    """The gradient for an image of the full size has a norm smaller by the factor of the sides: docs/adversarial.md says so."""
+    """The gradient for an image of the full size has a norm smaller by the factor of the sides, which `full_size` divides by."""
     torch.manual_seed(0)
     system = ProGAN((3, 32, 32), latent=6, width=4, most=8)
     full = torch.rand(4, 3, 32, 32, requires_grad=True)
@@ -133,6 +133,32 @@ def test_a_level_is_penalized_by_its_own_pixels_and_theirs_by_the_full_sizes():
     (own,) = torch.autograd.grad(system.D(small, 1).sum(), small, retain_graph=True)
     (theirs,) = torch.autograd.grad(system.D(small, 1).sum(), full)
     assert torch.allclose(own.flatten(1).norm(dim=1), 4 * theirs.flatten(1).norm(dim=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("full_size", [False, True])
+def test_full_size_is_r1_for_images_of_the_full_size(full_size):
+    torch.manual_seed(0)
+    system = StyleGAN((3, 32, 32), latent=6, width=4, most=8, depth=2, r1=3.0, grow=1.0, full_size=full_size)
+    full, update = torch.rand(4, 3, 32, 32, requires_grad=True), Recorder()
+    logs = system.training_step({"image": full}, update)  # at 8 pixels: level 1 of 3
+    small = real_at(full, 1, 1.0, 3)
+    (gradient,) = torch.autograd.grad(system.D(small, 1).sum(), full if full_size else small)
+    assert logs["r1"].item() == pytest.approx(1.5 * gradient.square().sum().item() / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("full_size", [False, True])
+def test_full_size_is_wgan_gps_norm_for_images_of_the_full_size(full_size):
+    torch.manual_seed(0)
+    system = ProGAN((3, 32, 32), latent=6, width=4, most=8, grow=1.0, full_size=full_size, drift=0.0)
+    stirred(system.D)
+    full, update = torch.rand(1, 3, 32, 32, requires_grad=True), Recorder()
+    system.G.forward = lambda z, level, fade: real_at(
+        full, level, fade, 3
+    )  # then what lies between the two is the image itself
+    system.training_step({"image": full}, update)  # at 4 pixels: level 0 of 3
+    small = real_at(full, 0, 1.0, 3)
+    (gradient,) = torch.autograd.grad(system.D(small, 0).sum(), full if full_size else small)
+    assert update.losses["d"] == pytest.approx(10 * (gradient.norm().item() - 1) ** 2, rel=1e-4)
 
 
 def test_infogans_bound_is_the_programs_but_for_what_has_no_gradient():

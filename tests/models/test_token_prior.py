@@ -10,6 +10,7 @@ from genzoo.core.errors import UserError
 from genzoo.losses.likelihoods import pick_from
 from genzoo.models.autoencoding.vqvae import VQVAE
 from genzoo.models.autoencoding.vqvae2 import VQVAE2
+from genzoo.models.autoregressive._token_walk import TokenWalk
 from genzoo.models.autoregressive.token_prior import TokenPrior, choices
 
 
@@ -83,11 +84,11 @@ def test_probabilities_of_all_sequences_sum_to_one(label):
 def test_log_prob_of_codes_is_the_product_of_conditionals_read_one_by_one():
     model = prior(classes=3)
     codes, label = codes_of(model, 2), torch.tensor([2, 0])
-    total, x, past = torch.zeros(2), model.start(label)[:, None], model.net.past(2)
+    total, x, walk = torch.zeros(2), model.start(label), TokenWalk(model.net, 2)
     with torch.no_grad():
         for t in range(model.length):
-            total += model.net(x, past)[:, 0].log_softmax(-1).gather(1, codes[:, t : t + 1])[:, 0]
-            x = model.net.embed(codes[:, t : t + 1], t)
+            total += walk.next(x).log_softmax(-1).gather(1, codes[:, t : t + 1])[:, 0]
+            x = walk.embed(codes[:, t])
     assert torch.allclose(model.code_log_prob(codes, label), total, atol=1e-4)
     assert not torch.allclose(
         model.code_log_prob(codes, label), model.code_log_prob(codes, torch.tensor([1, 1])), atol=1e-2

@@ -54,6 +54,7 @@ def test_from_the_form_to_the_judgement(studio, open_page, trained, tmp_path):
     assert page.locator("text=/SIGTERM: saved at step/").count() == 1
     page.click("button:has-text('Resume')")
     page.wait_for_selector(".run-state.is-training", timeout=LONG)
+    page.wait_for_selector(".run-film input[type=range]:not([max='0'])", timeout=LONG)  # a second picture
     page.click("button:has-text('Stop')")
     page.wait_for_selector(".run-state.is-stopped", timeout=LONG)
     pictures = page.locator(".run-film input[type=range]")

@@ -170,3 +170,31 @@ def test_enlarging_and_coloring_share_it(runs, tmp_path):
     assert seen(tmp_path / "up.mp4")[1][0].shape[0] % 16 == 0
     assert main(["colorize", str(runs("colorizer").path), film, f"out={tmp_path}/col.mp4", "size=16"]) == 0
     assert seen(tmp_path / "col.mp4")[1][0].shape == (16, 24, 3)
+
+
+def test_a_film_of_uneven_times_keeps_its_length_and_what_is_seen_longer_is_changed_once(tmp_path, capsys):
+    """As phones and screen recordings are: 0 to 3, one that stays for six, two, and one that stays for ten."""
+    times = [0, 1, 2, 3, 9, 10, 20, 21]
+    with av.open(str(tmp_path / "a.mp4"), "w") as film:
+        stream = film.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for i, at in enumerate(times):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 20 + 25 * i, np.uint8), format="rgb24")
+            picture.pts, picture.time_base = at, Fraction(1, 25)
+            film.mux(stream.encode(picture))
+        film.mux(stream.encode())
+    calls = []
+
+    def count(photo, file):
+        calls.append(1)
+        return photo
+
+    (made,) = change_files(tmp_path / "a.mp4", tmp_path / "out", refuse, frame=count)
+    rate, frames, _ = seen(made)
+    assert rate == 25
+    levels = np.array([f.mean() for f in frames])
+    want = 20 + 25 * np.array([0, 1, 2, *[3] * 6, 4, *[5] * 10, 6, 7])
+    assert levels.shape == want.shape
+    assert np.abs(levels - want).max() < 5
+    assert len(calls) == len(times)
+    assert "its frames stand at uneven times; the result shows them at 25 in a second" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import torch
 
 import genzoo
 from genzoo.cli.common import wrote
+from genzoo.cli.inputs import tell_changed
 from genzoo.cli.table import Command
 from genzoo.core.capabilities import Animates
 from genzoo.data import kinds
@@ -38,6 +39,7 @@ def animate(run: str, image: str, out: str = "", overwrite: bool = False) -> Non
     whole = Path(image).expanduser().exists()  # a name may have a comma
     files = [file for part in ([image] if whole else image.split(",")) for file, _ in image_files(part.strip())]
     size = tuple(system.hparams["shape"][2:])
+    tell_changed(system, files, size)
     first = torch.stack([read_image(f, channels_of(system), size=size) for f in files])
     kind = kinds.of(system)
     paths = targets(run, out, "animate", kind=kind, overwrite=overwrite)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 import genzoo
 from genzoo.cli.common import PICTURES, wrote
-from genzoo.cli.inputs import first_of
+from genzoo.cli.inputs import first_of, tell_changed
 from genzoo.cli.table import Command
 from genzoo.core.capabilities import Completes
 from genzoo.core.errors import UserError
@@ -94,6 +94,8 @@ def complete(
     path = target(run, out, "complete.png", suffixes=PICTURES, overwrite=overwrite)
     if image:
         x = read_image(image, channels_of(system), size=fixed, window=window_of(system))
+        if fixed:
+            tell_changed(system, [Path(image).expanduser()], fixed)
         if size is not None:
             x = at_sides(x[None], sides(size, *x.shape[-2:]))[0]
         x = x.expand(n, -1, -1, -1)

@@ -50,14 +50,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     >>> nearest("dcgna", ["dcgan", "vae"])
     " — did you mean 'dcgan'?"
-    >>> nearest("fdl", ["FLD", "FID"])
-    " — did you mean 'FLD'?"
-    >>> nearest("nofile.png", ["sample.png"])
-    ''
+    >>> nearest("labesl", ["label", "labels"])  # the same letters in another order are nearer than a letter less
+    " — did you mean 'labels'?"
     """
     names = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.75 if "." in word else 0.5)
-    return f" — did you mean '{names[found[0]]}'?" if found else ""
+    close = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.75 if "." in word else 0.5)
+    found = min(close, key=lambda name: sorted(name) != sorted(word.lower()), default="")
+    return f" — did you mean '{names[found]}'?" if found else ""
 
 
 @contextlib.contextmanager

@@ -13,8 +13,23 @@ from typing import BinaryIO
 
 HEAD = 2048
 """Bytes from the beginning of a file that `what_is` wants; fewer tell less."""
-FILMS = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ogv", "flv")
-"""Endings, without the dot, of video files."""
+FILMS = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".flv",
+    ".wmv",
+    ".ogv",
+    ".3gp",
+    ".mts",
+    ".m2ts",
+)
+"""Endings of videos: a file of such a name that is damaged is a damaged video, whatever was looked for."""
 
 _AS_PNG = "save it as PNG or JPEG"
 _AS_WAV = "save it as WAV or FLAC: ffmpeg -i FILE OUT.wav"
@@ -229,23 +244,6 @@ _ENDINGS: dict[str, tuple[str, Named]] = {
 }  # fmt: skip
 """What only the ending tells, with what the file has to begin with."""
 
-FILMS = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".flv",
-    ".wmv",
-    ".ogv",
-    ".3gp",
-    ".mts",
-    ".m2ts",
-)
-"""Endings of videos: a file of such a name that is damaged is a damaged video, whatever was looked for."""
 _WANTED = {
     "image": ("an image", "picture"),
     "sound": ("sound", "sound"),
@@ -351,7 +349,8 @@ def unusable(name: str, reason: object) -> str:
     ("'x.png' is no usable image: truncated", "'x.mp4' is no usable video: truncated")
     """
     broken = name.lower().endswith(FILMS) and "not an image" not in str(reason)
-    return f"'{name}' is no usable {'video' if broken else 'image'}: {reason}"
+    what = "is no usable video" if broken else "is no usable image"
+    return f"'{name}' {what}: {reason}"
 
 
 def refusal(head: bytes, name: str = "", wanted: str = "image") -> str:

@@ -21,6 +21,7 @@ from genzoo.data.sources.files import Files
 from genzoo.data.sources.finding import find
 from genzoo.data.sources.names import available, is_known, two_sides
 from genzoo.data.sources.pairs import check_sides
+from genzoo.data.sources.shelf import spread
 
 
 def open_data(
@@ -53,6 +54,10 @@ def open_data(
             if not isinstance(source, Files):
                 raise UserError(f"captions= goes with a folder or an archive of images; {settings.data} is neither")
             source.table = Table(settings.captions)
+        if settings.label is not None and not isinstance(source, Files):
+            raise UserError(
+                f"label= goes with lists, tables or records of a folder, an archive or shards; {settings.data} has its classes as they are"
+            )
         return _said(_opened(wanted, arrangement, source, settings, split, quiet), split, quiet)
     finally:
         source.close()
@@ -94,7 +99,8 @@ def seen_from(settings: DataSettings, run: Path) -> DataSettings:
     def there(text: str) -> str:
         named = text.lower().replace("_", "-") in available() or Path(text).expanduser().exists()
         file = re.sub(r"(?<=\.npz):[^:]+$", "", text)
-        return str(home / text) if not named and (home / file).exists() else text
+        found = (home / file).exists() or any(p.exists() for p in spread(str(home / text)) or ())
+        return str(home / text) if not named and found else text
 
     sides = two_sides(settings.data, lambda text: is_known(there(text)))
     data = ",".join(map(there, sides)) if sides else there(settings.data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset
-from genzoo.metrics.drawing import draw
+from genzoo.metrics.drawing import draw, drawing
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.measure import Said
-from genzoo.metrics.real import as_levels, real_features, real_images
+from genzoo.metrics.real import as_levels, digest_of_rows, real_features, real_images, real_rows
 from genzoo.metrics.records import QUANTIZATION, Record, content_digest
 from genzoo.metrics.reference import Reference
 
@@ -49,6 +50,8 @@ class Comparison:
         reference: Statistics that stand for real images, where there are none.
         translate: (images [N, C, H, W], direction) to translations of any size; the system's own `translate` when not given.
         drawn: What the samples are, in words.
+        kept: Whether a measure looks at the samples themselves; where none does, their features are taken as they are drawn, and memory does not
+            grow with their number.
     """
 
     test: Dataset | None
@@ -65,6 +68,7 @@ class Comparison:
     reference: Reference | None = None
     translate: Callable[[Tensor, str], Tensor] | None = None
     drawn: str = "samples"
+    kept: bool = True
 
     def __post_init__(self) -> None:
         self._no_floor = ""
@@ -90,12 +94,29 @@ class Comparison:
     @cached_property
     def data_digest(self) -> str:
         """SHA-256 of the real images."""
-        return content_digest(self.real)
+        if "real" in self.__dict__:
+            return content_digest(self.real)
+        return digest_of_rows(real_rows(self.real_set, n=self.n_real or MOST_REAL, seed=self.seed))
+
+    @property
+    def count_real(self) -> int:
+        """Number of real images."""
+        return len(real_rows(self.real_set, n=self.n_real or MOST_REAL, seed=self.seed))
 
     @cached_property
     def fake_features(self) -> Tensor:
         """Features of the samples [N, D]."""
-        return self.network(self.fake, progress=self.network.slow)
+        net = self.network
+        if self.kept or self.given is not None or "fake" in self.__dict__:
+            return net(self.fake, progress=net.slow)
+        assert self.system is not None
+        features, done = torch.empty(self.n, net.dims), 0
+        for part in drawing(self.system, self.n, self.seed, keep=as_levels):
+            features[done : done + len(part)] = net(part)
+            done += len(part)
+            if net.slow:
+                print(f"{net.name}: {done:,} of {self.n:,} samples", file=sys.stderr, flush=True)
+        return features
 
     @cached_property
     def real_features(self) -> Tensor:
@@ -205,7 +226,7 @@ class Comparison:
             name, split, count, digest = self.reference.name, "statistics", self.reference.count, self.reference.digest
             binarize, against = "none", f"the statistics (mu, sigma) in {name}, {self.reference.of}"
         else:
-            name, split, count, digest = self.real_set.name, self.real_set.split, len(self.real), self.data_digest
+            name, split, count, digest = self.real_set.name, self.real_set.split, self.count_real, self.data_digest
             binarize, against = self.real_set.settings.binarize, f"{count:,} images of {name} {split}"
         protocol = f"{words}; {self.n_fake:,} {self.drawn} against {against}"
         if known.get("floor") is not None and known.get("n_floor"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -50,16 +50,39 @@ def draw(
         first: Number of the first sample.
         chunk: Samples drawn at once.
     """
+    parts = drawing(system, n, seed, given, keep=keep, first=first, chunk=chunk)
+    part = next(parts)
+    drawn = part.new_empty(n, *part.shape[1:])  # one piece of memory: what is joined at the end would be held twice
+    drawn[: len(part)] = part
+    at = len(part)
+    for part in parts:
+        drawn[at : at + len(part)] = part
+        at += len(part)
+    return drawn
+
+
+def drawing(
+    system: System,
+    n: int,
+    seed: int | Sequence[int],
+    given: dict[str, Any] | None = None,
+    *,
+    keep: Callable[[Tensor], Tensor] = lambda x: x,
+    first: int = 0,
+    chunk: int = CHUNK,
+) -> Iterator[Tensor]:
+    """Draw as `draw` does, chunk by chunk, for what keeps none of them; with its arguments."""
     assert isinstance(system, Samples)
-    drawn, tell = [], TELL.get()
+    assert n > 0, "samples are drawn, or nobody asks for any"
+    tell = TELL.get()
     for start in range(0, n, chunk):
         size = min(chunk, n - start)
         chosen = seed if isinstance(seed, int) else seed[start : start + size]
         generator = generators_for(system, chosen, size, first + start if isinstance(seed, int) else first)
-        drawn.append(keep(system.sample(size, generator=generator, **(given or {})).float().cpu()))
+        part = keep(system.sample(size, generator=generator, **(given or {})).float().cpu())
         if tell:
             tell(start + size, n)
-    return torch.cat(drawn)
+        yield part
 
 
 def generators_for(system: System, seed: int | Sequence[int], n: int, first: int = 0) -> Generators:

@@ -184,6 +184,11 @@ class Measure:
         found: Callable[[Comparison], list[Record]] = importlib.import_module(self.module).take
         return found
 
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at the samples themselves: one of features alone needs none once they are described."""
+        return "samples" in self.needs and (self.network or self.classifier or not self.features)
+
     def says(self, name: str) -> Said:
         """Return what a record of one of the measure's values begins with: measure, unit, and which way is better."""
         for v in self.named:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +12,10 @@ from genzoo.core.errors import UserError
 from genzoo.data import Dataset
 from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.drawing import finite
-from genzoo.metrics.features.extractors import Extractor, cached_features
+from genzoo.metrics.features.extractors import Extractor, Rows, cached_features
+
+PART = 256
+"""Images that are looked at together."""
 
 
 def rows_of(dataset: Dataset, n: int | None, seed: int) -> np.ndarray:
@@ -36,6 +41,19 @@ def _plain_images(dataset: Dataset) -> np.ndarray:
     top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
     middle: np.ndarray = images[:, :, top : top + height, left : left + width]
     return middle
+
+
+def real_rows(dataset: Dataset, *, n: int | None = None, seed: int = 0) -> Rows:
+    """Return the images that `real_images` does, as they are looked at."""
+    return Rows(_plain_images(dataset), rows_of(dataset, n, seed))
+
+
+def digest_of_rows(images: Rows) -> str:
+    """Compute the `content_digest` of images part by part."""
+    digest = hashlib.sha256(f"{images.dtype} {images.shape};".encode())
+    for start in range(0, len(images), PART):
+        digest.update(images[start : start + PART].reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def real_images(dataset: Dataset, *, n: int | None = None, seed: int = 0) -> Tensor:

@@ -14,6 +14,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from genzoo.core.errors import DamagedFile
+
 FAULTS = (
     pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError,
     RuntimeError, MemoryError, OverflowError, AssertionError, UnboundLocalError, OSError,
@@ -148,8 +150,9 @@ def check_places(data: bytes) -> None:
     """See that a pickle numbers no object above its own number of bytes, before memory is taken for so many.
 
     Raises:
-        pickle.UnpicklingError: It does, or it is none.
+        DamagedFile: It does.
+        pickle.UnpicklingError: It is none.
     """
     for code, argument, _ in pickletools.genops(data):
         if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(data):
-            raise pickle.UnpicklingError(f"an object numbered {argument}, of {len(data)} bytes")
+            raise DamagedFile(f"damaged: an object numbered {argument}, in {len(data)} bytes")

@@ -179,6 +179,8 @@ def evaluate(
         n_real=n_real,
         seed=seed,
         reference=reference,
+        # what looks at features alone needs no samples once they are described
+        kept=wanted is None or any(m.looks for group in wanted for m in group),
     )
     if "translates" in able:
         compared.translate = lambda x, direction: translate(system, x, direction or None)

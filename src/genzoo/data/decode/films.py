@@ -132,6 +132,20 @@ class Film:
         width, height = self._upright(Image.new("L", (frame.width, frame.height)), frame).size
         return height, width, 1 if frame.format.name.startswith("gray") else 3
 
+    def even_rate(self) -> Fraction | None:
+        """Return the rate of most frames of a film whose frames stand at uneven times, by its packets alone; None of an even one.
+
+        The film is read to its end by this, and has to be opened anew.
+        """
+        try:
+            times = sorted(p.pts for p in self.opened.demux(self.stream) if p.pts is not None and p.size)
+        except Exception:  # the container is damaged: what is uneven is said when it is read
+            return None
+        if not _uneven(list(times)) or not self.stream.time_base:
+            return None
+        steps = [s for s in _steps(list(times)) if s > 0]
+        return 1 / (steps[len(steps) // 2] * self.stream.time_base) if steps else None
+
     def frames(self, form: ImageFormat) -> Iterator[np.ndarray | None]:
         """Yield the film's frames, uint8 [C, H, W]; None stands for frames that are missing between two others."""
         return (frame for _, _, frame in self.timed(form))
@@ -239,9 +253,14 @@ def too_large(what: str) -> Rejected:
     return Rejected(f"{what}: more than {MOST // 10**9} gigapixels; cut it into shorter files, or scale it down")
 
 
+def _steps(times: list[int | None]) -> list[int]:
+    """Return the steps of time from frame to frame, small ones first; gaps do not count."""
+    return sorted(b - a for a, b in itertools.pairwise(times) if a is not None and b is not None)
+
+
 def _uneven(times: list[int | None]) -> bool:
-    """Tell whether frames follow each other in unequal steps of time; gaps do not count."""
-    steps = sorted(b - a for a, b in itertools.pairwise(times) if a is not None and b is not None)
+    """Tell whether frames follow each other in unequal steps of time."""
+    steps = _steps(times)
     if len(steps) < 2:
         return False
     middle = steps[len(steps) // 2]

@@ -31,7 +31,7 @@ class Video(Kind):
     aliases = ("videos", "clips")
     example = "moving-digits"
     sets = tuple(MOVING)
-    endings = ("gif", *FILMS)
+    endings = ("gif", *(ending[1:] for ending in FILMS))
     own_settings = {("frames", "stride", "hop", "fps"): "frames=, stride=, hop= and fps= are for video"}
     mirrored = True
     sides = 2

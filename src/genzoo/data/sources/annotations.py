@@ -125,6 +125,7 @@ class Lists:
         self.notes: list[str] = []
         self.left: list[tuple[str, str]] = []
         self.columns: set[str] = set()
+        self.order: list[str] = []
         self.outside: set[str] = set()
         """Images that no list of parts has, where there are such lists."""
         lists = {n.rsplit("/", 1)[-1].lower(): n for n in tree.names if n.lower().endswith((".txt", ".csv"))}
@@ -172,6 +173,7 @@ class Lists:
         at = next((i for i, n in enumerate(names) if n.lower() == self.label.lower()), None)
         if at is None:
             return
+        self.order = [f"not {names[at]}", names[at]]
         torn, missing = 0, []
         for row in rows[1:]:
             if len(row) != len(names) + 1 or row[at + 1] not in ("1", "-1", "0"):

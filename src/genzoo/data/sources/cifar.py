@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from genzoo.core.errors import UserError, nearest
+from genzoo.core.errors import DamagedFile, UserError, nearest
 from genzoo.data.decode.forms import Rejected
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.sources.contents import ArrayPictures, Contents
 from genzoo.data.sources.layout import HOW
 from genzoo.data.sources.trees import Tree
@@ -78,8 +79,10 @@ def _read(tree: Tree, name: str) -> dict[str, Any]:
     try:
         check_places(data)
         found = Reader(io.BytesIO(data)).load()
+    except DamagedFile as reason:
+        raise Rejected(str(reason)) from None
     except FAULTS as error:
-        raise Rejected(f"damaged, or no pickle of CIFAR ({str(error) or type(error).__name__})") from None
+        raise Rejected(f"no pickle of CIFAR: {in_words(error)}") from None
     if not isinstance(found, dict):
         raise Rejected("no batch of CIFAR: not a dictionary")
     return {k.decode("latin1") if isinstance(k, bytes) else str(k): v for k, v in found.items()}

@@ -169,6 +169,7 @@ def _listed(tree: Tree, examples: list[str], told: Told, wish: Wish, where: str)
         told.order, told.columns = own.order, told.columns | own.columns
         told.notes += own.notes
     told.classes |= lists.classes
+    told.order = lists.order or told.order
     told.splits = lists.parts | told.splits
     told.notes += lists.notes
     told.left += lists.left

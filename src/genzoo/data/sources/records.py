@@ -290,7 +290,10 @@ class LmdbTree(Records):
     def open(self, name: str) -> BinaryIO:
         """Read one value into memory."""
         with self._env.begin() as transaction:
-            return io.BytesIO(transaction.get(self._keys[name]))
+            value = transaction.get(self._keys[name])
+        if value is None:
+            raise Rejected("gone from the LMDB")
+        return io.BytesIO(value)
 
     def close(self) -> None:
         """Close the file."""
@@ -392,7 +395,7 @@ class TfRecords(Records):
             np.save(out, np.frombuffer(raw, np.uint8).reshape(shape))
             return out.getvalue()
         for key in _PICTURES:
-            found = features[key].bytes_list.value if key in features else ()
+            found: Sequence[bytes] = features[key].bytes_list.value if key in features else ()
             if len(found) and ending_of(found[0][:12]):
                 return bytes(found[0])
         raise Rejected(f"no image among its features {', '.join(sorted(features)) or '(none)'}"[:200])

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.sources.captions import Told
 from genzoo.data.sources.labels import in_order
 from genzoo.data.sources.records import LmdbTree, ParquetTree, Records, Spool, TfRecords
@@ -19,6 +20,8 @@ PARQUET, LMDB, TFRECORD = (".parquet", ".pq"), (".mdb", ".lmdb"), (".tfrecord", 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 SHARDS = (*PARQUET, *LMDB, *TFRECORD, *TARS)
 """Endings of files that hold many examples."""
+MOST_OPEN = 64
+"""Of more tars than these none is kept open: a process may have only so many files."""
 _NUMBER = re.compile(r"[-_.]?(\d+)(-of-\d+)?(-[0-9a-f]{8,})?$")
 LOCK = "lock.mdb"
 """What stands beside an LMDB, and is none."""
@@ -34,8 +37,15 @@ def is_records(path: Path) -> bool:
     return is_shard(path.name) and not path.name.lower().endswith(TARS)
 
 
-def opened(path: Path, spool: Spool, scratch: Path, label: str = "") -> Tree:
+def opened(path: Path, spool: Spool, scratch: Path, label: str = "", *, held: bool = True) -> Tree:
     """Open one shard.
+
+    Args:
+        path: The file.
+        spool: Where the images of parquet tables are kept meanwhile.
+        scratch: Folder for the content of a compressed tar.
+        label: What tells the class of an example.
+        held: Keep a tar open.
 
     Raises:
         UserError: It is damaged, or its reader is not installed.
@@ -47,7 +57,7 @@ def opened(path: Path, spool: Spool, scratch: Path, label: str = "") -> Tree:
         return LmdbTree(path)
     if name.endswith(TFRECORD):
         return TfRecords(path, label)
-    return TarTree(path, scratch, held=False)
+    return TarTree(path, scratch, held=held)
 
 
 class Shelf:
@@ -80,10 +90,14 @@ class Shelf:
         first: UserError | None = None
         for shard in sorted(used):
             try:
-                tree = opened(used[shard], self._spool, scratch, label)
-            except (UserError, OSError) as error:
-                first = first or UserError(str(error))
-                self.left.append((shard, str(error)))
+                tree = opened(used[shard], self._spool, scratch, label, held=len(used) <= MOST_OPEN)
+            except UserError as reason:
+                first = first or reason
+                self.left.append((shard, str(reason)))
+                continue
+            except OSError as error:
+                first = first or UserError(f"{used[shard]} cannot be read: {in_words(error)}")
+                self.left.append((shard, f"cannot be read: {in_words(error)}"))
                 continue
             self._trees.append(tree)
             self._add(tree, shard, alone=len(used) == 1)

@@ -12,6 +12,7 @@ import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -50,19 +51,20 @@ class Extractor:
     photographs: bool = False
     sanity: bool = False
 
-    @torch.no_grad()
-    def __call__(self, images: Tensor | np.ndarray, *, progress: bool = False) -> Tensor:
+    @torch.inference_mode()
+    def __call__(self, images: Images, *, progress: bool = False) -> Tensor:
         """Return the features, float32 [N, D], of uint8 images [N, C, H, W].
 
         Args:
-            images: Grey levels 0..255; a tensor, an array or a memory map.
+            images: Grey levels 0..255; a tensor, an array, a memory map, or what reads them part by part.
             progress: Print a line for every tenth of the work.
 
         Raises:
             UserError: A feature is not a finite number.
         """
         _levels(images, self.name)
-        out = torch.empty(len(images), self.dims)
+        with torch.inference_mode(False):  # a tensor that anybody may go on with
+            out = torch.empty(len(images), self.dims)
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
             part = part if isinstance(part, Tensor) else torch.from_numpy(np.ascontiguousarray(part))
@@ -98,7 +100,7 @@ class Extractor:
         return {"name": self.name, "digest": self.digest, "resize": self.resize}
 
 
-def _levels(images: Tensor | np.ndarray, name: str) -> None:
+def _levels(images: Images, name: str) -> None:
     if images.ndim != 4 or images.dtype not in (torch.uint8, np.uint8):
         raise ValueError(f"{name} takes uint8 images [N, C, H, W], not {images.dtype} {tuple(images.shape)}")
 
@@ -164,6 +166,49 @@ def _channels_of(module: nn.Module) -> int:
 # ---- features that are needed again and again -----------------------------------------------------------------------------------
 
 
+class Images(Protocol):
+    """Grey levels [N, C, H, W] that are taken part by part: an array, a tensor, or what reads them only then."""
+
+    @property
+    def ndim(self) -> int:
+        """Return 4."""
+
+    @property
+    def dtype(self) -> Any:
+        """Return uint8."""
+
+    @property
+    def shape(self) -> Any:
+        """Return (N, C, H, W)."""
+
+    def __len__(self) -> int:
+        """Return N."""
+
+    def __getitem__(self, part: slice, /) -> Any:
+        """Return a part of them, as an array or a tensor."""
+
+
+class Rows:
+    """Some rows of an array, copied only as far as they are looked at: `array[rows]` without its memory.
+
+    Args:
+        array: Usually a memory map.
+        rows: Indices into it.
+    """
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self.array, self.rows = array, rows
+        self.dtype, self.shape, self.ndim = array.dtype, (len(rows), *array.shape[1:]), array.ndim
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """Return a part of them."""
+        return np.ascontiguousarray(self.array[self.rows[part]])
+
+
 def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Extractor) -> Tensor:
     """Return the features of `images[rows]`, computed once per content, rows and network.
 
@@ -183,7 +228,7 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
             continue  # none, or half a file from another machine: compute it again
         if isinstance(found, np.ndarray) and found.shape == (len(rows), net.dims) and found.dtype == np.float32:
             return torch.from_numpy(found)
-    features = net(np.ascontiguousarray(images[np.asarray(rows)]), progress=net.slow)
+    features = net(Rows(images, np.asarray(rows)), progress=net.slow)
     buffer = io.BytesIO()
     np.save(buffer, features.numpy())
     with contextlib.suppress(UserError):  # no room, or no place of one's own: they are computed again next time

@@ -22,9 +22,11 @@ from genzoo.metrics.features.fetch import PUBLISHED
 from genzoo.metrics.features.lenet import bundled, load_lenet
 from genzoo.metrics.features.resizers import RESIZERS, bicubic, bilinear
 from genzoo.nn.pretrained.efficientnet import FEATURES, SIDE, EfficientNetLite0, normalize
+from genzoo.nn.pretrained.inception import SIDE as INCEPTION_SIDE
+from genzoo.nn.pretrained.inception import Inception
 from genzoo.nn.pretrained.perceptual import FeatureNet
 
-INCEPTION, INCEPTION_FILE, INCEPTION_SIDE = "inception", "inception-fid.pt", 299
+INCEPTION, INCEPTION_FILE = "inception", "inception-fid.pt"
 EFFICIENTNET, EFFICIENTNET_FILE = "efficientnet-lite0", "efficientnet-lite0.safetensors"
 VGG, VGG_FILE = "vgg16", "vgg16.safetensors"
 RANDOM = "random"
@@ -233,9 +235,11 @@ def _inception(path: Path, name: str = INCEPTION) -> Extractor:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the weights are published in no other format
-            net = torch.jit.load(path, map_location="cpu").eval()
+            net = Inception(torch.jit.load(path, map_location="cpu").state_dict())
     except RuntimeError as error:
         raise UserError(f"{path} is not a TorchScript file: {str(error).splitlines()[0]}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
     behind = INCEPTIONS[name]
     return Extractor(
         name=INCEPTION_NAME,

@@ -66,8 +66,8 @@ class ProGAN(System):
     small pull of real scores to 0 (appendix A). Level and fade are functions of progress alone (`growth`); until the last level is
     reached, samples are enlarged.
 
-    Deviations: the batch stays the same at all levels; the penalty is for the level's own pixels (the authors' code: for those of the full
-    size); the optimizers keep their averages from level to level; D's smallest
+    Deviations: the batch stays the same at all levels; while the nets grow the penalty is for the level's own pixels (the authors' code, and
+    `progan-paper`: for those of the full size); the optimizers keep their averages from level to level; D's smallest
     map ends in two dense layers at any size, the paper's 4x4 convolution among them. `grow=0` trains the last level from the start.
 
     Args:
@@ -79,6 +79,8 @@ class ProGAN(System):
         objective: What the players minimize: wasserstein, with the gradient penalty of WGAN-GP, or non-saturating, with R1 (arXiv:1801.04406).
         penalty_weight: Weight of the gradient penalty (lambda of WGAN-GP, gamma of R1); 0 for none.
         penalty_every: Steps from one penalty to the next, which then weighs as much more (arXiv:1912.04958).
+        full_size: Penalize the gradient for images of the full size at every level, as the authors' code; it is smaller than that for the level's
+            own pixels by the factor of their sides.
         drift: Weight of the mean squared score of real images.
         lr: Learning rate of both players.
         beta1: Adam's decay of the mean gradient.
@@ -87,7 +89,7 @@ class ProGAN(System):
 
     paper: ClassVar[str] = "arXiv:1710.10196"
     data: ClassVar[str] = "image"
-    presets: ClassVar[dict] = {"progan-at-once": {"grow": 0.0}}
+    presets: ClassVar[dict] = {"progan-at-once": {"grow": 0.0}, "progan-paper": {"width": 16, "full_size": True}}
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4, "most": 8}
     defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema": 0.999}
     progress: Tensor
@@ -103,6 +105,7 @@ class ProGAN(System):
         objective: Literal["wasserstein", "non-saturating"] = "wasserstein",
         penalty_weight: Annotated[float, Field(ge=0, le=1000)] = 10.0,
         penalty_every: Annotated[int, Field(ge=1, le=1000)] = 1,
+        full_size: bool = False,
         drift: Annotated[float, Field(ge=0, le=10)] = 0.001,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0,
@@ -114,6 +117,7 @@ class ProGAN(System):
         self.objective: Objective = objective
         self.penalty: Penalty = "wgan-gp" if objective == "wasserstein" else "r1"
         self.penalty_weight, self.penalty_every, self.drift = penalty_weight, penalty_every, drift
+        self.full_size = full_size
         self.lr, self.betas = lr, (beta1, beta2)
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
         self.G = Synthesis(shape[0], start, latent, widths)
@@ -132,7 +136,10 @@ class ProGAN(System):
         d_loss = discriminator_loss(self.objective, on_real, on_fake) + self.drift * on_real.square().mean()
         if self.penalty_weight and update.step % self.penalty_every == 0:
             weight = self.penalty_weight * self.penalty_every
-            d_loss = d_loss + weighted_penalty(self.penalty, lambda x: self.D(x, level, fade), real, fake, weight)
+            factor = 2 ** (self.levels - level) if self.full_size else 1
+            d_loss = d_loss + weighted_penalty(
+                self.penalty, lambda x: self.D(x, level, fade) / factor, real, fake, weight
+            )
         update("d", d_loss)
         g_loss = generator_loss(self.objective, self.D(fake, level, fade))
         update("g", g_loss)

@@ -52,7 +52,7 @@ class ProjectedGAN(System):
     through differentiable augmentation, and images smaller than `resolution` enlarged.
 
     `conditional` tells both players the class, as in the authors' code for class-conditional data: every D_l matches what it makes of a place with a
-    direction of the class (arXiv:1802.05637), and G has the class beside z.
+    direction of the class (arXiv:1802.05637); DCGAN's G has the class beside z, FastGAN's in its batch norms.
 
     Deviations by default: the generator is DCGAN's; mixing across channels has no bias and across scales a 3x3 convolution; the D_l have one
     width and end at maps of about 4 pixels whatever the image's size; their losses are added; G steps on the images that the D_l have

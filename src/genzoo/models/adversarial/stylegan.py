@@ -116,9 +116,9 @@ class StyleGAN(System):
     `mixing` of examples the layers from a random one on take the style of a second z. Truncation pulls w to its running mean.
 
     Deviations: G steps on the images that D was trained on in the same step; the batch and the rate are the same at all levels; the
-    crossover of mixing is drawn for each example, not for each batch; while the nets grow R1 is for the level's own pixels, not for
-    those of the full size; enlargement and blur are one filter, [1, 3, 3, 1], which differs at the border; the constant starts from noise, not
-    from ones.
+    crossover of mixing is drawn for each example, not for each batch; while the nets grow R1 is for the level's own pixels (the authors' code,
+    and `stylegan-ffhq`: for those of the full size); enlargement and blur are one filter, [1, 3, 3, 1], which differs at the border; the
+    constant starts from noise, not from ones.
 
     Args:
         shape: Channels, height and width of an image; sides from 8 to 1024, multiples of the number of doublings' power of two.
@@ -136,6 +136,8 @@ class StyleGAN(System):
         mean_decay: Weight of the past in the running mean of w.
         grow: Share of the run in which the nets grow; 0 for never.
         r1: Weight γ of R1, γ/2 ‖∇D‖² on real images; 0 for none.
+        full_size: Take R1's gradient for images of the full size at every level, as the authors' code; its square is smaller than that for the
+            level's own pixels by the square of the factor of their sides.
         lr: Learning rate of both players.
         beta1: Adam's decay of the mean gradient.
         beta2: Adam's decay of the squared gradient.
@@ -143,7 +145,7 @@ class StyleGAN(System):
 
     paper: ClassVar[str] = "arXiv:1812.04948"
     data: ClassVar[str] = "image"
-    presets: ClassVar[dict] = {"stylegan-ffhq": {"width": 16, "most": 512, "r1": 10.0, "lr": 2e-3}}
+    presets: ClassVar[dict] = {"stylegan-ffhq": {"width": 16, "most": 512, "r1": 10.0, "full_size": True, "lr": 2e-3}}
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4, "most": 8, "depth": 2}
     defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema_images": 10000}
     parted: ClassVar[tuple[str, ...]] = ("stylegan2",)
@@ -176,6 +178,7 @@ class StyleGAN(System):
         mean_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995,
         grow: Annotated[float, Field(ge=0, le=1)] = 0.6,
         r1: Annotated[float, Field(ge=0, le=1000)] = 1.0,
+        full_size: bool = False,
         lr: Annotated[float, Field(gt=0, le=1)] = 1e-3,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
@@ -185,6 +188,7 @@ class StyleGAN(System):
         self.levels, start = smallest_map(shape, "stylegan")
         self.labels, self.latent_size, self.layers = classes if conditional else 0, latent, 2 * self.levels + 2
         self.mixing, self.mean_decay, self.grow, self.r1 = mixing, mean_decay, grow, r1
+        self.full_size = full_size
         self.lr, self.betas = lr, (beta1, beta2)
         widths = [min(width * 2 ** (self.levels - k), most) for k in range(self.levels + 1)]
         self.F = Mapping(latent, depth, mapping_rate, self.labels, centred=centred)
@@ -213,7 +217,7 @@ class StyleGAN(System):
         d_loss = discriminator_loss("non-saturating", on_real, on_fake)
         logs = {"d_loss": d_loss, "d_real": on_real.mean(), "d_fake": on_fake.mean()}
         if self.r1:
-            logs["r1"] = r1_of(on_real, real, self.r1)
+            logs["r1"] = r1_of(on_real, real, self.r1 / 4 ** (self.levels - level) if self.full_size else self.r1)
             d_loss = d_loss + logs["r1"]
         update("d", d_loss)
         logs["g_loss"] = generator_loss("non-saturating", self.D(fake, level, fade, y))

@@ -380,9 +380,9 @@ class _Units:
                     due[degree].append((index, bias, below, weight.T, units))
             below = units
         self.due = due
-        ends = [(system.out, below)] * (system.out is not None) + [(system.direct, self.seen)] * (
-            system.direct is not None
-        )
+        ends: list[tuple[Any, Tensor]] = [(system.out, below)] * (system.out is not None) + [
+            (system.direct, self.seen)
+        ] * (system.direct is not None)
         none = like.new_zeros(dims, outputs)
         self.ends = [
             (

@@ -20,25 +20,11 @@ from genzoo.core.capabilities import Tokenizes
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import pick_from
+from genzoo.models.autoregressive._token_walk import TokenWalk
 from genzoo.nn import captioned, draws
 from genzoo.nn.checks import check_images, check_known, check_label
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
 from genzoo.saved.loading import digest
-
-
-class Past:
-    """Keys and values of what has been read, in a place for the whole sequence.
-
-    Args:
-        shape: Blocks, batch, heads, positions, features of a head.
-        device: Where.
-    """
-
-    def __init__(self, shape: tuple[int, int, int, int, int], device: torch.device) -> None:
-        blocks, *each = shape
-        self.kept = [torch.zeros(2, *each, device=device) for _ in range(blocks)]
-        self.at = 0
-        """Positions read so far."""
 
 
 class Block(nn.Module):
@@ -51,15 +37,12 @@ class Block(nn.Module):
         self.qkv, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, kept: Tensor | None = None, at: int = 0) -> Tensor:
-        """Map [B, T, width] to its like; with `kept` (keys and values of positions before `at`), x is the position `at` alone."""
-        q, k, v = qkv = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if kept is not None:
-            kept[:, :, :, at : at + 1] = qkv[1:]
-            k, v = kept[:, :, :, : at + 1]
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, T, width] to its like."""
+        q, k, v = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         p = self.dropout if self.training else 0.0
         # no dropout inside: it would keep the fast kernels from being used
-        a = F.scaled_dot_product_attention(q, k, v, is_causal=kept is None)
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + F.dropout(self.join(a.transpose(1, 2).flatten(2)), p)
         return x + F.dropout(self.mlp(self.norm_2(x)), p)
 
@@ -97,29 +80,17 @@ class Transformer(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(p)
 
-    def past(self, batch: int) -> Past:
-        """Return an empty past of `batch` sequences."""
-        heads, width = self.blocks[0].heads, self.place.shape[1]
-        return Past((len(self.blocks), batch, heads, len(self.place), width // heads), self.place.device)
-
     def embed(self, codes: Tensor, first: int = 0) -> Tensor:
         """Embed codes [B, t] that stand at positions `first`, `first` + 1, ...: [B, t, width]."""
         return self.code(codes + self.size * self.levels[first : first + codes.shape[1]])
 
-    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
-        """Return the logits [B, T, size] of the codes at all positions, from the start and the codes before each, [B, T, width].
-
-        With `past`, x [B, 1, width] is the next position only, and `past` takes it in.
-        """
-        at = past.at if past else 0
-        here = slice(at, at + x.shape[1])
-        x = F.dropout(x + self.place[here], self.dropout, self.training)
-        for i, block in enumerate(self.blocks):
-            x = block(x, past.kept[i], at) if past else block(x)
-        if past:
-            past.at += 1
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits [B, T, size] of the codes at all positions, from the start and the codes before each, [B, T, width]."""
+        x = F.dropout(x + self.place[: x.shape[1]], self.dropout, self.training)
+        for block in self.blocks:
+            x = block(x)
         x = self.norm(x)
-        counts = [self.level_of[here].count(i) for i in range(len(self.heads))]
+        counts = [self.level_of[: x.shape[1]].count(i) for i in range(len(self.heads))]
         return torch.cat(
             [head(part) for head, part in zip(self.heads, x.split(counts, 1), strict=True) if part.numel()], 1
         )
@@ -454,19 +425,21 @@ class TokenPrior(System):
         uniform = draws.rand(*codes.shape, generator=generator, device=self.device)
         codes = codes.clone()
         starts = torch.cat([label, torch.full_like(label, self.classes)]) if guided else label
-        with torch.autocast(self.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False), torch.inference_mode():
             start = self._start(starts, sentence)
-            x, past = start, self.net.past(start.shape[0]) if cached else None
+            walk, before, x = TokenWalk(self.net, start.shape[0]) if cached else None, start[:, 0], start
             for t in range(self.length):
-                logits = self.net(x, past)[:, -1]
+                logits = walk.next(before) if walk is not None else self.net(x)[:, -1]
                 if guided:
                     with_class, without = logits.chunk(2)
                     logits = without + guidance * (with_class - without)
-                p = choices(logits / temperature, top_k, top_p)
+                p = choices(logits if temperature == 1 else logits / temperature, top_k, top_p)
                 codes[:, t] = torch.where(kept[:, t], codes[:, t], pick_from(uniform[:, t], p))
-                read = codes[:, t : t + 1] if cached else codes[:, : t + 1]
-                x = self.net.embed(read.repeat(2, 1) if guided else read, t if cached else 0)
-                x = x if cached else torch.cat([start, x], 1)
+                if walk is not None:
+                    before = walk.embed(codes[:, t].repeat(2) if guided else codes[:, t])
+                else:
+                    read = codes[:, : t + 1]
+                    x = torch.cat([start, self.net.embed(read.repeat(2, 1) if guided else read)], 1)
         return codes
 
 

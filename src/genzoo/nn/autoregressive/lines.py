@@ -9,7 +9,7 @@ Shapes: a *column* is all features of one pixel, [B, C].
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -127,7 +127,8 @@ class StackWalk:
     """
 
     def __init__(self, net: MaskedStack, batch: int, width: int) -> None:
-        blocks, like = list(net.blocks), net.first.bias.detach()
+        blocks: list[Any] = list(net.blocks)
+        like = net.first.bias.detach()
         self.first = Line(net.first, batch, width)
         self.row = self.first.row
         self.x = like.new_empty(batch, len(like))

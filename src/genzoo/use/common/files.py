@@ -371,14 +371,18 @@ def _film_of(
     advance: Callable[[int], None],
 ) -> Path:
     """Write the film of what becomes of a video's frames."""
-    rate = Fraction(per_second).limit_denominator(1000) if per_second else films.rate_of(file)
+    even = films.even_rate(file)
+    rate = Fraction(per_second).limit_denominator(1000) if per_second else even or films.rate_of(file)
     first: tuple[int, ...] | None = None
+    before: np.ndarray | None = None
+    picture = np.empty(0)
     with films.written(path, rate) as add:
-        for pixels in films.frames(file, channels):
-            picture = _frame(file, change(Photo(pixels), file), first)
+        for pixels in films.frames(file, channels, even):
+            if pixels is not before:  # one that is seen longer is changed once
+                before, picture = pixels, _frame(file, change(Photo(pixels), file), first)
+                advance(1)
             first = first or picture.shape
             add(picture)
-            advance(1)
     return path
 
 

@@ -3,7 +3,7 @@
 | in the file | in the result |
 |---|---|
 | frames | each changed by itself, upright and in the shape that players show, 8 bits in a channel |
-| rate | the same; frames at uneven times are evened out, and it is said |
+| rate | the same; frames at uneven times are shown at even ones, at the rate of most of them, and it is said |
 | sound | not kept, and it is said |
 | damaged frames | left out and counted |
 
@@ -24,6 +24,7 @@ from genzoo.core.errors import UserError, disk_full_is_said
 from genzoo.core.files import replacing
 from genzoo.data.decode.films import Film, container
 from genzoo.data.decode.forms import ImageFormat, Rejected
+from genzoo.data.decode.times import at_rate
 from genzoo.data.drawing.clips import PER_SECOND, mp4
 from genzoo.data.drawing.files import save_film
 from genzoo.data.formats import FILMS, HEAD, refusal, what_is
@@ -42,7 +43,7 @@ def is_film(path: Path) -> bool:
             found = what_is(file.read(HEAD), path.name)
     except OSError:
         return False
-    return path.suffix.lower().lstrip(".") in FILMS and (found is None or found.group != "picture")
+    return path.suffix.lower() in FILMS and (found is None or found.group != "picture")
 
 
 def length(path: Path) -> int:
@@ -55,21 +56,36 @@ def length(path: Path) -> int:
 
 
 def rate_of(path: Path) -> Fraction:
-    """Return the frames in a second of a film; `PER_SECOND` where it does not say.
+    """Return the frames in a second of a film, of one with uneven times that of most; `PER_SECOND` where it does not say.
+
+    Raises:
+        UserError: It cannot be opened.
+    """
+    if (even := even_rate(path)) is not None:
+        return even
+    with _opened(path) as film:
+        return film.rate if film.rate and 0 < film.rate <= FASTEST else Fraction(PER_SECOND)
+
+
+def even_rate(path: Path) -> Fraction | None:
+    """Return the rate that a film with frames at uneven times is brought to; None of one whose frames are even.
 
     Raises:
         UserError: It cannot be opened.
     """
     with _opened(path) as film:
-        return film.rate if film.rate and 0 < film.rate <= FASTEST else Fraction(PER_SECOND)
+        even = film.even_rate()
+    return even if even is not None and even <= FASTEST else None
 
 
-def frames(path: Path, channels: int) -> Iterator[np.ndarray]:
+def frames(path: Path, channels: int, rate: Fraction | None = None) -> Iterator[np.ndarray]:
     """Yield the frames of a film, uint8 [H, W, channels]; say at its end what is not kept.
 
     Args:
         path: The film.
         channels: 1 gray, 3 RGB.
+        rate: Frames in a second, where they are brought to even times: one that is seen longer comes again, as the same array. Every frame once
+            when not given.
 
     Raises:
         UserError: It is damaged from the beginning, or the extra is not installed.
@@ -78,13 +94,22 @@ def frames(path: Path, channels: int) -> Iterator[np.ndarray]:
         form = ImageFormat(*_shape(film, path), channels)
     with _opened(path) as film:
         sound = bool(film.opened.streams.audio)
-        for frame in film.frames(form):
-            if frame is not None:
-                yield np.ascontiguousarray(frame.transpose(1, 2, 0))
+        before: np.ndarray | None = None
+        given = np.empty(0)
+        for frame in at_rate(film.timed(form), rate) if rate else film.frames(form):
+            if frame is None:
+                continue
+            if frame is not before:
+                before, given = frame, np.ascontiguousarray(frame.transpose(1, 2, 0))
+            yield given
         lost = film.told["lost"] + film.told["missing"]
         told = ["its sound is not kept"] * sound
         told += [f"{lost} damaged or missing {'frame is' if lost == 1 else 'frames are'} left out"] * bool(lost)
-        told += ["its frames stand at uneven times; the result has them at even ones"] * bool(film.told["uneven"])
+        if film.told["uneven"]:
+            told.append(
+                f"its frames stand at uneven times; the result shows them at {float(rate):.4g} in a second, some of them again" if rate
+                else "its frames stand at uneven times; each is taken once"
+            )  # fmt: skip
     for note in told:
         print(f"'{path}': {note}", file=sys.stderr)
 

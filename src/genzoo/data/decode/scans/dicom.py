@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from genzoo.data.decode.images import MAX_PIXELS
 from genzoo.data.decode.ranges import Ends
 from genzoo.data.decode.scans.elements import DEFLATED, PIXELS, Place, asked, before_pixels, parsed, tag
 from genzoo.data.decode.scans.volume import Slice, library
+
+if TYPE_CHECKING:
+    import io
 
 _TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "PatientID", "SeriesInstanceUID", "Modality", "InstanceNumber", "AcquisitionNumber"),
@@ -330,7 +333,7 @@ def _plain(file: BinaryIO, header: Header, index: int) -> np.ndarray:
     assert header.offset is not None
     file.seek(header.offset + index * count * size)
     stored = np.empty((rows, columns), f"<{'i' if signed else 'u'}{size}")
-    if file.readinto(memoryview(stored).cast("B")) < count * size:  # type: ignore[attr-defined]
+    if cast("io.BufferedIOBase", file).readinto(stored.data.cast("B")) < count * size:
         raise Rejected("truncated")
     unused = options["bits_allocated"] - options["bits_stored"]
     if unused and signed:

@@ -80,19 +80,31 @@ class Slice:
 def _levels(stored: np.ndarray, scale: float, shift: float, top: int) -> np.ndarray:
     """Bring whole numbers of up to 16 bits to levels from 0 to `top`; halves go up.
 
-    Where a step is less than a level, they are cut off before they become floats, which takes a quarter of the time.
+    A strip at a time, which stays in the processor's cache; and where a step is less than a level, they are cut off before they become floats:
+    together that takes two thirds of the time.
     """
-    shift, most, span = shift + 0.5, top + 0.25, np.iinfo(stored.dtype)
-    if 0 < abs(scale) < 0.95:
+    shift, span = shift + 0.5, np.iinfo(stored.dtype)
+    low, high = span.min, span.max
+    whole = 0 < abs(scale) < 0.95
+    if whole:
         ends = sorted((-shift / scale, (top + 0.98 - shift) / scale))
-        low, high = max(math.ceil(ends[0]), span.min), min(math.floor(ends[1]), span.max)
-        if low <= high:
-            stored, most = np.clip(stored, low, high), 0
-    found: np.ndarray = np.multiply(stored, np.float32(scale), dtype=np.float32)
-    found += np.float32(shift)
-    if most:
-        np.clip(found, 0, most, out=found)
-    return found.astype(np.uint8 if top < 256 else np.uint16)
+        low, high = max(math.ceil(ends[0]), low), min(math.floor(ends[1]), high)
+        whole = low <= high
+    found = np.empty(stored.shape, np.uint8 if top < 256 else np.uint16)
+    for row in range(0, len(stored), _STRIP):
+        strip = stored[row : row + _STRIP]
+        values: np.ndarray = np.multiply(
+            np.clip(strip, low, high) if whole else strip, np.float32(scale), dtype=np.float32
+        )
+        values += np.float32(shift)
+        if not whole:
+            np.clip(values, 0, top + 0.25, out=values)
+        found[row : row + _STRIP] = values
+    return found
+
+
+_STRIP = 64
+"""Rows."""
 
 
 def rounded(shares: np.ndarray, top: int) -> np.ndarray:
