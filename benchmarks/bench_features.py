@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.bench_features --memory 1000
 
 The features of ten images, as `evaluate` takes them; the weights have to be there (`genzoo weights inception`). With `--memory N` one process
-draws N samples of 256x256 of an untrained dcgan and describes them, and its peak is printed; it hardly grows with N.
+draws N samples of 256x256 of an untrained dcgan and describes them, and its peak is printed: compare two N.
 """
 
 from __future__ import annotations
