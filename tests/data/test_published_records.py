@@ -7,6 +7,7 @@ import pytest
 
 from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, seen_from
+from genzoo.data.sources.records import ParquetTree
 from tests.data.published_help import encoded, lmdb_file, parquet, record, samples, tar
 from tests.data_help import read
 
@@ -208,6 +209,17 @@ def test_a_parquet_table_of_numbers_is_still_points_and_one_of_words_no_image(tm
     pq.write_table(pa.table({"x": ["a"]}), tmp_path / "w/w.parquet")
     with pytest.raises(UserError, match=r"w\.parquet has no column of images \(columns: x\)"):
         read(tmp_path / "w")
+
+
+def test_a_fault_of_ours_is_no_damage_of_the_table(tmp_path, monkeypatch):
+    path = parquet(tmp_path / "a.parquet", range(4))
+
+    def fault(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ParquetTree, "_take", fault)
+    with pytest.raises(ZeroDivisionError):
+        read(path)
 
 
 def test_parquet_that_is_cut_off_or_damaged_inside(tmp_path):

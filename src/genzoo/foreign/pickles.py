@@ -1,4 +1,8 @@
-"""Read the pickles of PyTorch as data: tensors, numbers, words and containers, by `genzoo.text.pickles`, which executes nothing.
+"""Read pickles as data: tensors, numbers, words and containers; nothing that a pickle names is looked up, imported or called.
+
+A pickle is a program for a small machine, and the machine's dangerous instruction is "find this name and call it". Here every name leads to
+one of two places: a few functions below, which rebuild tensors and plain containers, or a class made on the spot that only keeps what it
+was given (`Held`). So source code inside a pickle, as in NVIDIA's, stays text.
 
 Three forms are read: the zip archive of `torch.save`, the older sequence of pickles that it wrote before version 1.6, and a bare pickle,
 whose tensors hold little files of the older form.
@@ -19,8 +23,6 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import DamagedFile
-from genzoo.text import pickles as plain
-from genzoo.text.pickles import FAULTS, Call, Held, held_class
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """The first pickle of the older form of `torch.save`."""
@@ -33,11 +35,86 @@ DTYPES: Mapping[str, torch.dtype] = {
 }  # fmt: skip
 
 
+FAULTS = (
+    pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError,
+    RuntimeError, MemoryError, OverflowError, AssertionError, UnboundLocalError, OSError,
+)  # fmt: skip
+"""What readers of pickles raise at a file that is none."""
+
+
+class _Fixed(type):
+    """The class of classes that a pickle cannot alter."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError("it tries to alter a class")
+
+
+class Held(metaclass=_Fixed):
+    """An object whose class is not looked for: `of` is the class's name, the rest is what a pickle says of the object."""
+
+    __slots__ = ("args", "entries", "state")
+    of = ""
+    args: tuple[Any, ...]
+    entries: dict[Any, Any]
+    state: Any
+
+    def __new__(cls, *args: Any, **named: Any) -> Held:
+        """Keep what it is made of."""
+        self = object.__new__(cls)
+        self.args, self.state, self.entries = (*args, *named.values()), None, {}
+        return self
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        """Keep what it is given as its state."""
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Keep an entry, as of a dictionary."""
+        self.entries[key] = value
+
+    def append(self, value: Any) -> None:
+        """Keep an entry, as of a list."""
+        self.entries[len(self.entries)] = value
+
+
+class _Call:
+    """A function of this module that a pickle may call; it has no attribute that could be set."""
+
+    __slots__ = ("function",)
+    function: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        object.__setattr__(self, "function", function)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError("it tries to alter a function")
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it tries to alter a function")
+
+
+class _Dict(dict[Any, Any]):
+    """A dictionary without further state."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Leave out what is no entry: the versions of modules."""
+
+
 class _Tensor(Tensor):
     """A tensor whose state a pickle cannot set; it leaves this module as a plain one."""
 
     def __setstate__(self, state: Any) -> None:
         raise pickle.UnpicklingError("it tries to alter a tensor")
+
+
+def _ordered(pairs: Any = ()) -> _Dict:
+    return _Dict(pairs)
 
 
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *rest: Any) -> Tensor:
@@ -60,9 +137,23 @@ def _first(value: Any, *rest: Any) -> Any:
 
 def _typed(function: Any, of: Any, args: Any, state: Any) -> Any:
     """Return a tensor of a class of its own as a plain one."""
-    if not isinstance(function, Call):
+    if not isinstance(function, _Call):
         raise pickle.UnpicklingError("a tensor that is made in an unknown way")
     return function(*args)
+
+
+def _made(of: Any, base: Any = None, state: Any = None) -> Held:
+    """Make an object as the oldest pickles do."""
+    if not isinstance(of, _Fixed):
+        raise pickle.UnpicklingError("an object of no class")
+    held: Held = of()
+    return held
+
+
+def _bytes(text: str, encoding: str = "latin1") -> bytes:
+    if encoding not in ("latin1", "latin-1", "ascii", "utf-8"):
+        raise pickle.UnpicklingError(f"bytes in {encoding!r}")
+    return text.encode(encoding)
 
 
 def _nested(data: bytes) -> Any:
@@ -73,28 +164,44 @@ def _nested(data: bytes) -> Any:
 def _persistent(meta: Any) -> Held:
     """Keep an object that NVIDIA's programs have written with its source: its class's name and its state; the source stays text."""
     meta = meta.entries if isinstance(meta, Held) else meta
-    found: Held = held_class(f"persistent.{meta['class_name']}")()
+    found: Held = _class(f"persistent.{meta['class_name']}")()
     state = meta["state"]
     found.state = state.entries if isinstance(state, Held) else state
     return found
 
 
 CALLS: Mapping[str, Callable[..., Any]] = {
-    **plain.CALLS,
+    "collections.OrderedDict": _ordered,
+    "collections.defaultdict": lambda *factory: _Dict(),
+    "builtins.set": list, "__builtin__.set": list, "builtins.frozenset": list, "builtins.list": list, "builtins.dict": _Dict,
     "torch.Size": tuple, "torch._utils._rebuild_tensor": _tensor, "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _first, "torch._utils._rebuild_parameter_with_state": _first,
     "torch._tensor._rebuild_from_type_v2": _typed, "torch.storage._load_from_bytes": _nested,
     "torch_utils.persistence._reconstruct_persistent_obj": _persistent,
+    "copyreg._reconstructor": _made, "copy_reg._reconstructor": _made, "_codecs.encode": _bytes,
 }  # fmt: skip
 """All that a pickle can call."""
 
 
-class _Reader(plain.Reader):
-    """Reads one pickle whose tensors lie elsewhere."""
+def _class(name: str) -> Any:
+    return _Fixed(name.rpartition(".")[2] or "it", (Held,), {"of": name, "__slots__": ()})
+
+
+class _Reader(pickle.Unpickler):
+    """Reads one pickle."""
 
     def __init__(self, file: IO[bytes], storage: Callable[[Any], Any]) -> None:
-        super().__init__(file, CALLS)
-        self._storage = storage
+        super().__init__(file, encoding="latin1")
+        self._storage, self._classes = storage, dict[str, Any]()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for a name here; nothing is imported."""
+        full = f"{module}.{name}"
+        if full in CALLS:
+            return _Call(CALLS[full])
+        if full not in self._classes:
+            self._classes[full] = _class(full)
+        return self._classes[full]
 
     def persistent_load(self, pid: Any) -> Any:
         """Return the storage that is meant, a flat tensor; of a class with its source, the class as it is known here."""
@@ -181,7 +288,11 @@ def _sequence(file: IO[bytes], size: int) -> Any:
 
 def _bare(file: IO[bytes], size: int) -> Any:
     """Read one pickle, or the older form, which begins with one that is a number."""
-    start = plain.Reader(file, CALLS).load()
+
+    def refused(pid: Any) -> Any:
+        raise pickle.UnpicklingError("a part that is elsewhere")
+
+    start = _Reader(file, refused).load()
     if start == MAGIC:
         file.seek(0)
         return _sequence(file, size)

@@ -86,7 +86,7 @@ class Reference:
     def described(self) -> tuple[str, str, str] | None:
         """Name, digest of the weights and resizer of the network that they are of; None where the file does not say."""
         if self.told:
-            return tuple(str(self.told[k]) for k in ("extractor", "digest", "resize"))  # type: ignore[return-value]
+            return str(self.told["extractor"]), str(self.told["digest"]), str(self.told["resize"])
         return published(self.network) if self.network else None
 
 

@@ -17,8 +17,7 @@ from genzoo.metrics.choice import network_for
 from genzoo.metrics.drawing import draw
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.features.networks import INCEPTIONS, asked_as
-from genzoo.metrics.real import as_levels, real_features, real_images
-from genzoo.metrics.records import content_digest
+from genzoo.metrics.real import as_levels, digest_of_rows, real_features, real_rows
 from genzoo.metrics.reference import ENDINGS, is_reference, writable_as, write_reference
 from genzoo.saved.published import is_published
 from genzoo.use.common.images import open_for
@@ -176,7 +175,7 @@ def _described(
     elif n is not None and n > len(data):
         notes.append(f"there are {len(data):,} images, and n={n:,} was asked for")
     features = real_features(data, net, n=n, seed=seed)
-    images = real_images(data, n=n, seed=seed)
+    rows = real_rows(data, n=n, seed=seed)
     return features, {
-        "data": data.name, "split": data.split, "data_digest": content_digest(images), "shape": list(images.shape[1:]), "seed": seed,
+        "data": data.name, "split": data.split, "data_digest": digest_of_rows(rows), "shape": list(rows.shape[1:]), "seed": seed,
     }  # fmt: skip

@@ -61,21 +61,31 @@ class _Made:
 
 
 def read_numbers(path: Path) -> Any:
-    """Read a pickle of plain containers, numbers, texts and NumPy arrays.
-
-    Text of Python 2 is read as latin-1, which is how its arrays and byte strings were written.
+    """Read a file that is a pickle: see `numbers_in`.
 
     Raises:
         DamagedFile: It is no pickle, is cut off, or holds something else than numbers.
     """
     try:
-        return _plain(_run(path.read_bytes()), {})
+        return numbers_in(path.read_bytes())
     except Rejected as reason:
         raise DamagedFile(f"'{path}' cannot be read as a pickle of arrays: {reason}") from None
+
+
+def numbers_in(data: bytes) -> Any:
+    """Read a pickle of plain containers, numbers, texts and NumPy arrays.
+
+    Text of Python 2 is read as latin-1, which is how its arrays and byte strings were written.
+
+    Raises:
+        Rejected: It is no pickle, is cut off, or holds something else than numbers.
+    """
+    try:
+        return _plain(_run(data), {})
     except _FAULTS as error:
-        raise DamagedFile(f"'{path}' cannot be read as a pickle of arrays: {in_words(error)}") from None
+        raise Rejected(in_words(error)) from None
     except RecursionError:
-        raise DamagedFile(f"'{path}' cannot be read as a pickle of arrays: it is nested too deeply") from None
+        raise Rejected("it is nested too deeply") from None
 
 
 def _run(data: bytes) -> Any:

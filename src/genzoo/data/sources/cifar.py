@@ -1,19 +1,17 @@
-"""CIFAR-10 and CIFAR-100 for Python: batches in pickles, read as data by `genzoo.text.pickles`, which runs nothing."""
+"""CIFAR-10 and CIFAR-100 for Python: batches in pickles, read as data by `decode.pickled`, which runs nothing."""
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 
-from genzoo.core.errors import DamagedFile, UserError, nearest
+from genzoo.core.errors import UserError, nearest
 from genzoo.data.decode.forms import Rejected
-from genzoo.data.decode.reasons import in_words
+from genzoo.data.decode.pickled import numbers_in
 from genzoo.data.sources.contents import ArrayPictures, Contents
 from genzoo.data.sources.layout import HOW
 from genzoo.data.sources.trees import Tree
-from genzoo.text.pickles import FAULTS, Held, Reader, check_places
 
 BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 _LABELS = ("labels", "fine_labels", "coarse_labels")
@@ -77,35 +75,21 @@ def _read(tree: Tree, name: str) -> dict[str, Any]:
     with tree.open(name) as file:
         data = file.read()
     try:
-        check_places(data)
-        found = Reader(io.BytesIO(data)).load()
-    except DamagedFile as reason:
-        raise Rejected(str(reason)) from None
-    except FAULTS as error:
-        raise Rejected(f"no pickle of CIFAR: {in_words(error)}") from None
+        found = numbers_in(data)
+    except Rejected as reason:
+        raise Rejected(f"no pickle of CIFAR: {reason}") from None
     if not isinstance(found, dict):
         raise Rejected("no batch of CIFAR: not a dictionary")
     return {k.decode("latin1") if isinstance(k, bytes) else str(k): v for k, v in found.items()}
 
 
 def _images(batch: dict[str, Any]) -> np.ndarray:
-    """Return the images of a batch, uint8 [N, 3, 32, 32]: an array of NumPy, which the pickle says in five parts."""
-    held = batch.get("data")
-    state = held.state if isinstance(held, Held) else None
-    if not (
-        isinstance(state, tuple)
-        and len(state) == 5
-        and isinstance(state[2], Held)
-        and state[2].args[:1] in (("u1",), ("uint8",))
-    ):
+    """Return the images of a batch, uint8 [N, 3, 32, 32]."""
+    rows = batch.get("data")
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8:
         raise Rejected("no batch of CIFAR: its data are no array of bytes")
-    _, shape, _, fortran, raw = state
-    raw = raw.encode("latin1") if isinstance(raw, str) else raw
-    if not (isinstance(shape, tuple) and len(shape) == 2 and shape[1] == 3072 and isinstance(raw, bytes)):
-        raise Rejected(f"no batch of CIFAR: its data are {shape!r}, not rows of 3072 bytes"[:200])
-    if not shape[0] or shape[0] * 3072 != len(raw):
-        raise Rejected(f"{len(raw):,} bytes of pixels, not {shape[0]} x 3072")
-    rows = np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
+    if rows.ndim != 2 or rows.shape[1] != 3072 or not len(rows):
+        raise Rejected(f"no batch of CIFAR: its data are {rows.shape}, not rows of 3072 bytes")
     return np.ascontiguousarray(rows).reshape(-1, 3, 32, 32)
 
 

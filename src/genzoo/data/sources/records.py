@@ -27,6 +27,7 @@ from genzoo.core.errors import UserError
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.reasons import in_words
 from genzoo.data.sources.captions import FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, TEXT_COLUMNS, Told
+from genzoo.data.sources.tables import parquet_file
 from genzoo.data.sources.trees import FREE_BYTES, MAX_BYTES, MAX_RATIO, stamp
 
 _ENDINGS = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
@@ -93,17 +94,6 @@ class Records:
         """Do nothing: no file is held open."""
 
 
-def _parquet(path: Path) -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise UserError(f"{path} is a Parquet table, which needs the extra: pip install 'genzoo[tables]'") from None
-    try:
-        return parquet.ParquetFile(path, pre_buffer=False)
-    except Exception as error:  # whatever a parser throws at a damaged file
-        raise UserError(f"{path} cannot be read as a Parquet table: {in_words(error)}; fetch it again") from None
-
-
 def _features(schema: Any) -> dict[str, Any]:
     """Read what the package `datasets` says of the columns, in the schema's metadata; empty where it says nothing."""
     try:
@@ -134,7 +124,7 @@ def holds_images(path: Path) -> bool:
     Raises:
         UserError: It is none, or the reader is not installed.
     """
-    return image_column(_parquet(path).schema_arrow) is not None
+    return image_column(parquet_file(path).schema_arrow) is not None
 
 
 class ParquetTree(Records):
@@ -152,7 +142,7 @@ class ParquetTree(Records):
     def __init__(self, path: Path, spool: Spool, label: str = "") -> None:
         super().__init__(path)
         self._spool, self._where = spool, dict[str, tuple[int, int]]()
-        file = _parquet(path)
+        file = parquet_file(path)
         schema, metadata = file.schema_arrow, file.metadata
         column = image_column(schema)
         if column is None:
@@ -178,18 +168,11 @@ class ParquetTree(Records):
             self.told.order = classes
         columns = [column, *dict.fromkeys(c for c in given.values() if c)]
         try:
-            for row, cells in enumerate(_rows_of(file, columns)):
+            for row, cells in enumerate(_rows_of(file, path, columns)):
                 self._take(row, cells[column], {k: cells[c] for k, c in given.items() if c}, classes)
-        except OSError as error:
-            if error.errno is not None:
-                raise UserError(f"{path} cannot be read: {error.strerror}") from None
-            self._cut(in_words(error))
-        except Exception as error:  # whatever a parser throws at a damaged page
-            self._cut(in_words(error))
+        except Rejected as reason:
+            self.left.append((path.name, f"damaged ({reason}); the {len(self.names)} rows before are used"))
         spool.flush()
-
-    def _cut(self, why: str) -> None:
-        self.left.append((self.path.name, f"damaged ({why}); the {len(self.names)} rows before are used"))
 
     def _take(self, row: int, cell: Any, given: dict[str, Any], classes: Sequence[str]) -> None:
         data = cell.get("bytes") if isinstance(cell, dict) else cell
@@ -220,10 +203,26 @@ class ParquetTree(Records):
         return io.BytesIO(self._spool.read(self._where[name]))
 
 
-def _rows_of(file: Any, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a parquet table, a few in memory at a time."""
-    for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns), use_threads=False):
-        yield from batch.to_pylist()
+def _rows_of(file: Any, path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a parquet table, a few in memory at a time.
+
+    Raises:
+        Rejected: It is damaged from here on.
+        UserError: The disk does not give it.
+    """
+    batches = file.iter_batches(batch_size=_ROWS, columns=list(columns), use_threads=False)
+    while True:
+        try:
+            rows = next(batches).to_pylist()
+        except StopIteration:
+            return
+        except (
+            Exception
+        ) as error:  # the disk, or whatever the parser throws at a damaged page; nothing of ours is called here
+            if isinstance(error, OSError) and error.errno is not None:
+                raise UserError(f"{path} cannot be read: {error.strerror}") from None
+            raise Rejected(in_words(error)) from None
+        yield from rows
 
 
 class LmdbTree(Records):

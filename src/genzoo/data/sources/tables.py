@@ -287,17 +287,32 @@ def _column(path: Path, name: str, cells: list[str], start: int, comma: bool) ->
     )
 
 
-def _parquet(path: Path) -> tuple[list[str], list[Column], int, list[str]]:
+def parquet_file(path: Path) -> Any:
+    """Open a Parquet table.
+
+    Raises:
+        UserError: It is none, or the reader is not installed.
+    """
     try:
-        from pyarrow import parquet, types
+        from pyarrow import parquet
     except ImportError:
         raise UserError(
             f"{path} is a Parquet table, which needs the extra: pip install 'genzoo[tables]' (or save it as .csv)"
         ) from None
     try:
-        table = parquet.read_table(path)
-    except Exception as error:  # whatever a parser throws at a damaged file
-        raise UserError(f"{path} cannot be read as a Parquet table: {in_words(error)}") from None
+        return parquet.ParquetFile(path, pre_buffer=False)
+    except Exception as error:  # whatever the parser throws at a damaged file; nothing of ours is called here
+        raise UserError(f"{path} cannot be read as a Parquet table: {in_words(error)}; fetch it again") from None
+
+
+def _parquet(path: Path) -> tuple[list[str], list[Column], int, list[str]]:
+    file = parquet_file(path)
+    from pyarrow import types
+
+    try:
+        table = file.read()
+    except Exception as error:  # as above
+        raise UserError(f"{path} cannot be read as a Parquet table: {in_words(error)}; fetch it again") from None
     names: list[str] = []
     columns: list[Column] = []
     for name in table.column_names:

@@ -138,7 +138,7 @@ class FastSynthesis(nn.Module):
         maps = [F.glu(self.norm(self.first(pixel_norm(z)[:, :, None, None])), 1)]
         for k, layers in enumerate(self.doublings, 1):
             x = F.interpolate(maps[-1], scale_factor=2)
-            for layer in layers:  # type: ignore[attr-defined]
+            for layer in layers.children():
                 x = layer(x, y)
             maps.append(self.excite[str(k)](maps[k - SKIPPED], x) if str(k) in self.excite else x)
         x = self.out(maps[-1])
