@@ -1,11 +1,14 @@
 """Shards of tar, parquet tables, LMDBs and TFRecords of images: what is in them, and what is damaged."""
 
+import errno
+import io
 import struct
+import tempfile
 
 import numpy as np
 import pytest
 
-from genzoo.core.errors import UserError
+from genzoo.core.errors import DiskFull, UserError
 from genzoo.data import DataSettings, seen_from
 from genzoo.data.sources.records import ParquetTree
 from tests.data.published_help import encoded, lmdb_file, parquet, record, samples, tar
@@ -220,6 +223,19 @@ def test_a_fault_of_ours_is_no_damage_of_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(ParquetTree, "_take", fault)
     with pytest.raises(ZeroDivisionError):
         read(path)
+
+
+def test_a_full_disk_is_no_damage_of_the_table(tmp_path, monkeypatch):
+    parquet(tmp_path / "d/a-0.parquet", range(4))
+    parquet(tmp_path / "d/a-1.parquet", range(4))
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
+    with pytest.raises(DiskFull, match="no room to write"):
+        read(tmp_path / "d")
 
 
 def test_parquet_that_is_cut_off_or_damaged_inside(tmp_path):

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from genzoo.core.errors import UserError
+from genzoo.core.errors import UserError, disk_full_is_said
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.decode.reasons import in_words
 from genzoo.data.sources.captions import FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, TEXT_COLUMNS, Told
@@ -52,11 +52,16 @@ class Spool:
     def __init__(self, scratch: Path) -> None:
         scratch.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 (closed by close)
-        self._end = 0
+        self._scratch, self._end = scratch, 0
 
     def add(self, data: bytes) -> tuple[int, int]:
-        """Append a file; returns where it stands."""
-        self._file.write(data)
+        """Append a file; returns where it stands.
+
+        Raises:
+            DiskFull: There is no room for it.
+        """
+        with disk_full_is_said(self._scratch, len(data)):
+            self._file.write(data)
         self._end += len(data)
         return self._end - len(data), len(data)
 
@@ -66,7 +71,8 @@ class Spool:
 
     def flush(self) -> None:
         """Let what was added be read."""
-        self._file.flush()
+        with disk_full_is_said(self._scratch, 0):
+            self._file.flush()
 
     def close(self) -> None:
         """Drop the file."""

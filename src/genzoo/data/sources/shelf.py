@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from genzoo.core.errors import UserError
+from genzoo.core.errors import DiskFull, UserError
 from genzoo.data.decode.reasons import in_words
 from genzoo.data.sources.captions import Told
 from genzoo.data.sources.labels import in_order
@@ -86,11 +86,21 @@ class Shelf:
         self._trees: list[Tree] = []
         self._of: dict[str, tuple[Tree, str]] = {}
         self._stamps = [stamp(p) for p in shards.values()]
-        used = self._largest(shards)
+        try:
+            self._open(self._largest(shards), scratch, label)
+        except BaseException:
+            self.close()
+            raise
+        self.names = sorted(self._of)
+
+    def _open(self, used: Mapping[str, Path], scratch: Path, label: str) -> None:
+        """Open the shards; those that cannot be are left out."""
         first: UserError | None = None
         for shard in sorted(used):
             try:
                 tree = opened(used[shard], self._spool, scratch, label, held=len(used) <= MOST_OPEN)
+            except DiskFull:
+                raise  # of the scratch folder: no fault of the shard
             except UserError as reason:
                 first = first or reason
                 self.left.append((shard, str(reason)))
@@ -102,9 +112,7 @@ class Shelf:
             self._trees.append(tree)
             self._add(tree, shard, alone=len(used) == 1)
         if not self._trees and first is not None:
-            self.close()
             raise first
-        self.names = sorted(self._of)
 
     def _largest(self, shards: Mapping[str, Path]) -> dict[str, Path]:
         """Of ProGAN's files with the same images in several sizes (x-r02.tfrecords to x-r10.tfrecords) keep the largest."""
