@@ -225,9 +225,13 @@ def test_a_fault_of_ours_is_no_damage_of_the_table(tmp_path, monkeypatch):
         read(path)
 
 
-def test_a_full_disk_is_no_damage_of_the_table(tmp_path, monkeypatch):
-    parquet(tmp_path / "d/a-0.parquet", range(4))
-    parquet(tmp_path / "d/a-1.parquet", range(4))
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_full_disk_is_no_damage_of_a_shard(tmp_path, monkeypatch, packed):
+    for k in range(2):
+        if packed:
+            tar(tmp_path / f"d/a-{k:06d}.tar.gz", samples(10 * k, 4))
+        else:
+            parquet(tmp_path / f"d/a-{k}.parquet", range(4))
 
     class Full(io.BytesIO):
         def write(self, data):

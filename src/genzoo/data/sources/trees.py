@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
-from genzoo.core.errors import UserError
+from genzoo.core.errors import DiskFull, UserError, disk_full_is_said
 from genzoo.data.decode.forms import Rejected
 
 MAX_BYTES = 256 * 2**20
@@ -329,12 +329,15 @@ class TarTree:
                     if room < 0:
                         self._cut(f"expands more than {MAX_RATIO} times (bomb)")
                         break
-                    spool.write(block)
+                    with disk_full_is_said(scratch, 0):
+                        spool.write(block)
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):
             self._cut("damaged archive")
-        except OSError as error:
+        except (OSError, DiskFull) as error:
             spool.close()
             self._file.close()
+            if isinstance(error, DiskFull):  # no fault of the archive
+                raise
             raise UserError(
                 f"{self.path} cannot be expanded into {scratch}: {error.strerror or 'it is damaged'}"
             ) from None
