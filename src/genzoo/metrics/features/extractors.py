@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import cache_folder, cache_folders, write_atomic
 from genzoo.metrics.features.resizers import RESIZERS
+from genzoo.ranks.spread import spread
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Extractor:
         logits: uint8 [N, C, H, W] to float32 [N, classes], where the network is a classifier whose classes are the data's.
         photographs: True for networks of photographs, which take a good part of a second for an image on a CPU.
         sanity: True where the features are random: a check that code runs, not a measure of quality.
+        asked: By which name or file it was asked for, and can be again; "" for one that was made in memory.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Extractor:
     logits: Callable[[Tensor], Tensor] | None = None
     photographs: bool = False
     sanity: bool = False
+    asked: str = ""
 
     @torch.inference_mode()
     def __call__(self, images: Images, *, progress: bool = False) -> Tensor:
@@ -65,19 +68,19 @@ class Extractor:
         _levels(images, self.name)
         with torch.inference_mode(False):  # a tensor that anybody may go on with
             out = torch.empty(len(images), self.dims)
-        for start in range(0, len(images), self.batch):
-            part = images[start : start + self.batch]
-            part = part if isinstance(part, Tensor) else torch.from_numpy(np.ascontiguousarray(part))
-            got = self.features(part.cpu())
-            if got.ndim != 2 or got.shape != (len(part), self.dims):
+        starts = range(0, len(images), self.batch)
+        parts = ((_tensor(images[start : start + self.batch]),) for start in starts)
+        for start, got in zip(starts, spread(_described, self, "network", self.asked, parts), strict=True):
+            here = min(self.batch, len(images) - start)
+            if got.ndim != 2 or got.shape != (here, self.dims):
                 raise UserError(
-                    f"{self.name} gives features {tuple(got.shape)} for {len(part)} images; it has to be [N, {self.dims}]"
+                    f"{self.name} gives features {tuple(got.shape)} for {here} images; it has to be [N, {self.dims}]"
                 )
             if not torch.isfinite(got).all():
                 first = start + int((~torch.isfinite(got)).any(1).nonzero()[0])
                 raise UserError(f"{self.name}: the features of image {first} are not finite numbers")
-            out[start : start + len(part)] = got
-            done = start + len(part)
+            out[start : start + here] = got
+            done = start + here
             if progress and done * 10 // len(images) > start * 10 // len(images):
                 print(f"{self.name}: {done:,} of {len(images):,} images", file=sys.stderr, flush=True)
         return out
@@ -98,6 +101,16 @@ class Extractor:
     def card(self) -> dict[str, str]:
         """What identifies it in a record."""
         return {"name": self.name, "digest": self.digest, "resize": self.resize}
+
+
+@torch.inference_mode()
+def _described(net: Extractor, images: Tensor) -> Tensor:
+    return net.features(images)
+
+
+def _tensor(images: Images) -> Tensor:
+    """Return a part of images as a tensor on the CPU."""
+    return images.cpu() if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
 
 
 def _levels(images: Images, name: str) -> None:
