@@ -25,6 +25,7 @@ from genzoo.data.decode.scans.readers import READERS
 from genzoo.data.decode.scans.volume import Cut, Volume, cuts
 from genzoo.data.progress import bar
 from genzoo.data.settings import DataSettings
+from genzoo.data.short import in_order
 from genzoo.data.sources.contents import Contents, FilePictures, Pictures
 
 TOLD = {
@@ -89,8 +90,8 @@ class ScanPictures:
                 yield from (e for e in pool.map(_extent, wanted[start : start + 8]) if e is not None)
         yield from self.plain.extents(kind, pool)
 
-    def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
-        """Decode in threads."""
+    def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> Iterator[np.ndarray | Rejected]:
+        """Decode them, in threads where that takes long."""
 
         def one(i: int) -> np.ndarray | Rejected:
             item, holes = self.items[i], list[int]()
@@ -104,7 +105,7 @@ class ScanPictures:
                 self.holes[item.name] = sum(holes)
             return found
 
-        return list(pool.map(one, indices))
+        return in_order(pool, one, indices)
 
     def chosen(self, rows: Sequence[int]) -> ScanPictures:
         """Return some of them."""
@@ -218,7 +219,7 @@ def _part(
         ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool, decode.quiet_decoding(),
         bar(len(scans), "looking at scans", quiet, "files") as advance,
     ):  # fmt: skip
-        for i, found in zip(scans, pool.map(look, scans), strict=True):
+        for i, found in zip(scans, in_order(pool, look, list(scans)), strict=True):
             advance(1)
             if isinstance(found, Rejected):
                 contents.left.append((names[i], str(found)))

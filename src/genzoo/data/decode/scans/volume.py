@@ -91,11 +91,16 @@ def _levels(stored: np.ndarray, scale: float, shift: float, top: int) -> np.ndar
         low, high = max(math.ceil(ends[0]), low), min(math.floor(ends[1]), high)
         whole = low <= high
     found = np.empty(stored.shape, np.uint8 if top < 256 else np.uint16)
+    # Of numbers without a type NumPy makes a minimum and a maximum, at a fifth of the speed.
+    limits = np.array([low, high] if whole else 0, stored.dtype)
+    rows = min(_STRIP, len(stored))
+    kept, floats = np.empty((rows, *stored.shape[1:]), stored.dtype), np.empty((rows, *stored.shape[1:]), np.float32)
     for row in range(0, len(stored), _STRIP):
         strip = stored[row : row + _STRIP]
-        values: np.ndarray = np.multiply(
-            np.clip(strip, low, high) if whole else strip, np.float32(scale), dtype=np.float32
-        )
+        cut, values = kept[: len(strip)], floats[: len(strip)]
+        if whole:
+            strip = np.clip(strip, *limits, out=cut)
+        np.multiply(strip, np.float32(scale), out=values)
         values += np.float32(shift)
         if not whole:
             np.clip(values, 0, top + 0.25, out=values)
