@@ -93,7 +93,7 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     kinds: list[dict[str, Any]] = [
-        {"size": given.side}, {"size": given.side, "gray_window": "soft"}, {"size": given.side // 2},
+        {"size": given.side}, {"size": given.side, "gray_window": "soft"}, {"size": given.side // 2}, {"size": 64},
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         cache = os.environ["GENZOO_CACHE"] = f"{place}/cache"

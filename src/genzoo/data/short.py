@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 _TRIED, _TOGETHER = 4, 64
 """Of so many tasks together, the first few are timed."""
-_SOON = 1.5e-3
+_SOON = 1e-3
 """Seconds within which a task is soon done."""
 
 

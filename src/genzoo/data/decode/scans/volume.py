@@ -58,10 +58,10 @@ class Slice:
         """Return it as it is looked at: rows and columns."""
         return replace(self, stored=view.lay(self.stored))
 
-    def shares(self, ends: Ends, top: int | None = None) -> np.ndarray:
+    def shares(self, ends: Ends, top: int | None = None, *, out: np.ndarray | None = None) -> np.ndarray:
         """Bring the values between two to 0 (black) to 1 (white), float32; with `top` to whole numbers up to it, uint8 or uint16.
 
-        Integers of up to 16 bits are exact in 32-bit floats, and are brought there in one step.
+        Integers of up to 16 bits are exact in 32-bit floats, and are brought there in one step, without `top` into `out` where it is given.
         """
         if self.stored.dtype.itemsize > 2 or self.stored.dtype.kind not in "ui":
             shares = ranges.shares(self.values, ends)
@@ -71,7 +71,7 @@ class Slice:
         scale, shift = (-scale, 1 - shift) if self.inverted else (scale, shift)
         if top is not None:
             return _levels(self.stored, scale * top, shift * top, top)
-        found: np.ndarray = np.multiply(self.stored, np.float32(scale), dtype=np.float32)
+        found: np.ndarray = np.multiply(self.stored, np.float32(scale), out=out, dtype=np.float32)
         found += np.float32(shift)
         np.clip(found, 0, 1, out=found)
         return found
