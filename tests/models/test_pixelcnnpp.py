@@ -17,6 +17,8 @@ from genzoo.losses.likelihoods import (
     on_grid,
     pick,
 )
+from genzoo.models.autoregressive import pixelcnnpp
+from genzoo.models.autoregressive._mixture_draw import PixelDraw
 from genzoo.models.autoregressive._shifted import ShiftedConv2d, WeightNorm
 from genzoo.models.autoregressive._shifted_walk import ShiftedWalk
 from genzoo.models.autoregressive.pixelcnnpp import PixelCNNpp
@@ -230,15 +232,33 @@ def test_every_output_of_the_walk_is_that_of_the_parallel_pass(shape, scales, bl
             p.mul_(0.5)  # many layers of livelier weights would make outputs of thousands
         x = images(system, 3).double()
         whole, walk = system.net(x), ShiftedWalk(system.net, 3, shape[2], x)
-        apart = 0.0
+        out, apart = system.net.out, 0.0
         for row in range(shape[1]):
             walk.begin(row)
             walk.row.fill_(torch.nan)  # what is not known yet is not read
             for col in range(shape[2]):
-                apart = max(apart, float((walk.at(col) - whole[:, :, row, col]).abs().max()))
+                found = out(walk.at(col)[:, :, None, None])[:, :, 0, 0]
+                apart = max(apart, float((found - whole[:, :, row, col]).abs().max()))
                 walk.row[:, col] = x[:, :, row, col]
     assert whole.std() > 0.1
     assert apart < 1e-10 * max(1, float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize(("colours", "levels"), [(1, 2), (2, 16), (3, 256), (4, 256)])
+def test_the_walks_draws_are_those_of_the_mixture(colours, levels, temperature):
+    system = build((colours, 4, 4), levels=levels, mixtures=5).double()
+    n, least = 4000, pixelcnnpp.LEAST_LOG_SCALE
+    read = torch.randn(n, 6, generator=seeded(1)).double()
+    uniform = torch.rand(n, 1 + colours, generator=seeded(2)).double()
+    uniform[:2, 0] = torch.tensor([0, 1 - 2**-24])  # the ends of what a generator gives
+    with torch.no_grad():
+        draw = PixelDraw(system.net.out, system.numbers, levels, least, temperature, n, read)
+        drawn = draw(read, *draw.ready(uniform))
+        mixture = system._mixture(system.net.out(read[:, :, None, None])[:, :, 0, 0])
+        expected = draw_coupled(uniform, *mixture, levels, temperature)
+    torch.testing.assert_close(drawn, expected, atol=1e-12, rtol=0)
+    assert (drawn.std(0) > 0.3).all()
 
 
 def test_a_32x32_sample_is_what_naive_drawing_gives():

@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.losses.likelihoods import pick
-
 elu_into: Any = torch.ops.aten.elu.out
 
 
@@ -60,7 +58,7 @@ class Taps:
     """A convolution of two rows: what the row above and what its own row add to each column.
 
     Args:
-        conv: The convolution, 2 or 3 columns wide.
+        conv: The convolution, no column of which is to the right.
         lane: What it reads, some features of it.
         first: The first of these features.
         twice: Give the negatives of the outputs as well.
@@ -80,19 +78,11 @@ class Taps:
         columns = self.add.view(lane.row.shape[0], -1, len(bias)).unbind(1)
         self.adds = columns[: len(lane.places)]
 
-    def _added(self, row: int, out: Tensor) -> Tensor:
-        for seen, weight in zip(self.seen, self.weight[row], strict=True):
-            out.addmm_(seen, weight)
-        return out
-
     def above(self, bias: Tensor | None = None) -> None:
         """Begin with what is in the lane as the row above; `bias` in place of the convolution's own."""
         self.add.copy_((self.bias if bias is None else bias).expand_as(self.add))
-        self._added(0, self.add)
-
-    def own(self) -> Tensor:
-        """Add what is in the lane as the row itself."""
-        return self._added(-1, self.add)
+        for seen, weight in zip(self.seen, self.weight[0], strict=True):
+            self.add.addmm_(seen, weight)
 
     def window(self, features: int, first: int) -> Tensor:
         """Return the own row's weights as they meet a window of the lane's columns of so many features, [2·features, outputs]."""
@@ -110,18 +100,44 @@ def of(conv: Any, like: Tensor) -> tuple[Tensor, Tensor]:
 # ---- the stream of rows ----------------------------------------------------------------------------------------------
 
 
-class RowFeatures(Signed):
-    """Features of a row, and the lane in which layers read them."""
+class RowTaps:
+    """A convolution of two rows over a row at a time: what it adds to its own and what it adds to the next one in one product.
 
-    def __init__(self, batch: int, width: int, features: int, like: Tensor) -> None:
-        self.lane = Lane(batch, width, 2 * features, like)
-        super().__init__(torch.empty_like(self.lane.shifted[1]))
+    Args:
+        conv: The convolution, 3 columns wide.
+        batch: Images.
+        width: Columns.
+        like: Device and precision.
+        more: Added to the bias.
+    """
 
-    def settle(self) -> None:
-        """Write what was put into `plus` to where layers read."""
-        torch.neg(self.plus, out=self.minus)
-        elu_into(self.both, out=self.lane.shifted[1])
-        self.lane.gaps.zero_()
+    def __init__(self, conv: Any, batch: int, width: int, like: Tensor, more: Tensor | None = None) -> None:
+        kernel, bias = of(conv, like)
+        # [columns, inputs, outputs of the own row and of the next]
+        self.both = kernel.flip(2).permute(3, 1, 2, 0).flatten(2).contiguous()
+        self.own, self.next = self.both.chunk(2, 2)
+        self.bias = bias if more is None else bias + more
+        self.add = self.bias.repeat(batch * (width + 1), 1)
+        """What is known of the row that comes, [B·(W + 1), outputs]."""
+
+    def __call__(self, lane: Lane, memory: Tensor, out: Tensor) -> None:
+        """Write the outputs of a row, and keep what it adds to the next one; `memory` is of at least twice the outputs."""
+        outputs = len(self.bias)
+        both = memory[:, : 2 * outputs]
+        first, *others = zip(lane.shifted, self.both, strict=True)
+        torch.mm(*first, out=both)
+        for seen, weight in others:
+            both.addmm_(seen, weight)
+        torch.add(self.add, both[:, :outputs], out=out)
+        torch.add(self.bias, both[:, outputs:], out=self.add)
+
+    def part(self, lane: Lane, *, next_row: bool) -> Tensor:
+        """Add to what is known what a row adds to itself, or begin the next one with what it adds to that; return it."""
+        if next_row:
+            self.add.copy_(self.bias.expand_as(self.add))
+        for seen, weight in zip(lane.shifted, self.next if next_row else self.own, strict=True):
+            self.add.addmm_(seen, weight)
+        return self.add
 
 
 class RowBlock:
@@ -131,36 +147,51 @@ class RowBlock:
         block: The block.
         x: What it reads.
         kept: Its short cut, or None.
-        out: What it gives.
+        memory: What the blocks of a resolution use one after the other.
     """
 
-    def __init__(self, block: Any, x: RowFeatures, kept: RowFeatures | None, out: RowFeatures) -> None:
-        like = x.lane.row
-        self.x, self.out = x, out
-        self.look = Taps(block.look, x.lane)
-        self.hidden = RowFeatures(like.shape[0], like.shape[1], like.shape[2] // 2, like)
-        self.gate = Taps(block.gate, self.hidden.lane)
-        self.content, self.open = self.gate.add.chunk(2, 1)
-        self.bias, self.side = self.look.bias, None
+    def __init__(self, block: Any, x: Lane, kept: Lane | None, memory: RowMemory) -> None:
+        batch, width, features = x.row.shape
+        self.x, self.memory, self.side, more = x, memory, None, None
         if kept is not None:
-            kernel, bias = of(block.side, like)
-            self.side, self.bias = (kept.lane.shifted[1], kernel[:, :, 0, 0].T.contiguous()), self.bias + bias
-
-    def above(self) -> None:
-        """Take in the row above, which the lanes hold."""
-        self.look.above(self.bias)
-        self.gate.above()
+            kernel, bias = of(block.side, x.row)
+            self.side, more = (kept.shifted[1], kernel[:, :, 0, 0].T.contiguous()), bias
+        self.look = RowTaps(block.look, batch, width, x.row, more)
+        self.gate = RowTaps(block.gate, batch, width, x.row)
+        self.out = Lane(batch, width, features, x.row)
 
     def run(self) -> None:
-        """Compute the row."""
+        """Compute the row: add to the features in `memory.x`, and write them to `out`, where layers read them."""
+        memory, hidden = self.memory, self.memory.hidden
+        self.look(self.x, memory.products, hidden.plus)
         if self.side is not None:
-            self.look.add.addmm_(*self.side)
-        self.hidden.plus.copy_(self.look.own())
-        self.hidden.settle()
-        self.gate.own()
-        self.open.sigmoid_()
-        torch.addcmul(self.x.plus, self.content, self.open, out=self.out.plus)
-        self.out.settle()
+            hidden.plus.addmm_(*self.side)
+        memory.read(hidden, memory.lane)
+        self.gate(memory.lane, memory.products, memory.gates)
+        memory.open.sigmoid_()
+        memory.x.plus.addcmul_(memory.content, memory.open)
+        memory.read(memory.x, self.out)
+
+
+class RowMemory:
+    """What the blocks of one resolution use one after the other: features, hidden features and where they are read, gates, products."""
+
+    def __init__(self, batch: int, width: int, features: int, like: Tensor) -> None:
+        self.lane = Lane(batch, width, 2 * features, like)
+        flat = self.lane.shifted[1]
+        self.x, self.hidden = Signed(torch.zeros_like(flat)), Signed(torch.zeros_like(flat))
+        self.gates, self.products = torch.empty_like(flat), flat.new_empty(len(flat), 4 * features)
+        self.content, self.open = self.gates.chunk(2, 1)
+        self.below = flat.new_empty(len(flat), features)
+
+    def read(self, x: Signed, lane: Lane) -> None:
+        """Write what was put into `x.plus` to where layers read it."""
+        torch.neg(x.plus, out=x.minus)
+        torch.minimum(x.plus, x.minus, out=self.below)
+        self.below.exp_().sub_(1)
+        for each, into in zip((x.plus, x.minus), lane.shifted[1].chunk(2, 1), strict=True):
+            torch.maximum(each, self.below, out=into)
+        lane.gaps.zero_()
 
 
 class RowLevel:
@@ -176,74 +207,63 @@ class RowLevel:
 
     def __init__(self, stream: Any, level: int, batch: int, width: int, like: Tensor) -> None:
         features = stream.down[0][0].look.direction.shape[0]
-        self.level, self.width = level, width
-
-        def new() -> RowFeatures:
-            return RowFeatures(batch, width, features, like)
-
-        self.x = x = new()
-        kept, self.given = [x], {}
-        self.down: list[RowBlock] = []
+        self.level, self.width, self.memory = level, width, RowMemory(batch, width, features, like)
+        self.x = x = Lane(batch, width, 2 * features, like)
+        kept, self.down, self.up = [x], [], []
+        self.given: dict[int, Lane] = {}
+        """What each block gives, by its number."""
         for block in stream.down[level]:
-            kept.append(new())
-            self.down.append(RowBlock(block, x, None, kept[-1]))
-            x = self.given[block.index] = kept[-1]
+            self.down.append(RowBlock(block, x, None, self.memory))
+            x = self.given[block.index] = self.down[-1].out
+            kept.append(x)
         self.inner: RowLevel | None = None
         if level + 1 < len(stream.down):
             self.inner = RowLevel(stream, level + 1, batch, -(-width // 2), like)
-            self.raw = Lane(batch, width, features, like)
-            self.shrink = Taps(stream.shrink[level], self.raw)
-            self.coarse = Lane(batch, self.inner.width, features, like)
+            self.raw, self.coarse = (Lane(batch, w, features, like) for w in (width, self.inner.width))
+            self.shrink = RowTaps(stream.shrink[level], batch, width, like)
             kernel, bias = of(stream.grow[level], like)
-            # a coarse column gives the two fine ones at it, [rows, columns, inputs, outputs], and helps the one to the left of it
+            # a coarse column gives the two fine ones at it, [rows, inputs, columns · outputs], and helps the one to the left of it
             weight, nothing = kernel.permute(2, 3, 0, 1), like.new_zeros(2, features, features)
             self.at = torch.cat([weight[:, 1], weight[:, 2]], -1)
             self.right = torch.cat([nothing, weight[:, 0]], -1)
-            self.bias, x = bias.repeat(2), new()
+            self.bias, x = bias.repeat(2), Lane(batch, width, 2 * features, like)
         else:
             kept.pop()
         self.grown = x
-        self.up: list[RowBlock] = []
         for block in stream.up[level]:
-            out = self.given[block.index] = new()
-            self.up.append(RowBlock(block, x, kept.pop(), out))
-            x = out
-        self.out = x
+            self.up.append(RowBlock(block, x, kept.pop(), self.memory))
+            x = self.given[block.index] = self.up[-1].out
 
     def run(self, row: int) -> None:
-        """Compute a row of this resolution from `x.plus`."""
-        for block in (*self.down, *self.up):
-            block.above()
-        if self.inner is not None and row % 2 == 0:
-            self.shrink.above()
-        self.x.settle()
+        """Compute a row of this resolution from the features in `memory.x.plus`."""
+        memory, x = self.memory, self.memory.x
+        memory.read(x, self.x)
         for block in self.down:
             block.run()
         if self.inner is not None:
-            last = self.down[-1].out.plus
-            self.raw.shifted[1].copy_(last)
+            self.raw.shifted[1].copy_(x.plus)
             self.raw.gaps.zero_()
+            every = self.shrink.part(self.raw, next_row=bool(row % 2))
             if row % 2 == 0:
-                self._through(self.inner, row // 2)
-            self._take(row % 2)
-            self.grown.settle()
+                self._through(self.inner, row // 2, every)
+            # two columns for each coarse one
+            batch, features = len(self.raw.gaps), self.raw.row.shape[2]
+            fine = self.fine[row % 2].view(batch, -1, features)
+            x.plus.view(batch, -1, features).copy_(fine[:, : self.width + 1])
+            memory.read(x, self.grown)
         for block in self.up:
             block.run()
 
-    def _through(self, inner: RowLevel, row: int) -> None:
+    def _through(self, inner: RowLevel, row: int, every: Tensor) -> None:
+        """Compute the coarser row from every second of the columns that were shrunk, and the two rows that it gives."""
         batch, features = len(self.raw.gaps), self.raw.row.shape[2]
-        every = self.shrink.own().view(batch, -1, features)[:, : self.width : 2]
-        inner.x.plus.view(batch, -1, features)[:, :-1].copy_(every)
+        inner_x = inner.memory.x.plus
+        inner_x.view(batch, -1, features)[:, :-1].copy_(every.view(batch, -1, features)[:, : self.width : 2])
         inner.run(row)
-        self.coarse.shifted[1].copy_(inner.out.plus)
+        self.coarse.shifted[1].copy_(inner_x)
         self.coarse.gaps.zero_()
         _, at, right = self.coarse.shifted
         self.fine = [torch.addmm(self.bias, at, a).addmm_(right, b) for a, b in zip(self.at, self.right, strict=True)]
-
-    def _take(self, parity: int) -> None:
-        batch, features = len(self.raw.gaps), self.raw.row.shape[2]
-        fine = self.fine[parity].view(batch, -1, features)  # two columns for each coarse one
-        self.grown.plus.view(batch, -1, features).copy_(fine[:, : self.width + 1])
 
 
 # ---- the stream of pixels --------------------------------------------------------------------------------------------
@@ -271,7 +291,7 @@ class PixelBlock:
         above: What the block of this number of the other stream gives, the other short cut.
     """
 
-    def __init__(self, block: Any, pair: Pair, above: RowFeatures, *, up: bool) -> None:
+    def __init__(self, block: Any, pair: Pair, above: Lane, *, up: bool) -> None:
         like, size = pair.lane.row, pair.lane.row.shape[2]
         width = size // 4
         first = 2 * width if up else 0
@@ -280,7 +300,7 @@ class PixelBlock:
         self.gate = Taps(block.gate, self.hidden)
         kernel, bias = of(block.side, like)
         side = kernel[:, :, 0, 0].T.unflatten(0, (2, -1, width))  # [signs, short cuts, width, outputs]
-        self.bias, self.above, self.shared = self.look.bias + bias, side[:, 0].flatten(0, 1), above.lane.shifted[1]
+        self.bias, self.above, self.shared = self.look.bias + bias, side[:, 0].flatten(0, 1), above.shifted[1]
         window = self.look.window(size, first)
         if up:
             window[size : size + first] = side[:, 1].flatten(0, 1)
@@ -290,13 +310,13 @@ class PixelBlock:
         self.content, self.open = self.gates.chunk(2, 1)
         places = pair.seconds if up else pair.firsts
         windows = [each[:, used] for each in pair.lane.windows]
-        halves = [place.chunk(2, 1) for place in self.hidden.places]
-        self.columns = [
-            (*each, *half)
-            for *each, half in zip(
-                places, self.look.adds, windows, self.hidden.places, self.gate.adds, self.hidden.windows, halves, strict=True
+        hidden = [Signed(place) for place in self.hidden.places]
+        self.columns = list(
+            zip(
+                places, self.look.adds, windows, hidden, self.gate.adds, self.hidden.windows,
+                strict=True,
             )
-        ]  # fmt: skip
+        )  # fmt: skip
 
     def begin(self) -> None:
         """Take in the row above, which the lanes hold, and the row of the other stream."""
@@ -306,11 +326,11 @@ class PixelBlock:
 
     def at(self, col: int, x: Signed, out: Signed) -> None:
         """Write the output at a column given the input."""
-        place, add, window, hidden, gate_add, gate_window, plus, minus = self.columns[col]
+        place, add, window, hidden, gate_add, gate_window = self.columns[col]
         elu_into(x.both, out=place)
-        torch.addmm(add, window, self.own_look, out=plus)
-        torch.neg(plus, out=minus)
-        elu_into(hidden, out=hidden)
+        torch.addmm(add, window, self.own_look, out=hidden.plus)
+        torch.neg(hidden.plus, out=hidden.minus)
+        elu_into(hidden.both, out=hidden.both)
         torch.addmm(gate_add, gate_window, self.own_gate, out=self.gates)
         self.open.sigmoid_()
         torch.addcmul(x.plus, self.content, self.open, out=out.plus)
@@ -390,7 +410,7 @@ class PixelLevel:
 
 
 class ShiftedWalk:
-    """The walk of a `Network` (`nn.autoregressive.lines.Walk`).
+    """The walk of a `Network`, up to its last layer, which is `_mixture_draw`'s (for the rest see `nn.autoregressive.lines.Walk`).
 
     Args:
         net: The network, in eval mode; its weights must not change meanwhile.
@@ -399,11 +419,14 @@ class ShiftedWalk:
         like: Device and precision.
     """
 
+    row: Tensor
+    """The pixels of the row that is walked along, [B, W, C]."""
+
     def __init__(self, net: Any, batch: int, width: int, like: Tensor) -> None:
         colours = net.first_rows.direction.shape[1] - 1
         self.lane, self.begun = Lane(batch, width, colours + 1, like), False
         self.row = self.lane.row[..., :-1]
-        self.first = Taps(net.first_rows, self.lane)
+        self.first = RowTaps(net.first_rows, batch, width, like)
         self.rows = RowLevel(net.rows, 0, batch, width, like)
         self.pixels = PixelLevel(net.pixels, self.rows, batch, like)
         # of the first layer of this stream only the tap to the left is in the pixel's own row
@@ -413,13 +436,12 @@ class ShiftedWalk:
         self.bias = self.left.bias + signed(bias)
         self.befores = self.lane.shifted[0].view(batch, width + 1, -1).unbind(1)
         self.own = self.left.weight[1, 0]
-        kernel, self.out_bias = of(net.out, like)
-        self.out, self.read = kernel[:, :, 0, 0].T.contiguous(), like.new_empty(batch, kernel.shape[1])
+        self.read = like.new_empty(batch, net.out.direction.shape[1])
 
     def begin(self, row: int) -> None:
         """Take in the row above."""
-        self.rows.x.plus.copy_(self.first.own())
-        self.first.above()  # of the next row
+        self.rows.memory.x.plus.copy_(self.first.part(self.lane, next_row=False))
+        self.first.part(self.lane, next_row=True)
         self.rows.run(row)
         self.left.above(self.bias)
         for seen, weight in zip(self.lane.shifted, self.above, strict=True):
@@ -429,54 +451,7 @@ class ShiftedWalk:
             self.lane.row[..., -1] = 1  # tells the border, where it is zero, from gray
 
     def at(self, col: int) -> Tensor:
-        """Return the outputs at a column."""
+        """Return what the last layer reads at a column, [B, width]."""
         torch.addmm(self.left.adds[col], self.befores[col], self.own, out=self.pixels.x.both)
         elu_into(self.pixels.at(col).plus, out=self.read)
-        return torch.addmm(self.out_bias, self.read, self.out)
-
-
-class PixelDraw:
-    """Draws pixels from outputs as `losses.likelihoods.draw_coupled` does, in level units and few operations.
-
-    A colour's mean moves by coupling times the colours before it, of which each is rounded to a level first.
-
-    Args:
-        numbers: Numbers of a component: logits, means, log-scales, couplings.
-        levels: Grey levels.
-        least: Least log-scale.
-        temperature: Divides the logits and multiplies the scales.
-        like: Device and precision.
-    """
-
-    def __init__(
-        self, numbers: tuple[int, int, int, int], levels: int, least: float, temperature: float, like: Tensor
-    ) -> None:
-        _, self.colours, _, pairs = self.numbers = numbers
-        self.top, self.half, self.least, self.temperature = levels - 1, (levels - 1) / 2, least, temperature
-        # levels are counted from the lowest, and couplings act on values around the middle
-        self.centre = like.new_zeros(pairs, self.colours)
-        first = 0
-        for c in range(self.colours):
-            self.centre[first : first + c, c] = -self.half
-            first += c
-        self.minus_one = like.new_full((), -1.0)
-
-    def noise(self, uniform: Tensor) -> Tensor:
-        """Return what scales are multiplied by, of uniform numbers."""
-        return torch.logit(uniform) * (self.temperature * self.half)
-
-    def __call__(self, out: Tensor, uniform: Tensor, noise: Tensor) -> Tensor:
-        """Return pixels [B, C] in [-1, 1] from outputs [B, numbers·K], uniform numbers [B] for the component, and noise [B, C] for colours."""
-        each = out.unflatten(1, (sum(self.numbers), -1))
-        chosen = pick(uniform, each[:, 0], self.temperature)
-        found = each.gather(2, chosen[:, None, None].expand(-1, each.shape[1], 1))[..., 0]
-        _, mean, log_scale, coupling = found.split(self.numbers, 1)
-        at = torch.addcmul(mean.add_(1).mul_(self.half), log_scale.clamp_(min=self.least).exp_(), noise)
-        if self.colours > 1:
-            at.addmm_(coupling.tanh_(), self.centre)
-        colours, couplings = at.unbind(1), iter(coupling.unbind(1))
-        for c, colour in enumerate(colours):
-            for before in colours[:c]:
-                colour.addcmul_(next(couplings), before)
-            colour.round_().clamp_(0, self.top)
-        return torch.add(self.minus_one, at, alpha=1 / self.half)
+        return self.read

@@ -19,8 +19,9 @@ from torch.optim import Adam, Optimizer
 
 from genzoo.core.system import System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
+from genzoo.models.autoregressive._mixture_draw import PixelDraw
 from genzoo.models.autoregressive._shifted import GrowingConv2d, ShiftedConv2d, WeightNorm
-from genzoo.models.autoregressive._shifted_walk import PixelDraw, ShiftedWalk
+from genzoo.models.autoregressive._shifted_walk import ShiftedWalk
 from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.checks import GreyLevels, check_images
@@ -299,10 +300,9 @@ class PixelCNNpp(System):
         some = known.any(0)[0].tolist()
         with torch.inference_mode():  # what is written is memory of our own, free of what autograd would have to know
             walk = ShiftedWalk(self.net, len(x), width, x)
-            draw = PixelDraw(self.numbers, self.levels, LEAST_LOG_SCALE, temperature, x)
+            draw = PixelDraw(self.net.out, self.numbers, self.levels, LEAST_LOG_SCALE, temperature, len(x), x)
             pixels, kept = x.permute(2, 0, 3, 1).contiguous(), known.permute(2, 3, 0, 1)  # [H, B, W, C]
-            numbers = uniform.permute(1, 2, 0, 3).contiguous()
-            chosen, noise = numbers[..., 0].contiguous(), draw.noise(numbers[..., 1:])
+            chosen, noise = (part.contiguous() for part in draw.ready(uniform.permute(1, 2, 0, 3)))
             places = walk.row.unbind(1)
             for row in range(height):
                 walk.begin(row)
@@ -310,9 +310,9 @@ class PixelCNNpp(System):
                 for col, (place, u, z) in enumerate(
                     zip(places, chosen[row].unbind(), noise[row].unbind(), strict=True)
                 ):
-                    out = walk.at(col)
+                    read = walk.at(col)
                     if not given[row][col]:
-                        drawn = draw(out, u, z)
+                        drawn = draw(read, u, z)
                         place.copy_(torch.where(kept[row, col], place, drawn) if some[row][col] else drawn)
                 pixels[row] = walk.row
             return x.copy_(pixels.permute(1, 3, 0, 2))
