@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from genzoo.core.errors import UserError
-from genzoo.saved.devices import pick_device
+from genzoo.saved.devices import keep_memory, pick_device
 
 Net = TypeVar("Net", bound=nn.Module)
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -105,6 +105,7 @@ def start(
 ) -> Runtime:
     """Choose device and precision, and join the other ranks when torchrun has started this process."""
     where = pick_device(device)
+    keep_memory()
     if where.type == "cuda":
         torch.backends.cudnn.deterministic = deterministic
         torch.backends.cudnn.benchmark = not deterministic

@@ -423,7 +423,7 @@ class TokenPrior(System):
             sentence = None if sentence is None else torch.cat([sentence, torch.zeros_like(sentence)])
         # one number for each code, by its place: what is kept and the way of computing shift nobody else's
         uniform = draws.rand(*codes.shape, generator=generator, device=self.device)
-        codes = codes.clone()
+        codes, numbers, some = codes.clone(), uniform.T.contiguous().unbind(), kept.any(0).tolist()
         starts = torch.cat([label, torch.full_like(label, self.classes)]) if guided else label
         with torch.autocast(self.device.type, enabled=False), torch.inference_mode():
             start = self._start(starts, sentence)
@@ -434,7 +434,8 @@ class TokenPrior(System):
                     with_class, without = logits.chunk(2)
                     logits = without + guidance * (with_class - without)
                 p = choices(logits if temperature == 1 else logits / temperature, top_k, top_p)
-                codes[:, t] = torch.where(kept[:, t], codes[:, t], pick_from(uniform[:, t], p))
+                drawn = pick_from(numbers[t], p)
+                codes[:, t] = torch.where(kept[:, t], codes[:, t], drawn) if some[t] else drawn
                 if walk is not None:
                     before = walk.embed(codes[:, t].repeat(2) if guided else codes[:, t])
                 else:
