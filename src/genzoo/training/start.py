@@ -20,6 +20,7 @@ from genzoo.core.errors import DiskFull, UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.naming import own, registry
+from genzoo.nn.remat import switch_on
 from genzoo.ranks.launch import agree, barrier, note_run, noted_run, same_everywhere, same_weights, together
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
@@ -83,6 +84,8 @@ def train(
     # All that can be wrong is found before the folder is made: a shape that the system cannot take, a measure, missing weights.
     built = _seeded(cls, arguments, settings.seed)
     taken, said = begin(built, origin, settings.freeze)
+    if settings.remat:
+        switch_on(built, name)
     measuring = _measuring(built, dataset, settings)
     check_memory(name, built, runtime.device, averaged=bool(settings.ema))
     _check_told(cls, arguments, dataset, settings)
@@ -149,6 +152,8 @@ def resume(
         check_shape(run, dataset, arguments)
         built = _seeded(cls, arguments, settings.seed)
         begin(built, read_origin(settings.from_, cls), settings.freeze, config.get("taken"))
+    if settings.remat:
+        switch_on(built, name)
     meta = _meta(name, cls, arguments, about, dataset, settings, runtime, config.get("taken"))
     measuring = _measuring(built, dataset, settings)
     told = any(v is not None for v in (steps, device, data))
