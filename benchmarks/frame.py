@@ -49,6 +49,7 @@ class Case:
         flops: Floating-point operations of a run; counted by torch where not given.
         moved: Bytes read and written, for what hardly computes: then the limit is that of a copy.
         repeat: Runs of `work` in a round, for short ones.
+        plain: Name of a case that does the same by other means, such as a plain loop: it takes turns with this one, in a process of its own.
     """
 
     work: Callable[[], object]
@@ -57,6 +58,7 @@ class Case:
     flops: int | None = None
     moved: int | None = None
     repeat: int = 1
+    plain: str | None = None
 
 
 Cases = Mapping[str, Callable[[], Case]]
@@ -131,7 +133,9 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.of: str = self._read()["of"]
+        told = self._read()
+        self.of: str = told["of"]
+        self.plain: str | None = told["plain"]
 
     def _read(self) -> dict:
         assert self.process.stdout is not None
@@ -167,7 +171,7 @@ def work_off(module: str, name: str, source: str, found: str) -> None:
         torch.save(value.detach().clone(), found)
     what, many = case.of
     of = f"{many} {what}{'s' * (many != 1)}"
-    print(json.dumps({"of": of}), file=told, flush=True)
+    print(json.dumps({"of": of, "plain": case.plain}), file=told, flush=True)
     for _ in sys.stdin:
         print(json.dumps(rounds_of(case, flops or 0)), file=told, flush=True)
 
@@ -199,6 +203,8 @@ def measure(module: str, name: str, base: str | None, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trees = {"now": ROOT} if base is None else {"base": worktree(base), "now": ROOT}
         workers = {of: Worker(module, name, tree, Path(folder) / of) for of, tree in trees.items()}
+        if plain := workers["now"].plain:
+            workers["plain"] = Worker(module, plain, ROOT, Path(folder) / "plain")
         found: dict[str, list[dict[str, float]]] = {of: [] for of in workers}
         for i in range(rounds):
             for of in list(workers)[:: 1 if i % 2 else -1]:
@@ -207,6 +213,9 @@ def measure(module: str, name: str, base: str | None, rounds: int) -> None:
         times = {of: [r["seconds"] for r in each] for of, each in found.items()}
         shares = {of: statistics.median(r["share"] for r in each) for of, each in found.items()}
         words += [f"{of} {spread(t)} s, {100 * shares[of]:.1f} % of the limit" for of, t in times.items()]
+        if plain:
+            beside = [p / n for p, n in zip(times["plain"], times["now"], strict=True)]
+            words.append(f"{spread(beside, 2)} times as fast as plain")
         if base is not None:
             ratio = [b / n for b, n in zip(times["base"], times["now"], strict=True)]
             words += [f"{spread(ratio, 2)} times as fast", compared(Path(folder) / "now", Path(folder) / "base")]

@@ -42,6 +42,7 @@ class TrainSettings:
         deterministic: On CUDA, choose kernels that give the same bits every time; false is faster.
         loggers: Who gets the numbers and sample pictures too, separated by commas: tensorboard, wandb, mlflow, trackio, or one's own.
         tensorboard: The same as loggers=tensorboard.
+        patience: Minutes that one of several processes waits for another that does not answer, before all of them end.
         runs: Folder of run folders.
     """
 
@@ -71,6 +72,7 @@ class TrainSettings:
     deterministic: bool = True
     loggers: tuple[str, ...] = ()
     tensorboard: bool = False
+    patience: Annotated[float, Field(gt=0)] = 30.0
     runs: str = "runs"
 
     @property

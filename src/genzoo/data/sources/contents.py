@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
@@ -24,7 +24,7 @@ class Pictures(Protocol):
     def probe(self, pool: Executor) -> list[Shape | Rejected]:
         """Read the shape of every image, from headers alone."""
 
-    def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
+    def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> Iterable[np.ndarray | Rejected]:
         """Decode some of them to uint8 [C, H, W]."""
 
     def kinds(self) -> set[str]:

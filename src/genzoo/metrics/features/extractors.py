@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.errors import UserError, nearest
-from genzoo.core.files import cache_folder, cache_folders, write_atomic
+from genzoo.core.errors import UserError, disk_full_is_said, nearest
+from genzoo.core.files import cache_folder, cache_folders, replacing
 from genzoo.metrics.features.resizers import RESIZERS
+from genzoo.metrics.held import held, let_go, parts
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,6 @@ class Extractor:
     photographs: bool = False
     sanity: bool = False
 
-    @torch.inference_mode()
     def __call__(self, images: Images, *, progress: bool = False) -> Tensor:
         """Return the features, float32 [N, D], of uint8 images [N, C, H, W].
 
@@ -63,12 +62,13 @@ class Extractor:
             UserError: A feature is not a finite number.
         """
         _levels(images, self.name)
-        with torch.inference_mode(False):  # a tensor that anybody may go on with
-            out = torch.empty(len(images), self.dims)
-        for start in range(0, len(images), self.batch):
-            part = images[start : start + self.batch]
-            part = part if isinstance(part, Tensor) else torch.from_numpy(np.ascontiguousarray(part))
-            got = self.features(part.cpu())
+        return held(self._described(images, progress), len(images)) if len(images) else torch.empty(0, self.dims)
+
+    def _described(self, images: Images, progress: bool) -> Iterator[Tensor]:
+        done = 0
+        for part in parts(images, self.batch):
+            with torch.inference_mode():
+                start, got = done, self.features(part.cpu())
             if got.ndim != 2 or got.shape != (len(part), self.dims):
                 raise UserError(
                     f"{self.name} gives features {tuple(got.shape)} for {len(part)} images; it has to be [N, {self.dims}]"
@@ -76,18 +76,17 @@ class Extractor:
             if not torch.isfinite(got).all():
                 first = start + int((~torch.isfinite(got)).any(1).nonzero()[0])
                 raise UserError(f"{self.name}: the features of image {first} are not finite numbers")
-            out[start : start + len(part)] = got
             done = start + len(part)
+            yield got.float().cpu()
             if progress and done * 10 // len(images) > start * 10 // len(images):
                 print(f"{self.name}: {done:,} of {len(images):,} images", file=sys.stderr, flush=True)
-        return out
 
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
         """Return class logits, float32 [N, classes], of uint8 images [N, C, H, W]; only where `logits` is given."""
         _levels(images, self.name)
         assert self.logits is not None
-        return torch.cat([self.logits(part.cpu()) for part in images.split(self.batch)])
+        return torch.cat([self.logits(part.cpu()) for part in parts(images, self.batch)])
 
     @property
     def slow(self) -> bool:
@@ -204,9 +203,11 @@ class Rows:
         """Return how many rows there are."""
         return len(self.rows)
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        """Return a part of them."""
-        return np.ascontiguousarray(self.array[self.rows[part]])
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        """Return a part of them, or those of some numbers."""
+        found = np.ascontiguousarray(self.array[self.rows[part]])
+        let_go(self.array)
+        return found
 
 
 def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Extractor) -> Tensor:
@@ -223,14 +224,15 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
     ).hexdigest()
     for place in cache_folders("features"):
         try:
-            found = np.load(place / f"{key[:32]}.npy", allow_pickle=False)
+            found = np.load(place / f"{key[:32]}.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             continue  # none, or half a file from another machine: compute it again
         if isinstance(found, np.ndarray) and found.shape == (len(rows), net.dims) and found.dtype == np.float32:
-            return torch.from_numpy(found)
+            return held(parts(found), len(rows))
     features = net(Rows(images, np.asarray(rows)), progress=net.slow)
-    buffer = io.BytesIO()
-    np.save(buffer, features.numpy())
     with contextlib.suppress(UserError):  # no room, or no place of one's own: they are computed again next time
-        write_atomic(cache_folder("features", quiet=True) / f"{key[:32]}.npy", buffer.getvalue())
+        place = cache_folder("features", quiet=True) / f"{key[:32]}.npy"
+        with disk_full_is_said(place, features.nbytes), replacing(place) as part:
+            np.save(part, features.numpy())
+    let_go(features)
     return features

@@ -25,6 +25,8 @@ from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.gan.styles import Mapping, Noise
 from genzoo.nn.gan.upfirdn import double
 from genzoo.nn.layout import channels_last
+from genzoo.ranks.batch import for_examples
+from genzoo.ranks.sums import everybody, mean_over_ranks, own, ranks
 
 ADJUST = 4
 """Steps between two moves of ADA's probability."""
@@ -276,8 +278,9 @@ class StyleGAN2(System):
         update("g", logs["g_loss"])
         if self.path and update.step % self.path_every == 0:
             half = max(1, len(real) // 2)  # J costs much memory, and half a batch tells as much
-            w = self._styles(half, y if y is None else y[:half], self.layers)
-            logs["path_length"], penalty = self._path_penalty(self.G(w, styles.fresh_noise), w)
+            with for_examples(half):
+                w = self._styles(half, y if y is None else own(everybody(y)[: half * ranks()]), self.layers)
+                logs["path_length"], penalty = self._path_penalty(self.G(w, styles.fresh_noise), w)
             update("g", self.path_every * self.path * penalty)
         if self.augment:
             self.augment.observe(on_real)
@@ -288,7 +291,7 @@ class StyleGAN2(System):
     def _path_penalty(self, images: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean path length and E (length - a)², and move a."""
         lengths = path_lengths(images, w)
-        mean = lengths.detach().mean()
+        mean = mean_over_ranks(lengths.detach().mean())
         # A running mean that starts from 0 would press short runs to images that do not depend on w.
         self.length.copy_(torch.where(self.length == 0, mean, self.length.lerp(mean, PATH_DECAY)))
         return lengths.mean(), (lengths - self.length).square().mean()

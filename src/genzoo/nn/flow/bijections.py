@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genzoo.nn.ranks import mean_over_ranks
+from genzoo.ranks.sums import mean_over_ranks
 
 MIN_STD = 1e-3
 """Smallest standard deviation that `ActNorm` divides by: a constant channel keeps a finite scale."""
