@@ -34,6 +34,8 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).parents[1]
 SIDE = 1024
 """Side of the matrix product that the limit is taken from."""
+COUNT = "GENZOO_BENCH_COUNT"
+"""Variable of the environment in which cases find what --count says."""
 COPIED = 2**24
 """Numbers that are copied for the limit of what only moves them."""
 
@@ -230,7 +232,10 @@ def main(module: str, cases: Cases, text: str | None) -> None:
     parser.add_argument("names", nargs="*", help="; ".join(cases), metavar="CASE")
     parser.add_argument("--base", help="a revision to compare with")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--count", type=int, help="of how many things, where a benchmark says of which")
     given = parser.parse_args()
+    if given.count:
+        os.environ[COUNT] = str(given.count)
     if wrong := set(given.names) - set(cases):
         parser.error(f"there is no case {', '.join(sorted(wrong))}; there are {', '.join(cases)}")
     threads = torch.get_num_threads()
