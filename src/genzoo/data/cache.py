@@ -3,7 +3,8 @@
 An entry that is whole is read wherever it lies, whoever made it, without a lock. One that is missing is written under a temporary name
 while its key is locked, fsynced and renamed; a process that comes second waits and reuses it; what a killed process left is swept by the
 next one that holds the lock. Every file's size and sha256 stand in `manifest.json`, which carries its own digest; an entry that differs is
-made anew. Where this user cannot write the cache, new entries go to a place of one's own (`core.files`).
+made anew. A file is digested when it is first met, and again when its size, its times or its place on the disk are others than they were
+then (`seen.json`). Where this user cannot write the cache, new entries go to a place of one's own (`core.files`).
 """
 
 from __future__ import annotations
@@ -23,11 +24,22 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from genzoo.core.errors import FULL, UserError
-from genzoo.core.files import cache_folder, cache_folders, cache_root, cache_unusable, replacing, sweep, sync
+from genzoo.core.errors import FULL, DiskFull, UserError
+from genzoo.core.files import (
+    cache_folder,
+    cache_folders,
+    cache_root,
+    cache_unusable,
+    replacing,
+    sweep,
+    sync,
+    write_atomic,
+)
 from genzoo.data.locks import locked
 
 FORMAT = 1
+SEEN = "seen.json"
+"""What an entry's files were when they were last digested."""
 _verified: dict[tuple[int, int, int, int], str] = {}
 
 
@@ -280,13 +292,32 @@ def _whole(final: Path) -> dict[str, Any] | None:
         digest = manifest.pop("digest")
         if manifest["format"] != FORMAT or digest != digest_of(manifest):
             return None
+        seen, now = _seen(final), {}
         for name, facts in manifest["files"].items():
             path = final / name
-            if path.stat().st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
+            status = path.stat()
+            now[name] = [*_key(status), status.st_ctime_ns, facts["sha256"]]
+            if seen.get(name) == now[name]:
+                continue
+            if status.st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
                 return None
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
+    if seen != now:
+        with suppress(
+            OSError, DiskFull
+        ):  # somebody else's cache, or a full disk: the files are digested at every start
+            write_atomic(final / SEEN, json.dumps(now).encode())
     return {**manifest, "digest": digest}
+
+
+def _seen(final: Path) -> dict[str, list[object]]:
+    """Return what an entry's files were when they were last digested: place, size, times and digest."""
+    try:
+        found = json.loads((final / SEEN).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _sha256(path: Path) -> str:
