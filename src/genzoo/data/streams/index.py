@@ -59,6 +59,8 @@ def read_index(place: Place, settings: DataSettings, *, quiet: bool) -> Index:
             pass
         try:
             listed = place.listed()
+        except NoSuchData:
+            raise
         except UserError as reason:
             raise UserError(
                 f"{place.text} has no {NAME}, and its files cannot be told ({reason}); "

@@ -33,6 +33,7 @@ _REFUSED = (
     "PermissionDenied",
     "Unauthenticated",
     "169.254.169.254",
+    "latest/api/token",
     "metadata.google",
 )
 _NEVER = re.compile(r"status code: 4(?!08|29)\d\d")
@@ -141,6 +142,8 @@ class Place:
                 raise
             except Exception as error:
                 text = _first(error)
+                if "NoSuchBucket" in str(error):
+                    raise NoSuchData(f"{named} is not there: there is no such bucket") from None
                 if any(word in f"{type(error).__name__} {error}" for word in _REFUSED):
                     keys = KEYS.get(STORES.get(self.protocol, ""), "")
                     raise UserError(
@@ -152,8 +155,6 @@ class Place:
                     or "NotSupported" in type(error).__name__
                 ):
                     raise UserError(f"{named} cannot be {verb} ({text})") from None
-                if "NoSuchBucket" in str(error):
-                    raise NoSuchData(f"{named} is not there: there is no such bucket") from None
                 if pause is None:
                     raise UserError(
                         f"{named} cannot be {verb}: {text}; tried {len(PAUSES) + 1} times in {sum(PAUSES):.0f} s"
@@ -189,7 +190,8 @@ def _filesystem(protocol: str) -> Any:
         plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://") or protocol == "http"
         client = {"timeout": TIMEOUT, "connect_timeout": "10s", **({"allow_http": True} if plain else {})}
         store: Any = FsspecStore  # its overloads do not name a protocol that is a variable
-        return store(STORES[protocol], client_options=client, retry_config={"max_retries": 0})  # we try again ourselves
+        # we try again ourselves; and a store that fsspec has kept would not see another endpoint or other keys
+        return store(STORES[protocol], client_options=client, retry_config={"max_retries": 0}, skip_instance_cache=True)
     try:
         return fsspec.filesystem(protocol)
     except (ImportError, ValueError) as error:

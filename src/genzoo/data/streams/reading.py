@@ -109,8 +109,14 @@ class Read:
 
 
 @contextlib.contextmanager
-def fetched(place: Place, shard: Shard, scratch: Path) -> Iterator[Path]:
+def fetched(place: Place, shard: Shard, scratch: Path, name: str = "fetched") -> Iterator[Path]:
     """Lend a shard as a file of this disk: itself where it is one, else a temporary copy, checked.
+
+    Args:
+        place: Where it is.
+        shard: Which.
+        scratch: Folder for the copy.
+        name: What `core.files.sweep` knows the copy by, if the process is killed.
 
     Raises:
         NoSuchData: It is not there.
@@ -129,7 +135,7 @@ def fetched(place: Place, shard: Shard, scratch: Path) -> Iterator[Path]:
         return
     size = shard.size or place.size(shard.name)
     scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetched.", suffix=".part", dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", suffix=".part", dir=scratch) as folder:
         path = Path(folder) / Path(shard.name).name
         digest = hashlib.sha256()
         with disk_full_is_said(path, size), open(path, "wb") as file:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from genzoo.core.errors import DamagedFile, UserError, disk_full_is_said
-from genzoo.core.files import replacing
+from genzoo.core.files import replacing, sweep
 from genzoo.data.binarize import bernoulli
 from genzoo.data.cache import Rows
 from genzoo.data.decode.forms import ImageFormat
@@ -145,10 +145,11 @@ class Store:
         shard, size = self.shards[number], self.bytes_of(number)
         title = self.place.shown(shard.name)
         self._make_room(size)
+        sweep(self.home, entry.name)  # what a process that was killed has left
         if entry.exists():  # not whole: it is made anew
             shutil.rmtree(entry, ignore_errors=True)
         with (
-            fetched(self.place, shard, self.folder) as path,
+            fetched(self.place, shard, self.home, entry.name) as path,
             opened_shard(path, shard, self.settings, title) as read,
             disk_full_is_said(entry, size),
             replacing(entry) as draft,
@@ -188,10 +189,9 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".room", quiet=True):
             entries = []
-            for entry in self.folder.glob("*/[0-9]*"):
-                if entry.is_dir():
-                    with contextlib.suppress(OSError):
-                        entries.append((entry.stat().st_mtime, sum(f.stat().st_size for f in entry.iterdir()), entry))
+            for home in self.folder.iterdir():
+                with contextlib.suppress(OSError):  # another process removes what it has finished with
+                    entries += [(e.stat().st_mtime, _bytes(e), e) for e in home.iterdir() if e.name.isdigit()]
             used = sum(count for _, count, _ in entries)
             for _, count, entry in sorted(entries):
                 if used + size <= self.room:
@@ -203,3 +203,10 @@ class Store:
         """Stop fetching."""
         self.fetchers.shutdown(wait=False, cancel_futures=True)
         self.decoders.shutdown(wait=False, cancel_futures=True)
+
+
+def _bytes(entry: Path) -> int:
+    """Return the bytes of a decoded shard; 0 where another process removes it."""
+    with contextlib.suppress(OSError):
+        return sum(file.stat().st_size for file in entry.iterdir())
+    return 0
