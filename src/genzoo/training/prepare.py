@@ -67,7 +67,7 @@ def prepared(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool 
     _, arrays, folder = entry(digest_of([dataset.digest, system.prepared_by()])[:32], make, quiet=quiet)
     if said and not quiet and runtime.main:
         print(f"prepared {len(dataset):,} examples once; they are kept in {folder}", file=sys.stderr)
-    return dataclasses.replace(dataset, fields=arrays)
+    return dataclasses.replace(dataset, fields=arrays, stream=None)
 
 
 def _stored(values: Tensor) -> np.ndarray:
