@@ -20,7 +20,6 @@ from genzoo.core.errors import DiskFull, UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.naming import own, registry
-from genzoo.nn.remat import switch_on
 from genzoo.ranks.launch import agree, barrier, note_run, noted_run, same_everywhere, same_weights, together
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
@@ -32,7 +31,7 @@ from genzoo.saved.transfer import begin, hold, read_origin
 from genzoo.training.choices import changed, complete, facts, settings_of
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
-from genzoo.training.prepare import calibrate, prepared
+from genzoo.training.prepare import calibrate, compute_again, prepared
 from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import TrainSettings
 
@@ -85,7 +84,7 @@ def train(
     built = _seeded(cls, arguments, settings.seed)
     taken, said = begin(built, origin, settings.freeze)
     if settings.remat:
-        switch_on(built, name)
+        compute_again(built, name)
     measuring = _measuring(built, dataset, settings)
     check_memory(name, built, runtime.device, averaged=bool(settings.ema))
     _check_told(cls, arguments, dataset, settings)
@@ -153,7 +152,7 @@ def resume(
         built = _seeded(cls, arguments, settings.seed)
         begin(built, read_origin(settings.from_, cls), settings.freeze, config.get("taken"))
     if settings.remat:
-        switch_on(built, name)
+        compute_again(built, name)
     meta = _meta(name, cls, arguments, about, dataset, settings, runtime, config.get("taken"))
     measuring = _measuring(built, dataset, settings)
     told = any(v is not None for v in (steps, device, data))

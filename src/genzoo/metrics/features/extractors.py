@@ -107,11 +107,6 @@ def _features(net: Extractor, images: Tensor) -> Tensor:
     return net.features(images)
 
 
-def _tensor(images: Images) -> Tensor:
-    """Return a part of images as a tensor on the CPU."""
-    return images.cpu() if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
-
-
 def _levels(images: Images, name: str) -> None:
     if images.ndim != 4 or images.dtype not in (torch.uint8, np.uint8):
         raise ValueError(f"{name} takes uint8 images [N, C, H, W], not {images.dtype} {tuple(images.shape)}")

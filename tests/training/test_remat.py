@@ -5,8 +5,8 @@ import torch
 
 import genzoo
 from genzoo.core.errors import UserError
-from genzoo.nn.remat import switch_on
 from genzoo.testing.data import batch_for
+from genzoo.training.prepare import compute_again
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.conftest import build
@@ -24,7 +24,7 @@ def learned(name, remat, steps=3):
     torch.manual_seed(0)
     system = build(name, **SMALL[name]).train()
     if remat:
-        switch_on(system, name)
+        compute_again(system, name)
     update = Updater(system, Runtime(torch.device("cpu"), "fp32"))
     kept = [0]
 
@@ -51,7 +51,7 @@ def test_weights_are_the_same_and_less_is_kept(name):
 
 def test_what_has_no_blocks_says_so():
     with pytest.raises(UserError, match="remat=true is for systems of many equal blocks, and gan has no part"):
-        switch_on(build("gan"), "gan")
+        compute_again(build("gan"), "gan")
 
 
 def test_a_run_takes_it_and_goes_on_with_it(tmp_path):
