@@ -4,9 +4,10 @@
     python -m benchmarks.bench_scale --check [SYSTEM ...]    the counts beside those of torch's profiler on 2 ranks
     python -m benchmarks.bench_scale --write                 the tables into docs/scale.md
 
-A step is run on two random examples, for its floating-point operations (torch's counter, backward passes too) and for what every update sends:
-the gradients of what its optimizer owns, in float32, and one number that says whether the loss was finite. What modules
-average over ranks is sent once a step. Statistics of the batch (batch normalization, codebooks) come on top; the profiler sees them too. Numbers of the machines are assumptions, `MACHINES`; nothing was run on them.
+A step is run on two random examples, for its floating-point operations (torch's counter, backward passes too) and for what every update sends: the
+gradients of what its optimizer owns, in float32, and one number that says whether the loss was finite. What modules average over ranks is sent once a
+step. Statistics of the batch (batch normalization, codebooks) come on top; the profiler sees them too. Numbers of the machines are assumptions,
+`MACHINES`; nothing was run on them.
 """
 
 from __future__ import annotations
