@@ -304,6 +304,19 @@ def test_quick_answers_import_nothing_heavy(words):
     assert not loaded & {"torch", "numpy", "pydantic", "rich", "PIL"}
 
 
+@pytest.mark.parametrize("words", [[], ["--help"]], ids=" ".join)
+def test_help_imports_nothing_that_takes_as_long_as_itself(words):
+    """Apart from what the environment has imported already at the start of Python."""
+    code = (
+        "import sys; before = set(sys.modules); from genzoo.cli.main import main; main(sys.argv[1:]);"
+        "print(sorted(set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stderr.splitlines()[-1]))
+    assert "genzoo.cli.help" in loaded
+    assert not loaded & {"inspect", "dataclasses", "difflib", "importlib.metadata", "genzoo.naming.registry"}
+
+
 def test_import_genzoo_is_lazy_and_complete():
     code = "import sys, genzoo; assert 'torch' not in sys.modules; print([getattr(genzoo, n) and n for n in genzoo.__all__])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

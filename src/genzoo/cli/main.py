@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -73,7 +72,7 @@ def _run(words: list[str]) -> None:
         words = ["help", found.name]
         found = find("help")
     function = found.load()
-    kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
+    kinds = function.__annotations__
     position, keys = parse(words[1:], switch=lambda key: kinds.get(key) in (bool, "bool"))
     device = keys.pop("device", "") if found.opens else ""
     precise = keys.pop("precision", "") if found.opens else ""
@@ -135,6 +134,10 @@ def arguments(
     Raises:
         UserError: Too many words, an unknown key, a value that is not allowed, or something required is missing.
     """
+    if asked.light and not position and not keys:
+        return {}  # nothing to check, and a signature is read by a module that takes as long to import as all of these
+    import inspect
+
     parameters = inspect.signature(function).parameters.values()
     slots = [p.name for p in parameters if p.name != "own" and p.annotation not in (bool, "bool")]
     gathered: tuple[str, ...] = ()
@@ -176,7 +179,7 @@ def arguments(
 
 def plain(asked: Command, function: Callable[..., None], values: dict[str, str]) -> dict[str, Any]:
     """Check the options of the few askeds that have to answer at once: words and switches only, without pydantic."""
-    kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
+    kinds = function.__annotations__
     for key, value in values.items():
         if key not in kinds:
             raise UserError(f"{asked.name} has no setting '{key}'{nearest(key, kinds) or '.'} Usage: {usage(asked)}")

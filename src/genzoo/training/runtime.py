@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from genzoo.core.errors import UserError
 from genzoo.ranks.launch import launched, meet
-from genzoo.saved.devices import pick_device
+from genzoo.saved.devices import keep_memory, pick_device
 
 Net = TypeVar("Net", bound=nn.Module)
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -71,6 +71,7 @@ def start(
 ) -> Runtime:
     """Choose device and precision, and join the other ranks when torchrun has started this process; `patience` as in the settings."""
     where = pick_device(device)
+    keep_memory()
     if where.type == "cuda":
         torch.backends.cudnn.deterministic = deterministic
         torch.backends.cudnn.benchmark = not deterministic

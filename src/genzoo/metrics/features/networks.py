@@ -248,7 +248,7 @@ def _inception(path: Path, name: str = INCEPTION) -> Extractor:
         measure=behind.measure,
         resize=behind.resize,
         features=lambda images: net(behind.levels(images)),
-        batch=50,
+        batch=10,
         photographs=True,
     )
 
