@@ -123,6 +123,36 @@ def rounds_of(case: Case, flops: int) -> dict[str, float]:
 # ---- what the time goes to -------------------------------------------------------------------------------------------
 
 
+VIEWS = frozenset(
+    [
+        "view",
+        "slice",
+        "select",
+        "as_strided",
+        "expand",
+        "expand_as",
+        "unflatten",
+        "flatten",
+        "reshape",
+        "t",
+        "transpose",
+        "permute",
+        "unsqueeze",
+        "squeeze",
+        "unbind",
+        "split",
+        "detach",
+        "resolve_conj",
+        "resolve_neg",
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "alias",
+    ]
+)
+"""Operations that compute nothing: they make views, or memory."""
+
+
 def floor() -> float:
     """CPU seconds of an operation on one number, into memory that is there: what any operation costs at least, now."""
     a, n = torch.ones(()), 20_000
@@ -138,22 +168,6 @@ def profile(case: Case, name: str, rows: int = 12) -> None:
     taken = min(seconds(case.work) for _ in range(3))
     with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as seen:
         case.work()
-    # what only makes views, or calls another operation, computes nothing itself
-    of_views = {
-        "aten::" + v
-        for v in (
-            "view",
-            "slice",
-            "select",
-            "as_strided",
-            "expand",
-            "unflatten",
-            "reshape",
-            "t",
-            "transpose",
-            "unsqueeze",
-        )
-    }
     found = [e for e in seen.key_averages() if e.key.startswith("aten::") and e.self_cpu_time_total > 0]
     whole = sum(e.self_cpu_time_total for e in found)
     print(
@@ -164,7 +178,7 @@ def profile(case: Case, name: str, rows: int = 12) -> None:
         print(
             f"| {e.key.removeprefix('aten::')} | {e.count:,} | {e.self_cpu_time_total / e.count:.1f} | {100 * e.self_cpu_time_total / whole:.0f} % |"
         )
-    calls = sum(e.count for e in found if e.key not in of_views)
+    calls = sum(e.count for e in found if e.key.removeprefix("aten::") not in VIEWS)
     print(
         f"{calls:,} operations that are no views; one on a single number takes {1e6 * least:.2f} µs here, so as many take {calls * least:.3f} s, "
         f"{100 * calls * least / taken:.0f} % of the time;\nthe arithmetic of one pass over all at the matrix limit {flops / limit:.3f} s, "
