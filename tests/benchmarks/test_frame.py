@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import frame
 from benchmarks.bench_cli import HELP, SAMPLE, kept
@@ -26,6 +27,23 @@ def test_parts_of_a_run_are_multiplied_and_repeats_divided(monkeypatch):
     found = frame.rounds_of(frame.Case(lambda: calls.append(1), repeat=3, parts=5), flops=200)
     assert len(calls) == 3
     assert found == {"seconds": 10.0, "share": pytest.approx(0.2)}
+
+
+def test_operations_are_counted_as_torch_counts_them_and_gradients_of_gradients_with_them():
+    net = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Flatten(), torch.nn.Linear(48, 1))
+    x = torch.ones(5, 2, 6, 6, requires_grad=True)
+    forward = 2 * 5 * (16 * 3 * 2 * 9 + 48)
+    with torch.inference_mode():
+        assert frame.count(lambda: net(x))[0] == forward
+    with FlopCounterMode(display=False) as theirs:
+        net(x).sum().backward()
+    assert frame.count(lambda: net(x).sum().backward())[0] == theirs.get_total_flops() > 2 * forward
+
+    def penalty() -> None:
+        (gradient,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+
+    assert frame.count(penalty)[0] > 3 * forward
 
 
 def test_what_two_trees_computed_is_compared(tmp_path):
