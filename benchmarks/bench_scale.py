@@ -4,9 +4,10 @@
     python -m benchmarks.bench_scale --check [SYSTEM ...]    the counts beside those of torch's profiler on 2 ranks
     python -m benchmarks.bench_scale --write                 the tables into docs/scale.md
 
-A step is run once on two random examples, for its floating-point operations (torch's counter, backward passes too) and for what every update sends:
-the gradients of what its optimizer owns, in float32, and one number that says whether the loss was finite. What modules
-average over ranks is sent once a step. Numbers of the machines are assumptions, `MACHINES`; nothing was run on them.
+A step is run on two random examples, for its floating-point operations (torch's counter, backward passes too) and for what every update sends: the
+gradients of what its optimizer owns, in float32, and one number that says whether the loss was finite. What modules average over ranks is sent once a
+step. Statistics of the batch (batch normalization, codebooks) come on top; the profiler sees them too. Numbers of the machines are assumptions,
+`MACHINES`; nothing was run on them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from genzoo.core.capabilities import Calibrates, Fits
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.naming import registry
+from genzoo.ranks.batch import one_batch
 from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater, shared_buffers
@@ -40,6 +42,10 @@ from genzoo.training.update import Updater, shared_buffers
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 RATE = 100e12
 """Floating-point operations a second of one GPU: a tenth of what one of today's is said to do in bf16, for nets of this size fill it badly."""
+
+
+CYCLE = 16
+"""Steps that are counted where the second is not like the first: critics that learn alone, penalties that come every few steps."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +86,15 @@ class Count:
         moved: Bytes that a rank gives to the sums of a step.
         messages: Sums of a step.
         flops: Operations of a step, an example.
+        steps: Steps that these are the mean of.
     """
 
     name: str
     parameters: int
-    moved: int
-    messages: int
+    moved: float
+    messages: float
     flops: float
+    steps: int
 
     def bend(self, machine: Machine) -> int:
         """Examples a GPU from which on computing takes longer than moving."""
@@ -99,9 +107,18 @@ class Counting(Updater):
     sent = 0
     calls = 0
 
+    def __init__(self, system: System, runtime: Runtime) -> None:
+        super().__init__(system, runtime)
+        self.called: set[str] = set()
+
+    def cycle(self) -> int:
+        """Steps to count: two, or until everybody's gradients have been sent."""
+        return 2 if self.called == set(self.optimizers) else CYCLE
+
     def __call__(self, name: str, loss: torch.Tensor) -> None:
         """Note it, and do as ever."""
         self.calls += 1
+        self.called.add(name)
         self.sent += 4 + sum(p.numel() * p.element_size() for p in self.owned[name])
         super().__call__(name, loss)
 
@@ -120,10 +137,11 @@ def ready(name: str) -> System:
     return system
 
 
-def step(system: System, update: Updater, n: int = 2) -> None:
-    """One step on random examples."""
-    update.begin(0, 100)
-    system.training_step(batch_for(system, n), update)
+def step(system: System, update: Updater, number: int = 0) -> None:
+    """One step on two random examples."""
+    update.begin(number, 100)
+    with one_batch(2):
+        system.training_step(batch_for(system, 2, number), update)
     update.end()
 
 
@@ -151,11 +169,16 @@ def count(name: str) -> Count:
     if isinstance(system, Fits) or not any(p.requires_grad for p in system.parameters()):
         raise UserError(f"{name} does not learn by steps")
     update = Counting(system, Runtime(torch.device("cpu"), "fp32"))
-    with Operations() as counter:
-        step(system, update)
+    steps: list[tuple[int, int, int]] = []
+    while len(steps) < 2 or len(steps) < update.cycle() or (steps[0] != steps[1] and len(steps) < CYCLE):
+        update.sent = update.calls = 0
+        with Operations() as counter:
+            step(system, update, len(steps))
+        steps.append((update.sent, update.calls, counter.get_total_flops()))
+    sent, calls, flops = (sum(each) / len(steps) for each in zip(*steps, strict=True))
     shared = sum(b.numel() * b.element_size() for b in shared_buffers(system))
     numbers = sum(p.numel() for p in system.parameters() if p.requires_grad)
-    return Count(name, numbers, update.sent + shared, update.calls + bool(shared), counter.get_total_flops() / 2)
+    return Count(name, numbers, sent + shared, calls + bool(shared), flops / 2, len(steps))
 
 
 def names() -> Iterator[str]:
@@ -168,26 +191,29 @@ def names() -> Iterator[str]:
 # ---- beside the profiler's count ---------------------------------------------------------------------------------------
 
 
-def _rank(rank: int, name: str, store: str, told: Any) -> None:
+def _rank(rank: int, name: str, steps: int, store: str, told: Any) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     system = ready(name)
     update = Updater(system, Runtime(torch.device("cpu"), "fp32", rank, 2))
-    step(system, update)
-    dist.barrier()
-    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
-        step(system, update)
-    sums = [e.input_shapes[0] for e in seen.events() if e.name.startswith("gloo:all_reduce")]
-    told.put((rank, sum(4 * math.prod(shape) for shape in sums), len(sums)))
+    step(system, update)  # what is set by the first batch is sent once
+    seen: list[tuple[int, int]] = []
+    for number in range(steps):
+        dist.barrier()
+        with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
+            step(system, update, number)
+        sums = [e.input_shapes[0] for e in found.events() if e.name.startswith("gloo:all_reduce")]
+        seen.append((sum(4 * math.prod(shape) for shape in sums), len(sums)))
+    told.put((rank, *(sum(each) / len(seen) for each in zip(*seen, strict=True))))
     dist.barrier()
     dist.destroy_process_group()
 
 
-def profiled(name: str) -> tuple[int, int]:
+def profiled(name: str, steps: int) -> tuple[float, float]:
     """Bytes and sums of a step by torch's profiler, on 2 ranks over gloo; all sums are of float32."""
     with tempfile.TemporaryDirectory() as folder:
         told = mp.get_context("spawn").SimpleQueue()
-        mp.spawn(_rank, (name, f"{folder}/store", told), nprocs=2)
+        mp.spawn(_rank, (name, steps, f"{folder}/store", told), nprocs=2)
         (_, moved, messages), other = sorted(told.get() for _ in range(2))
     assert (moved, messages) == other[1:], "both ranks send the same"
     return moved, messages
@@ -200,7 +226,7 @@ def row(found: Count) -> str:
     """A line of the table."""
     bends = [f"{found.bend(machine):,}" for machine in MACHINES.values()]
     cells = [
-        f"`{found.name}`", f"{found.parameters / 1e6:.2f}", f"{found.moved / 1e6:.2f}", str(found.messages),
+        f"`{found.name}`", f"{found.parameters / 1e6:.2f}", f"{found.moved / 1e6:.2f}", f"{found.messages:.3g}",
         f"{found.flops / 1e9:.3g}", *bends,
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
@@ -229,9 +255,9 @@ def main() -> None:
             print(f"{name}: {reason}", file=sys.stderr)
             continue
         if given.check:
-            moved, messages = profiled(name)
+            moved, messages = profiled(name, found.steps)
             print(
-                f"{name}: {found.moved:,} bytes in {found.messages} sums; the profiler: {moved:,} in {messages}, "
+                f"{name}: {found.moved:,.0f} bytes in {found.messages:.3g} sums; the profiler: {moved:,.0f} in {messages:.3g}, "
                 f"{100 * (moved / found.moved - 1):+.2f} %",
                 flush=True,
             )

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genzoo.nn.ranks import mean_over_ranks
 from genzoo.nn.weight_norm import normalized
+from genzoo.ranks.sums import mean_over_ranks
 
 
 class WeightNorm(nn.Module):
