@@ -86,7 +86,7 @@ def tokens(side: int = 16, batch: int = 8) -> Case:
     prior: Any = genzoo.create("token-prior", shape=shape, tokenizer=tokenizer, width=128, depth=4, heads=4).eval()
     zero = torch.zeros(batch, prior.length, dtype=torch.long)
     draw = functools.partial(prior.complete_codes, zero, zero.bool(), zero[:, 0])
-    flops = frame.count(lambda: prior.code_log_prob(zero, 0))[0]
+    flops = frame.count(lambda: prior.code_log_prob(zero))[0]
     return Case(lambda: draw(generator=seeded()), ("image", batch), flops=flops)
 
 

@@ -41,7 +41,7 @@ class DataSettings:
         captions: Table of captions (CSV with columns file,caption) for the images of a folder or archive; captions.csv,
             metadata.csv or metadata.jsonl among them when not given.
         label: What tells the classes of images: a column of a table, parquet file or JSON beside them, an attribute of CelebA's list
-            (Smiling), coarse_labels of CIFAR-100; columns called label or class when not given.
+            (Smiling), a place of the vectors in dataset.json (0, 1 ...), coarse_labels of CIFAR-100; columns called label or class when not given.
         subfolders: Class subfolders are labels but for numbered shards (auto), whatever they are called (classes), or never (ignore).
         links: Follow links that lead out of a folder, as in caches of the hub, DVC and git-annex.
         seconds: Length of the windows that sounds are cut into; 1 when not given.

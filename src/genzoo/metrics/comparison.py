@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset
-from genzoo.metrics.drawing import draw, drawing
-from genzoo.metrics.features.extractors import Extractor
+from genzoo.metrics.drawing import CHUNK, drawing
+from genzoo.metrics.features.extractors import Extractor, Images
+from genzoo.metrics.held import PART, held, parts
 from genzoo.metrics.measure import Said
 from genzoo.metrics.real import as_levels, digest_of_rows, real_features, real_images, real_rows
 from genzoo.metrics.records import QUANTIZATION, Record, content_digest
@@ -27,6 +27,10 @@ from genzoo.metrics.reference import Reference
 Value = TypeVar("Value")
 
 MOST_REAL = 10_000
+FEWEST, PIXELS = 16, 2**20
+"""Samples that are drawn at once at least, and pixels of those that are drawn at once."""
+VALUES = 2**23
+"""Pixels that are brought to float32 together."""
 PIXEL_SIDE = 32
 """Side to which larger images are reduced where measures look at pixels."""
 
@@ -79,7 +83,14 @@ class Comparison:
         if self.given is not None:
             return as_levels(self.given)
         assert self.system is not None
-        return draw(self.system, self.n, self.seed, keep=as_levels)
+        return held(self._drawing(), self.n)
+
+    def _drawing(self) -> Iterator[Tensor]:
+        """Draw the samples, fewer at once of large ones: what a network holds while it draws grows with their area."""
+        assert self.system is not None
+        area = math.prod(self.system.hparams.get("shape", ())[1:])
+        chunk = max(FEWEST, min(CHUNK, PIXELS // area))
+        return drawing(self.system, self.n, self.seed, keep=as_levels, chunk=chunk)
 
     @property
     def n_fake(self) -> int:
@@ -109,14 +120,15 @@ class Comparison:
         net = self.network
         if self.kept or self.given is not None or "fake" in self.__dict__:
             return net(self.fake, progress=net.slow)
-        assert self.system is not None
-        features, done = torch.empty(self.n, net.dims), 0
-        for part in drawing(self.system, self.n, self.seed, keep=as_levels):
-            features[done : done + len(part)] = net(part)
-            done += len(part)
-            if net.slow:
+        return held(self._described(net), self.n)
+
+    def _described(self, net: Extractor) -> Iterator[Tensor]:
+        done = 0
+        for part in self._drawing():
+            yield net(part)
+            before, done = done, done + len(part)
+            if net.slow and done * 10 // self.n > before * 10 // self.n:
                 print(f"{net.name}: {done:,} of {self.n:,} samples", file=sys.stderr, flush=True)
-        return features
 
     @cached_property
     def real_features(self) -> Tensor:
@@ -161,7 +173,7 @@ class Comparison:
             everything = real_features(self.train, self.network, n=None, seed=self.seed)
             return self.fake_features, everything, self.real_features, f"{self.net.name} features"
         self.same_shape()
-        train = real_images(self.train)
+        train = real_rows(self.train)
         words = "pixels" if max(self.fake.shape[2:]) <= PIXEL_SIDE else f"pixels at {PIXEL_SIDE}x{PIXEL_SIDE}"
         return pixel_points(self.fake), pixel_points(train), pixel_points(self.real), words
 
@@ -270,12 +282,9 @@ def count(x: Tensor | None) -> int | None:
     return None if x is None else len(x)
 
 
-def pixel_points(images: Tensor) -> Tensor:
+def pixel_points(images: Images) -> Tensor:
     """Return uint8 images as points, float32 [N, D] in [0, 1]; larger ones are reduced to 32x32 by averaging areas."""
-    parts = []
-    for part in images.split(1000):
-        x = part.float() / 255
-        if max(x.shape[2:]) > PIXEL_SIDE:
-            x = F.adaptive_avg_pool2d(x, PIXEL_SIDE)
-        parts.append(x.flatten(1))
-    return torch.cat(parts)
+    smaller = max(images.shape[2:]) > PIXEL_SIDE
+    size = max(1, min(PART, VALUES // math.prod(images.shape[1:])))
+    levels = (part.float().div_(255) for part in parts(images, size))
+    return held(((F.adaptive_avg_pool2d(x, PIXEL_SIDE) if smaller else x).flatten(1) for x in levels), len(images))

@@ -13,6 +13,7 @@ from torch import Tensor
 from genzoo.core.errors import UserError
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.errors import pair_error
+from genzoo.metrics.held import let_go
 from genzoo.metrics.maths.similarity import ms_ssim
 from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.records import Record
@@ -26,6 +27,10 @@ MEASURE = Measure(
     also=("ms-ssim", "msssim"),
     protocol=(("scales", "scales"),),
 )
+
+
+VALUES = 2**19
+"""Values of the images on one side of the pairs that are compared at once: it blurs five maps of them in float32."""
 
 
 @torch.no_grad()
@@ -56,12 +61,12 @@ def ms_ssim_diversity(
         g = torch.Generator().manual_seed(seed)
         first = torch.randint(n, (pairs,), generator=g)
         chosen = torch.stack([first, (first + torch.randint(1, n, (pairs,), generator=g)) % n], 1)
-    values = torch.cat(
-        [
-            ms_ssim(images[i], images[j], data_range=data_range, scales=scales, window=window)
-            for i, j in (part.unbind(1) for part in chosen.split(256))
-        ]
-    )
+    each = []
+    for part in chosen.split(max(1, min(256, VALUES // images[0].numel()))):
+        i, j = part.unbind(1)
+        each.append(ms_ssim(images[i], images[j], data_range=data_range, scales=scales, window=window))
+        let_go(images)
+    values = torch.cat(each)
     se = pair_error(values, chosen, n)
     return {
         "value": float(values.mean()),

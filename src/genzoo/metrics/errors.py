@@ -24,6 +24,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor
 
+from genzoo.metrics.held import let_go
+
 HALVINGS = 24
 """Random halves that the error of a smooth value is the mean of."""
 FREEDOM, FEWEST, PARTS = 32, 500, 8
@@ -114,9 +116,14 @@ def smooth_error(
         seed: Seed of the halves.
     """
     g = torch.Generator().manual_seed(seed)
+
+    def half(rows: Tensor) -> float:
+        chosen = samples[rows]
+        let_go(samples)
+        return statistic(chosen)
+
     halves = torch.tensor(
-        [[statistic(samples[rows]) for rows in _parts(len(samples), 2, g)] for _ in range(halvings)],
-        dtype=torch.float64,
+        [[half(rows) for rows in _parts(len(samples), 2, g)] for _ in range(halvings)], dtype=torch.float64
     )
     spread = float((halves[:, 0] - halves[:, 1]).square().mean() / 4)
     quadratic = float(halves.mean(1).var())

@@ -91,10 +91,10 @@ def frechet_to_reference(features: Tensor, reference: Moments) -> float:
     With fewer examples than features the covariance is never formed: the overlap is the nuclear norm of the [N, D] product of the
     centred features with the reference's half.
     """
-    x = checked(features, at_least=2, dims=len(reference.mean)).to("cpu", torch.float64)
+    x = checked(features, at_least=2, dims=len(reference.mean))
     if len(x) >= x.shape[1]:
         return frechet_from_moments(Moments.of(x), reference)
-    mean, x = _standard(x)
+    mean, x = _standard(x.to("cpu", torch.float64))
     traces = x.square().sum() + reference.covariance.trace()
     return _distance(mean, reference.mean, traces, torch.linalg.svdvals(x @ reference.half).sum())
 

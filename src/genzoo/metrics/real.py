@@ -13,9 +13,7 @@ from genzoo.data import Dataset
 from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.drawing import finite
 from genzoo.metrics.features.extractors import Extractor, Rows, cached_features
-
-PART = 256
-"""Images that are looked at together."""
+from genzoo.metrics.held import held, parts
 
 
 def rows_of(dataset: Dataset, n: int | None, seed: int) -> np.ndarray:
@@ -51,14 +49,15 @@ def real_rows(dataset: Dataset, *, n: int | None = None, seed: int = 0) -> Rows:
 def digest_of_rows(images: Rows) -> str:
     """Compute the `content_digest` of images part by part."""
     digest = hashlib.sha256(f"{images.dtype} {images.shape};".encode())
-    for start in range(0, len(images), PART):
-        digest.update(images[start : start + PART].reshape(-1).view(np.uint8).data)
+    for part in parts(images):
+        digest.update(part.contiguous().numpy().data)
     return digest.hexdigest()
 
 
 def real_images(dataset: Dataset, *, n: int | None = None, seed: int = 0) -> Tensor:
     """Return `n` images of a data set (all by default), uint8 [n, C, H, W]: those that `real_features` describes."""
-    return torch.from_numpy(np.ascontiguousarray(_plain_images(dataset)[rows_of(dataset, n, seed)]))
+    rows = real_rows(dataset, n=n, seed=seed)
+    return held(parts(rows), len(rows))
 
 
 def real_features(dataset: Dataset, net: Extractor, *, n: int | None = None, seed: int = 0) -> Tensor:

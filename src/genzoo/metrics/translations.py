@@ -19,6 +19,7 @@ from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.drawing.images import to_uint8
 from genzoo.metrics.comparison import MOST_REAL, Comparison
 from genzoo.metrics.errors import mean_error
+from genzoo.metrics.held import held
 from genzoo.metrics.maths.lpips import lpips_distances
 from genzoo.metrics.maths.similarity import l1_percent, psnr, ssim, y_psnr, y_ssim
 from genzoo.metrics.measure import Measure
@@ -127,11 +128,12 @@ def translations(c: Comparison) -> Comparison:
             alone = replace(_uncut(test) if whole(c) else test, fields={"a": test.fields["a"]})
             batches = Batches(alone, 1 if whole(c) else 16, c.seed)
             system.eval()
-            made = [
+            steps = range(-(-n // batches.batch))
+            made = (
                 to_uint8(_translate(c, to_float(batches.in_order(step), system.device)["a"], direction))
-                for step in range(-(-n // batches.batch))
-            ]
-            y = torch.cat(made)[:n]
+                for step in steps
+            )
+            y = held(made, min(len(test.fields["a"]), len(steps) * batches.batch))[:n]
         what = "restored images" if isinstance(system, Restores) else f"translations of side A ({direction})"
         kept = vars(c)["_translations"] = replace(
             c, test=_plain(test, whole(c)), train=c.train and _plain(c.train, whole(c)), given=y, drawn=what, system=None, translate=None

@@ -23,7 +23,7 @@ from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.frechet import between
 from genzoo.metrics.maths.neighbours import nearest
 from genzoo.metrics.measure import ALL, Measure, asked, table
-from genzoo.metrics.real import real_images
+from genzoo.metrics.real import real_rows
 from genzoo.metrics.records import Record, read_records
 from genzoo.metrics.reference import is_reference, read_reference, shared
 from genzoo.metrics.translations import of_translations, shows_pairs
@@ -385,13 +385,15 @@ def _pictures(c: Comparison, able: Sequence[str], folder: Path, found: dict[str,
     fake = (c.given if c.given is not None else to_uint8(shown))[:LOOKED_AT]
     if c.given is None and "fake" in vars(c):
         fake = c.fake[:LOOKED_AT]
-    train = real_images(c.train)
+    train = real_rows(c.train)
     if fake.shape[1:] != train.shape[1:]:
         return
     columns = min(NEIGHBOURS, len(train))
-    distance, where_found = nearest(fake, train, k=columns, chunk=max(100, 20_000_000 // train[0].numel()))
+    distance, where_found = nearest(fake, train, k=columns, chunk=max(25, 8_000_000 // fake[0].numel()))
     rows = distance[:, 0].argsort(stable=True)[:SUSPECTS]
-    laid = torch.cat([torch.cat([fake[i : i + 1], train[where_found[i]]]) for i in rows.tolist()])
+    laid = torch.cat(
+        [torch.cat([fake[i : i + 1], torch.from_numpy(train[where_found[i].numpy()])]) for i in rows.tolist()]
+    )
     pixels = grid(laid.float() / 127.5 - 1, columns=columns + 1)
     found["pictures"]["neighbours"] = str(save_png(where / "neighbours.png", pixels))
     found["captions"] = {

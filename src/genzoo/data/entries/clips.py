@@ -118,9 +118,9 @@ def _of_arrays(source: arrays.ArrayFile) -> tuple[dict[str, list[Clip]], Content
         found, source.path, (3, 4, 5), "clips [N,T,H,W] or [N,T,H,W,C]"
     ).items():
         shaped = _channels_second(clips, f"{source.path} '{key}'")
-        levels = arrays._grey_levels(shaped, f"{source.path} '{key}'", contents)
-        parts[split] = [ArrayClip(f"{key}[{i}]", np.ascontiguousarray(c)) for i, c in enumerate(levels)]
-        arrays._give_labels(contents, found, key, split, len(levels))
+        levels = arrays.grey_levels(shaped, f"{source.path} '{key}'", contents)
+        parts[split] = [ArrayClip(f"{key}[{i}]", np.array(c)) for i, c in enumerate(levels)]
+        arrays._give_labels(contents, found, key, split, len(shaped))
     arrays._number(contents, parts)
     return parts, contents
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -142,8 +142,8 @@ def _usual_names() -> tuple[str, ...]:
     return (*_IMAGES, *(word for k in others for word in (k.name, *k.aliases)), _ANYTHING)
 
 
-def _grey_levels(array: np.ndarray, where: str, contents: Contents) -> np.ndarray:
-    """Bring all examples of an array to uint8, by the same rules as images (see `genzoo.data.decode.ranges`), saying what was taken for what.
+def grey_levels(array: np.ndarray, where: str, contents: Contents) -> Iterator[np.ndarray]:
+    """Bring the examples of an array to uint8, one by one, by the rules for images (see `genzoo.data.decode.ranges`), saying what was taken for what.
 
     Raises:
         UserError: Its black and white are not known, or an example has pixels that are no number.
@@ -153,14 +153,11 @@ def _grey_levels(array: np.ndarray, where: str, contents: Contents) -> np.ndarra
         ends, notes = ranges.decide([ranges.Values(array)], pool, gray=False, where=f"{where}: ")
     contents.notes += notes
     found = dict(ends).get(kind)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not all(np.isfinite(example).all() for example in array):
         raise UserError(f"{where}: some pixels are not finite numbers")
     if found is None or (kind == "whole" and (array.min() < 0 or array.max() > ranges.BITS_16[1])):
         raise UserError(f"{where}: {ranges.unstated(array, kind)}; give uint8, uint16, or floats in [0, 1] or [-1, 1]")
-    made = np.empty(array.shape, np.uint8)
-    for i, values in enumerate(array):
-        made[i] = ranges.levels(values, found)
-    return made
+    return (ranges.levels(values, found) for values in array)
 
 
 def _words(key: str) -> list[str]:

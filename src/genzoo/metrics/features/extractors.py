@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,9 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genzoo.core.errors import UserError, nearest
-from genzoo.core.files import cache_folder, cache_folders, write_atomic
+from genzoo.core.errors import UserError, disk_full_is_said, nearest
+from genzoo.core.files import cache_folder, cache_folders, replacing
 from genzoo.metrics.features.resizers import RESIZERS
+from genzoo.metrics.held import held, let_go, parts
+from genzoo.ranks.spread import spread
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Extractor:
         logits: uint8 [N, C, H, W] to float32 [N, classes], where the network is a classifier whose classes are the data's.
         photographs: True for networks of photographs, which take a good part of a second for an image on a CPU.
         sanity: True where the features are random: a check that code runs, not a measure of quality.
+        asked: By which name or file it was asked for, and can be again; "" for one that was made in memory.
     """
 
     name: str
@@ -50,8 +52,8 @@ class Extractor:
     logits: Callable[[Tensor], Tensor] | None = None
     photographs: bool = False
     sanity: bool = False
+    asked: str = ""
 
-    @torch.inference_mode()
     def __call__(self, images: Images, *, progress: bool = False) -> Tensor:
         """Return the features, float32 [N, D], of uint8 images [N, C, H, W].
 
@@ -63,31 +65,31 @@ class Extractor:
             UserError: A feature is not a finite number.
         """
         _levels(images, self.name)
-        with torch.inference_mode(False):  # a tensor that anybody may go on with
-            out = torch.empty(len(images), self.dims)
-        for start in range(0, len(images), self.batch):
-            part = images[start : start + self.batch]
-            part = part if isinstance(part, Tensor) else torch.from_numpy(np.ascontiguousarray(part))
-            got = self.features(part.cpu())
-            if got.ndim != 2 or got.shape != (len(part), self.dims):
+        return held(self._described(images, progress), len(images)) if len(images) else torch.empty(0, self.dims)
+
+    def _described(self, images: Images, progress: bool) -> Iterator[Tensor]:
+        starts = range(0, len(images), self.batch)
+        shown = ((part.cpu(),) for part in parts(images, self.batch))
+        for start, got in zip(starts, spread(_features, self, "network", self.asked, shown), strict=True):
+            here = min(self.batch, len(images) - start)
+            if got.ndim != 2 or got.shape != (here, self.dims):
                 raise UserError(
-                    f"{self.name} gives features {tuple(got.shape)} for {len(part)} images; it has to be [N, {self.dims}]"
+                    f"{self.name} gives features {tuple(got.shape)} for {here} images; it has to be [N, {self.dims}]"
                 )
             if not torch.isfinite(got).all():
                 first = start + int((~torch.isfinite(got)).any(1).nonzero()[0])
                 raise UserError(f"{self.name}: the features of image {first} are not finite numbers")
-            out[start : start + len(part)] = got
-            done = start + len(part)
+            done = start + here
+            yield got.float().cpu()
             if progress and done * 10 // len(images) > start * 10 // len(images):
                 print(f"{self.name}: {done:,} of {len(images):,} images", file=sys.stderr, flush=True)
-        return out
 
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
         """Return class logits, float32 [N, classes], of uint8 images [N, C, H, W]; only where `logits` is given."""
         _levels(images, self.name)
         assert self.logits is not None
-        return torch.cat([self.logits(part.cpu()) for part in images.split(self.batch)])
+        return torch.cat([self.logits(part.cpu()) for part in parts(images, self.batch)])
 
     @property
     def slow(self) -> bool:
@@ -98,6 +100,11 @@ class Extractor:
     def card(self) -> dict[str, str]:
         """What identifies it in a record."""
         return {"name": self.name, "digest": self.digest, "resize": self.resize}
+
+
+@torch.inference_mode()
+def _features(net: Extractor, images: Tensor) -> Tensor:
+    return net.features(images)
 
 
 def _levels(images: Images, name: str) -> None:
@@ -204,9 +211,11 @@ class Rows:
         """Return how many rows there are."""
         return len(self.rows)
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        """Return a part of them."""
-        return np.ascontiguousarray(self.array[self.rows[part]])
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        """Return a part of them, or those of some numbers."""
+        found = np.ascontiguousarray(self.array[self.rows[part]])
+        let_go(self.array)
+        return found
 
 
 def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Extractor) -> Tensor:
@@ -223,14 +232,15 @@ def cached_features(images: np.ndarray, rows: np.ndarray, content: str, net: Ext
     ).hexdigest()
     for place in cache_folders("features"):
         try:
-            found = np.load(place / f"{key[:32]}.npy", allow_pickle=False)
+            found = np.load(place / f"{key[:32]}.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             continue  # none, or half a file from another machine: compute it again
         if isinstance(found, np.ndarray) and found.shape == (len(rows), net.dims) and found.dtype == np.float32:
-            return torch.from_numpy(found)
+            return held(parts(found), len(rows))
     features = net(Rows(images, np.asarray(rows)), progress=net.slow)
-    buffer = io.BytesIO()
-    np.save(buffer, features.numpy())
     with contextlib.suppress(UserError):  # no room, or no place of one's own: they are computed again next time
-        write_atomic(cache_folder("features", quiet=True) / f"{key[:32]}.npy", buffer.getvalue())
+        place = cache_folder("features", quiet=True) / f"{key[:32]}.npy"
+        with disk_full_is_said(place, features.nbytes), replacing(place) as part:
+            np.save(part, features.numpy())
+    let_go(features)
     return features

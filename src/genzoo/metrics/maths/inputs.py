@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.held import let_go, parts
+
+PART = 4096
+"""Rows that are brought to float64 together."""
 
 
 def checked(x: Tensor, name: str = "features", *, at_least: int = 2, dims: int | None = None) -> Tensor:
@@ -29,6 +33,7 @@ def checked(x: Tensor, name: str = "features", *, at_least: int = 2, dims: int |
     if not x.dtype.is_floating_point:
         return x.float()
     bad = 0 if bool(x.sum().isfinite()) else int((~x.isfinite()).any(1).sum())  # a sum is much cheaper than a mask
+    let_go(x)
     if bad:
         raise UserError(
             f"{bad:,} of {len(x):,} rows of {name} hold NaN or infinite values; a measure of them would mean nothing"
@@ -53,8 +58,15 @@ def centred_pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
     Distances do not change, and |x|² + |y|² − 2xy keeps the digits that a large mean would cost.
     """
-    mean = (a.double().sum(0) + b.double().sum(0)) / (len(a) + len(b))
-    return (a - mean).float(), (b - mean).float()
+    mean = (a.sum(0, dtype=torch.float64) + b.sum(0, dtype=torch.float64)) / (len(a) + len(b))
+    return _centred(a, mean), _centred(b, mean)
+
+
+def _centred(x: Tensor, mean: Tensor) -> Tensor:
+    out = torch.empty_like(x, dtype=torch.float32)
+    for part, into in zip(parts(x, PART), out.split(PART), strict=True):
+        into.copy_(part - mean)
+    return out
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

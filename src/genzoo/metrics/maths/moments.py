@@ -7,7 +7,8 @@ import functools
 import torch
 from torch import Tensor
 
-from genzoo.metrics.maths.inputs import checked
+from genzoo.metrics.held import parts
+from genzoo.metrics.maths.inputs import PART, checked
 
 
 class Moments:
@@ -35,13 +36,15 @@ class Moments:
         Raises:
             UserError: Another number of features, or NaN or infinite values.
         """
-        x = checked(features, at_least=0, dims=len(self.mean)).to("cpu", torch.float64)
-        other = Moments(x.shape[1])
-        if len(x):
-            other.n, other.mean = len(x), x.mean(0)
-            centred = x - other.mean
-            other.scatter = centred.T @ centred
-        return self.merge(other)
+        for part in parts(checked(features, at_least=0, dims=len(self.mean)), PART):
+            if len(part):
+                x = part.to("cpu", torch.float64)
+                other = Moments(x.shape[1])
+                other.n, other.mean = len(x), x.mean(0)
+                centred = x - other.mean
+                other.scatter = centred.T @ centred
+                self.merge(other)
+        return self
 
     def merge(self, other: Moments) -> Moments:
         """Take in what `other` has gathered (another batch, another process); returns itself."""

@@ -7,22 +7,21 @@ import torch
 from torch import Tensor
 
 from genzoo.core.errors import UserError
+from genzoo.metrics.features.extractors import Images
 from genzoo.metrics.maths.inputs import centred_pair, checked_pair, squared_distances
 
 
 @torch.no_grad()
-def nearest(
-    samples: Tensor, reference: Tensor | np.ndarray, *, k: int = 1, chunk: int = 10_000
-) -> tuple[Tensor, Tensor]:
+def nearest(samples: Tensor, reference: Images, *, k: int = 1, chunk: int = 10_000) -> tuple[Tensor, Tensor]:
     """Return the k nearest reference images of every sample in pixel space: distances and indices, [N, k], nearest first.
 
     The distance is the root of the mean squared difference in grey levels. Equal distances go to the lower index.
 
     Args:
         samples: uint8 [N, C, H, W].
-        reference: uint8 [M, C, H, W]; an array or a memory map, read in chunks.
+        reference: uint8 [M, C, H, W]; an array or or what reads them as they are asked for, in chunks.
         k: Neighbours of each.
-        chunk: Reference images at a time.
+        chunk: Reference images, and samples, at a time.
 
     Raises:
         UserError: No uint8 images of one shape, or fewer reference images than neighbours.
@@ -34,17 +33,19 @@ def nearest(
     if not 1 <= k <= len(reference):
         raise UserError(f"k={k} neighbours need k ≥ 1 and at least k reference images, there are {len(reference)}")
     # Grey levels are whole numbers, so squared distances are exact in float64: a copy has distance 0, not nearly 0.
-    x = samples.flatten(1).double()
-    squares = x.square().sum(1, keepdim=True)
+    x = samples.flatten(1)
     best = torch.full((len(x), k), torch.inf, dtype=torch.float64)
     where = torch.full((len(x), k), -1)
     for start in range(0, len(reference), chunk):
         part = torch.as_tensor(np.ascontiguousarray(reference[start : start + chunk])).flatten(1).double()
-        distance = torch.addmm(squares + part.square().sum(1), x, part.T, alpha=-2)
-        candidates = torch.cat([best, distance], 1)
-        index = torch.cat([where, torch.arange(start, start + len(part)).expand(len(x), -1)], 1)
-        best, order = candidates.sort(dim=1, stable=True)
-        best, where = best[:, :k], index.gather(1, order[:, :k])
+        squares = part.square().sum(1)
+        index = torch.arange(start, start + len(part))
+        for rows, levels in zip(torch.arange(len(x)).split(chunk), x.split(chunk), strict=True):
+            some = levels.double()
+            distance = torch.addmm(squares + some.square().sum(1, keepdim=True), some, part.T, alpha=-2)
+            near, order = torch.cat([best[rows], distance], 1).sort(dim=1, stable=True)
+            known = torch.cat([where[rows], index.expand(len(rows), -1)], 1)
+            best[rows], where[rows] = near[:, :k], known.gather(1, order[:, :k])
     return (best / x.shape[1]).sqrt(), where
 
 

@@ -16,8 +16,8 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.checks import check_direction, check_multiples
 from genzoo.nn.colour import lab_to_rgb, rgb_to_lab
-from genzoo.nn.ranks import sum_over_ranks
 from genzoo.nn.resampling import bicubic
+from genzoo.ranks.sums import sum_over_ranks
 
 GRID = 10
 """Distance of neighbouring colours in Lab."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,9 @@ from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings, open_data
 from genzoo.data.decode.forms import ImageFormat, Rejected
 from genzoo.data.decode.images import pixels, probe, quiet_decoding
-from genzoo.data.sources.arrays import ArrayFile, _grey_levels
+from genzoo.data.sources.arrays import ArrayFile, grey_levels
 from genzoo.data.sources.contents import ArrayPictures
+from genzoo.metrics.held import held
 from genzoo.use.common.images import image_files
 from genzoo.use.common.source import Source, place_of
 
@@ -76,16 +78,19 @@ def open_given(source: str | Path) -> SampleSet:
 
 def _arrays(path: Path) -> SampleSet:
     contents = ArrayFile(path).contents("image")
-    found: list[Any] = [
-        _grey_levels(p.array, f"{path} '{p.title}'", contents)
+    found = [
+        (p.array, grey_levels(p.array, f"{path} '{p.title}'", contents))
         for p in contents.pictures.values()
         if isinstance(p, ArrayPictures)
     ]
-    if len({a.shape[1:] for a in found}) > 1:
+    if len({a.shape[1:] for a, _ in found}) > 1:
         raise UserError(
-            f"'{path}' holds images of several shapes: {', '.join(str(a.shape) for a in found)}; give one array of samples"
+            f"'{path}' holds images of several shapes: {', '.join(str(a.shape) for a, _ in found)}; give one array of samples"
         )
-    return SampleSet(torch.from_numpy(np.array(np.concatenate(found))), path, list(contents.notes))
+    images = held(
+        (torch.from_numpy(np.array(x)[None]) for a, levels in found for x in levels), sum(len(a) for a, _ in found)
+    )
+    return SampleSet(images, path, list(contents.notes))
 
 
 def _folder(path: Path) -> SampleSet:
@@ -113,17 +118,22 @@ def _folder(path: Path) -> SampleSet:
             )
         ((height, width),) = forms
         form = ImageFormat(height, width, 1 if gray == len(usable) else 3)
-        images = []
-        for file in usable:
-            with open(file, "rb") as f:
-                try:
-                    images.append(pixels(f, form))
-                except Rejected as reason:
-                    left.append(f"{file.name}: {reason}")
-    if not images:
-        raise UserError(f"'{path}' holds no image that can be read: {left[0]}")
+
+        def read() -> Iterator[Tensor]:
+            for file in usable:
+                with open(file, "rb") as f:
+                    try:
+                        yield torch.from_numpy(np.array(pixels(f, form))[None])
+                    except Rejected as reason:
+                        left.append(f"{file.name}: {reason}")
+
+        decoded = read()
+        first = next(decoded, None)
+        if first is None:
+            raise UserError(f"'{path}' holds no image that can be read: {left[0]}")
+        images = held(itertools.chain([first], decoded), len(usable))
     notes = [f"{len(left)} files left out: {'; '.join(left[:3])}"] if left else []
-    return SampleSet(torch.from_numpy(np.stack(images)), path, notes)
+    return SampleSet(images, path, notes)
 
 
 Split = Literal["train", "test", "all"]
