@@ -34,6 +34,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.naming import registry
 from genzoo.ranks.batch import one_batch
+from genzoo.ranks.reduce import FIRST, LATER
 from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater, shared_buffers
@@ -116,9 +117,11 @@ class Counting(Updater):
 
     def __call__(self, name: str, loss: torch.Tensor) -> None:
         """Note it, and do as ever."""
-        self.calls += 1
+        sent = sum(p.numel() * p.element_size() for p in self.owned[name])
+        # whether the loss was finite, what had a gradient, and the gradients: a small message first, then large ones
+        self.calls += 3 + math.ceil(max(0, sent - FIRST) / LATER)
         self.called.add(name)
-        self.sent += 4 + sum(p.numel() * p.element_size() for p in self.owned[name])
+        self.sent += 4 + sent
         super().__call__(name, loss)
 
 

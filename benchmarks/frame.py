@@ -16,7 +16,6 @@ that what else the machine does weighs on both; and what they computed is compar
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import importlib
 import json
