@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import tarfile
 import threading
@@ -184,6 +185,26 @@ def test_rows_are_taken_as_numpy_takes_them(shards):
         assert np.array_equal(field[index], plain[np.asarray(index, int) if isinstance(index, list) else index])
     with pytest.raises(IndexError):
         field[50]
+
+
+def part_of_batches(rank, place, cache):
+    """What one of two processes reads, which fetch into one cache at once."""
+    before = os.environ.get("GENZOO_CACHE")
+    os.environ["GENZOO_CACHE"] = cache
+    try:
+        batches = Batches(streamed(place, flip=True), 12, 7, rank, 2)
+        return [batches.at(step) for step in range(10)]
+    finally:
+        os.environ.pop("GENZOO_CACHE") if before is None else os.environ.update(GENZOO_CACHE=before)
+
+
+def test_two_processes_share_a_cache_and_read_what_one_reads(shards, tmp_path, two_ranks):
+    halves = two_ranks(part_of_batches, str(shards), str(tmp_path / "shared"))
+    one = Batches(streamed(shards, flip=True), 12, 7)
+    for step in range(10):
+        for name, values in one.at(step).items():
+            assert torch.equal(torch.cat([half[step][name] for half in halves]), values)
+    assert not list((tmp_path / "shared" / "shards").glob("*/.*.part"))
 
 
 # ---- the cache -----------------------------------------------------------------------------------------------------------

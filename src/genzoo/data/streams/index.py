@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from genzoo.core.errors import DamagedFile, NoSuchData, UserError
 from genzoo.core.files import cache_folder, write_atomic
 from genzoo.data.cache import digest_of
+from genzoo.data.locks import locked
 from genzoo.data.progress import bar
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources.labels import in_order
@@ -82,14 +84,22 @@ def read_index(place: Place, settings: DataSettings, *, quiet: bool) -> Index:
         cache_folder("streams", quiet=quiet)
         / f"{digest_of([place.text, sorted(sizes.items()), settings.label])[:32]}.json"
     )
-    if memo.is_file():
-        try:
-            return _from_plain(json.loads(memo.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, KeyError):
-            memo.unlink(missing_ok=True)
-    index = _passed(place, sizes, settings, quiet=quiet)
-    write_atomic(memo, json.dumps(asdict(index)).encode())
+    with locked(
+        memo.with_suffix(".lock"), waiting=lambda: _waits(place, quiet), quiet=True
+    ):  # of several processes one reads
+        if memo.is_file():
+            try:
+                return _from_plain(json.loads(memo.read_text(encoding="utf-8")))
+            except (ValueError, TypeError, KeyError):
+                memo.unlink(missing_ok=True)
+        index = _passed(place, sizes, settings, quiet=quiet)
+        write_atomic(memo, json.dumps(asdict(index)).encode())
     return index
+
+
+def _waits(place: Place, quiet: bool) -> None:
+    if not quiet:
+        print(f"data: another process is reading {place.text}; waiting for it", file=sys.stderr, flush=True)
 
 
 def to_wids(index: Index) -> bytes:
