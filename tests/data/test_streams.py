@@ -347,6 +347,17 @@ def test_a_shard_that_is_cut_off_or_changed_is_damaged(shards):
         all_of(streamed(shards, holdout=0))
 
 
+def test_a_shard_that_cannot_be_read_is_one_sentence(shards, monkeypatch):
+    from genzoo.data.streams import reading
+
+    def denied(*words, **more):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(reading, "opened", denied)
+    with pytest.raises(UserError, match=r"train-\d+\.tar cannot be read: Permission denied"):
+        Batches(streamed(shards), 5, 0).at(0)
+
+
 def test_an_image_that_cannot_be_decoded_names_its_shard(tmp_path):
     (tmp_path / "shards").mkdir()
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
