@@ -130,6 +130,22 @@ def test_shards_without_an_index_are_passed_over_once(shards, capsys):
     assert sorted(p.name for p in shards.iterdir()) == with_index, "nothing is written beside the shards"
 
 
+def test_tables_without_an_index_are_known_by_their_ends(birds, tmp_path, monkeypatch):
+    place = tmp_path / "tables"
+    shard_data(DataSettings(str(birds), holdout=0), str(place), how="parquet", per=10, kind="labelled", quiet=True)
+    (place / "index.json").unlink()
+    monkeypatch.setattr(
+        "genzoo.data.streams.index._passed", lambda *words, **more: pytest.fail("all of them were read")
+    )
+    dataset = streamed(place, holdout=0, size=8, channels=3)
+    assert dataset.class_names == list(NAMES)
+    assert all_of(dataset) == all_of(read(birds, kind="labelled", holdout=0))
+    table = place / "train-000002.parquet"
+    table.write_bytes(table.read_bytes()[:-100])
+    with pytest.raises(DamagedFile, match=r"train-000002\.parquet is no parquet table, or is cut off"):
+        streamed(place, size=8, channels=3)
+
+
 def test_a_pattern_names_shards(shards):
     assert len(streamed(shards / "train-{000000..000002}.tar", holdout=0)) == 30
     assert len(streamed(shards / "train-*4.tar", holdout=0)) == 10
