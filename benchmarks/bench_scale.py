@@ -4,9 +4,10 @@
     python -m benchmarks.bench_scale --check [SYSTEM ...]    the counts beside those of torch's profiler on 2 ranks
     python -m benchmarks.bench_scale --write                 the tables into docs/scale.md
 
-A step is run on two random examples, for its floating-point operations (torch's counter, backward passes too) and for what every update sends:
-the gradients of what its optimizer owns, in float32, and one number that says whether the loss was finite. What modules
-average over ranks is sent once a step. Numbers of the machines are assumptions, `MACHINES`; nothing was run on them.
+A step is run on two random examples, for its floating-point operations (torch's counter, backward passes too) and for what every update sends: the
+gradients of what its optimizer owns, in float32, and one number that says whether the loss was finite. What modules average over ranks is sent once a
+step. Statistics of the batch (batch normalization, codebooks) come on top; the profiler sees them too. Numbers of the machines are assumptions,
+`MACHINES`; nothing was run on them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from genzoo.core.capabilities import Calibrates, Fits
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.naming import registry
+from genzoo.ranks.batch import one_batch
 from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater, shared_buffers
@@ -138,7 +140,8 @@ def ready(name: str) -> System:
 def step(system: System, update: Updater, number: int = 0) -> None:
     """One step on two random examples."""
     update.begin(number, 100)
-    system.training_step(batch_for(system, 2, number), update)
+    with one_batch(2):
+        system.training_step(batch_for(system, 2, number), update)
     update.end()
 
 
@@ -193,6 +196,7 @@ def _rank(rank: int, name: str, steps: int, store: str, told: Any) -> None:
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     system = ready(name)
     update = Updater(system, Runtime(torch.device("cpu"), "fp32", rank, 2))
+    step(system, update)  # what is set by the first batch is sent once
     seen: list[tuple[int, int]] = []
     for number in range(steps):
         dist.barrier()

@@ -42,7 +42,7 @@ ALLOWED = {
     "saved": {"core", "naming", "saved", "text"},
     "models": {"core", "losses", "nn", "ranks", "saved", "text"},
     "data": {"core", "data", "text"},
-    "metrics": {"core", "data", "losses", "metrics", "naming", "nn", "text"},
+    "metrics": {"core", "data", "losses", "metrics", "naming", "nn", "ranks", "text"},
     "runs": {"core", "data", "metrics", "runs", "saved", "text"},
     "foreign": {"core", "foreign", "metrics", "naming", "runs", "saved", "text"},
     "training": {"core", "data", "metrics", "naming", "ranks", "runs", "saved", "training", "text"},

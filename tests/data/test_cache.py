@@ -76,7 +76,9 @@ def test_decoded_once(home, folder, monkeypatch):
     second = read(folder)
     assert len(made) == 1
     assert first.digest == second.digest
-    assert {p.name for p in entries(home)[0].iterdir()} == {"image.npy", "manifest.json", "names.json", "report.txt"}
+    assert {p.name for p in entries(home)[0].iterdir()} == {
+        "image.npy", "manifest.json", "names.json", "report.txt", "seen.json",
+    }  # fmt: skip
     read(folder, flip=True)
     read(folder, binarize="dynamic")
     assert len(made) == 1, "what happens per batch needs no other cache"

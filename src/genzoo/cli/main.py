@@ -86,7 +86,7 @@ def _run(words: list[str]) -> None:
         register(keys.pop("system"))
     values = arguments(found, function, position, keys)
     with ExitStack() as stack:
-        if found.waits:
+        if found.waits and os.environ.get("RANK", "0") == "0":
             from genzoo.cli.common import waiting
 
             stack.enter_context(waiting(found.name))
@@ -98,6 +98,13 @@ def _run(words: list[str]) -> None:
             from genzoo.use.common.precision import precision
 
             stack.enter_context(precision(precise))
+        if found.opens and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            from genzoo.metrics.features.networks import extractor
+            from genzoo.ranks.spread import lead
+            from genzoo.use.common.source import open_system
+
+            lead(lambda: function(**values), {"system": open_system, "network": extractor})
+            return
         function(**values)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch._C._distributed_c10d import TCPStore
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from genzoo.core.errors import TrainingStopped, UserError
 
@@ -35,13 +35,24 @@ def patience() -> float:
 def meet(backend: str, minutes: float) -> None:
     """Join the other processes, where that has not been done.
 
+    The launcher's store outlives a restart of the processes, with the addresses of those that are gone, which torch 2.13 reads as ever: so each
+    attempt has a part of it of its own.
+
     Args:
         backend: nccl or gloo.
         minutes: How long one waits for another that does not answer.
     """
     _PATIENCE[0] = minutes
-    if not dist.is_initialized():
-        dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
+    if dist.is_initialized():
+        return
+    timeout = timedelta(minutes=minutes)
+    if (store := _store()) is None:
+        dist.init_process_group(backend, timeout=timeout)
+        return
+    rank, world = int(os.environ["RANK"]), launched()
+    store.set_timeout(timeout)
+    own = PrefixStore(f"genzoo/attempt/{_attempt()}", store)
+    dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=timeout)
 
 
 def barrier() -> None:
@@ -171,14 +182,17 @@ def _store() -> Any:
     return TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=10))
 
 
+def _attempt() -> str:
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+
+
 def speaks() -> bool:
     """Return True on the one process that says what all of them have to say: the first one that asks."""
     if launched() == 1:
         return True
     try:
         store = _store()
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        return store is None or store.add(f"genzoo/said/{attempt}", 1) == 1
+        return store is None or store.add(f"genzoo/said/{_attempt()}", 1) == 1
     except (RuntimeError, KeyError):  # the launcher has gone: better twice than never
         return True
 
@@ -191,6 +205,6 @@ def note_run(path: str) -> None:
 
 def noted_run() -> str | None:
     """Return the run that an earlier attempt of this launch has begun; None in the first attempt."""
-    if launched() == 1 or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0" or (store := _store()) is None:
+    if launched() == 1 or _attempt() == "0" or (store := _store()) is None:
         return None
     return store.get("genzoo/run").decode() if store.check(["genzoo/run"]) else None

@@ -130,7 +130,7 @@ class Trainer:
         log_every = s.log_every or max(1, min(100, (total or 1000) // 200))
         sample_every = s.sample_every or max(1, (total or 10**9) // 10)
         log = Logbook(self.run.path, self.step, total, main=self.runtime.main, quiet=self.quiet, loggers=s.every_logger)
-        feed = Feed(self._pass_batch if self.fits else self.batches.at, self.step, total, threads=s.workers)
+        feed = Feed(self._pass_batch if self.fits else self.batches.at, self.step, total, self.save, threads=s.workers)
         begun, seconds_before, drawn = time.monotonic(), self.seconds, -1
         saved_at = begun
         try:

@@ -26,6 +26,7 @@ class TrainSettings:
         precision: Arithmetic of the networks; weights stay float32. auto is bf16 where the device has it in hardware, else fp32.
         ema: Decay per step of the averaged weights that are sampled and kept; 0 turns averaging off.
         ema_images: Half-life of the averaged weights in images, in place of ema, which is then 0.5^(batch / ema_images).
+        remat: Compute the maps of blocks again in the backward pass instead of keeping them: less memory, up to a third more time.
         compile: Compile the networks with torch.compile: slower to start, faster after.
         workers: Threads that prepare batches ahead.
         sample_every: Steps between sample pictures; a tenth of the run when not given.
@@ -57,6 +58,7 @@ class TrainSettings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     ema_images: Annotated[int, Field(ge=1)] | None = None
+    remat: bool = False
     compile: bool = False
     workers: Annotated[int, Field(ge=0, le=64)] = 1
     sample_every: Steps | None = None

@@ -31,7 +31,7 @@ from genzoo.saved.transfer import begin, hold, read_origin
 from genzoo.training.choices import changed, complete, facts, settings_of
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
-from genzoo.training.prepare import calibrate, prepared
+from genzoo.training.prepare import calibrate, compute_again, prepared
 from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import TrainSettings
 
@@ -83,6 +83,8 @@ def train(
     # All that can be wrong is found before the folder is made: a shape that the system cannot take, a measure, missing weights.
     built = _seeded(cls, arguments, settings.seed)
     taken, said = begin(built, origin, settings.freeze)
+    if settings.remat:
+        compute_again(built, name)
     measuring = _measuring(built, dataset, settings)
     check_memory(name, built, runtime.device, averaged=bool(settings.ema))
     _check_told(cls, arguments, dataset, settings)
@@ -149,6 +151,8 @@ def resume(
         check_shape(run, dataset, arguments)
         built = _seeded(cls, arguments, settings.seed)
         begin(built, read_origin(settings.from_, cls), settings.freeze, config.get("taken"))
+    if settings.remat:
+        compute_again(built, name)
     meta = _meta(name, cls, arguments, about, dataset, settings, runtime, config.get("taken"))
     measuring = _measuring(built, dataset, settings)
     told = any(v is not None for v in (steps, device, data))

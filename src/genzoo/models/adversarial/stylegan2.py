@@ -25,6 +25,7 @@ from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.gan.styles import Mapping, Noise
 from genzoo.nn.gan.upfirdn import double
 from genzoo.nn.layout import channels_last
+from genzoo.nn.remat import again
 from genzoo.ranks.batch import for_examples
 from genzoo.ranks.sums import everybody, mean_over_ranks, own, ranks
 
@@ -47,6 +48,7 @@ class Synthesis(nn.Module):
     """
 
     blocks: Any  # a ModuleList of ModuleLists
+    remat = False
 
     def __init__(
         self, channels: int, start: tuple[int, int], latent: int, widths: list[int], *, noise: bool, around: float
@@ -72,8 +74,7 @@ class Synthesis(nn.Module):
         each = iter(w.unbind(1))
         image: Tensor | None = None
         for k, block in enumerate(self.blocks):
-            for layer in block:
-                x = layer(x, next(each), noise)
+            x = again(self, _styled, block, x, [next(each) for _ in block], noise)
             # The pixels' style is that of the next size's first layer; the last size's pixels have their own.
             new = self.pixels[k](x, w[:, 2 * k + 1]).float() + self.pixel_bias[k].view(1, -1, 1, 1)
             image = new if image is None else double(image) + new
@@ -97,6 +98,7 @@ class Discriminator(nn.Module):
     """
 
     blocks: Any  # a ModuleList of ModuleLists
+    remat = False
 
     def __init__(
         self, channels: int, start: tuple[int, int], widths: list[int], classes: int, depth: int, rate: float
@@ -122,10 +124,7 @@ class Discriminator(nn.Module):
         """
         x = leaky_relu(self.pixels[0](channels_last(x)))
         for block, skip in zip(reversed(self.blocks), reversed(self.skips), strict=True):
-            h = x
-            for conv in block:
-                h = leaky_relu(conv(h))
-            x = (skip(x) + h) * math.sqrt(0.5)
+            x = again(self, _halved, block, skip, x)
         x = leaky_relu(self.last(channels_last(minibatch_std(x, batches=batches)))).flatten(1)
         x = self.score(leaky_relu(self.dense(x))).float()
         if not self.classes:
@@ -134,6 +133,22 @@ class Discriminator(nn.Module):
         for layer in self.mapping:
             c = leaky_relu(layer(c))
         return (x * c.float()).sum(1) / math.sqrt(x.shape[1])
+
+
+def _styled(layers: nn.ModuleList, x: Tensor, styles: list[Tensor], noise: Noise) -> Tensor:
+    """Return what the modulated layers of one size make of x, with a style [B, latent] for each."""
+    for layer, style in zip(layers, styles, strict=True):
+        x = layer(x, style, noise)
+    return x
+
+
+def _halved(block: nn.ModuleList, skip: nn.Module, x: Tensor) -> Tensor:
+    """Return what a residual block of the discriminator makes of x, at half the size."""
+    h = x
+    for conv in block:
+        h = leaky_relu(conv(h))
+    halved: Tensor = (skip(x) + h) * math.sqrt(0.5)
+    return halved
 
 
 class StyleGAN2(System):

@@ -26,6 +26,7 @@ from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.dequantize import level_index
+from genzoo.nn.remat import again
 from genzoo.nn.schedules import half_cosine
 
 LEAST_LOG_SCALE = -7.0
@@ -79,6 +80,7 @@ class Stream(nn.Module):
         reads: True for the stream of pixels.
     """
 
+    remat = False
     down: Any  # for each resolution a ModuleList of its blocks
     up: Any
 
@@ -112,10 +114,10 @@ class Stream(nn.Module):
 
     def _block(self, block: GatedBlock, x: Tensor, kept: Tensor | None, shared: dict[int, Tensor]) -> Tensor:
         if not self.reads:
-            x = shared[block.index] = block(x, kept)
+            x = shared[block.index] = again(self, block, x, kept)
             return x
         above = shared[block.index]
-        return block(x, above if kept is None else torch.cat([above, kept], 1))
+        return again(self, block, x, above if kept is None else torch.cat([above, kept], 1))
 
 
 class Network(nn.Module):

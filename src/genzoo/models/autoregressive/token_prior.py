@@ -24,6 +24,7 @@ from genzoo.models.autoregressive._token_walk import TokenWalk
 from genzoo.nn import captioned, draws
 from genzoo.nn.checks import check_images, check_known, check_label
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
+from genzoo.nn.remat import again
 from genzoo.saved.loading import digest
 
 
@@ -61,6 +62,7 @@ class Transformer(nn.Module):
 
     levels: Tensor
     blocks: Any  # a ModuleList of Blocks
+    remat = False
 
     def __init__(self, levels: Tensor, size: int, width: int, depth: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -88,7 +90,7 @@ class Transformer(nn.Module):
         """Return the logits [B, T, size] of the codes at all positions, from the start and the codes before each, [B, T, width]."""
         x = F.dropout(x + self.place[: x.shape[1]], self.dropout, self.training)
         for block in self.blocks:
-            x = block(x)
+            x = again(self, block, x)
         x = self.norm(x)
         counts = [self.level_of[: x.shape[1]].count(i) for i in range(len(self.heads))]
         return torch.cat(

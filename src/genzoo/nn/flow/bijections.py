@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genzoo.nn.remat import again
 from genzoo.ranks.sums import mean_over_ranks
 
 MIN_STD = 1e-3
@@ -286,11 +287,13 @@ class LULinear(nn.Module):
 class Chain(nn.Sequential):
     """Bijections one after another."""
 
+    remat = False
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (y, sum of log_dets)."""
         total = x.new_zeros(x.shape[0])
         for part in self:
-            x, log_det = part(x)
+            x, log_det = again(self, part, x)
             total = total + log_det
         return x, total
 

@@ -1,0 +1,145 @@
+"""A part of a streamed set as a `Dataset` has it: arrays that are read shard by shard, and the order in which they are shown."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from genzoo.core.errors import UserError
+from genzoo.data.streams.order import Order
+from genzoo.data.streams.store import Store
+
+MOST = 2**30
+"""Bytes of a set that may be asked for at once."""
+
+
+class Span(NamedTuple):
+    """Some rows of a shard.
+
+    Args:
+        shard: Its number.
+        first: The first row.
+        length: How many.
+    """
+
+    shard: int
+    first: int
+    length: int
+
+
+class Stream:
+    """One part of a streamed set.
+
+    Args:
+        store: Where its shards come from.
+        spans: Its shards, whole or cut off.
+        window: Shards that are mixed at a time.
+        name: What the set is called.
+    """
+
+    def __init__(self, store: Store, spans: list[Span], window: int, name: str) -> None:
+        self.store, self.spans, self.window, self.name = store, spans, window, name
+        self.counts = np.array([s.length for s in spans], np.int64)
+        self.starts = np.concatenate([[0], np.cumsum(self.counts)])
+        self._guard = threading.Lock()
+        self._orders: dict[tuple[int, int], Order] = {}
+        store.held = max(store.held, 2 * window + 2)
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        return int(self.starts[-1])
+
+    def at(self, step: int, batch: int, seed: int, share: slice) -> np.ndarray:
+        """Return the examples of the batch of a step, int64 [batch], and begin to fetch what `share` of the steps after it needs.
+
+        Args:
+            step: Which step.
+            batch: Examples of a step, over all processes.
+            seed: Seed of the order.
+            share: The places of a batch that this process takes.
+        """
+        with self._guard:
+            order = self._orders.setdefault((batch, seed), Order(self.counts, self.window, seed, batch))
+            found = order.at(step)
+            now, after = order.shards_at(step * batch, share)
+            then, _ = order.shards_at(after, share)
+        self.store.ahead(self.spans[s].shard for s in (*now, *then))
+        return found
+
+    def read(self, chosen: np.ndarray, part: int) -> np.ndarray:
+        """Gather examples from their shards.
+
+        Args:
+            chosen: Their numbers, int64 [n].
+            part: 0 images, 1 labels.
+        """
+        which = np.searchsorted(self.starts, chosen, side="right") - 1
+        found: np.ndarray | None = None
+        wanted = np.unique(which)
+        if len(wanted) == 1 and wanted[0] + 1 < len(self.spans):  # as a pass over all goes: one shard after the other
+            self.store.ahead([self.spans[int(wanted[0]) + 1].shard])
+        for k in wanted:
+            span, where = self.spans[int(k)], np.flatnonzero(which == k)
+            rows = self.store.get(span.shard)[part]
+            some = rows[chosen[where] - self.starts[k] + span.first]
+            if found is None:
+                found = np.empty((len(chosen), *some.shape[1:]), some.dtype)
+            found[where] = some
+        if found is None:
+            found = self.store.get(self.spans[0].shard)[part][:0].copy()
+        return found
+
+
+class Field:
+    """An array whose rows are read as they are asked for.
+
+    Args:
+        stream: Whose examples.
+        part: 0 images, 1 labels.
+        row: Shape of one.
+        dtype: Type of the values.
+    """
+
+    def __init__(self, stream: Stream, part: int, row: tuple[int, ...], dtype: type) -> None:
+        self.stream, self.part = stream, part
+        self.shape, self.dtype = (len(stream), *row), np.dtype(dtype)
+        self.ndim, self.size = len(self.shape), int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Read some: an index as NumPy takes it along the first axis.
+
+        Raises:
+            UserError: It is more than fits into memory, or a shard cannot be read.
+        """
+        first, *rest = index if isinstance(index, tuple) else (index,)
+        one = isinstance(first, (int, np.integer))
+        if isinstance(first, slice):
+            chosen = np.arange(*first.indices(len(self)))
+        else:
+            asked = np.asarray([first] if one else first)
+            chosen = np.flatnonzero(asked) if asked.dtype == bool else asked.astype(np.int64)
+            chosen = np.where(chosen < 0, chosen + len(self), chosen)
+        self._check(len(chosen))
+        if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self):
+            raise IndexError(f"there are {len(self)} examples")
+        found = self.stream.read(chosen, self.part)
+        found = found[0] if one else found
+        return found[tuple(rest) if one else (slice(None), *rest)] if rest else found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read all."""
+        return np.asarray(self[:], dtype=dtype)
+
+    def _check(self, count: int) -> None:
+        need = count * int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        if need > MOST:
+            raise UserError(
+                f"{self.stream.name} is streamed, and this asks for {count:,} examples at once ({need / 1e9:.1f} GB), as what is learned or "
+                "measured from all of a set does; give limit=, or a copy of the set on this disk without cache_gb="
+            )
