@@ -1,5 +1,6 @@
 """Streamed sets: the order is arithmetic, what is read is what was written, the cache keeps its bound, and what goes wrong is one sentence."""
 
+import contextlib
 import json
 import shutil
 import tarfile
@@ -196,7 +197,8 @@ def test_the_cache_keeps_its_bound_and_every_example_comes_all_the_same(shards, 
     batches = Batches(dataset, 5, 0)
     for step in range(36):
         seen += examples(batches, [step])
-        most = max(most, sum(np.load(f, mmap_mode="r").nbytes for f in cache.glob("*/0*/*.npy")))
+        with contextlib.suppress(FileNotFoundError):  # one has made room for another while they were counted
+            most = max(most, sum(np.load(f, mmap_mode="r").nbytes for f in cache.glob("*/0*/*.npy")))
     for k in range(3):
         assert sorted(seen[60 * k : 60 * (k + 1)]) == all_of(streamed(shards, holdout=0))
     assert one < most <= room

@@ -1,9 +1,13 @@
 """Shards on a real S3 server: streamed as from a folder, and nothing lost when it is killed, slow, gives errors or goes for good."""
 
 import json
+import re
 import shutil
 import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,3 +213,41 @@ def test_without_the_extra_it_is_named(monkeypatch):
         streamed("s3://bucket/a/")
     with pytest.raises(UserError, match="nonsense:// is not read here"):
         streamed("nonsense://bucket/a/")
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """Files with ranges, as every server of such files has them; the standard library's has none."""
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data, asked = path.read_bytes(), re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        start, stop = (int(asked[1]), min(int(asked[2]) + 1, len(data))) if asked else (0, len(data))
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(stop - start))
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
+        self.end_headers()
+        self.wfile.write(data[start:stop])
+
+    def log_message(self, *words):
+        pass
+
+
+def test_a_web_server_is_streamed_by_its_index_or_by_a_pattern(local):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(local))) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{web.server_port}"
+        assert all_of(streamed(url, holdout=0)) == all_of(streamed(local, holdout=0))
+        (local / "index.json").unlink()
+        pattern = streamed(f"{url}/train-{{000000..000002}}.tar", holdout=0)
+        assert all_of(pattern) == all_of(streamed(f"{local}/train-{{000000..000002}}.tar", holdout=0))
+        with pytest.raises(
+            UserError, match=r"has no index.json, and its files cannot be told .*name them: .*/train-\{000000"
+        ):
+            streamed(url)
+        with pytest.raises(NoSuchData, match=r"train-000008\.tar is not there"):
+            streamed(f"{url}/train-{{000008..000009}}.tar")
+        web.shutdown()

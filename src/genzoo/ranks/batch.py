@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from genzoo.ranks.sums import everybody, rank, ranks
+from genzoo.ranks.sums import everybody, mean_over_ranks, rank, ranks
 
 Function = Callable[..., Any]
 
@@ -227,11 +227,11 @@ def _batch_norm(
     with torch.autocast(input.device.type, enabled=False):
         x = input if input.dtype == torch.float64 else input.float()
         others, shape = [d for d in range(x.ndim) if d != 1], [1, -1] + [1] * (x.ndim - 2)
-        mean = x.mean(others)
-        spread = (x - mean.view(shape)).square().mean(others)
-        every = everybody(torch.stack([mean, spread])[None])  # [ranks, 2, C]
-        mean = every[:, 0].mean(0)
-        variance = every[:, 1].mean(0) + (every[:, 0] - mean).square().mean(0)
+        own = x.mean(others)
+        within = (x - own.view(shape)).square().mean(others).double()
+        # One message, whose size is the same for any number of ranks. What cancels is of means alone, in double precision.
+        mean, square, within = mean_over_ranks(torch.stack([own.double(), own.double().square(), within]))
+        mean, variance = mean.to(x.dtype), (within + (square - mean.square()).clamp_min(0)).to(x.dtype)
         if running_mean is not None and running_var is not None:
             with torch.no_grad():
                 n = x.numel() // x.shape[1] * ranks()

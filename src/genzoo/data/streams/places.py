@@ -36,8 +36,8 @@ _REFUSED = (
     "latest/api/token",
     "metadata.google",
 )
-_NEVER = re.compile(r"status code: 4(?!08|29)\d\d")
-"""Answers of a server that are the same the next time: all of 4xx but "too slow" and "too many requests"."""
+_NEVER = re.compile(r"status code: (4(?!08|29)\d\d|501)")
+"""Answers of a server that are the same the next time: all of 4xx but "too slow" and "too many requests", and "not implemented"."""
 T = TypeVar("T")
 
 
@@ -95,6 +95,10 @@ class Place:
 
     def size(self, name: str) -> int:
         """Return the bytes of a file."""
+        if self.protocol in ("http", "https"):
+            self.read(
+                name, 0, 1
+            )  # of one that is not there the reader would ask for a list of its folder, which a web server has not
         return int(self.tried(lambda: self.fs.info(self.path(name))["size"], "read", self.path(name)))
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:

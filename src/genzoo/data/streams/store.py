@@ -6,10 +6,10 @@ import contextlib
 import os
 import shutil
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,22 @@ THREADS = 2
 """Shards that are fetched at once."""
 _CHUNK = 256
 IMAGES, LABELS = "image.npy", "label.npy"
-Decoded = tuple[np.ndarray, np.ndarray]
-"""Images uint8 [n, C, H, W] and labels int64 [n] of one shard; -1 has no class."""
+
+
+class Decoded(NamedTuple):
+    """A shard on this disk.
+
+    Args:
+        images: uint8 [n, C, H, W], memory-mapped.
+        labels: int64 [n]; -1 has no class.
+        raw: The bytes of the images, one after the other.
+        size: Bytes of one image.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    raw: memoryview
+    size: int
 
 
 class Store:
@@ -65,7 +79,7 @@ class Store:
         self.fetchers = ThreadPoolExecutor(THREADS, thread_name_prefix="genzoo-shard")
         self._guard = threading.Lock()
         self._coming: dict[int, Future[Decoded]] = {}
-        self._open: OrderedDict[int, Decoded] = OrderedDict()
+        self._open: dict[int, Decoded] = {}
         self.held = 4
 
     def bytes_of(self, number: int) -> int:
@@ -84,10 +98,8 @@ class Store:
         Raises:
             UserError: It cannot be fetched, or is damaged.
         """
-        with self._guard:
-            if number in self._open:
-                self._open.move_to_end(number)
-                return self._open[number]
+        if (known := self._open.get(number)) is not None:
+            return known
         future = self._ask(number)
         try:
             found = future.result()
@@ -98,7 +110,7 @@ class Store:
         with self._guard:
             self._open[number] = found
             while len(self._open) > self.held:
-                self._open.popitem(last=False)
+                del self._open[next(iter(self._open))]
         return found
 
     def _ask(self, number: int) -> Future[Decoded]:
@@ -138,7 +150,8 @@ class Store:
         wanted = (self.shards[number].count, self.form.channels, self.form.height, self.form.width)
         if images.shape != wanted or labels.shape != wanted[:1] or images.dtype != np.uint8:
             return None
-        return np.asarray(images), labels
+        whole = np.asarray(images)
+        return Decoded(whole, labels, memoryview(whole.reshape(-1).data), whole[0].nbytes)
 
     def _make(self, entry: Path, number: int) -> None:
         """Fetch and decode a shard, whole or not at all."""

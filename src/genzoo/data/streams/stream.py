@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from genzoo.core.errors import UserError
 from genzoo.data.streams.order import Order
 from genzoo.data.streams.store import Store
 
+FEW = 16
+"""Up to so many images of a shard are copied one by one."""
 MOST = 2**30
 """Bytes of a set that may be asked for at once."""
 
@@ -43,8 +46,10 @@ class Stream:
         self.store, self.spans, self.window, self.name = store, spans, window, name
         self.counts = np.array([s.length for s in spans], np.int64)
         self.starts = np.concatenate([[0], np.cumsum(self.counts)])
+        self.shift = self.starts[:-1] - np.array([s.first for s in spans], np.int64)
         self._guard = threading.Lock()
         self._orders: dict[tuple[int, int], Order] = {}
+        self._announced: object = None
         store.held = max(store.held, 2 * window + 2)
 
     def __len__(self) -> int:
@@ -61,11 +66,17 @@ class Stream:
             share: The places of a batch that this process takes.
         """
         with self._guard:
-            order = self._orders.setdefault((batch, seed), Order(self.counts, self.window, seed, batch))
+            if (batch, seed) not in self._orders:
+                self._orders[batch, seed] = Order(self.counts, self.window, seed, batch)
+            order = self._orders[batch, seed]
             found = order.at(step)
-            now, after = order.shards_at(step * batch, share)
-            then, _ = order.shards_at(after, share)
-        self.store.ahead(self.spans[s].shard for s in (*now, *then))
+            soon: tuple[int, ...] = ()
+            block = order.block_of(step * batch).first
+            if self._announced != (batch, seed, share, block):
+                self._announced = batch, seed, share, block
+                now, after = order.shards_at(step * batch, share)
+                soon = (*now, *order.shards_at(after, share)[0])
+        self.store.ahead(self.spans[s].shard for s in soon)
         return found
 
     def read(self, chosen: np.ndarray, part: int) -> np.ndarray:
@@ -76,19 +87,24 @@ class Stream:
             part: 0 images, 1 labels.
         """
         which = np.searchsorted(self.starts, chosen, side="right") - 1
-        found: np.ndarray | None = None
-        wanted = np.unique(which)
-        if len(wanted) == 1 and wanted[0] + 1 < len(self.spans):  # as a pass over all goes: one shard after the other
-            self.store.ahead([self.spans[int(wanted[0]) + 1].shard])
-        for k in wanted:
-            span, where = self.spans[int(k)], np.flatnonzero(which == k)
-            rows = self.store.get(span.shard)[part]
-            some = rows[chosen[where] - self.starts[k] + span.first]
-            if found is None:
-                found = np.empty((len(chosen), *some.shape[1:]), some.dtype)
-            found[where] = some
-        if found is None:
-            found = self.store.get(self.spans[0].shard)[part][:0].copy()
+        rows, places = chosen - self.shift[which], which.tolist()
+        wanted = dict.fromkeys(places)
+        if len(wanted) == 1 and places[0] + 1 < len(self.spans):  # as a pass over all goes: one shard after the other
+            self.store.ahead([self.spans[places[0] + 1].shard])
+        shards = {k: self.store.get(self.spans[k].shard) for k in wanted}
+        like = next(iter(shards.values())) if shards else self.store.get(self.spans[0].shard)
+        values = like.labels if part else like.images
+        shape = (len(chosen), *values.shape[1:])
+        if part == 0 and len(chosen) <= FEW * len(
+            wanted
+        ):  # a batch has a few of each shard: joining their bytes is quickest
+            size, raw = like.size, {k: v.raw for k, v in shards.items()}
+            parts = [raw[k][r * size : (r + 1) * size] for k, r in zip(places, rows.tolist(), strict=True)]
+            return np.frombuffer(bytearray().join(parts), values.dtype).reshape(shape)
+        found = np.empty(shape, values.dtype)
+        for k, shard in shards.items():
+            where = np.flatnonzero(which == k)
+            found[where] = (shard.labels if part else shard.images)[rows[where]]
         return found
 
 
@@ -105,7 +121,8 @@ class Field:
     def __init__(self, stream: Stream, part: int, row: tuple[int, ...], dtype: type) -> None:
         self.stream, self.part = stream, part
         self.shape, self.dtype = (len(stream), *row), np.dtype(dtype)
-        self.ndim, self.size = len(self.shape), int(np.prod(self.shape))
+        self.ndim, self.size = len(self.shape), math.prod(self.shape)
+        self.each = math.prod(row) * self.dtype.itemsize
 
     def __len__(self) -> int:
         """Count the examples."""
@@ -124,10 +141,11 @@ class Field:
         else:
             asked = np.asarray([first] if one else first)
             chosen = np.flatnonzero(asked) if asked.dtype == bool else asked.astype(np.int64)
-            chosen = np.where(chosen < 0, chosen + len(self), chosen)
+            if len(chosen) and chosen.min() < 0:
+                chosen = np.where(chosen < 0, chosen + len(self), chosen)
+            if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self):
+                raise IndexError(f"there are {len(self)} examples")
         self._check(len(chosen))
-        if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self):
-            raise IndexError(f"there are {len(self)} examples")
         found = self.stream.read(chosen, self.part)
         found = found[0] if one else found
         return found[tuple(rest) if one else (slice(None), *rest)] if rest else found
@@ -137,7 +155,7 @@ class Field:
         return np.asarray(self[:], dtype=dtype)
 
     def _check(self, count: int) -> None:
-        need = count * int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        need = count * self.each
         if need > MOST:
             raise UserError(
                 f"{self.stream.name} is streamed, and this asks for {count:,} examples at once ({need / 1e9:.1f} GB), as what is learned or "
