@@ -18,7 +18,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,15 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 import genzoo
+from benchmarks import frame
 from genzoo.core.capabilities import Calibrates, Fits
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.naming import registry
 from genzoo.ranks.batch import one_batch
+from genzoo.ranks.reduce import FIRST, LATER
 from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater, shared_buffers
@@ -117,9 +117,11 @@ class Counting(Updater):
 
     def __call__(self, name: str, loss: torch.Tensor) -> None:
         """Note it, and do as ever."""
-        self.calls += 1
+        sent = sum(p.numel() * p.element_size() for p in self.owned[name])
+        # whether the loss was finite, what had a gradient, and the gradients: a small message first, then large ones
+        self.calls += 3 + math.ceil(max(0, sent - FIRST) / LATER)
         self.called.add(name)
-        self.sent += 4 + sum(p.numel() * p.element_size() for p in self.owned[name])
+        self.sent += 4 + sent
         super().__call__(name, loss)
 
 
@@ -145,20 +147,6 @@ def step(system: System, update: Updater, number: int = 0) -> None:
     update.end()
 
 
-class Operations(FlopCounterMode):
-    """Torch's counter without its hooks at modules, which do not bear the gradient of an input as penalties take it."""
-
-    def __init__(self) -> None:
-        super().__init__(display=False)
-        self.mod_tracker = Everywhere()
-
-
-class Everywhere(nullcontext):
-    """What is counted belongs to the whole."""
-
-    parents = frozenset({"Global"})
-
-
 def count(name: str) -> Count:
     """Run one step and count.
 
@@ -172,13 +160,12 @@ def count(name: str) -> Count:
     steps: list[tuple[int, int, int]] = []
     while len(steps) < 2 or len(steps) < update.cycle() or (steps[0] != steps[1] and len(steps) < CYCLE):
         update.sent = update.calls = 0
-        with Operations() as counter:
-            step(system, update, len(steps))
-        steps.append((update.sent, update.calls, counter.get_total_flops()))
-    sent, calls, flops = (sum(each) / len(steps) for each in zip(*steps, strict=True))
+        flops, _ = frame.count(lambda: step(system, update, len(steps)))
+        steps.append((update.sent, update.calls, flops))
+    sent, calls, each_flops = (sum(each) / len(steps) for each in zip(*steps, strict=True))
     shared = sum(b.numel() * b.element_size() for b in shared_buffers(system))
     numbers = sum(p.numel() for p in system.parameters() if p.requires_grad)
-    return Count(name, numbers, sent + shared, calls + bool(shared), flops / 2, len(steps))
+    return Count(name, numbers, sent + shared, calls + bool(shared), each_flops / 2, len(steps))
 
 
 def names() -> Iterator[str]:

@@ -16,7 +16,6 @@ that what else the machine does weighs on both; and what they computed is compar
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import importlib
 import json
@@ -30,11 +29,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 ROOT = Path(__file__).parents[1]
 SIDE = 1024
@@ -107,19 +108,29 @@ def copy_rate() -> float:
     return 8 * COPIED / min(seconds(lambda: b.copy_(a)) for _ in range(2))
 
 
-class _Whole(contextlib.nullcontext[None]):
-    """Stands for the counter's own note of which module computes: its hooks do not go with gradients of gradients."""
+class _Counter(TorchDispatchMode):
+    """Torch's table of operations' costs, without the hooks of its own counter, which a step with gradients of gradients cannot have."""
 
-    parents = ("Global",)
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        cost = flop_registry.get(func._overloadpacket)
+        if cost is None:  # in inference mode operations arrive that are made of others
+            with self:
+                found = func.decompose(*args, **kwargs)
+            if found is not NotImplemented:
+                return found
+        found = func(*args, **kwargs)
+        self.total += 0 if cost is None else cost(*args, **kwargs, out_val=found)
+        return found
 
 
 def count(work: Callable[[], object]) -> tuple[int, object]:
     """Floating-point operations of a call, and its result."""
-    counter = FlopCounterMode(display=False)
-    counter.mod_tracker = _Whole()
-    with counter:
+    with _Counter() as counter:
         found = work()
-    return counter.get_total_flops(), found
+    return counter.total, found
 
 
 def rounds_of(case: Case, flops: int) -> dict[str, float]:
@@ -130,6 +141,40 @@ def rounds_of(case: Case, flops: int) -> dict[str, float]:
 
 
 # ---- what the time goes to -------------------------------------------------------------------------------------------
+
+
+VIEWS = frozenset(
+    [
+        *(
+            "view",
+            "slice",
+            "select",
+            "as_strided",
+            "expand",
+            "expand_as",
+            "unflatten",
+            "flatten",
+            "reshape",
+            "t",
+            "transpose",
+            "permute",
+        ),
+        *(
+            "unsqueeze",
+            "squeeze",
+            "unbind",
+            "split",
+            "detach",
+            "resolve_conj",
+            "resolve_neg",
+            "empty",
+            "empty_like",
+            "empty_strided",
+            "alias",
+        ),
+    ]
+)
+"""Operations that compute nothing: they make views, or memory."""
 
 
 def floor() -> float:
@@ -147,37 +192,23 @@ def profile(case: Case, name: str, rows: int = 12) -> None:
     taken = min(seconds(case.work) for _ in range(3))
     with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as seen:
         case.work()
-    # what only makes views, or calls another operation, computes nothing itself
-    of_views = {
-        "aten::" + v
-        for v in (
-            "view",
-            "slice",
-            "select",
-            "as_strided",
-            "expand",
-            "unflatten",
-            "reshape",
-            "t",
-            "transpose",
-            "unsqueeze",
-        )
-    }
-    found = [e for e in seen.key_averages() if e.key.startswith("aten::") and e.self_cpu_time_total > 0]
-    whole = sum(e.self_cpu_time_total for e in found)
+    found: dict[str, list[float]] = {}  # what Python calls, with what is called within it
+    for event in seen.events():
+        if event.cpu_parent is None and event.name.startswith("aten::"):
+            found.setdefault(event.name.removeprefix("aten::"), []).append(event.cpu_time_total)
+    whole = sum(map(sum, found.values()))
     print(
         f"{name}: {taken:.3f} s of CPU; the operations of a run, by the profiler (it makes each slower, small ones most):"
     )
-    print("| operation | times | µs each | share |\n|---|---|---|---|")
-    for e in sorted(found, key=lambda e: -e.self_cpu_time_total)[:rows]:
-        print(
-            f"| {e.key.removeprefix('aten::')} | {e.count:,} | {e.self_cpu_time_total / e.count:.1f} | {100 * e.self_cpu_time_total / whole:.0f} % |"
-        )
-    calls = sum(e.count for e in found if e.key not in of_views)
+    print("| operation | times | share |\n|---|---|---|")
+    for operation, times in sorted(found.items(), key=lambda item: -sum(item[1]))[:rows]:
+        print(f"| {operation} | {len(times):,} | {100 * sum(times) / whole:.0f} % |")
+    calls = sum(len(times) for operation, times in found.items() if operation not in VIEWS)
     print(
         f"{calls:,} operations that are no views; one on a single number takes {1e6 * least:.2f} µs here, so as many take {calls * least:.3f} s, "
         f"{100 * calls * least / taken:.0f} % of the time;\nthe arithmetic of one pass over all at the matrix limit {flops / limit:.3f} s, "
-        f"{100 * flops / limit / taken:.0f} %"
+        f"{100 * flops / limit / taken:.0f} %",
+        flush=True,
     )
 
 

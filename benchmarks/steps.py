@@ -63,7 +63,9 @@ def written(kind: str, shape: Sequence[int], folder: Path) -> str:
     return str(folder / "images.npz")
 
 
-def step_of(system: Any, shape: Sequence[int], batch: int, precision: str = "fp32") -> Callable[[], Tensor]:
+def step_of(
+    system: Any, shape: Sequence[int], batch: int, precision: str = "fp32", ema: float = 0.0
+) -> Callable[[], Tensor]:
     """Return one step of the trainer on a system; what it returns are the numbers that it logs.
 
     Args:
@@ -71,6 +73,7 @@ def step_of(system: Any, shape: Sequence[int], batch: int, precision: str = "fp3
         shape: Channels, height and width of the random images that it trains on.
         batch: Examples in a step.
         precision: fp32 or bf16.
+        ema: Decay of averaged weights; 0 for none.
     """
     trainer_of = first_of("genzoo.training.loop:Trainer", "genzoo.training:Trainer")
     settings_of = first_of("genzoo.training.settings:TrainSettings", "genzoo.training:TrainSettings")
@@ -80,7 +83,7 @@ def step_of(system: Any, shape: Sequence[int], batch: int, precision: str = "fp3
     folder, device = scratch(), torch.device("cpu")
     system = system.train().to(memory_format=torch.channels_last)
     dataset = data.open_data(data.DataSettings(written(system.data, shape, folder)), kind=system.data, quiet=True)
-    settings = settings_of(steps=10**6, batch=batch, ema=0.0, warmup=0.0, decay="none")
+    settings = settings_of(steps=10**6, batch=batch, ema=ema, warmup=0.0, decay="none")
     run = new_run(str(folder), None, "bench")
     trainer = trainer_of(system, dataset, start("cpu", precision), settings, run, {}, quiet=True)
 

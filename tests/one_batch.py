@@ -5,6 +5,7 @@ import contextlib
 import torch
 from torch.overrides import TorchFunctionMode
 
+from genzoo.nn.resampling import _weights
 from genzoo.ranks.batch import one_batch
 from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
@@ -38,32 +39,45 @@ def arithmetic(dtype):
     """Compute everything in float32, as it is, or in float64."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
+    _weights.cache_clear()
     try:
         with Doubles() if dtype is torch.float64 else contextlib.nullcontext():
             yield
     finally:
         torch.set_default_dtype(before)
+        _weights.cache_clear()
 
 
-def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=None):
-    """Train a tiny system as one of `world` ranks and return its parameters and buffers, with the random state it ends with."""
+def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=None, nudged=False):
+    """Train a tiny system as one of `world` ranks and return its parameters and buffers, with the random state it ends with.
+
+    `nudged` moves every second first weight by one rounding: what a system makes of that is how far rounding alone takes it.
+    """
     with arithmetic(dtype):
         torch.manual_seed(0)
         system = build(name, **SIZES.get(name, {})).to(dtype)
         if sgd:
             owned = {k: [p for g in o.param_groups for p in g["params"]] for k, o in system.optimizers().items()}
             system.optimizers = lambda: {k: torch.optim.SGD(p, lr=sgd) for k, p in owned.items()}
+        for p in (p for p in system.parameters() if nudged and p.requires_grad):
+            nudge(p.data.view(-1) if p.is_contiguous() else p.data.flatten())
         update = Updater(system, Runtime(torch.device("cpu"), "fp32", rank, world))
         torch.manual_seed(1)
         for step in range(steps):
             update.begin(step, steps)
-            whole = {
-                k: v.to(dtype) if v.is_floating_point() else v for k, v in batch_for(system, batch, seed=step).items()
-            }
+            whole = batch_for(system, batch, seed=step)
+            whole = {k: v.to(dtype) if v.is_floating_point() else v for k, v in whole.items()}
             with one_batch(batch // world):
                 system.train().training_step({k: v.chunk(world)[rank] for k, v in whole.items()}, update)
             update.end()
-        return {**dict(system.named_parameters()), **dict(system.named_buffers()), "rng": torch.get_rng_state()}
+        found = {k: v.detach().clone() for k, v in [*system.named_parameters(), *system.named_buffers()]}
+        system.to(torch.float32)  # frozen networks are one for all systems of this process
+        return {**found, "rng": torch.get_rng_state()}
+
+
+def nudge(weights):
+    """Move every second weight by one rounding of its size, or of 0.01 where it is smaller."""
+    weights[::2] += torch.finfo(weights.dtype).eps * weights[::2].abs().clamp(min=0.01)
 
 
 def apart(one, other):

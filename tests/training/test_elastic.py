@@ -119,3 +119,45 @@ def test_a_rank_that_hangs_ends_the_others_in_time(tmp_path, data):
         "genzoo: another process has not answered for 0.05 minutes (patience=), and process 0 stops; 'genzoo resume "
     )
     assert not any(Path(f"/proc/{p}").exists() for p in ranks)
+
+
+TOLD = """
+import os, subprocess, sys
+data, other, options = sys.argv[1], sys.argv[2], sys.argv[3:]
+mine = other if os.environ["RANK"] == "1" else data
+raise SystemExit(subprocess.call([sys.executable, "-m", "genzoo", "train", "dcgan", f"data={mine}", *options]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["batch=7"], "genzoo: batch=7 cannot be shared by 2 processes; give a multiple of 2"),
+        (["batch=6"], "genzoo: the processes do not train the same: the digest of the data is"),
+        (["batch=6", "width=0"], "genzoo: dcgan: width=0 is not allowed"),
+    ],
+)
+def test_what_is_wrong_is_said_once_before_a_folder_is_made(tmp_path, data, options, said):
+    """Also where processes were told different things: here each has data of its own."""
+    values = dict(np.load(data.data))
+    np.savez(tmp_path / "other.npz", **{**values, "images": values["images"][::-1]})
+    (tmp_path / "told.py").write_text(TOLD)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "told.py"]
+    command = [
+        *torchrun,
+        data.data,
+        str(tmp_path / "other.npz"),
+        "size=8",
+        "steps=2",
+        "latent=8",
+        "device=cpu",
+        *options,
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    told = [line for line in done.stderr.splitlines() if line.startswith("genzoo:")]
+    assert len(told) == 1, done.stderr[-2000:]
+    assert told[0].startswith(said)
+    assert "exitcode  : 2" in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -11,6 +11,7 @@ With one process nothing of this is on.
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from genzoo.ranks.sums import everybody, rank, ranks
+from genzoo.ranks.sums import everybody, mean_over_ranks, rank, ranks
 
 Function = Callable[..., Any]
 
@@ -193,11 +194,16 @@ def _dropout(
 
 
 def _apart(mode: OneBatch, func: Function, *args: Any, **how: Any) -> Any:
-    """Let what draws inside of torch draw other numbers on every rank: they are right, and not those of one process."""
-    seed = int(torch.randint(2**62, ()))
+    """Let what draws inside of torch draw other numbers on every rank: they are right, and not those of one process. What draws none costs none."""
+    seed = zlib.crc32(torch.get_rng_state().numpy().tobytes())
     with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
-        torch.manual_seed(seed + rank())
-        return func(*args, **how)
+        torch.manual_seed(seed + (rank() << 32))
+        before = torch.get_rng_state()
+        found = func(*args, **how)
+        drew = not torch.equal(torch.get_rng_state(), before)
+    if drew:
+        torch.rand(())
+    return found
 
 
 # ---- statistics ----------------------------------------------------------------------------------------------------------------------
@@ -216,16 +222,16 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     """Normalize with the mean and variance over the batch of all ranks (torch's own layer for it is for accelerators alone)."""
-    if not training:
+    if not training or not mode.parts(input.shape):
         return func(input, running_mean, running_var, weight, bias, training, momentum, eps)
     with torch.autocast(input.device.type, enabled=False):
         x = input if input.dtype == torch.float64 else input.float()
         others, shape = [d for d in range(x.ndim) if d != 1], [1, -1] + [1] * (x.ndim - 2)
-        mean = x.mean(others)
-        spread = (x - mean.view(shape)).square().mean(others)
-        every = everybody(torch.stack([mean, spread])[None])  # [ranks, 2, C]
-        mean = every[:, 0].mean(0)
-        variance = every[:, 1].mean(0) + (every[:, 0] - mean).square().mean(0)
+        own = x.mean(others)
+        within = (x - own.view(shape)).square().mean(others).double()
+        # One message, whose size is the same for any number of ranks. What cancels is of means alone, in double precision.
+        mean, square, within = mean_over_ranks(torch.stack([own.double(), own.double().square(), within]))
+        mean, variance = mean.to(x.dtype), (within + (square - mean.square()).clamp_min(0)).to(x.dtype)
         if running_mean is not None and running_var is not None:
             with torch.no_grad():
                 n = x.numel() // x.shape[1] * ranks()
@@ -251,7 +257,11 @@ _TAKEN: dict[Any, Function] = {
     **dict.fromkeys([torch.multinomial, Tensor.multinomial], _multinomial),
     **dict.fromkeys([F.dropout, F.dropout1d, F.dropout2d, F.dropout3d], _dropout),
     **dict.fromkeys(
-        [F.alpha_dropout, F.feature_alpha_dropout, F.gumbel_softmax, F.rrelu, F.multi_head_attention_forward], _apart
+        [
+            *(F.alpha_dropout, F.feature_alpha_dropout, F.gumbel_softmax, F.rrelu, F.multi_head_attention_forward),
+            *(F.scaled_dot_product_attention, torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu),
+        ],
+        _apart,
     ),
     F.batch_norm: _batch_norm,
 }

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genzoo.nn.layout import pointwise
 from genzoo.nn.remat import again
 from genzoo.ranks.sums import mean_over_ranks
 
@@ -269,7 +270,7 @@ class LULinear(nn.Module):
             if x.ndim == 2:
                 y = (x @ upper.mT @ lower.mT)[:, self.order]
             else:
-                y = F.conv2d(x, (lower @ upper)[self.order][:, :, None, None])
+                y = pointwise(x, (lower @ upper)[self.order][:, :, None, None])
         return y, log_det.expand(x.shape[0])
 
     def inverse(self, y: Tensor) -> Tensor:
