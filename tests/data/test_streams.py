@@ -15,6 +15,7 @@ import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import DamagedFile, NoSuchData, UserError
 from genzoo.data import Batches, DataSettings, describe
+from genzoo.data.streams import places
 from genzoo.data.streams.order import Order
 from genzoo.data.streams.stream import MOST
 from genzoo.data.streams.writing import shard_data
@@ -372,6 +373,18 @@ def test_a_shard_that_cannot_be_read_is_one_sentence(shards, monkeypatch):
     monkeypatch.setattr(reading, "opened", denied)
     with pytest.raises(UserError, match=r"train-\d+\.tar cannot be read: Permission denied"):
         Batches(streamed(shards), 5, 0).at(0)
+
+
+def test_a_number_in_a_name_is_no_answer_of_a_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "PAUSES", (0.01,))
+
+    def reset():
+        raise ConnectionResetError(
+            "http://127.0.0.1:40301/train-000403.tar: connection reset, status code 401 it is not"
+        )
+
+    with pytest.raises(UserError, match="tried 2 times"):
+        places.Place(str(tmp_path)).tried(reset, "read", "train-000403.tar")
 
 
 def test_an_image_that_cannot_be_decoded_names_its_shard(tmp_path):

@@ -25,17 +25,10 @@ KEYS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public bucket)",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key",
 }
-_REFUSED = (
-    "401",
-    "403",
-    "Unauthorized",
-    "Forbidden",
-    "PermissionDenied",
-    "Unauthenticated",
-    "169.254.169.254",
-    "latest/api/token",
-    "metadata.google",
+_REFUSED = re.compile(
+    r"status code: 40[13]|Unauthorized|PermissionDenied|Unauthenticated|169\.254\.169\.254|latest/api/token|metadata\.google"
 )
+"""What errors say where a server refuses, or where a machine of the cloud's own would be asked for credentials: there are none then."""
 _NEVER = re.compile(r"status code: (4(?!08|29)\d\d|501)")
 """Answers of a server that are the same the next time: all of 4xx but "too slow" and "too many requests", and "not implemented"."""
 T = TypeVar("T")
@@ -151,7 +144,7 @@ class Place:
                 text = _first(error)
                 if "NoSuchBucket" in str(error):
                     raise NoSuchData(f"{named} is not there: there is no such bucket") from None
-                if any(word in f"{type(error).__name__} {error}" for word in _REFUSED):
+                if _REFUSED.search(f"{type(error).__name__} {error}"):
                     keys = KEYS.get(STORES.get(self.protocol, ""), "")
                     raise UserError(
                         f"{named} cannot be {verb}: the server refuses it, or there are no credentials{f'; set {keys}' if keys else ''} ({text})"
