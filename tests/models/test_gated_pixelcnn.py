@@ -7,7 +7,7 @@ import torch
 
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
-from genzoo.models.autoregressive.gated_pixelcnn import GatedPixelCNN, VerticalConv, gate
+from genzoo.models.autoregressive.gated_pixelcnn import GatedLayer, GatedPixelCNN, VerticalRows, gate
 from genzoo.nn.autoregressive.masked import colour_of, raster_mask
 
 
@@ -136,13 +136,19 @@ def test_gate_is_tanh_times_sigmoid():
 
 @pytest.mark.parametrize("above", [True, False])
 @pytest.mark.parametrize("kernel", [3, 7])
-def test_one_row_at_a_time_equals_the_vertical_convolution(above, kernel):
-    conv = VerticalConv(above, 3, 4, kernel).double()
-    x = torch.randn(2, 3, 6, 5).double()
-    seen = conv.weight.shape[2]
-    padded = torch.nn.functional.pad(x, (0, 0, seen, 0))  # what stands at row r of x stands at row r + seen
-    rows = torch.cat([conv.row(padded[:, :, r + (not above) : r + (not above) + seen]) for r in range(6)], 2)
-    torch.testing.assert_close(rows, conv(x))
+def test_one_row_at_a_time_equals_the_vertical_convolution_and_its_link(above, kernel):
+    layer = GatedLayer(above, 3, 6, kernel, 1, 0).double()
+    x, scale = torch.randn(2, 3, 6, 5).double(), torch.rand(12).double()
+    with torch.no_grad():
+        whole = layer.vertical(x)
+        linked = layer.link(whole) * scale[:, None, None]
+        rows = VerticalRows(layer, 2, 5, scale)
+        for r in range(6):
+            if r or not above:
+                rows.push(x[:, :, r - above].permute(2, 0, 1))
+            features, link = (part.view(5, 2, 12).permute(1, 2, 0) for part in rows())
+            torch.testing.assert_close(features, whole[:, :, r], atol=1e-10, rtol=0)
+            torch.testing.assert_close(link, linked[:, :, r], atol=1e-10, rtol=0)
 
 
 # ---- classes ---------------------------------------------------------------------------------------------------------
