@@ -192,21 +192,23 @@ def profile(case: Case, name: str, rows: int = 12) -> None:
     taken = min(seconds(case.work) for _ in range(3))
     with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as seen:
         case.work()
-    found = [e for e in seen.key_averages() if e.key.startswith("aten::") and e.self_cpu_time_total > 0]
-    whole = sum(e.self_cpu_time_total for e in found)
+    found: dict[str, list[float]] = {}  # what Python calls, with what is called within it
+    for event in seen.events():
+        if event.cpu_parent is None and event.name.startswith("aten::"):
+            found.setdefault(event.name.removeprefix("aten::"), []).append(event.cpu_time_total)
+    whole = sum(map(sum, found.values()))
     print(
         f"{name}: {taken:.3f} s of CPU; the operations of a run, by the profiler (it makes each slower, small ones most):"
     )
-    print("| operation | times | µs each | share |\n|---|---|---|---|")
-    for e in sorted(found, key=lambda e: -e.self_cpu_time_total)[:rows]:
-        print(
-            f"| {e.key.removeprefix('aten::')} | {e.count:,} | {e.self_cpu_time_total / e.count:.1f} | {100 * e.self_cpu_time_total / whole:.0f} % |"
-        )
-    calls = sum(e.count for e in found if e.key.removeprefix("aten::") not in VIEWS)
+    print("| operation | times | share |\n|---|---|---|")
+    for operation, times in sorted(found.items(), key=lambda item: -sum(item[1]))[:rows]:
+        print(f"| {operation} | {len(times):,} | {100 * sum(times) / whole:.0f} % |")
+    calls = sum(len(times) for operation, times in found.items() if operation not in VIEWS)
     print(
         f"{calls:,} operations that are no views; one on a single number takes {1e6 * least:.2f} µs here, so as many take {calls * least:.3f} s, "
         f"{100 * calls * least / taken:.0f} % of the time;\nthe arithmetic of one pass over all at the matrix limit {flops / limit:.3f} s, "
-        f"{100 * flops / limit / taken:.0f} %"
+        f"{100 * flops / limit / taken:.0f} %",
+        flush=True,
     )
 
 

@@ -81,12 +81,14 @@ def test_a_profile_counts_operations_and_leaves_out_views(capsys):
 
     def work() -> None:
         for _ in range(50):
-            torch.mm(a.view(8, 8), a, out=out)
+            torch.mm(a.view(8, 8), a, out=out).relu_()
 
     frame.profile(frame.Case(work), "fifty products")
     told = capsys.readouterr().out
     assert "| mm | 50 |" in told
-    assert "50 operations that are no views" in told
+    assert "| relu_ | 50 |" in told
+    assert "clamp" not in told  # which relu_ calls
+    assert "100 operations that are no views" in told
 
 
 def test_promises_of_the_start_are_kept_or_broken():

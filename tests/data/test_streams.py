@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import tarfile
 import threading
@@ -129,6 +130,22 @@ def test_shards_without_an_index_are_passed_over_once(shards, capsys):
     assert sorted(p.name for p in shards.iterdir()) == with_index, "nothing is written beside the shards"
 
 
+def test_tables_without_an_index_are_known_by_their_ends(birds, tmp_path, monkeypatch):
+    place = tmp_path / "tables"
+    shard_data(DataSettings(str(birds), holdout=0), str(place), how="parquet", per=10, kind="labelled", quiet=True)
+    (place / "index.json").unlink()
+    monkeypatch.setattr(
+        "genzoo.data.streams.index._passed", lambda *words, **more: pytest.fail("all of them were read")
+    )
+    dataset = streamed(place, holdout=0, size=8, channels=3)
+    assert dataset.class_names == list(NAMES)
+    assert all_of(dataset) == all_of(read(birds, kind="labelled", holdout=0))
+    table = place / "train-000002.parquet"
+    table.write_bytes(table.read_bytes()[:-100])
+    with pytest.raises(DamagedFile, match=r"train-000002\.parquet is no parquet table, or is cut off"):
+        streamed(place, size=8, channels=3)
+
+
 def test_a_pattern_names_shards(shards):
     assert len(streamed(shards / "train-{000000..000002}.tar", holdout=0)) == 30
     assert len(streamed(shards / "train-*4.tar", holdout=0)) == 10
@@ -184,6 +201,26 @@ def test_rows_are_taken_as_numpy_takes_them(shards):
         assert np.array_equal(field[index], plain[np.asarray(index, int) if isinstance(index, list) else index])
     with pytest.raises(IndexError):
         field[50]
+
+
+def part_of_batches(rank, place, cache):
+    """What one of two processes reads, which fetch into one cache at once."""
+    before = os.environ.get("GENZOO_CACHE")
+    os.environ["GENZOO_CACHE"] = cache
+    try:
+        batches = Batches(streamed(place, flip=True), 12, 7, rank, 2)
+        return [batches.at(step) for step in range(10)]
+    finally:
+        os.environ.pop("GENZOO_CACHE") if before is None else os.environ.update(GENZOO_CACHE=before)
+
+
+def test_two_processes_share_a_cache_and_read_what_one_reads(shards, tmp_path, two_ranks):
+    halves = two_ranks(part_of_batches, str(shards), str(tmp_path / "shared"))
+    one = Batches(streamed(shards, flip=True), 12, 7)
+    for step in range(10):
+        for name, values in one.at(step).items():
+            assert torch.equal(torch.cat([half[step][name] for half in halves]), values)
+    assert not list((tmp_path / "shared" / "shards").glob("*/.*.part"))
 
 
 # ---- the cache -----------------------------------------------------------------------------------------------------------
@@ -324,6 +361,17 @@ def test_a_shard_that_is_cut_off_or_changed_is_damaged(shards):
     first_shard(shards).write_bytes(whole[:2000] + bytes(4000) + whole[6000:])
     with pytest.raises(DamagedFile, match=r"train-000000\.tar"):
         all_of(streamed(shards, holdout=0))
+
+
+def test_a_shard_that_cannot_be_read_is_one_sentence(shards, monkeypatch):
+    from genzoo.data.streams import reading
+
+    def denied(*words, **more):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(reading, "opened", denied)
+    with pytest.raises(UserError, match=r"train-\d+\.tar cannot be read: Permission denied"):
+        Batches(streamed(shards), 5, 0).at(0)
 
 
 def test_an_image_that_cannot_be_decoded_names_its_shard(tmp_path):

@@ -52,6 +52,7 @@ def plan_of(tmp_path, text=STUDY, out="out"):
     return file, *read_plan(file, tmp_path / out)
 
 
+@pytest.mark.slow
 def test_two_machines_without_a_common_folder_share_a_study(tmp_path, database):
     file, _, _ = plan_of(tmp_path)
     alone = genzoo.study(file, out=tmp_path / "alone", quiet=True)
@@ -71,6 +72,7 @@ def test_two_machines_without_a_common_folder_share_a_study(tmp_path, database):
         genzoo.study(file, out=tmp_path / "alone", storage=database, quiet=True)
 
 
+@pytest.mark.slow
 def test_workers_that_begin_at_once_in_an_empty_database_make_one_study(tmp_path, database):
     _, path, plan = plan_of(tmp_path, STUDY + "seeds = 5\n")
     program = (
@@ -173,6 +175,7 @@ def test_a_worker_that_lives_is_not_taken_for_dead(tmp_path, database):
         assert theirs.states() == ["complete", "running"]
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_for_a_while_costs_nothing(tmp_path, monkeypatch):
     file, path, _ = plan_of(tmp_path)
     with postgres.running() as server:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genzoo.ranks.batch import for_all
+
 
 class InstanceNorm2d(nn.InstanceNorm2d):
     """`nn.InstanceNorm2d` without running statistics; on a CPU, channels-last maps are normalized example by example.
@@ -26,7 +28,8 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         )
         if not one_by_one:
             return super().forward(x)
-        examples = [
-            F.batch_norm(example, None, None, self.weight, self.bias, True, 0.0, self.eps) for example in x.split(1)
-        ]
+        with for_all():  # statistics of one example, not of a batch
+            examples = [
+                F.batch_norm(example, None, None, self.weight, self.bias, True, 0.0, self.eps) for example in x.split(1)
+            ]
         return torch.cat(examples) if len(examples) > 1 else examples[0]

@@ -222,7 +222,7 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     """Normalize with the mean and variance over the batch of all ranks (torch's own layer for it is for accelerators alone)."""
-    if not training:
+    if not training or not mode.parts(input.shape):
         return func(input, running_mean, running_var, weight, bias, training, momentum, eps)
     with torch.autocast(input.device.type, enabled=False):
         x = input if input.dtype == torch.float64 else input.float()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 from genzoo.core.errors import DamagedFile, NoSuchData, UserError
 from genzoo.core.files import cache_folder, write_atomic
 from genzoo.data.cache import digest_of
+from genzoo.data.locks import locked
 from genzoo.data.progress import bar
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources.labels import in_order
-from genzoo.data.sources.shelf import LMDB, TARS, is_shard
+from genzoo.data.sources.records import classes_of
+from genzoo.data.sources.shelf import LMDB, PARQUET, TARS, is_shard
 from genzoo.data.streams.places import Place
 from genzoo.data.streams.reading import MDS, Shard, fetched, opened_shard
 
@@ -82,14 +86,22 @@ def read_index(place: Place, settings: DataSettings, *, quiet: bool) -> Index:
         cache_folder("streams", quiet=quiet)
         / f"{digest_of([place.text, sorted(sizes.items()), settings.label])[:32]}.json"
     )
-    if memo.is_file():
-        try:
-            return _from_plain(json.loads(memo.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, KeyError):
-            memo.unlink(missing_ok=True)
-    index = _passed(place, sizes, settings, quiet=quiet)
-    write_atomic(memo, json.dumps(asdict(index)).encode())
+    with locked(
+        memo.with_suffix(".lock"), waiting=lambda: _waits(place, quiet), quiet=True
+    ):  # of several processes one reads
+        if memo.is_file():
+            try:
+                return _from_plain(json.loads(memo.read_text(encoding="utf-8")))
+            except (ValueError, TypeError, KeyError):
+                memo.unlink(missing_ok=True)
+        index = _footers(place, sizes, settings) or _passed(place, sizes, settings, quiet=quiet)
+        write_atomic(memo, json.dumps(asdict(index)).encode())
     return index
+
+
+def _waits(place: Place, quiet: bool) -> None:
+    if not quiet:
+        print(f"data: another process is reading {place.text}; waiting for it", file=sys.stderr, flush=True)
 
 
 def to_wids(index: Index) -> bytes:
@@ -161,6 +173,33 @@ def _below(folder: str, name: str) -> str:
     if "://" in name or name.startswith("/") or ".." in name.split("/"):
         raise UserError(f"an index names the shard '{name[:200]}', which is not beside it")
     return folder + name.removeprefix("./")
+
+
+def _footers(place: Place, sizes: dict[str, int], settings: DataSettings) -> Index | None:
+    """Read what the ends of parquet tables say, rows and names of classes; None where that is not all: other shards, no such names."""
+    if not all(n.lower().endswith(PARQUET) for n in sizes) or settings.size is None or settings.channels is None:
+        return None
+    try:
+        from pyarrow.parquet import read_metadata
+    except ImportError:
+        return None  # what reads the tables says which extra is missing
+    shards, classes = [], list[str]()
+    for name, size in sizes.items():
+        end = place.read(name, max(0, size - 8), size)
+        length = int.from_bytes(end[:4], "little") + 8
+        if end[4:] != b"PAR1" or length + 4 > size:
+            raise DamagedFile(f"{place.shown(name)} is no parquet table, or is cut off: it has no end; write it again")
+        footer = io.BytesIO(b"PAR1" + place.read(name, size - length, size))
+        try:
+            told = read_metadata(footer)
+            schema = told.schema.to_arrow_schema()
+        except Exception as error:  # pyarrow has several of its own
+            raise DamagedFile(f"{place.shown(name)} is a damaged parquet table ({error}); write it again") from None
+        classes = classes_of(schema, settings.label or "")
+        if not classes:
+            return None
+        shards.append(Shard(name, told.num_rows, size))
+    return Index(tuple(shards), tuple(classes))
 
 
 def _passed(place: Place, sizes: dict[str, int], settings: DataSettings, *, quiet: bool) -> Index:

@@ -73,7 +73,7 @@ def open_stream(settings: DataSettings, kind: Kind, arrangement: Arrangement, sp
     store = Store(place, index.shards, index.classes, form, settings, cache_folder("shards", quiet=quiet), key, room)
     _check_room(store, spans, window, room, settings)
     name = PurePosixPath(str(settings.data).rstrip("/")).name or str(settings.data)
-    stream = Stream(store, spans, window, name)
+    stream = Stream(store, spans, window, name, quiet=quiet)
     used = [split, settings.limit, settings.holdout, settings.crop, settings.flip, settings.binarize, window]
     dataset = Dataset(
         {}, name, split, digest_of([index.digest, baked, used]), settings, notes=[*index.notes, *notes], stream=stream

@@ -63,7 +63,7 @@ class Place:
     def __init__(self, text: str) -> None:
         self.text = text
         self.protocol, _, rest = text.partition("://") if is_remote(text) else ("file", "", text)
-        self.fs = _filesystem(self.protocol)
+        self.fs = _filesystem(self.protocol, text)
         far = self.protocol in ("http", "https")
         base = text if far else rest if self.protocol != "file" else str(Path(text).expanduser().absolute())
         found = re.search(r"[{*?]", base)
@@ -122,7 +122,10 @@ class Place:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file."""
-        self.tried(lambda: self.fs.pipe_file(self.path(name), data), "written", self.path(name))
+        try:
+            self.tried(lambda: self.fs.pipe_file(self.path(name), data), "written", self.path(name))
+        except NoSuchData:
+            raise NoSuchData(f"{self.shown(name)} cannot be written: there is no such bucket or folder") from None
 
     def shown(self, name: str) -> str:
         """Return what a person calls a file."""
@@ -180,9 +183,9 @@ def _first(error: Exception) -> str:
     return line if len(line) < 200 else line[:200] + "..."
 
 
-def _filesystem(protocol: str) -> Any:
-    """Return the filesystem of a protocol."""
-    import fsspec
+def _filesystem(protocol: str, text: str) -> Any:
+    """Return the filesystem of a protocol, as a URL of it names the rest (the host of ftp://)."""
+    import fsspec.core
 
     if protocol in STORES:
         try:
@@ -197,8 +200,8 @@ def _filesystem(protocol: str) -> Any:
         # we try again ourselves; and a store that fsspec has kept would not see another endpoint or other keys
         return store(STORES[protocol], client_options=client, retry_config={"max_retries": 0}, skip_instance_cache=True)
     try:
-        return fsspec.filesystem(protocol)
-    except (ImportError, ValueError) as error:
+        return fsspec.core.url_to_fs(text if is_remote(text) else "/")[0]
+    except Exception as error:  # every package has its own
         raise UserError(
             f"{protocol}:// is not read here ({_first(error)}); give s3://, gs://, https:// or a folder"
         ) from None

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from genzoo.core.errors import DamagedFile, NoSuchData, UserError, disk_full_is_said
+from genzoo.core.errors import DamagedFile, DiskFull, NoSuchData, UserError, disk_full_is_said
 from genzoo.core.files import cache_folder
 from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
@@ -163,10 +163,12 @@ def opened_shard(path: Path, shard: Shard, settings: DataSettings, title: str = 
                 read = _mds(stack.enter_context(open(path, "rb")), shard, settings, title)
             else:
                 read = _shelf(stack, path, settings, title)
-        except DamagedFile:
+        except (DamagedFile, DiskFull):
             raise
         except UserError as reason:
             raise DamagedFile(f"{title} cannot be read: {str(reason).replace(str(path), 'it')}") from None
+        except OSError as error:
+            raise UserError(f"{title} cannot be read: {error.strerror or error}") from None
         if shard.count and len(read.names) != shard.count:
             raise DamagedFile(
                 f"{title} holds {len(read.names):,} images that can be used, and {shard.count:,} are expected: it is damaged; write it again"

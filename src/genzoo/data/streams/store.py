@@ -87,6 +87,10 @@ class Store:
         raw = 0 if self.place.protocol == "file" else self.shards[number].size
         return self.shards[number].count * (self.form.channels * self.form.height * self.form.width + 8) + raw
 
+    def is_here(self, number: int) -> bool:
+        """Tell whether a shard need not be fetched."""
+        return number in self._open or (self.home / f"{number:06d}").is_dir()
+
     def ahead(self, numbers: Iterable[int]) -> None:
         """Begin to fetch shards that are needed soon; what goes wrong is said where one is needed."""
         for number in numbers:

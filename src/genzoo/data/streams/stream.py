@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from genzoo.core.errors import UserError
+from genzoo.data.progress import bar
 from genzoo.data.streams.order import Order
-from genzoo.data.streams.store import Store
+from genzoo.data.streams.store import Decoded, Store
 
 FEW = 16
 """Up to so many images of a shard are copied one by one."""
@@ -40,10 +42,12 @@ class Stream:
         spans: Its shards, whole or cut off.
         window: Shards that are mixed at a time.
         name: What the set is called.
+        quiet: Say nothing on stderr.
     """
 
-    def __init__(self, store: Store, spans: list[Span], window: int, name: str) -> None:
-        self.store, self.spans, self.window, self.name = store, spans, window, name
+    def __init__(self, store: Store, spans: list[Span], window: int, name: str, *, quiet: bool = False) -> None:
+        self.store, self.spans, self.window, self.name, self.quiet = store, spans, window, name, quiet
+        self._said = False
         self.counts = np.array([s.length for s in spans], np.int64)
         self.starts = np.concatenate([[0], np.cumsum(self.counts)])
         self.shift = self.starts[:-1] - np.array([s.first for s in spans], np.int64)
@@ -91,7 +95,7 @@ class Stream:
         wanted = dict.fromkeys(places)
         if len(wanted) == 1 and places[0] + 1 < len(self.spans):  # as a pass over all goes: one shard after the other
             self.store.ahead([self.spans[places[0] + 1].shard])
-        shards = {k: self.store.get(self.spans[k].shard) for k in wanted}
+        shards = self._shards(wanted)
         like = next(iter(shards.values())) if shards else self.store.get(self.spans[0].shard)
         values = like.labels if part else like.images
         shape = (len(chosen), *values.shape[1:])
@@ -105,6 +109,18 @@ class Stream:
         for k, shard in shards.items():
             where = np.flatnonzero(which == k)
             found[where] = (shard.labels if part else shard.images)[rows[where]]
+        return found
+
+    def _shards(self, wanted: Iterable[int]) -> dict[int, Decoded]:
+        """Return some shards; the first time those that are not here yet are waited for with a bar, as a person does."""
+        numbers = {k: self.spans[k].shard for k in wanted}
+        far = [n for n in numbers.values() if not self.store.is_here(n)] if not self._said else []
+        with bar(len(far), f"fetching {self.name}", self.quiet or self._said, "shards") as advance:
+            self._said = True
+            found = {}
+            for k, number in numbers.items():
+                found[k] = self.store.get(number)
+                advance(number in far)
         return found
 
 
