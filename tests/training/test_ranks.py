@@ -17,7 +17,18 @@ from genzoo.training.update import Updater
 from tests.one_batch import SENSITIVE, apart, learn
 
 SYSTEMS = [*sorted(registry.entries()), "stylegan2-ada", "video-gan-conditional"]
-QUICK = ["dcgan", "pix2pix", "vae", "gan", "stylegan2", "vqvae", "missing-data-encoder", "pixelcnnpp", "gan-cls", "began"]
+QUICK = [
+    "dcgan",
+    "pix2pix",
+    "vae",
+    "gan",
+    "stylegan2",
+    "vqvae",
+    "missing-data-encoder",
+    "pixelcnnpp",
+    "gan-cls",
+    "began",
+]
 """Of each thing that ranks share one: batch statistics, noise, dropout, groups of a batch, codebooks, ratios, pairs, memories, controllers."""
 
 
