@@ -41,7 +41,8 @@ FACTORS = (1, 2, 4)
 WIDTH, SIDE, BATCH = 16, 16, 4
 SLOW = 0.4
 """CPU seconds of a call after which larger values of its axis are left out."""
-_WIDE = re.compile(r"(channels|units|width|hidden|features)\b", re.IGNORECASE)
+_WIDE = re.compile(r"(channels|units|hidden units|width|feature maps|features)\b", re.IGNORECASE)
+_CAP = re.compile(r"(most|largest|greatest) (number of )?channels\b", re.IGNORECASE)
 
 Record = dict[str, Any]
 
@@ -68,6 +69,8 @@ def built(case: Case, axis: str, factor: int) -> tuple[Any, int, int]:
     name, given = width_of(case.cls), {}
     if name:
         given[name] = WIDTH * (factor if axis == "width" else 1)
+        caps = [key for key, setting in settings(case.cls).items() if key in case.cls.tiny and _CAP.match(setting.doc)]
+        given |= dict.fromkeys(caps, 8 * given[name])  # a width that is cut off would be no width
     shape = shaped(case.cls, factor if axis == "side" else 1)
     torch.manual_seed(0)
     system = case.build(shape=shape, **given)
@@ -85,7 +88,7 @@ def stepping(system: Any, batch: int) -> Callable[[], object]:
     system.train()
 
     def step() -> None:
-        update.begin(1, 100)
+        update.begin(99, 100)  # where a net grows with the training, it is whole by then
         system.training_step(data, update)
         update.end()
 

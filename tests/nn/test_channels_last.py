@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from genzoo.nn import thin
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
 from genzoo.nn.instance_norm import InstanceNorm2d
+from genzoo.nn.layout import Pointwise
+from genzoo.nn.pretrained.efficientnet import SameConv
 
 
 def lying(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -71,3 +73,25 @@ def test_a_generator_gives_the_same_in_both_layouts() -> None:
     last = x.to(memory_format=torch.channels_last)
     apart = (net(x) - net.to(memory_format=torch.channels_last)(last)).abs().max()
     assert apart < 1e-5
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_convolution_of_one_pixel_is_a_product_and_keeps_the_layout(bias: bool) -> None:
+    ours, theirs = Pointwise(5, 7, 1, bias=bias).double(), nn.Conv2d(5, 7, 1, bias=bias).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = lying(3, 5, 4, 6)
+    assert "Convolution" not in type(ours(x).grad_fn).__name__
+    for a, b in zip(derivatives(ours, x), derivatives(theirs, x), strict=True):
+        torch.testing.assert_close(a, b)
+    assert ours(x).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(ours(x.detach().contiguous()), theirs(x))
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride"), [(8, 3, 1), (8, 5, 1), (8, 3, 2), (9, 3, 2), (7, 5, 2)])
+def test_padding_within_a_convolution_is_the_padding_before_it(side: int, kernel: int, stride: int) -> None:
+    conv = SameConv(4, 6, kernel, stride)
+    x = lying(2, 4, side, side, dtype=torch.float32)
+    need = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+    before, after = need // 2, need - need // 2
+    padded = nn.functional.pad(x, (before, after, before, after))
+    torch.testing.assert_close(conv(x), nn.functional.conv2d(padded, conv.weight, None, stride))
