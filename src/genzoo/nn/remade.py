@@ -49,17 +49,17 @@ class _Dropout(torch.autograd.Function):
         mask = torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - p)
         ctx.save_for_backward(mask)
         ctx.p = p
-        return x * scaled(mask, p, x.dtype)
+        return dropped(x, mask, p)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (mask,) = ctx.saved_tensors
-        return grad * scaled(mask, ctx.p, grad.dtype), None
+        return dropped(grad, mask, ctx.p), None
 
 
-def scaled(mask: Tensor, p: float, dtype: torch.dtype) -> Tensor:
-    """Return what dropout of probability `p` multiplies by: 0, or 1 / (1 - p) where the mask is true."""
-    return mask.to(dtype).div_(1 - p)
+def dropped(x: Tensor, mask: Tensor, p: float) -> Tensor:
+    """Return x / (1 - p) where the mask is true, and 0 elsewhere: what dropout of probability `p` gives, to the bit."""
+    return torch.where(mask, x * float(torch.ones((), dtype=x.dtype).div_(1 - p)), 0)
 
 
 def dropout(x: Tensor, p: float) -> Tensor:

@@ -27,6 +27,7 @@ class TrainSettings:
         ema: Decay per step of the averaged weights that are sampled and kept; 0 turns averaging off.
         ema_images: Half-life of the averaged weights in images, in place of ema, which is then 0.5^(batch / ema_images).
         compile: Compile the networks with torch.compile: slower to start, faster after.
+        threads: Threads that compute on a CPU: a number, or auto: what is fastest under the load at the start; PyTorch's own when not given.
         workers: Threads that prepare batches ahead.
         sample_every: Steps between sample pictures; a tenth of the run when not given.
         save_every: Steps between checkpoints; once a minute when not given.
@@ -57,6 +58,7 @@ class TrainSettings:
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     ema_images: Annotated[int, Field(ge=1)] | None = None
     compile: bool = False
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = None
     workers: Annotated[int, Field(ge=0, le=64)] = 1
     sample_every: Steps | None = None
     save_every: Steps | None = None

@@ -24,7 +24,7 @@ from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.dequantize import level_index
-from genzoo.nn.remade import remade, scaled
+from genzoo.nn.remade import dropped, remade
 from genzoo.nn.schedules import half_cosine
 
 LEAST_LOG_SCALE = -7.0
@@ -40,12 +40,12 @@ class _ConcatELU(torch.autograd.Function):
         mask = torch.empty_like(y, dtype=torch.bool).bernoulli_(1 - p) if p else None
         ctx.save_for_backward(x, mask)
         ctx.p = p
-        return y if mask is None else y.mul_(scaled(mask, p, y.dtype))
+        return y if mask is None else dropped(y, mask, p)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, mask = ctx.saved_tensors
-        grad = grad if mask is None else grad * scaled(mask, ctx.p, grad.dtype)
+        grad = grad if mask is None else dropped(grad, mask, ctx.p)
         plus, minus = torch.ops.aten.elu_backward(grad, 1, 1, 1, False, torch.cat([x, -x], 1)).chunk(2, 1)
         return plus - minus, None
 
