@@ -1,97 +1,70 @@
-"""How long a person waits for an answer that needs no model: `genzoo`, `genzoo list`, `import genzoo`, in fresh processes.
+"""What starting costs: `genzoo`, its help, its list and one sample of a small dcgan, each in a fresh process.
 
-Each line: median and worst of 7 after one warm-up, in seconds, and as a ratio to `python -c pass`. The promise is under 0.5 s.
-Last, in seconds of CPU: `genzoo --help`, promised under 0.06 s, and one sample of a small dcgan as a ratio to `import torch` alone, promised under
-1.25; and how many files of ours that imports. Both take turns with what they are compared to.
+    python -m benchmarks.bench_cli [CASE ...] [--base REV] [--rounds 7]
+
+The limit of what needs no torch is `python -c pass`, that of what does is `python -c "import torch"`; both take turns with the case. Promised are
+under 0.06 s of CPU for `genzoo --help`, and at most 1.25 times the limit for a sample; where that is broken, the exit code is 1.
 """
 
 from __future__ import annotations
 
-import resource
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Callable
 
-import genzoo
+from benchmarks import frame, steps
+from benchmarks.frame import Case
 
-PROMISE, ROUNDS = 0.5, 7
 HELP, SAMPLE = 0.06, 1.25
 """CPU seconds of help, and of one sample as a multiple of importing torch: at most."""
-CASES = {
-    "python -c pass": ["-c", "pass"],
-    "import genzoo": ["-c", "import genzoo"],
-    "genzoo": ["-m", "genzoo"],
-    "genzoo --help": ["-m", "genzoo", "--help"],
-    "genzoo list": ["-m", "genzoo", "list"],
-    "genzoo lsit (a typo)": ["-m", "genzoo", "lsit"],
-    "genzoo show dcgan (imports torch)": ["-m", "genzoo", "show", "dcgan"],
+
+
+def process(*arguments: str, limit: str | None = None, code: int = 0) -> Case:
+    """Run Python in a process of its own."""
+
+    def work() -> None:
+        found = subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
+        assert found.returncode == code, found.stderr.decode()
+
+    return Case(work, ("process", 1), flops=0, moved=0, limit=limit)
+
+
+def genzoo(*words: str, code: int = 0) -> Callable[[], Case]:
+    """Run a command that needs no torch."""
+    return lambda: process("-m", "genzoo", *words, limit="python-limit", code=code)
+
+
+def sample() -> Case:
+    """Draw one sample of a small dcgan."""
+    import genzoo as package
+
+    folder = steps.scratch()
+    settings = {"size": 8, "limit": 64, "width": 4, "steps": 1, "batch": 8, "device": "cpu", "quiet": True}
+    run = package.train("dcgan", "digits", runs=str(folder), **settings)
+    words = ["sample", str(run.path), "n=1", f"out={folder}/x.png", "overwrite=true"]
+    return process("-m", "genzoo", *words, limit="torch-limit")
+
+
+CASES: frame.Cases = {
+    "help": genzoo("--help"),
+    "sample": sample,
+    "import": lambda: process("-c", "import genzoo", limit="python-limit"),
+    "list": genzoo("list"),
+    "typo": genzoo("lsit", code=2),
+    "show": lambda: process("-m", "genzoo", "show", "dcgan", limit="torch-limit"),
+    "python-limit": lambda: process("-c", "pass"),
+    "torch-limit": lambda: process("-c", "import torch"),
 }
 
 
-def seconds(arguments: list[str]) -> list[float]:
-    """Wall times of fresh processes."""
-    taken = []
-    for _ in range(ROUNDS + 1):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
-        taken.append(time.perf_counter() - start)
-    return taken[1:]
-
-
-def cpu_seconds(arguments: list[str]) -> float:
-    """CPU time of a fresh process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def sampling() -> bool:
-    """Print what help and drawing one sample cost, beside Python alone and importing torch; True where a promise is broken."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = genzoo.train(
-            "dcgan", "digits", size=8, limit=64, width=4, steps=1, batch=8, device="cpu", runs=folder, quiet=True
-        )
-        words = ["sample", str(run.path), "n=1", f"out={folder}/x.png", "overwrite=true"]
-        of = {
-            "pass": ["-c", "pass"],
-            "help": ["-m", "genzoo", "--help"],
-            "torch": ["-c", "import torch"],
-            "sample": ["-m", "genzoo", *words],
-        }
-        taken: dict[str, list[float]] = {name: [] for name in of}
-        for _ in range(ROUNDS + 1):
-            for name, arguments in of.items():
-                taken[name].append(cpu_seconds(arguments))
-        count = "import sys; from genzoo.cli.main import main; main(sys.argv[1:]); print(sum(m.partition('.')[0] == 'genzoo' for m in sys.modules))"
-        told = subprocess.run([sys.executable, "-c", count, *words], capture_output=True, text=True, check=True).stdout
-    median = {name: statistics.median(times[1:]) for name, times in taken.items()}
-    ratio = statistics.median(s / t for s, t in zip(taken["sample"][1:], taken["torch"][1:], strict=True))
-    print(f"genzoo --help: {median['help']:.3f} CPU-s; python -c pass {median['pass']:.3f}")
-    print(
-        f"genzoo sample n=1: {median['sample']:.2f} CPU-s, {ratio:.2f}x import torch; {told.split()[-1]} modules of ours"
-    )
-    return median["help"] >= HELP or ratio >= SAMPLE
-
-
-def main() -> int:
-    """Print the table; 1 where the promise is broken."""
-    broken = 0
-    floor = None
-    for name, arguments in CASES.items():
-        taken = seconds(arguments)
-        median = statistics.median(taken)
-        floor = floor or median
-        bound = "torch" not in name
-        broken += bound and median >= PROMISE
-        print(
-            f"{name:36s} {median:6.3f} s (worst {max(taken):.3f})  {median / floor:5.1f}x"
-            + ("" if bound else "   no promise")
-        )
-    return 1 if sampling() or broken else 0
+def kept(times: dict[str, dict[str, list[float]]]) -> bool:
+    """Say whether what was measured keeps what is promised."""
+    help_, drawn = times.get("help"), times.get("sample")
+    quick = not help_ or statistics.median(help_["now"]) < HELP
+    near = not drawn or statistics.median(a / b for a, b in zip(drawn["now"], drawn["limit"], strict=True)) <= SAMPLE
+    return quick and near
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(not kept(frame.main("benchmarks.bench_cli", CASES, __doc__)))

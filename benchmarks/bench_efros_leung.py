@@ -1,14 +1,19 @@
-"""Efros-Leung against a plain NumPy loop over pixels and windows, with equal output: python -m benchmarks.bench_efros_leung."""
+"""What growing a texture by Efros and Leung costs: against NumPy as one writes it down, with equal output.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_efros_leung [CASE ...] [--base REV] [--rounds 7]
+
+Plain compares one pixel with all windows in one expression; `efros-leung-loops-plain` loops over the windows, and takes minutes. The share of the
+limit counts a comparison of every pixel's whole window with every one of the exemplar's.
+"""
 
 from __future__ import annotations
 
-import argparse
-import platform
-import time
-
 import numpy as np
 import torch
+from torch import Tensor
 
+from benchmarks import frame
+from benchmarks.frame import Case
 from genzoo.models.exemplar.efros_leung import EfrosLeung
 
 
@@ -103,59 +108,55 @@ def demo_texture(size: int, channels: int = 3, seed: int = 0) -> np.ndarray:
     )
 
 
-def main() -> None:
-    """Time both on the same texture and seed, check equality, print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--exemplar", type=int, default=64, help="side of the exemplar")
-    parser.add_argument("--size", type=int, default=32, help="side of the texture to grow")
-    parser.add_argument("--window", type=int, default=11)
-    args = parser.parse_args()
-    texture = demo_texture(args.exemplar)
-    system = EfrosLeung(texture.shape, window=args.window)
-    system.partial_fit({"image": torch.from_numpy(texture)[None].float() / 127.5 - 1})
-    system.finish_pass()
-    system.eval()
+EXEMPLAR, SIZE, WINDOW = 64, 32, 11
+"""Sides of the exemplar, of the texture that is grown, and of the window."""
 
-    def ours() -> np.ndarray:
-        sample = system.sample(1, generator=torch.Generator().manual_seed(1), size=args.size)
-        return ((sample[0] + 1) * 127.5).round().to(torch.int64).numpy()
 
-    def loop(vectorized: bool) -> np.ndarray:
-        return plain_loop(
-            texture,
-            (args.size, args.size),
-            window=args.window,
-            error_threshold=system.error_threshold,
-            max_error_threshold=system.max_error_threshold,
-            generator=torch.Generator().manual_seed(1),
-            vectorized=vectorized,
+def system() -> EfrosLeung:
+    """Return a system that has seen the exemplar."""
+    texture = demo_texture(EXEMPLAR)
+    found = EfrosLeung(texture.shape, window=WINDOW)
+    found.partial_fit({"image": torch.from_numpy(texture)[None].float() / 127.5 - 1})
+    found.finish_pass()
+    return found.eval()
+
+
+def needed() -> int:
+    """Return the operations of comparing each pixel's window with all of the exemplar's: four for each number."""
+    return 4 * 3 * WINDOW**2 * (EXEMPLAR - WINDOW + 1) ** 2 * SIZE**2
+
+
+def ours() -> Case:
+    """Grow a texture."""
+    grown = system()
+
+    def work() -> Tensor:
+        sample = grown.sample(1, generator=torch.Generator().manual_seed(1), size=SIZE)
+        return ((sample[0] + 1) * 127.5).round()
+
+    return Case(work, ("texture", 1), flops=needed(), plain="efros-leung-plain")
+
+
+def by_numpy(vectorized: bool) -> Case:
+    """Grow it by NumPy: one pixel against all windows at once, or window by window."""
+    grown = system()
+
+    def work() -> Tensor:
+        how = {"error_threshold": grown.error_threshold, "max_error_threshold": grown.max_error_threshold}
+        generator = torch.Generator().manual_seed(1)
+        found = plain_loop(
+            demo_texture(EXEMPLAR), (SIZE, SIZE), window=WINDOW, generator=generator, vectorized=vectorized, **how
         )
+        return torch.from_numpy(found).float()
 
-    # Processor time, which other programs on the machine do not disturb; with one thread it is the time on the clock.
-    torch.set_num_threads(1)
-    ours()
-    times = []
-    for _ in range(5):
-        start = time.process_time()
-        fast = ours()
-        times.append(time.process_time() - start)
-    mine = float(np.median(times))
-    print(f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}, NumPy {np.__version__}")
-    print(
-        f"exemplar {args.exemplar}x{args.exemplar}x3, output {args.size}x{args.size}, window {args.window}; processor time"
-    )
-    print(f"{'genzoo efros-leung':<38}{mine:8.3f} s (median of 5)")
-    for name, vectorized in (
-        ("NumPy, one pixel against all windows", True),
-        ("NumPy loop over pixels and windows", False),
-    ):
-        start = time.process_time()
-        other = loop(vectorized)
-        seconds = time.process_time() - start
-        if not np.array_equal(fast, other):
-            raise SystemExit(f"{name}: the outputs differ in {(fast != other).any(0).sum()} pixels")
-        print(f"{name:<38}{seconds:8.3f} s, {seconds / mine:.1f} times as long, equal output")
+    return Case(work, ("texture", 1), flops=needed())
 
+
+CASES: frame.Cases = {
+    "efros-leung": ours,
+    "efros-leung-plain": lambda: by_numpy(True),
+    "efros-leung-loops-plain": lambda: by_numpy(False),
+}
 
 if __name__ == "__main__":
-    main()
+    frame.main("benchmarks.bench_efros_leung", CASES, __doc__)

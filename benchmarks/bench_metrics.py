@@ -1,35 +1,38 @@
-"""What measures cost, beside the usual implementations of the same numbers: CPU seconds of one thread, and peak memory.
+"""What measures cost, beside the usual implementations of the same numbers.
 
-    python -m benchmarks.bench_metrics [frechet] [prdc] [parzen] [memory]
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_metrics [CASE ...] [--base REV] [--rounds 7]
+    python -m benchmarks.bench_metrics --memory
 
-Without names, everything, in about six minutes. Each comparison runs both sides in one process or in twin processes on the same arrays;
-the ratio is what counts, and CPU time is taken, so that other load on the machine matters little. Peers (torch-fidelity, prdc, SciPy) are
-left out by name where they are not installed.
+* frechet: the distance of 2,048 features from the moments of 10,000, of which the reference's are kept; plain is SciPy's sqrtm.
+  `frechet-fidelity`: the same beside torch-fidelity. `frechet-1000`: from the features of 1,000.
+* prdc: precision, recall, density and coverage of 10,000 against 10,000; plain is the authors' package.
+* parzen: the log-likelihood of 100 points on 2,000 samples; plain is the broadcast form of 2014.
+
+What needs a peer (torch-fidelity, prdc, SciPy) that is not installed says so. `--memory` prints the peak beyond the features as N grows fourfold,
+and for prdc the peak of the process beside the peer's.
 """
 
 from __future__ import annotations
 
-import argparse
+import functools
 import importlib.machinery
 import json
 import math
 import subprocess
 import sys
-import time
 import types
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from benchmarks import frame
+from benchmarks.frame import Case
 
 DIMS = 2048
-
-
-def cpu(function: Callable[[], object]) -> tuple[float, object]:
-    """CPU seconds and result of a call."""
-    start = time.process_time()
-    value = function()
-    return time.process_time() - start, value
+SQRT = 25 * DIMS**3
+"""Operations of the eigenvalues of a symmetric product of two matrices, counted as LAPACK's: what each way needs at least is of this order."""
 
 
 PEAK = """
@@ -48,12 +51,6 @@ def relu_features(n: int, seed: int, scale: float = 1.0) -> torch.Tensor:
     x = (x @ mix * scale * 10 + 0.2).relu()
     x[:, :20] = 0
     return x
-
-
-def line(what: str, ours: float, theirs: float, unit: str, goal: float | None = None, more: str = "") -> None:
-    ratio = theirs / ours
-    verdict = "" if goal is None else f"  {'met' if ratio >= goal else 'NOT MET'} (≥ {goal:g}x)"
-    print(f"{what:62} {ours:9.3f} {unit}  {theirs:9.3f} {unit}  {ratio:7.1f}x{verdict}  {more}", flush=True)
 
 
 def torch_fidelity() -> types.ModuleType:
@@ -78,108 +75,139 @@ def stand_in(name: str) -> type:
     return object
 
 
-def frechet() -> None:
-    """Fréchet distance of 2048 features: against scipy's sqrtm and torch-fidelity's eigvals."""
-    from genzoo.metrics.frechet import frechet_distance, frechet_from_moments
+def features(n: int) -> tuple[Tensor, Tensor]:
+    """Return two sets of features, [n, 2048]."""
+    return relu_features(n, 1, 1.1), relu_features(n, 2)
+
+
+def stats(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return mean and covariance of both, as peers take them."""
+    return [(f.double().mean(0).numpy(), np.cov(f.double().numpy(), rowvar=False)) for f in features(n)]
+
+
+def frechet(plain: str) -> Case:
+    """The distance from moments, the reference's factors among them."""
+    from genzoo.metrics.frechet import frechet_from_moments
     from genzoo.metrics.maths.moments import Moments
 
+    fake, reference = (Moments.of(x) for x in features(10_000))
+    frechet_from_moments(fake, reference)
+    return Case(
+        lambda: torch.tensor(frechet_from_moments(fake, reference)), ("distance", 1), torch.float64, SQRT, plain=plain
+    )
+
+
+def frechet_of_few() -> Case:
+    """The distance from the features of 1,000."""
+    from genzoo.metrics.frechet import frechet_distance
+
+    x, y = features(1000)
+    work = functools.partial(frechet_distance, x, y)
+    return Case(lambda: torch.tensor(work()), ("distance", 1), torch.float64, plain="frechet-1000-plain")
+
+
+def by_scipy(n: int) -> Case:
+    """The distance by SciPy's root of a matrix."""
+    import scipy.linalg
+
+    (mean, cov), (other, other_cov) = stats(n)
+    delta = mean - other
+
+    def work() -> Tensor:  # SciPy warns that the product is singular: that is so
+        root = np.trace(scipy.linalg.sqrtm(cov @ other_cov))
+        return torch.tensor(float(delta @ delta + cov.trace() + other_cov.trace() - 2 * np.real(root)))
+
+    return Case(work, ("distance", 1), torch.float64, SQRT)
+
+
+def by_fidelity(n: int = 10_000) -> Case:
+    """The distance by torch-fidelity's eigenvalues."""
     metric_fid = torch_fidelity()
+    given = [{"mu": mu, "sigma": sigma} for mu, sigma in stats(n)]
 
-    def fidelity(a: tuple, b: tuple) -> float:
-        stats = [{"mu": mu, "sigma": sigma} for mu, sigma in (a, b)]
-        return metric_fid.fid_statistics_to_metric(*stats, verbose=False)["frechet_inception_distance"]
+    def work() -> Tensor:
+        return torch.tensor(metric_fid.fid_statistics_to_metric(*given, verbose=False)["frechet_inception_distance"])
 
-    def sqrtm(a: tuple, b: tuple) -> float:
-        import scipy.linalg
-
-        delta = a[0] - b[0]
-        return float(  # SciPy warns that the product is singular: that is so
-            delta @ delta + a[1].trace() + b[1].trace() - 2 * np.real(np.trace(scipy.linalg.sqrtm(a[1] @ b[1])))
-        )
-
-    for n in (10_000, 1000):
-        x, y = relu_features(n, 1, 1.1), relu_features(n, 2)
-        stats = [(f.double().mean(0).numpy(), np.cov(f.double().numpy(), rowvar=False)) for f in (x, y)]
-        if n >= DIMS:
-            fake, reference = Moments.of(x), Moments.of(y)
-            first, value = cpu(lambda: frechet_from_moments(fake, reference))  # noqa: B023
-            ours, _ = cpu(lambda: frechet_from_moments(fake, reference))  # noqa: B023
-            name = f"Fréchet, n={n:,}, d={DIMS}, cached reference"
-            print(f"{'  the same with the factorisation of the reference':62} {first:9.3f} s", flush=True)
-        else:
-            ours, value = cpu(lambda: frechet_distance(x, y))  # noqa: B023
-            name = f"Fréchet, n={n:,}, d={DIMS}, from features"
-        for label, peer, goal in (
-            ("scipy sqrtm", sqrtm, 5 if n > DIMS else 20),
-            ("torch-fidelity", fidelity, 2),
-        ):
-            theirs, other = cpu(lambda: peer(*stats))  # noqa: B023
-            line(f"{name} | {label}", ours, theirs, "s", goal, f"values {value:.6f} {other:.6f}")
+    return Case(work, ("distance", 1), torch.float64, SQRT)
 
 
-PRDC_CODE = (
-    PEAK
-    + """
-import sys, time, json
-import numpy as np, torch
-g = torch.Generator().manual_seed(0)
-real, fake = (torch.randn(10_000, 2048, generator=g) * torch.logspace(0, -1, 2048) * s for s in (1.0, 1.05))
-if {ours}:
+PRDC_FLOPS = 3 * 2 * 10_000**2 * DIMS
+"""Three matrices of distances."""
+
+
+def prdc_data() -> tuple[Tensor, Tensor]:
+    """Return real and generated features, [10000, 2048]."""
+    g = torch.Generator().manual_seed(0)
+    real, fake = (torch.randn(10_000, DIMS, generator=g) * torch.logspace(0, -1, DIMS) * s for s in (1.0, 1.05))
+    return real, fake
+
+
+def in_order(found: dict[str, Any]) -> Tensor:
+    """Return values by name as a tensor."""
+    return torch.tensor([float(found[k]) for k in ("precision", "recall", "density", "coverage")])
+
+
+def prdc_ours() -> Case:
+    """Precision, recall, density and coverage."""
     from genzoo.metrics.prdc import prdc
-    run = lambda: prdc(fake, real, k=5)
-else:
+
+    real, fake = prdc_data()
+    return Case(lambda: in_order(prdc(fake, real, k=5)), ("comparison", 1), flops=PRDC_FLOPS, plain="prdc-plain")
+
+
+def prdc_theirs() -> Case:
+    """The same by the authors' package."""
     from prdc import compute_prdc
-    run = lambda: {{k: float(v) for k, v in compute_prdc(real.numpy(), fake.numpy(), nearest_k=5).items()}}
-start = time.process_time()
-value = run()
-print(json.dumps([time.process_time() - start, peak() / 2**10, value]))
-"""
-)
+
+    real, fake = (x.numpy() for x in prdc_data())
+    return Case(lambda: in_order(compute_prdc(real, fake, nearest_k=5)), ("comparison", 1), flops=PRDC_FLOPS)
 
 
-def child(code: str) -> list:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def parzen_data() -> tuple[Tensor, Tensor, float]:
+    """Return samples, points and the width of the windows."""
+    g = torch.Generator().manual_seed(0)
+    return torch.rand(2000, 784, generator=g), torch.rand(100, 784, generator=g), 0.17
 
 
-def prdc() -> None:
-    """Precision, recall, density and coverage of 10,000 against 10,000: against the authors' package."""
-    found = [child(PRDC_CODE.format(ours=ours)) for ours in (True, False)]
-    (ours, memory, value), (theirs, their_memory, other) = found
-    worst = max(abs(value[k] - v) for k, v in other.items())
-    line("PRDC, 10,000 x 10,000 x 2048 | prdc", ours, theirs, "s", 1.8, f"largest difference of a value {worst:.1e}")
-    line("PRDC, peak memory of the process (both sets are 0.15 GiB)", memory, their_memory, "GiB", 2)
+PARZEN_FLOPS = 2 * 2000 * 100 * 784
 
 
-def parzen() -> None:
-    """The Parzen log-likelihood of 100 points on 2,000 samples: against the broadcast form of 2014."""
+def parzen_ours() -> Case:
+    """The log-likelihood of points under windows around samples."""
     from genzoo.metrics.parzen import parzen_log_prob
 
-    g = torch.Generator().manual_seed(0)
-    samples, points = torch.rand(2000, 784, generator=g), torch.rand(100, 784, generator=g)
-    mu, x, sigma = samples.double().numpy(), points.double().numpy(), 0.17
+    samples, points, sigma = parzen_data()
+    work = functools.partial(parzen_log_prob, samples, points, sigma)
+    return Case(work, ("likelihood", 1), torch.float64, PARZEN_FLOPS, repeat=10, plain="parzen-plain")
 
-    def broadcast() -> np.ndarray:
+
+def parzen_broadcast() -> Case:
+    """The same with all differences at once."""
+    samples, points, sigma = parzen_data()
+    mu, x = samples.double().numpy(), points.double().numpy()
+
+    def work() -> Tensor:
         a = (x[:, None] - mu[None]) / sigma
         e = -0.5 * (a**2).sum(2)
         top = e.max(1, keepdims=True)
-        return top[:, 0] + np.log(np.exp(e - top).mean(1)) - 784 * math.log(sigma * math.sqrt(2 * math.pi))
+        found = top[:, 0] + np.log(np.exp(e - top).mean(1)) - 784 * math.log(sigma * math.sqrt(2 * math.pi))
+        return torch.from_numpy(found)
 
-    parzen_log_prob(samples, points, sigma)
-    ours = min(cpu(lambda: parzen_log_prob(samples, points, sigma))[0] for _ in range(10))
-    theirs, other = cpu(broadcast)
-    worst = float(np.abs(parzen_log_prob(samples, points, sigma).numpy() - other).max())
-    line(
-        "Parzen, 100 points x 2,000 samples x 784 | broadcast",
-        ours,
-        theirs,
-        "s",
-        100,
-        f"largest difference {worst:.1e}",
-    )
+    return Case(work, ("likelihood", 1), torch.float64, PARZEN_FLOPS)
 
+
+CASES: frame.Cases = {
+    "frechet": lambda: frechet("frechet-plain"),
+    "frechet-fidelity": lambda: frechet("frechet-fidelity-plain"),
+    "frechet-1000": frechet_of_few,
+    "prdc": prdc_ours,
+    "parzen": parzen_ours,
+    "frechet-plain": lambda: by_scipy(10_000),
+    "frechet-fidelity-plain": by_fidelity,
+    "frechet-1000-plain": lambda: by_scipy(1000),
+    "prdc-plain": prdc_theirs,
+    "parzen-plain": parzen_broadcast,
+}
 
 MEMORY_CODE = (
     PEAK
@@ -203,6 +231,24 @@ print(json.dumps([peak() - before]))
 )
 
 
+PRDC_CODE = (
+    PEAK
+    + """
+import json
+from benchmarks.bench_metrics import prdc_{whose} as make
+make().work()
+print(json.dumps([peak() / 2**10]))
+"""
+)
+
+
+def child(code: str) -> list:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
 def memory() -> None:
     """Peak memory beyond the features as N grows fourfold: a whole matrix of distances would grow sixteenfold."""
     for name in ("kid", "prdc", "nearest_rows", "kmeans"):
@@ -214,25 +260,12 @@ def memory() -> None:
             f"(grows by < 40 MiB; one matrix of distances is {whole:,.0f} MiB)",
             flush=True,
         )
-
-
-def main() -> None:
-    """Run what was asked for."""
-    pieces = {f.__name__: f for f in (frechet, prdc, parzen, memory)}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *pieces])
-    names = parser.parse_args().names or list(pieces)
-    torch.set_num_threads(1)
-    print(
-        f"torch {torch.__version__}, numpy {np.__version__}, {torch.get_num_threads()} thread; ours, theirs, ratio",
-        flush=True,
-    )
-    for name in names:
-        try:
-            pieces[name]()
-        except ModuleNotFoundError as error:
-            print(f"{name}: left out, {error.name} is not installed", flush=True)
+    ours, theirs = (child(PRDC_CODE.format(whose=whose))[0] for whose in ("ours", "theirs"))
+    print(f"prdc, peak of the process (both sets are 0.15 GiB): {ours:.2f} GiB, the authors' package {theirs:.2f} GiB")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--memory"]:
+        memory()
+    else:
+        frame.main("benchmarks.bench_metrics", CASES, __doc__)

@@ -136,8 +136,8 @@ ALARMS = ("has become worse", "Collapse", "Samples are nearly", "Oscillation", "
 
 def words(run: Any) -> list[str]:
     """Every warning of a run, with the first step at which it was given: what `advice` said at each of its measurements."""
-    _, parts = newest_state(run, 1)
-    history, first = parts[0][1]["measured"], {}
+    _, _, meta = newest_state(run)
+    history, first = meta["measured"], {}
     for k, now in enumerate(history):
         log = [line for line in run.log() if line["step"] <= now["step"]]
         for sentence in advice(history[: k + 1], log):

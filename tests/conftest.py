@@ -15,7 +15,7 @@ from genzoo.data import DataSettings
 from genzoo.naming import registry
 from genzoo.testing import case_of
 from genzoo.testing import data as testing_data
-from tests.ranks import Pair
+from tests.ranks import Ranks
 
 torch.set_num_threads(1)
 os.environ.pop(
@@ -73,9 +73,17 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def two_ranks(tmp_path_factory):
     """Call `two_ranks(function, *args)` for what `function(rank, *args)` gives on either of two ranks."""
-    pair = Pair(tmp_path_factory.mktemp("ranks"))
+    pair = Ranks(tmp_path_factory.mktemp("ranks"))
     yield pair
     pair.end()
+
+
+@pytest.fixture(scope="session")
+def four_ranks(tmp_path_factory):
+    """As `two_ranks`, on four."""
+    four = Ranks(tmp_path_factory.mktemp("four"), 4)
+    yield four
+    four.end()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Two ranks of torch.distributed on this machine, which wait for work: started once, they serve every test that needs them."""
+"""Ranks of torch.distributed on this machine, which wait for work: started once, they serve every test that needs them."""
 
 import multiprocessing
 import pickle
@@ -13,10 +13,10 @@ WAIT = 90.0
 """Seconds until a rank that waits for the other one gives up."""
 
 
-def _rank(rank, meeting, pipe):
+def _rank(rank, world, meeting, pipe):
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=2, timeout=timedelta(seconds=WAIT)
+        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world, timeout=timedelta(seconds=WAIT)
     )
     while True:
         function, args = pickle.loads(pipe.recv_bytes())
@@ -27,23 +27,25 @@ def _rank(rank, meeting, pipe):
         pipe.send_bytes(pickle.dumps(answer))  # by value: tensors are not lent between the processes
 
 
-class Pair:
-    """Two processes that run the same function side by side.
+class Ranks:
+    """Processes that run the same function side by side.
 
     Args:
         folder: Where they meet.
+        world: How many.
 
     Raises:
         AssertionError: One of them failed, or does not answer.
     """
 
-    def __init__(self, folder: Path) -> None:
-        # One server imports torch, and both ranks are its forks; a fork of the tests' own process could not use autograd.
+    def __init__(self, folder: Path, world: int = 2) -> None:
+        self.world = world
+        # One server imports torch, and all ranks are its forks; a fork of the tests' own process could not use autograd.
         self.context, self.folder, self.meetings, self.pipes = multiprocessing.get_context("forkserver"), folder, 0, []
         self.context.set_forkserver_preload(["tests.conftest"])
 
     def __call__(self, function, *args):
-        """Return what `function(rank, *args)` gives on rank 0 and on rank 1; a function of a test's module."""
+        """Return what `function(rank, *args)` gives on each rank; a function of a test's module."""
         if not self.pipes:
             self._start()
         for pipe in self.pipes:
@@ -61,16 +63,16 @@ class Pair:
     def _start(self):
         self.meetings += 1
         self.processes = []
-        for rank in range(2):
+        for rank in range(self.world):
             mine, theirs = self.context.Pipe()
-            args = (rank, str(self.folder / f"meet-{self.meetings}"), theirs)
+            args = (rank, self.world, str(self.folder / f"meet-{self.meetings}"), theirs)
             self.processes.append(self.context.Process(target=_rank, args=args, daemon=True))
             self.processes[-1].start()
             theirs.close()  # so that its end is noticed
             self.pipes.append(mine)
 
     def end(self):
-        """Stop both, at once where they are busy."""
+        """Stop all, at once where they are busy."""
         for process in self.processes if self.pipes else ():
             process.kill()
             process.join()

@@ -33,18 +33,19 @@ FILES = sorted(SOURCE.rglob("*.py"))
 SYSTEMS = sorted(registry.entries())
 
 ALLOWED = {
-    "losses": {"losses"},
-    "nn": {"losses", "nn", "text", "core.capabilities", "core.errors", "core.files", "core.inputs"},
+    "ranks": {"ranks", "core.errors"},
+    "losses": {"losses", "ranks"},
+    "nn": {"losses", "nn", "ranks", "text", "core.capabilities", "core.errors", "core.files", "core.inputs"},
     "text": {"text", "core.errors"},
     "core": {"core"},
     "naming": {"core", "naming"},
     "saved": {"core", "naming", "saved", "text"},
-    "models": {"core", "losses", "nn", "saved", "text"},
+    "models": {"core", "losses", "nn", "ranks", "saved", "text"},
     "data": {"core", "data", "text"},
-    "metrics": {"core", "data", "losses", "metrics", "naming", "nn", "text"},
+    "metrics": {"core", "data", "losses", "metrics", "naming", "nn", "ranks", "text"},
     "runs": {"core", "data", "metrics", "runs", "saved", "text"},
     "foreign": {"core", "foreign", "metrics", "naming", "runs", "saved", "text"},
-    "training": {"core", "data", "metrics", "naming", "runs", "saved", "training", "text"},
+    "training": {"core", "data", "metrics", "naming", "ranks", "runs", "saved", "training", "text"},
     "use": {"core", "data", "losses", "metrics", "naming", "runs", "saved", "training", "use", "text"},
     "lectures": {"core", "losses", "lectures", "use"},
     "testing": {"core", "data", "metrics", "naming", "runs", "saved", "testing", "text", "training", "use"},
@@ -64,6 +65,7 @@ ALLOWED = {
         "metrics",
         "naming",
         "lectures",
+        "ranks",
         "runs",
         "training",
         "server",
@@ -300,6 +302,19 @@ def test_quick_answers_import_nothing_heavy(words):
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(done.stderr.splitlines()[-1]))
     assert not loaded & {"torch", "numpy", "pydantic", "rich", "PIL"}
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]], ids=" ".join)
+def test_help_imports_nothing_that_takes_as_long_as_itself(words):
+    """Apart from what the environment has imported already at the start of Python."""
+    code = (
+        "import sys; before = set(sys.modules); from genzoo.cli.main import main; main(sys.argv[1:]);"
+        "print(sorted(set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stderr.splitlines()[-1]))
+    assert "genzoo.cli.help" in loaded
+    assert not loaded & {"inspect", "dataclasses", "difflib", "importlib.metadata", "genzoo.naming.registry"}
 
 
 def test_import_genzoo_is_lazy_and_complete():

@@ -18,8 +18,7 @@ QUICK = {"device": "cpu", "precision": "fp32", "sample_every": 100, "log_every":
 
 def state_of(run):
     """Everything in the newest checkpoint but the clock."""
-    (step, parts) = newest_state(run, 1)
-    tensors, meta = parts[0]
+    step, tensors, meta = newest_state(run)
     meta = {k: v for k, v in meta.items() if k not in ("seconds", "training")}
     return step, tensors, meta
 

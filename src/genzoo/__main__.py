@@ -12,7 +12,7 @@ def main() -> None:
 
     code = run()
     if "WORLD_SIZE" in os.environ and "torch" in sys.modules:
-        from genzoo.training.runtime import leave
+        from genzoo.ranks.launch import leave
 
         leave(code)
     sys.exit(code)

@@ -113,11 +113,13 @@ def test_drawing_samples_imports_what_it_uses(runs, tmp_path):
     """At most 40 files of ours with code in them (packages not counted), and nothing of torch's compiler, which takes longer to import than torch."""
     run = runs("dcgan").path
     code = (
-        "import sys; from genzoo.cli.main import main; code = main(sys.argv[1:]); "
+        "import sys; from genzoo.cli.main import main; code = main(sys.argv[1:]); from genzoo.naming import registry; "
+        "print(registry.entries.cache_info().currsize, registry.of_zoo.cache_info().currsize); "
         "print(*(n + '/' * hasattr(m, '__path__') for n, m in sys.modules.items())); sys.exit(code)"
     )
     words = ["sample", str(run), "n=4", f"out={tmp_path / 'x.png'}"]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2] == "0 1", "the one system's file is read, not all of them"
     loaded = done.stdout.splitlines()[-1].split()
     ours = [m for m in loaded if m.strip("/").partition(".")[0] == "genzoo"]
     assert len([m for m in ours if not m.endswith("/")]) <= 40, " ".join(sorted(ours))

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import mmap
@@ -75,7 +76,9 @@ def test_decoded_once(home, folder, monkeypatch):
     second = read(folder)
     assert len(made) == 1
     assert first.digest == second.digest
-    assert {p.name for p in entries(home)[0].iterdir()} == {"image.npy", "manifest.json", "names.json", "report.txt"}
+    assert {p.name for p in entries(home)[0].iterdir()} == {
+        "image.npy", "manifest.json", "names.json", "report.txt", "seen.json",
+    }  # fmt: skip
     read(folder, flip=True)
     read(folder, binarize="dynamic")
     assert len(made) == 1, "what happens per batch needs no other cache"
@@ -439,3 +442,18 @@ def test_what_is_said(folder, capsys):
     assert "1 left out (bad.png: not an image of a known format)" in said
     open_data(DataSettings(str(folder)))
     assert "size 64x64 chosen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("expected", [None, 0, 9, 10, 11])
+def test_a_digest_made_while_writing_is_that_of_the_file(expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "_PIECE", 300)
+    path = tmp_path / "a.npy"
+    rows = cache.Rows(path, (7, 9), np.uint8, expected)
+    whole = np.random.default_rng(0).integers(0, 256, (10, 7, 9), np.uint8)
+    for row in whole:
+        rows.append(row)
+    rows.close()
+    assert np.array_equal(np.load(path), whole)
+    right = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (cache._verified.get(cache._key(path.stat())) == right) == (expected == 10)
+    assert cache._sha256(path) == right

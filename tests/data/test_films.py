@@ -2,7 +2,10 @@
 
 import io
 import itertools
+import os
 import struct
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -318,3 +321,26 @@ def test_sound_without_pictures_and_other_files_are_named(folder):
     assert left.keys() == wanted.keys()
     inner = ("avcodec", "Invalid data", "Errno", "InvalidData", "BytesIO", "PIL")
     assert not [r for r, w in itertools.product(left.values(), inner) if w in r]
+
+
+# ---- what is written -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif("libx264" not in av.codecs_available, reason="PyAV was built without x264")
+def test_one_film_is_one_file_whatever_memory_held_before(tmp_path):
+    write = (
+        "import sys, numpy as np\n"
+        "from genzoo.data.drawing.clips import save_mp4\n"
+        "rng = np.random.default_rng(0)\n"
+        "for side in (20, 34):\n"
+        "    frames = rng.integers(0, 256, (14, side, side, 3), dtype=np.uint8)\n"
+        "    save_mp4(f'{sys.argv[1]}-{side}.mp4', list(frames))\n"
+    )
+    for fill in ("85", "200"):  # glibc fills what it lends with this byte
+        subprocess.run(
+            [sys.executable, "-c", write, tmp_path / fill], check=True, env={**os.environ, "MALLOC_PERTURB_": fill}
+        )
+    for side in (20, 34):
+        one, two = ((tmp_path / f"{fill}-{side}.mp4").read_bytes() for fill in ("85", "200"))
+        assert len(one) > 1000
+        assert one == two

@@ -344,3 +344,21 @@ def test_batches_that_are_missing_damaged_or_would_run_something(home):
     (home / "test_batch").write_bytes(b"x")
     with pytest.raises(UserError, match="has no batch that can be read"):
         read(home)
+
+
+# ---- StyleGAN -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_one_place_of_stylegans_vectors_is_the_class(home):
+    pictures(home, "0.png", "1.png", "2.png")
+    (home / "dataset.json").write_text(
+        json.dumps({"labels": [["0.png", [1, 1, 0.5]], ["1.png", [0, 1, 0.5]], ["2.png", [1.0, 0, 2]]]})
+    )
+    assert classes(read(home, label="0", holdout=0)) == {"0.png": "1", "1.png": "0", "2.png": "1"}
+    assert classes(read(home, label="1", holdout=0)) == {"0.png": "1", "1.png": "1", "2.png": "0"}
+    with pytest.raises(UserError, match=r"label=3: no list .* There are: 0, 1, 2"):
+        read(home, label="3")
+    assert "a label is 0.5; a class is a number" in dict(read(home, label="2").report)["dataset.json"]
+    without = read(home)
+    assert without.class_names == []
+    assert "label=0 to label=2 takes one place" in dict(without.report)["dataset.json"]

@@ -158,7 +158,7 @@ def test_nothing_that_is_there_is_lost(birds, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["export", "birds"], r"to= is missing\. Forms: parquet, .*stylegan-zip, .*webdataset, "),
+        (["export", "birds"], r"to= is missing\. Forms: mds, .*parquet, .*stylegan-zip, .*webdataset, "),
         (["export", "birds", "to=webdatset"], "to=webdatset is not known — did you mean 'webdataset'"),
         (["export", "to=webdataset"], "DATA is missing. Usage: genzoo data export DATA"),
         (["show", "birds", "to=webdataset"], "to= goes with export"),

@@ -17,8 +17,11 @@ from genzoo.losses.likelihoods import (
     on_grid,
     pick,
 )
+from genzoo.models.autoregressive import pixelcnnpp
+from genzoo.models.autoregressive._mixture_draw import PixelDraw
 from genzoo.models.autoregressive._shifted import ShiftedConv2d, WeightNorm
-from genzoo.models.autoregressive.pixelcnnpp import PixelCNNpp, Walk
+from genzoo.models.autoregressive._shifted_walk import ShiftedWalk
+from genzoo.models.autoregressive.pixelcnnpp import PixelCNNpp
 
 
 def build(shape=(1, 6, 5), **settings):
@@ -219,16 +222,43 @@ def test_cached_sampling_equals_naive_token_for_token(shape, scales):
     assert torch.equal(on_grid(cached, 256), cached), "samples must lie on the grid of levels"
 
 
-@pytest.mark.parametrize("shape", [(3, 9, 7), (1, 8, 12)])
-def test_every_output_of_the_walk_is_that_of_the_parallel_pass(shape):
-    system = build(shape).double()
-    x = images(system, 3).double()
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("scales", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(3, 9, 7), (1, 8, 12), (1, 1, 3), (2, 5, 1)])
+def test_every_output_of_the_walk_is_that_of_the_parallel_pass(shape, scales, blocks):
+    system = build(shape, scales=scales, blocks=blocks).double()
     with torch.no_grad():
-        whole, walk = system.net(x), Walk(system.net, shape[2])
+        for p in system.parameters():
+            p.mul_(0.5)  # many layers of livelier weights would make outputs of thousands
+        x = images(system, 3).double()
+        whole, walk = system.net(x), ShiftedWalk(system.net, 3, shape[2], x)
+        out, apart = system.net.out, 0.0
         for row in range(shape[1]):
-            walk.begin_row(row, x)
+            walk.begin(row)
+            walk.row.fill_(torch.nan)  # what is not known yet is not read
             for col in range(shape[2]):
-                torch.testing.assert_close(walk.at(row, col, x), whole[:, :, row, col])
+                found = out(walk.at(col)[:, :, None, None])[:, :, 0, 0]
+                apart = max(apart, float((found - whole[:, :, row, col]).abs().max()))
+                walk.row[:, col] = x[:, :, row, col]
+    assert whole.std() > 0.1
+    assert apart < 1e-10 * max(1, float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize(("colours", "levels"), [(1, 2), (2, 16), (3, 256), (4, 256)])
+def test_the_walks_draws_are_those_of_the_mixture(colours, levels, temperature):
+    system = build((colours, 4, 4), levels=levels, mixtures=5).double()
+    n, least = 4000, pixelcnnpp.LEAST_LOG_SCALE
+    read = torch.randn(n, 6, generator=seeded(1)).double()
+    uniform = torch.rand(n, 1 + colours, generator=seeded(2)).double()
+    uniform[:2, 0] = torch.tensor([0, 1 - 2**-24])  # the ends of what a generator gives
+    with torch.no_grad():
+        draw = PixelDraw(system.net.out, system.numbers, levels, least, temperature, n, read)
+        drawn = draw(read, *draw.ready(uniform))
+        mixture = system._mixture(system.net.out(read[:, :, None, None])[:, :, 0, 0])
+        expected = draw_coupled(uniform, *mixture, levels, temperature)
+    torch.testing.assert_close(drawn, expected, atol=1e-12, rtol=0)
+    assert (drawn.std(0) > 0.3).all()
 
 
 def test_a_32x32_sample_is_what_naive_drawing_gives():

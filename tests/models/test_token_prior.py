@@ -95,6 +95,22 @@ def test_log_prob_of_codes_is_the_product_of_conditionals_read_one_by_one():
     )
 
 
+@pytest.mark.parametrize("inner", [tokenizer, levels])
+def test_the_logits_of_the_walk_are_those_of_the_parallel_pass(inner):
+    model = prior(inner(), classes=3).double()
+    with torch.no_grad():
+        for p in model.net.parameters():  # livelier than at the start, biases among them
+            torch.nn.init.normal_(p, std=0.3)
+        codes, x = codes_of(model, 3), model.start(torch.tensor([2, 0, 3]))
+        whole = model.net(torch.cat([x[:, None], model.net.embed(codes[:, :-1])], 1))
+        walk, apart = TokenWalk(model.net, 3), 0.0
+        for t in range(model.length):
+            apart = max(apart, float((walk.next(x) - whole[:, t]).abs().max()))
+            x = walk.embed(codes[:, t])
+    assert whole.std() > 0.3
+    assert apart < 1e-10
+
+
 def test_the_loss_is_the_mean_nats_of_a_code_of_either_class_or_none():
     model = prior(classes=3, class_dropout=0.0, dropout=0.0)
     batch = {"codes": codes_of(model, 4), "label": torch.tensor([0, 1, 2, 1])}

@@ -146,7 +146,7 @@ def test_the_first_rank_surveys_before_its_buffers_are_given_to_the_others(tmp_p
     calibrate(other, open_data(data, split="train", quiet=True), Runtime(torch.device("cpu"), "fp32", 1, 2), quiet=True)
     assert other.calibrating, "the second rank leaves it to the first"
     given = []
-    monkeypatch.setattr(Runtime, "same", lambda self, m: given.append(bool(m.flow[0].fitted)))
+    monkeypatch.setattr("genzoo.training.start.same_weights", lambda m: given.append(bool(m.flow[0].fitted)))
     settings = TrainSettings(steps=1, batch=8, runs=str(tmp_path), device="cpu", ema=0.5)
     train("nice", data, settings, {"width": 8, "depth": 1, "whiten": True}, quiet=True)
     assert given == [True]

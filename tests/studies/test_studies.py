@@ -278,7 +278,7 @@ def test_a_worker_killed_while_it_writes_the_journal_holds_nobody_up(tmp_path):
     path, plan = read_plan(write(tmp_path, FIRST), tmp_path / "out")
     journal = Journal(path, plan)
     program = (
-        "import sys, time; from pathlib import Path; from genzoo.studies.journal import JournalLock\n"
+        "import sys, time; from pathlib import Path; from genzoo.studies.storage import JournalLock\n"
         "JournalLock(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
     )
     words = [sys.executable, "-c", program, str(path / "journal.log")]

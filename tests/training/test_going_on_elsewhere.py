@@ -154,3 +154,16 @@ def test_the_command_line_and_python_take_the_same_keys(tmp_path, data, cut, cap
     Path(data.data).rename(tmp_path / "b.npz")
     assert main(["resume", str(run.path), "device=cpu", f"data={tmp_path / 'b.npz'}"]) == 0
     assert same_tensors(genzoo.resume(run, device="cpu", data=tmp_path / "b.npz", quiet=True), whole)
+
+
+def test_a_run_of_several_processes_of_an_earlier_version_goes_on_and_says_so(tmp_path, cut, capsys):
+    """Each of them had written a file of its own, with noise of its own."""
+    run, whole = cut
+    newest = run.states()[0]
+    tensors, meta = checkpoint.read(newest)
+    checkpoint.write(newest, tensors, {**meta, "world": 2})
+    newest.with_name(newest.name.replace(".safetensors", ".rank1.safetensors")).write_bytes(b"of the other process")
+    again = resume(run.path)
+    told = capsys.readouterr().err
+    assert "was trained until step 3 by 2 processes of an earlier version, each with noise of its own" in told
+    assert same_tensors(whole, again), "the first process's noise is one process's"

@@ -46,7 +46,7 @@ def stopped_at(monkeypatch, step):
 
 
 def states(run):
-    step, ((tensors, meta),) = newest_state(run, 1)
+    step, tensors, meta = newest_state(run)
     return step, tensors, {k: v for k, v in meta.items() if k not in ("seconds", "training")}
 
 

@@ -1,10 +1,12 @@
-"""List the data sets that are known, show what is in one, in words and on one page, or write it as other programs read it."""
+"""List the data sets that are known, show what is in one, in words and on one page, or write it as other programs read it, or as shards."""
 
 from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from genzoo.cli.common import wrote
 from genzoo.cli.table import Command
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from genzoo.data import DataSettings
 
 COMMAND = Command(
-    "the data sets that are known; what is in one; export for others",
-    "[show|export] [DATA] [size=64 ...]",
+    "the data sets that are known; what is in one; export for others; shards to be streamed",
+    "[show|export|shard] [DATA] [size=64 ...]",
     place=13,
     open="data",
 )
@@ -28,7 +30,8 @@ COMMAND = Command(
 
 USAGE = {
     "show": "show DATA [size=64 ...]",
-    "export": "export DATA to=stylegan-zip|webdataset|parquet [out=...] [size=64 ...]",
+    "export": "export DATA to=stylegan-zip|webdataset|parquet|mds [out=...] [size=64 ...]",
+    "shard": "shard DATA to=FOLDER|s3://BUCKET/PATH/ [form=webdataset|parquet|mds per=1000] [size=64 ...]",
 }
 
 
@@ -40,26 +43,30 @@ def data(
     to: str = "",
     split: str = "",
     out: str = "",
+    form: Literal["webdataset", "parquet", "mds"] = "webdataset",
+    per: Annotated[int, Field(ge=1, le=10_000)] = 1000,
     overwrite: bool = False,
     json: bool = False,
     own: dict[str, Any] | None = None,
 ) -> None:
-    """List the data sets that are known, show what is in one, or write it as other programs read it.
+    """List the data sets that are known, show what is in one, or write it as other programs read it, or as shards that are streamed.
 
     Args:
-        action: list, show or export; a data set alone is shown.
+        action: list, show, export or shard; a data set alone is shown.
         spec: What `data=` takes: a name, a folder, an archive, an array file.
         other: Side B, where `spec` is side A of pairs or of unpaired data; the same as spec=A,B.
         kind: How it is read, as systems say what they train on; what it looks like when not given.
-        to: With export, the form: stylegan-zip, webdataset or parquet.
-        split: With export, train or test alone; all that there is when not given.
+        to: With export, the form: stylegan-zip, webdataset, parquet or mds; with shard the folder or URL to write.
+        split: With export and shard, train or test alone; all that there is when not given.
         out: File of the contact sheet, NAME.png in the working folder when not given; with export the file or folder to write.
+        form: With shard, the form of the shards.
+        per: With shard, images of each.
         overwrite: Replace the file if it is there.
         json: Print JSON.
         own: Settings of the data: size, channels, resize ...
     """
     own = dict(own or {})
-    if action not in ("", "list", "show", "export"):
+    if action not in ("", "list", "show", "export", "shard"):
         action, spec, other = "show", action, spec or other
     spec = spec or own.pop("data", "")
     if action in ("", "list") and not spec:
@@ -77,6 +84,9 @@ def data(
     spec = f"{spec},{other}" if other else spec
     if action == "export":
         write_data(spec, own, kind=kind, to=to, split=split, out=out, overwrite=overwrite)
+        return
+    if action == "shard":
+        write_shards(spec, own, kind=kind, to=to, split=split, form=form, per=per)
         return
     if to or split:
         raise UserError(f"{'to' if to else 'split'}= goes with export: genzoo data {USAGE['export']}")
@@ -136,6 +146,20 @@ def write_data(spec: str, own: dict[str, Any], *, kind: str, to: str, split: str
     for line in export_data(wanted, to, path, kind=kind or PLAIN.of, split=split):
         print(line)
     wrote(path, asked=out)
+
+
+def write_shards(spec: str, own: dict[str, Any], *, kind: str, to: str, split: str, form: str, per: int) -> None:
+    """Write a data set as shards that are streamed: what `genzoo data shard` does."""
+    from genzoo.core.schema import build
+    from genzoo.data import DataSettings
+    from genzoo.data.streams.writing import shard_data
+
+    if not to:
+        raise UserError(f"data shard: to= is missing. Usage: genzoo data {USAGE['shard']}")
+    wanted = build(DataSettings, {"data": spec, "holdout": 0, **own}, label="data")
+    for line in shard_data(wanted, to, how=form, per=per, kind=kind or PLAIN.of, split=split):
+        print(line)
+    print(f"train on it: genzoo train dcgan data={to}{'' if '://' in to else ' cache_gb=10'}")
 
 
 def _kind(spec: str, wanted: DataSettings) -> str:

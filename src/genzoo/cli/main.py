@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -54,6 +53,11 @@ def _close_stdout() -> None:
 
 
 def _say(message: str, code: int) -> int:
+    if "WORLD_SIZE" in os.environ and "torch" in sys.modules:
+        from genzoo.ranks.launch import speaks
+
+        if not speaks():
+            return code
     print(f"genzoo: {message}", file=sys.stderr, flush=True)
     return code
 
@@ -68,7 +72,7 @@ def _run(words: list[str]) -> None:
         words = ["help", found.name]
         found = find("help")
     function = found.load()
-    kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
+    kinds = function.__annotations__
     position, keys = parse(words[1:], switch=lambda key: kinds.get(key) in (bool, "bool"))
     device = keys.pop("device", "") if found.opens else ""
     precise = keys.pop("precision", "") if found.opens else ""
@@ -82,7 +86,7 @@ def _run(words: list[str]) -> None:
         register(keys.pop("system"))
     values = arguments(found, function, position, keys)
     with ExitStack() as stack:
-        if found.waits:
+        if found.waits and os.environ.get("RANK", "0") == "0":
             from genzoo.cli.common import waiting
 
             stack.enter_context(waiting(found.name))
@@ -94,6 +98,13 @@ def _run(words: list[str]) -> None:
             from genzoo.use.common.precision import precision
 
             stack.enter_context(precision(precise))
+        if found.opens and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            from genzoo.metrics.features.networks import extractor
+            from genzoo.ranks.spread import lead
+            from genzoo.use.common.source import open_system
+
+            lead(lambda: function(**values), {"system": open_system, "network": extractor})
+            return
         function(**values)
 
 
@@ -123,6 +134,10 @@ def arguments(
     Raises:
         UserError: Too many words, an unknown key, a value that is not allowed, or something required is missing.
     """
+    if asked.light and not position and not keys:
+        return {}  # nothing to check, and a signature is read by a module that takes as long to import as all of these
+    import inspect
+
     parameters = inspect.signature(function).parameters.values()
     slots = [p.name for p in parameters if p.name != "own" and p.annotation not in (bool, "bool")]
     gathered: tuple[str, ...] = ()
@@ -164,7 +179,7 @@ def arguments(
 
 def plain(asked: Command, function: Callable[..., None], values: dict[str, str]) -> dict[str, Any]:
     """Check the options of the few askeds that have to answer at once: words and switches only, without pydantic."""
-    kinds = {p.name: p.annotation for p in inspect.signature(function).parameters.values()}
+    kinds = function.__annotations__
     for key, value in values.items():
         if key not in kinds:
             raise UserError(f"{asked.name} has no setting '{key}'{nearest(key, kinds) or '.'} Usage: {usage(asked)}")

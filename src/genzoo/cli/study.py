@@ -22,6 +22,8 @@ def study(
     out: str = "",
     limit: Annotated[int, Field(ge=1)] | None = None,
     retry: bool = False,
+    storage: str = "",
+    beat: Annotated[int, Field(ge=1, le=86_400)] = 60,
     quiet: bool = False,
 ) -> None:
     """Work on a study until nothing is left to do, and write its page.
@@ -31,9 +33,11 @@ def study(
         out: Folder of the study; studies/NAME when not given.
         limit: Trials that this worker finishes at most.
         retry: Begin those anew that failed before.
+        storage: URL of a database that keeps what is finished, for workers on many machines: postgresql://USER@HOST/NAME (needs genzoo[cluster]).
+        beat: Seconds between two signs of life of a worker in that database; a trial is free again after two that were missed.
         quiet: Show no progress.
     """
-    found = genzoo.study(file, out=out or None, limit=limit, retry=retry, quiet=quiet)
+    found = genzoo.study(file, out=out or None, limit=limit, retry=retry, storage=storage, beat=beat, quiet=quiet)
     states = [row["state"] for row in found.rows]
     open_ = len(states) - states.count("complete") - states.count("failed")
     held = f", {open_} open (other workers have them, or a later start)" if open_ else ""

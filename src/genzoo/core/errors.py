@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import os
 from collections.abc import Iterable, Iterator
@@ -53,6 +52,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("labesl", ["label", "labels"])  # the same letters in another order are nearer than a letter less
     " — did you mean 'labels'?"
     """
+    import difflib
+
     names = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.75 if "." in word else 0.5)
     found = min(close, key=lambda name: sorted(name) != sorted(word.lower()), default="")

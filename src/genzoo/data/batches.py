@@ -61,7 +61,7 @@ class Batches:
             if rng is not None and name in self._changed:
                 # both images of a pair see the same crop and the same mirror
                 same = np.random.default_rng([self.seed, step, 1]) if self.dataset.paired else rng
-                out[name] = torch.from_numpy(self._augment(values[indices], same))
+                out[name] = torch.from_numpy(self._augment(values, indices, same))
             else:
                 out[name] = torch.from_numpy(values[indices[self.share]])
         if self.dataset.captions:
@@ -94,6 +94,8 @@ class Batches:
 
     def _indices(self, group: str, n: int, step: int) -> np.ndarray:
         """Return the indices of the examples that the global batch of a step takes from a group."""
+        if self.dataset.stream is not None:
+            return self.dataset.stream.at(step, self.batch, self.seed, self.share)
         first, last = step * self.batch, (step + 1) * self.batch
         epochs = range(first // n, (last - 1) // n + 1)
         kept = self._orders.get(group, {})
@@ -104,18 +106,19 @@ class Batches:
     def _order(self, group: str, epoch: int, n: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch, zlib.crc32(group.encode())]).permutation(n)
 
-    def _augment(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Crop, flip and binarize the whole batch, then take this rank's share."""
-        settings, n = self.dataset.settings, len(rows)
+    def _augment(self, values: np.ndarray, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Crop, flip and binarize this rank's share, by what is drawn for the whole batch."""
+        settings, n = self.dataset.settings, len(indices)
+        rows = values[indices[self.share]]
         if settings.crop:
             c, (h, w) = settings.crop, rows.shape[2:]
             y, x = rng.integers(0, h - c + 1, n), rng.integers(0, w - c + 1, n)
             windows = np.lib.stride_tricks.sliding_window_view(rows, (c, c), axis=(2, 3))
-            rows = windows[np.arange(n), :, y, x]
+            rows = windows[np.arange(len(rows)), :, y[self.share], x[self.share]]
         if settings.flip:
-            mirrored = rng.integers(0, 2, n).astype(bool)
+            mirrored = rng.integers(0, 2, n).astype(bool)[self.share]
             rows[mirrored] = rows[mirrored][..., ::-1]
-        return np.ascontiguousarray((bernoulli(rows, rng) if self._dynamic else rows)[self.share])
+        return np.ascontiguousarray(bernoulli(rows, rng, n, self.share) if self._dynamic else rows)
 
     def _centre(self, rows: np.ndarray) -> np.ndarray:
         c = self.dataset.settings.crop

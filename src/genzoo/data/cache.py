@@ -3,7 +3,8 @@
 An entry that is whole is read wherever it lies, whoever made it, without a lock. One that is missing is written under a temporary name
 while its key is locked, fsynced and renamed; a process that comes second waits and reuses it; what a killed process left is swept by the
 next one that holds the lock. Every file's size and sha256 stand in `manifest.json`, which carries its own digest; an entry that differs is
-made anew. Where this user cannot write the cache, new entries go to a place of one's own (`core.files`).
+made anew. A file is digested when it is first met, and again when its size, its times or its place on the disk are others than they were
+then (`seen.json`). Where this user cannot write the cache, new entries go to a place of one's own (`core.files`).
 """
 
 from __future__ import annotations
@@ -16,17 +17,29 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from genzoo.core.errors import FULL, UserError
-from genzoo.core.files import cache_folder, cache_folders, cache_root, cache_unusable, replacing, sweep, sync
+from genzoo.core.errors import FULL, DiskFull, UserError
+from genzoo.core.files import (
+    cache_folder,
+    cache_folders,
+    cache_root,
+    cache_unusable,
+    replacing,
+    sweep,
+    sync,
+    write_atomic,
+)
 from genzoo.data.locks import locked
 
 FORMAT = 1
+SEEN = "seen.json"
+"""What an entry's files were when they were last digested."""
 _verified: dict[tuple[int, int, int, int], str] = {}
 
 
@@ -38,16 +51,23 @@ def digest_of(value: object) -> str:
 class Rows:
     """Writes an .npy file row by row; plain writes, because a full disk kills a process that writes through a memory map.
 
+    What is written is digested and brought to the disk in a thread meanwhile. That digest stands where there are as many rows in the end as were
+    expected, for the file begins with their number.
+
     Args:
         path: The file.
         shape: Shape of one row.
         dtype: Type of the values.
+        expected: How many rows there will be; not known by default.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type) -> None:
-        self.shape, self.dtype, self.count = shape, np.dtype(dtype), 0
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type, expected: int | None = None) -> None:
+        self.path, self.shape, self.dtype, self.count = path, shape, np.dtype(dtype), 0
+        self._expected = 2**40 if expected is None else expected
         self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 (closed by close or abandon)
-        self._file.write(self._header(2**40))
+        self._file.write(self._header(self._expected))
+        self._follower = _Follower(path)
+        self._due = 0
 
     def _header(self, n: int) -> bytes:
         """Write the header of an array of `n` rows, at a length that does not depend on `n` (npy format 1.0, padded with spaces)."""
@@ -61,21 +81,75 @@ class Rows:
         assert row.dtype == self.dtype
         self._file.write(row.data if row.flags.c_contiguous else row.tobytes())
         self.count += 1
+        self._due += row.nbytes
+        if self._due >= _PIECE and self._expected != 2**40:
+            self._file.flush()
+            self._follower.follow()
+            self._due = 0
 
     def close(self) -> None:
         """Write the real length, and all to disk."""
         try:
-            self._file.seek(0)
-            self._file.write(self._header(self.count))
+            if self.count != self._expected:
+                self._file.seek(0)
+                self._file.write(self._header(self.count))
             self._file.flush()
             os.fsync(self._file.fileno())
+            if self.count == self._expected:
+                _verified[_key(self.path.stat())] = self._follower.digest()
         finally:
             self.abandon()
 
     def abandon(self) -> None:
         """Close as it is; what a full disk cannot take is dropped without a second error."""
+        self._follower.close()
         with suppress(OSError):
             self._file.close()
+
+
+_PIECE = 2**23
+"""Bytes that are followed at a time."""
+
+
+class _Follower:
+    """Digests a file that grows, and brings it to the disk, in a thread.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by close)
+        self._thread = ThreadPoolExecutor(1)
+        self._digest, self._piece = hashlib.sha256(), bytearray(2**18)
+        self._asked: list[Future[None]] = []
+
+    def follow(self) -> None:
+        """Go on to where the file ends now."""
+        self._asked = [f for f in self._asked if not f.done() or f.exception()]
+        self._asked.append(self._thread.submit(self._read))
+
+    def _read(self) -> None:
+        view = memoryview(self._piece)
+        while count := self._file.readinto(view):  # type: ignore[attr-defined]
+            self._digest.update(view[:count])
+        os.fsync(self._file.fileno())
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the whole file.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        self.follow()
+        for asked in self._asked:
+            asked.result()
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(cancel_futures=True)
+        self._file.close()
 
 
 class CacheWriter:
@@ -96,9 +170,9 @@ class CacheWriter:
         if shutil.disk_usage(self.folder).free < count:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def rows(self, name: str, shape: tuple[int, ...], dtype: type) -> Rows:
-        """Begin a file of rows."""
-        self._open[name] = Rows(self.folder / f"{name}.npy", shape, dtype)
+    def rows(self, name: str, shape: tuple[int, ...], dtype: type, expected: int | None = None) -> Rows:
+        """Begin a file of rows; the entry is sooner done where their number is what was expected."""
+        self._open[name] = Rows(self.folder / f"{name}.npy", shape, dtype, expected)
         return self._open[name]
 
     def finish(self) -> None:
@@ -218,23 +292,46 @@ def _whole(final: Path) -> dict[str, Any] | None:
         digest = manifest.pop("digest")
         if manifest["format"] != FORMAT or digest != digest_of(manifest):
             return None
+        seen, now = _seen(final), {}
         for name, facts in manifest["files"].items():
             path = final / name
-            if path.stat().st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
+            status = path.stat()
+            now[name] = [*_key(status), status.st_ctime_ns, facts["sha256"]]
+            if seen.get(name) == now[name]:
+                continue
+            if status.st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
                 return None
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
+    if seen != now:
+        with suppress(
+            OSError, DiskFull
+        ):  # somebody else's cache, or a full disk: the files are digested at every start
+            write_atomic(final / SEEN, json.dumps(now).encode())
     return {**manifest, "digest": digest}
+
+
+def _seen(final: Path) -> dict[str, list[object]]:
+    """Return what an entry's files were when they were last digested: place, size, times and digest."""
+    try:
+        found = json.loads((final / SEEN).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _sha256(path: Path) -> str:
     """Return the SHA-256 of a file, remembered in this process for as long as its size and time stay."""
-    status = path.stat()
-    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)  # the same after it was renamed
+    key = _key(path.stat())
     if key not in _verified:
         with open(path, "rb") as f:
             _verified[key] = hashlib.file_digest(f, "sha256").hexdigest()
     return _verified[key]
+
+
+def _key(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what tells a file of certain content, the same after it was renamed."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,6 +18,8 @@ from genzoo.data.sources.captions import Sentences
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from genzoo.data.streams.stream import Stream
+
 NAMES = "names.json"
 """File of a cache entry: by field, the names of the examples as the data has them, in the stored order."""
 
@@ -49,6 +51,7 @@ class Dataset:
         rows: Of every field the stored one that it is made of, and which of its rows.
         window: Values of scans that are black and white, as set or as chosen; None for pictures.
         former: Digest that earlier versions gave it; empty where that is the same.
+        stream: Where examples come from and in which order they are shown, of a set that is streamed; None where all of it is on this disk.
     """
 
     fields: dict[str, Any]
@@ -72,6 +75,7 @@ class Dataset:
     rows: dict[str, tuple[str, range | np.ndarray]] = field(default_factory=dict)
     window: tuple[float, float] | None = None
     former: str = ""
+    stream: Stream | None = None
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -132,7 +136,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     """Tell what a set holds, in plain values."""
     facts = dataset.facts()
     label = dataset.fields.get("label")
-    counts = [] if label is None else np.bincount(label, minlength=len(dataset.class_names)).tolist()
+    counts = np.bincount(label, minlength=len(dataset.class_names)).tolist() if isinstance(label, np.ndarray) else []
     return {
         "name": dataset.name,
         "split": dataset.split,
@@ -140,7 +144,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "shape": list(facts["shape"]),
         **{k: facts[k] for k in ("levels", "rate", "inputs", "instances") if k in facts},
         **({"columns": dataset.columns} if dataset.columns else {}),
-        "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)},
+        "classes": {n: int(c) for n, c in zip(dataset.class_names, counts, strict=True)}
+        if counts
+        else dataset.class_names,
         "captions": sum(map(len, dataset.texts)),
         **(
             {"words": len(dataset.vocabulary), "first_captions": [t[0] for t in dataset.texts[:5] if t]}

@@ -6,7 +6,10 @@ import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import torch.distributed as dist
 from torch import Tensor
+
+from genzoo.core.errors import UserError
 
 AHEAD = 3
 
@@ -18,13 +21,20 @@ class Feed:
         make: Builds the batch of a step.
         start: First step.
         stop: One past the last step; None for no end.
+        lost: Called where a batch cannot be read (a shard is gone, a server does not answer), before that is said: it saves what was learned.
         threads: Threads that build ahead; 0 builds in place.
     """
 
     def __init__(
-        self, make: Callable[[int], dict[str, Tensor]], start: int, stop: int | None, *, threads: int = 1
+        self,
+        make: Callable[[int], dict[str, Tensor]],
+        start: int,
+        stop: int | None,
+        lost: Callable[[], object] | None = None,
+        *,
+        threads: int = 1,
     ) -> None:
-        self.make, self.next, self.stop = make, start, stop
+        self.make, self.next, self.stop, self.lost = make, start, stop, lost
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="genzoo-feed") if threads else None
         self.pending: queue.SimpleQueue[Future[dict[str, Tensor]]] = queue.SimpleQueue()
 
@@ -37,14 +47,25 @@ class Feed:
         if not self.pool:
             while self.stop is None or self.next < self.stop:
                 self.next += 1
-                yield self.make(self.next - 1)
+                yield self._got(lambda: self.make(self.next - 1))
             return
         for _ in range(AHEAD):
             self._ask()
         while not self.pending.empty():
-            batch = self.pending.get().result()
+            batch = self._got(self.pending.get().result)
             self._ask()
             yield batch
+
+    def _got(self, read: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        try:
+            return read()
+        except UserError as error:
+            if self.lost is None or (dist.is_initialized() and dist.get_world_size() > 1):
+                raise  # several processes save together, or not at all: they go back to the last checkpoint
+            self.lost()
+            raise type(error)(
+                f"{error}. What was learned is saved, and 'genzoo resume' goes on exactly there"
+            ) from None
 
     def close(self) -> None:
         """Stop building."""

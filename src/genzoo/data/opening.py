@@ -45,6 +45,10 @@ def open_data(
     if split not in ("train", "test"):
         raise UserError(f"split={split} is not known; give train or test")
     _check_own(settings, wanted, kind)
+    if settings.cache_gb is not None or "://" in settings.data or _is_mds(Path(settings.data).expanduser()):
+        from genzoo.data.streams.opening import open_stream  # a set that is on this disk needs none of it
+
+        return _said(open_stream(settings, wanted, arrangement, split, quiet=quiet), split, quiet)
     check_sides(settings, kind)
     source = find(
         settings.data, settings, declared=kind, two=arrangement.two, single=arrangement.single, seed=seed, quiet=quiet
@@ -61,6 +65,12 @@ def open_data(
         return _said(_opened(wanted, arrangement, source, settings, split, quiet), split, quiet)
     finally:
         source.close()
+
+
+def _is_mds(path: Path) -> bool:
+    """Tell whether a folder is of MosaicML's shards, which have an index and are read as a stream alone."""
+    homes = [home for home in (path, path / "train") if (home / "index.json").is_file()]
+    return any(next(home.glob("*.mds"), None) for home in homes)
 
 
 def _check_own(settings: DataSettings, wanted: Kind, declared: str) -> None:

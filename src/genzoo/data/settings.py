@@ -15,7 +15,7 @@ class DataSettings:
     Args:
         data: Name of a set (digits, garments, shapes, mnist, fashion-mnist, cifar10, moons, ring, grid, spiral, moving-digits,
             moving-mnist), path of a folder (also its name below $GENZOO_DATA), archive, shards (train-{000..019}.tar), parquet file,
-            LMDB or TFRecord of images, array file (FILE.npz:NAME: one of
+            LMDB or TFRecord of images, s3://, gs:// or https:// URL of shards, array file (FILE.npz:NAME: one of
             several), table of points (.csv, .tsv, .parquet) or image, or hf:NAME.
         size: Height and width in pixels (64 is 64x64; 48,64 is height 48, width 64); the images' own size where all
             share one of at most 256, else 64. For voxels the side of the cube: the resolution that meshes are brought to (32 when
@@ -41,7 +41,7 @@ class DataSettings:
         captions: Table of captions (CSV with columns file,caption) for the images of a folder or archive; captions.csv,
             metadata.csv or metadata.jsonl among them when not given.
         label: What tells the classes of images: a column of a table, parquet file or JSON beside them, an attribute of CelebA's list
-            (Smiling), coarse_labels of CIFAR-100; columns called label or class when not given.
+            (Smiling), a place of the vectors in dataset.json (0, 1 ...), coarse_labels of CIFAR-100; columns called label or class when not given.
         subfolders: Class subfolders are labels but for numbered shards (auto), whatever they are called (classes), or never (ignore).
         links: Follow links that lead out of a folder, as in caches of the hub, DVC and git-annex.
         seconds: Length of the windows that sounds are cut into; 1 when not given.
@@ -55,6 +55,9 @@ class DataSettings:
         inside: Of voxels, what of arrays is occupied: negative (of distances), positive, or labels by number, such as 1 or 1,3-5, also of
             label volumes in NIfTI, NRRD and DICOM; what the values say when not given.
         holes: Meshes with holes stay shells where the outside gets in (keep), or what most of six directions call inside is filled (fill).
+        cache_gb: Gigabytes of this disk that a streamed set may take: s3://, gs:// and https:// are streamed (10 when not given), and
+            with this setting a folder of shards too.
+        shuffle_shards: Shards of a streamed set that are mixed at a time.
         limit: Keep this many examples, chosen once at random.
         holdout: Share that is kept for testing where the data names no test part.
     """
@@ -86,5 +89,7 @@ class DataSettings:
     up: Literal["x", "y", "z"] = "y"
     inside: str | None = None
     holes: Literal["keep", "fill"] = "keep"
+    cache_gb: Annotated[float, Field(gt=0)] | None = None
+    shuffle_shards: Annotated[int, Field(ge=1, le=4096)] = 16
     limit: Annotated[int, Field(ge=1)] | None = None
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genzoo.ranks.sums import mean_over_ranks, ranks
+
 Critic = Callable[[Tensor], Tensor]
 Penalty = Literal["none", "wgan-gp", "dragan", "r1"]
 """wgan-gp: `gradient_penalty` · dragan: `dragan_penalty` · r1: `r1_penalty`."""
@@ -47,10 +49,16 @@ def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
     U ~ U(0, 1) per value, α ~ U(0, 1) per example, std over the whole batch (DRAGAN, arXiv:1705.07215).
     """
     real = real.detach()
-    noise = 0.5 * real.std(correction=0) * torch.rand_like(real)
+    noise = 0.5 * _std(real) * torch.rand_like(real)
     nearby = real + _per_sample_uniform(real) * noise
     norm: Tensor = input_gradient(critic, nearby).norm(dim=1)
     return (norm - 1).square().mean()
+
+
+def _std(real: Tensor) -> Tensor:
+    if ranks() == 1:
+        return real.std(correction=0)
+    return mean_over_ranks((real - mean_over_ranks(real.mean())).square().mean()).sqrt()
 
 
 def r1_penalty(critic: Critic, real: Tensor, gamma: float = 1.0) -> Tensor:

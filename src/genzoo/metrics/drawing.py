@@ -13,6 +13,7 @@ from genzoo.core.capabilities import Conditioned, Prompted, Samples
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.nn.draws import Generators
+from genzoo.ranks.spread import spread
 
 CHUNK = 256
 """Images drawn at once, where nobody says how many."""
@@ -26,13 +27,17 @@ TELL: ContextVar[Callable[[int, int], None] | None] = ContextVar("TELL", default
 """Who is told how much is done, of how much: samples that are drawn, steps of a search."""
 
 
+def _all(drawn: Tensor) -> Tensor:
+    return drawn
+
+
 def draw(
     system: System,
     n: int,
     seed: int | Sequence[int],
     given: dict[str, Any] | None = None,
     *,
-    keep: Callable[[Tensor], Tensor] = lambda x: x,
+    keep: Callable[[Tensor], Tensor] = _all,
     first: int = 0,
     chunk: int = CHUNK,
 ) -> Tensor:
@@ -67,22 +72,38 @@ def drawing(
     seed: int | Sequence[int],
     given: dict[str, Any] | None = None,
     *,
-    keep: Callable[[Tensor], Tensor] = lambda x: x,
+    keep: Callable[[Tensor], Tensor] = _all,
     first: int = 0,
     chunk: int = CHUNK,
 ) -> Iterator[Tensor]:
     """Draw as `draw` does, chunk by chunk, for what keeps none of them; with its arguments."""
     assert isinstance(system, Samples)
     assert n > 0, "samples are drawn, or nobody asks for any"
-    tell = TELL.get()
+    tell, done = TELL.get(), 0
+    parts = []
     for start in range(0, n, chunk):
         size = min(chunk, n - start)
         chosen = seed if isinstance(seed, int) else seed[start : start + size]
-        generator = generators_for(system, chosen, size, first + start if isinstance(seed, int) else first)
-        part = keep(system.sample(size, generator=generator, **(given or {})).float().cpu())
+        parts.append((chosen, size, first + start if isinstance(seed, int) else first, given or {}, keep))
+    for part in spread(_chunk, system, "system", system.origin, parts):
+        done += len(part)
         if tell:
-            tell(start + size, n)
+            tell(done, n)
         yield part
+
+
+@torch.no_grad()
+def _chunk(
+    system: Samples,
+    seed: int | Sequence[int],
+    n: int,
+    first: int,
+    given: dict[str, Any],
+    keep: Callable[[Tensor], Tensor],
+) -> Tensor:
+    assert isinstance(system, System)
+    generator = generators_for(system, seed, n, first)
+    return keep(system.sample(n, generator=generator, **given).float().cpu())
 
 
 def generators_for(system: System, seed: int | Sequence[int], n: int, first: int = 0) -> Generators:

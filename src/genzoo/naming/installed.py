@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
+import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 
@@ -32,7 +36,34 @@ def installed_files(group: str) -> dict[str, tuple[Path, str]]:
     Args:
         group: The group, such as genzoo.commands.
     """
+    if not _named(group):
+        return {}
     from importlib.metadata import entry_points
 
     found = ((point, file_of(point.value)) for point in entry_points(group=group))
     return {point.name: (file, point.value) for point, file in found if file}
+
+
+def _named(group: str) -> bool:
+    """Say whether any installed package may name a group.
+
+    Importing `importlib.metadata` only to hear that none does would take longer than all of `genzoo --help`. What only that can read, such as an
+    archive on the path, it is asked for.
+    """
+    if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
+        return True
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except NotADirectoryError:
+            return True
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(".egg"):
+                return True
+            if name.endswith((".dist-info", ".egg-info")):
+                with contextlib.suppress(OSError), open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:
+                    if group.encode() in file.read():
+                        return True
+    return False

@@ -31,15 +31,23 @@ _given: dict[str, tuple[Entry, type[System]]] = {}
 
 
 @functools.cache
+def _files() -> dict[str, Path]:
+    return {p.stem.replace("_", "-"): p for p in sorted(MODELS.glob("*/*.py")) if not p.name.startswith("_")}
+
+
+@functools.cache
+def of_zoo(name: str) -> Entry | None:
+    """Read the file of one system of the zoo, and no other; None where there is none of that name."""
+    if name not in _files():
+        return None
+    path, family = _files()[name], _files()[name].parent.name
+    return read(path, name=name, family=family, module=f"genzoo.models.{family}.{path.stem}")
+
+
+@functools.cache
 def entries() -> dict[str, Entry]:
     """Every system of the zoo by name, family by family."""
-    found: dict[str, Entry] = {}
-    for path in sorted(MODELS.glob("*/*.py")):
-        name, family = path.stem.replace("_", "-"), path.parent.name
-        if not path.name.startswith("_"):
-            entry = read(path, name=name, family=family, module=f"genzoo.models.{family}.{path.stem}")
-            found |= {name: entry} if entry else {}
-    return found
+    return {name: found for name in _files() if (found := of_zoo(name))}
 
 
 @functools.cache
@@ -149,12 +157,14 @@ def find(what: Any) -> tuple[Entry, str | None]:
     if not isinstance(what, str) or ".py" in what or ":" in what:
         return _registered(what)
     key = what.lower().replace("_", "-")
+    if ours := of_zoo(key):
+        return ours, None
     if key in names():
         system, preset = names()[key]
         return entries()[system], preset
-    for entry in (*(e for e, _ in _given.values()), *(e for e, _ in installed().values())):
-        if key == entry.name or key in entry.presets:
-            return entry, None if key == entry.name else key
+    for other in (*(e for e, _ in _given.values()), *(e for e, _ in installed().values())):
+        if key == other.name or key in other.presets:
+            return other, None if key == other.name else key
     others = [*names(), *installed(), *_given]
     raise UserError(f"there is no system '{what}'{nearest(key, others) or '.'} 'genzoo list' shows all {len(others)}.")
 
@@ -226,14 +236,12 @@ def entry_of(cls: type[System]) -> Entry:
 
 def system_class(what: Any) -> type[System]:
     """Import the class of a system or preset, whichever way it is named (see `find`)."""
-    entry, _ = find(what)
-    if entry.name in _given:
-        return _given[entry.name][1]
-    if entry.name in installed():
-        return _loaded(*installed()[entry.name])
+    found, _ = find(what)
+    if not of_zoo(found.name):
+        return _given[found.name][1] if found.name in _given else _loaded(*installed()[found.name])
     from genzoo.core.system import System
 
-    module = importlib.import_module(entry.module)
+    module = importlib.import_module(found.module)
     (cls,) = (
         c
         for c in vars(module).values()
@@ -273,7 +281,8 @@ def described(name: str, source: Mapping[str, str]) -> type[System]:
         UserError: It is not here; the message says how to get it.
     """
     if not source:
-        if name.lower().replace("_", "-") in names():
+        key = name.lower().replace("_", "-")
+        if of_zoo(key) or key in names():
             return system_class(name)
         hint = nearest(name, names()) or "."
         raise UserError(f"there is no system '{name}'{hint} 'genzoo list' shows all {len(names())}.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -15,3 +16,28 @@ def channels_last(x: Tensor) -> Tensor:
     if x.shape[1] == 1:
         return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve [B, I, H, W] with filters of one pixel, [O, I, 1, 1]: [B, O, H, W].
+
+    Of channels-last maps it is the product of all pixels and the filters, with no copy; on a CPU, with one thread and fewer than 16 examples,
+    PyTorch's convolution copies them into the other order and back.
+    """
+    plain = (
+        x.device.type != "cpu"
+        or not x.is_contiguous(memory_format=torch.channels_last)
+        or torch.is_autocast_enabled("cpu")
+        or torch.compiler.is_compiling()
+    )
+    if plain:
+        return F.conv2d(x, weight, bias)
+    return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+
+
+class Pointwise(nn.Conv2d):
+    """`nn.Conv2d` with filters of one pixel, computed by `pointwise`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, I, H, W] to [B, O, H, W]."""
+        return pointwise(x, self.weight, self.bias)

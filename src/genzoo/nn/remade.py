@@ -13,6 +13,11 @@ import torch
 from torch import Tensor
 
 
+def _hooked() -> bool:
+    """Tell whether somebody else looks after what is kept: a checkpoint, which keeps less, and would not see what is put away here."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
 def remade(make: Callable[[Tensor], Tensor], x: Tensor, use: Callable[[Tensor], Tensor]) -> Tensor:
     """Return use(make(x)), without keeping make(x) for the backward pass: there it is made again, to the same bits.
 
@@ -22,7 +27,7 @@ def remade(make: Callable[[Tensor], Tensor], x: Tensor, use: Callable[[Tensor], 
         use: One operation that keeps its input.
     """
     y = make(x)
-    if not torch.is_grad_enabled() or not y.requires_grad or torch.compiler.is_compiling():
+    if not torch.is_grad_enabled() or not y.requires_grad or torch.compiler.is_compiling() or _hooked():
         return use(y)
     place, elements, steps = y.data_ptr(), y.numel(), y.stride()
 

@@ -27,9 +27,7 @@ def moved_to(about: DataSettings, data: str) -> DataSettings:
     return dataclasses.replace(about, data=data, captions=captions)
 
 
-def open_own(
-    run: Run, about: DataSettings, cls: type[System], seed: int, world: int, *, quiet: bool, moved: bool
-) -> Dataset:
+def open_own(run: Run, about: DataSettings, cls: type[System], seed: int, *, quiet: bool, moved: bool) -> Dataset:
     """Open what a run has been trained on.
 
     Args:
@@ -37,7 +35,6 @@ def open_own(
         about: What it keeps of its data.
         cls: Its system.
         seed: Its seed.
-        world: Its number of processes.
         quiet: Show nothing.
         moved: The person says where the data are now.
 
@@ -54,9 +51,9 @@ def open_own(
             f"'genzoo resume {quote(str(run.path))} data=PATH' says where they are"
         ) from error
     if run.described().get("data_digest") not in dataset.digests:
-        found = newest_state(run, world, lambda _: None)
+        found = newest_state(run, lambda _: None)
         if found is not None:
-            check_same(run, found[1][0][1], dataset, moved=moved)
+            check_same(run, found[2], dataset, moved=moved)
     return dataset
 
 

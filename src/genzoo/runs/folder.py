@@ -57,7 +57,7 @@ class Run:
         return read_records(self.path / "metrics.json")
 
     def states(self) -> list[Path]:
-        """List the checkpoints of rank 0, newest first."""
+        """List the checkpoints, newest first."""
         found = (self.path / "state").glob("step-*.safetensors")
         return sorted((p for p in found if re.fullmatch(r"step-\d{9,12}\.safetensors", p.name)), reverse=True)
 
@@ -145,18 +145,16 @@ def held(run: Run) -> Iterator[None]:
         yield
 
 
-def state_path(run: Run, step: int, rank: int = 0) -> Path:
-    """Name the file of a rank's state after `step` steps."""
-    return run.path / "state" / (f"step-{step:09d}" + (f".rank{rank}" if rank else "") + ".safetensors")
+def state_path(run: Run, step: int) -> Path:
+    """Name the file of the state after `step` steps."""
+    return run.path / "state" / f"step-{step:09d}.safetensors"
 
 
-def newest_state(
-    run: Run, world: int, say: Any = print
-) -> tuple[int, list[tuple[dict[str, Tensor], dict[str, Any]]]] | None:
-    """Read the newest whole checkpoint of all ranks; a damaged one is named and the one before it used.
+def newest_state(run: Run, say: Any = print) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
+    """Read the newest whole checkpoint; a damaged one is named and the one before it used.
 
     Returns:
-        The step and each rank's tensors and meta, or None where there is no checkpoint yet.
+        The step, the tensors and what the file says of itself, or None where there is no checkpoint yet.
 
     Raises:
         DamagedFile: There are checkpoints and all of them are damaged.
@@ -165,19 +163,19 @@ def newest_state(
     for path in run.states():
         step = int(path.stem.split("-")[1])
         try:
-            parts = [checkpoint.read(state_path(run, step, rank)) for rank in range(world)]
+            tensors, meta = checkpoint.read(path)
         except (DamagedFile, FileNotFoundError) as error:
             damaged.append(str(error))
             say(f"{error}; trying the one before it")
             continue
-        return step, parts
+        return step, tensors, meta
     if damaged:
         raise DamagedFile(f"no checkpoint of {run.path} is whole: {damaged[0]}")
     return None
 
 
 def prune(run: Run, keep: int = 2) -> None:
-    """Remove checkpoints but the newest `keep`, of all ranks."""
+    """Remove checkpoints but the newest `keep`, with what earlier versions wrote beside them for each process."""
     for old in run.states()[keep:]:
         for part in old.parent.glob(old.name.removesuffix(".safetensors") + "*"):
             part.unlink(missing_ok=True)

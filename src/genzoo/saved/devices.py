@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 from pathlib import Path
 
@@ -49,6 +51,25 @@ def has_bf16(device: torch.device) -> bool:
         (line for line in flags.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), ""
     ).split()
     return "avx512_bf16" in words or "amx_bf16" in words
+
+
+@functools.cache
+def keep_memory() -> None:
+    """Have this process keep the memory that it frees, for its next step, instead of giving it back to the system each time.
+
+    What the system gives it first clears, page by page, and a network on a CPU would have its maps cleared anew at every step: up to an eighth of a
+    step's time. Blocks over 32 MiB are given back at once as before. It changes nothing where the C library is not GNU's, and where the environment
+    already says how memory is to be kept.
+    """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    trim, mapped = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+    mallopt(mapped, 2**25)
+    mallopt(trim, 2**31 - 1)
 
 
 def free_memory() -> int | None:

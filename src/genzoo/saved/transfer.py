@@ -155,7 +155,7 @@ def _tensors(system: System) -> dict[str, Tensor]:
 
 def _seen(system: System) -> set[str]:
     """Name the buffers in which modules keep what they have seen of their data."""
-    found: Iterator[tuple[str, Any]] = ((p, n) for p, m in system.named_modules() for n in getattr(m, "per_rank", ()))
+    found: Iterator[tuple[str, Any]] = ((p, n) for p, m in system.named_modules() for n in getattr(m, "memories", ()))
     return {f"{prefix}.{name}" if prefix else name for prefix, name in found}
 
 

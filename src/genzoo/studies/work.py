@@ -1,7 +1,7 @@
 """One worker of a study: it claims a trial, trains or resumes it, measures it, and tells the journal.
 
-The claim is a file lock that falls with the process, so a trial whose worker died is free at once; the journal (Optuna's, one file that
-every worker appends to) keeps which trials are finished and with what value. Every trial is an ordinary run folder.
+The claim is a file lock that falls with the process, so a trial whose worker died is free at once, or a state in a database, which is free again when
+its worker has fallen silent; the journal keeps which trials are finished and with what value. Every trial is an ordinary run folder.
 """
 
 from __future__ import annotations
@@ -42,11 +42,14 @@ def work(
     limit: int | None = None,
     retry: bool = False,
     quiet: bool = False,
-    page: Callable[[], object] = lambda: None,
-) -> None:
-    """Finish trials until none is free, or `limit` of them are done by this worker.
+    storage: str = "",
+    beat: int = 60,
+    page: Callable[[Journal], object] = lambda _: None,
+) -> Journal:
+    """Finish trials until none is free, or `limit` of them are done by this worker, and return what keeps them.
 
-    A trial that another worker held when its turn came is looked at again in the end: that worker may have died since.
+    A trial that another worker held when its turn came is looked at again in the end: that worker may have died since. Where only its silence says
+    so, it is waited for.
 
     Args:
         path: The study's folder.
@@ -54,21 +57,24 @@ def work(
         limit: Trials that this worker finishes at most.
         retry: Try those that failed again first.
         quiet: Show no progress.
+        storage: URL of a database that keeps what is finished, in place of the folder's journal.
+        beat: Seconds between two signs of life in that database.
         page: Draws the study's page; called between trials, as often as it is cheap.
 
     Raises:
-        UserError: Data or a feature network are not there: before anything is trained.
+        UserError: Data, a feature network or the storage are not there: before anything is trained.
         DiskFull: What is finished is kept.
     """
     try:
-        journal, trials = Journal(path, plan), plan.trials()
+        journal, trials = Journal(path, plan, storage, beat), plan.trials()
         for trial in journal.again() if retry else ():
             shutil.rmtree(path / "runs" / trial.name, ignore_errors=True)
         if not set(journal.states()) <= set(FINISHED):
             ready(plan)
         worker = _Worker(path, plan, journal, trials, limit, page, quiet=quiet)
-        while worker.go_through():
+        while worker.go_through() or (worker.mine != limit and journal.freed()):
             pass
+        return journal
     except DiskFull as error:
         raise DiskFull(str(error).replace("run 'genzoo resume'", "start the same command again")) from None
     except OSError as error:
@@ -113,7 +119,7 @@ class _Worker:
         journal: Journal,
         trials: list[Trial],
         limit: int | None,
-        page: Callable[[], object],
+        page: Callable[[Journal], object],
         *,
         quiet: bool,
     ) -> None:
@@ -129,16 +135,20 @@ class _Worker:
     def go_through(self) -> bool:
         """Go through the trials once and finish those that are free; True where there were any and more may be done."""
         first = self.mine
+        self.journal.sweep()
         for trial in self.trials:
             if self.mine == self.limit:
                 return False
             with claimed(self.path, trial) as free:
                 if not free or self.journal.states()[trial.number] in FINISHED:
                     continue
-                self.say(trial)
-                self.journal.tell(trial, "running")
-                value, why = _run(self.path, self.plan, trial, quiet=self.quiet)
-                self.journal.tell(trial, "failed" if value is None else "complete", value, why)
+                with self.journal.held(trial) as mine:
+                    if not mine:
+                        continue
+                    self.say(trial)
+                    value, why = _run(self.path, self.plan, trial, quiet=self.quiet)
+                    state, found = "failed" if value is None else "complete", _found(self.plan, self.path, trial)
+                    self.journal.tell(trial, state, value, why, **found)
                 self.mine += 1
             if why and not self.quiet:
                 print(f"{trial.name} failed: {why}", file=sys.stderr, flush=True)
@@ -165,7 +175,7 @@ class _Worker:
         now = time.monotonic()
         if now - self.drawn < self.cost / SHARE:
             return
-        self.page()
+        self.page(self.journal)
         self.drawn = time.monotonic()
         self.cost = self.drawn - now
 
@@ -234,28 +244,44 @@ def _measure(plan: Plan, run: Any) -> dict[str, Any]:
     return found
 
 
-def rows_of(path: Path, plan: Plan) -> list[dict[str, Any]]:
-    """Describe each trial in a dictionary, in order: what it is, its state, value, steps, examples seen and time."""
+def rows_of(path: Path, plan: Plan, journal: Journal | None = None) -> list[dict[str, Any]]:
+    """Describe each trial in a dictionary, in order: what it is, its state, value, steps, examples seen and time.
+
+    Args:
+        path: The study's folder.
+        plan: What it compares.
+        journal: What is finished; the folder's own where it is not given.
+    """
     rows = []
-    for trial, kept in zip(plan.trials(), Journal(path, plan).entries(), strict=True):
-        run = path / "runs" / trial.name
-        log = read_log(run / "log.jsonl")
-        batch = _batch(run / "config.toml") if log else None
-        steps = log[-1]["step"] if log else None
+    for trial, kept in zip(plan.trials(), (journal or Journal(path, plan)).entries(), strict=True):
+        told = kept.user_attrs.get("found")  # by a worker whose folder may be elsewhere
+        found = _found(plan, path, trial) if (path / "runs" / trial.name / "log.jsonl").exists() or not told else told
         rows.append(
             {
                 **vars(trial),
                 "state": Journal.NAMES[kept.state.name],
                 "value": kept.value if kept.state.name == "COMPLETE" else None,
-                "also": _also(plan, run) if kept.state.name == "COMPLETE" else {},
+                "also": found["also"] if kept.state.name == "COMPLETE" else {},
                 "why": kept.user_attrs.get("why", "") if kept.state.name == "FAIL" else "",
-                "steps": steps,
-                "images": steps * batch if steps is not None and batch is not None else None,
-                "seconds": log[-1].get("seconds") if log else None,
+                **{key: found[key] for key in ("steps", "images", "seconds")},
                 "run": f"runs/{trial.name}",
             }
         )
     return rows
+
+
+def _found(plan: Plan, path: Path, trial: Trial) -> dict[str, Any]:
+    """Tell what the run of a trial knows: steps, examples seen, time, and the measures beside the first."""
+    run = path / "runs" / trial.name
+    log = read_log(run / "log.jsonl")
+    batch = _batch(run / "config.toml") if log else None
+    steps = log[-1]["step"] if log else None
+    return {
+        "steps": steps,
+        "images": steps * batch if steps is not None and batch is not None else None,
+        "seconds": log[-1].get("seconds") if log else None,
+        "also": _also(plan, run),
+    }
 
 
 def _batch(config: Path) -> int | None:

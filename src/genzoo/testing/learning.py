@@ -167,7 +167,7 @@ def _resumes(case: Case, folder: Path) -> None:
 
 def _state_of(run: Run) -> tuple[int, dict[str, torch.Tensor]]:
     """Return the last step of a run on one device, and all that its state holds."""
-    found = newest_state(run, 1)
+    found = newest_state(run)
     assert found is not None
-    step, ((tensors, _),) = found
+    step, tensors, _ = found
     return step, tensors

@@ -21,6 +21,8 @@ from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.feed import Feed
 from genzoo.metrics.stopping import advice
+from genzoo.ranks.batch import one_batch
+from genzoo.ranks.launch import largest, lost_is_said, together
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
 from genzoo.runs.folder import Run, newest_state, prune, state_path, write_best, write_model
@@ -128,11 +130,11 @@ class Trainer:
         log_every = s.log_every or max(1, min(100, (total or 1000) // 200))
         sample_every = s.sample_every or max(1, (total or 10**9) // 10)
         log = Logbook(self.run.path, self.step, total, main=self.runtime.main, quiet=self.quiet, loggers=s.every_logger)
-        feed = Feed(self._pass_batch if self.fits else self.batches.at, self.step, total, threads=s.workers)
+        feed = Feed(self._pass_batch if self.fits else self.batches.at, self.step, total, self.save, threads=s.workers)
         begun, seconds_before, drawn = time.monotonic(), self.seconds, -1
         saved_at = begun
         try:
-            with _signals(self):
+            with _signals(self), lost_is_said(f"'genzoo resume {quote(str(self.run.path))}'"):
                 if self.step == 0:
                     self.save()
                 for raw in feed:
@@ -182,7 +184,7 @@ class Trainer:
         assert self.settings.steps is not None, "only a fit has no budget"
         self.update.begin(self.step, self.settings.steps)
         try:
-            with self.runtime.autocast():
+            with self.runtime.autocast(), one_batch(len(next(iter(batch.values())))):
                 logs = self.system.training_step(batch, self.update)
         except Exception as error:
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -231,9 +233,7 @@ class Trainer:
     def _agreed(self, late: bool, due: bool) -> tuple[int, bool, bool]:
         """Let all ranks agree on a signal (0: none), on the clock and on when to save."""
         signum, flags = self.stop, (2 if late else 0) | (1 if due else 0)
-        if self.runtime.world > 1:
-            signum = self.runtime.largest(signum)
-            flags = self.runtime.largest(flags)
+        signum, flags = largest(signum), largest(flags)
         return signum, bool(flags & 2), bool(flags & 1)
 
     def _stopped(self, signum: int) -> TrainingStopped:
@@ -272,51 +272,43 @@ class Trainer:
     # ---- state ---------------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write state/ (all that resuming needs, of every rank) and model/ (what is used afterwards), each whole or not at all."""
-        tensors, learned = gather(self.system, self.update, self.average, self.runtime)
-        if not self.runtime.main:
-            checkpoint.write(state_path(self.run, self.step, self.runtime.rank), tensors, {"step": self.step})
-            self.runtime.barrier()
-            self.runtime.barrier()
-            return
-        meta = {
-            **self.meta, "step": self.step, "seconds": self.seconds, **learned, "world": self.runtime.world,
-            "data_digest": self.dataset.digest,
-        }  # fmt: skip
+        """Write state/ (all that resuming needs) and model/ (what is used afterwards), each whole or not at all: the first rank for all."""
+        together(self._save if self.runtime.main else lambda: None)
+
+    def _save(self) -> None:
+        tensors, learned = gather(self.system, self.update, self.average, self.runtime.device)
+        meta = {**self.meta, "step": self.step, "seconds": self.seconds, **learned, "data_digest": self.dataset.digest}
         if self.measuring:
             meta["measured"] = self.measuring.history
-        self.runtime.barrier()  # every rank's part is on the disk before the file that makes the checkpoint count
         checkpoint.write(state_path(self.run, self.step), tensors, meta)
         write_model(self.run, self.shown.state_dict(), {**self.meta, "step": self.step})
         self._keep_best()
         prune(self.run)
-        self.runtime.barrier()
 
     def restore(self, say: Any = print) -> bool:
         """Go back to the newest whole checkpoint. Returns False where there is none yet.
 
         Raises:
-            UserError: Of other data, of another number of processes, or of another network than the settings say.
+            UserError: Of other data, or of another network than the settings say.
             DamagedFile: No checkpoint is whole, or this one holds no state of such a run.
         """
-        found = newest_state(self.run, self.runtime.world, say)
+        found = newest_state(self.run, say)
         if found is None:
             return False
-        self.step, parts = found
-        tensors, meta = parts[0]
-        file = state_path(self.run, self.step)
-        if meta.get("world") != self.runtime.world:
-            raise UserError(
-                f"{self.run.path} was trained by {meta.get('world')} processes and goes on with as many, not {self.runtime.world}"
-            )
+        self.step, tensors, meta = found
+        file, device = state_path(self.run, self.step), self.runtime.device
         check_same(self.run, meta, self.dataset)
-        own, device = parts[self.runtime.rank][0], self.runtime.device
         with damage_is_said(file):
-            put_back(self.system, self.update, self.average, (tensors, own, meta), file, self.run.path / "config.toml")
+            put_back(self.system, self.update, self.average, tensors, meta, file, self.run.path / "config.toml")
             self.seconds = float(meta["seconds"])
             if self.measuring:
                 self.measuring.history = history_of(meta.get("measured", []))
-            put_back_randomness(own, device, self.settings.seed + 1_000_003 * (self.runtime.rank + 1) + self.step)
+            put_back_randomness(tensors, device, self.settings.seed + 1_000_003 + self.step)
+        if meta.get("world", 1) > 1:
+            say(
+                f"note: {self.run.path} was trained until step {self.step} by {meta['world']} processes of an earlier version, each with noise "
+                "of its own; it goes on from there, but not to the bit as it would have"
+            )
         if meta.get("device") not in (None, device.type):
             say(
                 f"note: {self.run.path} was on {meta['device']} until step {self.step}; on {device.type} it goes on from there, "

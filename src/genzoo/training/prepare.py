@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from genzoo.core.capabilities import Calibrates, Fits, Prepares
+from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.cache import CacheWriter, Rows, digest_of, entry
+from genzoo.ranks.batch import one_batch
+from genzoo.ranks.launch import agree
 from genzoo.saved.randomness import untouched_randomness
 from genzoo.saved.threads import candidates, fastest
 from genzoo.training.runtime import Runtime
@@ -72,7 +75,7 @@ def prepared(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool 
     _, arrays, folder = entry(digest_of([dataset.digest, system.prepared_by()])[:32], make, quiet=quiet)
     if said and not quiet and runtime.main:
         print(f"prepared {len(dataset):,} examples once; they are kept in {folder}", file=sys.stderr)
-    return dataclasses.replace(dataset, fields=arrays)
+    return dataclasses.replace(dataset, fields=arrays, stream=None)
 
 
 def best_threads(system: System, dataset: Dataset, runtime: Runtime, settings: TrainSettings, *, quiet: bool) -> int:
@@ -89,12 +92,12 @@ def best_threads(system: System, dataset: Dataset, runtime: Runtime, settings: T
 
         def step() -> None:
             update.begin(0, settings.steps or 1)
-            with runtime.autocast():
+            with runtime.autocast(), one_batch(len(next(iter(batch.values())))):
                 trial.training_step(batch, update)
             update.end()
 
         count, seconds = fastest(step, candidates(most))
-    count = int(runtime.agree(str(count)))
+    count = int(agree(str(count)))
     if not quiet and runtime.main:
         told = ", ".join(f"{1000 * s:.0f} ms with {n}" for n, s in seconds.items())
         print(f"threads=auto: {count} ({told} a step, under the load of now); kept for this run", file=sys.stderr)
@@ -104,3 +107,25 @@ def best_threads(system: System, dataset: Dataset, runtime: Runtime, settings: T
 def _stored(values: Tensor) -> np.ndarray:
     """Store values as an array; integers in 32 bits (uint8 would be read back as an image)."""
     return (values if values.is_floating_point() else values.int()).cpu().numpy()
+
+
+def compute_again(system: System, name: str) -> None:
+    """Let all networks of a system that can keep less of a step.
+
+    Args:
+        system: The system.
+        name: What it is called.
+
+    Raises:
+        UserError: None of its networks can.
+    """
+    able: list[Any] = [
+        m for m in system.modules() if hasattr(m, "remat") and any(p.requires_grad for p in m.parameters())
+    ]
+    if not able:
+        raise UserError(
+            f"remat=true is for systems of many equal blocks, and {name} has no part that can be computed again; leave it out, or take a "
+            "smaller batch"
+        )
+    for module in able:
+        module.remat = True

@@ -26,6 +26,7 @@ class TrainSettings:
         precision: Arithmetic of the networks; weights stay float32. auto is bf16 where the device has it in hardware, else fp32.
         ema: Decay per step of the averaged weights that are sampled and kept; 0 turns averaging off.
         ema_images: Half-life of the averaged weights in images, in place of ema, which is then 0.5^(batch / ema_images).
+        remat: Compute the maps of blocks again in the backward pass instead of keeping them: less memory, up to a third more time.
         compile: Compile the networks with torch.compile: slower to start, faster after.
         threads: Threads that compute on a CPU: a number, or auto: what is fastest under the load at the start; PyTorch's own when not given.
         workers: Threads that prepare batches ahead.
@@ -43,6 +44,7 @@ class TrainSettings:
         deterministic: On CUDA, choose kernels that give the same bits every time; false is faster.
         loggers: Who gets the numbers and sample pictures too, separated by commas: tensorboard, wandb, mlflow, trackio, or one's own.
         tensorboard: The same as loggers=tensorboard.
+        patience: Minutes that one of several processes waits for another that does not answer, before all of them end.
         runs: Folder of run folders.
     """
 
@@ -57,6 +59,7 @@ class TrainSettings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     ema_images: Annotated[int, Field(ge=1)] | None = None
+    remat: bool = False
     compile: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = None
     workers: Annotated[int, Field(ge=0, le=64)] = 1
@@ -73,6 +76,7 @@ class TrainSettings:
     deterministic: bool = True
     loggers: tuple[str, ...] = ()
     tensorboard: bool = False
+    patience: Annotated[float, Field(gt=0)] = 30.0
     runs: str = "runs"
 
     @property

@@ -20,6 +20,7 @@ from genzoo.core.errors import DiskFull, UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.naming import own, registry
+from genzoo.ranks.launch import agree, barrier, note_run, noted_run, same_everywhere, same_weights, together
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
@@ -31,7 +32,7 @@ from genzoo.saved.transfer import begin, hold, read_origin
 from genzoo.training.choices import changed, complete, facts, settings_of
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
-from genzoo.training.prepare import best_threads, calibrate, prepared
+from genzoo.training.prepare import best_threads, calibrate, compute_again, prepared
 from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import TrainSettings
 
@@ -63,6 +64,8 @@ def train(
         UserError: A wrong name, setting, path or kind of data: before anything is written.
         TrainingStopped: By a signal, or by losses without a finite value; saved.
     """
+    if begun := noted_run():  # the launcher has started all processes again
+        return resume(begun, quiet=quiet)
     entry, preset = registry.find(what)
     cls, name = registry.system_class(entry.name), preset or entry.name
     settings = complete(cls, settings or TrainSettings(), preset)
@@ -70,21 +73,25 @@ def train(
     given = resolved(cls, {**(cls.presets[preset] if preset else {}), **(system or {})})
     schema.check(cls, given, label=name)
     check_loggers(settings.every_logger)
-    runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
+    runtime = _runtime(settings)
     settings = dataclasses.replace(settings, precision=runtime.precision)  # kept, so that the run goes on with it
     _check_ranks(cls, settings, runtime)
     if runtime.main:
         check_name(settings.runs, settings.name)
     origin = read_origin(settings.from_, cls)
-    dataset = open_training(data, cls, settings.seed, quiet=quiet or not runtime.main)
+    dataset = together(lambda: open_training(data, cls, settings.seed, quiet=quiet or not runtime.main))
     arguments = schema.check(cls, {**facts(cls, dataset), **given}, label=name)
     # All that can be wrong is found before the folder is made: a shape that the system cannot take, a measure, missing weights.
     built = _seeded(cls, arguments, settings.seed)
     taken, said = begin(built, origin, settings.freeze)
+    if settings.remat:
+        compute_again(built, name)
     measuring = _measuring(built, dataset, settings)
     check_memory(name, built, runtime.device, averaged=bool(settings.ema))
+    _check_told(cls, arguments, dataset, settings)
     made = new_run(settings.runs, settings.name, name).path if runtime.main else ""
-    run = Run(Path(runtime.agree(str(made))))
+    run = Run(Path(agree(str(made))))
+    note_run(str(run.path.absolute()))
     meta = _meta(name, cls, arguments, data, dataset, settings, runtime, taken)
     if runtime.main:
         try:
@@ -133,7 +140,10 @@ def resume(
     arguments = schema.check(cls, resolved(cls, said | inner_systems(run, cls)), label=f"{file} [system] of {name}")
     runtime, settings = _started(run, settings, quiet, chosen=device is not None)
     moved = data is not None
-    dataset = open_own(run, about, cls, settings.seed, runtime.world, quiet=quiet or not runtime.main, moved=moved)
+    _check_ranks(cls, settings, runtime)
+    shown = not quiet and runtime.main
+    dataset = together(lambda: open_own(run, about, cls, settings.seed, quiet=not shown, moved=moved))
+    _check_told(cls, arguments, dataset, settings)
     if run.states():
         size = run.states()[0].stat().st_size
         built = fresh(lambda: _seeded(cls, arguments, settings.seed), size, str(file))
@@ -142,6 +152,8 @@ def resume(
         check_shape(run, dataset, arguments)
         built = _seeded(cls, arguments, settings.seed)
         begin(built, read_origin(settings.from_, cls), settings.freeze, config.get("taken"))
+    if settings.remat:
+        compute_again(built, name)
     meta = _meta(name, cls, arguments, about, dataset, settings, runtime, config.get("taken"))
     measuring = _measuring(built, dataset, settings)
     told = any(v is not None for v in (steps, device, data))
@@ -149,6 +161,10 @@ def resume(
 
 
 # ---- what a training needs -------------------------------------------------------------------------------------------------------
+
+
+def _runtime(settings: TrainSettings) -> Runtime:
+    return start(settings.device, settings.precision, deterministic=settings.deterministic, patience=settings.patience)
 
 
 def _seeded(cls: type[System], arguments: Mapping[str, Any], seed: int) -> System:
@@ -163,7 +179,7 @@ def _started(run: Run, settings: TrainSettings, quiet: bool, *, chosen: bool) ->
             if not quiet:
                 print("note: fp16 is not for the CPU; the run goes on in fp32", file=sys.stderr)
             settings = dataclasses.replace(settings, precision="fp32")
-        runtime = start(settings.device, settings.precision, deterministic=settings.deterministic)
+        runtime = _runtime(settings)
     except UserError as error:
         if chosen:
             raise
@@ -189,6 +205,15 @@ def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -
         raise UserError(
             f"batch={settings.batch} cannot be shared by {runtime.world} processes; give a multiple of {runtime.world}"
         )
+
+
+def _check_told(cls: type[System], arguments: Mapping[str, Any], dataset: Dataset, settings: TrainSettings) -> None:
+    """Refuse several processes that were not told the same, or do not see the same data."""
+    told = {**dataclasses.asdict(settings), **dataclasses.asdict(dataset.settings), **plain(dict(arguments))}
+    own_ways = ("device", "runs", "workers", "loggers", "tensorboard", "data")
+    facts = {k: str(v) for k, v in told.items() if k not in own_ways}
+    versions = {"genzoo": version("genzoo"), "torch": torch.__version__, "the class": str(own.source(cls))}
+    same_everywhere({**versions, "the digest of the data": dataset.digest[:12], **facts})
 
 
 def _meta(
@@ -272,18 +297,15 @@ def _go(
     system = laid_out(system.to(runtime.device))
     if not run.states():
         calibrate(system, dataset, runtime, quiet=quiet)
-    runtime.same(system)
+    same_weights(system)
     dataset = prepared(system, dataset, runtime, quiet=quiet)
-    torch.manual_seed(
-        settings.seed + 1_000_003 * (runtime.rank + 1)
-    )  # after the weights: each rank draws its own noise
+    torch.manual_seed(settings.seed + 1_000_003)  # after the weights: noise of its own, the same on all ranks
     with held(run) if runtime.main else contextlib.nullcontext():
-        runtime.barrier()  # what a killed process left is swept away before any rank begins to write
+        barrier()  # what a killed process left is swept away before any rank begins to write
         if settings.threads == "auto":
-            settings = dataclasses.replace(
-                settings, threads=best_threads(system, dataset, runtime, settings, quiet=quiet)
-            )
-            meta["training"]["threads"] = settings.threads  # kept: another number may round other bits
+            count = best_threads(system, dataset, runtime, settings, quiet=quiet)
+            settings = dataclasses.replace(settings, threads=count)
+            meta["training"]["threads"] = count  # kept: another number may round other bits
             told = True
         trainer = Trainer(system, dataset, runtime, settings, run, meta, measuring, quiet=quiet)
         found = trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr))

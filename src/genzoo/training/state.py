@@ -15,18 +15,15 @@ from genzoo.core.system import System
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import fill
 from genzoo.saved.randomness import random_state, set_random_state
-from genzoo.training.runtime import Runtime
 from genzoo.training.update import Average, Updater
 
 
 def gather(
-    system: System, update: Updater, average: Average | None, runtime: Runtime
+    system: System, update: Updater, average: Average | None, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Collect the state of this rank: of the first one weights, averages, optimizers and counts; of all, buffers and generators."""
-    tensors = checkpoint.pack("rng", random_state(runtime.device))
+    """Collect weights, buffers, averages, optimizers, counts and generators: all ranks hold the same, so that one speaks for all."""
+    tensors = checkpoint.pack("rng", random_state(device))
     tensors |= checkpoint.pack("buffers", dict(system.named_buffers()))
-    if not runtime.main:
-        return tensors, {}
     optim: dict[str, Any] = {}
     for name, optimizer in update.optimizers.items():
         more, optim[name] = checkpoint.optimizer_tensors(name, optimizer)
@@ -42,7 +39,8 @@ def put_back(
     system: System,
     update: Updater,
     average: Average | None,
-    parts: tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Any]],
+    tensors: Mapping[str, Tensor],
+    meta: Mapping[str, Any],
     file: Path,
     config: Path,
 ) -> None:
@@ -52,7 +50,8 @@ def put_back(
         system: What learns.
         update: Its optimizers.
         average: Its averaged weights.
-        parts: Tensors of the first rank, of this rank, and the JSON part of the first.
+        tensors: Those of the checkpoint.
+        meta: Its JSON part.
         file: The checkpoint; for messages.
         config: The settings; for messages.
 
@@ -60,8 +59,7 @@ def put_back(
         UserError: Of another network than the settings say.
         KeyError, ValueError ...: It holds no state of these optimizers; see `damage_is_said`.
     """
-    tensors, own, meta = parts
-    state = checkpoint.unpack("params", tensors) | checkpoint.unpack("buffers", own)
+    state = checkpoint.unpack("params", tensors) | checkpoint.unpack("buffers", tensors)
     for prefix, module in system.named_modules():
         if hasattr(module, "earlier"):  # it has buffers that a run of an earlier version has not
             module.earlier(state, f"{prefix}.")
@@ -76,15 +74,15 @@ def put_back(
     update.in_a_row.copy_(tensors["in_a_row"])
 
 
-def put_back_randomness(own: Mapping[str, Tensor], device: torch.device, otherwise: int) -> None:
-    """Give the generators the state that this rank's checkpoint holds; one begun on another device goes on from a seed.
+def put_back_randomness(tensors: Mapping[str, Tensor], device: torch.device, otherwise: int) -> None:
+    """Give the generators the state that a checkpoint holds; one begun on another device goes on from a seed.
 
     Args:
-        own: Tensors of this rank.
+        tensors: Those of the checkpoint.
         device: Where the training goes on.
         otherwise: The seed: another noise than that of the beginning.
     """
-    known = checkpoint.unpack("rng", own)
+    known = checkpoint.unpack("rng", tensors)
     if device.type not in known:
         torch.manual_seed(otherwise)
     set_random_state(known, device)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from genzoo.core.system import System
+from genzoo.ranks.reduce import Reduction
+from genzoo.ranks.sums import mean_over_ranks
 from genzoo.training.runtime import Runtime
 
 FUSED = (Adam, AdamW, SGD)
@@ -55,6 +57,8 @@ class Updater:
         self.waits = runtime.device.type != "cpu"
         scaled = runtime.precision == "fp16"
         self.scalers = {name: torch.amp.GradScaler(runtime.device.type, enabled=scaled) for name in self.optimizers}
+        several = runtime.world > 1
+        self.reductions = {name: Reduction(params) for name, params in self.owned.items() if several and params}
         self.kept: list[Tensor] = []
         self.step, self.steps, self.progress = 0, 1, 0.0
         self.ok = torch.ones((), dtype=torch.bool, device=runtime.device)
@@ -78,11 +82,13 @@ class Updater:
         optimizer, params, scaler = self.optimizers[name], self.owned[name], self.scalers[name]
         for p in params:
             p.grad = None
-        torch.autograd.backward(scaler.scale(loss), inputs=params)
-        grads = [p.grad for p in params if p.grad is not None]
         # loss · 0 is 0 for a finite loss and NaN otherwise, so that one message tells every rank.
         flag = (loss.detach().float() * 0).reshape(1)
-        self.runtime.mean([*grads, flag])
+        if name in self.reductions:
+            self.reductions[name].backward(scaler.scale(loss), flag)
+        else:
+            torch.autograd.backward(scaler.scale(loss), inputs=params)
+        grads = [p.grad for p in params if p.grad is not None]
         scaler.unscale_(optimizer) if scaler.is_enabled() else None
         norm = torch.nn.utils.get_total_norm(grads, foreach=None)
         finite = torch.isfinite(flag[0] + norm)
@@ -108,7 +114,7 @@ class Updater:
             p.grad = None
 
     def end(self) -> None:
-        """Finish a step: undo what a bad batch did to running statistics and pools, and let ranks agree on batch statistics."""
+        """Finish a step: undo what a bad batch did to running statistics and pools, and let ranks agree on running means."""
         self.in_a_row = torch.where(self.ok, 0, self.in_a_row + 1)
         if self.waits:
             for kept, b in zip(self.kept, self.system.buffers(), strict=True):
@@ -116,8 +122,8 @@ class Updater:
         elif not self.ok:
             for kept, b in zip(self.kept, self.system.buffers(), strict=True):
                 b.copy_(kept)
-        if self.runtime.world > 1:
-            self.runtime.mean(shared_buffers(self.system))
+        for shared in shared_buffers(self.system) if self.runtime.world > 1 else ():
+            shared.copy_(mean_over_ranks(shared))
 
     def counts(self) -> dict[str, int]:
         """Count the skipped steps of each optimizer so far."""
@@ -125,13 +131,8 @@ class Updater:
 
 
 def shared_buffers(system: nn.Module) -> list[Tensor]:
-    """List what becomes the mean over ranks after every step: statistics of batch normalization, and buffers that a module names in `averaged`.
-
-    Buffers that it names in `per_rank` (pools of what this rank has seen) are each rank's own; all others are equal by how they come about.
-    """
-    named = [getattr(m, name) for m in system.modules() for name in getattr(m, "averaged", ())]
-    norms = [m for m in system.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    return named + [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
+    """List what becomes the mean over ranks after every step: buffers that a module names in `averaged`. Others are equal as they come about."""
+    return [getattr(m, name) for m in system.modules() for name in getattr(m, "averaged", ())]
 
 
 class Average:

@@ -191,7 +191,14 @@ def build(contents: Contents, settings: DataSettings, name: str, draft: CacheWri
         kept: dict[tuple[str, str], list[int]] = {}
         names: dict[str, list[str]] = {}
         for fields in contents.groups:
-            writer = _Group(fields, contents, forms, settings, draft, pool, left)
+            expected = sum(
+                sum(
+                    not any(isinstance(s, Rejected) for s in row)
+                    for row in zip(*(shapes[f, split] for f in fields), strict=True)
+                )
+                for split in contents.splits(fields[0])
+            )
+            writer = _Group(fields, contents, forms, settings, draft, pool, left, expected)
             for split in contents.splits(fields[0]):
                 kept[fields[0], split] = writer.write(split, shapes, advance)
                 whose = patients_of(contents.pictures[fields[0], split])
@@ -238,6 +245,7 @@ class _Group:
         draft: CacheWriter,
         pool: Executor,
         left: list[tuple[str, str]],
+        expected: int,
     ) -> None:
         self.fields, self.contents, self.forms, self.pool, self.left = fields, contents, forms, pool, left
         self.binarize = settings.binarize
@@ -247,7 +255,7 @@ class _Group:
         for name in (f for f in fields if f != "instance"):
             form = forms[name]
             shape = (form.channels + (self.more and name == "a"), form.height, form.width)
-            self.rows[name] = draft.rows(name, shape, np.uint8 if form.bits == 8 else np.uint16)
+            self.rows[name] = draft.rows(name, shape, np.uint8 if form.bits == 8 else np.uint16, expected)
         self.rng = np.random.default_rng([ORDER_SEED, 1])
 
     def write(

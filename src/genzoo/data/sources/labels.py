@@ -62,11 +62,50 @@ def told(
     return found if found or silent else None
 
 
+def vectors(
+    tree: Tree, names: Sequence[str], place: str, left: list[tuple[str, str]]
+) -> tuple[dict[str, str], set[str]]:
+    """Find what stands at one place of the vectors that StyleGAN's lists have as labels, and the places that they have.
+
+    Args:
+        tree: Where the images are.
+        names: The images.
+        place: Which, counted from 0; nothing is read where it is no number.
+        left: Is added what cannot be used, with the reason.
+
+    Returns:
+        The class of every image that has a vector, by its name, and all places as words.
+    """
+    known = {composed(n): n for n in names}
+    found, places = dict[str, str](), set[str]()
+    for table in [n for n in tree.names if n.rsplit("/", 1)[-1].lower() == LIST] if place.isdecimal() else []:
+        try:
+            given = [(name, label) for name, label in _entries(tree, table) if isinstance(label, list)]
+            folder = table.rpartition("/")[0]
+            places |= {str(i) for _, label in given for i in range(len(label))}
+            for name, label in given:
+                path = composed(f"{folder}/{name}" if folder else name)
+                if path in known and int(place) < len(label):
+                    found[known[path]] = _word(label[int(place)])
+        except Rejected as reason:
+            left.append((table, str(reason)))
+    return found, places
+
+
 def _dataset_json(tree: Tree, table: str) -> list[tuple[str, str]]:
     """Name and class of every entry; empty where there are no labels.
 
     Raises:
         Rejected: It is no list of labels, or its labels are no classes.
+    """
+    return [(name, _word(label)) for name, label in _entries(tree, table)]
+
+
+def _entries(tree: Tree, table: str) -> list[tuple[str, Any]]:
+    """Name and label of every entry that has one; empty where there are no labels.
+
+    Raises:
+        Rejected: It is no list of labels.
     """
     with tree.open(table) as file:
         raw = file.read()
@@ -84,8 +123,7 @@ def _dataset_json(tree: Tree, table: str) -> list[tuple[str, str]]:
         isinstance(e, (list, tuple)) and len(e) == 2 and isinstance(e[0], str) for e in entries
     ):
         raise Rejected('not a list of labels: "labels" is [[file, class], ...] or null')
-    given = [(str(PurePosixPath(name.replace("\\", "/"))), label) for name, label in entries if label is not None]
-    return [(name, _word(label)) for name, label in given]
+    return [(str(PurePosixPath(name.replace("\\", "/"))), label) for name, label in entries if label is not None]
 
 
 def _word(label: Any) -> str:
@@ -104,7 +142,8 @@ def _word(label: Any) -> str:
         return str(label.index(1))
     if isinstance(label, list):
         raise Rejected(
-            f"labels that are vectors of {len(label)} values are no classes; a class is a number, a word or a vector with a single 1"
+            f"labels that are vectors of {len(label)} values are no classes; a class is a number, a word or a vector with a single 1; "
+            f"label=0 to label={len(label) - 1} takes one place of them as the class"
         )
     raise Rejected(f"a label is {json.dumps(label)[:40]}; a class is a number, a word or a vector with a single 1")
 

@@ -168,12 +168,13 @@ def _listed(tree: Tree, examples: list[str], told: Told, wish: Wish, where: str)
         )
         told.order, told.columns = own.order, told.columns | own.columns
         told.notes += own.notes
-    told.classes |= lists.classes
+    at, places = labels.vectors(tree, examples, wish.label, told.left)
+    told.classes |= lists.classes | at
     told.order = lists.order or told.order
     told.splits = lists.parts | told.splits
     told.notes += lists.notes
     told.left += lists.left
-    check_label(wish.label, told.columns | lists.columns, where)
+    check_label(wish.label, told.columns | lists.columns | places, where)
     if lists.outside:
         first = printable(min(lists.outside))
         told.left.append((first, f"{len(lists.outside)} images like this one are in none of the lists of parts"))

@@ -109,6 +109,13 @@ def _features(schema: Any) -> dict[str, Any]:
     return {k: v for k, v in told.items() if isinstance(v, dict)} if isinstance(told, dict) else {}
 
 
+def classes_of(schema: Any, label: str = "") -> list[str]:
+    """Return the names of the classes that the schema of a parquet table states, of one column or of the first; empty where it states none."""
+    stated = [(n, f) for n, f in _features(schema).items() if f.get("_type") == "ClassLabel" and n in schema.names]
+    names = next((f.get("names") for n, f in stated if not label or n.lower() == label.lower()), None)
+    return [str(n) for n in names] if isinstance(names, list) else []
+
+
 def image_column(schema: Any) -> str | None:
     """Find the column of images: what the hub's schema calls one, {bytes, path}, or bytes under a usual name; None where there is none."""
     from pyarrow import types

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -17,14 +18,15 @@ from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import ranges
-from genzoo.data.decode.forms import ImageFormat, Rejected, Shape, finite, shares_to_form
+from genzoo.data.decode.forms import ImageFormat, Rejected, Shape, finite, integers, resized
 from genzoo.data.decode.scans import format_of, may_be, series
 from genzoo.data.decode.scans.dicom import Header
 from genzoo.data.decode.scans.planes import tilt
 from genzoo.data.decode.scans.readers import READERS
-from genzoo.data.decode.scans.volume import Cut, Volume, cuts
+from genzoo.data.decode.scans.volume import Cut, Slice, Volume, cuts
 from genzoo.data.progress import bar
 from genzoo.data.settings import DataSettings
+from genzoo.data.short import in_order
 from genzoo.data.sources.contents import Contents, FilePictures, Pictures
 
 TOLD = {
@@ -89,8 +91,8 @@ class ScanPictures:
                 yield from (e for e in pool.map(_extent, wanted[start : start + 8]) if e is not None)
         yield from self.plain.extents(kind, pool)
 
-    def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
-        """Decode in threads."""
+    def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> Iterator[np.ndarray | Rejected]:
+        """Decode them, in threads where that takes long."""
 
         def one(i: int) -> np.ndarray | Rejected:
             item, holes = self.items[i], list[int]()
@@ -104,7 +106,7 @@ class ScanPictures:
                 self.holes[item.name] = sum(holes)
             return found
 
-        return list(pool.map(one, indices))
+        return in_order(pool, one, indices)
 
     def chosen(self, rows: Sequence[int]) -> ScanPictures:
         """Return some of them."""
@@ -142,11 +144,26 @@ def to_form(cut: Cut, form: ImageFormat, holes: list[int] | None = None) -> np.n
     if cut.size == (rows, columns) == (form.height, form.width):
         whole = found.shares(ends, 255 if form.bits == 8 else 65535)[None]
         return whole if form.channels == 1 else np.repeat(whole, form.channels, 0)
-    shares = found.shares(ends)
+    image = _lent(found, ends)
     if cut.size != (rows, columns):
-        squared = Image.fromarray(np.ascontiguousarray(shares)).resize((columns, rows), Image.Resampling.BICUBIC)
-        shares = np.asarray(squared)
-    return shares_to_form(np.broadcast_to(shares[..., None], (*shares.shape, form.channels)), None, form)
+        image = image.resize((columns, rows), Image.Resampling.BICUBIC)
+    whole = integers(np.asarray(resized(image, form))[None], form)
+    return whole if form.channels == 1 else np.repeat(whole, form.channels, 0)
+
+
+_LENT = threading.local()
+"""Memory of each thread for slices that are resized: to fetch a megabyte anew for each takes as long as to fill it."""
+
+
+def _lent(found: Slice, ends: ranges.Ends) -> Image.Image:
+    """Return the shares of a slice as a picture, which is good until this thread asks for the next."""
+    height, width = found.stored.shape
+    if getattr(_LENT, "size", None) != (width, height):
+        _LENT.size, _LENT.floats = (width, height), np.empty((height, width), np.float32)
+        _LENT.image = Image.new("F", (width, height), None)
+    image: Image.Image = _LENT.image
+    image.frombytes(np.ascontiguousarray(found.shares(ends, out=_LENT.floats)).data)
+    return image
 
 
 def _numbers(values: np.ndarray, form: ImageFormat) -> np.ndarray:
@@ -218,7 +235,7 @@ def _part(
         ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 16))) as pool, decode.quiet_decoding(),
         bar(len(scans), "looking at scans", quiet, "files") as advance,
     ):  # fmt: skip
-        for i, found in zip(scans, pool.map(look, scans), strict=True):
+        for i, found in zip(scans, in_order(pool, look, list(scans)), strict=True):
             advance(1)
             if isinstance(found, Rejected):
                 contents.left.append((names[i], str(found)))

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
@@ -58,7 +59,9 @@ OUT = "link that leads out of the folder (links=true follows it)"
 
 def hidden(name: str) -> bool:
     """Tell whether file managers, network disks or tools left a file behind, or its name begins with a dot."""
-    return any(part.startswith(".") or part.lower() in HELPERS for part in name.split("/"))
+    if "/" in name:
+        return any(map(hidden, name.split("/")))
+    return name[:1] == "." or name.lower() in HELPERS
 
 
 def slashed(name: str) -> str:
@@ -92,7 +95,7 @@ class FolderTree:
         self.left: list[tuple[str, str]] = []
         self.runs: list[tuple[str, str]] = []
         self._stamps: list[tuple[str, int, int]] = []
-        self._paths: dict[str, Path] = {}
+        self._paths: dict[str, str] = {}
         self._walked = {self.root: ""}
         self._behind: list[Path] = []
         self._walk(self.root)
@@ -107,22 +110,41 @@ class FolderTree:
         return slashed(path.relative_to(self.root).as_posix())
 
     def _walk(self, top: Path) -> None:
-        for folder, subfolders, files in os.walk(top, onerror=self._unreadable):
-            subfolders.sort()
-            for sub in list(subfolders):
-                path = Path(folder, sub)
-                if hidden(sub):
-                    subfolders.remove(sub)
-                elif path.is_symlink():
-                    subfolders.remove(sub)
-                    self._follow(path)
-                elif (path / "config.toml").is_file() and (path / "state").is_dir():
-                    subfolders.remove(sub)
-                    self.runs.append((self._name(path), "a run of genzoo: its pictures are no data"))
-                elif top != self.root and not self._first(path):
-                    subfolders.remove(sub)
-            for file in sorted(files):
-                self._take(Path(folder, file))
+        """Take what is below a folder: first its files, then its subfolders, one after the other."""
+        ahead = [top]
+        while ahead:
+            folder = ahead.pop()
+            try:
+                with os.scandir(folder) as found:
+                    entries = sorted(found, key=attrgetter("name"))
+            except OSError as error:
+                self._unreadable(error)
+                continue
+            within, inside = "" if folder == self.root else f"{self._name(folder)}/", []
+            for entry in entries:
+                try:
+                    is_folder = entry.is_dir()
+                except OSError:
+                    is_folder = False
+                name = slashed(within + entry.name)
+                if hidden(name if "\\" in entry.name else entry.name):
+                    continue
+                if not is_folder:
+                    self._take(entry, name)
+                elif path := self._folder(entry):
+                    inside.append(path)
+            ahead += reversed(inside)
+
+    def _folder(self, entry: os.DirEntry[str]) -> Path | None:
+        """Return a subfolder that is walked; a link waits until all else is."""
+        path = Path(entry.path)
+        if entry.is_symlink():
+            self._follow(path)
+        elif (path / "config.toml").is_file() and (path / "state").is_dir():
+            self.runs.append((self._name(path), "a run of genzoo: its pictures are no data"))
+        elif self._first(path):
+            return path
+        return None
 
     def _follow(self, path: Path) -> None:
         """Walk a folder behind a link, if it lies elsewhere and links are followed; not one that this one is in."""
@@ -148,18 +170,16 @@ class FolderTree:
     def _unreadable(self, error: OSError) -> None:
         self.left.append((str(error.filename), f"folder cannot be read: {error.strerror}"))
 
-    def _take(self, path: Path) -> None:
-        name = self._name(path)
-        if hidden(name):
-            return
-        linked = path.is_symlink()
+    def _take(self, entry: os.DirEntry[str], name: str) -> None:
+        path, linked = entry.path, entry.is_symlink()
         if linked and not self.links and not Path(os.path.realpath(path)).is_relative_to(self.root):
             self.left.append((name, OUT))
             return
         try:
-            status = path.stat()
+            # A folder's own time tells of names, not of a file that was written where it stood: only every file's own does.
+            status = entry.stat() if os.name != "nt" else os.stat(path)  # Windows' listing may be of an earlier time
         except OSError as error:
-            self.left.append((name, _dangling(path) if linked else f"cannot be read: {error.strerror}"))
+            self.left.append((name, _dangling(Path(path)) if linked else f"cannot be read: {error.strerror}"))
             return
         if not stat.S_ISREG(status.st_mode):
             self.left.append((name, "not a regular file"))
@@ -186,11 +206,11 @@ class FolderTree:
 
     def size(self, name: str) -> int:
         """Return the bytes of a file."""
-        return self._paths[name].stat().st_size
+        return os.stat(self._paths[name]).st_size
 
     def path(self, name: str) -> Path:
         """Return where a file is."""
-        return self._paths[name]
+        return Path(self._paths[name])
 
     def close(self) -> None:
         """Do nothing: no file is held open."""

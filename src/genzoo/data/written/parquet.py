@@ -13,6 +13,7 @@ from genzoo.data.written import Part
 WHAT = "a folder with data/train-00000-of-00001.parquet ..., as the Hugging Face hub has sets of images"
 SUFFIX = ""
 PARTS = 2
+ENDING = ".parquet"
 GROUP = 100
 """Rows of a row group: what a reader of one image has to unpack."""
 SHARD = 400 * 2**20
@@ -46,26 +47,35 @@ def write(path: Path, parts: Sequence[Part], advance: Callable[[int], None]) -> 
         parts: The training part, and the test part where there is one.
         advance: Is told how many images are done.
     """
-    pa = _pyarrow()
     (path / "data").mkdir(parents=True)
-    schema = _schema(pa, parts)
     for part in parts:
-        rows = _rows(
-            part,
-            schema.names,
-            pa.types.is_list(schema.field("caption").type) if "caption" in schema.names else False,
-            advance,
-        )
+        images = part.encoded(advance)
         files = -(-part.images[0].size * len(part) // SHARD)
         each = -(-len(part) // files)
         for k in range(files):
-            left = min(each, len(part) - k * each)
-            name = path / "data" / f"{part.name}-{k:05d}-of-{files:05d}.parquet"
-            with pa.parquet.ParquetWriter(name, schema) as writer:
-                while left > 0:
-                    group = [next(rows) for _ in range(min(GROUP, left))]
-                    writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=GROUP)
-                    left -= len(group)
+            name = path / "data" / f"{part.name}-{k:05d}-of-{files:05d}{ENDING}"
+            shard(name, part, images, min(each, len(part) - k * each), parts)
+
+
+def shard(path: Path, part: Part, images: Iterator[tuple[int, bytes]], count: int, parts: Sequence[Part] = ()) -> None:
+    """Write the next images of a part into one table.
+
+    Args:
+        path: The file.
+        part: The part.
+        images: Numbers and files, from where the table before ended.
+        count: How many.
+        parts: All parts, whose tables have one schema; the part alone where not given.
+    """
+    pa = _pyarrow()
+    schema = _schema(pa, parts or (part,))
+    several = pa.types.is_list(schema.field("caption").type) if "caption" in schema.names else False
+    rows = _rows(part, schema.names, several, images)
+    with pa.parquet.ParquetWriter(path, schema) as writer:
+        while count > 0:
+            group = [next(rows) for _ in range(min(GROUP, count))]
+            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=GROUP)
+            count -= len(group)
 
 
 def _schema(pa: Any, parts: Sequence[Part]) -> Any:
@@ -84,9 +94,9 @@ def _schema(pa: Any, parts: Sequence[Part]) -> Any:
 
 
 def _rows(
-    part: Part, columns: Sequence[str], several: bool, advance: Callable[[int], None]
+    part: Part, columns: Sequence[str], several: bool, images: Iterator[tuple[int, bytes]]
 ) -> Iterator[dict[str, Any]]:
-    for i, data in part.encoded(advance):
+    for i, data in images:
         row: dict[str, Any] = {"image": {"bytes": data, "path": part.file(i)}}
         if "label" in columns and part.labels is not None:
             row["label"] = int(part.labels[i])

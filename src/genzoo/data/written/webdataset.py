@@ -13,6 +13,7 @@ from genzoo.data.written import Part
 WHAT = "a folder of tars (train-000000.tar ...) of KEY.png, .cls, .txt, .json"
 SUFFIX = ""
 PARTS = 2
+ENDING = ".tar"
 SHARD = 10_000
 """Samples of a shard."""
 
@@ -33,13 +34,25 @@ def write(path: Path, parts: Sequence[Part], advance: Callable[[int], None]) -> 
     path.mkdir()
     for part in parts:
         images = part.encoded(advance)
-        for shard in range(-(-len(part) // SHARD)):
-            with tarfile.open(path / f"{part.name}-{shard:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-                for _ in range(min(SHARD, len(part) - shard * SHARD)):
-                    for name, data in _members(part, *next(images)):
-                        info = tarfile.TarInfo(name)
-                        info.size = len(data)
-                        tar.addfile(info, io.BytesIO(data))
+        for k in range(-(-len(part) // SHARD)):
+            shard(path / f"{part.name}-{k:06d}{ENDING}", part, images, min(SHARD, len(part) - k * SHARD))
+
+
+def shard(path: Path, part: Part, images: Iterator[tuple[int, bytes]], count: int) -> None:
+    """Write the next images of a part into one shard.
+
+    Args:
+        path: The file.
+        part: The part.
+        images: Numbers and files, from where the shard before ended.
+        count: How many.
+    """
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for _ in range(count):
+            for name, data in _members(part, *next(images)):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
 
 
 def _members(part: Part, i: int, image: bytes) -> Iterator[tuple[str, bytes]]:

@@ -21,6 +21,7 @@ from genzoo.core.errors import UserError, disk_full_is_said, nearest
 from genzoo.core.files import cache_folder, cache_folders, replacing
 from genzoo.metrics.features.resizers import RESIZERS
 from genzoo.metrics.held import held, let_go, parts
+from genzoo.ranks.spread import spread
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Extractor:
         logits: uint8 [N, C, H, W] to float32 [N, classes], where the network is a classifier whose classes are the data's.
         photographs: True for networks of photographs, which take a good part of a second for an image on a CPU.
         sanity: True where the features are random: a check that code runs, not a measure of quality.
+        asked: By which name or file it was asked for, and can be again; "" for one that was made in memory.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Extractor:
     logits: Callable[[Tensor], Tensor] | None = None
     photographs: bool = False
     sanity: bool = False
+    asked: str = ""
 
     def __call__(self, images: Images, *, progress: bool = False) -> Tensor:
         """Return the features, float32 [N, D], of uint8 images [N, C, H, W].
@@ -65,18 +68,18 @@ class Extractor:
         return held(self._described(images, progress), len(images)) if len(images) else torch.empty(0, self.dims)
 
     def _described(self, images: Images, progress: bool) -> Iterator[Tensor]:
-        done = 0
-        for part in parts(images, self.batch):
-            with torch.inference_mode():
-                start, got = done, self.features(part.cpu())
-            if got.ndim != 2 or got.shape != (len(part), self.dims):
+        starts = range(0, len(images), self.batch)
+        shown = ((part.cpu(),) for part in parts(images, self.batch))
+        for start, got in zip(starts, spread(_features, self, "network", self.asked, shown), strict=True):
+            here = min(self.batch, len(images) - start)
+            if got.ndim != 2 or got.shape != (here, self.dims):
                 raise UserError(
-                    f"{self.name} gives features {tuple(got.shape)} for {len(part)} images; it has to be [N, {self.dims}]"
+                    f"{self.name} gives features {tuple(got.shape)} for {here} images; it has to be [N, {self.dims}]"
                 )
             if not torch.isfinite(got).all():
                 first = start + int((~torch.isfinite(got)).any(1).nonzero()[0])
                 raise UserError(f"{self.name}: the features of image {first} are not finite numbers")
-            done = start + len(part)
+            done = start + here
             yield got.float().cpu()
             if progress and done * 10 // len(images) > start * 10 // len(images):
                 print(f"{self.name}: {done:,} of {len(images):,} images", file=sys.stderr, flush=True)
@@ -97,6 +100,11 @@ class Extractor:
     def card(self) -> dict[str, str]:
         """What identifies it in a record."""
         return {"name": self.name, "digest": self.digest, "resize": self.resize}
+
+
+@torch.inference_mode()
+def _features(net: Extractor, images: Tensor) -> Tensor:
+    return net.features(images)
 
 
 def _levels(images: Images, name: str) -> None:

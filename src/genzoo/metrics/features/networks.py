@@ -7,7 +7,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -134,8 +134,8 @@ def extractor(name: str) -> Extractor:
             f"there is no feature extractor '{name}'{nearest(name, builders)} "
             f"There are: {', '.join(builders)}; or give a file of weights."
         )
-    _built[key] = made
-    return made
+    _built[key] = replace(made, asked=name)
+    return _built[key]
 
 
 def asked_as(net: Extractor) -> str:

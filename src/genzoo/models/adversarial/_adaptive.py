@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.nn.gan.upfirdn import SYM6, upfirdn
-from genzoo.nn.ranks import sum_over_ranks
+from genzoo.ranks.sums import ranks, sum_over_ranks
 
 RIM = len(SYM6) // 4
 """Pixels around the picture that are made and cut off again, so that halving sees whole neighbourhoods."""
@@ -165,7 +165,7 @@ class AdaptiveAugment(nn.Module):
         limit: Greatest p.
     """
 
-    per_rank = ("signs", "seen")
+    memories = ("signs", "seen")
     p: Tensor
     signs: Tensor
     seen: Tensor
@@ -184,16 +184,15 @@ class AdaptiveAugment(nn.Module):
 
     @torch.no_grad()
     def observe(self, on_real: Tensor) -> None:
-        """Take in the scores [B] of a batch of real images."""
-        self.signs += on_real.sign().sum()
-        self.seen += on_real.numel()
+        """Take in the scores [B] of a batch of real images, of all ranks."""
+        self.signs += sum_over_ranks(on_real.sign().sum())
+        self.seen += on_real.numel() * ranks()
 
     @torch.no_grad()
     def adjust(self) -> Tensor:
-        """Move p by one step of the controller and return r, both over the images of all ranks."""
-        signs, seen = sum_over_ranks(torch.stack([self.signs, self.seen]))
-        r = signs / seen.clamp(min=1)
-        self.p.add_((r - self.target).sign() * seen / self.images).clamp_(0, self.limit)
+        """Move p by one step of the controller and return r."""
+        r = self.signs / self.seen.clamp(min=1)
+        self.p.add_((r - self.target).sign() * self.seen / self.images).clamp_(0, self.limit)
         self.signs.zero_()
         self.seen.zero_()
         return r

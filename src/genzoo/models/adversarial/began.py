@@ -15,7 +15,7 @@ from genzoo.nn import latent
 from genzoo.nn.checks import check_sides
 from genzoo.nn.init import xavier_init
 from genzoo.nn.optimizers import adam_for_each
-from genzoo.nn.ranks import mean_over_ranks
+from genzoo.ranks.sums import everybody, mean_over_ranks
 
 
 def _convs(inputs: int, inner: int, outputs: int, depth: int) -> list[nn.Module]:
@@ -31,7 +31,7 @@ def _halvings(height: int, width: int, smallest: int) -> int:
 
 def pulling_away(codes: Tensor) -> Tensor:
     """Return the mean squared cosine between codes [B, D] of different examples (arXiv:1609.03126, equation 4): 0 at right angles, 1 alike."""
-    s = F.normalize(codes.float(), dim=1)
+    s = F.normalize(everybody(codes.float()), dim=1)
     n = s.shape[0]
     return ((s @ s.T).square().sum() - n) / max(1, n * (n - 1))
 

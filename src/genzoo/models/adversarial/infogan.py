@@ -21,6 +21,7 @@ from genzoo.nn.checks import check_apart, check_sides
 from genzoo.nn.gan.augment import affine
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis, layers_in_a_row
 from genzoo.nn.optimizers import adam_for
+from genzoo.ranks.sums import mean_over_ranks
 
 
 def shared_information(p: Tensor, q: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def shared_information(p: Tensor, q: Tensor) -> Tensor:
         p: Probabilities of the categories, [B, K].
         q: Those of another view of the same images, [B, K].
     """
-    joint = (p[:, :, None] * q[:, None, :]).mean(0)  # no product of matrices, which bf16 would round
+    joint = mean_over_ranks((p[:, :, None] * q[:, None, :]).mean(0))  # no product of matrices, which bf16 would round
     joint = ((joint + joint.T) / 2).clamp_min(1e-12)
     one = joint.sum(1)
     return (joint * joint.log()).sum() - 2 * (one * one.log()).sum()

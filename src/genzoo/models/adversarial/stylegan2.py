@@ -25,6 +25,9 @@ from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.gan.styles import Mapping, Noise
 from genzoo.nn.gan.upfirdn import double
 from genzoo.nn.layout import channels_last
+from genzoo.nn.remat import again
+from genzoo.ranks.batch import for_examples
+from genzoo.ranks.sums import everybody, mean_over_ranks, own, ranks
 
 ADJUST = 4
 """Steps between two moves of ADA's probability."""
@@ -45,6 +48,7 @@ class Synthesis(nn.Module):
     """
 
     blocks: Any  # a ModuleList of ModuleLists
+    remat = False
 
     def __init__(
         self, channels: int, start: tuple[int, int], latent: int, widths: list[int], *, noise: bool, around: float
@@ -70,8 +74,7 @@ class Synthesis(nn.Module):
         each = iter(w.unbind(1))
         image: Tensor | None = None
         for k, block in enumerate(self.blocks):
-            for layer in block:
-                x = layer(x, next(each), noise)
+            x = again(self, _styled, block, x, [next(each) for _ in block], noise)
             # The pixels' style is that of the next size's first layer; the last size's pixels have their own.
             new = self.pixels[k](x, w[:, 2 * k + 1]).float() + self.pixel_bias[k].view(1, -1, 1, 1)
             image = new if image is None else double(image) + new
@@ -95,6 +98,7 @@ class Discriminator(nn.Module):
     """
 
     blocks: Any  # a ModuleList of ModuleLists
+    remat = False
 
     def __init__(
         self, channels: int, start: tuple[int, int], widths: list[int], classes: int, depth: int, rate: float
@@ -120,10 +124,7 @@ class Discriminator(nn.Module):
         """
         x = leaky_relu(self.pixels[0](channels_last(x)))
         for block, skip in zip(reversed(self.blocks), reversed(self.skips), strict=True):
-            h = x
-            for conv in block:
-                h = leaky_relu(conv(h))
-            x = (skip(x) + h) * math.sqrt(0.5)
+            x = again(self, _halved, block, skip, x)
         x = leaky_relu(self.last(channels_last(minibatch_std(x, batches=batches)))).flatten(1)
         x = self.score(leaky_relu(self.dense(x))).float()
         if not self.classes:
@@ -132,6 +133,22 @@ class Discriminator(nn.Module):
         for layer in self.mapping:
             c = leaky_relu(layer(c))
         return (x * c.float()).sum(1) / math.sqrt(x.shape[1])
+
+
+def _styled(layers: nn.ModuleList, x: Tensor, styles: list[Tensor], noise: Noise) -> Tensor:
+    """Return what the modulated layers of one size make of x, with a style [B, latent] for each."""
+    for layer, style in zip(layers, styles, strict=True):
+        x = layer(x, style, noise)
+    return x
+
+
+def _halved(block: nn.ModuleList, skip: nn.Module, x: Tensor) -> Tensor:
+    """Return what a residual block of the discriminator makes of x, at half the size."""
+    h = x
+    for conv in block:
+        h = leaky_relu(conv(h))
+    halved: Tensor = (skip(x) + h) * math.sqrt(0.5)
+    return halved
 
 
 class StyleGAN2(System):
@@ -276,8 +293,9 @@ class StyleGAN2(System):
         update("g", logs["g_loss"])
         if self.path and update.step % self.path_every == 0:
             half = max(1, len(real) // 2)  # J costs much memory, and half a batch tells as much
-            w = self._styles(half, y if y is None else y[:half], self.layers)
-            logs["path_length"], penalty = self._path_penalty(self.G(w, styles.fresh_noise), w)
+            with for_examples(half):
+                w = self._styles(half, y if y is None else own(everybody(y)[: half * ranks()]), self.layers)
+                logs["path_length"], penalty = self._path_penalty(self.G(w, styles.fresh_noise), w)
             update("g", self.path_every * self.path * penalty)
         if self.augment:
             self.augment.observe(on_real)
@@ -288,7 +306,7 @@ class StyleGAN2(System):
     def _path_penalty(self, images: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean path length and E (length - a)², and move a."""
         lengths = path_lengths(images, w)
-        mean = lengths.detach().mean()
+        mean = mean_over_ranks(lengths.detach().mean())
         # A running mean that starts from 0 would press short runs to images that do not depend on w.
         self.length.copy_(torch.where(self.length == 0, mean, self.length.lerp(mean, PATH_DECAY)))
         return lengths.mean(), (lengths - self.length).square().mean()

@@ -16,6 +16,7 @@ from genzoo.nn import draws, latent
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis, layers_in_a_row
 from genzoo.nn.gan.volumetric import Discriminator3d, Synthesis3d
 from genzoo.nn.optimizers import adam_for
+from genzoo.ranks.sums import everybody
 
 KEPT = 64
 """First frames of the training data that a conditional model keeps, to have something to go on from."""
@@ -74,7 +75,7 @@ class VideoGAN(System):
     presets: ClassVar[dict] = {"video-gan-conditional": {"conditional": True}}
     tiny: ClassVar[dict] = {"shape": (1, 4, 8, 8), "latent": 4, "width": 4}
     defaults: ClassVar[dict] = {"steps": 20000, "batch": 64, "ema": 0.999}
-    per_rank: ClassVar[tuple[str, ...]] = ("firsts", "kept")
+    memories: ClassVar[tuple[str, ...]] = ("firsts", "kept")
     firsts: Tensor
     kept: Tensor
 
@@ -147,10 +148,10 @@ class VideoGAN(System):
     def _keep(self, first: Tensor) -> None:
         """Keep the first frames of the training's first clips."""
         at = int(self.kept)
-        n = min(KEPT - at, first.shape[0])
-        if n > 0:
-            self.firsts[at : at + n] = first[:n].float()
-            self.kept += n
+        if at < KEPT:
+            first = everybody(first)[: KEPT - at]
+            self.firsts[at : at + len(first)] = first.float()
+            self.kept += len(first)
 
     @torch.no_grad()
     def sample_prior(self, n: int, *, generator: Generator) -> Tensor:

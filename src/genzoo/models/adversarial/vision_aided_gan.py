@@ -21,7 +21,7 @@ from genzoo.nn.gan.augment import Augmentation, augment
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.frozen import FrozenMaps, FrozenNetwork, MapDiscriminator
-from genzoo.nn.ranks import mean_over_ranks
+from genzoo.ranks.sums import everybody, ranks
 
 
 def smoothed_loss(on_real: Tensor, on_fake: Tensor, target: float) -> Tensor:
@@ -158,7 +158,7 @@ class VisionAidedGAN(System):
         self.register_buffer("accuracies", torch.zeros(added, len(experts)))
         for k, expert in enumerate(self.F):  # what a resumed run needs and a sampled model does not
             self.register_buffer(f"seen_{k}", torch.zeros(2, probe, sum(expert.channels)), persistent=False)
-        self.per_rank = tuple(f"seen_{k}" for k in range(len(experts)))
+        self.memories = tuple(f"seen_{k}" for k in range(len(experts)))
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Return Adam for the discriminator with all heads, and for the generator."""
@@ -205,7 +205,7 @@ class VisionAidedGAN(System):
     @torch.no_grad()
     def _choose(self, real: Tensor, fake: Tensor, update: Update) -> None:
         """Remember what the experts see in the steps before a choice; choose when the time has come."""
-        per_step = min(len(real), self.probe)
+        per_step = min(len(real) * ranks(), self.probe)
         needed = math.ceil(self.probe / per_step)
         due = 0
         for turn in range(len(self.chosen)):
@@ -218,10 +218,11 @@ class VisionAidedGAN(System):
                 continue
             team = self.chosen.tolist()
             place = slice((needed - left) * per_step, min((needed - left + 1) * per_step, self.probe))
+            every = everybody(real), everybody(fake)
             for k, expert in enumerate(self.F):
                 if k not in team:
                     n, seen = place.stop - place.start, getattr(self, f"seen_{k}")
-                    seen[0, place], seen[1, place] = expert.pooled(real[:n]), expert.pooled(fake[:n])
+                    seen[0, place], seen[1, place] = (expert.pooled(x[:n]) for x in every)
 
     def _add(self, turn: int) -> None:
         """Probe the experts that are left, and add the one that tells real from generated images best."""
@@ -230,7 +231,7 @@ class VisionAidedGAN(System):
         for k in range(len(self.F)):
             if k not in team:
                 found[k] = probe_accuracy(*getattr(self, f"seen_{k}")).float()
-        self.accuracies[turn] = mean_over_ranks(found)  # every rank has probed its own images; all choose alike
+        self.accuracies[turn] = found
         self.chosen[turn] = self.accuracies[turn].argmax()
 
     _draw = latent.normal

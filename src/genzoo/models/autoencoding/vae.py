@@ -35,6 +35,7 @@ from genzoo.nn.dequantize import dequantize, discrete_log_prob, on_levels, quant
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 from genzoo.nn.schedules import half_cosine
 from genzoo.nn.upsampling import Upsample
+from genzoo.ranks.batch import for_examples
 
 START_LOG_SCALE = -1.0
 """Log-scale of the decoder's distribution that training starts from (images span -1 to 1)."""
@@ -218,7 +219,8 @@ class VAE(System):
             kl = kl_standard_normal(mean, log_std).sum(1)
             bound = reconstruction - self.beta * kl
         else:
-            draws = torch.randn(self.importance_samples, *mean.shape, device=mean.device)
+            with for_examples(dim=1):
+                draws = torch.randn(self.importance_samples, *mean.shape, device=mean.device)
             z = mean + log_std.exp() * draws
             reconstruction = self._log_likelihood_of_many(target, z)
             kl = (standard_normal(draws) - log_std - standard_normal(z)).sum(2)

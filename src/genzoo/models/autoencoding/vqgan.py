@@ -25,6 +25,7 @@ from genzoo.nn.checks import check_halvings
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.schedules import half_cosine
+from genzoo.ranks.sums import mean_over_ranks
 
 
 def norm(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
@@ -135,7 +136,8 @@ def decoder(net: Net) -> nn.Sequential:
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
     """Return λ = |∇ reconstruction| / (|∇ adversarial| + 1e-4), gradients at the decoder's last kernel (equation 7), at most 1e4."""
-    r, a = (torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial))
+    losses = (reconstruction, adversarial)
+    r, a = (mean_over_ranks(torch.autograd.grad(loss, last, retain_graph=True)[0]).norm() for loss in losses)
     return (r / (a + 1e-4)).clamp(max=1e4).detach()
 
 

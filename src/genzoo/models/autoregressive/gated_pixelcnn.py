@@ -55,10 +55,6 @@ class VerticalConv(nn.Module):
         x = F.pad(x[:, :, :-1] if self.above else x, (0, 0, self.up, 0))
         return F.conv2d(x, self.weight, self.bias, padding=(0, self.weight.shape[3] // 2))
 
-    def row(self, x: Tensor) -> Tensor:
-        """Return one row of the output, [B, outputs, 1, W], from the input's rows that it sees, [B, inputs, rows, W]."""
-        return F.conv2d(x, self.weight, self.bias, padding=(0, self.weight.shape[3] // 2))
-
 
 class GatedLayer(nn.Module):
     """One layer of both stacks (fig. 2).
@@ -146,6 +142,39 @@ class Network(nn.Module):
         return self.out(torch.relu(self.head(torch.relu(h))))
 
 
+class VerticalRows:
+    """A `VerticalConv` and its link to the other stack over one row after another, each as one product.
+
+    Args:
+        layer: The layer that both belong to.
+        batch: Images.
+        width: Width of the images.
+        scale: Multiplies the outputs of the link, [2p].
+    """
+
+    def __init__(self, layer: GatedLayer, batch: int, width: int, scale: Tensor) -> None:
+        weight, link = layer.vertical.weight.detach(), layer.link.weight.detach()[:, :, 0, 0]
+        _, inputs, rows, self.kernel = weight.shape
+        self.weight, self.bias = weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), layer.vertical.bias.detach()
+        assert layer.link.bias is not None
+        self.link, self.link_bias = (link.T * scale).contiguous(), layer.link.bias.detach() * scale
+        self.rows = [weight.new_zeros(width + self.kernel - 1, batch, inputs) for _ in range(rows)]
+        self.inside = slice(self.kernel // 2, self.kernel // 2 + width)
+
+    def push(self, row: Tensor) -> None:
+        """Take in the newest row that it sees, [W, B, inputs]."""
+        oldest, *newer = self.rows
+        oldest[self.inside] = row
+        self.rows = [*newer, oldest]
+
+    def __call__(self) -> tuple[Tensor, Tensor]:
+        """Return the features [W·B, 2p] of a row, and the link's outputs, scaled."""
+        width = self.inside.stop - self.inside.start
+        seen = torch.cat([each[k : k + width] for each in self.rows for k in range(self.kernel)], 2)
+        features = torch.addmm(self.bias, seen.flatten(0, 1), self.weight)
+        return features, torch.addmm(self.link_bias, features, self.link)
+
+
 class GatedWalk:
     """The walk of a `Network` (`lines.Walk`): the vertical stack once a row, the horizontal one four operations a layer.
 
@@ -165,7 +194,7 @@ class GatedWalk:
         self.layers, self.label, self.half = layers, label, half
         self.lines = [Line(layer.horizontal, batch, width, half) for layer in layers]
         self.row, self.head = self.lines[0].row, Head(net.head, net.out, batch)
-        self.seen: list[Tensor] = []  # what each vertical convolution reads: the last rows, as many as it has
+        self.verticals = [VerticalRows(layer, batch, width, half) for layer in layers]
         gates, (both, gated) = like.new_empty(batch, len(half)), with_ones(batch, len(half) // 2, like)
         content, open_ = gates.chunk(2, 1)
         mixes = [Point(layer.mix, ones=True, scale=0.5).weight for layer in layers]
@@ -182,18 +211,14 @@ class GatedWalk:
 
     def begin(self, row: int) -> None:
         """Take in the row above: run the vertical stack and the links along it."""
-        above = self.row.mT[:, :, None]  # [B, C, 1, W]: of no meaning in the first row, where nothing reads it
-        for i, (layer, line) in enumerate(zip(self.layers, self.lines, strict=True)):
-            if row == 0:
-                rows = layer.vertical.weight.shape[2]
-                self.seen.append(above.new_zeros(*above.shape[:2], rows, above.shape[3]))
+        above = self.row.transpose(0, 1)  # [W, B, C]: of no meaning in the first row, where nothing reads it
+        for layer, vertical, line in zip(self.layers, self.verticals, self.lines, strict=True):
             if row or not layer.first:
-                self.seen[i] = torch.cat([self.seen[i][:, :, 1:], above], 2)
-            features = layer.vertical.row(self.seen[i])
+                vertical.push(above)
+            features, link = (part.unflatten(0, (len(above), -1)) for part in vertical())
             over, beside = layer.told(self.label, features)
-            link = (layer.link(features) + spread(beside))[:, :, 0].permute(2, 0, 1)
-            line.begin(row, link * self.half)
-            above = gate(features + spread(over))
+            line.begin(row, link + beside * self.half if isinstance(beside, Tensor) else link)
+            above = gate((features + over).flatten(0, 1)).unflatten(0, (len(above), -1))
 
     def at(self, col: int) -> Tensor:
         """Return the outputs at a column."""

@@ -19,12 +19,15 @@ from torch.optim import Adam, Optimizer
 
 from genzoo.core.system import System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
-from genzoo.models.autoregressive._shifted import GrowingConv2d, Past, Pixels, Rows, ShiftedConv2d, WeightNorm
+from genzoo.models.autoregressive._mixture_draw import PixelDraw
+from genzoo.models.autoregressive._shifted import GrowingConv2d, ShiftedConv2d, WeightNorm
+from genzoo.models.autoregressive._shifted_walk import ShiftedWalk
 from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.dequantize import level_index
 from genzoo.nn.remade import dropped, remade
+from genzoo.nn.remat import again
 from genzoo.nn.schedules import half_cosine
 
 LEAST_LOG_SCALE = -7.0
@@ -90,13 +93,13 @@ class GatedBlock(nn.Module):
         self.side = ShiftedConv2d(2 * side, width, (1, 1)) if side else None
         self.gate = ShiftedConv2d(2 * width, 2 * width, kernel, scale=0.1)
 
-    def forward(self, x: Tensor, side: Tensor | None, past: Past | None, level: int) -> Tensor:
-        """Map [B, width, ...] to its like."""
-        h = self.look(concat_elu(x), past, level)
+    def forward(self, x: Tensor, side: Tensor | None) -> Tensor:
+        """Map [B, width, H, W] to its like."""
+        h = self.look(concat_elu(x))
         if self.side is not None:
             assert side is not None
-            h = h + (remade(concat_elu, side, self.side) if past is None else self.side(concat_elu(side), past, level))
-        both = self.gate(concat_elu(h, self.dropout if self.training else 0.0), past, level)
+            h = h + remade(concat_elu, side, self.side)
+        both = self.gate(concat_elu(h, self.dropout if self.training else 0.0))
         gated: Tensor = _Gated.apply(x, both)  # type: ignore[no-untyped-call]
         return gated
 
@@ -114,6 +117,7 @@ class Stream(nn.Module):
         reads: True for the stream of pixels.
     """
 
+    remat = False
     down: Any  # for each resolution a ModuleList of its blocks
     up: Any
 
@@ -130,41 +134,27 @@ class Stream(nn.Module):
         self.shrink = nn.ModuleList(ShiftedConv2d(width, width, kernel, stride=2) for _ in range(scales - 1))
         self.grow = nn.ModuleList(GrowingConv2d(width, width, kernel[1]) for _ in range(scales - 1))
 
-    def forward(self, x: Tensor, shared: dict[int, Tensor], past: Past | None = None, level: int = 0) -> Tensor:
-        """Map [B, width, ...] to its like, through all coarser resolutions."""
+    def forward(self, x: Tensor, shared: dict[int, Tensor], level: int = 0) -> Tensor:
+        """Map [B, width, H, W] to its like, through all coarser resolutions."""
         kept = [x]
         for block in self.down[level]:
-            x = self._block(block, x, None, shared, past, level)
+            x = self._block(block, x, None, shared)
             kept.append(x)
         if level + 1 < len(self.down):
-            inner = self.shrink[level](x, past, level)
-            if inner is not None:
-                inner = self.forward(inner, shared, past, level + 1)
-            x = self.grow[level](inner, x, past, level)
+            inner = self.forward(self.shrink[level](x), shared, level + 1)
+            x = self.grow[level](inner, x)
         else:
             x = kept.pop()
         for block in self.up[level]:
-            x = self._block(block, x, kept.pop(), shared, past, level)
+            x = self._block(block, x, kept.pop(), shared)
         return x
 
-    def _block(
-        self,
-        block: GatedBlock,
-        x: Tensor,
-        kept: Tensor | None,
-        shared: dict[int, Tensor],
-        past: Past | None,
-        level: int,
-    ) -> Tensor:
+    def _block(self, block: GatedBlock, x: Tensor, kept: Tensor | None, shared: dict[int, Tensor]) -> Tensor:
         if not self.reads:
-            x = block(x, kept, past, level)
-            # one row [B, C, 1, W] is kept as [W, B, C], from which columns are taken without copying
-            shared[block.index] = x if past is None else x[:, :, 0].permute(2, 0, 1).contiguous()
+            x = shared[block.index] = again(self, block, x, kept)
             return x
         above = shared[block.index]
-        if isinstance(past, Pixels):
-            above = above[past.at[1] >> level]
-        return block(x, above if kept is None else torch.cat([above, kept], 1), past, level)
+        return again(self, block, x, above if kept is None else torch.cat([above, kept], 1))
 
 
 class Network(nn.Module):
@@ -221,39 +211,6 @@ class Network(nn.Module):
             self._pass(x.float())
         for conv in convs:
             conv.starting = False
-
-
-class Walk:
-    """A pass over an image pixel by pixel, in raster order, that computes only what each pixel adds.
-
-    The stream of rows runs once a row, that of pixels once a pixel, their coarse parts only where the coarse grids have
-    a point.
-
-    Args:
-        net: The network, in eval mode.
-        width: Width of the image.
-    """
-
-    def __init__(self, net: Network, width: int) -> None:
-        self.net, self.rows, self.pixels = net, Rows(width), Pixels(width)
-        self.shared: dict[int, Tensor] = {}
-
-    def begin_row(self, row: int, image: Tensor) -> None:
-        """Take in the row above `row` of [B, C, H, W]."""
-        self.rows.row = row
-        above = torch.zeros_like(image[:, :, :1]) if row == 0 else image[:, :, row - 1 : row]
-        above = torch.cat([above, torch.full_like(above[:, :1], float(row > 0))], 1)
-        self.net.rows(self.net.first_rows(above, self.rows), self.shared, self.rows)
-        first = self.net.first_above(above, self.rows)
-        self.first = first[:, :, 0].permute(2, 0, 1).contiguous()
-
-    def at(self, row: int, col: int, image: Tensor) -> Tensor:
-        """Take in the pixel to the left and return the outputs at (row, col), [B, outputs]."""
-        self.pixels.at = row, col
-        left = image[:, :, row, col - 1] if col else torch.zeros_like(image[:, :, 0, 0])
-        left = torch.cat([left, torch.full_like(left[:, :1], float(col > 0))], 1)
-        x = self.first[col] + self.net.first_left(left, self.pixels)
-        return self.net.out(F.elu(self.net.pixels(x, self.shared, self.pixels)), self.pixels)
 
 
 class PixelCNNpp(System):
@@ -367,18 +324,34 @@ class PixelCNNpp(System):
 
     def _raster(self, x: Tensor, known: Tensor, uniform: Tensor, temperature: float, cached: bool) -> Tensor:
         _, height, width = self.shape
-        walk = Walk(self.net, width)
         given = known.all(0)[0].tolist()
-        for row in range(height):
-            if cached:
-                walk.begin_row(row, x)
-            for col in range(width):
-                if cached:
-                    out = walk.at(row, col, x)
-                if given[row][col]:
-                    continue
-                if not cached:
-                    out = self.net(x)[:, :, row, col]
-                drawn = draw_coupled(uniform[:, row, col], *self._mixture(out), self.levels, temperature)
+        if cached and len(x):
+            return self._walked(x, known, uniform, temperature, given)
+        for row, col in itertools.product(range(height), range(width)):
+            if not given[row][col]:
+                out = self._mixture(self.net(x)[:, :, row, col])
+                drawn = draw_coupled(uniform[:, row, col], *out, self.levels, temperature)
                 x[:, :, row, col] = torch.where(known[:, :, row, col], x[:, :, row, col], drawn)
         return x
+
+    def _walked(self, x: Tensor, known: Tensor, uniform: Tensor, temperature: float, given: list[list[bool]]) -> Tensor:
+        _, height, width = self.shape
+        some = known.any(0)[0].tolist()
+        with torch.inference_mode():  # what is written is memory of our own, free of what autograd would have to know
+            walk = ShiftedWalk(self.net, len(x), width, x)
+            draw = PixelDraw(self.net.out, self.numbers, self.levels, LEAST_LOG_SCALE, temperature, len(x), x)
+            pixels, kept = x.permute(2, 0, 3, 1).contiguous(), known.permute(2, 3, 0, 1)  # [H, B, W, C]
+            chosen, noise = (part.contiguous() for part in draw.ready(uniform.permute(1, 2, 0, 3)))
+            places = walk.row.unbind(1)
+            for row in range(height):
+                walk.begin(row)
+                walk.row.copy_(pixels[row])
+                for col, (place, u, z) in enumerate(
+                    zip(places, chosen[row].unbind(), noise[row].unbind(), strict=True)
+                ):
+                    read = walk.at(col)
+                    if not given[row][col]:
+                        drawn = draw(read, u, z)
+                        place.copy_(torch.where(kept[row, col], place, drawn) if some[row][col] else drawn)
+                pixels[row] = walk.row
+            return x.copy_(pixels.permute(1, 3, 0, 2))

@@ -25,6 +25,7 @@ from genzoo.nn import captioned, draws
 from genzoo.nn.checks import check_images, check_known, check_label
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
 from genzoo.nn.remade import dropout, remade
+from genzoo.nn.remat import again
 from genzoo.saved.loading import digest
 
 
@@ -63,6 +64,7 @@ class Transformer(nn.Module):
 
     levels: Tensor
     blocks: Any  # a ModuleList of Blocks
+    remat = False
 
     def __init__(self, levels: Tensor, size: int, width: int, depth: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -90,7 +92,7 @@ class Transformer(nn.Module):
         """Return the logits [B, T, size] of the codes at all positions, from the start and the codes before each, [B, T, width]."""
         x = F.dropout(x + self.place[: x.shape[1]], self.dropout, self.training)
         for block in self.blocks:
-            x = block(x)
+            x = again(self, block, x)
         x = self.norm(x)
         counts = [self.level_of[: x.shape[1]].count(i) for i in range(len(self.heads))]
         return torch.cat(
@@ -425,7 +427,7 @@ class TokenPrior(System):
             sentence = None if sentence is None else torch.cat([sentence, torch.zeros_like(sentence)])
         # one number for each code, by its place: what is kept and the way of computing shift nobody else's
         uniform = draws.rand(*codes.shape, generator=generator, device=self.device)
-        codes = codes.clone()
+        codes, numbers, some = codes.clone(), uniform.T.contiguous().unbind(), kept.any(0).tolist()
         starts = torch.cat([label, torch.full_like(label, self.classes)]) if guided else label
         with torch.autocast(self.device.type, enabled=False), torch.inference_mode():
             start = self._start(starts, sentence)
@@ -436,7 +438,8 @@ class TokenPrior(System):
                     with_class, without = logits.chunk(2)
                     logits = without + guidance * (with_class - without)
                 p = choices(logits if temperature == 1 else logits / temperature, top_k, top_p)
-                codes[:, t] = torch.where(kept[:, t], codes[:, t], pick_from(uniform[:, t], p))
+                drawn = pick_from(numbers[t], p)
+                codes[:, t] = torch.where(kept[:, t], codes[:, t], drawn) if some[t] else drawn
                 if walk is not None:
                     before = walk.embed(codes[:, t].repeat(2) if guided else codes[:, t])
                 else:

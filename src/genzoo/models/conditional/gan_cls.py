@@ -18,6 +18,7 @@ from genzoo.nn.checks import check_sides
 from genzoo.nn.gan.matching import MatchingDiscriminator, SentenceGenerator
 from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
+from genzoo.ranks.sums import the_one_before
 from genzoo.text.vocabulary import check_words
 
 
@@ -115,7 +116,7 @@ class GANCLS(System):
         h = h.detach()
         g_loss = generator_loss("non-saturating", self.D(fake, h))
         if self.interpolate:
-            between = 0.5 * h + 0.5 * h.roll(1, 0)
+            between = 0.5 * h + 0.5 * the_one_before(h)
             unwritten = self.D(self.G(self._draw(len(real)), between), between)
             g_loss = g_loss + self.interpolate * generator_loss("non-saturating", unwritten)
         update("g", g_loss)

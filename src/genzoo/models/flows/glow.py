@@ -31,6 +31,7 @@ from genzoo.nn.flow.bijections import (
     widened,
 )
 from genzoo.nn.flow.residual import DenseNet
+from genzoo.nn.layout import pointwise
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import constant_then_cosine
 from genzoo.nn.whitening import Unscaled, Whitening, calibrate_points, finish_points_calibration, points_unscaled
@@ -178,8 +179,8 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, H, W]."""
-        for conv, norm in zip((self.first, self.second), self.norms, strict=True):
-            x = torch.relu(norm(conv(x))[0])
+        x = torch.relu(self.norms[0](self.first(x))[0])
+        x = torch.relu(self.norms[1](pointwise(x, self.second.weight))[0])
         return self.last(x)
 
 

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genzoo.nn import thin
 from genzoo.nn.gan.resnet_generator import ResidualBlock, ResnetGenerator
 from genzoo.nn.init import normal_init
+from genzoo.nn.instance_norm import InstanceNorm2d
 from genzoo.nn.upsampling import Upsample, doubling
 
 
@@ -23,7 +25,7 @@ class Enhancer(nn.Module):
 
     def __init__(self, channels: int, width: int, blocks: int, upsample: Upsample) -> None:
         super().__init__()
-        norm = nn.InstanceNorm2d
+        norm = InstanceNorm2d
         self.down = nn.Sequential(
             nn.ReflectionPad2d(3), nn.Conv2d(channels, width, 7, bias=False), norm(width), nn.ReLU(True),
             nn.Conv2d(width, 2 * width, 3, 2, 1, bias=False), norm(2 * width), nn.ReLU(True),
@@ -62,7 +64,7 @@ class CoarseToFine(nn.Module):
         widths = [width // 2**k for k in range(1, enhancers + 1)]
         self.enhancers = nn.ModuleList(Enhancer(channels, w, enhancer_blocks, upsample) for w in widths)
         self.colours = nn.ModuleList(
-            nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(w, out, 7)) for w in widths[-1:]
+            nn.Sequential(nn.ReflectionPad2d(3), thin.Conv2d(w, out, 7)) for w in widths[-1:]
         )  # of the finest alone
         normal_init(self.colours)
 

@@ -7,20 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genzoo.ranks.batch import for_all
+from genzoo.ranks.sums import everybody, own
+
 
 class ImagePool(nn.Module):
     """A pool of past images: what it answers is either the newest image or an old one that the newest replaces.
 
     Content and count are buffers of fixed shape, so that the pool is moved with the model, and saved and resumed with the
     training; they are not persistent, because a trained model is used without its past. Randomness comes from torch's
-    default RNG on the CPU, and nothing is read back from the device.
+    default RNG on the CPU, and nothing is read back from the device. All ranks hold the pool of the whole batch.
 
     Args:
         size: Number of images kept; 0 gives back what comes in.
         shape: (C, H, W) of an image.
     """
 
-    per_rank = ("images", "count")
+    memories = ("images", "count")
     images: Tensor
     count: Tensor
 
@@ -41,10 +44,12 @@ class ImagePool(nn.Module):
         """Take in [B, C, H, W] one by one: kept while there is room, later swapped for an old one with p = ½."""
         if self.size == 0:
             return new.detach()
-        swap = (torch.rand(len(new)) < 0.5).to(new.device)
-        place = torch.randint(self.size, (len(new),)).to(new.device)
+        new = everybody(new.detach())
+        with for_all():
+            swap = (torch.rand(len(new)) < 0.5).to(new.device)
+            place = torch.randint(self.size, (len(new),)).to(new.device)
         answers = []
-        for image, wants_swap, drawn in zip(new.detach(), swap, place, strict=True):
+        for image, wants_swap, drawn in zip(new, swap, place, strict=True):
             room = self.count < self.size
             slot = torch.where(room, self.count, drawn)[None]
             old = self.images.index_select(0, slot)[0]
@@ -52,4 +57,4 @@ class ImagePool(nn.Module):
             kept = torch.where(wants_swap | room, image.to(old.dtype), old)
             self.images.index_copy_(0, slot, kept[None])
             self.count += room
-        return torch.stack(answers)
+        return own(torch.stack(answers))

@@ -7,9 +7,11 @@ from functools import partial
 
 from torch import nn
 
+from genzoo.nn.instance_norm import InstanceNorm2d
+
 NORMS: Mapping[str, Callable[[int], nn.Module]] = {
-    "plain": nn.InstanceNorm2d,
-    "instance": partial(nn.InstanceNorm2d, affine=True),
+    "plain": InstanceNorm2d,
+    "instance": partial(InstanceNorm2d, affine=True),
     "batch": nn.BatchNorm2d,
 }
 """plain is instance norm without scale and shift; batch has running statistics."""

@@ -81,6 +81,7 @@ class UNetGenerator(nn.Module):
 
     def _drop(self, x: Tensor, generator: Generator | None) -> Tensor:
         if generator is None or not self.dropout:
-            return F.dropout(x, self.dropout, self.training)
+            # What is dropped is drawn in the order of memory: it is the same whatever a norm leaves that in.
+            return F.dropout(x.contiguous() if self.training else x, self.dropout, self.training)
         kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.dropout
         return x * kept / (1 - self.dropout)

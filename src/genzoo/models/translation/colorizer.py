@@ -16,8 +16,9 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.checks import check_direction, check_multiples
 from genzoo.nn.colour import lab_to_rgb, rgb_to_lab
-from genzoo.nn.ranks import sum_over_ranks
+from genzoo.nn.layout import Pointwise
 from genzoo.nn.resampling import bicubic
+from genzoo.ranks.sums import sum_over_ranks
 
 GRID = 10
 """Distance of neighbouring colours in Lab."""
@@ -166,7 +167,7 @@ class Colorizer(System):
             nn.ConvTranspose2d(middle, last, 4, 2, 1),
             nn.ReLU(inplace=True),
             *_block(last, last, 2, 1, norm=False),
-            nn.Conv2d(last, len(bins) if objective == "classification" else 2, 1),
+            Pointwise(last, len(bins) if objective == "classification" else 2, 1),
         )
 
     def optimizers(self) -> dict[str, Optimizer]:

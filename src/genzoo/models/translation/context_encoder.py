@@ -18,6 +18,7 @@ from genzoo.nn.checks import check_holes, check_multiples
 from genzoo.nn.gan.dcgan import Discriminator, stages
 from genzoo.nn.init import normal_init
 from genzoo.nn.optimizers import adam_for_each
+from genzoo.ranks.sums import mean_over_ranks
 
 FILL = (123 / 127.5 - 1, 117 / 127.5 - 1, 104 / 127.5 - 1)
 """What stands in holes: the mean colour of ImageNet, as in the paper."""
@@ -112,7 +113,7 @@ class ContextEncoder(System):
         hole = self.holes(x.shape[0], x.device)
         weight = self.weights(hole)
         y = self.G(cut(x, hole)).float()
-        error = (weight * (y - x).square()).sum() / ((weight > 0).sum() * x.shape[1])
+        error = (weight * (y - x).square()).sum() / (mean_over_ranks((weight > 0).sum()) * x.shape[1])
         logs = {"reconstruction": error, "hole_error": (hole * (y - x).square()).sum() / (hole.sum() * x.shape[1])}
         loss = error
         if self.D is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, ClassVar
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
@@ -17,6 +18,7 @@ from genzoo.nn import two_way
 from genzoo.nn.checks import check_multiples
 from genzoo.nn.gan.patchgan import PatchGAN, smallest_side
 from genzoo.nn.gan.resnet_generator import ResnetGenerator
+from genzoo.nn.instance_norm import InstanceNorm2d
 from genzoo.nn.optimizers import adam_for
 from genzoo.nn.schedules import constant_then_linear
 from genzoo.nn.upsampling import Upsample
@@ -88,7 +90,7 @@ class CycleGAN(System):
         self.lr, self.betas = lr, (beta1, beta2)
         self.a2b = ResnetGenerator(channels, channels, width, blocks, upsample=upsample, affine=affine)
         self.b2a = ResnetGenerator(channels, channels, width, blocks, upsample=upsample, affine=affine)
-        norm = partial(nn.InstanceNorm2d, affine=affine)
+        norm = partial(InstanceNorm2d, affine=affine)
         self.D_a = PatchGAN(channels, d_width or width, layers, norm)
         self.D_b = PatchGAN(channels, d_width or width, layers, norm)
         self.pool_a = ImagePool(pool, shape)
@@ -103,7 +105,10 @@ class CycleGAN(System):
     def training_step(self, batch: Batch, update: Update) -> Logs:
         """Do one step of both generators, then one of both discriminators."""
         a, b = batch["a"], batch["b"]
-        fake_b, fake_a = self.a2b(a), self.b2a(b)
+        if self.cycle and self.identity:  # in one pass, since a norm sees one image alone
+            (fake_b, same_b), (fake_a, same_a) = _of_both(self.a2b, a, b), _of_both(self.b2a, b, a)
+        else:
+            fake_b, fake_a = self.a2b(a), self.b2a(b)
         # The paper halves the discriminators' objective only, so the generators' ½(D − 1)² counts twice.
         fool_b = 2 * generator_loss("least-squares", self.D_b(fake_b))
         fool_a = 2 * generator_loss("least-squares", self.D_a(fake_a))
@@ -113,7 +118,7 @@ class CycleGAN(System):
             logs["cycle"] = F.l1_loss(self.b2a(fake_b), a) + F.l1_loss(self.a2b(fake_a), b)
             g_loss = g_loss + self.cycle * logs["cycle"]
             if self.identity:
-                logs["identity"] = F.l1_loss(self.a2b(b), b) + F.l1_loss(self.b2a(a), a)
+                logs["identity"] = F.l1_loss(same_b, b) + F.l1_loss(same_a, a)
                 g_loss = g_loss + self.cycle * self.identity * logs["identity"]
         update("g", g_loss)
 
@@ -123,3 +128,9 @@ class CycleGAN(System):
         return {k: v.detach() for k, v in {"g_loss": g_loss, "d_loss": d_a + d_b, **logs}.items()}
 
     translate = two_way.translate
+
+
+def _of_both(net: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a network without statistics of the batch makes of two batches."""
+    y = net(torch.cat([first, second]))
+    return y[: len(first)], y[len(first) :]

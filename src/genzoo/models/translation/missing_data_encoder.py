@@ -19,6 +19,8 @@ from genzoo.nn.colour import fade_to_fit, luma, rgb_to_ycc, ycc_to_rgb
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 from genzoo.nn.resampling import bicubic
+from genzoo.ranks.batch import for_examples
+from genzoo.ranks.sums import mean_over_ranks, rank, ranks
 
 LEAST = 0.2
 """Least side of a rectangle, in parts of the image's side."""
@@ -117,9 +119,9 @@ class MissingDataEncoder(System):
         """Hide parts of every channel, or of all alike; a step of the seeker, then one of the generator."""
         image = batch["image"]
         x = self.planes(image)
-        whole = int(
-            self.whole_pixels * x.shape[0] + float(torch.rand(()))
-        )  # images are in random order: the first ones
+        # Images are in random order: the first ones of the batch.
+        whole = int(self.whole_pixels * x.shape[0] * ranks() + float(torch.rand(())))
+        whole = min(max(whole - rank() * x.shape[0], 0), x.shape[0])
         known = self.draw_known(x.shape[0], whole, x.device)
         y = self.fill(x, known)
         logs = {
@@ -141,7 +143,7 @@ class MissingDataEncoder(System):
             logs["perceptual"] = feature_distance(self.features(self.image(y)), wanted, relative=True).mean()
             loss = loss + self.perceptual_weight * logs["perceptual"]
         if self.D is not None:
-            logs["g_hides"] = (F.softplus(-self.D(made)) * ~known).sum() / (~known).sum().clamp(min=1)
+            logs["g_hides"] = (F.softplus(-self.D(made)) * ~known).sum() / mean_over_ranks((~known).sum()).clamp(min=1)
             loss = loss + self.adversarial * logs["g_hides"]
         update("g", loss)
         return {k: v.detach() for k, v in logs.items()}
@@ -153,8 +155,9 @@ class MissingDataEncoder(System):
     def draw_known(self, n: int, whole: int, device: torch.device) -> Tensor:
         """Draw which values of `n` images are known, bool [n, C, H, W], the same in all channels of the first `whole`; never nothing."""
         c, h, w = self.shape
-        tall, wide = (LEAST + (1 - LEAST) * torch.rand(2, n, c, 1, 1, device=device)).unbind(0)
-        top, left = torch.rand(2, n, c, 1, 1, device=device).unbind(0)
+        with for_examples(dim=1):
+            tall, wide = (LEAST + (1 - LEAST) * torch.rand(2, n, c, 1, 1, device=device)).unbind(0)
+            top, left = torch.rand(2, n, c, 1, 1, device=device).unbind(0)
         y = (torch.arange(h, device=device)[:, None] + 0.5) / h
         x = (torch.arange(w, device=device) + 0.5) / w
         rectangle = ((y - top * (1 - tall)) / tall - 0.5).abs() < 0.5

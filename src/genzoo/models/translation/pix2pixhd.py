@@ -23,6 +23,7 @@ from genzoo.nn.optimizers import adam_for
 from genzoo.nn.pretrained.perceptual import FeatureNet
 from genzoo.nn.schedules import constant_then_linear
 from genzoo.nn.upsampling import Upsample
+from genzoo.ranks.sums import everybody
 
 BANK = 512
 """Instances of each class whose features are remembered."""
@@ -84,7 +85,7 @@ class Pix2PixHD(System):
     }  # fmt: skip
     defaults: ClassVar[dict] = {"steps": 200000, "batch": 1, "ema": 0.0}
     formerly: ClassVar[dict] = {"d_padding": 1, "upsample": "transposed"}
-    per_rank: ClassVar[tuple[str, ...]] = ("bank", "filled")
+    memories: ClassVar[tuple[str, ...]] = ("bank", "filled")
 
     bank: Tensor
     filled: Tensor
@@ -238,6 +239,7 @@ class Pix2PixHD(System):
     @torch.no_grad()
     def _remember(self, means: Tensor, ids: Tensor, a: Tensor) -> None:
         """Put the features of every instance into the bank of its class, over the oldest."""
+        means, ids, a = everybody(means), everybody(ids), everybody(a)
         for example, number, kind in zip(*self._classes(a, ids), strict=True):
             where = int((ids[example, 0] == number).flatten().int().argmax())
             slot = self.filled[kind] % BANK

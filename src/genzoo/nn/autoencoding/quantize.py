@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genzoo.nn.ranks import pooled, ranks, sum_over_ranks
+from genzoo.ranks.batch import for_all
+from genzoo.ranks.sums import pooled, ranks, sum_over_ranks
 
 
 class Quantized(NamedTuple):
@@ -36,8 +37,8 @@ class VectorQuantizer(nn.Module):
 
     So that codes stay alive: the codebook starts at the k-means of the first training batch, with counts that make e = m / N true from
     the start (counts from 0 would send unused codes to infinity); and a code chosen less than `restart` times as often as the average
-    moves to an input of the current batch, together with its sum and its count. Both are computed over the batches of all ranks, with
-    rank 0's random choices, so that ranks hold equal codebooks. In eval mode nothing changes and ranks do not speak.
+    moves to an input of the current batch, together with its sum and its count. Both are computed over the batches of all ranks, so
+    that ranks hold equal codebooks. In eval mode nothing changes and ranks do not speak.
 
     Args:
         size: Number of codes, K.
@@ -143,7 +144,8 @@ class VectorQuantizer(nn.Module):
         if self.restart:
             credit = self._credit(flat.shape[0] * ranks())
             dead = self.count < credit / 2
-            fresh = pooled(flat, torch.randint(flat.shape[0] * ranks(), (self.size,), device=flat.device))
+            with for_all():
+                fresh = pooled(flat, torch.randint(flat.shape[0] * ranks(), (self.size,), device=flat.device))
             self.codebook.data.copy_(torch.where(dead[:, None], fresh, self.codebook))
             self.count.copy_(torch.where(dead, credit, self.count))
             self.total.copy_(torch.where(dead[:, None], fresh * credit, self.total))

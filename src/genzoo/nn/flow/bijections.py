@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genzoo.nn.ranks import mean_over_ranks
+from genzoo.nn.layout import pointwise
+from genzoo.nn.remat import again
+from genzoo.ranks.sums import mean_over_ranks
 
 MIN_STD = 1e-3
 """Smallest standard deviation that `ActNorm` divides by: a constant channel keeps a finite scale."""
@@ -268,7 +270,7 @@ class LULinear(nn.Module):
             if x.ndim == 2:
                 y = (x @ upper.mT @ lower.mT)[:, self.order]
             else:
-                y = F.conv2d(x, (lower @ upper)[self.order][:, :, None, None])
+                y = pointwise(x, (lower @ upper)[self.order][:, :, None, None])
         return y, log_det.expand(x.shape[0])
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -286,11 +288,13 @@ class LULinear(nn.Module):
 class Chain(nn.Sequential):
     """Bijections one after another."""
 
+    remat = False
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (y, sum of log_dets)."""
         total = x.new_zeros(x.shape[0])
         for part in self:
-            x, log_det = part(x)
+            x, log_det = again(self, part, x)
             total = total + log_det
         return x, total
 

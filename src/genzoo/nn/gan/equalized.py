@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.nn.gan.upfirdn import conv_down, conv_up
+from genzoo.ranks.sums import everybody, own, ranks
 
 
 class EqualConv2d(nn.Module):
@@ -78,11 +79,15 @@ def minibatch_std(x: Tensor, group: int = 4, batches: int = 1) -> Tensor:
     """Append to [B, C, H, W] one map: the standard deviation over a group of examples, averaged over features and places (section 3).
 
     Groups are as large as divide the batch, at most `group`; an example shares its group with those B / group places away. Of several
-    `batches` of equal size, one behind the other in x, each is grouped by itself.
+    `batches` of equal size, one behind the other in x, each is grouped by itself. Of several ranks the batch is that of all.
     """
     b, _, h, w = x.shape
-    n = b // batches
+    every = x.float().unflatten(0, (batches, -1))
+    if ranks() > 1:
+        every = everybody(every.transpose(0, 1).contiguous()).transpose(0, 1)
+    n = every.shape[1]
     size = next(g for g in range(min(group, n), 0, -1) if n % g == 0)
-    y = x.float().unflatten(0, (batches, size, -1))
-    spread = ((y - y.mean(1, keepdim=True)).square().mean(1) + 1e-8).sqrt().mean((2, 3, 4))
-    return torch.cat([x, spread.repeat(1, size).view(b, 1, 1, 1).expand(b, 1, h, w).to(x.dtype)], 1)
+    y = every.unflatten(1, (size, -1))
+    spread = ((y - y.mean(1, keepdim=True)).square().mean(1) + 1e-8).sqrt().mean((2, 3, 4)).repeat(1, size)
+    mine = own(spread.T).T if ranks() > 1 else spread
+    return torch.cat([x, mine.reshape(b, 1, 1, 1).expand(b, 1, h, w).to(x.dtype)], 1)

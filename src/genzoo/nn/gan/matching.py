@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from genzoo.nn.gan.dcgan import Discriminator, Synthesis
 from genzoo.nn.init import normal_init
+from genzoo.ranks.sums import mean_over_ranks, ranks, the_one_before
 
 
 class Compress(nn.Sequential):
@@ -86,8 +87,8 @@ class MatchingDiscriminator(nn.Module):
         """
         seen = self.look(real)
         on_real, on_fake = self.match(seen, h), self(fake, h)
-        on_wrong, differs = self.match(seen, h.roll(1, 0)), (caption != caption.roll(1, 0)).any(1)
-        loss = (F.softplus(on_wrong) * differs).sum() / differs.sum().clamp_min(1)
+        on_wrong, differs = self.match(seen, the_one_before(h)), (caption != the_one_before(caption)).any(1)
+        loss = (F.softplus(on_wrong) * differs).sum() / mean_over_ranks(differs.sum()).clamp_min(1 / ranks())
         return on_real, on_wrong, on_fake, loss
 
     def forward(self, x: Tensor, sentence: Tensor) -> Tensor:

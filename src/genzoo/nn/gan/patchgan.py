@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from genzoo.nn.init import normal_init
+from genzoo.nn.instance_norm import InstanceNorm2d
 
 
 def smallest_side(layers: int) -> int:
@@ -32,7 +33,7 @@ class PatchGAN(nn.Module):
         channels: int,
         width: int = 64,
         layers: int = 3,
-        norm: Callable[[int], nn.Module] | None = nn.InstanceNorm2d,
+        norm: Callable[[int], nn.Module] | None = InstanceNorm2d,
         padding: int = 1,
     ) -> None:
         super().__init__()

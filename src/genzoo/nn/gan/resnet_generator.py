@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from genzoo.nn import thin
 from genzoo.nn.init import normal_init
+from genzoo.nn.instance_norm import InstanceNorm2d
 from genzoo.nn.upsampling import Upsample, doubling
 
 
 def _norm(channels: int, affine: bool) -> nn.Module:
-    return nn.InstanceNorm2d(channels, affine=affine)  # no running statistics: the same in training and use
+    return InstanceNorm2d(channels, affine=affine)  # no running statistics: the same in training and use
 
 
 class ResidualBlock(nn.Module):
@@ -79,7 +81,7 @@ class ResnetGenerator(nn.Module):
                 _norm(c // 2, affine),
                 nn.ReLU(True),
             ]
-        self.net = nn.Sequential(*parts, nn.ReflectionPad2d(3), nn.Conv2d(width, out, 7))
+        self.net = nn.Sequential(*parts, nn.ReflectionPad2d(3), thin.Conv2d(width, out, 7))
         normal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genzoo.nn.layout import pointwise
+
 STAGES = (
     # kernel, stride, expansion, output channels, blocks
     (3, 1, 1, 16, 1),
@@ -45,6 +47,10 @@ class SameConv(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         need = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[-2:]]
         top, left = need[0] // 2, need[1] // 2
+        if kernel == stride == self.groups == 1:
+            return pointwise(x, self.weight, self.bias)
+        if need == [2 * top, 2 * left]:  # the same on both sides: no padded copy
+            return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), groups=self.groups)
         return super().forward(F.pad(x, (left, need[1] - left, top, need[0] - top)))
 
 

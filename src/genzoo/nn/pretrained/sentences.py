@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.nn import draws
 from genzoo.nn.pretrained.minilm import MiniLM
+from genzoo.ranks.sums import everybody
 
 Encoder = Literal["words", "gru", "minilm"]
 FIRST = 2
@@ -140,7 +141,7 @@ class Sentences(nn.Module):
         length: Words of a caption that are read.
     """
 
-    per_rank = ("heard", "count")
+    memories = ("heard", "count")
     heard: Tensor
     count: Tensor
 
@@ -170,6 +171,7 @@ class Sentences(nn.Module):
 
     def remember(self, ids: Tensor) -> None:
         """Keep the captions [B, L] of a step in place of the oldest ones; images without a caption leave nothing."""
+        ids = everybody(ids)
         rows = ids[(ids >= FIRST).any(1)][-MEMORY:, : self.length].to(self.heard.dtype)
         place = (self.count + torch.arange(rows.shape[0], device=ids.device)) % MEMORY
         kept = torch.zeros(rows.shape[0], self.length, dtype=self.heard.dtype, device=ids.device)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
+from genzoo.saved.devices import keep_memory
 
 Change = Callable[[Tensor], Tensor]
 """From [B, C, h, w] in [-1, 1] to [B, C', scale · h, scale · w] in [-1, 1]."""
@@ -157,6 +158,7 @@ def tiled(
     """
     rows, columns = (cuts(n, least=least, multiple=multiple, tile=tile, overlap=overlap) for n in image.shape[:2])
     one = rows.count * columns.count == 1
+    keep_memory()
 
     def piece(y: int, x: int, height: int, width: int) -> Tensor:
         values = image[rows.source(y, height)[:, None], columns.source(x, width)]
@@ -251,10 +253,10 @@ def out_of_window(values: np.ndarray, window: tuple[float, float], dtype: np.dty
 
 
 def _floats(values: np.ndarray) -> Tensor:
-    """Bring pixels [H, W, C] of any of the three dtypes to float32 [1, C, H, W] in [-1, 1]."""
+    """Bring pixels [H, W, C] of any of the three dtypes to float32 [1, C, H, W] in [-1, 1], channels last."""
     half = HALF.get(values.dtype)
     floats = values if half is None else values.astype(np.float32) / np.float32(half) - 1
-    return torch.from_numpy(np.ascontiguousarray(floats.transpose(2, 0, 1), dtype=np.float32))[None]
+    return torch.from_numpy(np.ascontiguousarray(floats, dtype=np.float32))[None].permute(0, 3, 1, 2)
 
 
 def pixels(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:

@@ -1,0 +1,210 @@
+"""Processes that torchrun has started: how they meet, agree, fail together and say so once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch._C._distributed_c10d import PrefixStore, TCPStore
+
+from genzoo.core.errors import TrainingStopped, UserError
+
+Found = TypeVar("Found")
+
+
+def launched() -> int:
+    """Return how many processes were started together, 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+_PATIENCE = [30.0]
+
+
+def patience() -> float:
+    """Return how many minutes a process waits for another that does not answer."""
+    return _PATIENCE[0]
+
+
+def meet(backend: str, minutes: float) -> None:
+    """Join the other processes, where that has not been done.
+
+    The launcher's store outlives a restart of the processes, with the addresses of those that are gone, which torch 2.13 reads as ever: so each
+    attempt has a part of it of its own.
+
+    Args:
+        backend: nccl or gloo.
+        minutes: How long one waits for another that does not answer.
+    """
+    _PATIENCE[0] = minutes
+    if dist.is_initialized():
+        return
+    timeout = timedelta(minutes=minutes)
+    if (store := _store()) is None:
+        dist.init_process_group(backend, timeout=timeout)
+        return
+    rank, world = int(os.environ["RANK"]), launched()
+    store.set_timeout(timeout)
+    own = PrefixStore(f"genzoo/attempt/{_attempt()}", store)
+    dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=timeout)
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def same_weights(module: nn.Module) -> None:
+    """Copy the parameters and buffers of the first rank to all others."""
+    for t in [*module.parameters(), *module.buffers()] if dist.is_initialized() else ():
+        dist.broadcast(t.data, 0)
+
+
+def agree(value: str) -> str:
+    """Send a text from the first rank to all others, and return it on each."""
+    box = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(box, 0)
+    return box[0]
+
+
+def largest(value: int) -> int:
+    """Find the largest of all ranks' values: how a signal on one rank stops them all."""
+    if not dist.is_initialized():
+        return value
+    t = torch.tensor([value])
+    dist.all_reduce(t, op=dist.ReduceOp.MAX)
+    return int(t)
+
+
+def leave(code: int = 0) -> None:
+    """End a process that was one of several ranks: part from the others, then exit at once.
+
+    Without the hard exit, threads of gloo abort one interpreter in a few while it shuts down (seen with torch 2.13), and a finished
+    training would look like a failed one.
+    """
+    if dist.is_initialized():
+        if code == 0:
+            dist.barrier()
+        dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def together(work: Callable[[], Found]) -> Found:
+    """Do something on every rank that may fail on one of them, and let it fail on all: nobody waits for one who has left.
+
+    Raises:
+        UserError: What the first of them says, on all of them.
+    """
+    if not dist.is_initialized():
+        return work()
+    found: Any = None
+    said: Exception | None = None
+    try:
+        found = work()
+    except (UserError, OSError) as error:
+        said = error
+    every: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(every, None if said is None else (type(said), str(said)))
+    failed = [(r, *e) for r, e in enumerate(every) if e is not None]
+    if failed:
+        rank, kind, text = failed[0]
+        if len(failed) < len(every):
+            text = f"process {rank} of {len(every)}: {text}"
+        raise (kind if issubclass(kind, UserError) else UserError)(text) from said
+    result: Found = found
+    return result
+
+
+def same_everywhere(facts: Mapping[str, str]) -> None:
+    """Refuse processes that were not told the same.
+
+    Args:
+        facts: What has to be the same on all of them, by what it is called: versions, digests, settings.
+
+    Raises:
+        UserError: Something is not; it names what, and both values.
+    """
+    if not dist.is_initialized():
+        return
+    every: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(every, dict(facts))
+    for rank, theirs in enumerate(every):
+        for what, value in every[0].items():
+            if theirs.get(what) != value:
+                raise UserError(
+                    f"the processes do not train the same: {what} is {theirs.get(what)} on process {rank} and {value} on process 0; "
+                    "start all of them with one version of genzoo and torch, the same settings and the same data"
+                )
+
+
+@contextlib.contextmanager
+def lost_is_said(again: str) -> Iterator[None]:
+    """Put into words that another process has gone, or has not answered in time.
+
+    Args:
+        again: How the training goes on.
+
+    Raises:
+        TrainingStopped: Instead of the error of torch's connection.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).lower()
+        lost = dist.is_initialized() and ("gloo" in said or "nccl" in said)
+        if isinstance(error, TrainingStopped) or not lost:
+            raise
+        late = "timed out" in said or "timeout" in said
+        what = f"has not answered for {patience():g} minutes (patience=)" if late else "has gone"
+        raise TrainingStopped(
+            f"another process {what}, and process {dist.get_rank()} stops; {again} goes on from the last checkpoint"
+        ) from error
+
+
+# ---- what outlives a process -------------------------------------------------------------------------------------------------------
+
+
+def _store() -> Any:
+    """Return what the launcher keeps for its processes, also over a restart of all of them; None where there is no launcher that does."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=10))
+
+
+def _attempt() -> str:
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+
+
+def speaks() -> bool:
+    """Return True on the one process that says what all of them have to say: the first one that asks."""
+    if launched() == 1:
+        return True
+    try:
+        store = _store()
+        return store is None or store.add(f"genzoo/said/{_attempt()}", 1) == 1
+    except (RuntimeError, KeyError):  # the launcher has gone: better twice than never
+        return True
+
+
+def note_run(path: str) -> None:
+    """Tell the launcher's processes of a later attempt which run they are in."""
+    if launched() > 1 and (store := _store()) is not None:
+        store.set("genzoo/run", path)
+
+
+def noted_run() -> str | None:
+    """Return the run that an earlier attempt of this launch has begun; None in the first attempt."""
+    if launched() == 1 or _attempt() == "0" or (store := _store()) is None:
+        return None
+    return store.get("genzoo/run").decode() if store.check(["genzoo/run"]) else None

@@ -1,0 +1,91 @@
+"""A tiny system trained by some of several ranks, in the precision that is asked for: what one process has to learn as well."""
+
+import contextlib
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from genzoo.nn.resampling import _weights
+from genzoo.ranks.batch import one_batch
+from genzoo.testing.data import batch_for
+from genzoo.training.runtime import Runtime
+from genzoo.training.update import Updater
+from tests.conftest import build
+
+BATCH, STEPS = 16, 20
+SIZES = {"cyclegan": {"shape": (3, 16, 16)}}
+"""Systems that are chaotic at their tiny size: there instance norm divides by the deviation of four pixels."""
+SENSITIVE = (
+    *("colorizer", "cyclegan", "glow", "linear-flow", "missing-data-encoder", "pix2pixhd", "projected-gan", "realnvp"),
+    *("sngan", "vae-gan", "vision-aided-gan", "vqgan"),
+)
+"""Systems that make rounding larger than 1e-5 in so many steps, with one process as well: Adam takes a gradient that is rounding alone for one
+that counts. In double precision two of them (pix2pixhd, realnvp) are within 1e-8, all others within 1e-10."""
+DOUBLE = {torch.float32: torch.float64}
+
+
+class Doubles(TorchFunctionMode):
+    """Turns what systems do in single precision (the last layers, statistics) into double, so that nothing is rounded on the way."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        func = torch.Tensor.double if func is torch.Tensor.float else func
+        args = [DOUBLE.get(a, a) if isinstance(a, torch.dtype) else a for a in args]
+        kwargs = {k: DOUBLE.get(v, v) if isinstance(v, torch.dtype) else v for k, v in (kwargs or {}).items()}
+        return func(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def arithmetic(dtype):
+    """Compute everything in float32, as it is, or in float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    _weights.cache_clear()
+    try:
+        with Doubles() if dtype is torch.float64 else contextlib.nullcontext():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+        _weights.cache_clear()
+
+
+def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=None, nudged=False):
+    """Train a tiny system as one of `world` ranks and return its parameters and buffers, with the random state it ends with.
+
+    `nudged` moves every second first weight by one rounding: what a system makes of that is how far rounding alone takes it.
+    """
+    with arithmetic(dtype):
+        torch.manual_seed(0)
+        system = build(name, **SIZES.get(name, {})).to(dtype)
+        if sgd:
+            owned = {k: [p for g in o.param_groups for p in g["params"]] for k, o in system.optimizers().items()}
+            system.optimizers = lambda: {k: torch.optim.SGD(p, lr=sgd) for k, p in owned.items()}
+        for p in (p for p in system.parameters() if nudged and p.requires_grad):
+            nudge(p.data.view(-1) if p.is_contiguous() else p.data.flatten())
+        update = Updater(system, Runtime(torch.device("cpu"), "fp32", rank, world))
+        torch.manual_seed(1)
+        for step in range(steps):
+            update.begin(step, steps)
+            whole = batch_for(system, batch, seed=step)
+            whole = {k: v.to(dtype) if v.is_floating_point() else v for k, v in whole.items()}
+            with one_batch(batch // world):
+                system.train().training_step({k: v.chunk(world)[rank] for k, v in whole.items()}, update)
+            update.end()
+        found = {k: v.detach().clone() for k, v in [*system.named_parameters(), *system.named_buffers()]}
+        system.to(torch.float32)  # frozen networks are one for all systems of this process
+        return {**found, "rng": torch.get_rng_state()}
+
+
+def nudge(weights):
+    """Move every second weight by one rounding of its size, or of 0.01 where it is smaller."""
+    weights[::2] += torch.finfo(weights.dtype).eps * weights[::2].abs().clamp(min=0.01)
+
+
+def apart(one, other):
+    """The tensor that differs most, and by how much."""
+    worst, where = 0.0, ""
+    for k, t in one.items():
+        difference = (t.detach().double() - other[k].detach().double()).abs().max().item() if t.numel() else 0.0
+        difference = float("inf") if difference != difference else difference
+        if difference > worst:
+            worst, where = difference, k
+    return worst, where
