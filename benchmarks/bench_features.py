@@ -62,7 +62,7 @@ def published(n: int = 10) -> Case:
     return Case(lambda: plain_inception.describe(net, x), ("image", n), flops=FLOPS * n)
 
 
-MEASURES = ("frechet", "frechet,kid,prdc,prd,c2st,variety,copying,memorization")
+MEASURES = ("frechet", "frechet,kid,prdc,prd,c2st,variety,copying")
 """What is measured: by features alone, and with what looks at the samples as well."""
 CASES: frame.Cases = {"inception": inception, "published": published}
 

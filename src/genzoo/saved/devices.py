@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from pathlib import Path
 
 import torch
 
@@ -37,6 +38,19 @@ def pick_device(wanted: str | torch.device) -> torch.device:
             f"device={wanted} is not here; this machine has {', '.join(found)} (auto picks the best)"
         ) from None
     return device
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return True where bf16 is the hardware's own: on the CPU avx512_bf16 or amx, since an emulated bf16 is slower than fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    flags = Path("/proc/cpuinfo")
+    if device.type != "cpu" or not flags.exists():
+        return False
+    words = next(
+        (line for line in flags.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), ""
+    ).split()
+    return "avx512_bf16" in words or "amx_bf16" in words
 
 
 @functools.cache

@@ -16,7 +16,8 @@ from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.features.extractors import Extractor
 from genzoo.metrics.measure import Measure, alternatives, table
 from genzoo.runs.history import Best, History, best_of
-from genzoo.training.runtime import Runtime, untouched_randomness
+from genzoo.saved.randomness import untouched_randomness
+from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from typing import Any
@@ -10,12 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.core.capabilities import Calibrates, Prepares
+from genzoo.core.capabilities import Calibrates, Fits, Prepares
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.cache import CacheWriter, Rows, digest_of, entry
+from genzoo.ranks.batch import one_batch
+from genzoo.ranks.launch import agree
+from genzoo.saved.randomness import untouched_randomness
+from genzoo.saved.threads import candidates, fastest
 from genzoo.training.runtime import Runtime
+from genzoo.training.settings import TrainSettings
+from genzoo.training.update import Updater
 
 CHUNK = 128
 SURVEYED = 1000
@@ -69,6 +76,32 @@ def prepared(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool 
     if said and not quiet and runtime.main:
         print(f"prepared {len(dataset):,} examples once; they are kept in {folder}", file=sys.stderr)
     return dataclasses.replace(dataset, fields=arrays, stream=None)
+
+
+def best_threads(system: System, dataset: Dataset, runtime: Runtime, settings: TrainSettings, *, quiet: bool) -> int:
+    """Time steps of a copy with 1, 2, 4 ... threads under the load that there is, and say what it took."""
+    most, batches = (
+        torch.get_num_threads(),
+        Batches(dataset, settings.batch or 1, settings.seed, runtime.rank, runtime.world),
+    )
+    if runtime.device.type != "cpu" or isinstance(system, Fits) or most == 1:
+        return most
+    with untouched_randomness(runtime.device, settings.seed):
+        trial = copy.deepcopy(system).train()
+        update, batch = Updater(trial, runtime), to_float(batches.at(0), runtime.device, torch.channels_last)
+
+        def step() -> None:
+            update.begin(0, settings.steps or 1)
+            with runtime.autocast(), one_batch(len(next(iter(batch.values())))):
+                trial.training_step(batch, update)
+            update.end()
+
+        count, seconds = fastest(step, candidates(most))
+    count = int(agree(str(count)))
+    if not quiet and runtime.main:
+        told = ", ".join(f"{1000 * s:.0f} ms with {n}" for n, s in seconds.items())
+        print(f"threads=auto: {count} ({told} a step, under the load of now); kept for this run", file=sys.stderr)
+    return count
 
 
 def _stored(values: Tensor) -> np.ndarray:

@@ -19,8 +19,9 @@ from genzoo.core.system import Batch, System
 from genzoo.data import kinds
 from genzoo.data.drawing.images import grid, titled
 from genzoo.metrics.drawing import EACH, rows_by_label, rows_by_prompt, takes_labels, takes_prompts
+from genzoo.saved.randomness import untouched_randomness
 from genzoo.text.vocabulary import to_text
-from genzoo.training.runtime import Runtime, untouched_randomness
+from genzoo.training.runtime import Runtime
 
 ROWS = 6
 """Captions in a picture."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from genzoo.core.errors import UserError
 from genzoo.ranks.launch import launched, meet
-from genzoo.saved.devices import keep_memory, pick_device
+from genzoo.saved.devices import has_bf16, keep_memory, pick_device
 
 Net = TypeVar("Net", bound=nn.Module)
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -49,19 +47,6 @@ class Runtime:
         return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Return True where bf16 is the hardware's own: on the CPU avx512_bf16 or amx, since an emulated bf16 is slower than fp32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    flags = Path("/proc/cpuinfo")
-    if device.type != "cpu" or not flags.exists():
-        return False
-    words = next(
-        (line for line in flags.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), ""
-    ).split()
-    return "avx512_bf16" in words or "amx_bf16" in words
-
-
 def start(
     device: str = "auto",
     precision: Precision | Literal["auto"] = "auto",
@@ -94,34 +79,3 @@ def laid_out(net: Net) -> Net:
     if 4 in sides and 5 not in sides:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own signature leaves this out
     return net
-
-
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """Return the state of the default generators, as tensors."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        state["mps"] = torch.mps.get_rng_state()
-    return state
-
-
-def set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Restore what `random_state` returned."""
-    # The clones are needed: set_rng_state reads past a view's offset.
-    torch.set_rng_state(state["cpu"].clone())
-    if "cuda" in state and device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"].clone(), device)
-    if "mps" in state and device.type == "mps":
-        torch.mps.set_rng_state(state["mps"].clone())
-
-
-@contextlib.contextmanager
-def untouched_randomness(device: torch.device, seed: int) -> Iterator[torch.Generator]:
-    """Lend a seeded generator for a picture or a measure, and leave the default generators as they were."""
-    before = random_state(device)
-    try:
-        torch.manual_seed(seed)
-        yield torch.Generator(device).manual_seed(seed)
-    finally:
-        set_random_state(before, device)

@@ -28,6 +28,7 @@ class TrainSettings:
         ema_images: Half-life of the averaged weights in images, in place of ema, which is then 0.5^(batch / ema_images).
         remat: Compute the maps of blocks again in the backward pass instead of keeping them: less memory, up to a third more time.
         compile: Compile the networks with torch.compile: slower to start, faster after.
+        threads: Threads that compute on a CPU: a number, or auto: what is fastest under the load at the start; PyTorch's own when not given.
         workers: Threads that prepare batches ahead.
         sample_every: Steps between sample pictures; a tenth of the run when not given.
         save_every: Steps between checkpoints; once a minute when not given.
@@ -60,6 +61,7 @@ class TrainSettings:
     ema_images: Annotated[int, Field(ge=1)] | None = None
     remat: bool = False
     compile: bool = False
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = None
     workers: Annotated[int, Field(ge=0, le=64)] = 1
     sample_every: Steps | None = None
     save_every: Steps | None = None

@@ -27,11 +27,12 @@ from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_be
 from genzoo.runs.loggers import check as check_loggers
 from genzoo.saved.devices import check_memory, pick_device
 from genzoo.saved.loading import as_today, fresh, plain, resolved
+from genzoo.saved.threads import computing_with
 from genzoo.saved.transfer import begin, hold, read_origin
 from genzoo.training.choices import changed, complete, facts, settings_of
 from genzoo.training.loop import Trainer
 from genzoo.training.measuring import Measuring
-from genzoo.training.prepare import calibrate, compute_again, prepared
+from genzoo.training.prepare import best_threads, calibrate, compute_again, prepared
 from genzoo.training.runtime import Runtime, laid_out, start
 from genzoo.training.settings import TrainSettings
 
@@ -301,6 +302,11 @@ def _go(
     torch.manual_seed(settings.seed + 1_000_003)  # after the weights: noise of its own, the same on all ranks
     with held(run) if runtime.main else contextlib.nullcontext():
         barrier()  # what a killed process left is swept away before any rank begins to write
+        if settings.threads == "auto":
+            count = best_threads(system, dataset, runtime, settings, quiet=quiet)
+            settings = dataclasses.replace(settings, threads=count)
+            meta["training"]["threads"] = count  # kept: another number may round other bits
+            told = True
         trainer = Trainer(system, dataset, runtime, settings, run, meta, measuring, quiet=quiet)
         found = trainer.restore(say=lambda text: None if quiet else print(text, file=sys.stderr))
         if told and runtime.main:
@@ -323,7 +329,8 @@ def _go(
                 file=sys.stderr,
             )
         try:
-            trainer.fit()
+            with computing_with(settings.threads if isinstance(settings.threads, int) else None):
+                trainer.fit()
         except DiskFull as error:
             raise DiskFull(f"{error} with 'genzoo resume {quote(str(run.path))}'") from None
     return run

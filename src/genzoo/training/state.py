@@ -14,7 +14,7 @@ from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.system import System
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import fill
-from genzoo.training.runtime import random_state, set_random_state
+from genzoo.saved.randomness import random_state, set_random_state
 from genzoo.training.update import Average, Updater
 
 

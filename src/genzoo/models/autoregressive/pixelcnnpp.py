@@ -26,6 +26,7 @@ from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.dequantize import level_index
+from genzoo.nn.remade import dropped, remade
 from genzoo.nn.remat import again
 from genzoo.nn.schedules import half_cosine
 
@@ -33,9 +34,45 @@ LEAST_LOG_SCALE = -7.0
 """Scales below a tenth of a grey level of 256 change no probability, but would let gradients grow without bound."""
 
 
-def concat_elu(x: Tensor) -> Tensor:
-    """Return ELU of x and of -x, one after the other in dimension 1."""
-    return F.elu(torch.cat([x, -x], 1))
+class _ConcatELU(torch.autograd.Function):
+    """Both halves, and dropout on them, of which x and a byte a value are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
+        y = F.elu_(torch.cat([x, -x], 1))
+        mask = torch.empty_like(y, dtype=torch.bool).bernoulli_(1 - p) if p else None
+        ctx.save_for_backward(x, mask)
+        ctx.p = p
+        return y if mask is None else dropped(y, mask, p)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        x, mask = ctx.saved_tensors
+        grad = grad if mask is None else dropped(grad, mask, ctx.p)
+        plus, minus = torch.ops.aten.elu_backward(grad, 1, 1, 1, False, torch.cat([x, -x], 1)).chunk(2, 1)
+        return plus - minus, None
+
+
+def concat_elu(x: Tensor, p: float = 0.0) -> Tensor:
+    """Return ELU of x and of -x, one after the other in dimension 1, after dropout of probability `p`."""
+    y: Tensor = _ConcatELU.apply(x, p)  # type: ignore[no-untyped-call]  # torch gives `apply` no types
+    return y
+
+
+class _Gated(torch.autograd.Function):
+    """x + a · σ(b), of which a and b alone are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, both: Tensor) -> Tensor:
+        ctx.save_for_backward(both)
+        a, b = both.chunk(2, 1)
+        return x + a * torch.sigmoid(b.clone())  # over gaps in memory it takes several times as long
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors[0].chunk(2, 1)
+        gate = torch.sigmoid(b.clone())
+        return grad, torch.cat([grad * gate, torch.ops.aten.sigmoid_backward(grad * a, gate)], 1)
 
 
 class GatedBlock(nn.Module):
@@ -61,10 +98,10 @@ class GatedBlock(nn.Module):
         h = self.look(concat_elu(x))
         if self.side is not None:
             assert side is not None
-            h = h + self.side(concat_elu(side))
-        h = F.dropout(concat_elu(h), self.dropout, self.training)
-        a, b = self.gate(h).chunk(2, 1)
-        return x + a * torch.sigmoid(b.clone())  # over gaps in memory it takes several times as long
+            h = h + remade(concat_elu, side, self.side)
+        both = self.gate(concat_elu(h, self.dropout if self.training else 0.0))
+        gated: Tensor = _Gated.apply(x, both)  # type: ignore[no-untyped-call]
+        return gated
 
 
 class Stream(nn.Module):

@@ -24,6 +24,7 @@ from genzoo.models.autoregressive._token_walk import TokenWalk
 from genzoo.nn import captioned, draws
 from genzoo.nn.checks import check_images, check_known, check_label
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
+from genzoo.nn.remade import dropout, remade
 from genzoo.nn.remat import again
 from genzoo.saved.loading import digest
 
@@ -40,12 +41,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, T, width] to its like."""
-        q, k, v = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = remade(self.norm_1, x, self.qkv).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         p = self.dropout if self.training else 0.0
         # no dropout inside: it would keep the fast kernels from being used
         a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + F.dropout(self.join(a.transpose(1, 2).flatten(2)), p)
-        return x + F.dropout(self.mlp(self.norm_2(x)), p)
+        x = x + dropout(self.join(a.transpose(1, 2).flatten(2)), p)
+        first, gelu, second = self.mlp
+        return x + dropout(remade(gelu, remade(self.norm_2, x, first), second), p)
 
 
 class Transformer(nn.Module):

@@ -19,7 +19,7 @@ from genzoo.core.capabilities import CAPABILITIES, capabilities
 from genzoo.core.errors import UserError, nearest
 from genzoo.core.files import say_once
 from genzoo.core.system import System
-from genzoo.training.runtime import has_bf16
+from genzoo.saved.devices import has_bf16
 from genzoo.use.common.source import LOWER, name_of
 
 DTYPES = {"full": torch.float32, "bf16": torch.bfloat16, "half": torch.float16}
