@@ -7,6 +7,7 @@ import torch
 
 import genzoo
 from genzoo.cli.main import main
+from genzoo.core import files
 from genzoo.core.errors import UserError
 from genzoo.metrics.records import Record
 from genzoo.use.common import precision as module
@@ -80,9 +81,10 @@ def test_what_is_not_there_is_said(system, monkeypatch, capsys):
     ):
         genzoo.sample(system, n=1)
     monkeypatch.setattr(module, "has_bf16", lambda device: False)
+    monkeypatch.setattr(files, "_said", set())
     with genzoo.precision("bf16"):
         genzoo.sample(system, n=1)
-    assert "this CPU has no arithmetic of its own for bf16" in capsys.readouterr().err
+    assert "this CPU has no AMX: results are those of bf16, and slower than full" in capsys.readouterr().err
 
 
 def test_what_has_to_be_the_same_everywhere_is_computed_in_full(tmp_path):

@@ -64,9 +64,8 @@ def lowered(system: System, wanted: str) -> System:
             "precision=half is for a GPU, and the networks run on the CPU; give bf16 or full, or device=cuda"
         )
     if wanted == "bf16" and not has_bf16(system.device):
-        say_once(
-            f"this {'CPU' if device == 'cpu' else device} has no arithmetic of its own for bf16: results are those of bf16, and slower than full"
-        )
+        lacks = "CPU has no AMX" if device == "cpu" else f"{device} has no arithmetic of its own for bf16"
+        say_once(f"this {lacks}: results are those of bf16, and slower than full")
     other = copy.copy(system)
     for method in _methods(system):
         vars(other)[method] = _computed(getattr(system, method), device, wanted, name_of(system))
