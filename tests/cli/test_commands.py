@@ -110,7 +110,7 @@ def test_a_command_imports_no_other(name):
 
 
 def test_drawing_samples_imports_what_it_uses(runs, tmp_path):
-    """At most 40 files of ours with code in them (packages not counted), and nothing of torch's compiler, which takes longer to import than torch."""
+    """At most 42 files of ours with code in them (packages not counted), and nothing of torch's compiler, which takes longer to import than torch."""
     run = runs("dcgan").path
     code = (
         "import sys; from genzoo.cli.main import main; code = main(sys.argv[1:]); from genzoo.naming import registry; "
@@ -122,5 +122,5 @@ def test_drawing_samples_imports_what_it_uses(runs, tmp_path):
     assert done.stdout.splitlines()[-2] == "0 1", "the one system's file is read, not all of them"
     loaded = done.stdout.splitlines()[-1].split()
     ours = [m for m in loaded if m.strip("/").partition(".")[0] == "genzoo"]
-    assert len([m for m in ours if not m.endswith("/")]) <= 40, " ".join(sorted(ours))
+    assert len([m for m in ours if not m.endswith("/")]) <= 42, " ".join(sorted(ours))
     assert not {"torch._dynamo/", "sympy/", "torch._inductor/"} & set(loaded)
