@@ -371,7 +371,7 @@ def test_a_shard_that_cannot_be_read_is_one_sentence(shards, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(reading, "opened", denied)
-    with pytest.raises(UserError, match=r"train-\d+\.tar cannot be read: Permission denied"):
+    with pytest.raises(UserError, match=r"train-\d+\.tar cannot be read: permission denied"):
         Batches(streamed(shards), 5, 0).at(0)
 
 

@@ -12,6 +12,7 @@ from genzoo.models.autoregressive.made import MADE
 from genzoo.models.density.gaussian import Gaussian
 from genzoo.naming import registry
 from genzoo.nn.whitening import Whitening, check_columns
+from genzoo.ranks.launch import same_weights
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import load
 from genzoo.testing.case import CPU
@@ -248,7 +249,7 @@ def both_ranks(rank, file):
     system = build("made", shape=(3,))
     dataset = open_data(DataSettings(file), split="train", quiet=True)
     calibrate(system, dataset, runtime, quiet=True)
-    runtime.same(system)
+    same_weights(system)
     return {k: v for k, v in system.state_dict().items() if k.startswith("scale.")}
 
 

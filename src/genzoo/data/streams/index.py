@@ -13,6 +13,7 @@ from typing import Any
 from genzoo.core.errors import DamagedFile, NoSuchData, UserError
 from genzoo.core.files import cache_folder, write_atomic
 from genzoo.data.cache import digest_of
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.locks import locked
 from genzoo.data.progress import bar
 from genzoo.data.settings import DataSettings
@@ -194,7 +195,9 @@ def _footers(place: Place, sizes: dict[str, int], settings: DataSettings) -> Ind
             told = read_metadata(footer)
             schema = told.schema.to_arrow_schema()
         except Exception as error:  # pyarrow has several of its own
-            raise DamagedFile(f"{place.shown(name)} is a damaged parquet table ({error}); write it again") from None
+            raise DamagedFile(
+                f"{place.shown(name)} is a damaged parquet table ({in_words(error)}); write it again"
+            ) from None
         classes = classes_of(schema, settings.label or "")
         if not classes:
             return None

@@ -144,13 +144,13 @@ class Place:
                 text = _first(error)
                 if "NoSuchBucket" in str(error):
                     raise NoSuchData(f"{named} is not there: there is no such bucket") from None
-                if _REFUSED.search(f"{type(error).__name__} {error}"):
+                if _says(error, _REFUSED):
                     keys = KEYS.get(STORES.get(self.protocol, ""), "")
                     raise UserError(
                         f"{named} cannot be {verb}: the server refuses it, or there are no credentials{f'; set {keys}' if keys else ''} ({text})"
                     ) from None
                 if (
-                    _NEVER.search(str(error))
+                    _says(error, _NEVER)
                     or isinstance(error, NotImplementedError)
                     or "NotSupported" in type(error).__name__
                 ):
@@ -167,6 +167,11 @@ class Place:
                     )
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
+
+
+def _says(error: Exception, words: re.Pattern[str]) -> bool:
+    """Tell whether an error is of a kind, by its name and what it says."""
+    return words.search(f"{type(error).__name__} {error}") is not None
 
 
 def _first(error: Exception) -> str:

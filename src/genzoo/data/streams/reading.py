@@ -21,6 +21,7 @@ from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import stills
 from genzoo.data.decode.forms import ImageFormat, Rejected
+from genzoo.data.decode.reasons import in_words
 from genzoo.data.settings import DataSettings
 from genzoo.data.sources import labels, samples
 from genzoo.data.sources.captions import Told
@@ -168,7 +169,7 @@ def opened_shard(path: Path, shard: Shard, settings: DataSettings, title: str = 
         except UserError as reason:
             raise DamagedFile(f"{title} cannot be read: {str(reason).replace(str(path), 'it')}") from None
         except OSError as error:
-            raise UserError(f"{title} cannot be read: {error.strerror or error}") from None
+            raise UserError(f"{title} cannot be read: {in_words(error)}") from None
         if shard.count and len(read.names) != shard.count:
             raise DamagedFile(
                 f"{title} holds {len(read.names):,} images that can be used, and {shard.count:,} are expected: it is damaged; write it again"
@@ -228,7 +229,7 @@ def _as_png(data: bytes) -> bytes:
         out = io.BytesIO()
         Image.frombytes(mode, (width, height), data[12 + length :]).save(out, "PNG", compress_level=0)
     except (struct.error, ValueError, UnicodeDecodeError, MemoryError) as error:
-        raise Rejected(f"no picture of the encoding pil ({error})") from None
+        raise Rejected(f"no picture of the encoding pil ({in_words(error)})") from None
     return out.getvalue()
 
 
