@@ -157,6 +157,8 @@ def count(name: str) -> Count:
     if isinstance(system, Fits) or not any(p.requires_grad for p in system.parameters()):
         raise UserError(f"{name} does not learn by steps")
     update = Counting(system, Runtime(torch.device("cpu"), "fp32"))
+    step(system, update)  # the first batch sets what depends on the data
+    update.called.clear()
     steps: list[tuple[int, int, int]] = []
     while len(steps) < 2 or len(steps) < update.cycle() or (steps[0] != steps[1] and len(steps) < CYCLE):
         update.sent = update.calls = 0
