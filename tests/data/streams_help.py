@@ -45,3 +45,17 @@ def all_of(dataset):
 def epoch(dataset, batch=5, seed=0, rank=0, world=1):
     batches = Batches(dataset, batch, seed, rank, world)
     return examples(batches, range(len(dataset) // batch))
+
+
+TRAINED = {
+    "steps": 14,
+    "batch": 6,
+    "hidden": 8,
+    "latent": 2,
+    "width": 4,
+    "log_every": 1,
+    "precision": "fp32",
+    "cache_gb": 0.1,
+    "shuffle_shards": 2,
+}
+"""Settings of a training that a test interrupts."""

@@ -19,7 +19,7 @@ from genzoo.data.streams import places
 from genzoo.data.streams.order import Order
 from genzoo.data.streams.stream import MOST
 from genzoo.data.streams.writing import shard_data
-from tests.data.streams_help import NAMES, all_of, epoch, examples, photos, sharded, streamed
+from tests.data.streams_help import NAMES, TRAINED, all_of, epoch, examples, photos, sharded, streamed
 from tests.data_help import picture, read
 from tests.training_help import assert_same_state
 
@@ -291,18 +291,6 @@ def test_a_cache_entry_that_is_damaged_is_made_anew(shards, tmp_path):
 
 
 # ---- going on ------------------------------------------------------------------------------------------------------------
-
-TRAINED = {
-    "steps": 14,
-    "batch": 6,
-    "hidden": 8,
-    "latent": 2,
-    "width": 4,
-    "log_every": 1,
-    "precision": "fp32",
-    "cache_gb": 0.1,
-    "shuffle_shards": 2,
-}
 
 
 def test_a_shard_that_is_gone_stops_the_run_which_goes_on_exactly_when_it_is_back(shards, tmp_path, monkeypatch):

@@ -18,21 +18,11 @@ from genzoo.core.errors import DamagedFile, NoSuchData, UserError
 from genzoo.data import Batches
 from genzoo.data.streams import places
 from tests.data import s3_server
-from tests.data.streams_help import all_of, epoch, examples, photos, sharded, streamed
+from tests.data.streams_help import TRAINED, all_of, epoch, examples, photos, sharded, streamed
 from tests.training_help import assert_same_state
 
 pytest.importorskip("obstore", reason="the stream extra is not installed")
 pytestmark = pytest.mark.usefixtures("fresh_cache")
-TRAINED = {
-    "steps": 14,
-    "batch": 6,
-    "hidden": 8,
-    "latent": 2,
-    "width": 4,
-    "log_every": 1,
-    "precision": "fp32",
-    "shuffle_shards": 2,
-}
 
 
 @pytest.fixture(scope="module")

@@ -175,3 +175,10 @@ def test_mistakes_are_answered_in_a_sentence(birds, capsys, words, said):
     err = capsys.readouterr().err
     assert re.search(said, err), err
     assert not [p for p in birds.parent.iterdir() if p.suffix in (".zip", ".part") or "-" in p.name]
+
+
+def test_a_shard_of_mds_that_would_be_too_large_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("genzoo.data.written.mds.LIMIT", 5000)
+    with pytest.raises(UserError, match=r"images are 0\.0 GB, and a shard of MDS holds .*genzoo data shard"):
+        export_data(DataSettings("digits", limit=100), "mds", tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()

@@ -63,8 +63,12 @@ def test_what_the_environment_says_stands(name: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("error", [OSError, AttributeError, TypeError])
 def test_another_c_library_is_left_alone(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(_: object) -> None:
+    asked: list[object] = []
+
+    def absent(name: object) -> None:
+        asked.append(name)
         raise error
 
     monkeypatch.setattr(devices.ctypes, "CDLL", absent)
     devices.keep_memory()
+    assert asked == [None]

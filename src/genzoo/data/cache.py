@@ -63,10 +63,10 @@ class Rows:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: type, expected: int | None = None) -> None:
         self.path, self.shape, self.dtype, self.count = path, shape, np.dtype(dtype), 0
-        self._expected = 2**40 if expected is None else expected
+        self._expected = expected
         self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 (closed by close or abandon)
-        self._file.write(self._header(self._expected))
-        self._follower = _Follower(path)
+        self._file.write(self._header(2**40 if expected is None else expected))
+        self._follower = None if expected is None else _Follower(path)
         self._due = 0
 
     def _header(self, n: int) -> bytes:
@@ -82,7 +82,7 @@ class Rows:
         self._file.write(row.data if row.flags.c_contiguous else row.tobytes())
         self.count += 1
         self._due += row.nbytes
-        if self._due >= _PIECE and self._expected != 2**40:
+        if self._follower and self._due >= _PIECE:
             self._file.flush()
             self._follower.follow()
             self._due = 0
@@ -95,14 +95,15 @@ class Rows:
                 self._file.write(self._header(self.count))
             self._file.flush()
             os.fsync(self._file.fileno())
-            if self.count == self._expected:
+            if self._follower and self.count == self._expected:
                 _verified[_key(self.path.stat())] = self._follower.digest()
         finally:
             self.abandon()
 
     def abandon(self) -> None:
         """Close as it is; what a full disk cannot take is dropped without a second error."""
-        self._follower.close()
+        if self._follower:
+            self._follower.close()
         with suppress(OSError):
             self._file.close()
 

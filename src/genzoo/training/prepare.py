@@ -80,12 +80,10 @@ def prepared(system: System, dataset: Dataset, runtime: Runtime, *, quiet: bool 
 
 def best_threads(system: System, dataset: Dataset, runtime: Runtime, settings: TrainSettings, *, quiet: bool) -> int:
     """Time steps of a copy with 1, 2, 4 ... threads under the load that there is, and say what it took."""
-    most, batches = (
-        torch.get_num_threads(),
-        Batches(dataset, settings.batch or 1, settings.seed, runtime.rank, runtime.world),
-    )
+    most = torch.get_num_threads()
     if runtime.device.type != "cpu" or isinstance(system, Fits) or most == 1:
         return most
+    batches = Batches(dataset, settings.batch or 1, settings.seed, runtime.rank, runtime.world)
     with untouched_randomness(runtime.device, settings.seed):
         trial = copy.deepcopy(system).train()
         update, batch = Updater(trial, runtime), to_float(batches.at(0), runtime.device, torch.channels_last)

@@ -23,7 +23,7 @@ class TrainSettings:
         seed: Seed of initial weights, data order and noise.
         name: Name of the run folder; the system's name, numbered if taken, when not given.
         device: auto, cpu, cuda, cuda:1, mps ...
-        precision: Arithmetic of the networks; weights stay float32. auto is bf16 where the device has it in hardware, else fp32.
+        precision: Arithmetic of the networks; weights stay float32. auto is bf16 where that is faster (CUDA, CPUs with AMX), else fp32.
         ema: Decay per step of the averaged weights that are sampled and kept; 0 turns averaging off.
         ema_images: Half-life of the averaged weights in images, in place of ema, which is then 0.5^(batch / ema_images).
         remat: Compute the maps of blocks again in the backward pass instead of keeping them: less memory, up to a third more time.

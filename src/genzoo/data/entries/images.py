@@ -191,16 +191,9 @@ def build(contents: Contents, settings: DataSettings, name: str, draft: CacheWri
         kept: dict[tuple[str, str], list[int]] = {}
         names: dict[str, list[str]] = {}
         for fields in contents.groups:
-            expected = sum(
-                sum(
-                    not any(isinstance(s, Rejected) for s in row)
-                    for row in zip(*(shapes[f, split] for f in fields), strict=True)
-                )
-                for split in contents.splits(fields[0])
-            )
-            writer = _Group(fields, contents, forms, settings, draft, pool, left, expected)
+            writer = _Group(fields, contents, shapes, forms, settings, draft, pool, left)
             for split in contents.splits(fields[0]):
-                kept[fields[0], split] = writer.write(split, shapes, advance)
+                kept[fields[0], split] = writer.write(split, advance)
                 whose = patients_of(contents.pictures[fields[0], split])
                 for f in writer.rows:
                     sections.setdefault(f, {})[split] = len(kept[fields[0], split])
@@ -240,15 +233,17 @@ class _Group:
         self,
         fields: tuple[str, ...],
         contents: Contents,
+        shapes: dict[tuple[str, str], list[Shape | Rejected]],
         forms: dict[str, ImageFormat],
         settings: DataSettings,
         draft: CacheWriter,
         pool: Executor,
         left: list[tuple[str, str]],
-        expected: int,
     ) -> None:
         self.fields, self.contents, self.forms, self.pool, self.left = fields, contents, forms, pool, left
         self.binarize = settings.binarize
+        self.usable = {split: self._usable(split, shapes) for split in contents.splits(fields[0])}
+        expected = sum(map(len, self.usable.values()))
         # Numbers of instances are the last channel of side A.
         self.more = "instance" in fields
         self.rows = {}
@@ -258,21 +253,22 @@ class _Group:
             self.rows[name] = draft.rows(name, shape, np.uint8 if form.bits == 8 else np.uint16, expected)
         self.rng = np.random.default_rng([ORDER_SEED, 1])
 
-    def write(
-        self, split: str, shapes: dict[tuple[str, str], list[Shape | Rejected]], advance: Callable[[int], None]
-    ) -> list[int]:
-        """Write one split in the stored order; returns the indices that were kept."""
-        parts = [self.contents.pictures[f, split] for f in self.fields]
-        names = [p.names for p in parts]
-        found = [shapes[f, split] for f in self.fields]
+    def _usable(self, split: str, shapes: dict[tuple[str, str], list[Shape | Rejected]]) -> list[int]:
+        """Find the examples of a split whose headers could be read in all fields, and say why the others are left out."""
+        names = [self.contents.pictures[f, split].names for f in self.fields]
         usable = []
-        for i, row in enumerate(zip(*found, strict=True)):
+        for i, row in enumerate(zip(*(shapes[f, split] for f in self.fields), strict=True)):
             bad = [(n[i], str(s)) for n, s in zip(names, row, strict=True) if isinstance(s, Rejected)]
             self.left.extend(bad)
-            if bad:
-                advance(len(parts))
-            else:
+            if not bad:
                 usable.append(i)
+        return usable
+
+    def write(self, split: str, advance: Callable[[int], None]) -> list[int]:
+        """Write one split in the stored order; returns the indices that were kept."""
+        parts, usable = [self.contents.pictures[f, split] for f in self.fields], self.usable[split]
+        names = [p.names for p in parts]
+        advance((len(names[0]) - len(usable)) * len(parts))
         order = np.random.default_rng([ORDER_SEED, 0, len(usable)]).permutation(len(usable))
         whose = patients_of(parts[0])
         if whose is not None:  # a patient's slices stand together, so that a cut between patients is a slice of rows

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol, TypeVar
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import ranges, stills
 from genzoo.data.decode.forms import Header, ImageFormat, Rejected, Shape
+from genzoo.data.short import in_pool
 
 
 class Pictures(Protocol):
@@ -34,10 +35,8 @@ class Pictures(Protocol):
         """Yield the least and the largest value of each image that is stored as `kind`, one after the other."""
 
 
-Item = TypeVar("Item")
-Found = TypeVar("Found")
 _FEW = 8
-"""Images that are looked at, or decoded, together."""
+"""Images whose values are looked at together."""
 
 
 class Opens(Protocol):
@@ -65,7 +64,7 @@ class FilePictures:
 
     def probe(self, pool: Executor) -> list[Shape | Rejected]:
         """Read every header."""
-        return _each(self._probe, self.names, pool)
+        return list(in_pool(pool, self._probe, self.names))
 
     def _probe(self, name: str) -> Shape | Rejected:
         try:
@@ -97,7 +96,7 @@ class FilePictures:
 
     def block(self, indices: Sequence[int], form: ImageFormat, pool: Executor) -> list[np.ndarray | Rejected]:
         """Decode in threads: the decoder works outside Python's lock."""
-        return _each(lambda i: self.picture(i, form), indices, pool)
+        return list(in_pool(pool, lambda i: self.picture(i, form), indices))
 
     def picture(self, i: int, form: ImageFormat) -> np.ndarray | Rejected:
         """Decode one."""
@@ -110,13 +109,6 @@ class FilePictures:
         if holes:
             self.holes[self.names[i]] = sum(holes)
         return found
-
-
-def _each(read: Callable[[Item], Found], items: Sequence[Item], pool: Executor) -> list[Found]:
-    """Read some things, a few in one task: handing a task to a thread and back takes as long as a tenth of a small picture."""
-    count = max(1, min(_FEW, len(items) // 64))
-    few = [items[start : start + count] for start in range(0, len(items), count)]
-    return [found for part in pool.map(lambda part: [read(item) for item in part], few) for found in part]
 
 
 class ArrayPictures:

@@ -26,22 +26,9 @@ CODE = 1
 """Raised when the same shards would be decoded to something else."""
 USUAL_GB = 10.0
 """What cache_gb is for a URL where it is not given."""
-TAKEN = (
-    *(
-        "data",
-        "size",
-        "channels",
-        "resize",
-        "crop",
-        "flip",
-        "binarize",
-        "label",
-        "limit",
-        "holdout",
-        "cache_gb",
-        "shuffle_shards",
-    ),
-)
+TAKEN = {
+    "data", "size", "channels", "resize", "crop", "flip", "binarize", "label", "limit", "holdout", "cache_gb", "shuffle_shards",
+}  # fmt: skip
 """Settings that a streamed set knows."""
 CANNOT = (
     "streamed: what is learned or measured from all of the set at once needs limit=; classes have names only where the index or the "

@@ -63,8 +63,7 @@ def shard_data(
         for part in parts:
             images, told = part.encoded(advance), []
             folder = f"{part.name}/" if how == "mds" else ""
-            for k in range(-(-len(part) // per)):
-                count = min(per, len(part) - k * per)
+            for k, count in enumerate(part.shards(per)):
                 name = f"shard.{k:05d}" if how == "mds" else f"{part.name}-{k:06d}"
                 path = Path(scratch) / f"{name}{writer.ENDING}"
                 with disk_full_is_said(path, 0):

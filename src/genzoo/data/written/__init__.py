@@ -59,6 +59,10 @@ class Part:
         """Count the images."""
         return len(self.images)
 
+    def shards(self, size: int) -> list[int]:
+        """Return how many images each shard has, of so many at most."""
+        return [min(size, len(self) - start) for start in range(0, len(self), size)]
+
     def encoded(self, advance: Callable[[int], None]) -> Iterator[tuple[int, bytes]]:
         """Yield the number and the PNG file of every image."""
         with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 8))) as pool:

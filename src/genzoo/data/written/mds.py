@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from genzoo.core.errors import UserError
 from genzoo.data.written import Part
 
 WHAT = "a folder train/ of shard.00000.mds ... and index.json, as MosaicML's StreamingDataset reads it"
@@ -41,11 +42,11 @@ def write(path: Path, parts: Sequence[Part], advance: Callable[[int], None]) -> 
     for part in parts:
         folder = path / part.name
         folder.mkdir()
-        images, files = part.encoded(advance), []
-        for k in range(-(-len(part) // SHARD)):
-            files.append(folder / f"shard.{k:05d}{ENDING}")
-            shard(files[-1], part, images, min(SHARD, len(part) - k * SHARD))
-        told = [told_of(f, part, min(SHARD, len(part) - k * SHARD)) for k, f in enumerate(files)]
+        images, told = part.encoded(advance), []
+        for k, count in enumerate(part.shards(SHARD)):
+            file = folder / f"shard.{k:05d}{ENDING}"
+            shard(file, part, images, count)
+            told.append(told_of(file, part, count))
         (folder / "index.json").write_bytes(index(told, part))
 
 
@@ -60,6 +61,9 @@ def shard(path: Path, part: Part, images: Iterator[tuple[int, bytes]], count: in
         part: The part.
         images: Numbers and files, from where the shard before ended.
         count: How many.
+
+    Raises:
+        UserError: They are too large for one shard.
     """
     samples = []
     for _ in range(count):
@@ -70,7 +74,11 @@ def shard(path: Path, part: Part, images: Iterator[tuple[int, bytes]], count: in
     places = [4 * (count + 2) + len(head)]
     for sample in samples:
         places.append(places[-1] + len(sample))
-    assert places[-1] <= LIMIT, "a shard of at most 10,000 images of at most 256 MiB in all"
+    if places[-1] > LIMIT:
+        raise UserError(
+            f"{count:,} images are {places[-1] / 1e9:.1f} GB, and a shard of MDS holds {LIMIT / 1e9:.1f} GB: give a smaller size=, or "
+            "'genzoo data shard' with form=mds and per=, images of a shard"
+        )
     with open(path, "wb") as file:
         file.write(struct.pack(f"<{count + 2}I", count, *places) + head)
         for sample in samples:

@@ -51,10 +51,10 @@ def write(path: Path, parts: Sequence[Part], advance: Callable[[int], None]) -> 
     for part in parts:
         images = part.encoded(advance)
         files = -(-part.images[0].size * len(part) // SHARD)
-        each = -(-len(part) // files)
-        for k in range(files):
-            name = path / "data" / f"{part.name}-{k:05d}-of-{files:05d}{ENDING}"
-            shard(name, part, images, min(each, len(part) - k * each), parts)
+        counts = part.shards(-(-len(part) // files))
+        for k, count in enumerate(counts):
+            name = path / "data" / f"{part.name}-{k:05d}-of-{len(counts):05d}{ENDING}"
+            shard(name, part, images, count, parts)
 
 
 def shard(path: Path, part: Part, images: Iterator[tuple[int, bytes]], count: int, parts: Sequence[Part] = ()) -> None:

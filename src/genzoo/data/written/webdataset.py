@@ -34,8 +34,8 @@ def write(path: Path, parts: Sequence[Part], advance: Callable[[int], None]) -> 
     path.mkdir()
     for part in parts:
         images = part.encoded(advance)
-        for k in range(-(-len(part) // SHARD)):
-            shard(path / f"{part.name}-{k:06d}{ENDING}", part, images, min(SHARD, len(part) - k * SHARD))
+        for k, count in enumerate(part.shards(SHARD)):
+            shard(path / f"{part.name}-{k:06d}{ENDING}", part, images, count)
 
 
 def shard(path: Path, part: Part, images: Iterator[tuple[int, bytes]], count: int) -> None:
