@@ -64,7 +64,7 @@ class _Dropout(torch.autograd.Function):
 
 def dropped(x: Tensor, mask: Tensor, p: float) -> Tensor:
     """Return x / (1 - p) where the mask is true, and 0 elsewhere: what dropout of probability `p` gives, to the bit."""
-    return torch.where(mask, x * float(torch.ones((), dtype=x.dtype).div_(1 - p)), 0)
+    return (x * mask).mul_(float(torch.ones((), dtype=x.dtype).div_(1 - p)))
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
