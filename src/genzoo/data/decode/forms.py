@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from genzoo.data.decode import ranges
+from genzoo.data.decode.shrink import shrunk, worth
 
 Shape = tuple[int, int, int]
 """Height, width, channels (alpha not counted)."""
@@ -81,8 +82,16 @@ def shares_to_form(values: np.ndarray, alpha: np.ndarray | None, form: ImageForm
         if width % 2:
             raise Rejected(f"{width}x{values.shape[0]}: two pictures side by side have an even width")
         values = values[:, : width // 2] if half == "left" else values[:, width // 2 :]
-    bands = [np.asarray(resized(Image.fromarray(np.ascontiguousarray(v)), form)) for v in values.transpose(2, 0, 1)]
-    return integers(np.stack(bands), form)
+    return integers(np.stack([plane(np.ascontiguousarray(v), form) for v in values.transpose(2, 0, 1)]), form)
+
+
+def plane(values: np.ndarray, form: ImageFormat) -> np.ndarray:
+    """Resize a plane float32 [H, W] to what a form asks for, in its way of resizing."""
+    box = _box(values.shape[1], values.shape[0], form)
+    target = (form.width, form.height)
+    if form.resize != "fit" and worth(box, target):
+        return shrunk(values, box, target)
+    return np.asarray(resized(Image.fromarray(values), form))
 
 
 def integers(values: np.ndarray, form: ImageFormat) -> np.ndarray:
@@ -116,13 +125,8 @@ def resized(
     target = (form.width, form.height)
     if (w, h) == target:
         return image
-    box = (0.0, 0.0, float(w), float(h))
-    if form.resize == "cover":
-        scale = max(form.width / w, form.height / h)
-        bw, bh = min(form.width / scale, w), min(form.height / scale, h)
-        box = ((w - bw) / 2, (h - bh) / 2, (w + bw) / 2, (h + bh) / 2)
     if form.resize != "fit":
-        return image.resize(target, resample, box=box)
+        return image.resize(target, resample, box=_box(w, h, form))
     scale = min(form.width / w, form.height / h)
     inner = (max(1, round(w * scale)), max(1, round(h * scale)))
     bands = len(image.getbands())
@@ -135,3 +139,12 @@ def resized(
     small = image.resize(inner, resample)
     canvas.paste(small, ((form.width - inner[0]) // 2, (form.height - inner[1]) // 2))
     return canvas
+
+
+def _box(width: int, height: int, form: ImageFormat) -> tuple[float, float, float, float]:
+    """Return the edges of the part of an image that is kept: all of it, or with `cover` the largest of the form's shape in the middle."""
+    if form.resize != "cover":
+        return 0.0, 0.0, float(width), float(height)
+    scale = max(form.width / width, form.height / height)
+    w, h = min(form.width / scale, width), min(form.height / scale, height)
+    return (width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2

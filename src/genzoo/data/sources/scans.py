@@ -18,12 +18,12 @@ from genzoo.data import kinds
 from genzoo.data.arrangements import PLAIN
 from genzoo.data.decode import images as decode
 from genzoo.data.decode import ranges
-from genzoo.data.decode.forms import ImageFormat, Rejected, Shape, finite, integers, resized
+from genzoo.data.decode.forms import ImageFormat, Rejected, Shape, finite, integers, plane
 from genzoo.data.decode.scans import format_of, may_be, series
 from genzoo.data.decode.scans.dicom import Header
 from genzoo.data.decode.scans.planes import tilt
 from genzoo.data.decode.scans.readers import READERS
-from genzoo.data.decode.scans.volume import Cut, Slice, Volume, cuts
+from genzoo.data.decode.scans.volume import Cut, Volume, cuts
 from genzoo.data.progress import bar
 from genzoo.data.settings import DataSettings
 from genzoo.data.short import in_order
@@ -144,10 +144,11 @@ def to_form(cut: Cut, form: ImageFormat, holes: list[int] | None = None) -> np.n
     if cut.size == (rows, columns) == (form.height, form.width):
         whole = found.shares(ends, 255 if form.bits == 8 else 65535)[None]
         return whole if form.channels == 1 else np.repeat(whole, form.channels, 0)
-    image = _lent(found, ends)
+    values = found.shares(ends, out=_lent(found.stored.shape))
     if cut.size != (rows, columns):
-        image = image.resize((columns, rows), Image.Resampling.BICUBIC)
-    whole = integers(np.asarray(resized(image, form))[None], form)
+        image = Image.fromarray(np.ascontiguousarray(values))
+        values = np.asarray(image.resize((columns, rows), Image.Resampling.BICUBIC))
+    whole = integers(plane(values, form)[None], form)
     return whole if form.channels == 1 else np.repeat(whole, form.channels, 0)
 
 
@@ -155,15 +156,12 @@ _LENT = threading.local()
 """Memory of each thread for slices that are resized: to fetch a megabyte anew for each takes as long as to fill it."""
 
 
-def _lent(found: Slice, ends: ranges.Ends) -> Image.Image:
-    """Return the shares of a slice as a picture, which is good until this thread asks for the next."""
-    height, width = found.stored.shape
-    if getattr(_LENT, "size", None) != (width, height):
-        _LENT.size, _LENT.floats = (width, height), np.empty((height, width), np.float32)
-        _LENT.image = Image.new("F", (width, height), None)
-    image: Image.Image = _LENT.image
-    image.frombytes(np.ascontiguousarray(found.shares(ends, out=_LENT.floats)).data)
-    return image
+def _lent(shape: tuple[int, ...]) -> np.ndarray:
+    """Return float32 memory of a shape, which is good until this thread asks again."""
+    if getattr(_LENT, "shape", None) != shape:
+        _LENT.shape, _LENT.floats = shape, np.empty(shape, np.float32)
+    floats: np.ndarray = _LENT.floats
+    return floats
 
 
 def _numbers(values: np.ndarray, form: ImageFormat) -> np.ndarray:
