@@ -312,7 +312,7 @@ def _go(
         if told and runtime.main:
             _keep_settings(run, type(system), meta)  # a run that is stopped again goes on as it was told to
         if moved and found:
-            trainer.save()  # what uses the run finds the data where they are now
+            trainer.save(wait=True)  # what uses the run finds the data where they are now
             if runtime.main:
                 tell_best(run, meta["data"])
         if found and trainer.finished:
