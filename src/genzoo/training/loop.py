@@ -22,7 +22,7 @@ from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.feed import Feed
 from genzoo.metrics.stopping import advice
 from genzoo.ranks.batch import one_batch
-from genzoo.ranks.launch import largest, lost_is_said, together
+from genzoo.ranks.launch import largest, together
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
 from genzoo.runs.folder import Run, newest_state, state_path, write_best
@@ -135,7 +135,7 @@ class Trainer:
         begun, seconds_before, drawn = time.monotonic(), self.seconds, -1
         saved_at = begun
         try:
-            with _signals(self), lost_is_said(f"'genzoo resume {quote(str(self.run.path))}'"):
+            with _signals(self):
                 if self.step == 0:
                     self.save()
                 for raw in feed:

@@ -7,6 +7,7 @@ import dataclasses
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
@@ -20,7 +21,8 @@ from genzoo.core.errors import DiskFull, UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.naming import own, registry
-from genzoo.ranks.launch import agree, barrier, note_run, noted_run, same_everywhere, same_weights, together
+from genzoo.ranks.attempts import note_run, noted_run
+from genzoo.ranks.launch import agree, barrier, lost_is_said, same_everywhere, same_weights, together
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
@@ -40,6 +42,7 @@ LARGE = 100_000_000
 """Parameters from which on a person is told what they cost before the first step."""
 
 
+@lost_is_said("start all of them again")
 def train(
     what: Any,
     data: DataSettings,
@@ -64,8 +67,6 @@ def train(
         UserError: A wrong name, setting, path or kind of data: before anything is written.
         TrainingStopped: By a signal, or by losses without a finite value; saved.
     """
-    if begun := noted_run():  # the launcher has started all processes again
-        return resume(begun, quiet=quiet)
     entry, preset = registry.find(what)
     cls, name = registry.system_class(entry.name), preset or entry.name
     settings = complete(cls, settings or TrainSettings(), preset)
@@ -74,6 +75,8 @@ def train(
     schema.check(cls, given, label=name)
     check_loggers(settings.every_logger)
     runtime = _runtime(settings)
+    if begun := noted_run():  # the launcher has started all processes again
+        return resume(begun, quiet=quiet)
     settings = dataclasses.replace(settings, precision=runtime.precision)  # kept, so that the run goes on with it
     _check_ranks(cls, settings, runtime)
     if runtime.main:
@@ -101,9 +104,11 @@ def train(
             raise
         if not quiet:
             _introduce(run, meta, built, dataset, runtime, said)
-    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
+    with _lost_is_said(run):
+        return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
 
 
+@lost_is_said("start all of them again")
 def resume(
     path: str | Path,
     *,
@@ -157,7 +162,8 @@ def resume(
     meta = _meta(name, cls, arguments, about, dataset, settings, runtime, config.get("taken"))
     measuring = _measuring(built, dataset, settings)
     told = any(v is not None for v in (steps, device, data))
-    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
+    with _lost_is_said(run):
+        return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
 
 
 # ---- what a training needs -------------------------------------------------------------------------------------------------------
@@ -193,6 +199,10 @@ def _started(run: Run, settings: TrainSettings, quiet: bool, *, chosen: bool) ->
 def _measuring(system: System, dataset: Dataset, settings: TrainSettings) -> Measuring | None:
     """Set up what measures the run while it trains: on the examples as they are, not as the system prepares them."""
     return Measuring(system, dataset, settings) if settings.measure else None
+
+
+def _lost_is_said(run: Run) -> AbstractContextManager[None]:
+    return lost_is_said(f"'genzoo resume {quote(str(run.path))}' goes on from the last checkpoint")
 
 
 def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -> None:
