@@ -11,7 +11,6 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ def attempt(store: Any, rank: int, world: int, timeout: timedelta) -> str:
     if rank:
         mine = uuid4().hex
         store.set(f"asks/{rank}", mine)
-        name = store.get(f"told/{mine}").decode()
+        name = str(store.get(f"told/{mine}").decode())
         store.set(f"heard/{name}/{rank}", "")
     else:
         name, late = str(store.add("attempts", 1)), time.monotonic() + timeout.total_seconds()

@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 import torch
@@ -149,11 +151,11 @@ def same_everywhere(facts: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def lost_is_said(then: str) -> Iterator[None]:
+def lost_is_said(run: Path | None = None) -> Iterator[None]:
     """Put into words that another process has gone, or has not answered in time.
 
     Args:
-        then: What is to be done, a sentence's end.
+        run: The folder of the training; None where there is nothing yet to go on with.
 
     Raises:
         TrainingStopped: Instead of the error of torch's connection.
@@ -167,7 +169,10 @@ def lost_is_said(then: str) -> Iterator[None]:
             raise
         late = "timed out" in said or "timeout" in said
         what = f"has not answered for {patience():g} minutes (patience=)" if late else "has gone"
-        raise TrainingStopped(f"another process {what}, and process {_rank()} stops; {then}") from error
+        again = (
+            f"'genzoo resume {quote(str(run))}' goes on from the last checkpoint" if run else "start all of them again"
+        )
+        raise TrainingStopped(f"another process {what}, and process {_rank()} stops; {again}") from error
 
 
 def _rank() -> int:

@@ -24,7 +24,7 @@ DAY = 24 * 60.0
 _LEADING = [False]
 
 
-@lost_is_said("start all of them again")
+@lost_is_said()
 def lead(command: Callable[[], None], openers: Openers) -> None:
     """Run a command on the first process; the others compute what it gives them, until it is done.
 

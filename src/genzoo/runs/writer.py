@@ -11,7 +11,23 @@ import torch
 from torch import Tensor
 
 from genzoo.runs.folder import Run, prune, state_path, write_best, write_model
+from genzoo.runs.history import History, best_of
 from genzoo.saved import checkpoint
+
+
+def keep_best(run: Run, step: int, model: Mapping[str, Tensor], told: Mapping[str, Any], measured: History) -> None:
+    """Write best/ where the weights of this step measured best.
+
+    Args:
+        run: Whose.
+        step: Steps done.
+        model: The weights.
+        told: What model/ says of them.
+        measured: What has been measured so far.
+    """
+    best = best_of(measured)
+    if best is not None and best.step == step:
+        write_best(run, model, {**told, "best": {"measure": best.measure, "value": best.value, "se": best.se}})
 
 
 class Copies:
@@ -94,17 +110,15 @@ class Writer:
         meta: Mapping[str, Any],
         model: Mapping[str, Tensor],
         told: Mapping[str, Any],
-        best: Mapping[str, Any] | None = None,
     ) -> None:
         """Wait for the one before, copy what is to be written, and have it written.
 
         Args:
             step: Steps done.
             state: All that resuming needs.
-            meta: What state/ says beside it.
+            meta: What state/ says beside it; what was measured decides whether best/ is written.
             model: What is used afterwards; what it has in common with `state` is copied once.
-            told: What model/ says of it.
-            best: What best/ says of it beside that; None where it is not the best so far.
+            told: What model/ and best/ say of it.
 
         Raises:
             UserError, OSError ...: The one before could not be written.
@@ -113,15 +127,14 @@ class Writer:
         known: dict[Any, Tensor] = {}
         state = self.copies.of(state, known)
         model = self.copies.of({f"model/{name}": t for name, t in model.items()}, known)
-        meta, told, best = copy.deepcopy((meta, told, best))
+        meta, told = copy.deepcopy((meta, told))
 
         def write() -> None:
             settled = self.copies.settle({**state, **model})
             weights = {name.removeprefix("model/"): settled[name] for name in model}
             checkpoint.write(state_path(self.run, step), {name: settled[name] for name in state}, meta)
             write_model(self.run, weights, told)
-            if best:  # after the state that says so
-                write_best(self.run, weights, {**told, "best": best})
+            keep_best(self.run, step, weights, told, meta.get("measured", []))  # after the state that says so
             prune(self.run)
 
         self._begin(write)

@@ -25,11 +25,11 @@ from genzoo.ranks.batch import one_batch
 from genzoo.ranks.launch import largest, together
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
-from genzoo.runs.folder import Run, newest_state, state_path, write_best
+from genzoo.runs.folder import Run, newest_state, state_path
 from genzoo.runs.history import history_of
 from genzoo.runs.meters import Logbook
 from genzoo.runs.pictures import save_preview, training_gif
-from genzoo.runs.writer import Writer
+from genzoo.runs.writer import Writer, keep_best
 from genzoo.training.measuring import Measuring
 from genzoo.training.preview import preview
 from genzoo.training.runtime import Runtime
@@ -256,13 +256,6 @@ class Trainer:
         """Return True before the first pass of a fit is over."""
         return self.fits is not None and not self.fits.converged and self.step < self.batches.pass_length()
 
-    def _best(self) -> dict[str, Any] | None:
-        """Return what best/ says of the weights of this step where they measured best."""
-        best = self.measuring.best if self.measuring else None
-        if best is None or best.step != self.step:
-            return None
-        return {"measure": best.measure, "value": best.value, "se": best.se}
-
     def draw(self) -> Path | None:
         """Write the sample picture of this step and return its path; None where there is nothing to show."""
         batch = to_float(self.batches.in_order(0), self.runtime.device)
@@ -276,11 +269,7 @@ class Trainer:
     def save(self, *, wait: bool = False) -> None:
         """Have state/ (all that resuming needs) and model/ (what is used afterwards) written, each whole or not at all: the first rank for all.
 
-        Args:
-            wait: Return when they are on the disk, and not when they are copied.
-
-        Raises:
-            UserError, OSError ...: They, or where one does not wait those before, could not be written.
+        It returns when they are copied, or with `wait` on the disk; what could not be written is said by the next call at the latest.
         """
         together((lambda: self._save(wait)) if self.runtime.main else lambda: None)
 
@@ -289,8 +278,7 @@ class Trainer:
         meta = {**self.meta, "step": self.step, "seconds": self.seconds, **learned, "data_digest": self.dataset.digest}
         if self.measuring:
             meta["measured"] = self.measuring.history
-        told = {**self.meta, "step": self.step}
-        self.writer.save(self.step, tensors, meta, self.shown.state_dict(), told, self._best())
+        self.writer.save(self.step, tensors, meta, self.shown.state_dict(), {**self.meta, "step": self.step})
         if wait:
             self.writer.wait()
 
@@ -323,6 +311,7 @@ class Trainer:
                 f"note: {self.run.path} was on {meta['device']} until step {self.step}; on {device.type} it goes on from there, "
                 "but not to the bit as it would have there"
             )
-        if self.runtime.main and (best := self._best()):  # a run that was killed between the state and best/
-            write_best(self.run, self.shown.state_dict(), {**self.meta, "step": self.step, "best": best})
+        if self.measuring and self.runtime.main:  # a run that was killed between the state and best/
+            told = {**self.meta, "step": self.step}
+            keep_best(self.run, self.step, self.shown.state_dict(), told, self.measuring.history)
         return True

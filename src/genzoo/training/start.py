@@ -7,7 +7,6 @@ import dataclasses
 import shutil
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
@@ -42,7 +41,7 @@ LARGE = 100_000_000
 """Parameters from which on a person is told what they cost before the first step."""
 
 
-@lost_is_said("start all of them again")
+@lost_is_said()
 def train(
     what: Any,
     data: DataSettings,
@@ -104,11 +103,11 @@ def train(
             raise
         if not quiet:
             _introduce(run, meta, built, dataset, runtime, said)
-    with _lost_is_said(run):
+    with lost_is_said(run.path):
         return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
 
 
-@lost_is_said("start all of them again")
+@lost_is_said()
 def resume(
     path: str | Path,
     *,
@@ -162,7 +161,7 @@ def resume(
     meta = _meta(name, cls, arguments, about, dataset, settings, runtime, config.get("taken"))
     measuring = _measuring(built, dataset, settings)
     told = any(v is not None for v in (steps, device, data))
-    with _lost_is_said(run):
+    with lost_is_said(run.path):
         return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
 
 
@@ -199,10 +198,6 @@ def _started(run: Run, settings: TrainSettings, quiet: bool, *, chosen: bool) ->
 def _measuring(system: System, dataset: Dataset, settings: TrainSettings) -> Measuring | None:
     """Set up what measures the run while it trains: on the examples as they are, not as the system prepares them."""
     return Measuring(system, dataset, settings) if settings.measure else None
-
-
-def _lost_is_said(run: Run) -> AbstractContextManager[None]:
-    return lost_is_said(f"'genzoo resume {quote(str(run.path))}' goes on from the last checkpoint")
 
 
 def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -> None:
