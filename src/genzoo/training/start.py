@@ -276,10 +276,10 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
     if s["batch"] > len(dataset):
         print(f"note: a batch of {s['batch']} shows each of {len(dataset):,} examples several times", file=sys.stderr)
     if count >= LARGE:
-        # weights, gradients, two moments; averaged weights. On the disk there are no gradients, but two checkpoints and a third one on its way.
+        # weights, gradients, two moments; averaged weights; a copy of all but the gradients. On the disk two checkpoints, a third one on its way.
         each = 20 if s["ema"] else 16
         print(
-            f"note: so many parameters take about {count * each / 1e9:.1f} GB of memory, and up to {3 * count * (each - 4) / 1e9:.1f} GB "
+            f"note: so many parameters take about {count * (2 * each - 4) / 1e9:.1f} GB of memory, and up to {3 * count * (each - 4) / 1e9:.1f} GB "
             f"of disk for checkpoints; 'genzoo show {meta['name']}' lists the settings that make it smaller",
             file=sys.stderr,
         )
