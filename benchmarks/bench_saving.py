@@ -89,7 +89,9 @@ def main() -> None:
     for way in WAYS:
         middle, most = statistics.median(seconds[way]), max(seconds[way])
         busy = statistics.median(computed[way])
-        print(f"{way:8} {1000 * middle:8.0f} ms a save (at most {1000 * most:.0f}), {1000 * busy:.0f} ms of this thread's CPU")
+        print(
+            f"{way:8} {1000 * middle:8.0f} ms a save (at most {1000 * most:.0f}), {1000 * busy:.0f} ms of this thread's CPU"
+        )
     ratios = sorted(a / b for a, b in zip(seconds["now"], seconds["waiting"], strict=True))
     print(f"now takes {statistics.median(ratios):.3f} of waiting ({ratios[0]:.3f} to {ratios[-1]:.3f})")
 

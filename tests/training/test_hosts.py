@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from genzoo.runs.folder import open_run
-from tests.training_help import same_tensors, state_of
+from tests.training_help import state_of
 
 SYSTEM = '''
 """A network that learns for long enough that hosts can come and go."""
@@ -40,10 +40,10 @@ class Slow(System):
     def __init__(self, shape: tuple[int, int, int] = (1, 8, 8), pause: float = 0.02) -> None:
         super().__init__()
         self.pause = pause
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Dropout(0.2), nn.Linear(32, 64))
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32, bias=False), nn.BatchNorm1d(32), nn.Dropout(0.2), nn.Linear(32, 64))
 
     def optimizers(self):
-        return {"model": torch.optim.Adam(self.parameters(), lr=1e-3)}
+        return {"model": torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)}
 
     def loss(self, batch):
         time.sleep(self.pause)
@@ -90,7 +90,12 @@ class Launchers:
             *(f"--rdzv-conf=is_host={int(first)},{SOON}", f"--local-addr={ADDRESS[host] if space else '127.0.0.1'}"),
             f"--rdzv-endpoint={ADDRESS['a'] if space else '127.0.0.1'}:{port}",
         ]
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": os.pathsep.join(sys.path)}
+        env = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONWARNINGS": "ignore",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
         env["GLOO_SOCKET_IFNAME"] = f"gz-{host}" if space else "lo"
         env["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "0" if shared else "1"
         with open(self.folder / f"said-{host}.txt", "w") as said:
@@ -122,12 +127,26 @@ class Launchers:
                 os.kill(pid, signal.SIGKILL)
         launcher.wait()
 
+    def going_on(self, host, times, seconds=150):
+        """Wait until the training has been gone on with so many times, as the first process says."""
+        end = time.monotonic() + seconds
+        while self.said(host).count("going on after step") < times:
+            assert time.monotonic() < end, "\n".join(f"{h}: {self.said(h)[-2000:]}" for h in self.started)
+            time.sleep(0.1)
+
     def ended(self, host, seconds=240):
         """Wait for a launcher, and return its exit code."""
         try:
             return self.started[host].wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{host} has not ended:\n{self.said(host)[-3000:]}") from None
+
+    def no_rank_lives(self, host, seconds):
+        """Wait until all processes of the training have ended on a host; its launcher may wait for a store that it cannot reach."""
+        end = time.monotonic() + seconds
+        while any(b"genzoo" in command_of(pid) for pid in below(self.started[host].pid)):
+            assert time.monotonic() < end, self.said(host)[-3000:]
+            time.sleep(0.1)
 
     def wait_for(self, name, step, seconds=180):
         """Wait for a checkpoint of a step or a later one."""
@@ -145,6 +164,14 @@ class Launchers:
             if launcher.poll() is None:
                 self.gone(host)
         self.started.clear()
+
+
+def command_of(pid):
+    """The first words of a process that are not the launcher's."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"" if b"torch.distributed.run" in words else words
+    return b""
 
 
 def below(pid):
@@ -219,9 +246,9 @@ def alone(started, batch=12, steps=200):
     return open_run(started.folder / "runs" / "alone")
 
 
-def assert_same_end(started, name):
+def assert_same_end(started, name, **how):
     """The end is that of one process that nobody disturbed, up to the rounding that another number of processes makes."""
-    whole, run = alone(started), open_run(started.folder / "runs" / name)
+    whole, run = alone(started, **how), open_run(started.folder / "runs" / name)
     (step_a, a, _), (step_b, b, _) = state_of(whole), state_of(run)
     assert step_a == step_b
     assert a.keys() == b.keys()
@@ -235,7 +262,7 @@ def assert_same_end(started, name):
 
 def resumed(started, name):
     """Go on with a run by hand, on one process."""
-    command = [sys.executable, "-m", "genzoo", "resume", f"runs/{name}"]
+    command = [sys.executable, "-m", "genzoo", "resume", f"runs/{name}", "system=slow.py"]
     done = subprocess.run(command, cwd=started.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -257,9 +284,9 @@ def test_a_link_that_is_down_ends_both_hosts_in_time(hosts):
     hosts.wait_for("cut", 20)
     subprocess.run(["ip", "-n", hosts.spaces["b"], "link", "set", "gz-b", "down"], check=True)
     begun = time.monotonic()
-    assert hosts.ended("a", 90) != 0
-    assert hosts.ended("b", 90) != 0
-    assert time.monotonic() - begun < 90, "6 s of patience, and 20 until a launcher sees that its store is not there"
+    hosts.no_rank_lives("a", 60)
+    hosts.no_rank_lives("b", 60)
+    assert time.monotonic() - begun < 60, "6 s of patience, and the launcher's store is asked in vain who speaks"
     for host, rank in (("a", 0), ("b", 1)):
         told = hosts.told(host)
         assert len(told) == 1, hosts.said(host)[-3000:]
@@ -285,16 +312,48 @@ def test_where_the_host_goes_that_has_the_launchers_store_the_other_ends_and_the
     assert_same_end(hosts, "first-goes")
 
 
-def test_a_host_that_comes_later_joins_and_may_go_again(hosts):
+def test_a_host_that_comes_later_joins_and_goes_again(hosts):
     """The launchers are told not to share their store, without which torch 2.13 loses all where a host comes."""
-    hosts.train("a", "joined", shared=False)
+    hosts.train("a", "joined", steps=400, shared=False)
     hosts.wait_for("joined", 20)
-    hosts.train("b", "joined", shared=False)
-    end = time.monotonic() + 120
-    while "going on after step" not in hosts.said("a") and time.monotonic() < end:
-        time.sleep(0.1)
-    ranks = hosts.said("a").count("going on after step")
-    assert ranks == 1, hosts.said("a")[-3000:] + hosts.said("b")[-3000:]
+    hosts.train("b", "joined", steps=400, shared=False)
+    hosts.going_on("a", 1)
+    at = int(re.findall(r"going on after step (\d+) of 400", hosts.said("a"))[0])
+    hosts.wait_for("joined", at + 20)
+    hosts.gone("b")
+    hosts.going_on("a", 2)
     assert hosts.ended("a") == 0, hosts.said("a")[-3000:]
-    assert hosts.ended("b") == 0, hosts.said("b")[-3000:]
-    assert_same_end(hosts, "joined")
+    assert_same_end(hosts, "joined", steps=400)
+
+
+def test_four_launchers_of_which_two_go(launchers):
+    """1:4 on one machine: three are left, and then two, and every number of them shares the batch."""
+    for host in "abcd":
+        launchers.train(host, "four", nodes="1:4", steps=300)
+    launchers.wait_for("four", 20)
+    for times, host in enumerate("dc", start=1):
+        launchers.gone(host)
+        launchers.going_on("a", times)
+        at = int(re.findall(r"going on after step (\d+) of 300", launchers.said("a"))[-1])
+        launchers.wait_for("four", at + 10)
+    assert launchers.ended("a") == 0, launchers.said("a")[-3000:]
+    assert launchers.ended("b") == 0, launchers.said("b")[-3000:]
+    assert_same_end(launchers, "four", steps=300)
+
+
+def test_processes_that_cannot_share_the_batch_say_so_once_and_end(launchers):
+    """Three are left for a batch of 8: however often the launchers try, it is said once, and the run is there for another number."""
+    for host in "abcd":
+        launchers.train(host, "shared", nodes="1:4", batch=8)
+    launchers.wait_for("shared", 20)
+    launchers.gone("d")
+    begun = time.monotonic()
+    for host in "abc":
+        assert launchers.ended(host, 240) != 0
+    assert time.monotonic() - begun < 240
+    told = [line for host in "abc" for line in launchers.told(host) if "another process" not in line]
+    assert told == [
+        "genzoo: batch=8 cannot be shared by 3 processes; give a multiple of 3, or go on with 1, 2, 4 or 8 processes"
+    ]
+    resumed(launchers, "shared")
+    assert_same_end(launchers, "shared", batch=8)

@@ -57,6 +57,19 @@ def meet(backend: str, minutes: float) -> None:
     dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=timeout)
 
 
+def cannot_share(batch: int, processes: int) -> str:
+    """Say that a batch cannot be shared by so many processes, and by which numbers of them it can.
+
+    >>> cannot_share(8, 3)
+    'batch=8 cannot be shared by 3 processes; give a multiple of 3, or go on with 1, 2, 4 or 8 processes'
+    """
+    *most, last = [n for n in range(1, batch + 1) if batch % n == 0][:6]
+    good = f"{', '.join(map(str, most))} or {last} processes" if most else "one process"
+    return (
+        f"batch={batch} cannot be shared by {processes} processes; give a multiple of {processes}, or go on with {good}"
+    )
+
+
 def barrier() -> None:
     """Wait for all ranks."""
     if dist.is_initialized():

@@ -86,8 +86,8 @@ def free_memory() -> int | None:
 def check_memory(name: str, system: System, device: torch.device, *, averaged: bool) -> None:
     """Refuse a network that cannot be trained in the memory that is free, which the kernel would answer by ending the process.
 
-    A device of its own says itself when it is full. Counted is what training adds for certain: gradients, Adam's moments, averaged weights, and the copy
-    of all but the gradients that is written to the disk.
+    A device of its own says itself when it is full. Counted is what training adds for certain: gradients, Adam's moments, averaged weights,
+    and the copy of all but the gradients that is written to the disk.
 
     Args:
         name: What it is called.

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from types import FrameType
 from typing import Any
 
 import torch
@@ -29,6 +26,7 @@ from genzoo.runs.folder import Run, newest_state, state_path
 from genzoo.runs.history import history_of
 from genzoo.runs.meters import Logbook
 from genzoo.runs.pictures import save_preview, training_gif
+from genzoo.runs.signals import asked_to_stop
 from genzoo.runs.writer import Writer, keep_best
 from genzoo.training.measuring import Measuring
 from genzoo.training.preview import preview
@@ -40,27 +38,6 @@ from genzoo.training.update import Average, Updater
 BAD_STEPS = 25
 """This many steps in a row without one finite update end a run."""
 SECONDS_BETWEEN_SAVES = 60.0
-
-
-@contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a wish to stop after this step; a second SIGINT interrupts at once."""
-
-    def ask(signum: int, _: FrameType | None) -> None:
-        if trainer.stop == signal.SIGINT == signum:
-            raise KeyboardInterrupt
-        trainer.stop = signum
-
-    try:
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals belong to somebody else
-        yield
-        return
-    try:
-        yield
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
 
 
 class Trainer:
@@ -135,7 +112,7 @@ class Trainer:
         begun, seconds_before, drawn = time.monotonic(), self.seconds, -1
         saved_at = begun
         try:
-            with _signals(self):
+            with asked_to_stop(self, several=self.runtime.world > 1):
                 if self.step == 0:
                     self.save()
                 for raw in feed:

@@ -21,7 +21,7 @@ from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.naming import own, registry
 from genzoo.ranks.attempts import note_run, noted_run
-from genzoo.ranks.launch import agree, barrier, lost_is_said, same_everywhere, same_weights, together
+from genzoo.ranks.launch import agree, barrier, cannot_share, lost_is_said, same_everywhere, same_weights, together
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
@@ -207,9 +207,7 @@ def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -
     if "fits" in capabilities(cls):
         raise UserError(f"{cls.__name__} is fitted in one process; start it without torchrun")
     if settings.batch is not None and settings.batch % runtime.world:
-        raise UserError(
-            f"batch={settings.batch} cannot be shared by {runtime.world} processes; give a multiple of {runtime.world}"
-        )
+        raise UserError(cannot_share(settings.batch, runtime.world))
 
 
 def _check_told(cls: type[System], arguments: Mapping[str, Any], dataset: Dataset, settings: TrainSettings) -> None:
