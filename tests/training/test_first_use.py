@@ -166,9 +166,9 @@ def test_what_a_run_costs_is_said_before_the_first_step(tmp_path, capsys, monkey
 def test_a_network_that_memory_cannot_train_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     run = trained(tmp_path)
     count = sum(p.numel() for p in genzoo.load(run.path).parameters())
-    monkeypatch.setattr("genzoo.saved.devices.free_memory", lambda: 12 * count + 4 * count)
+    monkeypatch.setattr("genzoo.saved.devices.free_memory", lambda: 24 * count + 8 * count)
     trained(tmp_path, name="fits", ema=0.9)
-    monkeypatch.setattr("genzoo.saved.devices.free_memory", lambda: 12 * count - 1)
+    monkeypatch.setattr("genzoo.saved.devices.free_memory", lambda: 24 * count - 1)
     with pytest.raises(UserError, match=rf"dcgan has {count:,} parameters .* are free\. Give a smaller size="):
         trained(tmp_path, name="large")
     assert not (tmp_path / "large").exists()

@@ -13,6 +13,7 @@ import torch
 from genzoo.core.errors import TrainingStopped, UserError
 from genzoo.data import DataSettings
 from genzoo.metrics.stopping import advice, collapse, copying, oscillation, sameness, trend, winning
+from genzoo.runs import writer
 from genzoo.runs.folder import newest_state, open_run
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import load, model_file
@@ -105,7 +106,7 @@ def test_the_best_weights_are_those_of_the_step_that_they_name(tmp_path, data, w
 
 def test_a_run_that_was_killed_before_best_was_written_writes_it_when_it_resumes(tmp_path, data, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_keep_best", lambda self: None)
+        patch.setattr(writer, "keep_best", lambda *_: None)
         stopped_at(patch, 2)
         # the state of step 3 says that step 3 is best; best/ was never written
         settings = TrainSettings(name="k", runs=str(tmp_path), **QUICK, **{**MEASURED, "measure_every": 3})

@@ -54,9 +54,9 @@ def _close_stdout() -> None:
 
 def _say(message: str, code: int) -> int:
     if "WORLD_SIZE" in os.environ and "torch" in sys.modules:
-        from genzoo.ranks.launch import speaks
+        from genzoo.ranks.attempts import speaks
 
-        if not speaks():
+        if not speaks(message, code):
             return code
     print(f"genzoo: {message}", file=sys.stderr, flush=True)
     return code

@@ -7,14 +7,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch._C._distributed_c10d import PrefixStore, TCPStore
+from torch._C._distributed_c10d import PrefixStore
 
 from genzoo.core.errors import TrainingStopped, UserError
+from genzoo.ranks.attempts import attempt, kept_store
 
 Found = TypeVar("Found")
 
@@ -46,13 +49,25 @@ def meet(backend: str, minutes: float) -> None:
     if dist.is_initialized():
         return
     timeout = timedelta(minutes=minutes)
-    if (store := _store()) is None:
+    if (store := kept_store()) is None:
         dist.init_process_group(backend, timeout=timeout)
         return
     rank, world = int(os.environ["RANK"]), launched()
-    store.set_timeout(timeout)
-    own = PrefixStore(f"genzoo/attempt/{_attempt()}", store)
+    own = PrefixStore(f"attempt/{attempt(store, rank, world, timeout)}", store)
     dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=timeout)
+
+
+def cannot_share(batch: int, processes: int) -> str:
+    """Say that a batch cannot be shared by so many processes, and by which numbers of them it can.
+
+    >>> cannot_share(8, 3)
+    'batch=8 cannot be shared by 3 processes; give a multiple of 3, or go on with 1, 2, 4 or 8 processes'
+    """
+    *most, last = [n for n in range(1, batch + 1) if batch % n == 0][:6]
+    good = f"{', '.join(map(str, most))} or {last} processes" if most else "one process"
+    return (
+        f"batch={batch} cannot be shared by {processes} processes; give a multiple of {processes}, or go on with {good}"
+    )
 
 
 def barrier() -> None:
@@ -91,9 +106,10 @@ def leave(code: int = 0) -> None:
     training would look like a failed one.
     """
     if dist.is_initialized():
-        if code == 0:
-            dist.barrier()
-        dist.destroy_process_group()
+        with contextlib.suppress(RuntimeError):  # one that has gone when all was done
+            if code == 0:
+                dist.barrier()
+            dist.destroy_process_group()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -148,11 +164,11 @@ def same_everywhere(facts: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def lost_is_said(again: str) -> Iterator[None]:
+def lost_is_said(run: Path | None = None) -> Iterator[None]:
     """Put into words that another process has gone, or has not answered in time.
 
     Args:
-        again: How the training goes on.
+        run: The folder of the training; None where there is nothing yet to go on with.
 
     Raises:
         TrainingStopped: Instead of the error of torch's connection.
@@ -160,51 +176,17 @@ def lost_is_said(again: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        said = str(error).lower()
-        lost = dist.is_initialized() and ("gloo" in said or "nccl" in said)
+        said, several = str(error).lower(), launched() > 1 or dist.is_initialized()
+        lost = several and (isinstance(error, dist.DistError) or "gloo" in said or "nccl" in said)
         if isinstance(error, TrainingStopped) or not lost:
             raise
         late = "timed out" in said or "timeout" in said
         what = f"has not answered for {patience():g} minutes (patience=)" if late else "has gone"
-        raise TrainingStopped(
-            f"another process {what}, and process {dist.get_rank()} stops; {again} goes on from the last checkpoint"
-        ) from error
+        again = (
+            f"'genzoo resume {quote(str(run))}' goes on from the last checkpoint" if run else "start all of them again"
+        )
+        raise TrainingStopped(f"another process {what}, and process {_rank()} stops; {again}") from error
 
 
-# ---- what outlives a process -------------------------------------------------------------------------------------------------------
-
-
-def _store() -> Any:
-    """Return what the launcher keeps for its processes, also over a restart of all of them; None where there is no launcher that does."""
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return None
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=10))
-
-
-def _attempt() -> str:
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-
-
-def speaks() -> bool:
-    """Return True on the one process that says what all of them have to say: the first one that asks."""
-    if launched() == 1:
-        return True
-    try:
-        store = _store()
-        return store is None or store.add(f"genzoo/said/{_attempt()}", 1) == 1
-    except (RuntimeError, KeyError):  # the launcher has gone: better twice than never
-        return True
-
-
-def note_run(path: str) -> None:
-    """Tell the launcher's processes of a later attempt which run they are in."""
-    if launched() > 1 and (store := _store()) is not None:
-        store.set("genzoo/run", path)
-
-
-def noted_run() -> str | None:
-    """Return the run that an earlier attempt of this launch has begun; None in the first attempt."""
-    if launched() == 1 or _attempt() == "0" or (store := _store()) is None:
-        return None
-    return store.get("genzoo/run").decode() if store.check(["genzoo/run"]) else None
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", 0))

@@ -14,7 +14,7 @@ from typing import Any
 import torch.distributed as dist
 
 from genzoo.core.errors import UserError
-from genzoo.ranks.launch import leave, meet
+from genzoo.ranks.launch import leave, lost_is_said, meet
 
 Openers = Mapping[str, Callable[[str], Any]]
 Part = tuple[Any, ...]
@@ -24,6 +24,7 @@ DAY = 24 * 60.0
 _LEADING = [False]
 
 
+@lost_is_said()
 def lead(command: Callable[[], None], openers: Openers) -> None:
     """Run a command on the first process; the others compute what it gives them, until it is done.
 

@@ -61,7 +61,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Map
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    flat = {name: _plain(t) for name, t in tensors.items()}
+    flat = _plain(tensors)
     need = sum(t.numel() * t.element_size() for t in flat.values()) + (1 << 16)
     with disk_full_is_said(path, need):
         if shutil.disk_usage(path.parent).free < need:
@@ -170,9 +170,18 @@ def unpack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k[len(prefix) + 1 :]: v for k, v in tensors.items() if k.startswith(prefix + ".")}
 
 
-def _plain(t: Tensor) -> Tensor:
-    # The clone is needed: safetensors refuses names that share storage, such as a view or a tied parameter.
-    return t.detach().cpu().clone(memory_format=torch.contiguous_format)
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as safetensors takes them: in the order of their values, and none of the storage of another (a view, a tied parameter)."""
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        t = tensor.detach().cpu()
+        storage = t.untyped_storage()
+        if not t.is_contiguous() or storage.nbytes() != t.nbytes or storage.data_ptr() in taken:
+            t = t.clone(memory_format=torch.contiguous_format)
+        taken.add(t.untyped_storage().data_ptr())
+        found[name] = t
+    return found
 
 
 def _digest_span(data: bytes | memoryview, path: Path) -> tuple[int, int]:

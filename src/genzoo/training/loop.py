@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from types import FrameType
 from typing import Any
 
 import torch
@@ -22,14 +19,15 @@ from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.feed import Feed
 from genzoo.metrics.stopping import advice
 from genzoo.ranks.batch import one_batch
-from genzoo.ranks.launch import largest, lost_is_said, together
+from genzoo.ranks.launch import largest, together
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
-from genzoo.runs.folder import Run, newest_state, prune, state_path, write_best, write_model
+from genzoo.runs.folder import Run, newest_state, state_path
 from genzoo.runs.history import history_of
 from genzoo.runs.meters import Logbook
 from genzoo.runs.pictures import save_preview, training_gif
-from genzoo.saved import checkpoint
+from genzoo.runs.signals import asked_to_stop
+from genzoo.runs.writer import Writer, keep_best
 from genzoo.training.measuring import Measuring
 from genzoo.training.preview import preview
 from genzoo.training.runtime import Runtime
@@ -40,27 +38,6 @@ from genzoo.training.update import Average, Updater
 BAD_STEPS = 25
 """This many steps in a row without one finite update end a run."""
 SECONDS_BETWEEN_SAVES = 60.0
-
-
-@contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a wish to stop after this step; a second SIGINT interrupts at once."""
-
-    def ask(signum: int, _: FrameType | None) -> None:
-        if trainer.stop == signal.SIGINT == signum:
-            raise KeyboardInterrupt
-        trainer.stop = signum
-
-    try:
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals belong to somebody else
-        yield
-        return
-    try:
-        yield
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
 
 
 class Trainer:
@@ -90,7 +67,7 @@ class Trainer:
         quiet: bool = False,
     ) -> None:
         self.system, self.dataset, self.runtime, self.settings = system, dataset, runtime, settings
-        self.run, self.meta = run, meta
+        self.run, self.meta, self.writer = run, meta, Writer(run)
         self.quiet = quiet or not runtime.main
         assert settings.batch is not None, "the settings of a training leave nothing open"
         self.fits = system if isinstance(system, Fits) else None
@@ -130,11 +107,12 @@ class Trainer:
         log_every = s.log_every or max(1, min(100, (total or 1000) // 200))
         sample_every = s.sample_every or max(1, (total or 10**9) // 10)
         log = Logbook(self.run.path, self.step, total, main=self.runtime.main, quiet=self.quiet, loggers=s.every_logger)
-        feed = Feed(self._pass_batch if self.fits else self.batches.at, self.step, total, self.save, threads=s.workers)
+        make, lost = self._pass_batch if self.fits else self.batches.at, lambda: self.save(wait=True)
+        feed = Feed(make, self.step, total, lost, threads=s.workers)
         begun, seconds_before, drawn = time.monotonic(), self.seconds, -1
         saved_at = begun
         try:
-            with _signals(self), lost_is_said(f"'genzoo resume {quote(str(self.run.path))}'"):
+            with asked_to_stop(self, several=self.runtime.world > 1):
                 if self.step == 0:
                     self.save()
                 for raw in feed:
@@ -152,22 +130,23 @@ class Trainer:
                             log.say(f"  {sentence}")
                     improved = self._measure(log, finished) if self.measuring else False
                     late = s.minutes is not None and time.monotonic() - begun > 60 * s.minutes
-                    passed = time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES
-                    due = self.step % s.save_every == 0 if s.save_every else passed
-                    signum, late, due = self._agreed(late, due or improved)
+                    passed = time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES and not self.writer.busy
+                    due = self.step % s.save_every == 0 if s.save_every else passed and self.runtime.main
+                    signum, late, due = self._agreed(late, due or improved or self.writer.failed)
                     if signum and not finished:
                         raise self._stopped(signum)
                     if late and not finished:
                         again = f"'genzoo resume {quote(str(self.run.path))}' goes on for as long again"
                         log.say(f"minutes={s.minutes} are over: saved at step {self.step}; {again}")
                     if finished or late or due:
-                        self.save()
+                        self.save(wait=finished or late)
                         saved_at = time.monotonic()
                     if finished or late:
                         break
         finally:
             feed.close()
             log.close()
+            self.writer.close()
         if self.runtime.main:
             if drawn != self.step:
                 self.draw()
@@ -203,7 +182,7 @@ class Trainer:
         interval = 1 if not self.update.waits else 50
         if self.step % interval or int(self.update.in_a_row) < BAD_STEPS:
             return
-        self.save()
+        self.save(wait=True)
         names = ", ".join(f"{name} ({count} times)" for name, count in self.update.counts().items() if count)
         raise TrainingStopped(
             f"no finite loss or gradient for {int(self.update.in_a_row)} steps: {names}. The last good weights are saved. "
@@ -238,7 +217,7 @@ class Trainer:
 
     def _stopped(self, signum: int) -> TrainingStopped:
         """Save, and say what a signal has ended."""
-        self.save()
+        self.save(wait=True)
         name, again = signal.Signals(signum).name, f"'genzoo resume {quote(str(self.run.path))}'"
         return TrainingStopped(f"{name}: saved at step {self.step}; {again} goes on exactly here", 128 + signum)
 
@@ -254,13 +233,6 @@ class Trainer:
         """Return True before the first pass of a fit is over."""
         return self.fits is not None and not self.fits.converged and self.step < self.batches.pass_length()
 
-    def _keep_best(self) -> None:
-        """Write best/ where the weights of this step measured best, after the state that says so is on the disk."""
-        best = self.measuring.best if self.measuring else None
-        if best is not None and best.step == self.step:
-            told = {"measure": best.measure, "value": best.value, "se": best.se}
-            write_best(self.run, self.shown.state_dict(), {**self.meta, "step": self.step, "best": told})
-
     def draw(self) -> Path | None:
         """Write the sample picture of this step and return its path; None where there is nothing to show."""
         batch = to_float(self.batches.in_order(0), self.runtime.device)
@@ -271,19 +243,21 @@ class Trainer:
 
     # ---- state ---------------------------------------------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Write state/ (all that resuming needs) and model/ (what is used afterwards), each whole or not at all: the first rank for all."""
-        together(self._save if self.runtime.main else lambda: None)
+    def save(self, *, wait: bool = False) -> None:
+        """Have state/ (all that resuming needs) and model/ (what is used afterwards) written, each whole or not at all: the first rank for all.
 
-    def _save(self) -> None:
+        It returns when they are copied, or with `wait` on the disk; what could not be written is said by the next call at the latest.
+        """
+        together((lambda: self._save(wait)) if self.runtime.main else lambda: None)
+
+    def _save(self, wait: bool) -> None:
         tensors, learned = gather(self.system, self.update, self.average, self.runtime.device)
         meta = {**self.meta, "step": self.step, "seconds": self.seconds, **learned, "data_digest": self.dataset.digest}
         if self.measuring:
             meta["measured"] = self.measuring.history
-        checkpoint.write(state_path(self.run, self.step), tensors, meta)
-        write_model(self.run, self.shown.state_dict(), {**self.meta, "step": self.step})
-        self._keep_best()
-        prune(self.run)
+        self.writer.save(self.step, tensors, meta, self.shown.state_dict(), {**self.meta, "step": self.step})
+        if wait:
+            self.writer.wait()
 
     def restore(self, say: Any = print) -> bool:
         """Go back to the newest whole checkpoint. Returns False where there is none yet.
@@ -314,6 +288,7 @@ class Trainer:
                 f"note: {self.run.path} was on {meta['device']} until step {self.step}; on {device.type} it goes on from there, "
                 "but not to the bit as it would have there"
             )
-        if self.measuring and self.runtime.main:
-            self._keep_best()  # a run that was killed between the state and best/
+        if self.measuring and self.runtime.main:  # a run that was killed between the state and best/
+            told = {**self.meta, "step": self.step}
+            keep_best(self.run, self.step, self.shown.state_dict(), told, self.measuring.history)
         return True

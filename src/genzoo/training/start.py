@@ -20,7 +20,8 @@ from genzoo.core.errors import DiskFull, UserError
 from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.naming import own, registry
-from genzoo.ranks.launch import agree, barrier, note_run, noted_run, same_everywhere, same_weights, together
+from genzoo.ranks.attempts import note_run, noted_run
+from genzoo.ranks.launch import agree, barrier, cannot_share, lost_is_said, same_everywhere, same_weights, together
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
@@ -40,6 +41,7 @@ LARGE = 100_000_000
 """Parameters from which on a person is told what they cost before the first step."""
 
 
+@lost_is_said()
 def train(
     what: Any,
     data: DataSettings,
@@ -64,8 +66,6 @@ def train(
         UserError: A wrong name, setting, path or kind of data: before anything is written.
         TrainingStopped: By a signal, or by losses without a finite value; saved.
     """
-    if begun := noted_run():  # the launcher has started all processes again
-        return resume(begun, quiet=quiet)
     entry, preset = registry.find(what)
     cls, name = registry.system_class(entry.name), preset or entry.name
     settings = complete(cls, settings or TrainSettings(), preset)
@@ -74,6 +74,8 @@ def train(
     schema.check(cls, given, label=name)
     check_loggers(settings.every_logger)
     runtime = _runtime(settings)
+    if begun := noted_run():  # the launcher has started all processes again
+        return resume(begun, quiet=quiet)
     settings = dataclasses.replace(settings, precision=runtime.precision)  # kept, so that the run goes on with it
     _check_ranks(cls, settings, runtime)
     if runtime.main:
@@ -101,9 +103,11 @@ def train(
             raise
         if not quiet:
             _introduce(run, meta, built, dataset, runtime, said)
-    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
+    with lost_is_said(run.path):
+        return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet)
 
 
+@lost_is_said()
 def resume(
     path: str | Path,
     *,
@@ -157,7 +161,8 @@ def resume(
     meta = _meta(name, cls, arguments, about, dataset, settings, runtime, config.get("taken"))
     measuring = _measuring(built, dataset, settings)
     told = any(v is not None for v in (steps, device, data))
-    return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
+    with lost_is_said(run.path):
+        return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
 
 
 # ---- what a training needs -------------------------------------------------------------------------------------------------------
@@ -202,9 +207,7 @@ def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -
     if "fits" in capabilities(cls):
         raise UserError(f"{cls.__name__} is fitted in one process; start it without torchrun")
     if settings.batch is not None and settings.batch % runtime.world:
-        raise UserError(
-            f"batch={settings.batch} cannot be shared by {runtime.world} processes; give a multiple of {runtime.world}"
-        )
+        raise UserError(cannot_share(settings.batch, runtime.world))
 
 
 def _check_told(cls: type[System], arguments: Mapping[str, Any], dataset: Dataset, settings: TrainSettings) -> None:
@@ -271,10 +274,10 @@ def _introduce(run: Run, meta: dict[str, Any], system: System, dataset: Dataset,
     if s["batch"] > len(dataset):
         print(f"note: a batch of {s['batch']} shows each of {len(dataset):,} examples several times", file=sys.stderr)
     if count >= LARGE:
-        # weights, gradients, two moments; averaged weights. On the disk there are no gradients, but two checkpoints and a third one on its way.
+        # weights, gradients, two moments; averaged weights; a copy of all but the gradients. On the disk two checkpoints, a third one on its way.
         each = 20 if s["ema"] else 16
         print(
-            f"note: so many parameters take about {count * each / 1e9:.1f} GB of memory, and up to {3 * count * (each - 4) / 1e9:.1f} GB "
+            f"note: so many parameters take about {count * (2 * each - 4) / 1e9:.1f} GB of memory, and up to {3 * count * (each - 4) / 1e9:.1f} GB "
             f"of disk for checkpoints; 'genzoo show {meta['name']}' lists the settings that make it smaller",
             file=sys.stderr,
         )
@@ -312,7 +315,7 @@ def _go(
         if told and runtime.main:
             _keep_settings(run, type(system), meta)  # a run that is stopped again goes on as it was told to
         if moved and found:
-            trainer.save()  # what uses the run finds the data where they are now
+            trainer.save(wait=True)  # what uses the run finds the data where they are now
             if runtime.main:
                 tell_best(run, meta["data"])
         if found and trainer.finished:

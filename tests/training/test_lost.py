@@ -1,0 +1,81 @@
+"""One of two processes goes before the first step: the other says so, and what to do, instead of an error of torch's connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from genzoo.core.errors import TrainingStopped
+from genzoo.ranks.launch import cannot_share, lost_is_said
+from tests.conftest import data_for
+
+LEAVES = """
+import os, sys
+from genzoo.cli.main import main
+from genzoo.training import start
+setattr(start, sys.argv[1], lambda *_, **__: os._exit(9))
+main(sys.argv[2:])
+"""
+AGAIN, RESUME = "start all of them again", "'genzoo resume runs/lost' goes on from the last checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("at", "then"),
+    [
+        pytest.param("", AGAIN, marks=pytest.mark.slow),
+        pytest.param("noted_run", AGAIN, marks=pytest.mark.slow),
+        pytest.param("same_everywhere", AGAIN, marks=pytest.mark.slow),
+        ("same_weights", RESUME),
+        pytest.param("barrier", RESUME, marks=pytest.mark.slow),
+    ],
+)
+def test_a_process_that_goes_before_the_first_step(tmp_path, at, then):
+    """It goes where the others meet (it never comes), look for a run, compare what they were told, get the first one's weights, or restore."""
+    data = data_for("dcgan", tmp_path / "data")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["train", "dcgan", f"data={data.data}", "size=8", "steps=2", "batch=4", "width=8", "latent=8", "name=lost"]
+    words += ["device=cpu", "precision=fp32", f"patience={1 if at else 0.05}"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    commands = [["-m", "genzoo", *words], ["-c", LEAVES, at, *words]][: 2 if at else 1]
+    started = [
+        subprocess.Popen(
+            [sys.executable, *command], cwd=tmp_path, env={**env, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
+        )
+        for rank, command in enumerate(commands)
+    ]
+    said = started[0].communicate(timeout=120)[1]
+    assert [s.wait(60) for s in started] == [1, 9][: len(started)]
+    for s in started:
+        s.stderr.close()
+    what = "has gone" if at else "has not answered for 0.05 minutes (patience=)"
+    told = [line for line in said.splitlines() if line.startswith("genzoo:")]
+    assert told == [f"genzoo: another process {what}, and process 0 stops; {then}"], said[-3000:]
+    assert "Traceback" not in said
+
+
+def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    for error in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), TrainingStopped("said already, gloo")):
+        with pytest.raises(type(error)) as seen, lost_is_said():
+            raise error
+        assert seen.value is error
+    with pytest.raises(TrainingStopped, match="another process has gone, and process 1 stops; start all of them again"), lost_is_said():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+    monkeypatch.delenv("WORLD_SIZE")
+    with pytest.raises(RuntimeError, match="gloo"), lost_is_said():
+        raise RuntimeError("gloo was not built")
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes", "said"),
+    [(7, 2, "go on with 1 or 7 processes"), (1, 2, "go on with one process"), (64, 3, "go on with 1, 2, 4, 8, 16 or 32 processes")],
+)
+def test_who_can_share_a_batch(batch, processes, said):
+    assert cannot_share(batch, processes).endswith(said)
