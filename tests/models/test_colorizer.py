@@ -12,7 +12,7 @@ from genzoo.core.errors import UserError
 from genzoo.models.translation.colorizer import FURTHER, Colorizer, colours
 from genzoo.naming.registry import create
 from genzoo.nn.colour import lab_to_rgb, rgb_to_lab
-from genzoo.training.update import shared_buffers
+from genzoo.ranks.parts import shared_buffers
 from tests.models.test_srgan import Update, photo
 
 TINY = {"shape": (3, 8, 8), "width": 4, "halvings": 2, "convolutions": 1}
