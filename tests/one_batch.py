@@ -51,7 +51,8 @@ def arithmetic(dtype):
 def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=None, nudged=False, parts=1, **more):
     """Train a tiny system as one of `world` ranks and return its parameters and buffers, with the random state it ends with.
 
-    `parts` shows each rank's rows in as many parts; `more` are arguments of the system.
+    `parts` shows each rank's rows in as many parts, but for the first step, in which some start from their data; `more` are arguments of the
+    system.
 
     `nudged` moves every second first weight by one rounding: what a system makes of that is how far rounding alone takes it.
     """
@@ -70,7 +71,7 @@ def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=
             whole = batch_for(system, batch, seed=step)
             whole = {k: v.to(dtype) if v.is_floating_point() else v for k, v in whole.items()}
             rows = {k: v.chunk(world)[rank] for k, v in whole.items()}
-            train_step(system.train(), rows, update, parts, contextlib.nullcontext)
+            train_step(system.train(), rows, update, parts if step else 1, contextlib.nullcontext)
             update.end()
         found = {k: v.detach().clone() for k, v in [*system.named_parameters(), *system.named_buffers()]}
         system.to(torch.float32)  # frozen networks are one for all systems of this process

@@ -126,6 +126,11 @@ def examples_before() -> int:
     return _MODES[-1].place * _MODES[-1].examples if _MODES else 0
 
 
+def examples_in_all(examples: int) -> int:
+    """Return how many examples the whole batch has where there are so many here."""
+    return examples * (_MODES[-1].places if _MODES else 1)
+
+
 # ---- random numbers ------------------------------------------------------------------------------------------------------------------
 
 
@@ -184,7 +189,7 @@ def _multinomial(mode: OneBatch, func: Function, input: Tensor, num_samples: int
 def _of_all(mode: OneBatch, x: Tensor, parts: int) -> Tensor:
     """Return the rows of all; those of other parts, which are not here, are this part's: what is drawn for them is not kept."""
     rows: Tensor = x.unflatten(mode.dim, (parts, -1)).movedim(mode.dim + 1, 0)
-    of_ranks = everybody(rows.contiguous()).unflatten(0, (ranks(), 1, -1))
+    of_ranks: Tensor = everybody(rows.contiguous()).unflatten(0, (ranks(), 1, -1))
     every = of_ranks.expand(-1, mode.places // ranks(), *of_ranks.shape[2:]).flatten(0, 2)
     return every.movedim(0, mode.dim + 1).flatten(mode.dim, mode.dim + 1)
 

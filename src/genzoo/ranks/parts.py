@@ -118,9 +118,13 @@ class Parts:
                     g.set_rng_state(state.clone())
                 _put(shared, before)
                 logs += self._show()
+                if part == 0:  # it alone draws what is drawn once in a run (a start from the data)
+                    ends = [g.get_rng_state() for g in generators]
                 total = [t + s / self.parts for t, s in zip(total, shared, strict=True)]
             _put(shared, total)
             if not self.more:
+                for g, state in zip(generators, ends, strict=True):
+                    g.set_rng_state(state)
                 return {k: torch.stack([x[k].float() for x in logs if k in x]).mean(0) for k in {**logs[0], **logs[-1]}}
             self.done.append(self.name)
 
