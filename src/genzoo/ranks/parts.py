@@ -100,7 +100,12 @@ class Parts:
         """Weights as they were after so many updates of their optimizer; those that are in place now are not among them."""
         self.version: dict[str, int] = {}
         self.part, self.calls, self.name, self.more = 0, 0, "", False
+        self.weights = [p for p in system.parameters() if p.requires_grad]
         self.reached: list[Tensor] = []
+        """Weights, and for the first part buffers, as they were when a part had given its gradients."""
+        self.versions: list[int] = []
+        self.moves = False
+        """Whether a step changes weights by itself as well (WGAN's clipping)."""
 
     def go(self) -> Named:
         """Do the whole step and return the mean of the parts' logs."""
@@ -109,7 +114,7 @@ class Parts:
         states = [g.get_rng_state() for g in generators]
         while True:
             logs: list[Named] = []
-            self.name, self.more = "", False
+            self.name, self.more, self.moves = "", False, False
             _put(buffers, self.update.kept)
             total = [torch.zeros_like(s) for s in shared]
             for part in range(self.parts):
@@ -139,8 +144,14 @@ class Parts:
                 logs = self.system.training_step(rows, self)
         except Enough:
             if self.part == 0:  # it has gone on, to see whether there is more to come
-                _put(self.system.buffers(), self.reached)
+                _put([*self.weights, *self.system.buffers()], self.reached)
+            self.reached = []
             return []
+        if self.reached:  # the next part gives its gradients for the weights that this one had
+            moved = [p._version for p in self.weights] != self.versions
+            if moved:
+                _put(self.weights, self.reached[: len(self.weights)])
+            self.moves, self.reached = self.moves or moved, []
         if self.calls < len(self.done) or self.more or (self.part and self.name and self.calls == len(self.done)):
             raise _differ()
         return [{k: v.detach() for k, v in logs.items()}]
@@ -163,10 +174,11 @@ class Parts:
             raise _differ()
         self.name = name
         self.update.add(name, loss, self.part, self.parts)
-        if self.part == 0:
-            self.reached = [b.clone() for b in self.system.buffers()]
-        elif self.part == self.parts - 1:
+        if self.part == self.parts - 1:
             self._apply(name)
+        elif self.part == 0 or self.moves:
+            self.reached = [t.detach().clone() for t in (*self.weights, *self.system.buffers())]
+            self.versions = [p._version for p in self.weights]
         if self.more:
             raise Enough
 
