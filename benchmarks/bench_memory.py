@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python -m benchmarks.bench_memory [stylegan2] [pixelcnnpp] [token-prior] [glow] [dcgan] [--base REV] [--rounds 5]
     ... [--remat] [--parts 4]  # with and without remat=true or accumulate=4, of this tree
 
-A step as the trainer does it, with the default batch, in float32, averages on, in a process of its own with the package of each tree. **Peak**
-is that of all tensors that are allocated at once, by torch's memory profiler: what lies there between two steps (weights, moments, averages,
-buffers) and the most that a step adds. Of several kinds of step (lazy penalties of StyleGAN2) it is the largest, and each is
-printed. The peak of the process (VmHWM, from before the first step) stands beside it, less what it had before the system was made: the allocator keeps pages, so it is larger. Times
+A step as the trainer does it, with the default batch, in float32, averages on, in a process of its own with the package of each tree. **Peak** is
+that of all tensors that are allocated at once, by torch's memory profiler: what lies there between two steps (weights, moments, averages, buffers)
+and the most that a step adds. Of several kinds of step (lazy penalties of StyleGAN2) it is the largest, and each is printed. The peak of the process
+(VmHWM, from before the first step) stands beside it, less what it had before the system was made: the allocator keeps pages, so it is larger. Times
 are CPU seconds of a mean step over one whole cycle of kinds, in turns.
 """
 
@@ -193,7 +193,8 @@ def measure(name: str, base: str | None, rounds: int, how: str = "") -> None:
         for of, h in held.items():
             kinds = ", ".join(f"{k:.1f}" for k in h["kinds"])
             words.append(
-                f"{of} {h['lies'] + h['added']:.1f} MiB ({h['lies']:.1f} between steps, {h['added']:.1f} in one: {kinds}; process {h['process']:.0f}), "
+                f"{of} {h['lies'] + h['added']:.1f} MiB ({h['lies']:.1f} between steps, {h['added']:.1f} in one: {kinds}; "
+                f"process {h['process']:.0f}), "
                 f"{statistics.median(times[of]):.3f} s a step"
             )
         if "base" in held:
