@@ -34,10 +34,11 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.naming import registry
 from genzoo.ranks.batch import one_batch
+from genzoo.ranks.parts import shared_buffers
 from genzoo.ranks.reduce import FIRST, LATER
 from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
-from genzoo.training.update import Updater, shared_buffers
+from genzoo.training.update import Updater
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 RATE = 100e12

@@ -6,7 +6,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from genzoo.nn.resampling import _weights
-from genzoo.ranks.batch import one_batch
+from genzoo.ranks.parts import train_step
 from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
@@ -48,14 +48,17 @@ def arithmetic(dtype):
         _weights.cache_clear()
 
 
-def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=None, nudged=False):
+def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=None, nudged=False, parts=1, **more):
     """Train a tiny system as one of `world` ranks and return its parameters and buffers, with the random state it ends with.
+
+    `parts` shows each rank's rows in as many parts, but for the first step, in which some start from their data; `more` are arguments of the
+    system.
 
     `nudged` moves every second first weight by one rounding: what a system makes of that is how far rounding alone takes it.
     """
     with arithmetic(dtype):
         torch.manual_seed(0)
-        system = build(name, **SIZES.get(name, {})).to(dtype)
+        system = build(name, **SIZES.get(name, {}), **more).to(dtype)
         if sgd:
             owned = {k: [p for g in o.param_groups for p in g["params"]] for k, o in system.optimizers().items()}
             system.optimizers = lambda: {k: torch.optim.SGD(p, lr=sgd) for k, p in owned.items()}
@@ -67,8 +70,8 @@ def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=
             update.begin(step, steps)
             whole = batch_for(system, batch, seed=step)
             whole = {k: v.to(dtype) if v.is_floating_point() else v for k, v in whole.items()}
-            with one_batch(batch // world):
-                system.train().training_step({k: v.chunk(world)[rank] for k, v in whole.items()}, update)
+            rows = {k: v.chunk(world)[rank] for k, v in whole.items()}
+            train_step(system.train(), rows, update, parts if step else 1, contextlib.nullcontext)
             update.end()
         found = {k: v.detach().clone() for k, v in [*system.named_parameters(), *system.named_buffers()]}
         system.to(torch.float32)  # frozen networks are one for all systems of this process

@@ -12,7 +12,7 @@ from genzoo.core.errors import UserError
 from genzoo.models.translation.colorizer import FURTHER, Colorizer, colours
 from genzoo.naming.registry import create
 from genzoo.nn.colour import lab_to_rgb, rgb_to_lab
-from genzoo.training.update import shared_buffers
+from genzoo.ranks.parts import shared_buffers
 from tests.models.test_srgan import Update, photo
 
 TINY = {"shape": (3, 8, 8), "width": 4, "halvings": 2, "convolutions": 1}
@@ -154,7 +154,9 @@ def test_statistics_are_the_training_data_s_and_are_kept():
     assert torch.equal(before, system.running_colours), "using a system changes no state"
     assert "running_colours" in system.state_dict()
     assert "colours" not in system.state_dict()
-    assert any(b is system.running_colours for b in shared_buffers(system)), "ranks average them"
+    assert not any(b is system.running_colours for b in shared_buffers(system)), (
+        "what ranks and parts have seen is added up"
+    )
 
 
 def test_annealed_mean_goes_from_the_mean_to_the_mode():

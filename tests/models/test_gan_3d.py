@@ -9,8 +9,9 @@ from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.metrics.drawing import generators_for
 from genzoo.models.adversarial.gan_3d import GAN3D
+from genzoo.ranks.parts import shared_buffers
 from genzoo.training.runtime import Runtime
-from genzoo.training.update import Updater, shared_buffers
+from genzoo.training.update import Updater
 
 TINY = {"shape": (1, 8, 8, 8), "latent": 4, "width": 4}
 

@@ -5,7 +5,8 @@ a rank is drawn for those of all ranks, as one process draws it, and the rank ke
 example's place in the batch. What is drawn for no example (a mask for all of them) is the same everywhere. Batch normalization takes mean and
 variance over all ranks. A step knows nothing of it: it calls torch as ever, so a class of anybody's own learns in the same way.
 
-With one process nothing of this is on.
+With one process nothing of this is on, unless a batch is taken in parts (`ranks.parts`): a part stands in it as the rows of a rank do, but its
+statistics are its own, over all ranks.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ class OneBatch(TorchFunctionMode):
     behind the other, as a discriminator sees them. `for_examples` says it where it is otherwise, and `for_all` that it is for no example.
 
     Args:
-        examples: How many of the batch are this rank's.
+        examples: How many of the batch are this rank's, or this part's of them.
+        part: Which part of the rank's rows, from 0.
+        parts: How many parts there are.
     """
 
-    def __init__(self, examples: int) -> None:
+    def __init__(self, examples: int, part: int = 0, parts: int = 1) -> None:
         super().__init__()
         self.examples, self.dim = examples, 0
+        self.place, self.places = rank() * parts + part, ranks() * parts
 
     def __torch_function__(
         self, func: Function, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -56,12 +60,12 @@ class OneBatch(TorchFunctionMode):
 
     def whole(self, size: Sequence[int]) -> list[int]:
         """Return the size that a tensor of examples has with those of all ranks."""
-        return [n * ranks() if d == self.dim else n for d, n in enumerate(size)]
+        return [n * self.places if d == self.dim else n for d, n in enumerate(size)]
 
     def mine(self, drawn: Tensor, parts: int) -> Tensor:
         """Return this rank's rows of what was drawn for all."""
         every: Tensor = drawn.unflatten(self.dim, (parts, -1))
-        rows = every.narrow(self.dim + 1, rank() * self.examples, self.examples)
+        rows = every.narrow(self.dim + 1, self.place * self.examples, self.examples)
         return rows.squeeze(self.dim).clone() if parts == 1 else rows.flatten(self.dim, self.dim + 1)
 
     def like(self, x: Tensor) -> Tensor:
@@ -76,12 +80,12 @@ _MODES: list[OneBatch] = []
 
 
 @contextlib.contextmanager
-def one_batch(examples: int) -> Iterator[None]:
-    """Let all ranks be one process for a step, of which this one has `examples`; nothing without other ranks."""
-    if ranks() == 1:
+def one_batch(examples: int, part: int = 0, parts: int = 1) -> Iterator[None]:
+    """Let all ranks be one process for a step, of which this one has `examples` in this part; nothing without other ranks and parts."""
+    if ranks() * parts == 1:
         yield
         return
-    mode = OneBatch(examples)
+    mode = OneBatch(examples, part, parts)
     _MODES.append(mode)
     try:
         with mode:
@@ -118,8 +122,13 @@ def for_all() -> Iterator[None]:
 
 
 def examples_before() -> int:
-    """Return the place in the batch of this rank's first example."""
-    return rank() * _MODES[-1].examples if _MODES else 0
+    """Return the place in the batch of the first example that is here."""
+    return _MODES[-1].place * _MODES[-1].examples if _MODES else 0
+
+
+def examples_in_all(examples: int) -> int:
+    """Return how many examples the whole batch has where there are so many here."""
+    return examples * (_MODES[-1].places if _MODES else 1)
 
 
 # ---- random numbers ------------------------------------------------------------------------------------------------------------------
@@ -174,12 +183,15 @@ def _multinomial(mode: OneBatch, func: Function, input: Tensor, num_samples: int
     parts = mode.parts([num_samples])
     if not parts:
         return func(input, num_samples, *args, **how)
-    return mode.mine(func(input, num_samples * ranks(), *args, **how), parts)
+    return mode.mine(func(input, num_samples * mode.places, *args, **how), parts)
 
 
 def _of_all(mode: OneBatch, x: Tensor, parts: int) -> Tensor:
+    """Return the rows of all; those of other parts, which are not here, are this part's: what is drawn for them is not kept."""
     rows: Tensor = x.unflatten(mode.dim, (parts, -1)).movedim(mode.dim + 1, 0)
-    return everybody(rows.contiguous()).movedim(0, mode.dim + 1).flatten(mode.dim, mode.dim + 1)
+    of_ranks: Tensor = everybody(rows.contiguous()).unflatten(0, (ranks(), 1, -1))
+    every = of_ranks.expand(-1, mode.places // ranks(), *of_ranks.shape[2:]).flatten(0, 2)
+    return every.movedim(0, mode.dim + 1).flatten(mode.dim, mode.dim + 1)
 
 
 def _dropout(
@@ -197,7 +209,7 @@ def _apart(mode: OneBatch, func: Function, *args: Any, **how: Any) -> Any:
     """Let what draws inside of torch draw other numbers on every rank: they are right, and not those of one process. What draws none costs none."""
     seed = zlib.crc32(torch.get_rng_state().numpy().tobytes())
     with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
-        torch.manual_seed(seed + (rank() << 32))
+        torch.manual_seed(seed + (mode.place << 32))
         before = torch.get_rng_state()
         found = func(*args, **how)
         drew = not torch.equal(torch.get_rng_state(), before)
@@ -222,7 +234,7 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Any:
     """Normalize with the mean and variance over the batch of all ranks (torch's own layer for it is for accelerators alone)."""
-    if not training or not mode.parts(input.shape):
+    if ranks() == 1 or not training or not mode.parts(input.shape):
         return func(input, running_mean, running_var, weight, bias, training, momentum, eps)
     with torch.autocast(input.device.type, enabled=False):
         x = input if input.dtype == torch.float64 else input.float()

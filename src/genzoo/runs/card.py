@@ -22,6 +22,12 @@ def model_card(
     """Write the README.md of a run: what it is, what it was trained on, how it is used, what has been measured."""
     arguments = "\n".join(f"| {k} | {in_words(v)} |" for k, v in meta["hparams"].items())
     data = "\n".join(f"| {k} | {v} |" for k, v in meta["data"].items() if v is not None)
+    told = meta["training"]
+    parts = (
+        f" Each batch of {told['batch']} was shown in {told['accumulate']} parts."
+        if told.get("accumulate", 1) > 1
+        else ""
+    )
     counted = {k: v for k, v in skipped.items() if v}
     health = f"Updates skipped because a loss was not finite: {counted}." if counted else "No update was skipped."
     try:
@@ -38,7 +44,7 @@ tags: [genzoo, {meta["name"]}]
 ---
 # {run.name}: {meta["name"]}
 
-Trained with genzoo {meta["version"]}: {step} steps in {clock(seconds)}, ended {now()}. {health}
+Trained with genzoo {meta["version"]}: {step} steps in {clock(seconds)}, ended {now()}.{parts} {health}
 {taken}
 | setting | value |
 |---|---|

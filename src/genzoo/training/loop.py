@@ -18,8 +18,8 @@ from genzoo.core.system import Batch, System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.feed import Feed
 from genzoo.metrics.stopping import advice
-from genzoo.ranks.batch import one_batch
 from genzoo.ranks.launch import largest, together
+from genzoo.ranks.parts import train_step
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
 from genzoo.runs.folder import Run, newest_state, state_path
@@ -163,8 +163,7 @@ class Trainer:
         assert self.settings.steps is not None, "only a fit has no budget"
         self.update.begin(self.step, self.settings.steps)
         try:
-            with self.runtime.autocast(), one_batch(len(next(iter(batch.values())))):
-                logs = self.system.training_step(batch, self.update)
+            logs = train_step(self.system, batch, self.update, self.settings.accumulate, self.runtime.autocast)
         except Exception as error:
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 why = str(error).strip().splitlines()[0][:200]

@@ -16,8 +16,8 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.data import Batches, Dataset, to_float
 from genzoo.data.cache import CacheWriter, Rows, digest_of, entry
-from genzoo.ranks.batch import one_batch
 from genzoo.ranks.launch import agree
+from genzoo.ranks.parts import train_step
 from genzoo.saved.randomness import untouched_randomness
 from genzoo.saved.threads import candidates, fastest
 from genzoo.training.runtime import Runtime
@@ -90,8 +90,7 @@ def best_threads(system: System, dataset: Dataset, runtime: Runtime, settings: T
 
         def step() -> None:
             update.begin(0, settings.steps or 1)
-            with runtime.autocast(), one_batch(len(next(iter(batch.values())))):
-                trial.training_step(batch, update)
+            train_step(trial, batch, update, settings.accumulate, runtime.autocast)
             update.end()
 
         count, seconds = fastest(step, candidates(most))

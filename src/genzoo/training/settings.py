@@ -20,6 +20,7 @@ class TrainSettings:
         steps: Optimizer steps in the whole run; schedules are functions of step / steps.
         minutes: Stop, saved, after this much time, even if steps are left; 'genzoo resume' goes on for as long again.
         batch: Examples in a step, over all ranks together.
+        accumulate: Parts that a batch is shown in, one after another: memory of one part, and one update of all.
         seed: Seed of initial weights, data order and noise.
         name: Name of the run folder; the system's name, numbered if taken, when not given.
         device: auto, cpu, cuda, cuda:1, mps ...
@@ -53,6 +54,7 @@ class TrainSettings:
     steps: Steps | None = None
     minutes: Annotated[float, Field(gt=0)] | None = None
     batch: Steps | None = None
+    accumulate: Annotated[int, Field(ge=1, le=65536)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     name: str | None = None
     device: str = "auto"

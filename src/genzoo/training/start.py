@@ -21,7 +21,8 @@ from genzoo.core.system import System
 from genzoo.data import Dataset, DataSettings
 from genzoo.naming import own, registry
 from genzoo.ranks.attempts import note_run, noted_run
-from genzoo.ranks.launch import agree, barrier, cannot_share, lost_is_said, same_everywhere, same_weights, together
+from genzoo.ranks.launch import agree, barrier, lost_is_said, same_everywhere, same_weights, together
+from genzoo.ranks.parts import check_shares
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
@@ -77,7 +78,7 @@ def train(
     if begun := noted_run():  # the launcher has started all processes again
         return resume(begun, quiet=quiet)
     settings = dataclasses.replace(settings, precision=runtime.precision)  # kept, so that the run goes on with it
-    _check_ranks(cls, settings, runtime)
+    check_shares(cls.__name__, settings.batch, runtime.world, settings.accumulate, fits="fits" in capabilities(cls))
     if runtime.main:
         check_name(settings.runs, settings.name)
     origin = read_origin(settings.from_, cls)
@@ -144,7 +145,7 @@ def resume(
     arguments = schema.check(cls, resolved(cls, said | inner_systems(run, cls)), label=f"{file} [system] of {name}")
     runtime, settings = _started(run, settings, quiet, chosen=device is not None)
     moved = data is not None
-    _check_ranks(cls, settings, runtime)
+    check_shares(cls.__name__, settings.batch, runtime.world, settings.accumulate, fits="fits" in capabilities(cls))
     shown = not quiet and runtime.main
     dataset = together(lambda: open_own(run, about, cls, settings.seed, quiet=not shown, moved=moved))
     _check_told(cls, arguments, dataset, settings)
@@ -198,16 +199,6 @@ def _started(run: Run, settings: TrainSettings, quiet: bool, *, chosen: bool) ->
 def _measuring(system: System, dataset: Dataset, settings: TrainSettings) -> Measuring | None:
     """Set up what measures the run while it trains: on the examples as they are, not as the system prepares them."""
     return Measuring(system, dataset, settings) if settings.measure else None
-
-
-def _check_ranks(cls: type[System], settings: TrainSettings, runtime: Runtime) -> None:
-    """Refuse several processes where the fit is in one, and a batch that they cannot share."""
-    if runtime.world == 1:
-        return
-    if "fits" in capabilities(cls):
-        raise UserError(f"{cls.__name__} is fitted in one process; start it without torchrun")
-    if settings.batch is not None and settings.batch % runtime.world:
-        raise UserError(cannot_share(settings.batch, runtime.world))
 
 
 def _check_told(cls: type[System], arguments: Mapping[str, Any], dataset: Dataset, settings: TrainSettings) -> None:

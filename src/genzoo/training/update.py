@@ -6,10 +6,11 @@ import math
 from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from genzoo.core.system import System
+from genzoo.ranks.parts import shared_buffers
 from genzoo.ranks.reduce import Reduction
 from genzoo.ranks.sums import mean_over_ranks
 from genzoo.training.runtime import Runtime
@@ -60,6 +61,7 @@ class Updater:
         several = runtime.world > 1
         self.reductions = {name: Reduction(params) for name, params in self.owned.items() if several and params}
         self.kept: list[Tensor] = []
+        self.flag = torch.zeros(1, device=runtime.device)
         self.step, self.steps, self.progress = 0, 1, 0.0
         self.ok = torch.ones((), dtype=torch.bool, device=runtime.device)
         self.blame: dict[str, Tensor] = {
@@ -79,15 +81,29 @@ class Updater:
 
     def __call__(self, name: str, loss: Tensor) -> None:
         """Send `loss` back onto what optimizer `name` owns, reduce over ranks, guard, clip, and step that optimizer."""
-        optimizer, params, scaler = self.optimizers[name], self.owned[name], self.scalers[name]
-        for p in params:
-            p.grad = None
+        self.add(name, loss)
+        self.apply(name)
+
+    def add(self, name: str, loss: Tensor, part: int = 0, parts: int = 1) -> None:
+        """Send the loss of a part of the batch back onto what optimizer `name` owns; with the last part reduce over ranks."""
+        params, scaled = self.owned[name], self.scalers[name].scale(loss)
         # loss · 0 is 0 for a finite loss and NaN otherwise, so that one message tells every rank.
         flag = (loss.detach().float() * 0).reshape(1)
-        if name in self.reductions:
-            self.reductions[name].backward(scaler.scale(loss), flag)
+        if part == 0:
+            self.flag = flag
+            for p in params:
+                p.grad = None
         else:
-            torch.autograd.backward(scaler.scale(loss), inputs=params)
+            self.flag += flag
+        scaled = scaled / parts if parts > 1 else scaled
+        if name in self.reductions and part == parts - 1:
+            self.reductions[name].backward(scaled, self.flag)
+        else:
+            torch.autograd.backward(scaled, inputs=params)
+
+    def apply(self, name: str) -> None:
+        """Guard and clip the gradients of what optimizer `name` owns, and step it."""
+        optimizer, params, scaler, flag = self.optimizers[name], self.owned[name], self.scalers[name], self.flag
         grads = [p.grad for p in params if p.grad is not None]
         scaler.unscale_(optimizer) if scaler.is_enabled() else None
         norm = torch.nn.utils.get_total_norm(grads, foreach=None)
@@ -128,11 +144,6 @@ class Updater:
     def counts(self) -> dict[str, int]:
         """Count the skipped steps of each optimizer so far."""
         return {name: int(count) for name, count in self.blame.items()}
-
-
-def shared_buffers(system: nn.Module) -> list[Tensor]:
-    """List what becomes the mean over ranks after every step: buffers that a module names in `averaged`. Others are equal as they come about."""
-    return [getattr(m, name) for m in system.modules() for name in getattr(m, "averaged", ())]
 
 
 class Average:

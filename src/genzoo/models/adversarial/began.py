@@ -139,6 +139,7 @@ class BEGAN(System):
     tiny: ClassVar[dict] = {"shape": (1, 8, 8), "latent": 4, "width": 4}
     defaults: ClassVar[dict] = {"steps": 50000, "batch": 16, "ema": 0.999, "warmup": 0.02, "decay": "linear"}
     preset_defaults: ClassVar[dict] = {"began-paper": {"warmup": 0.0}}
+    averaged: ClassVar[tuple[str, ...]] = ("k",)
     k: Tensor
 
     def __init__(

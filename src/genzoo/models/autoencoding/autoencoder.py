@@ -121,7 +121,7 @@ class CodeStatistics(nn.Module):
         window: Batches that the past counts for.
     """
 
-    averaged = ("mean", "moment")
+    averaged = ("count", "mean", "moment")
     count: Tensor
     mean: Tensor
     moment: Tensor

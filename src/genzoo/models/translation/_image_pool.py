@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genzoo.ranks.batch import for_all
+from genzoo.ranks.batch import for_examples
 from genzoo.ranks.sums import everybody, own
 
 
@@ -44,10 +44,10 @@ class ImagePool(nn.Module):
         """Take in [B, C, H, W] one by one: kept while there is room, later swapped for an old one with p = ½."""
         if self.size == 0:
             return new.detach()
-        new = everybody(new.detach())
-        with for_all():
-            swap = (torch.rand(len(new)) < 0.5).to(new.device)
-            place = torch.randint(self.size, (len(new),)).to(new.device)
+        new = new.detach()
+        with for_examples(len(new)):
+            swap, place = torch.rand(len(new)) < 0.5, torch.randint(self.size, (len(new),))
+        new, swap, place = everybody(new), everybody(swap.to(new.device)), everybody(place.to(new.device))
         answers = []
         for image, wants_swap, drawn in zip(new, swap, place, strict=True):
             room = self.count < self.size

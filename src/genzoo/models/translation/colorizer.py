@@ -106,7 +106,6 @@ class Colorizer(System):
         weight_decay: Of Adam.
     """
 
-    averaged: ClassVar[tuple[str, ...]] = ("running_colours",)
     paper: ClassVar[str] = "arXiv:1603.08511"
     data: ClassVar[str] = "image"
     directions: ClassVar[tuple[str, ...]] = ("colorize",)

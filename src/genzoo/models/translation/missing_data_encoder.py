@@ -19,8 +19,8 @@ from genzoo.nn.colour import fade_to_fit, luma, rgb_to_ycc, ycc_to_rgb
 from genzoo.nn.optimizers import adam_for_each
 from genzoo.nn.pretrained.perceptual import TRUNKS, FeatureNet
 from genzoo.nn.resampling import bicubic
-from genzoo.ranks.batch import for_examples
-from genzoo.ranks.sums import mean_over_ranks, rank, ranks
+from genzoo.ranks.batch import examples_before, examples_in_all, for_examples
+from genzoo.ranks.sums import mean_over_ranks
 
 LEAST = 0.2
 """Least side of a rectangle, in parts of the image's side."""
@@ -120,8 +120,8 @@ class MissingDataEncoder(System):
         image = batch["image"]
         x = self.planes(image)
         # Images are in random order: the first ones of the batch.
-        whole = int(self.whole_pixels * x.shape[0] * ranks() + float(torch.rand(())))
-        whole = min(max(whole - rank() * x.shape[0], 0), x.shape[0])
+        whole = int(self.whole_pixels * examples_in_all(x.shape[0]) + float(torch.rand(())))
+        whole = min(max(whole - examples_before(), 0), x.shape[0])
         known = self.draw_known(x.shape[0], whole, x.device)
         y = self.fill(x, known)
         logs = {
