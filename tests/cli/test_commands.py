@@ -15,7 +15,7 @@ import genzoo.cli
 from genzoo.cli.main import main
 from genzoo.cli.table import Command, command, commands
 from genzoo.cli.text import wrap
-from genzoo.naming.installed import version_of
+from genzoo.naming import installed
 
 HOME = Path(genzoo.cli.__file__).parent
 TOY = '''"""Greet."""
@@ -123,10 +123,14 @@ def test_lines_are_broken_as_the_standard_library_breaks_them(room):
         assert wrap(text, room) == textwrap.wrap(text, room, break_on_hyphens=False)
 
 
-def test_versions_are_what_the_packages_say():
-    for package in ("torch", "numpy", "pillow", "rich"):
-        assert version_of(package) == importlib.metadata.version(package)
-    assert version_of("no_such_package") is None
+def test_versions_are_what_the_packages_say(monkeypatch):
+    known = ("torch", "numpy", "pillow", "pydantic", "rich")
+    expected = {package: importlib.metadata.version(package) for package in known}
+    with monkeypatch.context() as context:
+        context.setattr(installed, "_version_of", {"no_such_package": None}.__getitem__)  # no other is asked for slowly
+        assert installed.versions_of((*known, "no_such_package")) == {**expected, "no_such_package": None}
+    assert {package: installed._version_of(package) for package in known} == expected
+    assert installed._version_of("no_such_package") is None
 
 
 def test_every_file_of_a_command_declares_it_and_the_others_do_not():

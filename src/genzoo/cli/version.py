@@ -16,11 +16,10 @@ def version(json: bool = False) -> None:
         json: Print JSON.
     """
     from genzoo import __version__
-    from genzoo.naming.installed import version_of
+    from genzoo.naming.installed import versions_of
 
-    found = {"genzoo": __version__}
-    for package in ("torch", "numpy", "pillow", "safetensors", "pydantic", "rich"):
-        found[package] = version_of(package) or "missing"
+    stands_on = versions_of(("torch", "numpy", "pillow", "safetensors", "pydantic", "rich"))
+    found = {"genzoo": __version__, **{package: version or "missing" for package, version in stands_on.items()}}
     found["python"] = sys.version.split()[0]
     if json:
         import json as jsonlib

@@ -9,6 +9,7 @@ from importlib.machinery import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -81,20 +82,25 @@ def _content(path: str) -> bytes:
         return file.read()
 
 
-def version_of(package: str) -> str | None:
-    """Return the version of an installed package as its own files tell it; None where it is not installed.
+def versions_of(packages: Sequence[str]) -> dict[str, str | None]:
+    """Return the versions of installed packages as their own files tell them; None of what is not installed.
 
     Args:
-        package: Its name, without dashes.
+        packages: Their names, without dashes.
     """
+    found: dict[str, str | None] = {}
     for folder in sys.path:
         with contextlib.suppress(OSError):
             for name in os.listdir(folder or "."):
-                if name.endswith(".dist-info") and name.lower().rpartition("-")[0] == package:
-                    for line in _content(os.path.join(folder, name, "METADATA")).splitlines():
-                        if line.startswith(b"Version: "):
-                            return line.removeprefix(b"Version: ").decode().strip()
-    # This knows other ways to be installed, and takes long to import.
+                package = name.lower().removesuffix(".dist-info").rpartition("-")[0]
+                if package in packages and package not in found and name.endswith(".dist-info"):
+                    lines = _content(os.path.join(folder, name, "METADATA")).splitlines()
+                    found[package] = next((n[9:].decode().strip() for n in lines if n.startswith(b"Version: ")), None)
+    return {package: found.get(package) or _version_of(package) for package in packages}
+
+
+def _version_of(package: str) -> str | None:
+    """Ask what knows other ways to be installed, and takes long to import."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
