@@ -1,7 +1,7 @@
 """What FID's features cost, and what an evaluation keeps in memory.
 
     OMP_NUM_THREADS=1 python -m benchmarks.bench_features [inception] [published] [--base REV] [--rounds 7]
-    OMP_NUM_THREADS=1 python -m benchmarks.bench_features --memory 200 400 800 [--base REV]
+    OMP_NUM_THREADS=1 python -m benchmarks.bench_features --memory 200 400 800 [--measures frechet] [--base REV]
 
 The features of ten images, as `evaluate` takes them; the weights have to be there (`genzoo weights inception`). `published` is the loop of
 pytorch-fid on the same images, see `benchmarks.plain_inception`: the time of the one beside that of the other is what counts.
@@ -67,7 +67,7 @@ MEASURES = ("frechet", "frechet,kid,prdc,prd,c2st,variety,copying")
 CASES: frame.Cases = {"inception": inception, "published": published}
 
 PEAK = """
-import dataclasses, json, sys
+import dataclasses, json, sys, time
 import numpy as np, torch
 import genzoo
 try:
@@ -83,7 +83,7 @@ net = dataclasses.replace(module_extractor(net, name="wide", side=256, batch=10)
 found = genzoo.evaluate(run, measures=measures, n=n, extractor=net)
 with open("/proc/self/status") as f:  # VmHWM begins anew with the program; what getrusage says begins with the peak of who started it
     peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) / 2**10
-print(json.dumps([peak, {k: v["value"] for k, v in found["measures"].items()}]))
+print(json.dumps([peak, time.process_time(), {k: v["value"] for k, v in found["measures"].items()}]))
 """
 """An evaluation in a process of its own."""
 
@@ -143,24 +143,28 @@ print("1")
 """
 
 
-def memory(numbers: list[int], base: str | None) -> None:
+def memory(numbers: list[int], base: str | None, asked: list[str]) -> None:
     """Print the peak of an evaluation for each number of samples, and what a sample adds."""
     trees = {"now": frame.ROOT} if base is None else {"base": frame.worktree(base), "now": frame.ROOT}
     for of, tree in trees.items():
-        for measures in MEASURES:
+        for measures in asked:
             with tempfile.TemporaryDirectory() as folder:
                 child(BEGIN, folder, tree=tree)
                 peaks, values = [], {}
                 for n in numbers:
-                    peak, values = child(PEAK, f"{folder}/run", n, measures, folder, tree=tree)
+                    peak, spent, values = child(PEAK, f"{folder}/run", n, measures, folder, tree=tree)
                     peaks.append(peak)
-            rise = (peaks[-1] - peaks[0]) / (numbers[-1] - numbers[0])
-            told = ", ".join(f"{p:.0f} MiB of {n:,}" for n, p in zip(numbers, peaks, strict=True))
-            print(
-                f"{of}, measures={measures}: peak {told}; a sample adds {1024 * rise:.1f} KiB (its image has 192, its features 8); "
-                f"extrapolated to {GOAL:,} samples {peaks[0] + rise * (GOAL - numbers[0]):,.0f} MiB (promised: {MOST:,})",
-                flush=True,
-            )
+                    print(
+                        f"{of}, measures={measures}: {n:,} samples, peak {peak:,.0f} MiB, {spent:,.0f} s of CPU",
+                        flush=True,
+                    )
+            if len(numbers) > 1:
+                rise = (peaks[-1] - peaks[0]) / (numbers[-1] - numbers[0])
+                print(
+                    f"  a sample adds {1024 * rise:.2f} KiB (its image has 192, its features 8); "
+                    f"{GOAL:,} samples would take {peaks[0] + rise * (GOAL - numbers[0]):,.0f} MiB (promised: {MOST:,})",
+                    flush=True,
+                )
             print(f"  {values}", flush=True)
 
 
@@ -168,11 +172,12 @@ if __name__ == "__main__":
     if "--memory" in sys.argv or "--bf16" in sys.argv:
         parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--memory", type=int, nargs="+")
+        parser.add_argument("--measures", nargs="+", default=MEASURES)
         parser.add_argument("--bf16", type=int)
         parser.add_argument("--base")
         given = parser.parse_args()
         if given.memory:
-            memory(given.memory, given.base)
+            memory(given.memory, given.base, given.measures)
         if given.bf16:
             lower(given.bf16)
     else:

@@ -315,6 +315,7 @@ def test_help_imports_nothing_that_takes_as_long_as_itself(words):
     loaded = set(ast.literal_eval(done.stderr.splitlines()[-1]))
     assert "genzoo.cli.help" in loaded
     assert not loaded & {"inspect", "dataclasses", "difflib", "importlib.metadata", "genzoo.naming.registry"}
+    assert not loaded & {"typing", "ast", "shutil", "textwrap", "re", "pathlib"}
 
 
 def test_import_genzoo_is_lazy_and_complete():

@@ -11,9 +11,11 @@ The names below are imported on first use, so that `import genzoo` and `genzoo -
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers read it; `typing` takes longer to import than the rest of `genzoo --help`
 if TYPE_CHECKING:
+    from typing import Any
+
     from genzoo.api import create, list_systems, register, resume, train
     from genzoo.core.errors import UserError
     from genzoo.core.system import System

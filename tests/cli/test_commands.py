@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ import pytest
 import genzoo.cli
 from genzoo.cli.main import main
 from genzoo.cli.table import Command, command, commands
+from genzoo.cli.text import wrap
+from genzoo.naming import installed
 
 HOME = Path(genzoo.cli.__file__).parent
 TOY = '''"""Greet."""
@@ -89,6 +93,44 @@ def test_an_installed_package_brings_commands(tmp_path, capsys, monkeypatch):
     assert said(capsys, "good-day", "you") == "good day you\n"
     for name in [n for n in sys.modules if n.partition(".")[0] == "manners"]:
         sys.modules.pop(name)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        'Command("say good day", "NAME", place=55)',
+        'Command(\n    "say good day",\n    "NAME",\n    place=55)  # so\nX = (\n    1,\n)',
+    ],
+)
+def test_a_declaration_may_be_laid_out_in_any_way(tmp_path, monkeypatch, declared):
+    (tmp_path / "good_day.py").write_text(f"from genzoo.cli.table import Command\n\nCOMMAND = {declared}\n")
+    monkeypatch.setattr(genzoo.cli, "__path__", [*genzoo.cli.__path__, str(tmp_path)])
+    found = commands()["good-day"]
+    assert (found.line, found.usage, found.place) == ("say good day", "NAME", 55)
+
+
+@pytest.mark.parametrize("declared", ["Command(open('x').read())", "Command((lambda: 1)())", "Command.__class__('x')"])
+def test_a_declaration_is_read_and_runs_nothing(tmp_path, monkeypatch, declared):
+    (tmp_path / "good_day.py").write_text(f"\nCOMMAND = {declared}\n")
+    monkeypatch.setattr(genzoo.cli, "__path__", [*genzoo.cli.__path__, str(tmp_path)])
+    with pytest.raises(AssertionError, match="literals"):
+        commands()
+
+
+@pytest.mark.parametrize("room", [3, 8, 15, 40])
+def test_lines_are_broken_as_the_standard_library_breaks_them(room):
+    for text in ("", "one", "one two-part three, four", "  two  spaces ", "a longword b", "tab\tnew\nline \u2014 x"):
+        assert wrap(text, room) == textwrap.wrap(text, room, break_on_hyphens=False)
+
+
+def test_versions_are_what_the_packages_say(monkeypatch):
+    known = ("torch", "numpy", "pillow", "pydantic", "rich")
+    expected = {package: importlib.metadata.version(package) for package in known}
+    with monkeypatch.context() as context:
+        context.setattr(installed, "_version_of", {"no_such_package": None}.__getitem__)  # no other is asked for slowly
+        assert installed.versions_of((*known, "no_such_package")) == {**expected, "no_such_package": None}
+    assert {package: installed._version_of(package) for package in known} == expected
+    assert installed._version_of("no_such_package") is None
 
 
 def test_every_file_of_a_command_declares_it_and_the_others_do_not():

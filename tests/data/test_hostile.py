@@ -15,6 +15,7 @@ from genzoo.core.errors import UserError
 from genzoo.data import DataSettings, open_data
 from genzoo.data.decode import images as decode
 from genzoo.data.sources import arrays, trees
+from genzoo.data.sources import folder as folders
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 
@@ -133,7 +134,7 @@ def test_bomb_in_the_header_only(folder):
 
 
 def test_large_file_is_not_opened(folder, monkeypatch):
-    monkeypatch.setattr(trees, "MAX_BYTES", 2000)
+    monkeypatch.setattr(folders, "MAX_BYTES", 2000)
     (folder / "large.bmp").write_bytes(noise("bmp"))
     assert "larger than" in reasons(folder)["large.bmp"]
 
@@ -170,13 +171,13 @@ def test_permission(folder):
 
 def test_file_that_vanishes_while_reading(folder, monkeypatch):
     (folder / "gone.png").write_bytes(png())
-    opened = trees.FolderTree.open
+    opened = folders.FolderTree.open
 
     def open_or_lose(tree, name):
         (folder / "gone.png").unlink(missing_ok=True)
         return opened(tree, name)
 
-    monkeypatch.setattr(trees.FolderTree, "open", open_or_lose)
+    monkeypatch.setattr(folders.FolderTree, "open", open_or_lose)
     assert "cannot be read" in reasons(folder)["gone.png"]
 
 

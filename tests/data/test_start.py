@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genzoo.data import DataSettings, cache, open_data
-from genzoo.data.sources.trees import FolderTree
+from genzoo.data.sources.folder import FolderTree
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +130,45 @@ def test_a_copy_of_an_entry_is_digested_where_it_is_used(
     names = digested(monkeypatch)
     assert levels(folder) == before
     assert "image.npy" in names
+
+
+def test_a_folder_is_told_by_the_size_and_time_of_every_file(folder: Path) -> None:
+    first = FolderTree(folder).identity()
+    assert FolderTree(folder).identity() == first
+    path = folder / "two" / "3.npy"
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    later = FolderTree(folder).identity()
+    assert later != first
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert FolderTree(folder).identity() == first
+    with open(path, "ab") as file:
+        file.write(b"\0")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert FolderTree(folder).identity() not in (first, later)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no backslash in names there")
+def test_names_with_a_backslash_are_found_where_they_lie_and_no_name_twice(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "c\\d").mkdir()
+    for name, text in (("a\\b.png", b"1"), ("a/b.png", b"2"), ("a/e.png", b"3"), ("c\\d/f.png", b"4"), ("z.png", b"5")):
+        (tmp_path / name).write_bytes(text)
+    tree = FolderTree(tmp_path)
+    assert tree.names == ["a/b.png", "a/e.png", "c/d/f.png", "z.png"]
+    contents = []
+    for name in tree.names:
+        with tree.open(name) as file:
+            contents.append(file.read())
+    assert contents == [b"1", b"3", b"4", b"5"]
+    assert tree.left == [("a/b.png", "a second file of this name (with a backslash): not used")]
+    with pytest.raises(KeyError):
+        tree.open("../z.png")
+
+
+def test_files_are_asked_for_by_path_where_the_system_knows_no_other_way(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FolderTree(folder).identity()
+    monkeypatch.setattr(os, "supports_dir_fd", set())
+    assert FolderTree(folder).identity() == first

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from keyword import iskeyword
-from typing import Any
 
 from genzoo.cli.parse import parse
 from genzoo.cli.table import Command, command, commands
 from genzoo.core.errors import DiskFull, TrainingStopped, UserError, nearest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 HELP = ("-h", "--help", "-help")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-
 from genzoo.core.errors import UserError
 
-_KEY = re.compile(r"-{0,2}([A-Za-z_][\w-]*)\s*=(.*)", re.DOTALL)
-_NAME = re.compile(r"-{0,2}([A-Za-z_][\w-]*)")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_KEY = r"-{0,2}([A-Za-z_][\w-]*)\s*=((?s:.*))"
+_NAME = r"-{0,2}([A-Za-z_][\w-]*)"
 _SWITCH = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 
@@ -30,21 +31,25 @@ def parse(
     Raises:
         UserError: A key is given twice, or has no value.
     """
+    if not words:
+        return [], {}
+    import re  # not above: help has nothing to read
+
     rest, position = list(words), list[str]()
     keys: dict[str, str] = {}
     while rest:
         word = rest.pop(0)
-        if found := _KEY.fullmatch(word):
+        if found := re.fullmatch(_KEY, word):
             key, value = found[1], found[2]
-            if not value and rest and not _KEY.fullmatch(rest[0]) and not rest[0].startswith("--"):
+            if not value and rest and not re.fullmatch(_KEY, rest[0]) and not rest[0].startswith("--"):
                 value = rest.pop(0)
-        elif rest and rest[0].startswith("=") and (found := _NAME.fullmatch(word)):
+        elif rest and rest[0].startswith("=") and (found := re.fullmatch(_NAME, word)):
             key, value = found[1], rest.pop(0)[1:]
             if not value and rest:
                 value = rest.pop(0)
-        elif word.startswith("-") and (found := _NAME.fullmatch(word)):
+        elif word.startswith("-") and (found := re.fullmatch(_NAME, word)):
             key = found[1]
-            bare = not rest or rest[0].startswith("--") or bool(_KEY.fullmatch(rest[0]))
+            bare = not rest or rest[0].startswith("--") or bool(re.fullmatch(_KEY, rest[0]))
             if switch(key.replace("-", "_")):
                 value = rest.pop(0) if not bare and rest[0].lower() in _SWITCH else "true"
             else:

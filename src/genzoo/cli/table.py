@@ -7,21 +7,22 @@ behind it where Python has that name already), whose signature and `Args:` are t
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import functools
 import importlib
-from collections.abc import Callable, Collection
-from pathlib import Path
-from typing import Any, NamedTuple
+import os
+from types import CodeType
 
 import genzoo.cli
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 GROUP = "genzoo.commands"
 """Entry points by which an installed package adds commands: `wave = "my_package.wave"`."""
 
 
-class Command(NamedTuple):  # no dataclass: help would wait for the modules that one imports
+class Command:  # neither a dataclass nor a named tuple: help would wait for the modules that they import
     """What is known of a word after `genzoo` before its file is imported.
 
     Args:
@@ -42,21 +43,29 @@ class Command(NamedTuple):  # no dataclass: help would wait for the modules that
         module: Import path of its file. Left to who reads the file.
     """
 
-    line: str
-    usage: str = ""
-    place: int = 80
-    needs: tuple[str, ...] = ()
-    direction: str = ""
-    own: str = ""
-    open: str = ""
-    device: bool = False
-    exact: bool = False
-    waits: bool = False
-    light: bool = False
-    measures: bool = False
-    many: str = ""
-    name: str = ""
-    module: str = ""
+    def __init__(
+        self,
+        line: str,
+        usage: str = "",
+        *,
+        place: int = 80,
+        needs: tuple[str, ...] = (),
+        direction: str = "",
+        own: str = "",
+        open: str = "",
+        device: bool = False,
+        exact: bool = False,
+        waits: bool = False,
+        light: bool = False,
+        measures: bool = False,
+        many: str = "",
+        name: str = "",
+        module: str = "",
+    ) -> None:
+        self.line, self.usage, self.place = line, usage, place
+        self.needs, self.direction, self.own, self.open = needs, direction, own, open
+        self.device, self.exact, self.waits, self.light, self.measures = device, exact, waits, light, measures
+        self.many, self.name, self.module = many, name, module
 
     @property
     def opens(self) -> bool:
@@ -79,15 +88,17 @@ def commands() -> dict[str, Command]:
     """Every command by its name, in the order of the help page."""
     from genzoo.naming.installed import installed_files
 
-    files = {p.stem.replace("_", "-"): (p, f"genzoo.cli.{p.stem}") for p in _files()}
-    found = [_read(path, name, module) for name, (path, module) in (installed_files(GROUP) | files).items()]
+    theirs = {name: (str(path), module) for name, (path, module) in installed_files(GROUP).items()}
+    files = {stem.replace("_", "-"): (path, f"genzoo.cli.{stem}") for stem, path in _files()}
+    found = [_read(path, name, module) for name, (path, module) in (theirs | files).items()]
     return {c.name: c for c in sorted((c for c in found if c), key=lambda c: (c.place, c.name))}
 
 
 def command(word: str) -> Command | None:
     """One command, without reading the files of the others; None where there is none of that name."""
-    for path in _files(word.replace("-", "_")):
-        if found := _read(path, word, f"genzoo.cli.{path.stem}"):
+    stem = word.replace("-", "_")
+    for path in (os.path.join(folder, f"{stem}.py") for folder in genzoo.cli.__path__ if stem.isidentifier()):
+        if os.path.isfile(path) and (found := _read(path, word, f"genzoo.cli.{stem}")):
             return found
     return commands().get(word)
 
@@ -104,31 +115,37 @@ def offered(able: Collection[str], directions: Collection[str] = ()) -> list[Com
     return found
 
 
-def _files(stem: str = "*") -> list[Path]:
-    """Files beside this one, and in the folders that were added to the package's path."""
-    return [p for folder in genzoo.cli.__path__ for p in Path(folder).glob(f"{stem}.py")]
+def _files() -> list[tuple[str, str]]:
+    """Names and paths of the files beside this one, and in the folders that were added to the package's path."""
+    found = [(folder, name) for folder in genzoo.cli.__path__ for name in os.listdir(folder)]
+    return [(name[:-3], os.path.join(folder, name)) for folder, name in found if name.endswith(".py")]
 
 
 @functools.cache
-def _read(path: Path, name: str, module: str) -> Command | None:
+def _read(path: str, name: str, module: str) -> Command | None:
     """Read the command that a file declares; None where it declares none."""
-    _, declared, rest = path.read_text(encoding="utf-8").partition("\nCOMMAND = ")
+    with open(path, "rb", buffering=0) as file:
+        _, declared, rest = file.read().partition(b"\nCOMMAND = ")
     if not declared:
         return None
-    call = _first_statement(rest)
-    assert isinstance(call, ast.Call), f"{path}: COMMAND is no call of Command"
-    given: list[Any] = [ast.literal_eval(a) for a in call.args]
-    named: dict[str, Any] = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    return Command(*given, **named)._replace(name=name, module=module)
+    found: Command = eval(_declaration(rest.decode(), path), {"__builtins__": {}, "Command": Command})
+    found.name, found.module = name, module
+    return found
 
 
-def _first_statement(text: str) -> ast.expr | None:
-    """Parse the expression that a text begins with, and nothing behind it where it can be: whole files take ten times as long."""
-    for end in (text.find("\n\n"), len(text)):
-        with contextlib.suppress(SyntaxError):
-            first = ast.parse(text[:end]).body[0]
-            return first.value if isinstance(first, ast.Expr) else None
-    return None
+def _declaration(text: str, path: str) -> CodeType:
+    """Compile the call that a text begins with, and nothing behind it; a call of Command with literals is all that is let through."""
+    first, _, _ = text.partition("\n")
+    block, closed, _ = text.partition("\n)")
+    try:
+        code = compile(first if first.endswith(")") else block + closed, path, "eval")
+    except SyntaxError:  # it is laid out in another way
+        import ast  # takes as long as reading all of ours
+
+        code = compile(ast.Expression(ast.parse(text).body[0].value), path, "eval")  # type: ignore[attr-defined]
+    assert code.co_names == ("Command",), f"{path}: COMMAND is no call of Command with literals"
+    assert not any(isinstance(c, CodeType) for c in code.co_consts), f"{path}: COMMAND is no call with literals"
+    return code
 
 
 EXAMPLES = """\

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
-from collections.abc import Iterable, Sequence
-from typing import Any
+import contextlib
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
 
 
 def width() -> int:
-    """Columns of the terminal, between 60 and 140."""
-    return max(60, min(140, shutil.get_terminal_size((110, 24)).columns))
+    """Columns of the terminal (or what COLUMNS says), between 60 and 140; 110 where there is none."""
+    told = os.environ.get("COLUMNS", "")
+    found = int(told) if told.isdecimal() else 0
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # as shutil asks, which imports archives
+        found = found or os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+    return max(60, min(140, found or 110))
+
+
+def wrap(text: str, room: int) -> list[str]:
+    """Break a text between words into lines of at most `room` characters; hyphens do not part a word.
+
+    >>> wrap("one two three", 8)
+    ['one two', 'three']
+    """
+    words = text.split(" ")
+    if not text.isprintable() or "" in words or max(map(len, words)) > room:
+        import textwrap  # it compiles its patterns when it is imported, which takes longer than this
+
+        return textwrap.wrap(text, room, break_on_hyphens=False)
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + 1 + len(word) <= room:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def columns(rows: Iterable[Sequence[str]], *, indent: int = 2, gap: int = 2, caps: Sequence[int] = ()) -> str:
@@ -26,7 +54,7 @@ def columns(rows: Iterable[Sequence[str]], *, indent: int = 2, gap: int = 2, cap
     last = max(len(r) for r in table) - 1
     widths = [max((len(r[i]) for r in table if len(r) > i), default=0) for i in range(last)]
     widths = [min(w, caps[i]) if i < len(caps) else w for i, w in enumerate(widths)]
-    start = indent + sum(w + gap for w in widths)
+    start, room = indent + sum(w + gap for w in widths), width()
     lines = []
     for row in table:
         head = " " * indent
@@ -35,9 +63,7 @@ def columns(rows: Iterable[Sequence[str]], *, indent: int = 2, gap: int = 2, cap
             if len(cell) > widths[i]:
                 lines.append(head.rstrip())
                 head = " " * (indent + sum(w + gap for w in widths[: i + 1]))
-        body = textwrap.wrap(
-            row[last] if len(row) > last else "", max(24, width() - start), break_on_hyphens=False
-        ) or [""]
+        body = wrap(row[last] if len(row) > last else "", max(24, room - start)) or [""]
         lines.append((head + body[0]).rstrip())
         lines += [" " * start + more for more in body[1:]]
     return "\n".join(lines)
@@ -45,6 +71,8 @@ def columns(rows: Iterable[Sequence[str]], *, indent: int = 2, gap: int = 2, cap
 
 def paragraph(text: str, *, indent: int = 0) -> str:
     """Wrap one paragraph."""
+    import textwrap
+
     return textwrap.fill(" ".join(text.split()), width(), initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 

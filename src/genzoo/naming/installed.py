@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import sys
 from importlib.machinery import PathFinder
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 
 def file_of(module: str) -> Path | None:
@@ -16,6 +19,9 @@ def file_of(module: str) -> Path | None:
     Args:
         module: Its import path, such as package.measures.mine.
     """
+    import importlib.util
+    from pathlib import Path
+
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)  # of a module within a package, this would import the package
@@ -63,7 +69,41 @@ def _named(group: str) -> bool:
             if name.endswith(".egg"):
                 return True
             if name.endswith((".dist-info", ".egg-info")):
-                with contextlib.suppress(OSError), open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:
-                    if group.encode() in file.read():
+                told = os.path.join(folder, name, "entry_points.txt")
+                with contextlib.suppress(OSError):
+                    # Most have none, and to be told so by an error takes longer than to ask.
+                    if os.access(told, os.R_OK) and group.encode() in _content(told):
                         return True
     return False
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str | None]:
+    """Return the versions of installed packages as their own files tell them; None of what is not installed.
+
+    Args:
+        packages: Their names, without dashes.
+    """
+    found: dict[str, str | None] = {}
+    for folder in sys.path:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder or "."):
+                package = name.lower().removesuffix(".dist-info").rpartition("-")[0]
+                if package in packages and package not in found and name.endswith(".dist-info"):
+                    lines = _content(os.path.join(folder, name, "METADATA")).splitlines()
+                    found[package] = next((n[9:].decode().strip() for n in lines if n.startswith(b"Version: ")), None)
+    return {package: found.get(package) or _version_of(package) for package in packages}
+
+
+def _version_of(package: str) -> str | None:
+    """Ask what knows other ways to be installed, and takes long to import."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -18,8 +18,9 @@ from genzoo.data.settings import DataSettings
 from genzoo.data.sources import cifar, layout
 from genzoo.data.sources.captions import Table
 from genzoo.data.sources.contents import Contents, FilePictures
-from genzoo.data.sources.shelf import LOCK, Shelf, is_records, is_shard
-from genzoo.data.sources.trees import MAX_BYTES, FolderTree, TarTree, Tree, ZipTree, is_zip, stamp
+from genzoo.data.sources.folder import FolderTree
+from genzoo.data.sources.shelf import LOCK, Shelf, any_shard, is_records, is_shard
+from genzoo.data.sources.trees import MAX_BYTES, TarTree, Tree, ZipTree, is_zip, stamp
 
 
 class Files:
@@ -64,7 +65,7 @@ class Files:
 
     def _shards(self, folder: FolderTree) -> list[str]:
         """Name the shards that are the set: of records those that outweigh the pictures beside them, of archives those with none beside them."""
-        shards = [n for n in folder.names if is_shard(n)]
+        shards = [n for n in folder.names if is_shard(n)] if any_shard(folder.names) else []
         pictures = sum(folder.size(n) for n in folder.names if self._pictures(n)) if shards else 0
         records = [n for n in shards if is_records(folder.path(n))]
         return shards if not pictures or sum(map(folder.size, records)) > pictures else []
@@ -81,7 +82,7 @@ class Files:
     def identity(self) -> list[object]:
         """Return names, sizes and times for a folder, size and time of an archive, and how both are read."""
         whole = self.path.is_dir() or self.shards
-        own = [*(self._open().identity() if whole else stamp(self.path)), "layout 5"]
+        own = [*(self._open().identity() if whole else stamp(self.path)), "layout 6"]
         if self.settings.label:
             own.append(f"label {self.settings.label}")
         if self.settings.subfolders != "auto":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -30,6 +30,12 @@ LOCK = "lock.mdb"
 def is_shard(name: str) -> bool:
     """Tell whether a file's name says that it holds many examples."""
     return name.lower().endswith(SHARDS) and name.rsplit("/", 1)[-1].lower() != LOCK
+
+
+def any_shard(names: Iterable[str]) -> bool:
+    """Tell whether there may be a shard among many names, sooner than by asking for each."""
+    joined = "\0".join(names).lower() + "\0"
+    return any(f"{ending}\0" in joined for ending in SHARDS)
 
 
 def is_records(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Named files in a folder, a zip or a tar, behind one face: what may be read, and what was refused with its reason.
+"""Named files in a zip or a tar (in a folder: `genzoo.data.sources.folder`), behind one face: what may be read, and what was refused with its reason.
 
 Nothing is ever unpacked to a path that an archive names; members are read into memory under limits.
 """
@@ -13,7 +13,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
@@ -54,7 +53,6 @@ HELPERS = frozenset({
     "system volume information", "lost+found", "__pycache__",
 })  # fmt: skip
 """Files and folders of file managers, disks and tools, in lower case."""
-OUT = "link that leads out of the folder (links=true follows it)"
 
 
 def hidden(name: str) -> bool:
@@ -79,147 +77,6 @@ def unsafe(name: str) -> str | None:
     if "\x00" in name:
         return "damaged name in an archive"
     return None
-
-
-class FolderTree:
-    """All regular files below a folder.
-
-    Args:
-        root: The folder.
-        links: Follow links that lead out of it, each folder once; links to files inside it are always followed.
-        whole: Tells by name whether a file may be large, because nobody reads it at once.
-    """
-
-    def __init__(self, root: Path, *, links: bool = False, whole: Callable[[str], bool] = lambda name: False) -> None:
-        self.root, self.links, self._whole = root.resolve(), links, whole
-        self.left: list[tuple[str, str]] = []
-        self.runs: list[tuple[str, str]] = []
-        self._stamps: list[tuple[str, int, int]] = []
-        self._paths: dict[str, str] = {}
-        self._walked = {self.root: ""}
-        self._behind: list[Path] = []
-        self._walk(self.root)
-        while self._behind:  # links in links last: the nearest name of a folder is its name
-            link = self._behind.pop(0)
-            if self._first(link):
-                self._walk(link)
-        self.names = sorted(self._paths)
-        self.left += self.runs
-
-    def _name(self, path: Path) -> str:
-        return slashed(path.relative_to(self.root).as_posix())
-
-    def _walk(self, top: Path) -> None:
-        """Take what is below a folder: first its files, then its subfolders, one after the other."""
-        ahead = [top]
-        while ahead:
-            folder = ahead.pop()
-            try:
-                with os.scandir(folder) as found:
-                    entries = sorted(found, key=attrgetter("name"))
-            except OSError as error:
-                self._unreadable(error)
-                continue
-            within, inside = "" if folder == self.root else f"{self._name(folder)}/", []
-            for entry in entries:
-                try:
-                    is_folder = entry.is_dir()
-                except OSError:
-                    is_folder = False
-                name = slashed(within + entry.name)
-                if hidden(name if "\\" in entry.name else entry.name):
-                    continue
-                if not is_folder:
-                    self._take(entry, name)
-                elif path := self._folder(entry):
-                    inside.append(path)
-            ahead += reversed(inside)
-
-    def _folder(self, entry: os.DirEntry[str]) -> Path | None:
-        """Return a subfolder that is walked; a link waits until all else is."""
-        path = Path(entry.path)
-        if entry.is_symlink():
-            self._follow(path)
-        elif (path / "config.toml").is_file() and (path / "state").is_dir():
-            self.runs.append((self._name(path), "a run of genzoo: its pictures are no data"))
-        elif self._first(path):
-            return path
-        return None
-
-    def _follow(self, path: Path) -> None:
-        """Walk a folder behind a link, if it lies elsewhere and links are followed; not one that this one is in."""
-        real = Path(os.path.realpath(path))
-        if real.is_relative_to(self.root):
-            self.left.append((self._name(path), "link to a folder, not followed"))
-        elif not self.links:
-            self.left.append((self._name(path), OUT))
-        elif self.root.is_relative_to(real):
-            self.left.append((self._name(path), "link to a folder that this one is in, not followed"))
-        else:
-            self._behind.append(path)
-
-    def _first(self, path: Path) -> bool:
-        """Tell whether a folder behind a link is met for the first time; else note where it was read."""
-        real, name = Path(os.path.realpath(path)), self._name(path)
-        if real in self._walked:
-            self.left.append((name, f"the same folder as {self._walked[real]}, read there"))
-            return False
-        self._walked[real] = name
-        return True
-
-    def _unreadable(self, error: OSError) -> None:
-        self.left.append((str(error.filename), f"folder cannot be read: {error.strerror}"))
-
-    def _take(self, entry: os.DirEntry[str], name: str) -> None:
-        path, linked = entry.path, entry.is_symlink()
-        if linked and not self.links and not Path(os.path.realpath(path)).is_relative_to(self.root):
-            self.left.append((name, OUT))
-            return
-        try:
-            # A folder's own time tells of names, not of a file that was written where it stood: only every file's own does.
-            status = entry.stat() if os.name != "nt" else os.stat(path)  # Windows' listing may be of an earlier time
-        except OSError as error:
-            self.left.append((name, _dangling(Path(path)) if linked else f"cannot be read: {error.strerror}"))
-            return
-        if not stat.S_ISREG(status.st_mode):
-            self.left.append((name, "not a regular file"))
-        elif status.st_size > MAX_BYTES and not self._whole(name):
-            self.left.append((name, f"larger than {MAX_BYTES // 2**20} MiB"))
-        elif status.st_size == 0:
-            self.left.append((name, "empty file"))
-        elif name in self._paths:
-            self.left.append((name, "a second file of this name (with a backslash): not used"))
-        else:
-            self._paths[name] = path
-            self._stamps.append((name, status.st_size, status.st_mtime_ns))
-
-    def identity(self) -> list[object]:
-        """Return names, sizes and times of all files; runs that were trained in the folder make no other data of it."""
-        return [str(self.root), sorted(self._stamps), sorted(set(self.left) - set(self.runs))]
-
-    def open(self, name: str) -> BinaryIO:
-        """Open one file."""
-        try:
-            return open(self._paths[name], "rb")
-        except OSError as error:
-            raise Rejected(f"cannot be read: {error.strerror}") from None
-
-    def size(self, name: str) -> int:
-        """Return the bytes of a file."""
-        return os.stat(self._paths[name]).st_size
-
-    def path(self, name: str) -> Path:
-        """Return where a file is."""
-        return Path(self._paths[name])
-
-    def close(self) -> None:
-        """Do nothing: no file is held open."""
-
-
-def _dangling(path: Path) -> str:
-    """Say what is wrong with a link that leads nowhere, or in a circle."""
-    annex = "/annex/objects/" in Path(os.readlink(path)).as_posix()
-    return "link to nothing: git-annex has not fetched this file (git annex get)" if annex else "link to nothing"
 
 
 def stamp(path: Path) -> list[object]:
