@@ -104,7 +104,7 @@ def added(step: Callable[[], object]) -> int:
 def work_off(name: str, source: str, found: str) -> None:
     """Be a worker: measure memory, then a cycle of steps for every line on standard input."""
     import genzoo
-    from genzoo.training.runtime import Runtime, laid_out
+    from genzoo.training.runtime import laid_out, start
     from genzoo.training.update import Average, Updater
 
     assert Path(genzoo.__file__).is_relative_to(source), f"{genzoo.__file__} is not of {source}"
@@ -113,7 +113,7 @@ def work_off(name: str, source: str, found: str) -> None:
     before = highest()
     system, batch, cycle = CASES[name]()
     system = laid_out(system).train()
-    update = Updater(system, Runtime(torch.device("cpu"), "fp32"), clip=system.defaults.get("clip"))
+    update = Updater(system, start("cpu", "fp32"), clip=system.defaults.get("clip"))
     average = Average(system, 0.999)
     batch = {k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in batch.items()}
     logs: dict[str, Tensor] = {}
@@ -133,10 +133,10 @@ def work_off(name: str, source: str, found: str) -> None:
     torch.save([p.detach().clone() for p in system.parameters()], found)
     print(json.dumps({"lies": lies / 2**20, "added": most / 2**20, "process": peak}), file=told, flush=True)
     for _ in sys.stdin:
-        start = time.process_time()
+        begun = time.process_time()
         for i in range(cycle):
             step(i)
-        print(json.dumps({"seconds": (time.process_time() - start) / cycle}), file=told, flush=True)
+        print(json.dumps({"seconds": (time.process_time() - begun) / cycle}), file=told, flush=True)
 
 
 class Worker(frame.Worker):

@@ -62,9 +62,9 @@ class _Dropout(torch.autograd.Function):
         return dropped(grad, mask, ctx.p), None
 
 
-def dropped(x: Tensor, mask: Tensor, p: float) -> Tensor:
-    """Return x / (1 - p) where the mask is true, and 0 elsewhere: what dropout of probability `p` gives, to the bit."""
-    return (x * mask).mul_(float(torch.ones((), dtype=x.dtype).div_(1 - p)))
+def dropped(x: Tensor, mask: Tensor, p: float, out: Tensor | None = None) -> Tensor:
+    """Return x / (1 - p) where the mask is true, and 0 elsewhere: what dropout of probability `p` gives, to the bit; in `out` where given."""
+    return torch.mul(x, mask, out=out).mul_(float(torch.ones((), dtype=x.dtype).div_(1 - p)))
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
