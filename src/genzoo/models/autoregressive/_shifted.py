@@ -86,13 +86,9 @@ class ShiftedConv2d(WeightNorm):
         self.left, self.right = (columns // 2, columns // 2) if columns % 2 else (columns - 1, 0)
         self.border: Border = (self.left, self.right, rows - 1, 0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, inputs, H, W] to [B, outputs, H, W]; at stride 2 half of both."""
-        return self._compute(F.pad(x, self.border) if any(self.border) else x)
-
-    def bordered(self, x: Tensor) -> Tensor:
-        """Return the same of inputs that have `border` zeros around them."""
-        return self._compute(x)
+    def forward(self, x: Tensor, *, bordered: bool = False) -> Tensor:
+        """Map [B, inputs, H, W], with its `border` of zeros around it if `bordered`, to [B, outputs, H, W]; at stride 2 half of both."""
+        return self._compute(x if bordered or not any(self.border) else F.pad(x, self.border))
 
     def _linear(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         if self.rows == self.columns == self.stride == 1:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.system import System
@@ -27,7 +28,7 @@ from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.dequantize import level_index
 from genzoo.nn.layout import layout
-from genzoo.nn.remade import dropped, remade
+from genzoo.nn.remade import dropped, kept_values, remade
 from genzoo.nn.remat import again
 from genzoo.nn.schedules import half_cosine
 
@@ -55,18 +56,24 @@ class _ConcatELU(torch.autograd.Function):
         torch.maximum(torch.neg(x, out=minus), below, out=minus)
         mask = None
         if p:
-            mask = torch.empty_like(y, dtype=torch.bool).bernoulli_(1 - p)
-            dropped(y, mask, p, out=inner)
+            kept = kept_values(y, p)
+            dropped(y, kept, p, out=inner)
+            mask = kept.bool()
         ctx.save_for_backward(x, mask)
         ctx.p, ctx.inner = p, (..., slice(top, top + h), slice(left, left + w))
         return padded
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         x, mask = ctx.saved_tensors
         grad = grad[ctx.inner]
         grad = grad if mask is None else dropped(grad, mask, ctx.p)
-        plus, minus = torch.ops.aten.elu_backward(grad, 1, 1, 1, False, torch.cat([x, -x], 1)).chunk(2, 1)
+        both = torch.empty_like(grad, memory_format=layout(x))
+        plus, minus = both.chunk(2, 1)
+        plus.copy_(x)
+        torch.neg(x, out=minus)
+        torch.ops.aten.elu_backward(grad, 1, 1, 1, False, both, grad_input=both)
         return plus - minus, None, None
 
 
@@ -85,13 +92,18 @@ class _Gated(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, both: Tensor) -> Tensor:
         ctx.save_for_backward(both)
         a, b = both.chunk(2, 1)
-        return x + a * torch.sigmoid(b.clone())  # over gaps in memory it takes several times as long
+        return b.clone().sigmoid_().mul_(a).add_(x)  # over gaps in memory the sigmoid takes several times as long
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = ctx.saved_tensors[0].chunk(2, 1)
-        gate = torch.sigmoid(b.clone())
-        return grad, torch.cat([grad * gate, torch.ops.aten.sigmoid_backward(grad * a, gate)], 1)
+        (both,) = ctx.saved_tensors
+        a, b = both.chunk(2, 1)
+        gate, found = b.clone().sigmoid_(), torch.empty_like(both)
+        to_a, to_b = found.chunk(2, 1)
+        torch.mul(grad, gate, out=to_a)
+        torch.ops.aten.sigmoid_backward(torch.mul(grad, a, out=to_b), gate, grad_input=to_b)
+        return grad, found
 
 
 class GatedBlock(nn.Module):
@@ -114,12 +126,12 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor, side: Tensor | None) -> Tensor:
         """Map [B, width, H, W] to its like."""
-        h = self.look.bordered(concat_elu(x, border=self.look.border))
+        h = self.look(concat_elu(x, border=self.look.border), bordered=True)
         if self.side is not None:
             assert side is not None
             h = h + remade(concat_elu, side, self.side)
         dropout = self.dropout if self.training else 0.0
-        both = self.gate.bordered(concat_elu(h, dropout, self.gate.border))
+        both = self.gate(concat_elu(h, dropout, self.gate.border), bordered=True)
         gated: Tensor = _Gated.apply(x, both)  # type: ignore[no-untyped-call]
         return gated
 
