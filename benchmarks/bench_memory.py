@@ -120,7 +120,7 @@ def added(step: Callable[[], object]) -> int:
 def work_off(name: str, source: str, found: str, how: str) -> None:
     """Be a worker: measure memory, then a cycle of steps for every line on standard input. `how`: "", remat or parts=K."""
     import genzoo
-    from genzoo.training.runtime import Runtime, laid_out
+    from genzoo.training.runtime import laid_out, start
     from genzoo.training.update import Average, Updater
 
     assert Path(genzoo.__file__).is_relative_to(source), f"{genzoo.__file__} is not of {source}"
@@ -129,7 +129,7 @@ def work_off(name: str, source: str, found: str, how: str) -> None:
     before = highest()
     system, batch, cycle = CASES[name]()
     system = laid_out(system).train()
-    update = Updater(system, Runtime(torch.device("cpu"), "fp32"), clip=system.defaults.get("clip"))
+    update = Updater(system, start("cpu", "fp32"), clip=system.defaults.get("clip"))
     if how == "remat":
         from genzoo.training.prepare import compute_again
 
@@ -160,10 +160,10 @@ def work_off(name: str, source: str, found: str, how: str) -> None:
         json.dumps({"lies": lies / 2**20, "added": max(kinds), "kinds": kinds, "process": peak}), file=told, flush=True
     )
     for _ in sys.stdin:
-        start = time.process_time()
+        begun = time.process_time()
         for i in range(cycle):
             step(i)
-        print(json.dumps({"seconds": (time.process_time() - start) / cycle}), file=told, flush=True)
+        print(json.dumps({"seconds": (time.process_time() - begun) / cycle}), file=told, flush=True)
 
 
 class Worker(frame.Worker):

@@ -75,9 +75,18 @@ def test_both_elus_are_those_of_both_signs():
     torch.manual_seed(2)
     want = F.dropout(F.elu(torch.cat([x, -x], 1)), 0.4, True)
     torch.manual_seed(2)
-    got = concat_elu(x, 0.4)
-    assert torch.equal(got, want)
+    got = concat_elu(x, 0.4, (1, 2, 3, 0))
+    assert torch.equal(got, F.pad(want, (1, 2, 3, 0)))
     torch.testing.assert_close(grads(got, x), grads(want, x), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_both_elus_keep_their_bits_near_zero_and_the_order_of_their_input(layout):
+    x = torch.cat([torch.randn(2, 4, 32, 32), 1e-4 * torch.randn(2, 4, 32, 32), torch.zeros(2, 4, 1, 32)], 2)
+    x = x.contiguous(memory_format=layout)
+    both = concat_elu(x)
+    assert torch.equal(both, F.elu(torch.cat([x, -x], 1)))
+    assert both.is_contiguous(memory_format=layout)
 
 
 def test_a_gate_keeps_its_two_halves_alone():

@@ -18,6 +18,12 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def layout(x: Tensor) -> torch.memory_format:
+    """Return the order in which images [B, C, H, W] lie."""
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve [B, I, H, W] with filters of one pixel, [O, I, 1, 1]: [B, O, H, W].
 

@@ -12,8 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genzoo.nn.layout import pointwise
 from genzoo.nn.weight_norm import normalized
 from genzoo.ranks.sums import mean_over_ranks
+
+Border = tuple[int, int, int, int]
+"""Zeros left, right, above and below."""
 
 
 class WeightNorm(nn.Module):
@@ -80,15 +84,16 @@ class ShiftedConv2d(WeightNorm):
         rows, columns = kernel
         self.rows, self.columns, self.stride = rows, columns, stride
         self.left, self.right = (columns // 2, columns // 2) if columns % 2 else (columns - 1, 0)
+        self.border: Border = (self.left, self.right, rows - 1, 0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, inputs, H, W] to [B, outputs, H, W]; at stride 2 half of both."""
-        return self._compute(x)
+    def forward(self, x: Tensor, *, bordered: bool = False) -> Tensor:
+        """Map [B, inputs, H, W], with its `border` of zeros around it if `bordered`, to [B, outputs, H, W]; at stride 2 half of both."""
+        return self._compute(x if bordered or not any(self.border) else F.pad(x, self.border))
 
     def _linear(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-        if self.rows == self.columns == 1:
-            return F.conv2d(x, kernel, bias)
-        return F.conv2d(F.pad(x, (self.left, self.right, self.rows - 1, 0)), kernel, bias, self.stride)
+        if self.rows == self.columns == self.stride == 1:
+            return pointwise(x, kernel, bias)
+        return F.conv2d(x, kernel, bias, self.stride)
 
 
 class GrowingConv2d(WeightNorm):

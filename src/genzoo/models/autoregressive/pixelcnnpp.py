@@ -15,18 +15,20 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.optim import Adam, Optimizer
 
 from genzoo.core.system import System
 from genzoo.losses.likelihoods import coupled_logistic_mixture, draw_coupled, on_grid, per_example
 from genzoo.models.autoregressive._mixture_draw import PixelDraw
-from genzoo.models.autoregressive._shifted import GrowingConv2d, ShiftedConv2d, WeightNorm
+from genzoo.models.autoregressive._shifted import Border, GrowingConv2d, ShiftedConv2d, WeightNorm
 from genzoo.models.autoregressive._shifted_walk import ShiftedWalk
 from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.dequantize import level_index
-from genzoo.nn.remade import dropped, remade
+from genzoo.nn.layout import layout
+from genzoo.nn.remade import dropped, kept_values, remade
 from genzoo.nn.remat import again
 from genzoo.nn.schedules import half_cosine
 
@@ -35,27 +37,51 @@ LEAST_LOG_SCALE = -7.0
 
 
 class _ConcatELU(torch.autograd.Function):
-    """Both halves, and dropout on them, of which x and a byte a value are kept."""
+    """Both halves, and dropout on them, within a border of zeros; x and a byte a value are kept."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
-        y = F.elu_(torch.cat([x, -x], 1))
-        mask = torch.empty_like(y, dtype=torch.bool).bernoulli_(1 - p) if p else None
+    def forward(ctx: Any, x: Tensor, p: float, border: Border) -> Tensor:
+        left, right, top, bottom = border
+        b, c, h, w = x.shape
+        # halves of one map, written where a convolution reads them
+        shape, order = (b, 2 * c, h + top + bottom, w + left + right), layout(x)
+        padded = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order)
+        for edge in (padded[:, :, :top], padded[:, :, top + h :], padded[..., :left], padded[..., left + w :]):
+            edge.zero_()
+        inner = padded[:, :, top : top + h, left : left + w]
+        y = torch.empty_like(inner, memory_format=order) if p else inner
+        plus, minus = y.chunk(2, 1)
+        below = x.abs().neg_().expm1_()  # of both signs; above 0 each is itself
+        torch.maximum(x, below, out=plus)
+        torch.maximum(torch.neg(x, out=minus), below, out=minus)
+        mask = None
+        if p:
+            kept = kept_values(y, p)
+            dropped(y, kept, p, out=inner)
+            mask = kept.bool()
         ctx.save_for_backward(x, mask)
-        ctx.p = p
-        return y if mask is None else dropped(y, mask, p)
+        ctx.p, ctx.inner = p, (..., slice(top, top + h), slice(left, left + w))
+        return padded
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         x, mask = ctx.saved_tensors
+        grad = grad[ctx.inner]
         grad = grad if mask is None else dropped(grad, mask, ctx.p)
-        plus, minus = torch.ops.aten.elu_backward(grad, 1, 1, 1, False, torch.cat([x, -x], 1)).chunk(2, 1)
-        return plus - minus, None
+        both = torch.empty_like(grad, memory_format=layout(x))
+        plus, minus = both.chunk(2, 1)
+        plus.copy_(x)
+        torch.neg(x, out=minus)
+        torch.ops.aten.elu_backward(grad, 1, 1, 1, False, both, grad_input=both)
+        return plus - minus, None, None
 
 
-def concat_elu(x: Tensor, p: float = 0.0) -> Tensor:
-    """Return ELU of x and of -x, one after the other in dimension 1, after dropout of probability `p`."""
-    y: Tensor = _ConcatELU.apply(x, p)  # type: ignore[no-untyped-call]  # torch gives `apply` no types
+def concat_elu(x: Tensor, p: float = 0.0, border: Border = (0, 0, 0, 0)) -> Tensor:
+    """Return ELU of x [B, C, H, W] and of -x, one after the other in dimension 1, after dropout of probability `p`, within a border of zeros."""
+    if torch.compiler.is_compiling():
+        return F.pad(F.dropout(F.elu(torch.cat([x, -x], 1)), p), border)
+    y: Tensor = _ConcatELU.apply(x, p, border)  # type: ignore[no-untyped-call]  # torch gives `apply` no types
     return y
 
 
@@ -66,13 +92,18 @@ class _Gated(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, both: Tensor) -> Tensor:
         ctx.save_for_backward(both)
         a, b = both.chunk(2, 1)
-        return x + a * torch.sigmoid(b.clone())  # over gaps in memory it takes several times as long
+        return b.clone().sigmoid_().mul_(a).add_(x)  # over gaps in memory the sigmoid takes several times as long
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = ctx.saved_tensors[0].chunk(2, 1)
-        gate = torch.sigmoid(b.clone())
-        return grad, torch.cat([grad * gate, torch.ops.aten.sigmoid_backward(grad * a, gate)], 1)
+        (both,) = ctx.saved_tensors
+        a, b = both.chunk(2, 1)
+        gate, found = b.clone().sigmoid_(), torch.empty_like(both)
+        to_a, to_b = found.chunk(2, 1)
+        torch.mul(grad, gate, out=to_a)
+        torch.ops.aten.sigmoid_backward(torch.mul(grad, a, out=to_b), gate, grad_input=to_b)
+        return grad, found
 
 
 class GatedBlock(nn.Module):
@@ -95,11 +126,12 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor, side: Tensor | None) -> Tensor:
         """Map [B, width, H, W] to its like."""
-        h = self.look(concat_elu(x))
+        h = self.look(concat_elu(x, border=self.look.border), bordered=True)
         if self.side is not None:
             assert side is not None
             h = h + remade(concat_elu, side, self.side)
-        both = self.gate(concat_elu(h, self.dropout if self.training else 0.0))
+        dropout = self.dropout if self.training else 0.0
+        both = self.gate(concat_elu(h, dropout, self.gate.border), bordered=True)
         gated: Tensor = _Gated.apply(x, both)  # type: ignore[no-untyped-call]
         return gated
 
