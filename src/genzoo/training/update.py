@@ -11,6 +11,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from genzoo.core.system import System
 from genzoo.ranks.reduce import Reduction
+from genzoo.ranks.shards import shard, total_norm
 from genzoo.ranks.sums import mean_over_ranks
 from genzoo.training.runtime import Runtime
 
@@ -37,13 +38,23 @@ class Updater:
         clip: Greatest gradient norm per optimizer, or None.
         warmup: See `schedule`.
         decay: See `schedule`.
+        shards: Each rank keeps a piece of every large parameter alone (`ranks.shards`).
     """
 
     def __init__(
-        self, system: System, runtime: Runtime, *, clip: float | None = None, warmup: float = 0.0, decay: str = "none"
+        self,
+        system: System,
+        runtime: Runtime,
+        *,
+        clip: float | None = None,
+        warmup: float = 0.0,
+        decay: str = "none",
+        shards: bool = False,
     ) -> None:
         self.system, self.runtime, self.clip, self.warmup, self.decay = system, runtime, clip, warmup, decay
         self.optimizers: dict[str, Optimizer] = system.optimizers()
+        if shards:
+            shard(system, self.optimizers.values())
         self.owned = {
             name: [p for g in o.param_groups for p in g["params"] if p.requires_grad]
             for name, o in self.optimizers.items()
@@ -88,9 +99,8 @@ class Updater:
             self.reductions[name].backward(scaler.scale(loss), flag)
         else:
             torch.autograd.backward(scaler.scale(loss), inputs=params)
-        grads = [p.grad for p in params if p.grad is not None]
         scaler.unscale_(optimizer) if scaler.is_enabled() else None
-        norm = torch.nn.utils.get_total_norm(grads, foreach=None)
+        norm = total_norm(params)
         finite = torch.isfinite(flag[0] + norm)
         if self.clip:
             torch.nn.utils.clip_grads_with_norm_(params, self.clip, norm)
