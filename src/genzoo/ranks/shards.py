@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.optim import Optimizer
 
+from genzoo.core.errors import UserError
 from genzoo.ranks.sums import rank, ranks
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -120,7 +120,9 @@ class Pieces(dict[str, Any]):
         self.pieces = dict(pieces)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pieces:
-        return Pieces({k: deepcopy(p, memo) for k, p in self.items()}, {k: deepcopy(p, memo) for k, p in self.pieces.items()})
+        return Pieces(
+            {k: deepcopy(p, memo) for k, p in self.items()}, {k: deepcopy(p, memo) for k, p in self.pieces.items()}
+        )
 
     def __getitem__(self, name: str) -> Any:
         """Return what a network reads."""
@@ -183,6 +185,44 @@ def shard(system: nn.Module, optimizers: Iterable[Optimizer]) -> None:
         qs[:] = [pieces[id(q)].own if id(q) in pieces else q for q in qs]
 
 
+BY_VALUE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "SGD", "RMSprop", "Adagrad", "Adadelta", "ASGD", "Rprop")
+"""Optimizers of torch that step each value by itself, so that a piece of a parameter is stepped as the whole is."""
+
+
+def check_shards(optimizers: Mapping[str, Optimizer], *, world: int, compiled: bool, precision: str) -> None:
+    """Refuse shard=true where it does not work.
+
+    Args:
+        optimizers: Those of the system.
+        world: Number of processes.
+        compiled: The networks are to be compiled.
+        precision: Of the networks.
+
+    Raises:
+        UserError: It says why, and what to do.
+    """
+    if world == 1:
+        raise UserError(
+            "shard=true divides a training among several processes, and this is one; start it with "
+            "'torchrun --nproc-per-node N -m genzoo train ...', or leave shard= out"
+        )
+    if compiled:
+        raise UserError(
+            "shard=true gathers weights where they are read, which compile=true cannot follow; leave one of the two out"
+        )
+    if precision == "fp16":
+        raise UserError(
+            "shard=true is not for precision=fp16, whose scaler looks at the gradients of one process; give bf16 or fp32"
+        )
+    for name, optimizer in optimizers.items():
+        kind = type(optimizer).__name__
+        if not (type(optimizer).__module__.startswith("torch.optim") and kind in BY_VALUE):
+            raise UserError(
+                f"shard=true is for optimizers that step each value by itself ({', '.join(BY_VALUE)}), and '{name}' of this system is "
+                f"a {kind}; leave shard= out"
+            )
+
+
 def piece_of(t: Any) -> Piece | None:
     """Return the piece that a parameter is; None for a whole one."""
     found: Piece | None = getattr(t, MARK, None)
@@ -193,8 +233,11 @@ def piece_of(t: Any) -> Piece | None:
 
 
 @contextlib.contextmanager
-def sparing() -> Iterator[None]:
-    """Keep nothing of gathered parameters for the backward pass, which gathers them once more."""
+def sparing(pieces: bool = True) -> Iterator[None]:
+    """Keep nothing of gathered parameters for the backward pass, which gathers them once more; without pieces, do nothing."""
+    if not pieces:
+        yield
+        return
     with torch.autograd.graph.saved_tensors_hooks(_packed, _unpacked):
         yield
     settle()
@@ -212,7 +255,9 @@ def _unpacked(kept: Any) -> Tensor:
         return kept
     piece, version, size, stride, offset = kept
     if piece.own._version != version:
-        raise RuntimeError("a parameter that the backward pass needs has been modified by an inplace operation: it was updated in between")
+        raise RuntimeError(
+            "a parameter that the backward pass needs has been modified by an inplace operation: it was updated in between"
+        )
     found: Tensor = piece.gather()
     return found.as_strided(size, stride, offset)
 
@@ -250,6 +295,13 @@ def collected(tensors: Mapping[str, Tensor], like: Mapping[str, Any] | None = No
     return found
 
 
+def owners(name: str, optimizer: Optimizer, keys: Iterable[str]) -> dict[str, Any]:
+    """Return the parameter to which a part of an optimizer's state belongs, by its name in a checkpoint: optim.NAME.INDEX.FIELD."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    start = f"optim.{name}."
+    return {k: parameters[int(k[len(start) :].split(".")[0])] for k in keys if k.startswith(start)}
+
+
 def cut(tensors: Mapping[str, Tensor], like: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return tensors, those whole that belong to a piece cut; those of another shape stay as they are."""
     found = dict(tensors)
@@ -274,5 +326,8 @@ def assembled(net: Net) -> Net:
                 made[id(piece)] = nn.Parameter(whole.to(piece.own.device), requires_grad=piece.own.requires_grad)
             found[key] = made.get(id(piece))
         if copy is not None:
-            copy.get_submodule(name).__dict__["_parameters"] = {**dict(copy.get_submodule(name)._parameters.items()), **{k: found[k] for k in parameters.pieces}}
+            copy.get_submodule(name).__dict__["_parameters"] = {
+                **dict(copy.get_submodule(name)._parameters.items()),
+                **{k: found[k] for k in parameters.pieces},
+            }
     return net if copy is None else copy

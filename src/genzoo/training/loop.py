@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from types import FrameType
 from typing import Any
 
 import torch
@@ -23,44 +20,26 @@ from genzoo.data.feed import Feed
 from genzoo.metrics.stopping import advice
 from genzoo.ranks.batch import one_batch
 from genzoo.ranks.launch import largest, lost_is_said, together
+from genzoo.ranks.shards import assembled, collected, sparing
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
 from genzoo.runs.folder import Run, newest_state, prune, state_path, write_best, write_model
 from genzoo.runs.history import history_of
 from genzoo.runs.meters import Logbook
 from genzoo.runs.pictures import save_preview, training_gif
+from genzoo.runs.signals import signals
 from genzoo.saved import checkpoint
+from genzoo.saved.randomness import put_back_randomness
 from genzoo.training.measuring import Measuring
 from genzoo.training.preview import preview
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
-from genzoo.training.state import damage_is_said, gather, put_back, put_back_randomness
+from genzoo.training.state import damage_is_said, gather, put_back
 from genzoo.training.update import Average, Updater
 
 BAD_STEPS = 25
 """This many steps in a row without one finite update end a run."""
 SECONDS_BETWEEN_SAVES = 60.0
-
-
-@contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a wish to stop after this step; a second SIGINT interrupts at once."""
-
-    def ask(signum: int, _: FrameType | None) -> None:
-        if trainer.stop == signal.SIGINT == signum:
-            raise KeyboardInterrupt
-        trainer.stop = signum
-
-    try:
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals belong to somebody else
-        yield
-        return
-    try:
-        yield
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
 
 
 class Trainer:
@@ -134,7 +113,7 @@ class Trainer:
         begun, seconds_before, drawn = time.monotonic(), self.seconds, -1
         saved_at = begun
         try:
-            with _signals(self), lost_is_said(f"'genzoo resume {quote(str(self.run.path))}'"):
+            with signals(self), lost_is_said(f"'genzoo resume {quote(str(self.run.path))}'"):
                 if self.step == 0:
                     self.save()
                 for raw in feed:
@@ -145,9 +124,10 @@ class Trainer:
                     if self.step % log_every == 0 or finished:
                         self._log(log)
                     self._check_health()
-                    if (self.step % sample_every == 0 or finished) and self.runtime.main:
-                        log.picture(self.step, self.draw())
-                        drawn = self.step
+                    if self.step % sample_every == 0 or finished:
+                        picture, drawn = self.draw(), self.step
+                    if drawn == self.step and self.runtime.main:
+                        log.picture(self.step, picture)
                         for sentence in advice([], self.run.log()) if not self.measuring else []:
                             log.say(f"  {sentence}")
                     improved = self._measure(log, finished) if self.measuring else False
@@ -168,9 +148,9 @@ class Trainer:
         finally:
             feed.close()
             log.close()
+        if drawn != self.step:
+            self.draw()
         if self.runtime.main:
-            if drawn != self.step:
-                self.draw()
             self._close_run()
 
     def _pass_batch(self, step: int) -> Batch:
@@ -184,7 +164,7 @@ class Trainer:
         assert self.settings.steps is not None, "only a fit has no budget"
         self.update.begin(self.step, self.settings.steps)
         try:
-            with self.runtime.autocast(), one_batch(len(next(iter(batch.values())))):
+            with sparing(self.runtime.shards), self.runtime.autocast(), one_batch(len(next(iter(batch.values())))):
                 logs = self.system.training_step(batch, self.update)
         except Exception as error:
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -219,9 +199,10 @@ class Trainer:
         """Take the measures where they are due, on the first rank. Returns True where these weights are the best so far."""
         assert self.measuring is not None
         due = self.step % self.measuring.every == 0 or finished
-        if not (self.runtime.main and due) or self._nothing_fitted:
+        shown = assembled(self.shown) if due else None
+        if shown is None or not self.runtime.main or self._nothing_fitted:
             return False
-        values, missing, took = self.measuring.take(self.shown, self.step, self.runtime)
+        values, missing, took = self.measuring.take(shown, self.step, self.runtime)
         log.measured(self.step, self.seconds, values, took)
         for name, reason in missing.items():
             log.say(f"  not measured: {name}: {reason}")
@@ -254,35 +235,41 @@ class Trainer:
         """Return True before the first pass of a fit is over."""
         return self.fits is not None and not self.fits.converged and self.step < self.batches.pass_length()
 
-    def _keep_best(self) -> None:
+    def _keep_best(self, shown: dict[str, Tensor]) -> None:
         """Write best/ where the weights of this step measured best, after the state that says so is on the disk."""
         best = self.measuring.best if self.measuring else None
         if best is not None and best.step == self.step:
             told = {"measure": best.measure, "value": best.value, "se": best.se}
-            write_best(self.run, self.shown.state_dict(), {**self.meta, "step": self.step, "best": told})
+            write_best(self.run, shown, {**self.meta, "step": self.step, "best": told})
 
     def draw(self) -> Path | None:
-        """Write the sample picture of this step and return its path; None where there is nothing to show."""
-        batch = to_float(self.batches.in_order(0), self.runtime.device)
-        if self._nothing_fitted:
+        """Write the sample picture of this step and return its path; None where there is nothing to show, and on all ranks but the first."""
+        net = assembled(self.shown)
+        if not self.runtime.main or self._nothing_fitted:
             return None
-        shown = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
+        batch = to_float(self.batches.in_order(0), self.runtime.device)
+        shown = preview(net, batch, self.runtime, seed=self.settings.seed)
         return None if shown is None else save_preview(self.system, self.run.path / "samples", self.step, shown)
 
     # ---- state ---------------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write state/ (all that resuming needs) and model/ (what is used afterwards), each whole or not at all: the first rank for all."""
-        together(self._save if self.runtime.main else lambda: None)
+        gives = self.runtime.main or self.runtime.shards  # of pieces, all ranks have to give
+        found = self._gathered() if gives else None
+        together(lambda: self._save(*found) if found and self.runtime.main else None)
 
-    def _save(self) -> None:
-        tensors, learned = gather(self.system, self.update, self.average, self.runtime.device)
+    def _gathered(self) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor]]:
+        shown = collected(self.shown.state_dict(keep_vars=True))
+        return *gather(self.system, self.update, self.average, self.runtime.device), shown
+
+    def _save(self, tensors: dict[str, Tensor], learned: dict[str, Any], shown: dict[str, Tensor]) -> None:
         meta = {**self.meta, "step": self.step, "seconds": self.seconds, **learned, "data_digest": self.dataset.digest}
         if self.measuring:
             meta["measured"] = self.measuring.history
         checkpoint.write(state_path(self.run, self.step), tensors, meta)
-        write_model(self.run, self.shown.state_dict(), {**self.meta, "step": self.step})
-        self._keep_best()
+        write_model(self.run, shown, {**self.meta, "step": self.step})
+        self._keep_best(shown)
         prune(self.run)
 
     def restore(self, say: Any = print) -> bool:
@@ -314,6 +301,7 @@ class Trainer:
                 f"note: {self.run.path} was on {meta['device']} until step {self.step}; on {device.type} it goes on from there, "
                 "but not to the bit as it would have there"
             )
+        shown = collected(self.shown.state_dict(keep_vars=True)) if self.measuring else {}
         if self.measuring and self.runtime.main:
-            self._keep_best()  # a run that was killed between the state and best/
+            self._keep_best(shown)  # a run that was killed between the state and best/
         return True

@@ -38,22 +38,14 @@ class Updater:
         clip: Greatest gradient norm per optimizer, or None.
         warmup: See `schedule`.
         decay: See `schedule`.
-        shards: Each rank keeps a piece of every large parameter alone (`ranks.shards`).
     """
 
     def __init__(
-        self,
-        system: System,
-        runtime: Runtime,
-        *,
-        clip: float | None = None,
-        warmup: float = 0.0,
-        decay: str = "none",
-        shards: bool = False,
+        self, system: System, runtime: Runtime, *, clip: float | None = None, warmup: float = 0.0, decay: str = "none"
     ) -> None:
         self.system, self.runtime, self.clip, self.warmup, self.decay = system, runtime, clip, warmup, decay
         self.optimizers: dict[str, Optimizer] = system.optimizers()
-        if shards:
+        if runtime.shards:
             shard(system, self.optimizers.values())
         self.owned = {
             name: [p for g in o.param_groups for p in g["params"] if p.requires_grad]
