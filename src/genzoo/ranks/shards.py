@@ -61,7 +61,7 @@ class Piece:
     def gather(self) -> Tensor:
         """Return the whole parameter, laid out as it was, outside of any graph."""
         flat = self.own.new_empty(self.length * ranks())
-        dist.all_gather_into_tensor(flat, self.own.detach())
+        dist.all_gather_single(flat, self.own.detach())
         # The storage knows what lies in it as long as anything does: a view of the weight is known by it as well.
         storage: Any = flat.untyped_storage()
         storage.holds = self, self.own._version
@@ -81,7 +81,7 @@ class Piece:
         """Return this rank's piece of the mean over ranks."""
         flat, mine = gradient.new_zeros(self.length * ranks()), gradient.new_empty(self.length)
         flat.as_strided(self.shape, self.strides).copy_(gradient)
-        dist.reduce_scatter_tensor(mine, flat)
+        dist.reduce_scatter_single(mine, flat)
         return mine.div_(ranks())
 
     def collect(self, values: Tensor) -> Tensor | None:
@@ -102,7 +102,7 @@ class _Gathered(torch.autograd.Function):
         return piece.gather()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradient: Tensor) -> Any:
         return None if gradient[0] is None else ctx.piece.scatter(gradient[0]), None
 
@@ -285,14 +285,15 @@ def collected(tensors: Mapping[str, Tensor], like: Mapping[str, Any] | None = No
         tensors: By name; the same names on all ranks.
         like: By the same names, the parameter that a tensor belongs to (a moment), where it is not the tensor itself.
     """
-    found = {}
-    for name, t in tensors.items():
-        piece = piece_of((like or {}).get(name, t))
-        if piece is None or t.shape != piece.own.shape:
-            found[name] = t
-        elif (whole := piece.collect(t)) is not None:
-            found[name] = whole
-    return found
+    pieces = {name: piece_of((like or {}).get(name, t)) for name, t in tensors.items()}
+    # In the order of names: that of a state which was read from a file is another one in every process.
+    whole = {
+        name: piece.collect(tensors[name])
+        for name, piece in sorted(pieces.items())
+        if piece is not None and tensors[name].shape == piece.own.shape
+    }
+    found = {name: whole.get(name) if name in whole else t for name, t in tensors.items()}
+    return {name: t for name, t in found.items() if t is not None}
 
 
 def owners(name: str, optimizer: Optimizer, keys: Iterable[str]) -> dict[str, Any]:
@@ -318,16 +319,14 @@ def assembled(net: Net) -> Net:
     if not modules:
         return net
     copy = None if rank() else deepcopy(net)
-    made: dict[int, nn.Parameter] = {}
+    made: dict[int, nn.Parameter | None] = {}
     for name, parameters in modules:
-        found = dict(parameters.items())
-        for key, piece in parameters.pieces.items():
-            if id(piece) not in made and (whole := piece.collect(piece.own)) is not None:
-                made[id(piece)] = nn.Parameter(whole.to(piece.own.device), requires_grad=piece.own.requires_grad)
-            found[key] = made.get(id(piece))
+        for piece in parameters.pieces.values():
+            if id(piece) not in made:
+                whole, own = piece.collect(piece.own), piece.own
+                made[id(piece)] = None if whole is None else nn.Parameter(whole.to(own.device), own.requires_grad)
         if copy is not None:
-            copy.get_submodule(name).__dict__["_parameters"] = {
-                **dict(copy.get_submodule(name)._parameters.items()),
-                **{k: found[k] for k in parameters.pieces},
-            }
+            module = copy.get_submodule(name)
+            whole_ones = {key: made[id(piece)] for key, piece in parameters.pieces.items()}
+            module.__dict__["_parameters"] = {**dict(module._parameters.items()), **whole_ones}
     return net if copy is None else copy
