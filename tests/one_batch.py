@@ -7,6 +7,7 @@ from torch.overrides import TorchFunctionMode
 
 from genzoo.nn.resampling import _weights
 from genzoo.ranks.parts import train_step
+from genzoo.ranks.shards import collected, sparing
 from genzoo.testing.data import batch_for
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
@@ -48,12 +49,25 @@ def arithmetic(dtype):
         _weights.cache_clear()
 
 
-def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=None, nudged=False, parts=1, **more):
+def learn(
+    rank,
+    world,
+    name,
+    dtype=torch.float32,
+    batch=BATCH,
+    steps=STEPS,
+    sgd=None,
+    nudged=False,
+    parts=1,
+    shards=False,
+    **more,
+):
     """Train a tiny system as one of `world` ranks and return its parameters and buffers, with the random state it ends with.
 
     `parts` shows each rank's rows in as many parts, but for the first step, in which some start from their data; `more` are arguments of the
     system.
 
+    `shards` leaves each rank a piece of every parameter, however small; the first rank then returns the whole.
     `nudged` moves every second first weight by one rounding: what a system makes of that is how far rounding alone takes it.
     """
     with arithmetic(dtype):
@@ -64,16 +78,18 @@ def learn(rank, world, name, dtype=torch.float32, batch=BATCH, steps=STEPS, sgd=
             system.optimizers = lambda: {k: torch.optim.SGD(p, lr=sgd) for k, p in owned.items()}
         for p in (p for p in system.parameters() if nudged and p.requires_grad):
             nudge(p.data.view(-1) if p.is_contiguous() else p.data.flatten())
-        update = Updater(system, Runtime(torch.device("cpu"), "fp32", rank, world))
+        update = Updater(system, Runtime(torch.device("cpu"), "fp32", rank, world, shards))
         torch.manual_seed(1)
         for step in range(steps):
             update.begin(step, steps)
             whole = batch_for(system, batch, seed=step)
             whole = {k: v.to(dtype) if v.is_floating_point() else v for k, v in whole.items()}
             rows = {k: v.chunk(world)[rank] for k, v in whole.items()}
-            train_step(system.train(), rows, update, parts if step else 1, contextlib.nullcontext)
+            with sparing(shards):
+                train_step(system.train(), rows, update, parts if step else 1, contextlib.nullcontext)
             update.end()
-        found = {k: v.detach().clone() for k, v in [*system.named_parameters(), *system.named_buffers()]}
+        found = collected(dict([*system.named_parameters(), *system.named_buffers()]))
+        found = {k: v.detach().clone() for k, v in found.items()}
         system.to(torch.float32)  # frozen networks are one for all systems of this process
         return {**found, "rng": torch.get_rng_state()}
 

@@ -183,6 +183,7 @@ def resume(
     steps: int | None = None,
     device: str | None = None,
     data: str | os.PathLike[str] | None = None,
+    shard: bool | None = None,
     system: What | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -193,6 +194,7 @@ def resume(
         steps: A new total, to train a finished run longer.
         device: Another device than the run's own, kept from then on. Exact is what goes on where it began.
         data: Where the run's data are now, if they have moved, kept from then on. Other data are refused, by their content.
+        shard: Whether each of several processes keeps 1/N of the weights alone; as the run has it when not given, and kept from then on.
         system: Its class, or that class's file, where it is none of the zoo's.
         quiet: Show no progress.
 
@@ -206,4 +208,5 @@ def resume(
         )
     if system is not None:
         registry.register(system)
-    return _resume(path, steps=steps, device=device, data=None if data is None else os.fspath(data), quiet=quiet)
+    where = None if data is None else os.fspath(data)
+    return _resume(path, steps=steps, device=device, data=where, shard=shard, quiet=quiet)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import Reducer, _compute_bucket_assignment_by_size
 
 from genzoo.ranks.launch import patience
+from genzoo.ranks.shards import piece_of
 
 FIRST, LATER = 1 << 20, 25 << 20
 """Bytes of a message of gradients: the first one is small, so that it leaves early."""
@@ -32,29 +33,32 @@ class Reduction:
     """Averages the gradients of one player over ranks.
 
     Args:
-        parameters: What the player owns, all of which require gradients.
+        parameters: What the player owns, all of which require gradients. Gradients of pieces are means already (`ranks.shards`).
     """
 
     def __init__(self, parameters: list[nn.Parameter]) -> None:
         self.parameters: list[Tensor] = list(parameters)
         self.lines = _lines(dist.group.WORLD)
+        whole = [p for p in self.parameters if piece_of(p) is None]
+        self.reducer = self._reducer(whole) if whole else None
+
+    def _reducer(self, parameters: list[Tensor]) -> Reducer:
         # Some parameters have no gradient in every step, so the reducer is told to look for these; it warns where there are none, and so
         # it is given one.
-        never = torch.zeros_like(self.parameters[0].flatten()[:1], requires_grad=True)
-        every = [*self.parameters, never]
+        never = torch.zeros_like(parameters[0].flatten()[:1], requires_grad=True)
+        every = [*parameters, never]
         sparse = [False] * len(every)
         buckets, limits = _compute_bucket_assignment_by_size(every, [FIRST, LATER], sparse)
         # Gradients come from the last layer first, and lie in the messages themselves: they take no memory twice.
         find_unused = as_views = True
-        self.reducer = Reducer(
-            every, buckets[::-1], limits[::-1], self.lines, sparse, LATER, find_unused, as_views, {}, FIRST
-        )
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")  # of sides of length 1
+        return Reducer(every, buckets[::-1], limits[::-1], self.lines, sparse, LATER, find_unused, as_views, {}, FIRST)
 
     def backward(self, loss: Tensor, flag: Tensor) -> None:
         """Send `loss` back onto the parameters; their gradients are the means over ranks, and so is `flag`, in place."""
         sent = dist.all_reduce(flag, group=self.lines, async_op=True)
-        self.reducer.prepare_for_backward([loss])
+        if self.reducer:
+            self.reducer.prepare_for_backward([loss])
         torch.autograd.backward(loss, inputs=self.parameters)
         sent.wait()
         flag /= dist.get_world_size()

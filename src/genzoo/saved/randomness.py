@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
+
+from genzoo.saved.checkpoint import unpack
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
@@ -38,3 +40,17 @@ def untouched_randomness(device: torch.device, seed: int) -> Iterator[torch.Gene
         yield torch.Generator(device).manual_seed(seed)
     finally:
         set_random_state(before, device)
+
+
+def put_back_randomness(tensors: Mapping[str, Tensor], device: torch.device, otherwise: int) -> None:
+    """Give the generators the state that a checkpoint holds; one begun on another device goes on from a seed.
+
+    Args:
+        tensors: Those of the checkpoint.
+        device: Where the training goes on.
+        otherwise: The seed: another noise than that of the beginning.
+    """
+    known = unpack("rng", tensors)
+    if device.type not in known:
+        torch.manual_seed(otherwise)
+    set_random_state(known, device)

@@ -53,9 +53,12 @@ def settings_of(run: Run, cls: type[System], config: dict[str, Any]) -> tuple[Da
     return about, settings
 
 
-def changed(run: Run, settings: TrainSettings, steps: int | None, device: str | None) -> TrainSettings:
-    """Put a new total and another device into the settings of a run."""
-    settings = dataclasses.replace(settings, device=device or settings.device)
+def changed(
+    run: Run, settings: TrainSettings, steps: int | None, device: str | None, shard: bool | None = None
+) -> TrainSettings:
+    """Put a new total, another device and another place of the weights into the settings of a run."""
+    shard = settings.shard if shard is None else shard
+    settings = dataclasses.replace(settings, device=device or settings.device, shard=shard)
     if steps is None:
         return settings
     done = run.steps_done()

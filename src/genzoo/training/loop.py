@@ -20,6 +20,7 @@ from genzoo.data.feed import Feed
 from genzoo.metrics.stopping import advice
 from genzoo.ranks.launch import largest, together
 from genzoo.ranks.parts import train_step
+from genzoo.ranks.shards import assembled, collected, sparing
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
 from genzoo.runs.folder import Run, newest_state, state_path
@@ -28,11 +29,12 @@ from genzoo.runs.meters import Logbook
 from genzoo.runs.pictures import save_preview, training_gif
 from genzoo.runs.signals import asked_to_stop
 from genzoo.runs.writer import Writer, keep_best
+from genzoo.saved.randomness import put_back_randomness
 from genzoo.training.measuring import Measuring
 from genzoo.training.preview import preview
 from genzoo.training.runtime import Runtime
 from genzoo.training.settings import TrainSettings
-from genzoo.training.state import damage_is_said, gather, put_back, put_back_randomness
+from genzoo.training.state import damage_is_said, gather, put_back
 from genzoo.training.update import Average, Updater
 
 BAD_STEPS = 25
@@ -123,9 +125,10 @@ class Trainer:
                     if self.step % log_every == 0 or finished:
                         self._log(log)
                     self._check_health()
-                    if (self.step % sample_every == 0 or finished) and self.runtime.main:
-                        log.picture(self.step, self.draw())
-                        drawn = self.step
+                    if self.step % sample_every == 0 or finished:
+                        picture, drawn = self.draw(), self.step
+                    if drawn == self.step and self.runtime.main:
+                        log.picture(self.step, picture)
                         for sentence in advice([], self.run.log()) if not self.measuring else []:
                             log.say(f"  {sentence}")
                     improved = self._measure(log, finished) if self.measuring else False
@@ -147,9 +150,9 @@ class Trainer:
             feed.close()
             log.close()
             self.writer.close()
+        if drawn != self.step:
+            self.draw()
         if self.runtime.main:
-            if drawn != self.step:
-                self.draw()
             self._close_run()
 
     def _pass_batch(self, step: int) -> Batch:
@@ -163,7 +166,8 @@ class Trainer:
         assert self.settings.steps is not None, "only a fit has no budget"
         self.update.begin(self.step, self.settings.steps)
         try:
-            logs = train_step(self.system, batch, self.update, self.settings.accumulate, self.runtime.autocast)
+            with sparing(self.runtime.shards):
+                logs = train_step(self.system, batch, self.update, self.settings.accumulate, self.runtime.autocast)
         except Exception as error:
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 why = str(error).strip().splitlines()[0][:200]
@@ -197,9 +201,10 @@ class Trainer:
         """Take the measures where they are due, on the first rank. Returns True where these weights are the best so far."""
         assert self.measuring is not None
         due = self.step % self.measuring.every == 0 or finished
-        if not (self.runtime.main and due) or self._nothing_fitted:
+        shown = assembled(self.shown) if due else None
+        if shown is None or not self.runtime.main or self._nothing_fitted:
             return False
-        values, missing, took = self.measuring.take(self.shown, self.step, self.runtime)
+        values, missing, took = self.measuring.take(shown, self.step, self.runtime)
         log.measured(self.step, self.seconds, values, took)
         for name, reason in missing.items():
             log.say(f"  not measured: {name}: {reason}")
@@ -233,11 +238,12 @@ class Trainer:
         return self.fits is not None and not self.fits.converged and self.step < self.batches.pass_length()
 
     def draw(self) -> Path | None:
-        """Write the sample picture of this step and return its path; None where there is nothing to show."""
-        batch = to_float(self.batches.in_order(0), self.runtime.device)
-        if self._nothing_fitted:
+        """Write the sample picture of this step and return its path; None where there is nothing to show, and on all ranks but the first."""
+        net = assembled(self.shown)
+        if not self.runtime.main or self._nothing_fitted:
             return None
-        shown = preview(self.shown, batch, self.runtime, seed=self.settings.seed)
+        batch = to_float(self.batches.in_order(0), self.runtime.device)
+        shown = preview(net, batch, self.runtime, seed=self.settings.seed)
         return None if shown is None else save_preview(self.system, self.run.path / "samples", self.step, shown)
 
     # ---- state ---------------------------------------------------------------------------------------------------------------
@@ -247,14 +253,19 @@ class Trainer:
 
         It returns when they are copied, or with `wait` on the disk; what could not be written is said by the next call at the latest.
         """
-        together((lambda: self._save(wait)) if self.runtime.main else lambda: None)
+        gives = self.runtime.main or self.runtime.shards  # of pieces, all ranks have to give
+        found = self._gathered() if gives else None
+        together(lambda: self._save(*found, wait) if found and self.runtime.main else None)
 
-    def _save(self, wait: bool) -> None:
-        tensors, learned = gather(self.system, self.update, self.average, self.runtime.device)
+    def _gathered(self) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor]]:
+        shown = collected(self.shown.state_dict(keep_vars=True))
+        return *gather(self.system, self.update, self.average, self.runtime.device), shown
+
+    def _save(self, tensors: dict[str, Tensor], learned: dict[str, Any], shown: dict[str, Tensor], wait: bool) -> None:
         meta = {**self.meta, "step": self.step, "seconds": self.seconds, **learned, "data_digest": self.dataset.digest}
         if self.measuring:
             meta["measured"] = self.measuring.history
-        self.writer.save(self.step, tensors, meta, self.shown.state_dict(), {**self.meta, "step": self.step})
+        self.writer.save(self.step, tensors, meta, shown, {**self.meta, "step": self.step})
         if wait:
             self.writer.wait()
 
@@ -287,7 +298,7 @@ class Trainer:
                 f"note: {self.run.path} was on {meta['device']} until step {self.step}; on {device.type} it goes on from there, "
                 "but not to the bit as it would have there"
             )
+        shown = collected(self.shown.state_dict(keep_vars=True)) if self.measuring else {}
         if self.measuring and self.runtime.main:  # a run that was killed between the state and best/
-            told = {**self.meta, "step": self.step}
-            keep_best(self.run, self.step, self.shown.state_dict(), told, self.measuring.history)
+            keep_best(self.run, self.step, shown, {**self.meta, "step": self.step}, self.measuring.history)
         return True

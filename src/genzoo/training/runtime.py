@@ -28,12 +28,14 @@ class Runtime:
         precision: "fp32", "bf16" or "fp16".
         rank: This process, from 0.
         world: Number of processes.
+        shards: Each of them keeps a piece of every large parameter alone.
     """
 
     device: torch.device
     precision: Precision
     rank: int = 0
     world: int = 1
+    shards: bool = False
 
     @property
     def main(self) -> bool:

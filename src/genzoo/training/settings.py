@@ -27,6 +27,7 @@ class TrainSettings:
         precision: Arithmetic of the networks; weights stay float32. auto is bf16 where that is faster (CUDA, CPUs with AMX), else fp32.
         ema: Decay per step of the averaged weights that are sampled and kept; 0 turns averaging off.
         ema_images: Half-life of the averaged weights in images, in place of ema, which is then 0.5^(batch / ema_images).
+        shard: Under torchrun, each process keeps 1/N of weights, gradients, moments and averages; weights are gathered where they are used.
         remat: Compute the maps of blocks again in the backward pass instead of keeping them: less memory, up to a third more time.
         compile: Compile the networks with torch.compile: slower to start, faster after.
         threads: Threads that compute on a CPU: a number, or auto: what is fastest under the load at the start; PyTorch's own when not given.
@@ -61,6 +62,7 @@ class TrainSettings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     ema: Annotated[float, Field(ge=0, lt=1)] | None = None
     ema_images: Annotated[int, Field(ge=1)] | None = None
+    shard: bool = False
     remat: bool = False
     compile: bool = False
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] | None = None

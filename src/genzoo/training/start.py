@@ -23,6 +23,7 @@ from genzoo.naming import own, registry
 from genzoo.ranks.attempts import note_run, noted_run
 from genzoo.ranks.launch import agree, barrier, lost_is_said, same_everywhere, same_weights, together
 from genzoo.ranks.parts import check_shares
+from genzoo.ranks.shards import check_shards
 from genzoo.runs.config import inner_systems, read_config, write_config
 from genzoo.runs.data import check_shape, moved_to, open_own, open_training
 from genzoo.runs.folder import Run, check_name, held, new_run, open_run, tell_best
@@ -89,6 +90,8 @@ def train(
     taken, said = begin(built, origin, settings.freeze)
     if settings.remat:
         compute_again(built, name)
+    if settings.shard:
+        _check_shards(built, settings, runtime)
     measuring = _measuring(built, dataset, settings)
     check_memory(name, built, runtime.device, averaged=bool(settings.ema))
     _check_told(cls, arguments, dataset, settings)
@@ -115,6 +118,7 @@ def resume(
     steps: int | None = None,
     device: str | None = None,
     data: str | None = None,
+    shard: bool | None = None,
     quiet: bool = False,
 ) -> Run:
     """Go on with a run exactly where it stopped, however it stopped.
@@ -124,6 +128,7 @@ def resume(
         steps: A new total, to train a finished run longer. Schedules follow the new total from here on.
         device: Another device than the run's own, from here on: exact is what goes on where it began.
         data: Where the run's data are now, if they have moved. Their content decides: other data are refused.
+        shard: Whether each of several processes keeps a piece of the weights alone, from here on. One process keeps them whole.
         quiet: Show nothing.
 
     Returns:
@@ -138,7 +143,7 @@ def resume(
     name = config["name"]
     cls, said = as_today(registry.described(name, config.get("source", {})), config["system"])
     about, settings = settings_of(run, cls, config)
-    settings = changed(run, settings, steps, device)
+    settings = changed(run, settings, steps, device, shard)
     if data is not None:
         about = moved_to(about, data)
     file = run.path / "config.toml"
@@ -159,9 +164,11 @@ def resume(
         begin(built, read_origin(settings.from_, cls), settings.freeze, config.get("taken"))
     if settings.remat:
         compute_again(built, name)
+    if runtime.shards or shard:
+        _check_shards(built, settings, runtime)
     meta = _meta(name, cls, arguments, about, dataset, settings, runtime, config.get("taken"))
     measuring = _measuring(built, dataset, settings)
-    told = any(v is not None for v in (steps, device, data))
+    told = any(v is not None for v in (steps, device, data, shard))
     with lost_is_said(run.path):
         return _go(run, built, dataset, runtime, settings, meta, measuring, quiet=quiet, told=told, moved=moved)
 
@@ -170,7 +177,12 @@ def resume(
 
 
 def _runtime(settings: TrainSettings) -> Runtime:
-    return start(settings.device, settings.precision, deterministic=settings.deterministic, patience=settings.patience)
+    found = start(settings.device, settings.precision, deterministic=settings.deterministic, patience=settings.patience)
+    return dataclasses.replace(found, shards=settings.shard and found.world > 1)
+
+
+def _check_shards(system: System, settings: TrainSettings, runtime: Runtime) -> None:
+    check_shards(system.optimizers(), world=runtime.world, compiled=settings.compile, precision=runtime.precision)
 
 
 def _seeded(cls: type[System], arguments: Mapping[str, Any], seed: int) -> System:

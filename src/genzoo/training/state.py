@@ -12,25 +12,29 @@ from torch import Tensor
 
 from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.system import System
+from genzoo.ranks.shards import collected, cut, owners
 from genzoo.saved import checkpoint
 from genzoo.saved.loading import fill
-from genzoo.saved.randomness import random_state, set_random_state
+from genzoo.saved.randomness import random_state
 from genzoo.training.update import Average, Updater
 
 
 def gather(
     system: System, update: Updater, average: Average | None, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Collect weights, buffers, averages, optimizers, counts and generators: all ranks hold the same, so that one speaks for all."""
+    """Collect weights, buffers, averages, optimizers, counts and generators: all ranks hold the same, so that one speaks for all.
+
+    Where they keep pieces, all of them have to come by, and the first one gets what is whole (`ranks.shards`).
+    """
     tensors = checkpoint.pack("rng", random_state(device))
     tensors |= checkpoint.pack("buffers", dict(system.named_buffers()))
     optim: dict[str, Any] = {}
     for name, optimizer in update.optimizers.items():
         more, optim[name] = checkpoint.optimizer_tensors(name, optimizer)
-        tensors |= more
-    tensors |= checkpoint.pack("params", dict(system.named_parameters()))
+        tensors |= collected(more, owners(name, optimizer, more))
+    tensors |= checkpoint.pack("params", collected(dict(system.named_parameters())))
     if average:
-        tensors |= checkpoint.pack("ema", average.system.state_dict())
+        tensors |= checkpoint.pack("ema", collected(average.system.state_dict(keep_vars=True)))
     tensors |= {f"skipped.{k}": v for k, v in update.blame.items()} | {"in_a_row": update.in_a_row}
     return tensors, {"optim": optim, "scalers": {k: v.state_dict() for k, v in update.scalers.items()}}
 
@@ -64,28 +68,16 @@ def put_back(
         if hasattr(module, "earlier"):  # it has buffers that a run of an earlier version has not
             module.earlier(state, f"{prefix}.")
     another = f"{file} is of another network than {config} describes"
-    fill(system, state, another, live=True)
+    fill(system, cut(state, dict(system.named_parameters())), another, live=True)
     if average:
-        fill(average.system, checkpoint.unpack("ema", tensors), another)
+        averaged = average.system.state_dict(keep_vars=True)
+        fill(average.system, cut(checkpoint.unpack("ema", tensors), averaged), another)
     for name, optimizer in update.optimizers.items():
-        checkpoint.restore_optimizer(name, optimizer, tensors, meta["optim"][name])
+        own = cut(tensors, owners(name, optimizer, tensors))
+        checkpoint.restore_optimizer(name, optimizer, own, meta["optim"][name])
         update.scalers[name].load_state_dict(meta["scalers"][name])
         update.blame[name].copy_(tensors[f"skipped.{name}"])
     update.in_a_row.copy_(tensors["in_a_row"])
-
-
-def put_back_randomness(tensors: Mapping[str, Tensor], device: torch.device, otherwise: int) -> None:
-    """Give the generators the state that a checkpoint holds; one begun on another device goes on from a seed.
-
-    Args:
-        tensors: Those of the checkpoint.
-        device: Where the training goes on.
-        otherwise: The seed: another noise than that of the beginning.
-    """
-    known = checkpoint.unpack("rng", tensors)
-    if device.type not in known:
-        torch.manual_seed(otherwise)
-    set_random_state(known, device)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from genzoo.core.system import System
 from genzoo.ranks.parts import shared_buffers
 from genzoo.ranks.reduce import Reduction
+from genzoo.ranks.shards import shard, total_norm
 from genzoo.ranks.sums import mean_over_ranks
 from genzoo.training.runtime import Runtime
 
@@ -45,6 +46,8 @@ class Updater:
     ) -> None:
         self.system, self.runtime, self.clip, self.warmup, self.decay = system, runtime, clip, warmup, decay
         self.optimizers: dict[str, Optimizer] = system.optimizers()
+        if runtime.shards:
+            shard(system, self.optimizers.values())
         self.owned = {
             name: [p for g in o.param_groups for p in g["params"] if p.requires_grad]
             for name, o in self.optimizers.items()
@@ -104,9 +107,8 @@ class Updater:
     def apply(self, name: str) -> None:
         """Guard and clip the gradients of what optimizer `name` owns, and step it."""
         optimizer, params, scaler, flag = self.optimizers[name], self.owned[name], self.scalers[name], self.flag
-        grads = [p.grad for p in params if p.grad is not None]
         scaler.unscale_(optimizer) if scaler.is_enabled() else None
-        norm = torch.nn.utils.get_total_norm(grads, foreach=None)
+        norm = total_norm(params)
         finite = torch.isfinite(flag[0] + norm)
         if self.clip:
             torch.nn.utils.clip_grads_with_norm_(params, self.clip, norm)

@@ -248,6 +248,7 @@ class VQGAN(System):
             codes, dim, learn=codebook, decay=code_decay, commitment=commitment, restart=restart
         )
         self.decoder = decoder(net)
+        self.decoder[-1].undivided = ("weight",)  # the adaptive weight takes gradients by it
         self.perception = FeatureNet(perceptual) if perceptual != "none" else None
         if self.perception is not None:
             self.perception.check(shape, f"perceptual={perceptual}", "perceptual=none")
