@@ -325,6 +325,6 @@ def test_a_run_in_pieces_goes_on_with_any_number_of_processes_and_is_used_by_one
 
 
 def test_pieces_and_parts_of_a_batch_go_together(two_ranks):
-    whole, pieces = (two_ranks(learn, 2, "gan", torch.float64, 16, 6, parts=2, shards=on)[0] for on in (False, True))
+    whole, pieces = (two_ranks(learn, 2, "gan", torch.float64, 16, 6, None, False, 2, on)[0] for on in (False, True))
     difference, where = apart(whole, pieces)
     assert difference <= 1e-10, where
