@@ -41,7 +41,13 @@ def test_a_process_that_goes_before_the_first_step(tmp_path, at, then):
         port = free.getsockname()[1]
     words = ["train", "dcgan", f"data={data.data}", "size=8", "steps=2", "batch=4", "width=8", "latent=8", "name=lost"]
     words += ["device=cpu", "precision=fp32", f"patience={1 if at else 0.05}"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     commands = [["-m", "genzoo", *words], ["-c", LEAVES, at, *words]][: 2 if at else 1]
     started = [
         subprocess.Popen(
@@ -66,7 +72,10 @@ def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
         with pytest.raises(type(error)) as seen, lost_is_said():
             raise error
         assert seen.value is error
-    with pytest.raises(TrainingStopped, match="another process has gone, and process 1 stops; start all of them again"), lost_is_said():
+    with (
+        pytest.raises(TrainingStopped, match="another process has gone, and process 1 stops; start all of them again"),
+        lost_is_said(),
+    ):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer")
     monkeypatch.delenv("WORLD_SIZE")
     with pytest.raises(RuntimeError, match="gloo"), lost_is_said():
@@ -75,7 +84,11 @@ def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
 
 @pytest.mark.parametrize(
     ("batch", "processes", "said"),
-    [(7, 2, "go on with 1 or 7 processes"), (1, 2, "go on with one process"), (64, 3, "go on with 1, 2, 4, 8, 16 or 32 processes")],
+    [
+        (7, 2, "go on with 1 or 7 processes"),
+        (1, 2, "go on with one process"),
+        (64, 3, "go on with 1, 2, 4, 8, 16 or 32 processes"),
+    ],
 )
 def test_who_can_share_a_batch(batch, processes, said):
     assert cannot_share(batch, processes).endswith(said)
