@@ -50,6 +50,16 @@ def processes(launcher):
     return sorted(int(p) for p in found if b"genzoo" in Path(f"/proc/{p}/cmdline").read_bytes())
 
 
+def started_again(launcher, before, seconds=120):
+    """Wait for two processes of which none was there before, and return their ids in the order of their ranks."""
+    end = time.monotonic() + seconds
+    while len(ranks := processes(launcher)) < 2 or set(ranks) & set(before):
+        assert launcher.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return ranks
+
+
 def wait_for(launcher, state, since, seconds=120):
     """Wait until there is another checkpoint than those of `since`; False where the training ended before."""
     end = time.monotonic() + seconds
@@ -88,12 +98,10 @@ def test_ranks_that_are_killed_start_again_and_the_end_is_the_same(tmp_path, dat
     rng, kills, writing = np.random.default_rng(launches), 0, 0
     for k in range(launches):
         launcher = launched(data, tmp_path, f"name=killed-{k}", "steps=40")
-        state, seen = tmp_path / "runs" / f"killed-{k}" / "state", set()
+        state, ranks = tmp_path / "runs" / f"killed-{k}" / "state", []
         for turn in range(3):
-            if not wait_for(launcher, state, seen):
-                break
-            seen = {p.name for p in state.glob("step-*.safetensors")}
-            ranks = processes(launcher)
+            ranks = started_again(launcher, ranks)
+            assert wait_for(launcher, state, {p.name for p in state.glob("step-*.safetensors")})
             if turn == 1:
                 begun = time.monotonic()
                 while not (parts := list(state.glob(".step-*.part"))) and time.monotonic() - begun < 5:
