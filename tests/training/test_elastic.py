@@ -44,10 +44,18 @@ def launched(data, folder, *options, restarts=3):
         return subprocess.Popen(command, cwd=folder, env=env, stderr=said)
 
 
+def command_of(pid):
+    """The words that a process was started with; none where it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def processes(launcher):
     """Process ids of the ranks, in their order."""
     found = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
-    return sorted(int(p) for p in found if b"genzoo" in Path(f"/proc/{p}/cmdline").read_bytes())
+    return sorted(int(p) for p in found if b"genzoo" in command_of(p))
 
 
 def started_again(launcher, before, seconds=120):
@@ -87,7 +95,7 @@ pytestmark = [
 
 @pytest.fixture
 def whole(tmp_path, data):
-    code, said = finished(launched(data, tmp_path, "name=whole", "steps=40"), tmp_path)
+    code, said = finished(launched(data, tmp_path, "name=whole", "steps=100"), tmp_path)
     assert code == 0, said[-2000:]
     return open_run(tmp_path / "runs" / "whole")
 
@@ -97,7 +105,7 @@ def test_ranks_that_are_killed_start_again_and_the_end_is_the_same(tmp_path, dat
     """Three kills a launch, which torchrun outlives: each after a new checkpoint, at any place of a step, or of the first process while it writes."""
     rng, kills, writing = np.random.default_rng(launches), 0, 0
     for k in range(launches):
-        launcher = launched(data, tmp_path, f"name=killed-{k}", "steps=40")
+        launcher = launched(data, tmp_path, f"name=killed-{k}", "steps=100")
         state, ranks = tmp_path / "runs" / f"killed-{k}" / "state", []
         for turn in range(3):
             ranks = started_again(launcher, ranks)
@@ -114,7 +122,7 @@ def test_ranks_that_are_killed_start_again_and_the_end_is_the_same(tmp_path, dat
         code, said = finished(launcher, tmp_path)
         assert code == 0, said[-2000:]
         assert same_tensors(whole, open_run(state.parent))
-        assert [line["step"] for line in open_run(state.parent).log()] == list(range(1, 41))
+        assert [line["step"] for line in open_run(state.parent).log()] == list(range(1, 101))
         assert not list(state.glob(".*.part"))
     print(f"{kills} kills, {writing} of them while a checkpoint was being written")
     assert kills == 3 * launches
