@@ -258,6 +258,8 @@ def assert_same_end(started, name, **how):
         else:
             assert torch.equal(value, b[key]), key
     assert [line["step"] for line in run.log()] == list(range(1, step_a + 1))
+    for mine, its in zip(run.log(), whole.log(), strict=True):
+        assert mine["loss"] == pytest.approx(its["loss"], abs=1e-5), "it is the mean over all processes"
 
 
 def resumed(started, name):
