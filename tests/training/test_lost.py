@@ -92,3 +92,61 @@ def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
 )
 def test_who_can_share_a_batch(batch, processes, said):
     assert cannot_share(batch, processes).endswith(said)
+
+
+FULL = """
+import os, resource, sys
+if os.environ["RANK"] == "0":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from genzoo.cli.main import main
+from genzoo.ranks.launch import leave
+leave(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="files may be limited on POSIX systems")
+def test_a_disk_that_is_full_ends_all_processes(tmp_path):
+    """The first one's thread finds out, in the middle of steps; all say the same, once, and nobody waits for another."""
+    data = data_for("dcgan", tmp_path / "data")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [
+        "train",
+        "dcgan",
+        f"data={data.data}",
+        "size=8",
+        "steps=100000",
+        "batch=4",
+        "width=8",
+        "latent=8",
+        "name=full",
+    ]
+    words += ["device=cpu", "precision=fp32", "save_every=50000", "threads=1", "sample_every=100000"]
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", FULL, *words],
+            cwd=tmp_path,
+            env={**env, "RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [s.communicate(timeout=200)[1] for s in started]
+    assert [s.returncode for s in started] == [1, 1], said
+    told = [line for text in said for line in text.splitlines() if line.startswith("genzoo:")]
+    assert len(told) == 1
+    assert told[0].startswith("genzoo: process 0 of 2: no room to write ")
+    assert told[0].endswith(
+        "files may not be that large here. What was there before is untouched; make room and try again with 'genzoo resume runs/full'"
+    )
+    assert not list((tmp_path / "runs" / "full").glob("*/.*.part"))
