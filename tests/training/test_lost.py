@@ -6,10 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
+import torch.distributed as dist
 
 from genzoo.core.errors import TrainingStopped
+from genzoo.ranks.attempts import attempt
 from genzoo.ranks.launch import cannot_share, lost_is_said
 from tests.conftest import data_for
 
@@ -63,6 +67,27 @@ def test_a_process_that_goes_before_the_first_step(tmp_path, at, then):
     told = [line for line in said.splitlines() if line.startswith("genzoo:")]
     assert told == [f"genzoo: another process {what}, and process 0 stops; {then}"], said[-3000:]
     assert "Traceback" not in said
+
+
+def test_an_attempt_has_a_name_that_none_before_it_had():
+    """Whatever an earlier attempt has left in the launcher's store, and in whichever order the processes come."""
+    served = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    served.set("asks/1", "one that is dead")
+
+    def named(world, rank):
+        own = dist.TCPStore("127.0.0.1", served.port, is_master=False, wait_for_workers=False)
+        return attempt(own, rank, world, timedelta(seconds=30))
+
+    names = []
+    for world in (3, 3, 2, 1):
+        with ThreadPoolExecutor(world) as pool:
+            found = [pool.submit(named, world, rank) for rank in reversed(range(world))]
+            same = {f.result() for f in found}
+        assert len(same) == 1
+        names += same
+    assert len(set(names)) == 4
+    with pytest.raises(RuntimeError, match="timed out: 1 of 2 processes have not come"):
+        attempt(served, 0, 2, timedelta(seconds=0.2))
 
 
 def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
