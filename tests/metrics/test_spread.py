@@ -12,10 +12,14 @@ import pytest
 import torch
 
 import genzoo
+from genzoo.data import DataSettings, open_data
+from genzoo.metrics import reconstruction
+from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.drawing import draw
 from genzoo.metrics.features.networks import extractor
+from genzoo.metrics.nll import evaluate_density
 from genzoo.ranks.spread import lead, spread
-from tests.conftest import build
+from tests.conftest import build, data_for
 
 
 def where(shared, part):
@@ -48,6 +52,41 @@ def test_parts_come_in_their_order_from_all_processes(two_ranks):
     assert found[7] == [("here", 8, first)]
     images = torch.randint(0, 256, (1200, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(found[8], extractor("random")(images))
+
+
+def scored(rank, file, alone=False):
+    """Likelihoods (of one system that draws nothing, of one that draws) and reconstructions of 22 images, five or ten at a time."""
+    found, opened = [], []
+
+    def system_of(name):
+        torch.manual_seed(0)
+        opened.append(name)
+        system = build(name).eval()
+        system.origin = name
+        return system
+
+    data = open_data(DataSettings(data=file, size=8), kind="image", quiet=True)
+
+    def command():
+        found.extend(evaluate_density(system_of(name), data, batch=5) for name in ("made", "vae"))
+        compared = Comparison(
+            test=data, train=data, net=None, system=system_of("vae"), n=22, n_scored=22, seed=0, floors=False
+        )
+        found.extend(r.to_json() for r in reconstruction.take(compared))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconstruction, "BATCH", 10)
+        command() if alone else lead(command, {"system": system_of})
+    return [{k: v for k, v in f.items() if k != "seconds"} for f in found], opened
+
+
+def test_likelihoods_and_reconstructions_are_computed_by_all(two_ranks, tmp_path):
+    """Where noise is drawn, one after the other from one generator, the first process computes alone."""
+    file = str(data_for("made", tmp_path).data)
+    (found, mine), (_, others) = two_ranks(scored, file)
+    assert found == scored(0, file, alone=True)[0]
+    assert mine == ["made", "vae", "vae"]
+    assert others == ["made", "vae"], "the vae for its reconstructions alone"
 
 
 @pytest.mark.parametrize("name", ["dcgan", "vae", "token-prior", "glow"])

@@ -44,10 +44,28 @@ def launched(data, folder, *options, restarts=3):
         return subprocess.Popen(command, cwd=folder, env=env, stderr=said)
 
 
+def command_of(pid):
+    """The words that a process was started with; none where it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def processes(launcher):
     """Process ids of the ranks, in their order."""
     found = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
-    return sorted(int(p) for p in found if b"genzoo" in Path(f"/proc/{p}/cmdline").read_bytes())
+    return sorted(int(p) for p in found if b"genzoo" in command_of(p))
+
+
+def started_again(launcher, before, seconds=120):
+    """Wait for two processes of which none was there before, and return their ids in the order of their ranks."""
+    end = time.monotonic() + seconds
+    while len(ranks := processes(launcher)) < 2 or set(ranks) & set(before):
+        assert launcher.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return ranks
 
 
 def wait_for(launcher, state, since, seconds=120):
@@ -77,32 +95,38 @@ pytestmark = [
 
 @pytest.fixture
 def whole(tmp_path, data):
-    code, said = finished(launched(data, tmp_path, "name=whole", "steps=40"), tmp_path)
+    code, said = finished(launched(data, tmp_path, "name=whole", "steps=100"), tmp_path)
     assert code == 0, said[-2000:]
     return open_run(tmp_path / "runs" / "whole")
 
 
 @pytest.mark.parametrize("launches", [1, 10])
 def test_ranks_that_are_killed_start_again_and_the_end_is_the_same(tmp_path, data, whole, launches):
-    """Three kills a launch, which torchrun outlives; each is after a new checkpoint, at any place of a step or of a save."""
-    rng, kills = np.random.default_rng(launches), 0
+    """Three kills a launch, which torchrun outlives: each after a new checkpoint, at any place of a step, or of the first process while it writes."""
+    rng, kills, writing = np.random.default_rng(launches), 0, 0
     for k in range(launches):
-        launcher = launched(data, tmp_path, f"name=killed-{k}", "steps=40")
-        state, seen = tmp_path / "runs" / f"killed-{k}" / "state", set()
-        for _ in range(3):
-            if not wait_for(launcher, state, seen):
-                break
-            seen = {p.name for p in state.glob("step-*.safetensors")}
-            time.sleep(rng.random() * 0.2)
-            ranks = processes(launcher)
-            if len(ranks) == 2:
-                os.kill(ranks[int(rng.integers(2))], signal.SIGKILL)
-                kills += 1
+        launcher = launched(data, tmp_path, f"name=killed-{k}", "steps=100")
+        state, ranks = tmp_path / "runs" / f"killed-{k}" / "state", []
+        for turn in range(3):
+            ranks = started_again(launcher, ranks)
+            assert wait_for(launcher, state, {p.name for p in state.glob("step-*.safetensors")})
+            if turn == 1:
+                begun = time.monotonic()
+                while not (parts := list(state.glob(".step-*.part"))) and time.monotonic() - begun < 5:
+                    pass
+                writing += len(parts) > 0
+            else:
+                time.sleep(rng.random() * 0.1)
+            os.kill(ranks[int(rng.integers(2)) if turn != 1 else 0], signal.SIGKILL)
+            kills += 1
         code, said = finished(launcher, tmp_path)
         assert code == 0, said[-2000:]
         assert same_tensors(whole, open_run(state.parent))
-        assert [line["step"] for line in open_run(state.parent).log()] == list(range(1, 41))
-    assert kills >= 2 * launches
+        assert [line["step"] for line in open_run(state.parent).log()] == list(range(1, 101))
+        assert not list(state.glob(".*.part"))
+    print(f"{kills} kills, {writing} of them while a checkpoint was being written")
+    assert kills == 3 * launches
+    assert writing
 
 
 def test_a_rank_that_hangs_ends_the_others_in_time(tmp_path, data):

@@ -6,10 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
+import torch.distributed as dist
 
 from genzoo.core.errors import TrainingStopped
+from genzoo.ranks.attempts import attempt
 from genzoo.ranks.launch import cannot_share, lost_is_said
 from tests.conftest import data_for
 
@@ -65,6 +69,27 @@ def test_a_process_that_goes_before_the_first_step(tmp_path, at, then):
     assert "Traceback" not in said
 
 
+def test_an_attempt_has_a_name_that_none_before_it_had():
+    """Whatever an earlier attempt has left in the launcher's store, and in whichever order the processes come."""
+    served = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    served.set("asks/1", "one that is dead")
+
+    def named(world, rank):
+        own = dist.TCPStore("127.0.0.1", served.port, is_master=False, wait_for_workers=False)
+        return attempt(own, rank, world, timedelta(seconds=30))
+
+    names = []
+    for world in (3, 3, 2, 1):
+        with ThreadPoolExecutor(world) as pool:
+            found = [pool.submit(named, world, rank) for rank in reversed(range(world))]
+            same = {f.result() for f in found}
+        assert len(same) == 1
+        names += same
+    assert len(set(names)) == 4
+    with pytest.raises(RuntimeError, match="timed out: 1 of 2 processes have not come"):
+        attempt(served, 0, 2, timedelta(seconds=0.2))
+
+
 def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
@@ -92,3 +117,61 @@ def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):
 )
 def test_who_can_share_a_batch(batch, processes, said):
     assert cannot_share(batch, processes).endswith(said)
+
+
+FULL = """
+import os, resource, sys
+if os.environ["RANK"] == "0":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from genzoo.cli.main import main
+from genzoo.ranks.launch import leave
+leave(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="files may be limited on POSIX systems")
+def test_a_disk_that_is_full_ends_all_processes(tmp_path):
+    """The first one's thread finds out, in the middle of steps; all say the same, once, and nobody waits for another."""
+    data = data_for("dcgan", tmp_path / "data")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [
+        "train",
+        "dcgan",
+        f"data={data.data}",
+        "size=8",
+        "steps=100000",
+        "batch=4",
+        "width=8",
+        "latent=8",
+        "name=full",
+    ]
+    words += ["device=cpu", "precision=fp32", "save_every=50000", "threads=1", "sample_every=100000"]
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", FULL, *words],
+            cwd=tmp_path,
+            env={**env, "RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [s.communicate(timeout=200)[1] for s in started]
+    assert [s.returncode for s in started] == [1, 1], said
+    told = [line for text in said for line in text.splitlines() if line.startswith("genzoo:")]
+    assert len(told) == 1
+    assert told[0].startswith("genzoo: process 0 of 2: no room to write ")
+    assert told[0].endswith(
+        "files may not be that large here. What was there before is untouched; make room and try again with 'genzoo resume runs/full'"
+    )
+    assert not list((tmp_path / "runs" / "full").glob("*/.*.part"))

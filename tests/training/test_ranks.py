@@ -1,5 +1,7 @@
 """Several ranks are one process: one test for every system, and the numbers that ranks share."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from genzoo.naming import registry
 from genzoo.ranks.batch import for_all, for_examples, one_batch
 from genzoo.ranks.launch import same_everywhere, together
 from genzoo.ranks.sums import everybody, mean_over_ranks, own, pooled, ranks, sum_over_ranks, the_one_before
+from genzoo.runs.meters import Meter
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.one_batch import SENSITIVE, apart, learn
@@ -166,6 +169,27 @@ def test_sums_means_and_rows_of_all_ranks(two_ranks):
         assert r == 0.75
         assert p == pytest.approx(8 / 1000)
     assert torch.equal(own(rows), rows), "one process has all"
+
+
+def logged(rank):
+    """What is logged of two steps: a loss of each rank, one that is no number on a rank, and one that is none anywhere."""
+    meter, nan = Meter(sum_over_ranks), float("nan")
+    for step in range(2):
+        meter.add(
+            {
+                "loss": torch.tensor(4.0 * rank + step),
+                "some": torch.tensor(nan if rank else 3.0),
+                "none": torch.tensor(nan),
+            }
+        )
+    return meter.read(), meter.read()
+
+
+def test_what_is_logged_is_the_mean_over_ranks_and_steps(two_ranks):
+    for found, nothing in two_ranks(logged):
+        assert math.isnan(found.pop("none"))
+        assert found == {"loss": 2.5, "some": 3.0}
+        assert nothing == {}
 
 
 def unused(rank):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from genzoo.core.capabilities import Density, capabilities
 from genzoo.core.errors import UserError
@@ -15,6 +17,7 @@ from genzoo.data import Batches, Dataset, kinds, to_float
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.records import Record, content_digest, library
+from genzoo.ranks.spread import spread
 
 MEASURE = Measure(
     name="nll",
@@ -79,15 +82,21 @@ def evaluate_density(
     was_training = system.training
     system.eval()
     own = {} if samples is None else {"samples": samples}
-    values, scored = [], []
-    seen = step = 0
+    scored: list[Tensor] = []
+
+    def raw() -> Iterator[Tensor]:
+        while (seen := sum(map(len, scored))) < total:
+            scored.append(batches.in_order(len(scored))[field][: total - seen])
+            yield scored[-1]
+
     try:
-        while seen < total:
-            raw = batches.in_order(step)[field][: total - seen]
-            scored.append(raw)
-            x = to_float({field: raw}, system.device)[field]
-            values.append(system.log_prob(x, generator=generator, **own).cpu().double())
-            seen, step = seen + len(x), step + 1
+        parts = raw()
+        before = generator.get_state()
+        values = [_scores(system, next(parts), field, generator, own)]
+        if torch.equal(generator.get_state(), before):  # nothing is drawn, so that no part depends on those before it
+            values += spread(_exact_scores, system, "system", system.origin, ((part, field, own) for part in parts))
+        else:
+            values += [_scores(system, part, field, generator, own) for part in parts]
     finally:
         system.train(was_training)
     scores = torch.cat(values)
@@ -132,6 +141,18 @@ def evaluate_density(
         f"no augmentation; ± is the standard error over examples; seed {seed}"
     )
     return record
+
+
+def _scores(system: Density, raw: Tensor, field: str, generator: torch.Generator, own: dict[str, int]) -> Tensor:
+    assert isinstance(system, System)
+    x = to_float({field: raw}, system.device)[field]
+    return system.log_prob(x, generator=generator, **own).cpu().double()
+
+
+@torch.no_grad()
+def _exact_scores(system: Density, raw: Tensor, field: str, own: dict[str, int]) -> Tensor:
+    assert isinstance(system, System)
+    return _scores(system, raw, field, torch.Generator(system.device).manual_seed(0), own)
 
 
 def take(c: Comparison) -> list[Record]:

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from genzoo.core.capabilities import Decodes, Encodes
+from genzoo.core.system import System
 from genzoo.data import Batches, to_float
 from genzoo.metrics.comparison import Comparison
 from genzoo.metrics.maths.similarity import psnr, ssim
 from genzoo.metrics.measure import Measure, Value
 from genzoo.metrics.records import Record, content_digest
+from genzoo.ranks.spread import spread
 
 MEASURE = Measure(
     name="reconstruction",
@@ -24,7 +26,7 @@ MEASURE = Measure(
     features=False,
     also=("psnr", "ssim"),
 )
-MOST = 1000
+MOST, BATCH = 1000, 100
 HOW = {
     "reconstruction PSNR": "PSNR",
     "reconstruction SSIM": "SSIM (Gaussian window 11, σ 1.5, valid part, intensities from 0)",
@@ -38,21 +40,20 @@ def take(c: Comparison) -> list[Record]:
     assert isinstance(system, Encodes)
     assert isinstance(system, Decodes)
     n = min(c.n_scored, MOST, len(test))
-    batches = Batches(test, min(100, n), c.seed)
+    batches = Batches(test, min(BATCH, n), c.seed)
     values: dict[str, list[Tensor]] = {name: [] for name in HOW}
-    seen, scored = 0, []
+    scored: list[Tensor] = []
     was_training = system.training
     system.eval()
+    starts = range(0, n, batches.batch)
+    shown = [to_float(batches.in_order(k), torch.device("cpu"))["image"][: n - start] for k, start in enumerate(starts)]
     try:
-        while seen < n:
-            x = to_float(batches.in_order(seen // batches.batch), system.device)["image"][: n - seen]
-            back = system.decode(system.encode(x)).float().cpu()
-            x = x.cpu()
+        backs = spread(_back, system, "system", system.origin, ((x,) for x in shown))
+        for x, back in zip(shown, backs, strict=True):
             scored.append(((x + 1) * 127.5).round().to(torch.uint8))
             values["reconstruction PSNR"].append(psnr(x, back.clamp(-1, 1), data_range=2))
             if min(x.shape[2:]) >= 11:
                 values["reconstruction SSIM"].append(ssim((x + 1) / 2, (back.clamp(-1, 1) + 1) / 2, data_range=1))
-            seen += len(x)
     finally:
         system.train(was_training)
     found = []
@@ -70,3 +71,10 @@ def take(c: Comparison) -> list[Record]:
             )
         )  # fmt: skip
     return found
+
+
+@torch.no_grad()
+def _back(system: System, x: Tensor) -> Tensor:
+    assert isinstance(system, Encodes)
+    assert isinstance(system, Decodes)
+    return system.decode(system.encode(x.to(system.device))).float().cpu()

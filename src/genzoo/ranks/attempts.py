@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import sys
 import time
 import zlib
@@ -23,12 +24,18 @@ _NAMED: list[str] = []
 _NOTED: list[str] = []
 
 
-def kept_store() -> Any:
-    """Return what the launcher keeps for its processes, also over a restart of all of them; None where there is no launcher that does."""
+def kept_store(*, quickly: bool = False) -> Any:
+    """Return what the launcher keeps for its processes, also over a restart of all of them; None where there is no launcher that does.
+
+    Args:
+        quickly: Where it cannot be reached, fail at once (OSError); torch tries again and again, and warns each time.
+    """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return None
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=5))
+    if quickly:
+        socket.create_connection((host, port), 3).close()
+    store = TCPStore(host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=10))
     return PrefixStore(f"genzoo/{os.environ.get('TORCHELASTIC_RUN_ID')}", store)
 
 
@@ -73,8 +80,8 @@ def speaks(message: str, code: int) -> bool:
         message: What is to be said. A mistake that was said before in this launch is not said again, however often it is tried.
         code: The exit code that goes with it: 2 is such a mistake.
     """
-    with contextlib.suppress(RuntimeError, KeyError):  # the launcher has gone: better twice than never
-        store = kept_store()
+    with contextlib.suppress(RuntimeError, KeyError, OSError):  # the launcher has gone: better twice than never
+        store = kept_store(quickly=True)
         if store is None and dist.is_initialized():
             store = dist.distributed_c10d._get_default_store()
         if store is not None:

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,14 @@ from genzoo.text.documents import is_number, read_lines
 
 
 class Meter:
-    """Means of named scalars since the last reading. Nothing is read off the device before `read`."""
+    """Means of named scalars since the last reading. Nothing is read off the device before `read`.
 
-    def __init__(self) -> None:
+    Args:
+        summed: Returns the sum of a tensor over all ranks, which then all read at the same time, after the same names.
+    """
+
+    def __init__(self, summed: Callable[[Tensor], Tensor] = lambda own: own) -> None:
+        self.summed = summed
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, Tensor] = {}
 
@@ -40,11 +45,12 @@ class Meter:
                 self.sums[key], self.counts[key] = value.clone(), finite.float()
 
     def read(self) -> dict[str, float]:
-        """Return the means as numbers, in one transfer, and start anew. A key without a finite value is NaN."""
+        """Return the means (over ranks as well) as numbers, in one transfer, and start anew. A key without a finite value is NaN."""
         if not self.sums:
             return {}
-        both = torch.stack([torch.stack(list(self.sums.values())), torch.stack(list(self.counts.values()))]).tolist()
-        means = {k: s / c if c else float("nan") for k, s, c in zip(self.sums, *both, strict=True)}
+        both = torch.stack([torch.stack(list(self.sums.values())), torch.stack(list(self.counts.values()))])
+        every = self.summed(both).tolist()
+        means = {k: s / c if c else float("nan") for k, s, c in zip(self.sums, *every, strict=True)}
         self.sums, self.counts = {}, {}
         return means
 
@@ -187,15 +193,24 @@ class Logbook:
         main: Write files.
         quiet: Show nothing.
         loggers: Who gets the numbers and pictures as well (see `genzoo.runs.loggers`).
+        summed: How a sum over ranks is taken; see `Meter`.
 
     Raises:
         UserError: A new run asks for a logger that is not there.
     """
 
     def __init__(
-        self, folder: Path, step: int, total: int | None, *, main: bool, quiet: bool, loggers: Sequence[str]
+        self,
+        folder: Path,
+        step: int,
+        total: int | None,
+        *,
+        main: bool,
+        quiet: bool,
+        loggers: Sequence[str],
+        summed: Callable[[Tensor], Tensor] = lambda own: own,
     ) -> None:
-        self.progress, self.meter = Progress(total, step, quiet=quiet), Meter()
+        self.progress, self.meter = Progress(total, step, quiet=quiet), Meter(summed)
         try:
             self.loggers = Loggers(loggers if main else (), About(folder, step), self.say)
         except UserError:

@@ -21,6 +21,7 @@ from genzoo.metrics.stopping import advice
 from genzoo.ranks.launch import largest, together
 from genzoo.ranks.parts import train_step
 from genzoo.ranks.shards import assembled, collected, sparing
+from genzoo.ranks.sums import sum_over_ranks
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
 from genzoo.runs.folder import Run, newest_state, state_path
@@ -108,7 +109,8 @@ class Trainer:
         s, total = self.settings, self.settings.steps
         log_every = s.log_every or max(1, min(100, (total or 1000) // 200))
         sample_every = s.sample_every or max(1, (total or 10**9) // 10)
-        log = Logbook(self.run.path, self.step, total, main=self.runtime.main, quiet=self.quiet, loggers=s.every_logger)
+        main, loggers, summed = self.runtime.main, s.every_logger, sum_over_ranks
+        log = Logbook(self.run.path, self.step, total, main=main, quiet=self.quiet, loggers=loggers, summed=summed)
         make, lost = self._pass_batch if self.fits else self.batches.at, lambda: self.save(wait=True)
         feed = Feed(make, self.step, total, lost, threads=s.workers)
         begun, seconds_before, drawn = time.monotonic(), self.seconds, -1
