@@ -68,6 +68,7 @@ def peaks(remat):
     return [added(lambda: step(i)) for i in (1, 2, 4)]  # noqa: B023
 
 
+@pytest.mark.slow
 def test_the_peak_of_a_step_falls_with_its_penalties_as_well():
     """What a second backward pass goes through is kept by the first one; measured: 0.47, 0.51 and 0.59."""
     for kind, (whole, again) in enumerate(zip(peaks(False), peaks(True), strict=True)):
