@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import genzoo
+from benchmarks.bench_memory import added
 from genzoo.core.errors import UserError
 from genzoo.testing.data import batch_for
 from genzoo.training.prepare import compute_again
@@ -46,7 +47,32 @@ def test_weights_are_the_same_and_less_is_kept(name):
     whole, everything = learned(name, False)
     again, kept = learned(name, True)
     assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
-    assert kept < (0.9 if name == "stylegan2" else 0.6) * everything
+    assert kept < 0.6 * everything
+
+
+def peaks(remat):
+    """The most bytes that steps of a stylegan2 whose maps are larger than its weights add: without penalty, with path lengths, with R1 as well."""
+    torch.manual_seed(0)
+    system = build("stylegan2", shape=(3, 32, 32), width=16, most=32, latent=16, r1_every=4, path_every=2).train()
+    if remat:
+        compute_again(system, "stylegan2")
+    update = Updater(system, Runtime(torch.device("cpu"), "fp32"))
+
+    def step(i):
+        torch.manual_seed(i)
+        update.begin(i, 10)
+        system.training_step(batch_for(system, 8, i), update)
+        update.end()
+
+    step(0)
+    return [added(lambda: step(i)) for i in (1, 2, 4)]  # noqa: B023
+
+
+@pytest.mark.slow
+def test_the_peak_of_a_step_falls_with_its_penalties_as_well():
+    """What a second backward pass goes through is kept by the first one; measured: 0.47, 0.51 and 0.59."""
+    for kind, (whole, again) in enumerate(zip(peaks(False), peaks(True), strict=True)):
+        assert again <= 0.6 * whole, f"step of kind {kind}: {again / whole:.2f}"
 
 
 def test_what_has_no_blocks_says_so():

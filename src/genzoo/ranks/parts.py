@@ -101,9 +101,10 @@ class Parts:
         """Weights as they were after so many updates of their optimizer; those that are in place now are not among them."""
         self.version: dict[str, int] = {}
         self.part, self.calls, self.name, self.more = 0, 0, "", False
-        self.weights = [p for p in system.parameters() if p.requires_grad]
         self.reached: list[Tensor] = []
-        """Weights, and for the first part buffers, as they were when a part had given its gradients."""
+        """Weights of the update's optimizer, and for the first part buffers, as they were when a part had given its gradients."""
+        self.before: list[Tensor] = []
+        """The same weights, once it is known that another update comes after this one."""
         self.versions: list[int] = []
         self.moves = False
         """Whether a step changes weights by itself as well (WGAN's clipping)."""
@@ -145,13 +146,15 @@ class Parts:
                 logs = self.system.training_step(rows, self)
         except Enough:
             if self.part == 0:  # it has gone on, to see whether there is more to come
-                _put([*self.weights, *self.system.buffers()], self.reached)
-            self.reached = []
+                owned = self.update.owned[self.name]
+                _put([*owned, *self.system.buffers()], self.reached)
+                self.before, self.reached = self.reached[: len(owned)], []
             return []
         if self.reached:  # the next part gives its gradients for the weights that this one had
-            moved = [p._version for p in self.weights] != self.versions
+            owned = self.update.owned[self.name]
+            moved = [p._version for p in owned] != self.versions
             if moved:
-                _put(self.weights, self.reached[: len(self.weights)])
+                _put(owned, self.reached[: len(owned)])
             self.moves, self.reached = self.moves or moved, []
         if self.calls < len(self.done) or self.more or (self.part and self.name and self.calls == len(self.done)):
             raise _differ()
@@ -176,19 +179,16 @@ class Parts:
         self.name = name
         self.update.add(name, loss, self.part, self.parts)
         if self.part == self.parts - 1:
-            self._apply(name)
+            if self.more:
+                now = self.version.get(name, 0)
+                self.older.setdefault(name, {})[now], self.before, self.version[name] = self.before, [], now + 1
+            self.update.apply(name)
         elif self.part == 0 or self.moves:
-            self.reached = [t.detach().clone() for t in (*self.weights, *self.system.buffers())]
-            self.versions = [p._version for p in self.weights]
+            owned = self.update.owned[name]
+            self.reached = [t.detach().clone() for t in (*owned, *(self.system.buffers() if self.part == 0 else ()))]
+            self.versions = [p._version for p in owned]
         if self.more:
             raise Enough
-
-    def _apply(self, name: str) -> None:
-        if self.more:
-            now = self.version.get(name, 0)
-            self.older.setdefault(name, {})[now] = [p.detach().clone() for p in self.update.owned[name]]
-            self.version[name] = now + 1
-        self.update.apply(name)
 
     @torch.no_grad()
     def _weights(self, name: str, version: int) -> None:
@@ -240,7 +240,7 @@ def _generators(system: Any) -> list[Any]:
 
 
 @torch.no_grad()
-def _put(tensors: Any, values: list[Tensor]) -> None:
+def _put(tensors: list[Any], values: list[Tensor]) -> None:
     for t, v in zip(tensors, values, strict=True):
         t.copy_(v)
 

@@ -70,13 +70,17 @@ class Synthesis(nn.Module):
 
     def forward(self, w: Tensor, noise: Noise) -> Tensor:
         """Return images [B, C, H, W] of styles w [B, 2 · sizes, latent]."""
+        return again(self, self._image, w, noise)  # the outer one of two: while D learns, nothing of G is kept
+
+    def _image(self, w: Tensor, noise: Noise) -> Tensor:
         x = self.const.expand(w.shape[0], -1, -1, -1)
         each = iter(w.unbind(1))
         image: Tensor | None = None
         for k, block in enumerate(self.blocks):
-            x = again(self, _styled, block, x, [next(each) for _ in block], noise)
             # The pixels' style is that of the next size's first layer; the last size's pixels have their own.
-            new = self.pixels[k](x, w[:, 2 * k + 1]).float() + self.pixel_bias[k].view(1, -1, 1, 1)
+            of = [*[next(each) for _ in block], w[:, 2 * k + 1]]
+            x, new = again(self, _styled, block, self.pixels[k], x, of, noise)
+            new = new.float() + self.pixel_bias[k].view(1, -1, 1, 1)
             image = new if image is None else double(image) + new
         assert image is not None
         return image
@@ -135,11 +139,13 @@ class Discriminator(nn.Module):
         return (x * c.float()).sum(1) / math.sqrt(x.shape[1])
 
 
-def _styled(layers: nn.ModuleList, x: Tensor, styles: list[Tensor], noise: Noise) -> Tensor:
-    """Return what the modulated layers of one size make of x, with a style [B, latent] for each."""
-    for layer, style in zip(layers, styles, strict=True):
+def _styled(
+    layers: nn.ModuleList, pixels: nn.Module, x: Tensor, styles: list[Tensor], noise: Noise
+) -> tuple[Tensor, Tensor]:
+    """Return what the modulated layers of one size make of x, and its pixels, with a style [B, latent] for each layer and one for these."""
+    for layer, style in zip(layers, styles[:-1], strict=True):
         x = layer(x, style, noise)
-    return x
+    return x, pixels(x, styles[-1])
 
 
 def _halved(block: nn.ModuleList, skip: nn.Module, x: Tensor) -> Tensor:
