@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python -m benchmarks.bench_data [CASE ...] [--base REV] [--rounds 7] [--count 2000]
     python -m benchmarks.bench_data --memory 2000
 
-* `reading`: `--count` JPEGs of 256x256 are decoded to 64x64 and cached, in two threads. Plain is a loop over Pillow in two threads: open,
-  convert to RGB, resize with the same filter, into an array.
+* `reading`: `--count` JPEGs of 256x256 are decoded to 64x64 and cached, in two threads. Plain is a loop over Pillow in two threads, as people write
+  it: open, convert to RGB, resize with the same filter, into an array. The limit is Pillow's own calls for what is stored here, in such a loop:
+  open, draft, load, resize, as an array; no reading of what is in a folder, no reasons for what is refused, nothing written or digested.
 * `start`: the same folder is opened again by a process that finds it cached, ten times as many files. Plain is a listing that asks for every file's
   size and time, which is what it takes to notice a file that was written where it stood.
 * `batches`, `float-batches`: 60,000 gray images of 28x28, read as the trainer reads them, 64 at a time, as uint8 and as floats; the limit is a copy.
@@ -76,17 +77,20 @@ def reading() -> Case:
         shutil.rmtree(cache / "data", ignore_errors=True)
         return opened(folder)
 
-    return Case(work, ("JPEG", COUNT), moved=COUNT * (64 + 256) ** 2 * 3, plain="reading-plain")
+    return Case(work, ("JPEG", COUNT), moved=COUNT * (64 + 256) ** 2 * 3, plain="reading-plain", limit="reading-limit")
 
 
-def by_pillow() -> Case:
-    """Read a folder by a loop over Pillow."""
+def by_pillow(*, draft: bool = False) -> Case:
+    """Read a folder by a loop over Pillow; with `draft` its decoder leaves out what twice the wanted size does not need."""
     files = sorted(photographs(COUNT).iterdir())
     images = np.empty((COUNT, 3, 64, 64), np.uint8)
 
     def one(i: int) -> None:
         with Image.open(files[i]) as image:
-            small = image.convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
+            if draft:
+                image.draft(None, (128, 128))
+            whole = image if draft else image.convert("RGB")
+            small = whole.resize((64, 64), Image.Resampling.BICUBIC)
         images[i] = np.asarray(small).transpose(2, 0, 1)
 
     def work() -> None:
@@ -141,6 +145,7 @@ CASES: frame.Cases = {
     "batches": lambda: batches(lambda raw: raw, 2),
     "float-batches": lambda: batches(lambda raw: to_float(raw, torch.device("cpu")), 7),
     "reading-plain": by_pillow,
+    "reading-limit": lambda: by_pillow(draft=True),
     "start-plain": listing,
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from genzoo.data import formats as naming
-from genzoo.data.decode import ranges
+from genzoo.data.decode import jpeg, ranges
 from genzoo.data.decode.deep import (
     STORED,
     as_channels,
@@ -86,6 +86,8 @@ def look(file: BinaryIO, name: str = "", *, most: int | None = None) -> Header:
     Raises:
         Rejected: This is no usable image.
     """
+    if name.lower().endswith(jpeg.ENDINGS) and (usual := jpeg.plain(file, most or MAX_PIXELS)):
+        return usual
     with _opened(file, name, most) as image:
         width, height = image.size
         if _orientation(image) >= 5:
@@ -382,9 +384,9 @@ def _eight_bits(image: Image.Image, form: ImageFormat | None = None) -> Image.Im
         return Image.fromarray(ranges.levels(_sixteen_bits(image), ends))
     plain = image
     see_through = image.has_transparency_data
-    if mode in ("1", "L"):
+    if mode == "1" or (mode == "L" and see_through):
         plain = image.convert("LA" if see_through else "L")
-    elif mode not in ("LA", "RGBA"):
+    elif (see_through and mode not in ("LA", "RGBA")) or mode not in ("L", "RGB", "LA", "RGBA"):
         plain = image.convert("RGBA" if see_through else "RGB")
     if form is None or mode == "1" or form.window or form.of("uint8") == ranges.BITS_8:
         return plain

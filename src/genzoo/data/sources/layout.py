@@ -112,7 +112,8 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> C
     contents = Contents({}, left=list(tree.left))
     tables = [n for n in tree.names if n.rsplit("/", 1)[-1].lower() in TABLES or is_caption_list(n)]
     told = read_tables(tree, tables, table, wish.label)
-    examples, others = _sort_out([n for n in tree.names if n not in set(tables)], wish)
+    tabled = set(tables)
+    examples, others = _sort_out([n for n in tree.names if n not in tabled], wish)
     texts = beside(tree, examples, told) if wish.structure == "captioned" else set[str]()
     examples, own = samples.told(tree, examples, told, wish.label)
     examples, lists_used = _listed(tree, examples, told, wish, where)
@@ -203,6 +204,8 @@ def _why_not(name: str, wish: Wish) -> str | None:
 
 def _said(others: dict[str, str], examples: Sequence[str], wish: Wish) -> list[tuple[str, str]]:
     """Say what was found beside the examples: one line for the notes of many examples, and for a folder without any."""
+    if not others:
+        return []
     stems = {stem_of(n) for n in examples}
     folders = {str(p) for n in examples for p in PurePosixPath(n).parents}
     said, groups = [], dict[tuple[str, str], list[str]]()
