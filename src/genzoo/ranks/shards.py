@@ -52,10 +52,18 @@ class Piece:
         setattr(other.own, MARK, other)
         return other
 
+    def flat(self, whole: Tensor) -> Tensor:
+        """Return the values [length · ranks] of a tensor of the parameter's shape as the pieces have them, copied where they lie otherwise."""
+        whole, count = whole.detach(), self.length * ranks()
+        if whole.stride() == self.strides and whole.numel() == count:
+            return whole.as_strided((count,), (1,))
+        flat = whole.new_zeros(count)
+        flat.as_strided(self.shape, self.strides).copy_(whole)
+        return flat
+
     def cut(self, whole: Tensor) -> Tensor:
         """Return this rank's piece [length] of a tensor of the parameter's shape."""
-        flat = whole.new_zeros(self.length * ranks())
-        flat.as_strided(self.shape, self.strides).copy_(whole.detach())
+        flat = self.flat(whole)
         return flat[rank() * self.length : (rank() + 1) * self.length].clone()
 
     def gather(self) -> Tensor:
@@ -79,9 +87,8 @@ class Piece:
 
     def scatter(self, gradient: Tensor) -> Tensor:
         """Return this rank's piece of the mean over ranks."""
-        flat, mine = gradient.new_zeros(self.length * ranks()), gradient.new_empty(self.length)
-        flat.as_strided(self.shape, self.strides).copy_(gradient)
-        dist.reduce_scatter_single(mine, flat)
+        mine = gradient.new_empty(self.length)
+        dist.reduce_scatter_single(mine, self.flat(gradient))
         return mine.div_(ranks())
 
     def collect(self, values: Tensor) -> Tensor | None:
