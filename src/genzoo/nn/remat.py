@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 Found = TypeVar("Found")
@@ -27,3 +28,17 @@ def again(net: Any, part: Callable[..., Found], *inputs: Any) -> Found:
         return part(*inputs)
     found: Found = checkpoint(part, *inputs, use_reentrant=False)
     return found
+
+
+def apart(net: nn.Module, *inputs: Any) -> Any:
+    """Return what a network makes of its inputs, of which nothing is kept until its own backward pass, which computes it again.
+
+    For what one player makes and another learns from first: the maps of both need not lie there at once.
+
+    Args:
+        net: The network; it changes no buffer. One that computes all of itself again anyway (`remat`) is called as it is.
+        inputs: What it is given.
+    """
+    if getattr(net, "remat", False) or not (net.training and torch.is_grad_enabled()):
+        return net(*inputs)
+    return checkpoint(net, *inputs, use_reentrant=False)

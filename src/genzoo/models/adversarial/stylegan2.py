@@ -25,7 +25,8 @@ from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.gan.styles import Mapping, Noise
 from genzoo.nn.gan.upfirdn import double
 from genzoo.nn.layout import channels_last
-from genzoo.nn.remat import again
+from genzoo.nn.optimizers import AdamOfSquares
+from genzoo.nn.remat import again, apart
 from genzoo.ranks.batch import for_examples
 from genzoo.ranks.sums import everybody, mean_over_ranks, own, ranks
 
@@ -122,7 +123,7 @@ class Discriminator(nn.Module):
 
         `batches` as in `minibatch_std`.
         """
-        x = leaky_relu(self.pixels[0](channels_last(x)))
+        x = leaky_relu(self.pixels[0](channels_last(x)), inplace=True)
         for block, skip in zip(reversed(self.blocks), reversed(self.skips), strict=True):
             x = again(self, _halved, block, skip, x)
         x = leaky_relu(self.last(channels_last(minibatch_std(x, batches=batches)))).flatten(1)
@@ -146,8 +147,8 @@ def _halved(block: nn.ModuleList, skip: nn.Module, x: Tensor) -> Tensor:
     """Return what a residual block of the discriminator makes of x, at half the size."""
     h = x
     for conv in block:
-        h = leaky_relu(conv(h))
-    halved: Tensor = (skip(x) + h) * math.sqrt(0.5)
+        h = leaky_relu(conv(h), inplace=True)
+    halved: Tensor = skip(x).add_(h).mul_(math.sqrt(0.5))
     return halved
 
 
@@ -256,7 +257,8 @@ class StyleGAN2(System):
 
         def adam(parameters: list[nn.Parameter], lazy: int | None) -> Adam:
             c = lazy / (lazy + 1) if lazy else 1.0
-            return Adam(parameters, lr=self.lr * c, betas=(self.betas[0] ** c, self.betas[1] ** c))
+            kind = Adam if self.betas[0] else AdamOfSquares
+            return kind(parameters, lr=self.lr * c, betas=(self.betas[0] ** c, self.betas[1] ** c))
 
         return {
             "d": adam(list(self.D.parameters()), self.r1_every if self.r1 and self.r1_every > 1 else None),
@@ -272,7 +274,8 @@ class StyleGAN2(System):
             of = y if y is None or batches == 1 else y.repeat(batches, 1)
             return self.D(self.augment(x) if self.augment else x, of, batches)
 
-        fake = self.G(self._styles(len(real), y, self.layers), styles.fresh_noise)
+        # D learns from it first: until G does, its maps are not kept
+        fake = apart(self.G, self._styles(len(real), y, self.layers), styles.fresh_noise)
         at_every = bool(self.r1) and self.r1_every == 1
         if at_every:  # R1 needs the scores of real images by themselves
             real = real.detach().requires_grad_()
