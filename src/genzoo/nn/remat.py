@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 Found = TypeVar("Found")
@@ -30,15 +29,17 @@ def again(net: Any, part: Callable[..., Found], *inputs: Any) -> Found:
     return found
 
 
-def apart(net: nn.Module, *inputs: Any) -> Any:
-    """Return what a network makes of its inputs, of which nothing is kept until its own backward pass, which computes it again.
+def apart(net: Any, part: Callable[..., Found], *inputs: Any) -> Found:
+    """Return what a part of a network makes of its inputs, of which in training nothing is kept until its own backward pass, which computes it again.
 
     For what one player makes and another learns from first: the maps of both need not lie there at once.
 
     Args:
-        net: The network; it changes no buffer. One that computes all of itself again anyway (`remat`) is called as it is.
+        net: The network; one that computes its parts again anyway (`remat`) is left to do so.
+        part: A function that changes no buffer.
         inputs: What it is given.
     """
-    if getattr(net, "remat", False) or not (net.training and torch.is_grad_enabled()):
-        return net(*inputs)
-    return checkpoint(net, *inputs, use_reentrant=False)
+    if net.remat or not (net.training and torch.is_grad_enabled()):
+        return part(*inputs)
+    found: Found = checkpoint(part, *inputs, use_reentrant=False)
+    return found

@@ -32,6 +32,8 @@ from genzoo.ranks.sums import everybody, mean_over_ranks, own, ranks
 
 ADJUST = 4
 """Steps between two moves of ADA's probability."""
+LARGEST = 3
+"""Sizes whose maps are made again when G learns, in place of lying there while D does."""
 PATH_DECAY = 0.01
 """Weight of a new length in the running mean that path lengths are pulled to."""
 
@@ -69,18 +71,30 @@ class Synthesis(nn.Module):
         )
         self.pixel_bias = nn.Parameter(torch.zeros(len(widths), channels))
 
-    def forward(self, w: Tensor, noise: Noise) -> Tensor:
-        """Return images [B, C, H, W] of styles w [B, 2 · sizes, latent]."""
+    def forward(self, w: Tensor, noise: Noise, *, late: bool = False) -> Tensor:
+        """Return images [B, C, H, W] of styles w [B, 2 · sizes, latent].
+
+        `late`: The backward pass comes after another network's training; the largest sizes, with seven eighths of all maps, are then made again.
+        """
         x = self.const.expand(w.shape[0], -1, -1, -1)
-        each = iter(w.unbind(1))
-        image: Tensor | None = None
-        for k, block in enumerate(self.blocks):
+        split = max(0, len(self.blocks) - LARGEST) if late else len(self.blocks)
+        x, image = self._sizes(0, split, x, None, w, noise)
+        if split < len(self.blocks):
+            x, image = apart(self, self._sizes, split, len(self.blocks), x, image, w, noise)
+        assert image is not None
+        return image
+
+    def _sizes(
+        self, first: int, end: int, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor | None]:
+        each = iter(w.unbind(1)[max(0, 2 * first - 1) :])
+        for k in range(first, end):
+            block = self.blocks[k]
             x = again(self, _styled, block, x, [next(each) for _ in block], noise)
             # The pixels' style is that of the next size's first layer; the last size's pixels have their own.
             new = self.pixels[k](x, w[:, 2 * k + 1]).float() + self.pixel_bias[k].view(1, -1, 1, 1)
             image = new if image is None else double(image) + new
-        assert image is not None
-        return image
+        return x, image
 
 
 class Discriminator(nn.Module):
@@ -274,8 +288,7 @@ class StyleGAN2(System):
             of = y if y is None or batches == 1 else y.repeat(batches, 1)
             return self.D(self.augment(x) if self.augment else x, of, batches)
 
-        # D learns from it first: until G does, its maps are not kept
-        fake = apart(self.G, self._styles(len(real), y, self.layers), styles.fresh_noise)
+        fake = self.G(self._styles(len(real), y, self.layers), styles.fresh_noise, late=True)
         at_every = bool(self.r1) and self.r1_every == 1
         if at_every:  # R1 needs the scores of real images by themselves
             real = real.detach().requires_grad_()
