@@ -379,7 +379,9 @@ def main(module: str, cases: Cases, text: str | None) -> dict[str, dict[str, lis
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--count", type=int, help="of how many things, where a benchmark says of which")
     parser.add_argument("--profile", action="store_true", help="print the operations of a run, and measure nothing")
-    parser.add_argument("--account", action="store_true", help="print what a run's time is made of, against the machine's limits")
+    parser.add_argument(
+        "--account", action="store_true", help="print what a run's time is made of, against the machine's limits"
+    )
     given = parser.parse_args()
     if given.count:
         os.environ[COUNT] = str(given.count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
@@ -41,3 +41,25 @@ def adam_for_each(self: Any) -> dict[str, Optimizer]:
     if self.D is not None:
         found["d"] = adam_for(self, self.D, slower=hasattr(self, "d_lr"))
     return found
+
+
+class AdamOfSquares(Adam):
+    """Adam with β1 = 0, whose mean gradient is the gradient: it is not kept from step to step. Steps are those of Adam, to the bit.
+
+    A state that holds mean gradients, as Adam's own does, can be loaded.
+    """
+
+    by_value = True
+    """Each value is stepped by itself, so that a piece of a parameter is stepped as the whole is."""
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # torch's overloads say the same
+        """Do one step."""
+        for group in self.param_groups:
+            assert group["betas"][0] == 0, "where a mean over steps is taken, Adam is"
+            for p in group["params"]:
+                if p.grad is not None and self.state.get(p):
+                    self.state[p]["exp_avg"] = p.grad  # Adam writes into it what it reads
+        found = super().step(closure)
+        for state in self.state.values():
+            state.pop("exp_avg", None)
+        return found

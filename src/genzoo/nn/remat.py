@@ -27,3 +27,19 @@ def again(net: Any, part: Callable[..., Found], *inputs: Any) -> Found:
         return part(*inputs)
     found: Found = checkpoint(part, *inputs, use_reentrant=False)
     return found
+
+
+def apart(net: Any, part: Callable[..., Found], *inputs: Any) -> Found:
+    """Return what a part of a network makes of its inputs, of which in training nothing is kept until its own backward pass, which computes it again.
+
+    For what one player makes and another learns from first: the maps of both need not lie there at once.
+
+    Args:
+        net: The network; one that computes its parts again anyway (`remat`) is left to do so.
+        part: A function that changes no buffer.
+        inputs: What it is given.
+    """
+    if net.remat or not (net.training and torch.is_grad_enabled()):
+        return part(*inputs)
+    found: Found = checkpoint(part, *inputs, use_reentrant=False)
+    return found

@@ -193,7 +193,7 @@ def shard(system: nn.Module, optimizers: Iterable[Optimizer]) -> None:
 
 
 BY_VALUE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "SGD", "RMSprop", "Adagrad", "Adadelta", "ASGD", "Rprop")
-"""Optimizers of torch that step each value by itself, so that a piece of a parameter is stepped as the whole is."""
+"""Optimizers of torch that step each value by itself, so that a piece of a parameter is stepped as the whole is; others say it by `by_value = True`."""
 
 
 def check_shards(optimizers: Mapping[str, Optimizer], *, world: int, compiled: bool, precision: str) -> None:
@@ -223,7 +223,8 @@ def check_shards(optimizers: Mapping[str, Optimizer], *, world: int, compiled: b
         )
     for name, optimizer in optimizers.items():
         kind = type(optimizer).__name__
-        if not (type(optimizer).__module__.startswith("torch.optim") and kind in BY_VALUE):
+        known = type(optimizer).__module__.startswith("torch.optim") and kind in BY_VALUE
+        if not (known or getattr(optimizer, "by_value", False)):
             raise UserError(
                 f"shard=true is for optimizers that step each value by itself ({', '.join(BY_VALUE)}), and '{name}' of this system is "
                 f"a {kind}; leave shard= out"

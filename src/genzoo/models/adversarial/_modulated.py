@@ -84,4 +84,4 @@ class ModulatedLayer(nn.Module):
         added = None if self.strength is None else noise(self.fixed, x.shape[0]) * self.strength.view(1, -1, 1, 1)
         # The rectifier's gain of √2 stands before noise and bias, where demodulation gives it for nothing.
         x = self.conv(x, w, math.sqrt(2), added)
-        return leaky_relu(x + self.bias.view(1, -1, 1, 1).to(x.dtype))
+        return leaky_relu(x.add_(self.bias.view(1, -1, 1, 1).to(x.dtype)), inplace=True)

@@ -25,12 +25,15 @@ from genzoo.nn.gan.leaky import leaky_relu
 from genzoo.nn.gan.styles import Mapping, Noise
 from genzoo.nn.gan.upfirdn import double
 from genzoo.nn.layout import channels_last
-from genzoo.nn.remat import again
+from genzoo.nn.optimizers import AdamOfSquares
+from genzoo.nn.remat import again, apart
 from genzoo.ranks.batch import for_examples
 from genzoo.ranks.sums import everybody, mean_over_ranks, own, ranks
 
 ADJUST = 4
 """Steps between two moves of ADA's probability."""
+LARGEST = 3
+"""Sizes whose maps are made again when G learns, in place of lying there while D does."""
 PATH_DECAY = 0.01
 """Weight of a new length in the running mean that path lengths are pulled to."""
 
@@ -68,22 +71,34 @@ class Synthesis(nn.Module):
         )
         self.pixel_bias = nn.Parameter(torch.zeros(len(widths), channels))
 
-    def forward(self, w: Tensor, noise: Noise) -> Tensor:
-        """Return images [B, C, H, W] of styles w [B, 2 · sizes, latent]."""
-        return again(self, self._image, w, noise)  # the outer one of two: while D learns, nothing of G is kept
+    def forward(self, w: Tensor, noise: Noise, *, late: bool = False) -> Tensor:
+        """Return images [B, C, H, W] of styles w [B, 2 · sizes, latent].
 
-    def _image(self, w: Tensor, noise: Noise) -> Tensor:
+        `late`: The backward pass comes after another network's training; the largest sizes, with seven eighths of all maps, are then made again.
+        """
+        return again(self, self._image, w, noise, late)  # the outer one of two: while D learns, nothing of G is kept
+
+    def _image(self, w: Tensor, noise: Noise, late: bool) -> Tensor:
         x = self.const.expand(w.shape[0], -1, -1, -1)
-        each = iter(w.unbind(1))
-        image: Tensor | None = None
-        for k, block in enumerate(self.blocks):
+        split = max(0, len(self.blocks) - LARGEST) if late else len(self.blocks)
+        x, image = self._sizes(0, split, x, None, w, noise)
+        if split < len(self.blocks):
+            x, image = apart(self, self._sizes, split, len(self.blocks), x, image, w, noise)
+        assert image is not None
+        return image
+
+    def _sizes(
+        self, first: int, end: int, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor | None]:
+        each = iter(w.unbind(1)[max(0, 2 * first - 1) :])
+        for k in range(first, end):
+            block = self.blocks[k]
             # The pixels' style is that of the next size's first layer; the last size's pixels have their own.
             of = [*[next(each) for _ in block], w[:, 2 * k + 1]]
             x, new = again(self, _styled, block, self.pixels[k], x, of, noise)
             new = new.float() + self.pixel_bias[k].view(1, -1, 1, 1)
             image = new if image is None else double(image) + new
-        assert image is not None
-        return image
+        return x, image
 
 
 class Discriminator(nn.Module):
@@ -126,7 +141,7 @@ class Discriminator(nn.Module):
 
         `batches` as in `minibatch_std`.
         """
-        x = leaky_relu(self.pixels[0](channels_last(x)))
+        x = leaky_relu(self.pixels[0](channels_last(x)), inplace=True)
         for block, skip in zip(reversed(self.blocks), reversed(self.skips), strict=True):
             x = again(self, _halved, block, skip, x)
         x = leaky_relu(self.last(channels_last(minibatch_std(x, batches=batches)))).flatten(1)
@@ -152,8 +167,8 @@ def _halved(block: nn.ModuleList, skip: nn.Module, x: Tensor) -> Tensor:
     """Return what a residual block of the discriminator makes of x, at half the size."""
     h = x
     for conv in block:
-        h = leaky_relu(conv(h))
-    halved: Tensor = (skip(x) + h) * math.sqrt(0.5)
+        h = leaky_relu(conv(h), inplace=True)
+    halved: Tensor = skip(x).add_(h).mul_(math.sqrt(0.5))
     return halved
 
 
@@ -262,7 +277,8 @@ class StyleGAN2(System):
 
         def adam(parameters: list[nn.Parameter], lazy: int | None) -> Adam:
             c = lazy / (lazy + 1) if lazy else 1.0
-            return Adam(parameters, lr=self.lr * c, betas=(self.betas[0] ** c, self.betas[1] ** c))
+            kind = Adam if self.betas[0] else AdamOfSquares
+            return kind(parameters, lr=self.lr * c, betas=(self.betas[0] ** c, self.betas[1] ** c))
 
         return {
             "d": adam(list(self.D.parameters()), self.r1_every if self.r1 and self.r1_every > 1 else None),
@@ -278,7 +294,7 @@ class StyleGAN2(System):
             of = y if y is None or batches == 1 else y.repeat(batches, 1)
             return self.D(self.augment(x) if self.augment else x, of, batches)
 
-        fake = self.G(self._styles(len(real), y, self.layers), styles.fresh_noise)
+        fake = self.G(self._styles(len(real), y, self.layers), styles.fresh_noise, late=True)
         at_every = bool(self.r1) and self.r1_every == 1
         if at_every:  # R1 needs the scores of real images by themselves
             real = real.detach().requires_grad_()

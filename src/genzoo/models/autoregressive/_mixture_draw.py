@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.models.autoregressive._shifted_walk import of
+from genzoo.models.autoregressive._shifted_walk import laid, of
 
 
 class PixelDraw:
@@ -44,7 +44,7 @@ class PixelDraw:
         logits, mean, log_scale, coupling = (part.clone() for part in weight.split(numbers, 2))
         mean[-1] += 1
         every = torch.cat([logits / temperature, mean * self.half, log_scale, coupling], 2).flatten(1)
-        self.weight, self.bias = every[:-1].contiguous(), every[-1].contiguous()
+        self.weight, self.bias = laid(every[:-1]), every[-1].contiguous()
         self.outputs = like.new_empty(batch, len(self.bias))
         mixture = self.outputs.view(batch, -1, sum(numbers))
         self.components, self.logits, self.last = mixture.flatten(0, 1), mixture[..., 0], mixture.shape[1] - 1

@@ -49,6 +49,11 @@ class Signed:
         self.plus, self.minus = both.chunk(2, -1)
 
 
+def laid(weight: Tensor) -> Tensor:
+    """Return weights [..., inputs, outputs] with the inputs of an output side by side: as fast on some processors, and a third faster on others."""
+    return weight.transpose(-1, -2).contiguous().transpose(-1, -2)
+
+
 def signed(weight: Tensor) -> Tensor:
     """Return weights [..., outputs] that give their outputs and the negatives of them."""
     return torch.cat([weight, -weight], -1)
@@ -68,7 +73,7 @@ class Taps:
     def __init__(self, conv: Any, lane: Lane, first: int = 0, *, twice: bool = False, moved: int = 0) -> None:
         kernel, bias = of(conv, lane.row)
         weight = kernel.permute(2, 3, 1, 0)  # [rows, columns, inputs, outputs]
-        self.weight, bias = (signed(weight), signed(bias)) if twice else (weight.contiguous(), bias)
+        self.weight, bias = (laid(signed(weight)), signed(bias)) if twice else (laid(weight), bias)
         start, inputs = 1 - conv.left - moved, kernel.shape[1]
         assert start >= 0, "a lane knows the next columns only"
         self.seen = [each[:, first : first + inputs] for each in lane.shifted[start : start + conv.columns]]
@@ -114,7 +119,7 @@ class RowTaps:
     def __init__(self, conv: Any, batch: int, width: int, like: Tensor, more: Tensor | None = None) -> None:
         kernel, bias = of(conv, like)
         # [columns, inputs, outputs of the own row and of the next]
-        self.both = kernel.flip(2).permute(3, 1, 2, 0).flatten(2).contiguous()
+        self.both = laid(kernel.flip(2).permute(3, 1, 2, 0).flatten(2))
         self.own, self.next = self.both.chunk(2, 2)
         self.bias = bias if more is None else bias + more
         self.add = self.bias.repeat(batch * (width + 1), 1)
@@ -155,7 +160,7 @@ class RowBlock:
         self.x, self.memory, self.side, more = x, memory, None, None
         if kept is not None:
             kernel, bias = of(block.side, x.row)
-            self.side, more = (kept.shifted[1], kernel[:, :, 0, 0].T.contiguous()), bias
+            self.side, more = (kept.shifted[1], laid(kernel[:, :, 0, 0].T)), bias
         self.look = RowTaps(block.look, batch, width, x.row, more)
         self.gate = RowTaps(block.gate, batch, width, x.row)
         self.out = Lane(batch, width, features, x.row)
@@ -224,8 +229,8 @@ class RowLevel:
             kernel, bias = of(stream.grow[level], like)
             # a coarse column gives the two fine ones at it, [rows, inputs, columns · outputs], and helps the one to the left of it
             weight, nothing = kernel.permute(2, 3, 0, 1), like.new_zeros(2, features, features)
-            self.at = torch.cat([weight[:, 1], weight[:, 2]], -1)
-            self.right = torch.cat([nothing, weight[:, 0]], -1)
+            self.at = laid(torch.cat([weight[:, 1], weight[:, 2]], -1))
+            self.right = laid(torch.cat([nothing, weight[:, 0]], -1))
             self.bias, x = bias.repeat(2), Lane(batch, width, 2 * features, like)
         else:
             kept.pop()
@@ -300,12 +305,12 @@ class PixelBlock:
         self.gate = Taps(block.gate, self.hidden)
         kernel, bias = of(block.side, like)
         side = kernel[:, :, 0, 0].T.unflatten(0, (2, -1, width))  # [signs, short cuts, width, outputs]
-        self.bias, self.above, self.shared = self.look.bias + bias, side[:, 0].flatten(0, 1), above.shifted[1]
+        self.bias, self.above, self.shared = self.look.bias + bias, laid(side[:, 0].flatten(0, 1)), above.shifted[1]
         window = self.look.window(size, first)
         if up:
             window[size : size + first] = side[:, 1].flatten(0, 1)
         used = slice(first, size + first + 2 * width)
-        self.own_look, self.own_gate = window[used].contiguous(), self.gate.window(2 * width, 0)
+        self.own_look, self.own_gate = laid(window[used]), laid(self.gate.window(2 * width, 0))
         self.gates = like.new_empty(like.shape[0], 2 * width)
         self.content, self.open = self.gates.chunk(2, 1)
         places = pair.seconds if up else pair.firsts
@@ -363,9 +368,9 @@ class PixelLevel:
             raw = Lane(batch, width, 2 * features, like)
             self.ends = [Signed(place) for place in raw.places]
             self.shrink, self.windows = Taps(stream.shrink[level], raw, twice=True), raw.windows
-            self.own = self.shrink.window(2 * features, 0)
+            self.own = laid(self.shrink.window(2 * features, 0))
             kernel, bias = of(stream.grow[level], like)
-            self.grow, self.bias = signed(kernel.permute(0, 2, 3, 1)).flatten(1), signed(bias).repeat(4)
+            self.grow, self.bias = laid(signed(kernel.permute(0, 2, 3, 1)).flatten(1)), signed(bias).repeat(4)
             # of each coarse column the block of four, features and negatives, of which a row has two
             blocks = like.new_empty(rows.inner.width, batch, 8 * features)
             self.blocks = blocks.unbind()

@@ -43,7 +43,7 @@ class EqualConv2d(nn.Module):
         if self.resample == "none":
             return F.conv2d(x, weight, self.bias, padding=self.padding)
         x = (conv_up if self.resample == "up" else conv_down)(x, weight)
-        return x if self.bias is None else x + self.bias.to(x.dtype).view(1, -1, 1, 1)
+        return x if self.bias is None else x.add_(self.bias.to(x.dtype).view(1, -1, 1, 1))
 
 
 class EqualLinear(nn.Module):
