@@ -52,7 +52,7 @@ class AdamOfSquares(Adam):
     by_value = True
     """Each value is stepped by itself, so that a piece of a parameter is stepped as the whole is."""
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # torch's overloads say the same
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one step."""
         for group in self.param_groups:
             assert group["betas"][0] == 0, "where a mean over steps is taken, Adam is"

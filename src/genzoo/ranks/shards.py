@@ -193,7 +193,7 @@ def shard(system: nn.Module, optimizers: Iterable[Optimizer]) -> None:
 
 
 BY_VALUE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "SGD", "RMSprop", "Adagrad", "Adadelta", "ASGD", "Rprop")
-"""Optimizers of torch that step each value by itself, so that a piece of a parameter is stepped as the whole is; others say it by `by_value = True`."""
+"""Optimizers of torch that step each value by itself, so that a piece is stepped as the whole is; others say it by `by_value = True`."""
 
 
 def check_shards(optimizers: Mapping[str, Optimizer], *, world: int, compiled: bool, precision: str) -> None:
