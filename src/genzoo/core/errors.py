@@ -49,15 +49,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     >>> nearest("dcgna", ["dcgan", "vae"])
     " — did you mean 'dcgan'?"
-    >>> nearest("labesl", ["label", "labels"])  # the same letters in another order are nearer than a letter less
-    " — did you mean 'labels'?"
+    >>> nearest("3dgan", ["dcgan", "gan-3d"])  # the same letters in another order are nearer than others
+    " — did you mean 'gan-3d'?"
     """
     import difflib
 
     names = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.75 if "." in word else 0.5)
-    found = min(close, key=lambda name: sorted(name) != sorted(word.lower()), default="")
-    return f" — did you mean '{names[found]}'?" if found else ""
+    same = [name for name in names if sorted(name.replace("-", "")) == sorted(word.lower().replace("-", ""))]
+    close = difflib.get_close_matches(word.lower(), same or names, n=1, cutoff=0.75 if "." in word else 0.5)
+    return f" — did you mean '{names[close[0]]}'?" if close else ""
 
 
 @contextlib.contextmanager
