@@ -1,5 +1,7 @@
 """Adam without a mean over steps is Adam with β1 = 0, and keeps one number less for each weight."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch.optim import Adam
@@ -17,7 +19,7 @@ def test_its_steps_are_adams_to_the_bit_and_states_can_be_taken_over(fused):
     for i, gradient in enumerate(gradients):
         if i == 3:
             squares = AdamOfSquares([ours], lr=0.1, betas=(0.0, 0.9), fused=fused)
-            squares.load_state_dict(adam.state_dict())  # as a checkpoint of an earlier version has it
+            squares.load_state_dict(deepcopy(adam.state_dict()))  # as a checkpoint of an earlier version has it
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
         squares.step()
         adam.step()

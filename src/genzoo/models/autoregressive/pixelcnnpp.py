@@ -129,8 +129,7 @@ class GatedBlock(nn.Module):
         h = self.look(concat_elu(x, border=self.look.border), bordered=True)
         if self.side is not None:
             assert side is not None
-            wide = side.shape[1] > x.shape[1]  # two short cuts: what is most to keep
-            h = h + (remade(concat_elu, side, self.side) if wide else self.side(concat_elu(side)))
+            h = h + remade(concat_elu, side, self.side)
         dropout = self.dropout if self.training else 0.0
         both = self.gate(concat_elu(h, dropout, self.gate.border), bordered=True)
         gated: Tensor = _Gated.apply(x, both)  # type: ignore[no-untyped-call]
