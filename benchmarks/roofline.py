@@ -2,7 +2,7 @@
 
 Each operation is timed by itself, in CPU time, as it comes in the run. **Products** are those that torch's counter knows: they have operations, and
 so a share of the matrix limit. **Passes** are all others that are no views: they read and write memory, and so have a share of a copy's rate. What is
-left is Python, autograd, views and the allocator; it may come out below 0, since operations that are timed one by one take longer. With p the share of
+left is Python, autograd, views, the allocator; it may come out below 0, since operations that are timed one by one take longer. With p the share of
 the limit that products reach and t their share of the time, a run reaches p·t of the limit, and could reach p at most.
 
     OMP_NUM_THREADS=1 python -m benchmarks.bench_steps stylegan2 glow --account
