@@ -1,9 +1,9 @@
 """Where the time of a run goes, against what the machine could do: an account of every operation.
 
-Each operation is timed by itself, in CPU time, as it comes in the run. **Products** are those that torch's counter knows: they have operations, and so
-a share of the matrix limit. **Passes** are all others that are no views: they read and write memory, and so have a share of a copy's rate. What is left
-is Python, autograd, views and the allocator. With p the share of the limit that products reach and t their share of the time, a run reaches p·t of the limit,
-and could reach no more than p if everything else took no time.
+Each operation is timed by itself, in CPU time, as it comes in the run. **Products** are those that torch's counter knows: they have operations, and
+so a share of the matrix limit. **Passes** are all others that are no views: they read and write memory, and so have a share of a copy's rate. What is
+left is Python, autograd, views, the allocator; it may come out below 0, since operations that are timed one by one take longer. With p the share of
+the limit that products reach and t their share of the time, a run reaches p·t of the limit, and could reach p at most.
 
     OMP_NUM_THREADS=1 python -m benchmarks.bench_steps stylegan2 glow --account
 """
@@ -15,7 +15,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -117,7 +116,8 @@ def account(case: frame.Case, name: str, rounds: int = 5, rows: int = 8) -> None
     rest = taken - products.seconds - passes.seconds
     reached, own = products.flops / taken / limits, products.flops / products.seconds / limits
     print(
-        f"{name}: {taken / rounds:.3f} s of CPU a run, {100 * reached:.0f} % of the limit ({limits / 1e9:.0f} GFLOP/s, a copy {copies / 1e9:.1f} GB/s)\n"
+        f"{name}: {taken / rounds:.3f} s of CPU a run, {100 * reached:.0f} % of the limit "
+        f"({limits / 1e9:.0f} GFLOP/s, a copy {copies / 1e9:.1f} GB/s)\n"
         f"| | share of the time | calls | of their limit |\n|---|---|---|---|\n"
         f"| products, {products.flops / rounds / 1e9:.1f} GFLOP | {100 * products.seconds / taken:.0f} % | {products.calls // rounds:,} | "
         f"{100 * own:.0f} % of a product of {frame.SIDE} |\n"
