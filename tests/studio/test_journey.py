@@ -37,7 +37,7 @@ def test_from_the_form_to_the_judgement(studio, open_page, trained, tmp_path):
     page.fill("#field-steps", "100000")
     for name, value in {"width": "4", "latent": "4", "batch": "4", "name": "mine"}.items():
         page.fill(f"#field-{name}", value)
-    page.click("summary:has-text('24 more')")
+    page.click("summary:has-text('25 more')")
     page.fill("#field-sample_every", "5")
     page.fill("#field-log_every", "1")
     line = "genzoo train wgan-gp data=digits name=mine steps=100000"
