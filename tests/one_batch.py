@@ -9,6 +9,7 @@ from genzoo.nn.resampling import _weights
 from genzoo.ranks.parts import train_step
 from genzoo.ranks.shards import collected, sparing
 from genzoo.testing.data import batch_for
+from genzoo.training.prepare import compute_again
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.conftest import build
@@ -41,12 +42,16 @@ def arithmetic(dtype):
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     _weights.cache_clear()
+    if dtype is torch.float64:  # what the backward pass makes again, no mode sees
+        torch.Tensor.float = torch.Tensor.double
     try:
         with Doubles() if dtype is torch.float64 else contextlib.nullcontext():
             yield
     finally:
         torch.set_default_dtype(before)
         _weights.cache_clear()
+        if "float" in vars(torch.Tensor):
+            del torch.Tensor.float
 
 
 def learn(
@@ -60,6 +65,7 @@ def learn(
     nudged=False,
     parts=1,
     shards=False,
+    remat=False,
     **more,
 ):
     """Train a tiny system as one of `world` ranks and return its parameters and buffers, with the random state it ends with.
@@ -67,12 +73,14 @@ def learn(
     `parts` shows each rank's rows in as many parts, but for the first step, in which some start from their data; `more` are arguments of the
     system.
 
-    `shards` leaves each rank a piece of every parameter, however small; the first rank then returns the whole.
+    `shards` leaves each rank a piece of every parameter, however small; the first rank then returns the whole. `remat` computes maps again.
     `nudged` moves every second first weight by one rounding: what a system makes of that is how far rounding alone takes it.
     """
     with arithmetic(dtype):
         torch.manual_seed(0)
         system = build(name, **SIZES.get(name, {}), **more).to(dtype)
+        if remat:
+            compute_again(system, name)
         if sgd:
             owned = {k: [p for g in o.param_groups for p in g["params"]] for k, o in system.optimizers().items()}
             system.optimizers = lambda: {k: torch.optim.SGD(p, lr=sgd) for k, p in owned.items()}

@@ -57,7 +57,9 @@ def test_inverse_undoes_forward_in_float32(shape, kw):
     u = dequantize(images(16, shape), 256, gen())
     z, _ = model(u)
     assert z.shape == (16, math.prod(shape))
-    assert (model.inverse(z) - u).abs().max() < 1e-5
+    assert (
+        model.inverse(z) - u
+    ).abs().max() < 5e-5  # 1e-5 on most processors, 1.6e-5 on one: z itself is rounded to 32 bits
     assert (model(model.inverse(z))[0] - z).abs().max() < 1e-3
 
 

@@ -11,6 +11,7 @@ from genzoo.training.prepare import compute_again
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
 from tests.conftest import build
+from tests.one_batch import apart, learn
 
 SMALL = {
     "glow": {"shape": (3, 16, 16), "steps_per_scale": 4, "width": 16},
@@ -40,6 +41,19 @@ def learned(name, remat, steps=3):
             system.training_step(batch_for(system, 4, step), update)
         update.end()
     return [p.detach() for p in system.parameters()], kept[0]
+
+
+def steps_of(rank, world, name, remat):
+    more = {k: v for k, v in SMALL[name].items() if k != "shape"}
+    return learn(rank, world, name, torch.float64, 8, 4, remat=remat, **more)
+
+
+@pytest.mark.parametrize("name", ["stylegan2", "token-prior"])
+def test_two_ranks_draw_again_what_one_process_draws(name, two_ranks):
+    alone = steps_of(0, 1, name, False)
+    for found in two_ranks(steps_of, 2, name, True):
+        difference, where = apart(alone, found)
+        assert difference <= 1e-10, where
 
 
 @pytest.mark.parametrize("name", SMALL)

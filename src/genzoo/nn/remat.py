@@ -7,10 +7,13 @@ A network says which parts it can do so with by a class attribute `remat` and by
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import torch
 from torch.utils.checkpoint import checkpoint
+
+from genzoo.ranks.batch import AsNow
 
 Found = TypeVar("Found")
 
@@ -25,8 +28,7 @@ def again(net: Any, part: Callable[..., Found], *inputs: Any) -> Found:
     """
     if not (net.remat and net.training and torch.is_grad_enabled()):
         return part(*inputs)
-    found: Found = checkpoint(part, *inputs, use_reentrant=False)
-    return found
+    return _checkpoint(part, *inputs)
 
 
 def apart(net: Any, part: Callable[..., Found], *inputs: Any) -> Found:
@@ -41,5 +43,10 @@ def apart(net: Any, part: Callable[..., Found], *inputs: Any) -> Found:
     """
     if net.remat or not (net.training and torch.is_grad_enabled()):
         return part(*inputs)
-    found: Found = checkpoint(part, *inputs, use_reentrant=False)
+    return _checkpoint(part, *inputs)
+
+
+def _checkpoint(part: Callable[..., Found], *inputs: Any) -> Found:
+    # What is drawn again is drawn for the same examples of the batch of all ranks.
+    found: Found = checkpoint(part, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), AsNow()))
     return found

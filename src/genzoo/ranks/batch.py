@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from genzoo.ranks.sums import everybody, mean_over_ranks, rank, ranks
 
@@ -129,6 +129,33 @@ def examples_before() -> int:
 def examples_in_all(examples: int) -> int:
     """Return how many examples the whole batch has where there are so many here."""
     return examples * (_MODES[-1].places if _MODES else 1)
+
+
+class AsNow(contextlib.AbstractContextManager[None]):
+    """Puts what is said of the batch at the time this is made in place again, as often as it is entered.
+
+    A backward pass that computes something once more needs it: torch switches modes off while it works, and what `for_examples` said has ended.
+    """
+
+    def __init__(self) -> None:
+        self.mode: OneBatch | None = None
+        if _MODES:
+            now = _MODES[-1]
+            self.mode = OneBatch(now.examples)
+            self.mode.dim, self.mode.place, self.mode.places = now.dim, now.place, now.places
+
+    def __enter__(self) -> None:
+        """Draw as it was drawn then."""
+        if self.mode:
+            assert not any(isinstance(m, OneBatch) for m in _get_current_function_mode_stack()), "torch has left it on"
+            _MODES.append(self.mode)
+            self.mode.__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        """Draw as before."""
+        if self.mode:
+            self.mode.__exit__(*error)  # type: ignore[no-untyped-call]
+            _MODES.pop()
 
 
 # ---- random numbers ------------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from torch import nn
 from torch._C._distributed_c10d import PrefixStore
 
 from genzoo.core.errors import TrainingStopped, UserError
-from genzoo.ranks.attempts import attempt, kept_store
 
 Found = TypeVar("Found")
 
@@ -49,6 +48,8 @@ def meet(backend: str, minutes: float) -> None:
     if dist.is_initialized():
         return
     timeout = timedelta(minutes=minutes)
+    from genzoo.ranks.attempts import attempt, kept_store  # one process alone needs none of it
+
     if (store := kept_store()) is None:
         dist.init_process_group(backend, timeout=timeout)
         return
