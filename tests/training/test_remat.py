@@ -48,10 +48,9 @@ def steps_of(rank, world, name, remat):
     return learn(rank, world, name, torch.float64, 8, 4, remat=remat, **more)
 
 
-@pytest.mark.parametrize("name", ["stylegan2", "token-prior"])
-def test_two_ranks_draw_again_what_one_process_draws(name, two_ranks):
-    alone = steps_of(0, 1, name, False)
-    for found in two_ranks(steps_of, 2, name, True):
+def test_two_ranks_draw_again_what_one_process_draws(two_ranks):
+    alone = steps_of(0, 1, "token-prior", False)
+    for found in two_ranks(steps_of, 2, "token-prior", True):
         difference, where = apart(alone, found)
         assert difference <= 1e-10, where
 

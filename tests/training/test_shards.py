@@ -28,8 +28,8 @@ from tests.one_batch import SENSITIVE, apart, learn
 from tests.training_help import state_of
 
 SYSTEMS = [*sorted(registry.entries()), "wgan-gp", "hinge-gan", "stylegan2-ada", "video-gan-conditional"]
-QUICK = {"dcgan": 10, "wgan-gp": 10, "stylegan2": 5, "glow": 5, "token-prior": 5}
-"""Steps of: two players; a penalty's second derivative; a penalty alone in its update; a start from the data; embeddings."""
+QUICK = {"wgan-gp": 10, "stylegan2": 5, "glow": 5}
+"""Steps of: a penalty's second derivative; a penalty alone in its update; a start from the data."""
 CPU = torch.device("cpu")
 
 
