@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import subprocess
 import sys
 import textwrap
@@ -15,7 +14,6 @@ import genzoo.cli
 from genzoo.cli.main import main
 from genzoo.cli.table import Command, command, commands
 from genzoo.cli.text import wrap
-from genzoo.naming import installed
 
 HOME = Path(genzoo.cli.__file__).parent
 TOY = '''"""Greet."""
@@ -121,16 +119,6 @@ def test_a_declaration_is_read_and_runs_nothing(tmp_path, monkeypatch, declared)
 def test_lines_are_broken_as_the_standard_library_breaks_them(room):
     for text in ("", "one", "one two-part three, four", "  two  spaces ", "a longword b", "tab\tnew\nline \u2014 x"):
         assert wrap(text, room) == textwrap.wrap(text, room, break_on_hyphens=False)
-
-
-def test_versions_are_what_the_packages_say(monkeypatch):
-    known = ("torch", "numpy", "pillow", "pydantic", "rich")
-    expected = {package: importlib.metadata.version(package) for package in known}
-    with monkeypatch.context() as context:
-        context.setattr(installed, "_version_of", {"no_such_package": None}.__getitem__)  # no other is asked for slowly
-        assert installed.versions_of((*known, "no_such_package")) == {**expected, "no_such_package": None}
-    assert {package: installed._version_of(package) for package in known} == expected
-    assert installed._version_of("no_such_package") is None
 
 
 def test_every_file_of_a_command_declares_it_and_the_others_do_not():

@@ -10,8 +10,9 @@ import torch
 
 from genzoo.core.errors import DiskFull
 from genzoo.data import DataSettings
+from genzoo.ranks.shards import FRESH
 from genzoo.runs import writer as module
-from genzoo.runs.folder import Run, open_run
+from genzoo.runs.folder import Run, open_run, state_path
 from genzoo.runs.writer import Writer
 from genzoo.saved import checkpoint
 from genzoo.training.loop import Trainer
@@ -156,3 +157,16 @@ def test_ctrl_c_twice_waits_for_what_is_being_written(tmp_path, data, gate, monk
     assert not list(run.path.glob("*/.*.part"))
     run = resume(run.path, quiet=True)
     assert_same_state(run, train("dcgan", data, options(tmp_path, "whole", save_every=1000), TINY, quiet=True))
+
+
+def test_what_was_gathered_for_it_is_not_copied(tmp_path):
+    whole = {"plain": torch.randn(4, 3), "turned": torch.randn(3, 4).T}
+    expected = {name: t.clone() for name, t in whole.items()}
+    for t in whole.values():
+        setattr(t, FRESH, True)
+    writer = Writer(Run(tmp_path))
+    writer.save(1, {**whole, "live": torch.ones(2)}, {}, {"weights": torch.ones(2)}, {})
+    writer.wait()
+    assert set(writer.copies.buffers) == {"live", "model/weights"}
+    written, _ = checkpoint.read(state_path(Run(tmp_path), 1))
+    assert all(torch.equal(written[name], t) for name, t in expected.items())

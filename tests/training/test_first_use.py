@@ -27,6 +27,7 @@ from genzoo.metrics.measure import choose
 from genzoo.naming import registry
 from genzoo.runs.folder import open_run
 from genzoo.runs.meters import LogFile, pace, read_log
+from genzoo.saved.devices import check_memory
 from genzoo.saved.loading import load
 from genzoo.text.documents import read_toml
 from genzoo.training.choices import complete
@@ -464,3 +465,16 @@ def test_decay_none_is_said_and_not_left_open():
     assert open_.ema is None
     dcgan = registry.system_class("dcgan")
     assert (complete(dcgan, open_).decay, complete(dcgan, open_, "ns-gan").decay) == ("linear", "none")
+
+
+def test_pieces_need_less_memory_than_the_whole(monkeypatch):
+    system = build("dcgan")
+    count = sum(p.numel() for p in system.parameters())
+    cpu = torch.device("cpu")
+    # gradients, two moments and averages in four pieces, and what the first process writes: weights, moments, averages
+    need = 16 * count // 4 + 16 * count
+    monkeypatch.setattr("genzoo.saved.devices.free_memory", lambda: need)
+    check_memory("dcgan", system, cpu, averaged=True, processes=4)
+    monkeypatch.setattr("genzoo.saved.devices.free_memory", lambda: need - 1)
+    with pytest.raises(UserError, match="are free"):
+        check_memory("dcgan", system, cpu, averaged=True, processes=4)

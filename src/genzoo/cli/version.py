@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import json as jsonlib
 
 from genzoo.cli.table import Command
 
@@ -15,15 +15,17 @@ def version(json: bool = False) -> None:
     Args:
         json: Print JSON.
     """
+    import platform
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as of
+
     from genzoo import __version__
-    from genzoo.naming.installed import versions_of
 
-    stands_on = versions_of(("torch", "numpy", "pillow", "safetensors", "pydantic", "rich"))
-    found = {"genzoo": __version__, **{package: version or "missing" for package, version in stands_on.items()}}
-    found["python"] = sys.version.split()[0]
-    if json:
-        import json as jsonlib
-
-        print(jsonlib.dumps(found, indent=2))
-        return
-    print("\n".join(f"{k} {v}" for k, v in found.items()))
+    found = {"genzoo": __version__}
+    for package in ("torch", "numpy", "pillow", "safetensors", "pydantic", "rich"):
+        try:
+            found[package] = of(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    found["python"] = platform.python_version()
+    print(jsonlib.dumps(found, indent=2) if json else "\n".join(f"{k} {v}" for k, v in found.items()))

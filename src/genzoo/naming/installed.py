@@ -9,7 +9,6 @@ from importlib.machinery import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -80,30 +79,3 @@ def _named(group: str) -> bool:
 def _content(path: str) -> bytes:
     with open(path, "rb", buffering=0) as file:
         return file.read()
-
-
-def versions_of(packages: Sequence[str]) -> dict[str, str | None]:
-    """Return the versions of installed packages as their own files tell them; None of what is not installed.
-
-    Args:
-        packages: Their names, without dashes.
-    """
-    found: dict[str, str | None] = {}
-    for folder in sys.path:
-        with contextlib.suppress(OSError):
-            for name in os.listdir(folder or "."):
-                package = name.lower().removesuffix(".dist-info").rpartition("-")[0]
-                if package in packages and package not in found and name.endswith(".dist-info"):
-                    lines = _content(os.path.join(folder, name, "METADATA")).splitlines()
-                    found[package] = next((n[9:].decode().strip() for n in lines if n.startswith(b"Version: ")), None)
-    return {package: found.get(package) or _version_of(package) for package in packages}
-
-
-def _version_of(package: str) -> str | None:
-    """Ask what knows other ways to be installed, and takes long to import."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -51,6 +51,8 @@ class AdamOfSquares(Adam):
 
     by_value = True
     """Each value is stepped by itself, so that a piece of a parameter is stepped as the whole is."""
+    moments = 1
+    """What is kept of each value."""
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one step."""

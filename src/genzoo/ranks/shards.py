@@ -28,7 +28,8 @@ from genzoo.ranks.sums import rank, ranks
 Net = TypeVar("Net", bound=nn.Module)
 SMALL = [4096]
 """Parameters of fewer values stay whole on every rank: a message of their own would cost more than they take."""
-MARK = "piece_of"
+MARK, FRESH = "piece_of", "fresh"
+"""What tensors are marked with: a piece, and a whole that was gathered for the one who asks, who need not copy it."""
 
 
 class Piece:
@@ -96,7 +97,11 @@ class Piece:
         mine = values.detach().cpu()
         every = None if rank() else [torch.empty_like(mine) for _ in range(ranks())]
         dist.gather(mine, every)
-        return None if every is None else torch.cat(every).as_strided(self.shape, self.strides)
+        if every is None:
+            return None
+        whole = torch.cat(every).as_strided(self.shape, self.strides)
+        setattr(whole, FRESH, True)
+        return whole
 
 
 class _Gathered(torch.autograd.Function):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genzoo.ranks.shards import FRESH
 from genzoo.runs.folder import Run, prune, state_path, write_best, write_model
 from genzoo.runs.history import History, best_of
 from genzoo.saved import checkpoint
@@ -43,6 +44,8 @@ class Copies:
     def of(self, tensors: Mapping[str, Tensor], known: dict[Any, Tensor]) -> dict[str, Tensor]:
         """Copy tensors as they are now; on a GPU the copying is asked for, and `settle` waits for it.
 
+        What was gathered for this alone (`ranks.shards.FRESH`) is taken as it is.
+
         Args:
             tensors: By names that no other tensors copied here have.
             known: What has been copied at this time, by where it lies: nothing is copied twice.
@@ -52,7 +55,8 @@ class Copies:
             t = tensor.detach()
             place = (t.data_ptr(), t.device, t.dtype, t.shape, t.stride()) if t.numel() else name
             if place not in known:
-                known[place] = self._buffer(name, t).copy_(t, non_blocking=t.is_cuda)
+                fresh = hasattr(tensor, FRESH)
+                known[place] = t if fresh else self._buffer(name, t).copy_(t, non_blocking=t.is_cuda)
             found[name] = known[place]
         if any(t.is_cuda for t in tensors.values()):
             event = torch.cuda.Event()

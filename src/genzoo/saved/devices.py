@@ -83,10 +83,10 @@ def free_memory() -> int | None:
         return None
 
 
-def check_memory(name: str, system: System, device: torch.device, *, averaged: bool) -> None:
+def check_memory(name: str, system: System, device: torch.device, *, averaged: bool, processes: int = 1) -> None:
     """Refuse a network that cannot be trained in the memory that is free, which the kernel would answer by ending the process.
 
-    A device of its own says itself when it is full. Counted is what training adds for certain: gradients, Adam's moments, averaged weights,
+    A device of its own says itself when it is full. Counted is what training adds for certain: gradients, Adam's moments, averaged weights;
     and the copy of all but the gradients that is written to the disk.
 
     Args:
@@ -94,12 +94,17 @@ def check_memory(name: str, system: System, device: torch.device, *, averaged: b
         system: The network, with its weights in memory.
         device: Where it is to be trained.
         averaged: Whether averages of its weights are kept.
+        processes: How many keep a piece each of what training adds; what is written, the first one has whole.
     """
     count = sum(p.numel() for p in system.parameters())
-    need = 4 * count + (8 * count if averaged else 0)
+    kept = 4 * count if averaged else 0
+    gradients = 0
     for optimizer in system.optimizers().values():
         trained = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
-        need += (20 if isinstance(optimizer, torch.optim.Adam) else 4) * trained
+        gradients += 4 * trained
+        if isinstance(optimizer, torch.optim.Adam):
+            kept += 4 * getattr(optimizer, "moments", 2) * trained
+    need = (gradients + kept) // processes + kept + 4 * count
     if device.type == "cpu" and (free := free_memory()) is not None and need > free:
         raise UserError(
             f"{name} has {count:,} parameters at these settings; to train them takes {need / 1e9:.1f} GB of memory beside the weights, and "

@@ -30,6 +30,7 @@ from genzoo.runs.meters import Logbook
 from genzoo.runs.pictures import save_preview, training_gif
 from genzoo.runs.signals import asked_to_stop
 from genzoo.runs.writer import Writer, keep_best
+from genzoo.saved import checkpoint
 from genzoo.saved.randomness import put_back_randomness
 from genzoo.training.measuring import Measuring
 from genzoo.training.preview import preview
@@ -260,8 +261,9 @@ class Trainer:
         together(lambda: self._save(*found, wait) if found and self.runtime.main else None)
 
     def _gathered(self) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor]]:
-        shown = collected(self.shown.state_dict(keep_vars=True))
-        return *gather(self.system, self.update, self.average, self.runtime.device), shown
+        tensors, learned = gather(self.system, self.update, self.average, self.runtime.device)
+        averages = checkpoint.unpack("ema", tensors)
+        return tensors, learned, averages or collected(self.system.state_dict(keep_vars=True))
 
     def _save(self, tensors: dict[str, Tensor], learned: dict[str, Any], shown: dict[str, Tensor], wait: bool) -> None:
         meta = {**self.meta, "step": self.step, "seconds": self.seconds, **learned, "data_digest": self.dataset.digest}

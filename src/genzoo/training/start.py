@@ -93,7 +93,8 @@ def train(
     if settings.shard:
         _check_shards(built, settings, runtime)
     measuring = _measuring(built, dataset, settings)
-    check_memory(name, built, runtime.device, averaged=bool(settings.ema))
+    pieces = runtime.world if runtime.shards else 1
+    check_memory(name, built, runtime.device, averaged=bool(settings.ema), processes=pieces)
     _check_told(cls, arguments, dataset, settings)
     made = new_run(settings.runs, settings.name, name).path if runtime.main else ""
     run = Run(Path(agree(str(made))))
