@@ -28,7 +28,7 @@ from genzoo.ranks.sums import rank, ranks
 Net = TypeVar("Net", bound=nn.Module)
 SMALL = [4096]
 """Parameters of fewer values stay whole on every rank: a message of their own would cost more than they take."""
-MARK, FRESH = "piece_of", "fresh"
+MARK, COLLECTED = "piece_of", "collected"
 """What tensors are marked with: a piece, and a whole that was gathered for the one who asks, who need not copy it."""
 
 
@@ -100,7 +100,7 @@ class Piece:
         if every is None:
             return None
         whole = torch.cat(every).as_strided(self.shape, self.strides)
-        setattr(whole, FRESH, True)
+        setattr(whole, COLLECTED, True)
         return whole
 
 
@@ -307,6 +307,11 @@ def collected(tensors: Mapping[str, Tensor], like: Mapping[str, Any] | None = No
     }
     found = {name: whole.get(name) if name in whole else t for name, t in tensors.items()}
     return {name: t for name, t in found.items() if t is not None}
+
+
+def is_collected(t: Tensor) -> bool:
+    """Return True of a whole that `collected` put together: only the one who asked for it has it."""
+    return hasattr(t, COLLECTED)
 
 
 def owners(name: str, optimizer: Optimizer, keys: Iterable[str]) -> dict[str, Any]:

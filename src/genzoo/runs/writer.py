@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.ranks.shards import FRESH
 from genzoo.runs.folder import Run, prune, state_path, write_best, write_model
 from genzoo.runs.history import History, best_of
 from genzoo.saved import checkpoint
@@ -35,16 +34,18 @@ class Copies:
     """Copies tensors into buffers that are made once: they take as much memory as the tensors, on the host, for as long as this lives.
 
     A copy keeps the layout of its tensor, which is what makes it quick; `settle` brings it into the one that is written.
+
+    Args:
+        given: Says of which tensors nobody else has hold: they are taken as they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, given: Callable[[Tensor], bool]) -> None:
+        self.given = given
         self.buffers: dict[str, Tensor] = {}
         self.copied: Callable[[], object] = lambda: None
 
     def of(self, tensors: Mapping[str, Tensor], known: dict[Any, Tensor]) -> dict[str, Tensor]:
         """Copy tensors as they are now; on a GPU the copying is asked for, and `settle` waits for it.
-
-        What was gathered for this alone (`ranks.shards.FRESH`) is taken as it is.
 
         Args:
             tensors: By names that no other tensors copied here have.
@@ -55,8 +56,7 @@ class Copies:
             t = tensor.detach()
             place = (t.data_ptr(), t.device, t.dtype, t.shape, t.stride()) if t.numel() else name
             if place not in known:
-                fresh = hasattr(tensor, FRESH)
-                known[place] = t if fresh else self._buffer(name, t).copy_(t, non_blocking=t.is_cuda)
+                known[place] = t if self.given(tensor) else self._buffer(name, t).copy_(t, non_blocking=t.is_cuda)
             found[name] = known[place]
         if any(t.is_cuda for t in tensors.values()):
             event = torch.cuda.Event()
@@ -90,10 +90,11 @@ class Writer:
 
     Args:
         run: Its folder, which the caller holds for as long as something is being written.
+        given: Says of which tensors nobody else has hold, as of those gathered to be written: they are not copied.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.copies = run, Copies()
+    def __init__(self, run: Run, given: Callable[[Tensor], bool] = lambda t: False) -> None:
+        self.run, self.copies = run, Copies(given)
         self.thread: Thread | None = None
         self.error: BaseException | None = None
 

@@ -20,7 +20,7 @@ from genzoo.data.feed import Feed
 from genzoo.metrics.stopping import advice
 from genzoo.ranks.launch import largest, together
 from genzoo.ranks.parts import train_step
-from genzoo.ranks.shards import assembled, collected, sparing
+from genzoo.ranks.shards import assembled, collected, is_collected, sparing
 from genzoo.ranks.sums import sum_over_ranks
 from genzoo.runs.card import model_card
 from genzoo.runs.data import check_same
@@ -71,7 +71,7 @@ class Trainer:
         quiet: bool = False,
     ) -> None:
         self.system, self.dataset, self.runtime, self.settings = system, dataset, runtime, settings
-        self.run, self.meta, self.writer = run, meta, Writer(run)
+        self.run, self.meta, self.writer = run, meta, Writer(run, is_collected)
         self.quiet = quiet or not runtime.main
         assert settings.batch is not None, "the settings of a training leave nothing open"
         self.fits = system if isinstance(system, Fits) else None
