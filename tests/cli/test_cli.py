@@ -406,3 +406,14 @@ def test_the_module_is_the_command():
     assert done.returncode == 2
     said = f"there is no command 'smaple' — did you mean 'sample'? 'genzoo' alone shows all {len(commands())}."
     assert done.stderr == f"genzoo: {said}\n"
+
+
+def test_the_report_of_torchrun_says_what_was_wrong(capsys, monkeypatch, tmp_path):
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+    path = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(path))
+    said = mistake(capsys, "train", "dcgan", "stepps=3").removeprefix("genzoo: ").strip()
+    report = str(ChildFailedError("genzoo", {0: ProcessFailure(local_rank=0, pid=1, exitcode=2, error_file=str(path))}))
+    assert f": {said}\n" in report
+    assert list(tmp_path.iterdir()) == [path]

@@ -56,6 +56,8 @@ def _close_stdout() -> None:
 
 
 def _say(message: str, code: int) -> int:
+    if told := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        _tell_launcher(told, message)
     if "WORLD_SIZE" in os.environ and "torch" in sys.modules:
         from genzoo.ranks.attempts import speaks
 
@@ -63,6 +65,19 @@ def _say(message: str, code: int) -> int:
             return code
     print(f"genzoo: {message}", file=sys.stderr, flush=True)
     return code
+
+
+def _tell_launcher(path: str, message: str) -> None:
+    """Leave a message where torchrun looks for it: its report on each process, which comes last on the screen, then says what was wrong."""
+    import json
+    import time
+    from contextlib import suppress
+
+    with suppress(OSError):  # it has been printed
+        with open(f"{path}.part", "w") as file:
+            extra = {"py_callstack": message, "timestamp": str(int(time.time()))}
+            json.dump({"message": {"message": message, "extraInfo": extra}}, file)
+        os.replace(f"{path}.part", path)
 
 
 def _run(words: list[str]) -> None:
