@@ -56,8 +56,8 @@ def _close_stdout() -> None:
 
 
 def _say(message: str, code: int) -> int:
-    if "WORLD_SIZE" in os.environ:
-        from genzoo.ranks.attempts import speaks  # it imports torch, whose store alone knows whether another has said it
+    if "WORLD_SIZE" in os.environ:  # also before torch is imported: its store alone knows whether another has said it
+        from genzoo.ranks.attempts import speaks
 
         if not speaks(message, code):
             return code
