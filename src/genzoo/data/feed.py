@@ -60,8 +60,10 @@ class Feed:
         try:
             return read()
         except UserError as error:
-            if self.lost is None or (dist.is_initialized() and dist.get_world_size() > 1):
-                raise  # several processes save together, or not at all: they go back to the last checkpoint
+            if self.lost is None:
+                raise
+            if dist.is_initialized() and dist.get_world_size() > 1:  # several processes save together, or not at all
+                raise type(error)(f"{error}. 'genzoo resume' goes on from the last checkpoint") from None
             self.lost()
             raise type(error)(
                 f"{error}. What was learned is saved, and 'genzoo resume' goes on exactly there"
