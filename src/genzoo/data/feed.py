@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch.distributed as dist
 from torch import Tensor
 
-from genzoo.core.errors import UserError
+from genzoo.core.errors import DiskFull, UserError
 
 AHEAD = 3
+SAVED = "What was learned is saved, and 'genzoo resume' goes on exactly there"
 
 
 class Feed:
@@ -62,12 +63,13 @@ class Feed:
         except UserError as error:
             if self.lost is None:
                 raise
-            if dist.is_initialized() and dist.get_world_size() > 1:  # several processes save together, or not at all
-                raise type(error)(f"{error}. 'genzoo resume' goes on from the last checkpoint") from None
-            self.lost()
-            raise type(error)(
-                f"{error}. What was learned is saved, and 'genzoo resume' goes on exactly there"
-            ) from None
+            several = dist.is_initialized() and dist.get_world_size() > 1  # they save together, or not at all
+            if not several:
+                self.lost()
+            if isinstance(error, DiskFull):
+                raise  # the trainer says of it how to go on
+            again = "'genzoo resume' goes on from the last checkpoint" if several else SAVED
+            raise type(error)(f"{error}. {again}") from None
 
     def close(self) -> None:
         """Stop building."""
