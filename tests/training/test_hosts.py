@@ -51,7 +51,19 @@ class Slow(System):
         return {"loss": (self.net(x + 0.1 * torch.randn_like(x)) - x).square().mean()}
 '''
 OPTIONS = ["save_every=5", "sample_every=100000", "log_every=1", "device=cpu", "precision=fp32", "threads=1"]
-SOON = "last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=3,read_timeout=20,join_timeout=120"
+SOON = "last_call_timeout=10,keep_alive_interval=1,keep_alive_max_attempt=6,read_timeout=60,join_timeout=600"
+"""How long launchers wait for each other: shorter than torchrun has it, and long enough for a busy machine. One that comes after the last call is
+one that comes later, with which torch 2.13 loses the run (`findings/torchrun-a-host-that-comes-ends-the-run.sh`)."""
+LAUNCHER = """
+import sys, time
+from pathlib import Path
+import torch.distributed.run as launcher
+Path(sys.argv[1]).touch()
+while not Path("go").exists():
+    time.sleep(0.01)
+launcher.main(sys.argv[2:])
+"""
+"""torchrun, which waits until all have imported torch: so they come at one time, however busy the machine is."""
 HANGS = 900.0
 """Seconds after which what waits for another is taken to hang; one test takes 110 to 290 with other work on two cores, most of it imports."""
 ADDRESS = {"a": "10.213.77.1", "b": "10.213.77.2"}
@@ -87,7 +99,7 @@ class Launchers:
         first = not self.started
         space = ["ip", "netns", "exec", self.spaces[host]] if self.spaces else []
         torchrun = [
-            *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", "--nproc-per-node=1"),
+            *(sys.executable, "-c", LAUNCHER, f"ready-{host}", f"--nnodes={nodes}", "--nproc-per-node=1"),
             *(f"--max-restarts={restarts}", "--monitor-interval=0.1", "--rdzv-backend=c10d", "--rdzv-id=hosts"),
             *(f"--rdzv-conf=is_host={int(first)},{SOON}", f"--local-addr={ADDRESS[host] if space else '127.0.0.1'}"),
             f"--rdzv-endpoint={ADDRESS['a'] if space else '127.0.0.1'}:{port}",
@@ -152,6 +164,7 @@ class Launchers:
 
     def wait_for(self, name, step, seconds=HANGS):
         """Wait for a checkpoint of a step or a later one."""
+        self.go()
         end = time.monotonic() + seconds
         while self.may_come(end):
             run = self.folder / "runs" / name
@@ -159,6 +172,14 @@ class Launchers:
                 return
             time.sleep(0.02)
         raise AssertionError(self.all_said())
+
+    def go(self):
+        """Let the launchers that are ready begin, as soon as all are; one that is started later begins at once."""
+        end = time.monotonic() + HANGS
+        while not all((self.folder / f"ready-{host}").exists() for host in self.started):
+            assert self.may_come(end), self.all_said()
+            time.sleep(0.01)
+        (self.folder / "go").touch()
 
     def may_come(self, end):
         """Whether it is worth to wait on: some launcher is there, and it is not too late."""
