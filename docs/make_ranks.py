@@ -51,7 +51,7 @@ def row(name: str, pools: dict[int, Ranks]) -> str:
     for dtype in (torch.float64, torch.float32):
         alone = learn(0, 1, name, dtype)
         cells += [max(apart(alone, found)[0] for found in pools[w](learn, w, name, dtype)) for w in WORLDS]
-    rounding = apart(learn(0, 1, name), learn(0, 1, name, nudged=True))[0]
+    rounding = apart(learn(0, 1, name), learn(0, 1, name, nudged=1))[0]
     return f"| `{name}` | {shares(name)} | " + " | ".join(f"{c:.0e}" for c in [*cells, rounding]) + " |"
 
 

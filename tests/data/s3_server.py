@@ -29,29 +29,31 @@ def free_port() -> int:
 class Server:
     """moto_server: it keeps objects in memory, so that what was there is put back when it is started again."""
 
+    program = "moto_server"
+    install = "it needs an environment of its own (its python-dateutil is older): pipx install 'moto[server]'"
+
     def __init__(self) -> None:
-        program = shutil.which("moto_server")
-        if not program:
-            pytest.skip(
-                "there is no moto_server on PATH; it needs an environment of its own (its python-dateutil is older): pipx install 'moto[server]'"
-            )
-        self.program, self.port, self.objects = program, free_port(), dict[str, bytes]()
+        if not shutil.which(self.program):
+            pytest.skip(f"there is no {self.program} on PATH; {self.install}")
+        self.port, self.objects = free_port(), dict[str, bytes]()
         self.start()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def words(self) -> list[str]:
+        return [self.program, "-H", "127.0.0.1", "-p", str(self.port)]
+
     def start(self) -> None:
-        words = [self.program, "-H", "127.0.0.1", "-p", str(self.port)]
-        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.words(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 60
         while True:
             try:
                 self._put("")
                 break
             except OSError:
-                assert time.monotonic() < until, "moto_server does not answer"
+                assert time.monotonic() < until, f"{self.program} does not answer"
                 time.sleep(0.1)
         for name, data in self.objects.items():
             self._put(name, data)
@@ -155,8 +157,8 @@ class Gate:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
-    server = Server()
+def running(kind: type[Server] = Server) -> Iterator[Server]:
+    server = kind()
     try:
         yield server
     finally:

@@ -51,7 +51,21 @@ class Slow(System):
         return {"loss": (self.net(x + 0.1 * torch.randn_like(x)) - x).square().mean()}
 '''
 OPTIONS = ["save_every=5", "sample_every=100000", "log_every=1", "device=cpu", "precision=fp32", "threads=1"]
-SOON = "last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=3,read_timeout=20,join_timeout=120"
+SOON = "last_call_timeout=10,keep_alive_interval=1,keep_alive_max_attempt=6,read_timeout=60,join_timeout=600"
+"""How long launchers wait for each other: shorter than torchrun has it, and long enough for a busy machine. One that comes after the last call is
+one that comes later, with which torch 2.13 loses the run (`findings/torchrun-a-host-that-comes-ends-the-run.sh`)."""
+LAUNCHER = """
+import sys, time
+from pathlib import Path
+import torch.distributed.run as launcher
+Path(sys.argv[1]).touch()
+while not Path("go").exists():
+    time.sleep(0.01)
+launcher.main(sys.argv[2:])
+"""
+"""torchrun, which waits until all have imported torch: so they come at one time, however busy the machine is."""
+HANGS = 900.0
+"""Seconds after which what waits for another is taken to hang; one test takes 110 to 290 with other work on two cores, most of it imports."""
 ADDRESS = {"a": "10.213.77.1", "b": "10.213.77.2"}
 
 
@@ -85,7 +99,7 @@ class Launchers:
         first = not self.started
         space = ["ip", "netns", "exec", self.spaces[host]] if self.spaces else []
         torchrun = [
-            *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", "--nproc-per-node=1"),
+            *(sys.executable, "-c", LAUNCHER, f"ready-{host}", f"--nnodes={nodes}", "--nproc-per-node=1"),
             *(f"--max-restarts={restarts}", "--monitor-interval=0.1", "--rdzv-backend=c10d", "--rdzv-id=hosts"),
             *(f"--rdzv-conf=is_host={int(first)},{SOON}", f"--local-addr={ADDRESS[host] if space else '127.0.0.1'}"),
             f"--rdzv-endpoint={ADDRESS['a'] if space else '127.0.0.1'}:{port}",
@@ -127,14 +141,14 @@ class Launchers:
                 os.kill(pid, signal.SIGKILL)
         launcher.wait()
 
-    def going_on(self, host, times, seconds=150):
+    def going_on(self, host, times, seconds=HANGS):
         """Wait until the training has been gone on with so many times, as the first process says."""
         end = time.monotonic() + seconds
         while self.said(host).count("going on after step") < times:
-            assert time.monotonic() < end, "\n".join(f"{h}: {self.said(h)[-2000:]}" for h in self.started)
+            assert self.may_come(end) or self.said(host).count("going on after step") >= times, self.all_said()
             time.sleep(0.1)
 
-    def ended(self, host, seconds=240):
+    def ended(self, host, seconds=HANGS):
         """Wait for a launcher, and return its exit code."""
         try:
             return self.started[host].wait(timeout=seconds)
@@ -148,15 +162,31 @@ class Launchers:
             assert time.monotonic() < end, self.said(host)[-3000:]
             time.sleep(0.1)
 
-    def wait_for(self, name, step, seconds=180):
+    def wait_for(self, name, step, seconds=HANGS):
         """Wait for a checkpoint of a step or a later one."""
+        self.go()
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while self.may_come(end):
             run = self.folder / "runs" / name
             if run.exists() and any(int(p.stem[5:]) >= step for p in (run / "state").glob("step-*.safetensors")):
                 return
             time.sleep(0.02)
-        raise AssertionError("\n".join(f"{host}: {self.said(host)[-2000:]}" for host in self.started))
+        raise AssertionError(self.all_said())
+
+    def go(self):
+        """Let the launchers that are ready begin, as soon as all are; one that is started later begins at once."""
+        end = time.monotonic() + HANGS
+        while not all((self.folder / f"ready-{host}").exists() for host in self.started):
+            assert self.may_come(end), self.all_said()
+            time.sleep(0.01)
+        (self.folder / "go").touch()
+
+    def may_come(self, end):
+        """Whether it is worth to wait on: some launcher is there, and it is not too late."""
+        return time.monotonic() < end and any(launcher.poll() is None for launcher in self.started.values())
+
+    def all_said(self):
+        return "\n".join(f"{host}: {self.said(host)[-2000:]}" for host in self.started)
 
     def end(self):
         """End what has not ended."""
@@ -349,10 +379,10 @@ def test_processes_that_cannot_share_the_batch_say_so_once_and_end(launchers):
         launchers.train(host, "shared", nodes="1:4", batch=8)
     launchers.wait_for("shared", 20)
     launchers.gone("d")
-    begun = time.monotonic()
     for host in "abc":
-        assert launchers.ended(host, 240) != 0
-    assert time.monotonic() - begun < 240
+        assert launchers.ended(host) != 0
+        tries = launchers.said(host).count("failed (exitcode: 2)")
+        assert tries <= 4, "the first one, and as many more as the launcher has been told to make"
     told = [line for host in "abc" for line in launchers.told(host) if "another process" not in line]
     assert told == [
         "genzoo: batch=8 cannot be shared by 3 processes; give a multiple of 3, or go on with 1, 2, 4 or 8 processes"

@@ -12,7 +12,9 @@ from datetime import timedelta
 import pytest
 import torch.distributed as dist
 
+from genzoo.cli.main import main
 from genzoo.core.errors import TrainingStopped
+from genzoo.ranks import attempts
 from genzoo.ranks.attempts import attempt
 from genzoo.ranks.launch import cannot_share, lost_is_said
 from tests.conftest import data_for
@@ -88,6 +90,41 @@ def test_an_attempt_has_a_name_that_none_before_it_had():
     assert len(set(names)) == 4
     with pytest.raises(RuntimeError, match="timed out: 1 of 2 processes have not come"):
         attempt(served, 0, 2, timedelta(seconds=0.2))
+
+
+class Between:
+    """A store in which another process does all of its own between two calls of this one."""
+
+    def __init__(self, other):
+        """Keep what the other one does."""
+        self.counts, self.other = {}, other
+
+    def add(self, key, n):
+        self.counts[key] = self.counts.get(key, 0) + n
+        found, other, self.other = self.counts[key], self.other, None
+        if other:
+            other()
+        return found
+
+
+def test_one_of_two_says_what_both_have_to_say_and_never_again(monkeypatch):
+    """However their calls to the store fall: where both counted what was said first, each took it for said by the other, and nobody spoke."""
+    other = []
+    store = Between(lambda: other.append(attempts.speaks("batch=7 cannot be shared", 2)))
+    monkeypatch.setattr(attempts, "kept_store", lambda quickly: store)
+    assert [attempts.speaks("batch=7 cannot be shared", 2), *other] == [True, False]
+    monkeypatch.setattr(attempts, "_NAMED", ["a later attempt"])
+    assert not attempts.speaks("batch=7 cannot be shared", 2)
+    monkeypatch.setattr(attempts, "_NAMED", ["one more"])
+    assert attempts.speaks("another process has gone", 1)
+
+
+def test_a_mistake_that_is_found_before_torch_is_imported_is_said_once_too(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(attempts, "speaks", lambda message, code: False)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert main(["nonsense"]) == 2
+    assert capsys.readouterr().err == ""
 
 
 def test_other_errors_are_not_taken_for_a_lost_process(monkeypatch):

@@ -17,7 +17,7 @@ from genzoo.ranks.sums import everybody, mean_over_ranks, own, pooled, ranks, su
 from genzoo.runs.meters import Meter
 from genzoo.training.runtime import Runtime
 from genzoo.training.update import Updater
-from tests.one_batch import SENSITIVE, apart, learn
+from tests.one_batch import SENSITIVE, apart, is_near, learn
 
 SYSTEMS = [*sorted(registry.entries()), "stylegan2-ada", "video-gan-conditional"]
 QUICK = [
@@ -41,7 +41,7 @@ def check(name, dtype, most, ranks_, world):
     alone = learn(0, 1, name, dtype)
     for rank, found in enumerate(ranks_(learn, world, name, dtype)):
         difference, where = apart(alone, found)
-        assert difference <= most, f"rank {rank} of {world}: {where} is {difference:.1e} away"
+        assert is_near(difference, most, name, dtype), f"rank {rank} of {world}: {where} is {difference:.1e} away"
 
 
 @pytest.mark.parametrize("name", QUICK)

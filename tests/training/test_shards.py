@@ -24,7 +24,7 @@ from genzoo.training.runtime import Runtime
 from genzoo.training.state import gather, put_back
 from genzoo.training.update import Average, Updater
 from tests.conftest import build
-from tests.one_batch import SENSITIVE, apart, learn
+from tests.one_batch import SENSITIVE, apart, is_near, learn
 from tests.training_help import state_of
 
 SYSTEMS = [*sorted(registry.entries()), "wgan-gp", "hinge-gan", "stylegan2-ada", "video-gan-conditional"]
@@ -53,7 +53,7 @@ def test_pieces_of_every_system_learn_what_the_whole_learns(name, two_ranks):
     for dtype, most in ((torch.float64, 1e-8 if name in ("pix2pixhd", "realnvp") else 1e-10), (torch.float32, 1e-5)):
         if dtype is torch.float64 or name not in SENSITIVE:
             difference, where = two_ranks(whole_and_in_pieces, 2, name, dtype)[0]
-            assert difference <= most, f"{dtype}: {where} is {difference:.1e} away"
+            assert is_near(difference, most, name, dtype), f"{dtype}: {where} is {difference:.1e} away"
 
 
 # ---- what a rank keeps -------------------------------------------------------------------------------------------------------------

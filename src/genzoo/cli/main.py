@@ -58,7 +58,7 @@ def _close_stdout() -> None:
 def _say(message: str, code: int) -> int:
     if told := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         _tell_launcher(told, message)
-    if "WORLD_SIZE" in os.environ and "torch" in sys.modules:
+    if "WORLD_SIZE" in os.environ:  # also before torch is imported: its store alone knows whether another has said it
         from genzoo.ranks.attempts import speaks
 
         if not speaks(message, code):

@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch.distributed as dist
 from torch import Tensor
 
-from genzoo.core.errors import UserError
+from genzoo.core.errors import DiskFull, UserError
 
 AHEAD = 3
+SAVED = "What was learned is saved, and 'genzoo resume' goes on exactly there"
 
 
 class Feed:
@@ -60,12 +61,15 @@ class Feed:
         try:
             return read()
         except UserError as error:
-            if self.lost is None or (dist.is_initialized() and dist.get_world_size() > 1):
-                raise  # several processes save together, or not at all: they go back to the last checkpoint
-            self.lost()
-            raise type(error)(
-                f"{error}. What was learned is saved, and 'genzoo resume' goes on exactly there"
-            ) from None
+            if self.lost is None:
+                raise
+            several = dist.is_initialized() and dist.get_world_size() > 1  # they save together, or not at all
+            if not several:
+                self.lost()
+            if isinstance(error, DiskFull):
+                raise  # the trainer says of it how to go on
+            again = "'genzoo resume' goes on from the last checkpoint" if several else SAVED
+            raise type(error)(f"{error}. {again}") from None
 
     def close(self) -> None:
         """Stop building."""

@@ -23,12 +23,12 @@ STORES = {"s3": "s3", "gs": "gs", "gcs": "gs", "http": "http", "https": "https"}
 """Protocols that the extra reads; fsspec knows others, where their packages are installed."""
 KEYS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public bucket)",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key (GOOGLE_SKIP_SIGNATURE=true for a public bucket)",
 }
 _REFUSED = re.compile(
-    r"status code: 40[13]|Unauthorized|PermissionDenied|Unauthenticated|169\.254\.169\.254|latest/api/token|metadata\.google"
+    r"status code: 40[13]|Unauthorized|PermissionDenied|Unauthenticated|169\.254\.169\.254|latest/api/token|computeMetadata|service account file"
 )
-"""What errors say where a server refuses, or where a machine of the cloud's own would be asked for credentials: there are none then."""
+"""What errors say where a server refuses, where a machine of the cloud's own would be asked for credentials (there are none), and of a bad key."""
 _NEVER = re.compile(r"status code: (4(?!08|29)\d\d|501)")
 """Answers of a server that are the same the next time: all of 4xx but "too slow" and "too many requests", and "not implemented"."""
 T = TypeVar("T")
@@ -192,14 +192,31 @@ def _filesystem(protocol: str, text: str) -> Any:
             raise UserError(
                 f"{protocol}:// needs a reader that is not installed: pip install 'genzoo[stream]'"
             ) from None
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://") or protocol == "http"
+        server, more = _own_server(STORES[protocol])
+        plain = server.startswith("http://") or protocol == "http"
         client = {"timeout": TIMEOUT, "connect_timeout": "10s", **({"allow_http": True} if plain else {})}
         store: Any = FsspecStore  # its overloads do not name a protocol that is a variable
         # we try again ourselves; and a store that fsspec has kept would not see another endpoint or other keys
-        return store(STORES[protocol], client_options=client, retry_config={"max_retries": 0}, skip_instance_cache=True)
+        return store(
+            STORES[protocol], client_options=client, retry_config={"max_retries": 0}, skip_instance_cache=True, **more
+        )
     try:
         return fsspec.core.url_to_fs(text if is_remote(text) else "/")[0]
     except Exception as error:  # every package has its own
         raise UserError(
             f"{protocol}:// is not read here ({_first(error)}); give s3://, gs://, https:// or a folder"
         ) from None
+
+
+def _own_server(store: str) -> tuple[str, dict[str, Any]]:
+    """Return the address of a server that stands for the cloud's, "" where there is none, and what the reader is told of it beside its own variables.
+
+    Google's libraries take STORAGE_EMULATOR_HOST and do not sign; the reader does not know it, and would ask Google itself.
+    """
+    if store == "s3":
+        return os.environ.get("AWS_ENDPOINT_URL", ""), {}
+    if store == "gs" and (host := os.environ.get("STORAGE_EMULATOR_HOST")):
+        address = (host if "://" in host else f"http://{host}").rstrip("/")
+        unsigned = {"skip_signature": True, "bearer_token": "none"}  # what is written is signed all the same
+        return address, {"base_url": address, **unsigned}
+    return os.environ.get("GOOGLE_BASE_URL", "") if store == "gs" else "", {}

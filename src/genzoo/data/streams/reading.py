@@ -111,7 +111,7 @@ class Read:
 
 @contextlib.contextmanager
 def fetched(place: Place, shard: Shard, scratch: Path, name: str = "fetched") -> Iterator[Path]:
-    """Lend a shard as a file of this disk: itself where it is one, else a temporary copy, checked.
+    """Lend a shard as a file of this disk, checked: itself where it is one, else a temporary copy.
 
     Args:
         place: Where it is.
@@ -132,6 +132,9 @@ def fetched(place: Place, shard: Shard, scratch: Path, name: str = "fetched") ->
             raise DamagedFile(
                 f"{path} has {path.stat().st_size:,} bytes, and its index says {shard.size:,}: it is damaged; write it again"
             )
+        if shard.sha256:
+            with open(path, "rb") as file:
+                _check(shard, hashlib.file_digest(file, "sha256").hexdigest(), str(path))
         yield path
         return
     size = shard.size or place.size(shard.name)
@@ -143,11 +146,13 @@ def fetched(place: Place, shard: Shard, scratch: Path, name: str = "fetched") ->
             for piece in place.pieces(shard.name, size):
                 file.write(piece)
                 digest.update(piece)
-        if shard.sha256 and digest.hexdigest() != shard.sha256:
-            raise DamagedFile(
-                f"{place.shown(shard.name)} is damaged: its content is not what its index says; write it again"
-            )
+        _check(shard, digest.hexdigest(), place.shown(shard.name))
         yield path
+
+
+def _check(shard: Shard, digest: str, title: str) -> None:
+    if shard.sha256 and digest != shard.sha256:
+        raise DamagedFile(f"{title} is damaged: its content is not what its index says; write it again")
 
 
 @contextlib.contextmanager
