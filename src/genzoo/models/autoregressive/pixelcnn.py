@@ -19,9 +19,9 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive import methods as raster
-from genzoo.nn.autoregressive.lines import StackWalk
 from genzoo.nn.autoregressive.masked import MaskedStack
-from genzoo.nn.autoregressive.raster import Levels, code_in_raster_order, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.autoregressive.wavefront import StackWalk, code_along_wavefront, fill_along_wavefront
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
@@ -129,7 +129,7 @@ class PixelCNN(System):
         if self.output == "l2":
             raise UserError("output=l2 gives no probabilities to code with; train with output=categorical")
         x = torch.zeros(n, *self.shape, device=self.device)
-        return code_in_raster_order(self.net.forward, self._walk, choose, self.grid, x)
+        return code_along_wavefront(self._walk, choose, self.grid, x)
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
@@ -142,11 +142,13 @@ class PixelCNN(System):
         x = torch.where(known, self._values(self.grid.tokens(x)), 0)
         choose = functools.partial(self._pick, temperature=temperature)
         # net.forward goes past a compiled call: that would be compiled anew for every pixel
-        fill = functools.partial(fill_in_raster_order, self.net.forward, self._walk if cached else None, choose)
+        whole = functools.partial(fill_in_raster_order, self.net.forward, None, choose)
+        fill = functools.partial(fill_along_wavefront, self._walk, choose) if cached else whole
         return draw_in_chunks(fill, x, known, generator=generator, chunk=chunk)
 
-    def _walk(self, batch: int, width: int) -> StackWalk:
-        return StackWalk(self.net, batch, width)
+    @property
+    def _walk(self) -> Callable[[int, int, int], StackWalk]:
+        return functools.partial(StackWalk, self.net)
 
     def _pick(self, out: Tensor, colour: int, uniform: Tensor, temperature: float) -> Tensor:
         """Return the value, [B], of one pixel's colour that `uniform`, [B], stands for."""
