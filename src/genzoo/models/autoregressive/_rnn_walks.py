@@ -1,5 +1,8 @@
-"""The LSTMs of PixelRNN pixel by pixel: along diagonals one after another, what the row above adds to the gates being one product a row
-(`nn.autoregressive.lines`); from row to row those of several rows at once (`nn.autoregressive.wavefront`)."""
+"""The LSTMs of PixelRNN pixel by pixel.
+
+Along diagonals pixels come one after another, and what the row above adds to the gates is one product a row (`nn.autoregressive.lines`); from row to
+row those of several rows are computed at once (`nn.autoregressive.wavefront`).
+"""
 
 from __future__ import annotations
 
