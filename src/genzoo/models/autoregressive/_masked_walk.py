@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK = 16
+BLOCK = 32
 """Ranks of a block."""
 LARGE = 2**23
 """Numbers of a weight from which laying it out anew takes longer than all that is gained by it."""
@@ -95,7 +95,7 @@ class MaskedWalk:
         for layer, row in zip(system.hidden, degrees, strict=True):
             units = row.argsort()
             counts = [0, *row.bincount(minlength=dims).cumsum(0).tolist()]
-            weight = layer.weight.detach()[units][:, inputs].T
+            weight = layer.weight.detach().index_select(0, units).index_select(1, inputs).T
             found = Source(like.new_zeros(batch, len(row)), counts)
             places = list(found.memory.split([b - a for a, b in itertools.pairwise(counts)], 1))
             self.hidden.append((Layer(layer.bias.detach()[units], counts, [(below, weight)]), places))
@@ -103,17 +103,20 @@ class MaskedWalk:
         ends = [(system.out, below, inputs)] * (system.out is not None)
         ends += [(system.direct, pixels, order)] * (system.direct is not None)
         biases = sum(layer.bias.detach() for layer, *_ in ends if layer.bias is not None).view(dims, outputs)
+        weights = [layer.weight.detach().view(dims, outputs, -1) for layer, *_ in ends]
         self.last: Layer | None = None
-        if sum(layer.weight.numel() for layer, *_ in ends) < LARGE:
-            weights = [layer.weight.detach().view(dims, outputs, -1)[order].flatten(0, 1) for layer, *_ in ends]
-            parts = [(source, w[:, at].T) for (_, source, at), w in zip(ends, weights, strict=True)]
+        if sum(weight.numel() for weight in weights) < LARGE:
+            parts = [
+                (source, weight.index_select(0, order).flatten(0, 1).index_select(1, at).T)
+                for weight, (_, source, at) in zip(weights, ends, strict=True)
+            ]
             self.last = Layer(biases[order].flatten(), list(range(0, dims * outputs + 1, outputs)), parts)
-        # of a large weight every number is read once, as it lies; what it meets is put into its order
-        self.order, self.biases = order.tolist(), biases.unbind()
-        self.ends = [
-            (layer.weight.detach().view(dims, outputs, -1).mT.unbind(), source.memory, at.argsort())
-            for layer, source, at in ends
-        ]
+        else:  # every number is read once, as it lies; what it meets is put into its order
+            self.biases, self.order = biases.unbind(), order.tolist()
+            self.ends = [
+                (weight.mT.unbind(), source.memory, at.argsort())
+                for weight, (_, source, at) in zip(weights, ends, strict=True)
+            ]
 
     def go_on(self) -> None:
         """Begin the next dimension: compute the units that see all before it and no more."""
