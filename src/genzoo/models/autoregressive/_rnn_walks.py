@@ -171,7 +171,7 @@ class RowWalk:
         if coarse is not None:
             self.told = SkewedMaps(front, like, maps=len(blocks), features=4 * h, every=True)
             for (bias, *_), told, into in zip(self.layers, net.told(coarse), self.told.whole(), strict=True):
-                torch.add(told.permute(2, 0, 3, 1), bias, out=into)
+                into.copy_(told.detach().permute(2, 0, 3, 1) + bias)
         self.most = front.most * batch
         self.gates, self.end = like.new_empty(self.most, 4 * h), like.new_empty(self.most, features)
 

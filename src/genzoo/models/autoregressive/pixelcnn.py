@@ -2,7 +2,8 @@
 
 The chain rule makes an image's probability a product of one conditional per pixel and colour (van den Oord et al. 2016,
 eq. 1-2): p(x) = Π_i p(x_i,R | x_<i) p(x_i,G | x_<i, x_i,R) p(x_i,B | x_<i, x_i,R, x_i,G). One network gives all of them
-in parallel; drawing an image takes one pass per pixel, which computes only what that pixel adds (`nn.autoregressive.lines`).
+in parallel. An image is drawn in steps that compute only what the step's pixels add, those of several rows at once, since a
+pixel sees few columns to the right of its own (`nn.autoregressive.wavefront`).
 """
 
 from __future__ import annotations
@@ -119,13 +120,13 @@ class PixelCNN(System):
     # ---- coding ----------------------------------------------------------------------------------------------
 
     def symbols(self, x: Tensor) -> Tensor:
-        """Return grey levels of images in the order in which they are predicted, pixel by pixel, colour within pixel: int64 [B, S]."""
+        """Return grey levels of images in raster order, pixel by pixel, colour within pixel: int64 [B, S]."""
         check_images(x, self.shape)
         return self.grid.tokens(x).permute(0, 2, 3, 1).flatten(1)
 
     @torch.no_grad()
     def code(self, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Go through `n` images symbol by symbol with the cache of `sample`; `choose(i, log_p)` says what stands there."""
+        """Go through `n` images symbol by symbol as `sample` draws them; `choose(i, log_p)` says which level symbol i is."""
         if self.output == "l2":
             raise UserError("output=l2 gives no probabilities to code with; train with output=categorical")
         x = torch.zeros(n, *self.shape, device=self.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -154,8 +154,8 @@ class Network(nn.Module):
 
     def told(self, coarse: Tensor | None) -> list[Tensor | None]:
         """Return what the coarse image adds to the gates of each block, [B, gates, H, W + margin], if they are told one."""
-        context = self._context(coarse)
-        return [None if block.told is None else block.told(context) for block in self.blocks]
+        context, blocks = self._context(coarse), cast(list[Any], self.blocks)
+        return [None if block.told is None else block.told(context) for block in blocks]
 
     def _context(self, coarse: Tensor | None) -> Tensor | None:
         """Return what the coarse image says, [B, 2h, H, W + margin]."""
