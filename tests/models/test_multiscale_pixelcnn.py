@@ -8,7 +8,7 @@ import torch
 from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.models.autoregressive.multiscale_pixelcnn import MultiscalePixelCNN, corners, joined
-from genzoo.nn.autoregressive.lines import StackWalk
+from genzoo.nn.autoregressive.wavefront import StackWalk
 
 
 def build(shape=(1, 8, 4), **settings):
@@ -162,7 +162,7 @@ def test_samples_follow_the_distribution_that_log_prob_states():
 def test_drawing_takes_one_pass_for_each_group(monkeypatch):
     system = build((1, 16, 16), levels=2)
     passes, at = [], StackWalk.at
-    monkeypatch.setattr(StackWalk, "at", lambda self, col: passes.append(0) or at(self, col))
+    monkeypatch.setattr(StackWalk, "at", lambda self: passes.append(0) or at(self))
     for nets in system.doubling:
         for net in nets:
             net.look.register_forward_hook(lambda *_: passes.append(1))

@@ -233,7 +233,7 @@ def test_headers_that_cannot_be_are_refused_at_once():
 
 def test_a_file_of_the_format_before_is_refused_with_what_to_do():
     data, _ = codec.encode(sharp(), images(2))
-    with pytest.raises(UserError, match=r"of format 1; this genzoo reads format 3: decompress it with the version"):
+    with pytest.raises(UserError, match=r"of format 1; this genzoo reads format 4: decompress it with the version"):
         codec.decode(sharp(), data[:3] + b"\x01" + data[4:], "x.gzoo")
 
 

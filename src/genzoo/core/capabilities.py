@@ -188,13 +188,13 @@ class Compresses(Protocol):
     """Gives the exact probability of an image as one factor after another, in an order in which it can be decoded."""
 
     def symbols(self, x: Tensor) -> Tensor:
-        """Return images as symbols 0 … levels-1 in coding order, int64 [B, S]."""
+        """Return images as symbols 0 … levels-1, int64 [B, S]."""
 
     def code(self, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Go through `n` images symbol by symbol, in one and the same way whoever chooses them, and return the images.
 
-        `choose(i, log_p)` is given the log-probabilities, float32 [n, levels], of the i-th symbol given all before it, and returns the
-        symbols that stand there, int64 [n]: an encoder the true ones, a decoder those that it reads.
+        `choose(i, log_p)` is given the log-probabilities, float32 [n, levels], of symbol i, each i once in an order of the system's own, and
+        returns the symbols that stand there, int64 [n]: an encoder the true ones, a decoder those that it reads.
         """
 
 

@@ -193,7 +193,7 @@ class GatedWalk:
         half[len(half) // 2 :] = 0.5
         self.layers, self.label, self.half = layers, label, half
         self.lines = [Line(layer.horizontal, batch, width, half) for layer in layers]
-        self.row, self.head = self.lines[0].row, Head(net.head, net.out, batch)
+        self.row, self.head = self.lines[0].row, Head(net.head, net.out)
         self.verticals = [VerticalRows(layer, batch, width, half) for layer in layers]
         gates, (both, gated) = like.new_empty(batch, len(half)), with_ones(batch, len(half) // 2, like)
         content, open_ = gates.chunk(2, 1)

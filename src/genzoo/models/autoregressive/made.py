@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.losses.likelihoods import pick
+from genzoo.models.autoregressive._masked_walk import MaskedWalk
 from genzoo.nn import draws
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.raster import Levels
@@ -328,25 +329,47 @@ class MADE(System):
     ) -> Tensor:
         """Fill in the unknown values of `x` [B, D] in the order of `ranks`, under one mask set, by uniform numbers [B, D, 2]."""
         check_temperature(temperature)
-        given, some = known.all(0).tolist(), known.any(0).tolist()
+        order = ranks.argsort()
+        given, some = (at.tolist() for at in (known.all(0)[order], known.any(0)[order]))
         with torch.autocast(x.device.type, enabled=False), torch.inference_mode():
-            units = _Units(self, degrees, x.shape[0]) if cached else None
-            masks = [] if cached else self.masks_of(ranks, degrees)
-            # what is not known yet is zero to the units, which is what the mask makes of it
-            seen = units.seen if units else x
-            columns, numbers = seen.unbind(1), uniform.transpose(0, 1).contiguous().unbind()
-            for t, d in enumerate(ranks.argsort().tolist(), 1):
-                if units:
-                    units.complete(t - 1)
-                column = columns[d]
-                if given[d]:
-                    column.copy_(x[:, d])
-                else:
-                    drawn = self._choose(
-                        units.conditional(d) if units else self(x, masks)[:, d], numbers[d], temperature
-                    )
-                    column.copy_(torch.where(known[:, d], x[:, d], drawn) if some[d] else drawn)
-        return seen.clone() if seen.is_inference() else seen
+            if cached:
+                return self._walked(x, known, order, degrees, uniform, temperature, given, some)
+            masks = self.masks_of(ranks, degrees)
+            for t, d in enumerate(order.tolist()):
+                if not given[t]:
+                    drawn = self._choose(self(x, masks)[:, d], uniform[:, d], temperature)
+                    x[:, d] = torch.where(known[:, d], x[:, d], drawn) if some[t] else drawn
+        return x
+
+    def _walked(
+        self,
+        x: Tensor,
+        known: Tensor,
+        order: Tensor,
+        degrees: Tensor,
+        uniform: Tensor,
+        temperature: float,
+        given: list[bool],
+        some: list[bool],
+    ) -> Tensor:
+        columns, kept = (each[:, order].T[..., None] for each in (x, known))
+        numbers, shift = uniform[:, order].transpose(0, 1).contiguous(), None
+        binary, one = self.is_image and self.grid.levels == 2, x.new_ones(())
+        if binary:  # of a logit z: u >= σ(-z / T) where z + T · log(u / (1 - u)) >= 0
+            shift = (torch.logit(numbers[..., 0].double()) * temperature).to(x.dtype).T
+        walk = MaskedWalk(self, order, degrees, len(x), shift)
+        for t, place in enumerate(walk.places):
+            walk.go_on()
+            if given[t]:
+                place.copy_(columns[t])
+                continue
+            out = walk.outputs()
+            if binary and not some[t]:
+                torch.copysign(one, out, out=place)
+                continue
+            drawn = torch.copysign(one, out) if binary else self._choose(out, numbers[t], temperature)[:, None]
+            place.copy_(torch.where(kept[t], columns[t], drawn) if some[t] else drawn)
+        return x.index_copy_(1, order, walk.seen)
 
     def _choose(self, out: Tensor, uniform: Tensor, temperature: float) -> Tensor:
         """Return a draw, [B], from conditionals with outputs [B, K], by uniform numbers [B, 2]."""
@@ -356,59 +379,3 @@ class MADE(System):
         one = pick(uniform[:, 0], log_weight)[:, None]
         noise = torch.special.ndtri(uniform[:, 1:].clamp(1e-7, 1 - 1e-7)) * temperature
         return (mean.gather(-1, one) + noise * log_std.gather(-1, one).exp()).squeeze(-1)
-
-
-class _Units:
-    """The hidden units during a draw: a unit of degree m is computed once, when the first m dimensions are there.
-
-    All draws together cost one pass of the network. Units and dimensions that are not there yet are zero, which is what
-    the mask makes of them. Weights are laid out by degree once, so that those of a degree are a view.
-    """
-
-    def __init__(self, system: MADE, degrees: Tensor, n: int) -> None:
-        like, dims, outputs = system._first.weight, system.dims, system.outputs
-        self.seen = like.new_zeros(n, dims)
-        due: list[list[tuple[Tensor, ...]]] = [[] for _ in range(dims + 1)]
-        below = self.seen
-        for layer, row in zip(system.hidden, degrees, strict=True):
-            units, indices = like.new_zeros(n, len(row)), _by_degree(row, dims)
-            sizes = [len(each) for each in indices]
-            order = torch.cat(indices)
-            parts = layer.weight[order].split(sizes), layer.bias[order].split(sizes)
-            for degree, (index, weight, bias) in enumerate(zip(indices, *parts, strict=True)):
-                if len(index):
-                    due[degree].append((index, bias, below, weight.T, units))
-            below = units
-        self.due = due
-        ends: list[tuple[Any, Tensor]] = [(system.out, below)] * (system.out is not None) + [
-            (system.direct, self.seen)
-        ] * (system.direct is not None)
-        none = like.new_zeros(dims, outputs)
-        self.ends = [
-            (
-                (none if layer.bias is None else layer.bias.detach().view(dims, outputs)).unbind(),
-                layer.weight.detach().view(dims, outputs, -1).mT.unbind(),
-                read,
-            )
-            for layer, read in ends
-        ]
-
-    def complete(self, degree: int) -> None:
-        """Compute the units of this degree: exactly so many dimensions are there."""
-        for index, bias, below, weight, units in self.due[degree]:
-            units.index_copy_(1, index, torch.addmm(bias, below, weight).relu_())
-
-    def conditional(self, d: int) -> Tensor:
-        """Return the outputs [B, K] of dimension `d`, given all that is there."""
-        out: Tensor | None = None
-        for biases, weights, read in self.ends:
-            out = torch.addmm(biases[d], read, weights[d]) if out is None else out.addmm_(read, weights[d])
-        assert out is not None
-        return out
-
-
-def _by_degree(degrees: Tensor, dims: int) -> list[Tensor]:
-    """Return the indices of the units of each degree 0..D."""
-    ordered, indices = degrees.sort()
-    counts = ordered.bincount(minlength=dims + 1)
-    return list(indices.split(counts.tolist()))

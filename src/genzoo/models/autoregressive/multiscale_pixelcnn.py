@@ -18,9 +18,9 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive import methods as raster
-from genzoo.nn.autoregressive.lines import StackWalk
 from genzoo.nn.autoregressive.masked import MaskedConv2d, MaskedStack
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.autoregressive.wavefront import StackWalk, fill_along_wavefront
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
@@ -185,8 +185,10 @@ class MultiscalePixelCNN(System):
         step = 2 * self.steps[0]
         parts = (t[:, :, ::step, ::step].clone() for t in (x, known, uniform))
         choose = functools.partial(self.grid.pick_value, temperature=temperature)
-        walk = functools.partial(StackWalk, self.base) if cached else None
-        small = fill_in_raster_order(self.base.forward, walk, choose, *parts)
+        if cached:
+            small = fill_along_wavefront(functools.partial(StackWalk, self.base), choose, *parts)
+        else:
+            small = fill_in_raster_order(self.base.forward, None, choose, *parts)
         for step, nets in zip(self.steps, self.doubling, strict=True):
             groups, keep, numbers = (corners(t[:, :, ::step, ::step]) for t in (x, known, uniform))
             groups = [small, *groups[1:]]

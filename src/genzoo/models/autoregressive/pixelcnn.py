@@ -2,7 +2,8 @@
 
 The chain rule makes an image's probability a product of one conditional per pixel and colour (van den Oord et al. 2016,
 eq. 1-2): p(x) = Π_i p(x_i,R | x_<i) p(x_i,G | x_<i, x_i,R) p(x_i,B | x_<i, x_i,R, x_i,G). One network gives all of them
-in parallel; drawing an image takes one pass per pixel, which computes only what that pixel adds (`nn.autoregressive.lines`).
+in parallel. An image is drawn in steps that compute only what the step's pixels add, those of several rows at once, since a
+pixel sees few columns to the right of its own (`nn.autoregressive.wavefront`).
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.core.system import Batch, Logs, System
 from genzoo.nn.autoregressive import methods as raster
-from genzoo.nn.autoregressive.lines import StackWalk
 from genzoo.nn.autoregressive.masked import MaskedStack
-from genzoo.nn.autoregressive.raster import Levels, code_in_raster_order, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.autoregressive.wavefront import StackWalk, code_along_wavefront, fill_along_wavefront
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
@@ -119,17 +120,17 @@ class PixelCNN(System):
     # ---- coding ----------------------------------------------------------------------------------------------
 
     def symbols(self, x: Tensor) -> Tensor:
-        """Return grey levels of images in the order in which they are predicted, pixel by pixel, colour within pixel: int64 [B, S]."""
+        """Return grey levels of images in raster order, pixel by pixel, colour within pixel: int64 [B, S]."""
         check_images(x, self.shape)
         return self.grid.tokens(x).permute(0, 2, 3, 1).flatten(1)
 
     @torch.no_grad()
     def code(self, n: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Go through `n` images symbol by symbol with the cache of `sample`; `choose(i, log_p)` says what stands there."""
+        """Go through `n` images symbol by symbol as `sample` draws them; `choose(i, log_p)` says which level symbol i is."""
         if self.output == "l2":
             raise UserError("output=l2 gives no probabilities to code with; train with output=categorical")
         x = torch.zeros(n, *self.shape, device=self.device)
-        return code_in_raster_order(self.net.forward, self._walk, choose, self.grid, x)
+        return code_along_wavefront(self._walk, choose, self.grid, x)
 
     # ---- drawing ---------------------------------------------------------------------------------------------
 
@@ -142,11 +143,13 @@ class PixelCNN(System):
         x = torch.where(known, self._values(self.grid.tokens(x)), 0)
         choose = functools.partial(self._pick, temperature=temperature)
         # net.forward goes past a compiled call: that would be compiled anew for every pixel
-        fill = functools.partial(fill_in_raster_order, self.net.forward, self._walk if cached else None, choose)
+        whole = functools.partial(fill_in_raster_order, self.net.forward, None, choose)
+        fill = functools.partial(fill_along_wavefront, self._walk, choose) if cached else whole
         return draw_in_chunks(fill, x, known, generator=generator, chunk=chunk)
 
-    def _walk(self, batch: int, width: int) -> StackWalk:
-        return StackWalk(self.net, batch, width)
+    @property
+    def _walk(self) -> Callable[[int, int, int], StackWalk]:
+        return functools.partial(StackWalk, self.net)
 
     def _pick(self, out: Tensor, colour: int, uniform: Tensor, temperature: float) -> Tensor:
         """Return the value, [B], of one pixel's colour that `uniform`, [B], stands for."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,11 @@ from torch import Generator, Tensor, nn
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.models.autoregressive._recurrence import scan
-from genzoo.models.autoregressive._rnn_walks import RNNWalk
+from genzoo.models.autoregressive._rnn_walks import DiagonalWalk, RowWalk
 from genzoo.nn.autoregressive import methods as raster
 from genzoo.nn.autoregressive.masked import MaskedConv2d
 from genzoo.nn.autoregressive.raster import Levels, draw_in_chunks, fill_in_raster_order
+from genzoo.nn.autoregressive.wavefront import fill_along_wavefront
 from genzoo.nn.checks import GreyLevels, check_images
 from genzoo.nn.optimizers import one_adam
 from genzoo.nn.schedules import half_cosine
@@ -150,6 +151,11 @@ class Network(nn.Module):
             h = block(h, context)
         out = self.out(torch.relu(self.head(torch.relu(h))))
         return out[..., : x.shape[3]]
+
+    def told(self, coarse: Tensor | None) -> list[Tensor | None]:
+        """Return what the coarse image adds to the gates of each block, [B, gates, H, W + margin], if they are told one."""
+        context, blocks = self._context(coarse), cast(list[Any], self.blocks)
+        return [None if block.told is None else block.told(context) for block in blocks]
 
     def _context(self, coarse: Tensor | None) -> Tensor | None:
         """Return what the coarse image says, [B, 2h, H, W + margin]."""
@@ -281,9 +287,12 @@ class PixelRNN(System):
                 part, keep, numbers = (t[:, :, ::step, ::step].clone() for t in (x, known, uniform))
                 if coarse is not None:
                     keep = keep | coarse_pixels(part.shape[2:], x.device)
-                predict = functools.partial(net.forward, coarse=coarse)
-                walk = functools.partial(RNNWalk, net, coarse) if cached else None
-                coarse = fill_in_raster_order(predict, walk, choose, part, keep, numbers)
+                if cached and not net.margin:
+                    coarse = fill_along_wavefront(functools.partial(RowWalk, net, coarse), choose, part, keep, numbers)
+                else:
+                    predict = functools.partial(net.forward, coarse=coarse)
+                    walk = functools.partial(DiagonalWalk, net, coarse) if cached else None
+                    coarse = fill_in_raster_order(predict, walk, choose, part, keep, numbers)
                 x[:, :, ::step, ::step] = coarse
             return x
 

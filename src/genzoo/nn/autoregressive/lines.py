@@ -9,12 +9,12 @@ Shapes: a *column* is all features of one pixel, [B, C].
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from genzoo.nn.autoregressive.masked import MaskedConv2d, MaskedStack
+from genzoo.nn.autoregressive.masked import MaskedConv2d
 
 
 class Walk(Protocol):
@@ -102,63 +102,12 @@ class Head:
     Args:
         first: The first convolution.
         second: The second.
-        batch: Images.
     """
 
-    def __init__(self, first: MaskedConv2d, second: MaskedConv2d, batch: int) -> None:
+    def __init__(self, first: MaskedConv2d, second: MaskedConv2d) -> None:
         self.first, self.second = Point(first), Point(second)
-        self.read = first.weight.new_empty(batch, first.weight.shape[1])
-        self.hidden = first.weight.new_empty(batch, first.weight.shape[0])
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map a column to the outputs."""
-        torch.clamp_min(x, 0, out=self.read)
-        torch.addmm(self.first.bias, self.read, self.first.weight, out=self.hidden).relu_()
-        return torch.addmm(self.second.bias, self.hidden, self.second.weight)
-
-
-class StackWalk:
-    """The walk of a `MaskedStack`: six operations a residual block.
-
-    Args:
-        net: The stack.
-        batch: Images.
-        width: Width of the images.
-    """
-
-    def __init__(self, net: MaskedStack, batch: int, width: int) -> None:
-        blocks: list[Any] = list(net.blocks)
-        like = net.first.bias.detach()
-        self.first = Line(net.first, batch, width)
-        self.row = self.first.row
-        self.x = like.new_empty(batch, len(like))
-        self.looks = [Line(block.look, batch, width) for block in blocks]
-        self.read = torch.empty_like(self.x)
-        half = net.out.weight.shape[1] if not blocks else blocks[0].look.weight.shape[0]
-        self.both, seen = with_ones(batch, half, like)
-        downs, ups = [Point(block.down) for block in blocks], [Point(block.up, ones=True) for block in blocks]
-        self.columns = [
-            [
-                (down.bias, down.weight, look.places[col], look.adds[col], look.windows[col], look.own, seen, up.weight)
-                for down, look, up in zip(downs, self.looks, ups, strict=True)
-            ]
-            for col in range(width)
-        ]
-        self.head = Head(net.head, net.out, batch)
-
-    def begin(self, row: int) -> None:
-        """Take in the row above."""
-        for line in (self.first, *self.looks):
-            line.begin(row)
-
-    def at(self, col: int) -> Tensor:
-        """Return the outputs at a column."""
-        first, x, read, both = self.first, self.x, self.read, self.both
-        torch.addmm(first.adds[col], first.windows[col], first.own, out=x)
-        for bias, down, place, add, window, look, seen, up in self.columns[col]:
-            torch.clamp_min(x, 0, out=read)
-            torch.addmm(bias, read, down, out=place).relu_()
-            torch.addmm(add, window, look, out=seen)
-            both.relu_()
-            x.addmm_(both, up)
-        return self.head(x)
+        hidden = torch.addmm(self.first.bias, x.clamp_min(0), self.first.weight).relu_()
+        return torch.addmm(self.second.bias, hidden, self.second.weight)

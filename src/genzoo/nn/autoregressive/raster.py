@@ -6,7 +6,6 @@ features of one pixel, [B, C].
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -197,29 +196,3 @@ def fill_in_raster_order(
                     on.at(col)
             pixels[row] = line[:, :width]
     return x.copy_(pixels.permute(1, 3, 0, 2))
-
-
-def code_in_raster_order(
-    predict: Callable[[Tensor], Tensor],
-    walk: Callable[[int, int], Walk],
-    choose: Callable[[int, Tensor], Tensor],
-    grid: Levels,
-    x: Tensor,
-) -> Tensor:
-    """Go through images symbol by symbol in the order of drawing, with its cache; return them.
-
-    Args:
-        predict: As in `fill_in_raster_order`.
-        walk: As there.
-        choose: Given the number of a symbol and its log-probabilities, float32 [B, levels], says what stands there, int64 [B].
-        grid: The grey levels.
-        x: Zeros [B, C, H, W], filled in place.
-    """
-    count = itertools.count()
-
-    def stated(out: Tensor, colour: int, _: Tensor) -> Tensor:
-        logits = out.unflatten(1, (grid.colours, grid.outputs))[:, colour]
-        return grid.values(choose(next(count), grid.normalize(logits).float()))
-
-    unknown = torch.zeros(x.shape[0], 1, *x.shape[2:], dtype=torch.bool, device=x.device)
-    return fill_in_raster_order(predict, walk, stated, x, unknown, x.clone())

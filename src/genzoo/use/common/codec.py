@@ -33,7 +33,7 @@ from genzoo.core.errors import UserError
 from genzoo.core.system import System
 from genzoo.use.common.source import name_of, require
 
-MAGIC, VERSION, CONTENT = b"gzo", 3, 5
+MAGIC, VERSION, CONTENT = b"gzo", 4, 5
 """Magic; version of layout, batch, order of sums, quantization of probabilities and coder together; bytes of the digest of the content."""
 CHUNK = 64
 """Images that go through the model together, always: matrix products of another size round differently."""
