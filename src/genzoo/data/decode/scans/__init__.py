@@ -6,7 +6,6 @@ has them by format.
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from genzoo.data.formats import HEAD, what_is
@@ -40,4 +39,8 @@ def by_ending(name: str) -> str:
 
 def may_be(name: str, endings: tuple[str, ...]) -> bool:
     """Tell whether a file has to be looked into to know whether it is a scan: not where its ending is one of these and no scan's."""
-    return bool(by_ending(name)) or PurePosixPath(name).suffix.lower().lstrip(".") not in endings
+    lower = name.lower()
+    if lower.endswith(tuple(_ENDINGS)):
+        return True
+    before, _, ending = lower.rpartition(".")
+    return "/" in ending or before[-1:] in ("", "/") or ending not in endings
