@@ -60,8 +60,8 @@ def _checkpoint(part: Callable[..., Found], *inputs: Any) -> Found:
 def a_few_at_a_time(net: Any, part: Part, *inputs: Tensor) -> tuple[Tensor, ...]:
     """Return what a part of a network makes of examples; in training with `remat` nothing but its inputs is kept, and it sees `FEW` examples at once.
 
-    So do its backward pass and the backward pass of that one, which a penalty on a gradient needs: of what these go through, a few examples' maps are in
-    memory at any time. Gradients of weights are sums over groups of examples, which rounds them in another way than one sum over all does.
+    So do its backward pass and the backward pass of that one, which a penalty on a gradient needs: of all that these go through, a few examples'
+    maps are in memory at any time. Gradients of weights are sums over groups of examples, which rounds them in another way than one sum over all.
 
     Args:
         net: The network, which has an attribute `remat` and all weights that the part uses.
@@ -74,7 +74,9 @@ def a_few_at_a_time(net: Any, part: Part, *inputs: Tensor) -> tuple[Tensor, ...]
     kind = inputs[0].device.type
     dtype, on = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
-    def cast() -> AbstractContextManager[Any]:  # without its cache, which would hand out what was cast while no graph was made
+    def cast() -> AbstractContextManager[
+        Any
+    ]:  # without its cache, which would hand out what was cast while no graph was made
         return torch.autocast(kind, dtype, on, cache_enabled=False)
 
     # As views they have a node in the graph, which tells whether a backward pass asks for their gradient.
@@ -88,9 +90,9 @@ def _asked(views: Sequence[Tensor]) -> list[bool]:
     return [x.grad_fn is not None and torch._C._will_engine_execute_node(x.grad_fn) for x in views]
 
 
-def _groups(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+def _groups(tensors: Sequence[Tensor], few: int = FEW) -> Iterator[tuple[Tensor, ...]]:
     """Cut tensors of examples into those of a few, outside of any graph."""
-    return zip(*(x.detach().split(FEW) for x in tensors), strict=True)
+    return zip(*(x.detach().split(few) for x in tensors), strict=True)
 
 
 def _leaves(tensors: Sequence[Tensor], of: Sequence[Tensor]) -> list[Tensor]:
@@ -131,8 +133,7 @@ class _Sums:
 
     def all(self) -> list[Tensor | None]:
         """Return the gradients of everything."""
-        joined = [None if x[0] is None else torch.cat([g for g in x if g is not None]) for x in self.found]
-        return joined
+        return [None if x[0] is None else torch.cat([g for g in x if g is not None]) for x in self.found]
 
 
 class _Few(torch.autograd.Function):
@@ -189,7 +190,7 @@ class _Slopes(torch.autograd.Function):
         tensors = ctx.saved_tensors
         wanted = _asked([*tensors, *ctx.weights])
         sums = _Sums(len(tensors))
-        for group in _groups([*tensors, *given]):
+        for group in _groups([*tensors, *given], FEW // 2):  # the gradient has as many maps once more
             with torch.enable_grad(), cast():
                 leaves = _leaves(group[: len(tensors)], tensors)
                 ys = part(*leaves[:n])

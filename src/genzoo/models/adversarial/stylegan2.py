@@ -33,7 +33,7 @@ from genzoo.ranks.sums import everybody, mean_over_ranks, own, ranks
 ADJUST = 4
 """Steps between two moves of ADA's probability."""
 LARGEST = 3
-"""Sizes that have seven eighths of all maps: G's are made again when it learns, in place of lying there while D does; with `remat` a few images at a time."""
+"""Sizes that have seven eighths of all maps: G's are made again when it learns, in place of waiting while D does; with `remat` a few at a time."""
 PATH_DECAY = 0.01
 """Weight of a new length in the running mean that path lengths are pulled to."""
 
