@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.bench_memory [stylegan2] [pixelcnnpp] [token-prior] [glow] [dcgan] [--base REV] [--rounds 5]
     ... [--remat] [--parts 4]  # with and without remat=true or accumulate=4, of this tree
+    ... [--rounds 0]  # memory alone
 
 A step as the trainer does it, with the default batch, in float32, averages on, in a process of its own with the package of each tree. **Peak** is
 that of all tensors that are allocated at once, by torch's memory profiler: what lies there between two steps (weights, moments, averages, buffers)
@@ -48,6 +49,13 @@ def stylegan2() -> tuple[Any, dict[str, Tensor], int]:
     return genzoo.create("stylegan2", shape=(3, 64, 64)), {"image": images(16, 64)}, 16
 
 
+def stylegan2_128() -> tuple[Any, dict[str, Tensor], int]:
+    """Return the same at 128x128, where maps are larger than weights."""
+    import genzoo
+
+    return genzoo.create("stylegan2", shape=(3, 128, 128)), {"image": images(16, 128)}, 16
+
+
 def pixelcnnpp() -> tuple[Any, dict[str, Tensor], int]:
     """Return the same of pixelcnnpp at 32x32."""
     import genzoo
@@ -81,6 +89,7 @@ def dcgan() -> tuple[Any, dict[str, Tensor], int]:
 
 CASES: dict[str, Callable[[], tuple[Any, dict[str, Tensor], int]]] = {
     "stylegan2": stylegan2, "pixelcnnpp": pixelcnnpp, "token-prior": token_prior, "glow": glow, "dcgan": dcgan,
+    "stylegan2-128": stylegan2_128,
 }  # fmt: skip
 
 
@@ -150,10 +159,10 @@ def work_off(name: str, source: str, found: str, how: str) -> None:
         update.end()
         average.update(i)
 
-    for i in range(cycle):
+    steps = sorted({i for i in range(cycle) if cycle == 1 or i in (0, 1, 8)})
+    for i in steps:
         step(i)
     peak, lies = highest() - before, lying()
-    steps = sorted({i for i in range(cycle) if cycle == 1 or i in (0, 1, 8)})
     kinds = [added(lambda: step(i)) / 2**20 for i in steps]  # noqa: B023
     torch.save([p.detach().clone() for p in system.parameters()], found)
     print(
@@ -194,8 +203,8 @@ def measure(name: str, base: str | None, rounds: int, how: str = "") -> None:
             kinds = ", ".join(f"{k:.1f}" for k in h["kinds"])
             words.append(
                 f"{of} {h['lies'] + h['added']:.1f} MiB ({h['lies']:.1f} between steps, {h['added']:.1f} in one: {kinds}; "
-                f"process {h['process']:.0f}), "
-                f"{statistics.median(times[of]):.3f} s a step"
+                f"process {h['process']:.0f})"
+                + (f", {statistics.median(times[of]):.3f} s a step, least {min(times[of]):.3f}" if rounds else "")
             )
         if "base" in held:
             a, b = held["now"], held["base"]
@@ -210,7 +219,8 @@ def measure(name: str, base: str | None, rounds: int, how: str = "") -> None:
                 f"peak {share:.2f} of the base's (by kind of step {', '.join(each)})"
                 f"{'' if goal is None else f' ({met}: at most {goal})'}, "
                 f"of the process {a['process'] / b['process']:.2f}, "
-                f"{frame.spread(ratio, 2)} times as fast, weights apart by at most {apart:.1e}"
+                + (f"{frame.spread(ratio, 2)} times as fast, " if rounds else "")
+                + f"weights apart by at most {apart:.1e}"
             )
         print(" | ".join(words), flush=True)
         for worker in workers.values():

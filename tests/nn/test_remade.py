@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from genzoo.models.autoregressive.pixelcnnpp import _Gated, concat_elu
-from genzoo.nn.remade import dropout, remade
+from genzoo.nn.remade import Room, dropout, remade, remade_gelu
 
 
 def grads(out, *of):
@@ -52,6 +52,21 @@ def test_a_remade_input_is_gone_until_it_is_needed():
     assert len(seen) == 2
     with torch.no_grad():
         assert torch.equal(remade(make, x, dense), out)
+
+
+def test_layers_that_share_a_room_give_the_same_bits():
+    torch.manual_seed(0)
+    layers, x = torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(3)), torch.randn(3, 4, 8, requires_grad=True)
+    found = {}
+    for room in (None, Room()):
+        y = x
+        for layer in layers:
+            y = remade_gelu(y, layer, room) if room else layer(F.gelu(y))
+        found[room is None] = [y, *grads(y, x, *layers.parameters())]
+    assert all(torch.equal(a, b) for a, b in zip(*found.values(), strict=True))
+    assert room.block.shape == x.shape
+    with torch.no_grad():
+        assert torch.equal(remade_gelu(x, layers[0], room), layers[0](F.gelu(x)))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -1,4 +1,7 @@
-"""What the backward pass computes again gives the weights that it gives where everything is kept, to the bit, and less is kept."""
+"""What the backward pass computes again gives the weights that it gives where everything is kept, and less is kept.
+
+They are equal to the bit, but where gradients are added up over groups of examples (stylegan2), which rounds them in another way.
+"""
 
 import pytest
 import torch
@@ -6,6 +9,8 @@ import torch
 import genzoo
 from benchmarks.bench_memory import added
 from genzoo.core.errors import UserError
+from genzoo.nn.remat import a_few_at_a_time
+from genzoo.ranks import shards
 from genzoo.testing.data import batch_for
 from genzoo.training.prepare import compute_again
 from genzoo.training.runtime import Runtime
@@ -31,7 +36,8 @@ def learned(name, remat, steps=3):
     kept = [0]
 
     def pack(x):
-        kept[0] += x.numel() * x.element_size()
+        if torch._C._current_graph_task_id() < 0:  # not while a backward pass computes something again
+            kept[0] += x.numel() * x.element_size()
         return x
 
     for step in range(steps):
@@ -59,8 +65,78 @@ def test_two_ranks_draw_again_what_one_process_draws(two_ranks):
 def test_weights_are_the_same_and_less_is_kept(name):
     whole, everything = learned(name, False)
     again, kept = learned(name, True)
-    assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
+    most = max(float((a - b).abs().max()) for a, b in zip(whole, again, strict=True))
+    assert most <= (3e-6 if name == "stylegan2" else 0), f"apart by {most:.1e}; seen of stylegan2: 9.5e-7"
     assert kept < 0.6 * everything
+
+
+KINDS = [{"noise": False, "conditional": True, "classes": 3}, {"r1_every": 1, "ada": True}, {"shape": (1, 32, 32)}]
+
+
+@pytest.mark.parametrize("more", KINDS[:1])
+def test_without_rounding_the_weights_of_stylegan2_are_the_same(more):
+    more = {"r1_every": 2, "path_every": 2, **more}
+    difference, where = apart(*(learn(0, 1, "stylegan2", torch.float64, 6, 3, remat=r, **more) for r in (False, True)))
+    assert difference <= 1e-12, where
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", KINDS[1:])
+def test_so_are_those_of_its_other_kinds(more):
+    test_without_rounding_the_weights_of_stylegan2_are_the_same(more)
+
+
+def in_pieces(rank, world):
+    shards.SMALL[0] = 1
+    return learn(rank, world, "stylegan2", torch.float64, 16, 3, shards=world > 1, remat=world > 1, **KINDS[2])
+
+
+@pytest.mark.slow
+def test_ranks_that_keep_pieces_see_a_few_at_a_time(two_ranks):
+    difference, where = apart(in_pieces(0, 1), two_ranks(in_pieces, 2)[0])
+    assert difference <= 1e-10, where
+
+
+@pytest.mark.slow
+def test_parts_of_a_batch_see_a_few_at_a_time():
+    one, other = (learn(0, 1, "stylegan2", torch.float64, 16, 3, parts=2, remat=r, **KINDS[2]) for r in (False, True))
+    assert apart(one, other)[0] <= 1e-12
+
+
+class Rooted(torch.nn.Module):
+    """A net of two weights whose derivatives of all orders depend on both, and on what it is given."""
+
+    remat = True
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = (torch.nn.Parameter(torch.rand(3, 3, dtype=torch.float64)) for _ in "ab")
+
+    def part(self, x, y):
+        return torch.tanh(x @ self.a * y), (x * y).sin() @ self.b
+
+    def forward(self, x, y):
+        return a_few_at_a_time(self, self.part, x, y)
+
+
+def test_a_few_at_a_time_has_the_derivatives_of_all_at_once():
+    net, found = Rooted(), {}
+    x, y = (torch.rand(7, 3, dtype=torch.float64, requires_grad=True) for _ in "xy")
+    for net.remat in (True, False):
+        one, other = net(x, y)
+        plain = torch.autograd.grad((one.square() + other).sum(), [x, net.a, net.b])
+        one, other = net(x, y)
+        (slope,) = torch.autograd.grad((one.square() * other).sum(), x, create_graph=True)
+        penalty = torch.autograd.grad(slope.square().sum() + one.sum(), [y, net.a, net.b])
+        found[net.remat] = [one, other, *plain, slope, *penalty]
+    for a, b in zip(*found.values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_a_few_at_a_time_refuses_what_it_cannot_differentiate_once_more():
+    net, x = Rooted(), torch.rand(5, 3, dtype=torch.float64)
+    with pytest.raises(AssertionError, match="by what the part is given"):
+        torch.autograd.grad(net(x, x)[0].sum(), net.a, create_graph=True)
 
 
 def peaks(remat):
@@ -83,7 +159,7 @@ def peaks(remat):
 
 @pytest.mark.slow
 def test_the_peak_of_a_step_falls_with_its_penalties_as_well():
-    """What a second backward pass goes through is kept by the first one; measured: 0.47, 0.51 and 0.59."""
+    """Of all that backward passes go through, those of penalties as well, a few images' maps are there at once; measured: MEASURED."""
     for kind, (whole, again) in enumerate(zip(peaks(False), peaks(True), strict=True)):
         assert again <= 0.6 * whole, f"step of kind {kind}: {again / whole:.2f}"
 

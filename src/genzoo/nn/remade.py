@@ -48,6 +48,46 @@ def remade(make: Callable[[Tensor], Tensor], x: Tensor, use: Callable[[Tensor], 
         return use(y)
 
 
+class Room:
+    """Memory for one tensor at a time, each written over the one before: the system clears a new block of more than 32 MiB, which costs more than GELU."""
+
+    def __init__(self) -> None:
+        self.block: Tensor | None = None
+
+    def like(self, x: Tensor) -> Tensor:
+        """Return the memory, in the shape of x."""
+        if self.block is None or self.block.shape != x.shape or self.block.dtype != x.dtype:
+            self.block = torch.empty_like(x)
+        return self.block.detach()
+
+
+class _Gelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, room: Room) -> Tensor:
+        ctx.save_for_backward(x)
+        found: Tensor = torch._C._nn.gelu(x, out=room.like(x))
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.gelu_backward(grad, x), None
+
+
+def remade_gelu(x: Tensor, use: Callable[[Tensor], Tensor], room: Room) -> Tensor:
+    """Return use(GELU(x)) as `remade` does; what is not kept is made in a room that others have as well.
+
+    Args:
+        x: Is kept.
+        use: One operation that keeps its input.
+        room: Holds nothing that is needed once `use` has returned.
+    """
+    if not torch.is_grad_enabled() or not x.requires_grad or torch.compiler.is_compiling() or _hooked():
+        return use(torch.nn.functional.gelu(x))
+    made: Callable[[Tensor], Tensor] = lambda x: _Gelu.apply(x, room)  # type: ignore[no-untyped-call]  # noqa: E731
+    return remade(made, x, use)
+
+
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:

@@ -26,14 +26,14 @@ from genzoo.nn.gan.styles import Mapping, Noise
 from genzoo.nn.gan.upfirdn import double
 from genzoo.nn.layout import channels_last
 from genzoo.nn.optimizers import AdamOfSquares
-from genzoo.nn.remat import again, apart
+from genzoo.nn.remat import a_few_at_a_time, again, apart
 from genzoo.ranks.batch import for_examples
 from genzoo.ranks.sums import everybody, mean_over_ranks, own, ranks
 
 ADJUST = 4
 """Steps between two moves of ADA's probability."""
 LARGEST = 3
-"""Sizes whose maps are made again when G learns, in place of lying there while D does."""
+"""Sizes that have seven eighths of all maps: G's are made again when it learns, in place of waiting while D does; with `remat` a few at a time."""
 PATH_DECAY = 0.01
 """Weight of a new length in the running mean that path lengths are pulled to."""
 
@@ -76,26 +76,37 @@ class Synthesis(nn.Module):
 
         `late`: The backward pass comes after another network's training; the largest sizes, with seven eighths of all maps, are then made again.
         """
-        return again(self, self._image, w, noise, late)  # the outer one of two: while D learns, nothing of G is kept
-
-    def _image(self, w: Tensor, noise: Noise, late: bool) -> Tensor:
         x = self.const.expand(w.shape[0], -1, -1, -1)
-        split = max(0, len(self.blocks) - LARGEST) if late else len(self.blocks)
+        split = max(0, len(self.blocks) - LARGEST) if late or self.remat else len(self.blocks)
         x, image = self._sizes(0, split, x, None, w, noise)
-        if split < len(self.blocks):
-            x, image = apart(self, self._sizes, split, len(self.blocks), x, image, w, noise)
-        assert image is not None
-        return image
+        if split == len(self.blocks):
+            assert image is not None
+            return image
+        # Drawn for all images at once.
+        drawn = [
+            noise(layer.fixed, w.shape[0]) for b in self.blocks[split:] for layer in b if layer.strength is not None
+        ]
+        given = [x, w] if image is None else [x, w, image]
+
+        def largest(x: Tensor, w: Tensor, *others: Tensor) -> tuple[Tensor]:
+            image, noises = others[0] if len(given) == 3 else None, iter(others[len(given) - 2 :])
+            _, image = self._sizes(split, len(self.blocks), x, image, w, lambda fixed, n: next(noises), whole=True)
+            assert image is not None
+            return (image,)
+
+        of = a_few_at_a_time if self.remat else apart
+        return of(self, largest, *given, *drawn)[0]
 
     def _sizes(
-        self, first: int, end: int, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise
+        self, first: int, end: int, x: Tensor, image: Tensor | None, w: Tensor, noise: Noise, *, whole: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         each = iter(w.unbind(1)[max(0, 2 * first - 1) :])
         for k in range(first, end):
             block = self.blocks[k]
             # The pixels' style is that of the next size's first layer; the last size's pixels have their own.
             of = [*[next(each) for _ in block], w[:, 2 * k + 1]]
-            x, new = again(self, _styled, block, self.pixels[k], x, of, noise)
+            given = block, self.pixels[k], x, of, noise
+            x, new = _styled(*given) if whole else again(self, _styled, *given)
             new = new.float() + self.pixel_bias[k].view(1, -1, 1, 1)
             image = new if image is None else double(image) + new
         return x, image
@@ -141,8 +152,8 @@ class Discriminator(nn.Module):
 
         `batches` as in `minibatch_std`.
         """
-        x = leaky_relu(self.pixels[0](channels_last(x)), inplace=True)
-        for block, skip in zip(reversed(self.blocks), reversed(self.skips), strict=True):
+        (x,) = a_few_at_a_time(self, self._large, channels_last(x))
+        for block, skip in self._downwards()[LARGEST:]:
             x = again(self, _halved, block, skip, x)
         x = leaky_relu(self.last(channels_last(minibatch_std(x, batches=batches)))).flatten(1)
         x = self.score(leaky_relu(self.dense(x))).float()
@@ -152,6 +163,15 @@ class Discriminator(nn.Module):
         for layer in self.mapping:
             c = leaky_relu(layer(c))
         return (x * c.float()).sum(1) / math.sqrt(x.shape[1])
+
+    def _downwards(self) -> list[tuple[nn.ModuleList, nn.Module]]:
+        return list(zip(reversed(self.blocks), reversed(self.skips), strict=True))
+
+    def _large(self, x: Tensor) -> tuple[Tensor]:
+        x = leaky_relu(self.pixels[0](x), inplace=True)
+        for block, skip in self._downwards()[:LARGEST]:
+            x = _halved(block, skip, x)
+        return (x,)
 
 
 def _styled(

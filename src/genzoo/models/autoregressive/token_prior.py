@@ -24,7 +24,7 @@ from genzoo.models.autoregressive._token_walk import TokenWalk
 from genzoo.nn import captioned, draws
 from genzoo.nn.checks import check_images, check_known, check_label
 from genzoo.nn.pretrained.sentences import Encoder, Sentences
-from genzoo.nn.remade import dropout, remade
+from genzoo.nn.remade import Room, dropout, remade, remade_gelu
 from genzoo.nn.remat import again
 from genzoo.saved.loading import digest
 
@@ -39,15 +39,15 @@ class Block(nn.Module):
         self.qkv, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, T, width] to its like."""
+    def forward(self, x: Tensor, room: Room) -> Tensor:
+        """Map [B, T, width] to its like; `room` is one for all blocks."""
         q, k, v = remade(self.norm_1, x, self.qkv).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         p = self.dropout if self.training else 0.0
         # no dropout inside: it would keep the fast kernels from being used
         a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + dropout(self.join(a.transpose(1, 2).flatten(2)), p)
-        first, gelu, second = self.mlp
-        return x + dropout(remade(gelu, remade(self.norm_2, x, first), second), p)
+        first, _, second = self.mlp
+        return x + dropout(remade_gelu(remade(self.norm_2, x, first), second, room), p)
 
 
 class Transformer(nn.Module):
@@ -91,8 +91,9 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits [B, T, size] of the codes at all positions, from the start and the codes before each, [B, T, width]."""
         x = F.dropout(x + self.place[: x.shape[1]], self.dropout, self.training)
+        room = Room()
         for block in self.blocks:
-            x = again(self, block, x)
+            x = again(self, block, x, room)
         x = self.norm(x)
         counts = [self.level_of[: x.shape[1]].count(i) for i in range(len(self.heads))]
         return torch.cat(
