@@ -91,8 +91,9 @@ def spent() -> float:
 
 @functools.cache
 def _matrices(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    a, b = torch.randn(2, SIDE, SIDE, dtype=dtype)
-    return a, b, a @ b
+    with torch.inference_mode(False):  # they are kept, for measurements with gradients as well
+        a, b = torch.randn(2, SIDE, SIDE, dtype=dtype)
+        return a, b, a @ b
 
 
 def matrix_rate(dtype: torch.dtype = torch.float32) -> float:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import frame
+from benchmarks import frame, roofline
 from benchmarks.bench_cli import HELP, SAMPLE, kept
 
 MODULES = sorted(p.stem for p in (frame.ROOT / "benchmarks").glob("bench_*.py") if "frame.main(" in p.read_text())
@@ -104,3 +104,27 @@ def test_a_case_takes_turns_with_its_limit_in_processes_of_their_own(capsys):
     assert set(found) == {"now", "limit"}
     assert all(len(each) == 2 for each in found.values())
     assert "times the limit" in capsys.readouterr().out
+
+
+def test_an_account_names_products_by_their_kind_and_counts_what_torch_counts(capsys):
+    conv, x = torch.nn.Conv2d(2, 3, 3, bias=False), torch.ones(1, 2, 5, 5, requires_grad=True)
+    by_depth = torch.nn.Conv2d(3, 3, 2, groups=3, bias=False).requires_grad_(False)
+
+    def work() -> None:
+        by_depth(conv(x)).exp().sum().backward()
+
+    found = roofline.Account()
+    with roofline._Timer(found, roofline.added()):
+        work()
+    named = {
+        "3x3, forward",
+        "3x3, gradient of maps and filters",
+        "2x2 by depth, forward",
+        "2x2 by depth, gradient of maps",
+    }
+    assert set(found.kinds) == named
+    assert roofline.whole(found.kinds).flops == roofline.whole(found.products).flops == frame.count(work)[0] > 0
+    assert found.passes["exp"].calls == 1
+    assert found.passes["exp"].moved == 2 * 3 * 4 * 4
+    roofline.account(frame.Case(work), "small", rounds=1)
+    assert "| 3x3, gradient of maps and filters | 1 |" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genzoo.core.errors import UserError
 from genzoo.core.system import System
@@ -160,9 +161,14 @@ class EdgeConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs, H, W] to [B, outputs, H, W]."""
-        edge = nn.functional.pad(x.new_zeros(x.shape[0], 1, *x.shape[2:]), (1, 1, 1, 1), value=1.0)
-        padded = torch.cat([nn.functional.pad(x, (1, 1, 1, 1)), edge], 1)
-        return self.conv(padded) * (3 * self.log_gain).exp()
+        gain, bias = (3 * self.log_gain).exp(), self.conv.bias
+        assert bias is not None
+        weight, told = (self.conv.weight * gain[:, None]).split([x.shape[1], 1], 1)
+        # What the border's channel adds is the same for all examples: a sum over those of a pixel's nine neighbours that lie outside.
+        outside = 1 - F.unfold(x.new_ones(1, 1, *x.shape[2:]), 3, padding=1)[0].T
+        border = F.linear(outside, told.flatten(1), bias * gain.flatten())
+        border = border.view(1, *x.shape[2:], -1).permute(0, 3, 1, 2)
+        return F.conv2d(x, weight, padding=1) + border if x.shape[1] else border.expand(len(x), -1, -1, -1)
 
 
 class Net(nn.Module):
@@ -201,7 +207,7 @@ class AuthorsCoupling(nn.Module):
         if self.additive:
             return torch.zeros_like(found), found
         raw, shift = found.chunk(2, 1)
-        return nn.functional.logsigmoid(raw + 2), shift
+        return F.logsigmoid(raw + 2), shift
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (y, log_det)."""

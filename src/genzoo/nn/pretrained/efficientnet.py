@@ -75,8 +75,8 @@ class InvertedBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, outputs, ceil(H / stride), ceil(W / stride)]."""
-        y: Tensor = F.relu6(self.expand(x)) if self.expand is not None else x
-        y = self.project(F.relu6(self.depthwise(y)))
+        y: Tensor = _relu6(self.expand(x)) if self.expand is not None else x
+        y = self.project(_relu6(self.depthwise(y)))
         return x + y if self.residual else y
 
 
@@ -99,7 +99,7 @@ class EfficientNetLite0(nn.Module):
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps at 1/4, 1/8, 1/16 and 1/32 of the resolution: 24, 40, 112 and 320 channels."""
-        x, found = F.relu6(self.stem(x)), []
+        x, found = _relu6(self.stem(x)), []
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in TAPS:
@@ -108,7 +108,7 @@ class EfficientNetLite0(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Return the pooled features, [B, 1280], of normalized images [B, 3, H, W] (see `normalize`)."""
-        return F.relu6(self.head(self.pyramid(x)[-1])).mean((2, 3))
+        return _relu6(self.head(self.pyramid(x)[-1])).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of ImageNet's classes, [B, 1000], of normalized images [B, 3, H, W]."""
@@ -160,6 +160,11 @@ def published_names() -> dict[str, str]:
 
 def _norm_names(old: str, new: str) -> dict[str, str]:
     return {f"{old}.{k}": f"{new}.{k}" for k in ("weight", "bias", "running_mean", "running_var")}
+
+
+def _relu6(x: Tensor) -> Tensor:
+    """Rectify what nobody else reads: in place where no gradient is asked for, which with one gains nothing."""
+    return F.relu6(x, inplace=not x.requires_grad)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
