@@ -11,6 +11,7 @@ from genzoo.core.capabilities import capabilities
 from genzoo.core.errors import UserError
 from genzoo.data import Batches, DataSettings, open_data, to_float
 from genzoo.metrics.nll import evaluate_density
+from genzoo.models.autoregressive import _masked_walk
 from genzoo.models.autoregressive.made import MADE
 from genzoo.training.choices import facts
 
@@ -216,6 +217,21 @@ def test_cached_sampling_equals_naive_token_for_token(kind, shape, levels, seed)
     assert torch.equal(cached, system.sample(7, generator=seeded(seed), temperature=0.9, cached=False))
     assert torch.equal(system.grid.values(system.grid.tokens(cached)), cached)
     assert cached.dtype == torch.float32
+
+
+@kinds
+@pytest.mark.parametrize(("shape", "levels"), [((1, 7, 11), 2), ((3, 4, 5), 4), ((1, 1, 33), 2), ((1, 1, 1), 2)])
+@pytest.mark.parametrize("large", [1, _masked_walk.LARGE])
+def test_draws_over_several_blocks_equal_naive_ones_however_large_the_last_layer_is(
+    kind, shape, levels, large, monkeypatch
+):
+    monkeypatch.setattr(_masked_walk, "LARGE", large)
+    system = build(shape, levels=levels, **kind)
+    cached, naive = (system.sample(3, generator=seeded(4), temperature=0.9, cached=c) for c in (True, False))
+    assert torch.equal(cached, naive)
+    x, known = images(system, 3), torch.rand(3, 1, *shape[1:], generator=seeded(2)) < 0.5
+    cached, naive = (system.complete(x, known, generator=seeded(5), cached=c) for c in (True, False))
+    assert torch.equal(cached, naive)
 
 
 @pytest.mark.parametrize("components", [1, 4])

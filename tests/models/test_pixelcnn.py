@@ -165,6 +165,33 @@ def test_blind_spot_is_what_the_geometry_says():
 # ---- drawing ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 9), (1, 9, 1), (1, 17, 5), (1, 3, 13), (3, 7, 6)])
+@pytest.mark.parametrize("n", [1, 3])
+def test_several_rows_at_once_draw_what_one_pixel_after_another_does(shape, n):
+    system = build(shape, levels=4)
+    cached, naive = (system.sample(n, generator=seeded(n), cached=c) for c in (True, False))
+    assert torch.equal(cached, naive)
+    x, known = naive.flip(0), torch.rand(n, 1, *shape[1:], generator=seeded(7)) < 0.4
+    cached, naive = (system.complete(x, known, generator=seeded(8), cached=c) for c in (True, False))
+    assert torch.equal(cached, naive)
+
+
+def test_coding_goes_over_every_symbol_once_and_gives_it_the_probability_that_predict_does():
+    system, order = build((3, 5, 6), levels=4), []
+    x = system.sample(3, generator=seeded())
+    true, stated = system.symbols(x), torch.zeros(3, 90, 4)
+
+    def choose(i, log_p):
+        order.append(i)
+        stated[:, i] = log_p
+        return true[:, i]
+
+    assert torch.equal(system.code(3, choose), x)
+    assert sorted(order) == list(range(90))
+    assert order != sorted(order), "several rows at once"
+    torch.testing.assert_close(stated, system.predict(x).permute(0, 2, 3, 1, 4).flatten(1, 3), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("shape", "levels"), [((1, 8, 7), 2), ((1, 8, 7), 256), ((3, 5, 6), 256), ((2, 6, 4), 8)])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_cached_sampling_equals_naive_token_for_token(shape, levels, seed):

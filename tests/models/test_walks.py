@@ -176,9 +176,11 @@ def test_other_systems_see_too_far_to_the_right_for_several_rows_at_once():
     x = torch.randn(1, 1, 3, 27).double()
     assert seen_to_the_right(lively(Gated(1, 4, 8, 3, 4, 1, 0)), x)[1:] == [10, 10]
     assert seen_to_the_right(lively(RNN(LAYERS["diagonal"], 1, 4, 2, 4, 1, False)), x)[1] == 13, "to the end of the row"
-    net, x = PixelCNNpp(shape=(3, 4, 32)).net, torch.rand(2, 3, 4, 32) * 2 - 1
+    net, x = PixelCNNpp(shape=(3, 4, 32)).net, torch.rand(1, 3, 4, 32) * 2 - 1
     net.train()(x)  # the first batch chooses gains and biases
-    assert seen_to_the_right(net.double().eval(), x.double())[1] == 15, "to the end of the row"
+    net, x = net.double().eval(), x.double()
+    assert seen_to_the_right(net, x)[1] == 6, "an odd row sees the row above it on the finest grid alone"
+    assert seen_to_the_right(net, x[:, :, :3])[1] == 15, "an even one to the end of the row"
 
 
 def test_steps_are_all_pixels_each_after_what_it_sees():

@@ -356,7 +356,7 @@ class MADE(System):
         numbers, shift = uniform[:, order].transpose(0, 1).contiguous(), None
         binary, one = self.is_image and self.grid.levels == 2, x.new_ones(())
         if binary:  # of a logit z: u >= σ(-z / T) where z + T · log(u / (1 - u)) >= 0
-            shift = (torch.logit(numbers[..., 0].double()) * temperature).to(x.dtype).T
+            shift = (torch.logit(numbers[..., 0]) * temperature).to(x.dtype).T
         walk = MaskedWalk(self, order, degrees, len(x), shift)
         for t, place in enumerate(walk.places):
             walk.go_on()
