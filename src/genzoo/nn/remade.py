@@ -49,7 +49,7 @@ def remade(make: Callable[[Tensor], Tensor], x: Tensor, use: Callable[[Tensor], 
 
 
 class Room:
-    """Memory for one tensor at a time, each written over the one before: the system clears a new block of more than 32 MiB, which costs more than GELU."""
+    """Memory for one tensor at a time, each written over the one before: clearing a new block of more than 32 MiB takes longer than GELU does."""
 
     def __init__(self) -> None:
         self.block: Tensor | None = None
