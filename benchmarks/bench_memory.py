@@ -49,6 +49,13 @@ def stylegan2() -> tuple[Any, dict[str, Tensor], int]:
     return genzoo.create("stylegan2", shape=(3, 64, 64)), {"image": images(16, 64)}, 16
 
 
+def stylegan2_plain() -> tuple[Any, dict[str, Tensor], int]:
+    """Return the same without penalties, whose steps are all alike."""
+    import genzoo
+
+    return genzoo.create("stylegan2", shape=(3, 64, 64), r1=0.0, path=0.0), {"image": images(16, 64)}, 1
+
+
 def stylegan2_128() -> tuple[Any, dict[str, Tensor], int]:
     """Return the same at 128x128, where maps are larger than weights."""
     import genzoo
@@ -89,7 +96,7 @@ def dcgan() -> tuple[Any, dict[str, Tensor], int]:
 
 CASES: dict[str, Callable[[], tuple[Any, dict[str, Tensor], int]]] = {
     "stylegan2": stylegan2, "pixelcnnpp": pixelcnnpp, "token-prior": token_prior, "glow": glow, "dcgan": dcgan,
-    "stylegan2-128": stylegan2_128,
+    "stylegan2-plain": stylegan2_plain, "stylegan2-128": stylegan2_128,
 }  # fmt: skip
 
 

@@ -159,7 +159,7 @@ def peaks(remat):
 
 @pytest.mark.slow
 def test_the_peak_of_a_step_falls_with_its_penalties_as_well():
-    """Of all that backward passes go through, those of penalties as well, a few images' maps are there at once; measured: MEASURED."""
+    """Of all that backward passes go through, those of penalties as well, a few images' maps are there at once; measured: 0.57, 0.57 and 0.48."""
     for kind, (whole, again) in enumerate(zip(peaks(False), peaks(True), strict=True)):
         assert again <= 0.6 * whole, f"step of kind {kind}: {again / whole:.2f}"
 

@@ -49,7 +49,7 @@ def remade(make: Callable[[Tensor], Tensor], x: Tensor, use: Callable[[Tensor], 
 
 
 class Room:
-    """Memory for one tensor at a time, each written over the one before: the system clears a new block of more than 32 MiB, which costs more than GELU."""
+    """Memory for one tensor at a time, each written over the one before: clearing a new block of more than 32 MiB takes longer than GELU does."""
 
     def __init__(self) -> None:
         self.block: Tensor | None = None
@@ -65,7 +65,7 @@ class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, room: Room) -> Tensor:
         ctx.save_for_backward(x)
-        found: Tensor = torch._C._nn.gelu(x, out=room.like(x))
+        found: Tensor = torch._C._nn.gelu(x, out=room.like(x))  # type: ignore[call-arg]  # torch's types know no out
         return found
 
     @staticmethod

@@ -129,7 +129,8 @@ class GatedBlock(nn.Module):
         h = self.look(concat_elu(x, border=self.look.border), bordered=True)
         if self.side is not None:
             assert side is not None
-            h = h + remade(concat_elu, side, self.side)
+            # Half of these inputs are kept: memory and time are both worth something (docs/speed.md).
+            h = h + (remade(concat_elu, side, self.side) if self.index % 2 else self.side(concat_elu(side)))
         dropout = self.dropout if self.training else 0.0
         both = self.gate(concat_elu(h, dropout, self.gate.border), bordered=True)
         gated: Tensor = _Gated.apply(x, both)  # type: ignore[no-untyped-call]
