@@ -1,4 +1,4 @@
-"""The short way to a plain JPEG: its header without the decoder's reader, which builds all that decoding needs, and its pixels without asking for more.
+"""The short way to a plain JPEG: its header without the decoder's reader, which builds all that decoding needs, and its pixels with no more asked.
 
 Whatever is not plain, or damaged, is left to the careful way (`genzoo.data.decode.images`), which gives plain ones the same pixels.
 """
