@@ -324,3 +324,13 @@ def test_pieces_and_parts_of_a_batch_go_together(two_ranks):
     whole, pieces = (two_ranks(learn, 2, "gan", torch.float64, 16, 6, None, False, 2, on)[0] for on in (False, True))
     difference, where = apart(whole, pieces)
     assert difference <= 1e-10, where
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["token-prior", "glow", "pixelcnnpp"])
+def test_pieces_parts_and_maps_made_again_go_together(name, two_ranks):
+    """All that saves memory at once, on two ranks, learns what one process learns that keeps everything; two of them start from the data."""
+    alone = learn(0, 1, name, torch.float64, 16, 6)
+    found = two_ranks(learn, 2, name, torch.float64, 16, 6, None, 0, 2, True, True)[0]
+    difference, where = apart(alone, found)
+    assert is_near(difference, 1e-10, name, torch.float64), f"{where} is {difference:.1e} away"
