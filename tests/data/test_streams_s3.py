@@ -241,3 +241,24 @@ def test_a_web_server_is_streamed_by_its_index_or_by_a_pattern(local):
         with pytest.raises(NoSuchData, match=r"train-000008\.tar is not there"):
             streamed(f"{url}/train-{{000008..000009}}.tar")
         web.shutdown()
+
+
+@pytest.mark.parametrize("deed", ["refuse", "cut", "503"])
+def test_errors_of_a_web_server_that_pass_are_tried_again_and_others_are_one_sentence(local, deed, monkeypatch, capsys):
+    monkeypatch.setattr(places, "PAUSES", (0.05,) * 8)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(local))) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        gate = s3_server.Gate(web.server_port)
+        dataset = streamed(gate.url, holdout=0)
+        gate.do(deed, times=5)
+        assert epoch(dataset) == epoch(streamed(local, holdout=0))
+        assert gate.seen > 5, "it has happened"
+        monkeypatch.setattr(places, "PAUSES", (0.05,))
+        gate.do(deed if deed != "cut" else "refuse")
+        assert main(["train", "vae", f"data={gate.url}"]) == 2
+        err = capsys.readouterr().err.strip()
+        assert len(err.splitlines()) == 1
+        assert f"{gate.url}/index.json cannot be read" in err
+        assert "tried 2 times" in err
+        gate.close()
+        web.shutdown()

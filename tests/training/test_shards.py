@@ -320,7 +320,29 @@ def test_a_run_in_pieces_goes_on_with_any_number_of_processes_and_is_used_by_one
     told(tmp_path, 2, "train", "dcgan", *common, "steps=2", "name=from", "shard=true", "from=runs/pieces")
 
 
+@pytest.mark.slow
+def test_two_processes_draw_from_a_run_in_pieces_what_one_draws(tmp_path, data):
+    words = [f"data={data.data}", "size=8", "width=96", "latent=8", "batch=8", "steps=2", "device=cpu", "shard=true"]
+    told(tmp_path, 2, "train", "dcgan", *words, "name=pieces")
+    drawn = []
+    for world in (1, 2):
+        told(tmp_path, world, "sample", "runs/pieces", "n=4", "batch=2", f"out=by-{world}/")
+        drawn.append([p.read_bytes() for p in sorted((tmp_path / f"by-{world}").iterdir())])
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) == 4
+
+
 def test_pieces_and_parts_of_a_batch_go_together(two_ranks):
     whole, pieces = (two_ranks(learn, 2, "gan", torch.float64, 16, 6, None, False, 2, on)[0] for on in (False, True))
     difference, where = apart(whole, pieces)
     assert difference <= 1e-10, where
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["token-prior", "glow", "pixelcnnpp"])
+def test_pieces_parts_and_maps_made_again_go_together(name, two_ranks):
+    """All that saves memory at once, on two ranks, learns what one process learns that keeps everything; two of them start from the data."""
+    alone = learn(0, 1, name, torch.float64, 16, 6)
+    found = two_ranks(learn, 2, name, torch.float64, 16, 6, None, 0, 2, True, True)[0]
+    difference, where = apart(alone, found)
+    assert is_near(difference, 1e-10, name, torch.float64), f"{where} is {difference:.1e} away"
