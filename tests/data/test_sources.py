@@ -271,3 +271,11 @@ def test_a_validation_array_beside_a_test_array_is_said(tmp_path):
     np.savez(tmp_path / "b.npz", **parts)
     assert read(tmp_path / "b.npz").sizes["image"] == {"train": 8, "test": 3}
     assert not any("not used" in n for n in read(tmp_path / "b.npz").notes)
+
+
+@pytest.mark.parametrize(("file", "name"), [("train-images-idx3-ubyte.gz", "mnist"), ("data_batch_1.bin", "cifar10")])
+def test_a_folder_of_a_standard_set_as_it_was_fetched_is_told_its_place(tmp_path, file, name):
+    (tmp_path / file).write_bytes(b"\0\0\x08\x03" + b"\1" * 200)
+    (tmp_path / "readme").write_text("words")
+    with pytest.raises(UserError, match=f"these are the official files of {name}.* say data={name}$"):
+        read(tmp_path)

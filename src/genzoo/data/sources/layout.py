@@ -262,13 +262,22 @@ def _inside(items: list[Item], wish: Wish, contents: Contents) -> list[Item]:
     return items
 
 
+OFFICIAL = {
+    "train-images-idx3-ubyte": "mnist or fashion-mnist: put them into a folder of that name, set GENZOO_DATA to the one above it, and say data=mnist",
+    "data_batch_1.bin": "cifar10: put them into a folder of that name, set GENZOO_DATA to the one above it, and say data=cifar10",
+}
+"""Files that are no images and that whoever fetched a standard set by hand points at."""
+
+
 def no_images(where: str, left: list[tuple[str, str]], *, what: str = "image") -> str:
     """Explain why a place has no usable image: how many files were seen, and what was wrong with the first."""
     if not left:
         return f"{where} has no {what}s: no files were seen"
     first = "; ".join(f"{printable(name)}: {printable(reason)}" for name, reason in left[:3])
+    official = {OFFICIAL.get(name.rpartition("/")[2].removesuffix(".gz")) for name, _ in left} - {None}
     return (
         f"{where} has no usable {what}: {len(left)} file{'s' * (len(left) > 1)} seen ({first}{'; …' * (len(left) > 3)})"
+        + "".join(f"; these are the official files of {sets}" for sets in official)
     )
 
 
