@@ -1,21 +1,15 @@
 """Shards on a server of Google's storage: streamed as from a folder, and what goes wrong is told as it is of S3's."""
 
-import json
-import shutil
-import threading
 import time
 
 import numpy as np
 import pytest
 
-import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import DamagedFile, NoSuchData, UserError
-from genzoo.data import Batches
 from genzoo.data.streams import places
 from tests.data import gs_server, s3_server
-from tests.data.streams_help import TRAINED, all_of, epoch, examples, photos, sharded, streamed
-from tests.training_help import assert_same_state
+from tests.data.streams_help import all_of, end_and_go_on, epoch, examples_over_a_kill, photos, sharded, streamed
 
 pytest.importorskip("obstore", reason="the stream extra is not installed")
 pytestmark = pytest.mark.usefixtures("fresh_cache")
@@ -81,50 +75,15 @@ def test_errors_that_pass_are_tried_again_and_nothing_is_lost(url, gate, local, 
 def test_a_server_that_is_killed_and_started_again_in_the_middle_costs_nothing(server, gate, tmp_path):
     local, under = sharded(photos(tmp_path / "birds"), tmp_path / "small", per=3), f"s{time.monotonic_ns()}"
     server.upload(local, under)
-    wanted = epoch(streamed(local, holdout=0), 5)
-    batches = Batches(streamed(f"gs://{s3_server.BUCKET}/{under}/", holdout=0), 5, 0)
-    shutil.rmtree(tmp_path / "cache")
-    seen = examples(batches, range(2))
-    assert len(list((tmp_path / "cache" / "shards").glob("*/*[0-9]"))) < 20, "some are not here yet"
-    server.kill()
-
-    def again():
-        gate.do("refuse")  # until what the server had in memory is there again, as it would be on a disk
-        server.start()
-        gate.do("")
-
-    threading.Timer(1.0, again).start()
-    seen += examples(batches, range(2, 12))
-    assert seen == wanted
+    url = f"gs://{s3_server.BUCKET}/{under}/"
+    assert examples_over_a_kill(url, server, gate, tmp_path / "cache") == epoch(streamed(local, holdout=0), 5)
 
 
 def test_a_server_that_goes_for_good_ends_the_run_which_goes_on_exactly(server, gate, tmp_path, monkeypatch, capsys):
     local, under = sharded(photos(tmp_path / "birds"), tmp_path / "small", per=3), f"g{time.monotonic_ns()}"
     server.upload(local, under)
     url = f"gs://{s3_server.BUCKET}/{under}/"
-    monkeypatch.chdir(tmp_path)
-    whole = genzoo.train("vae", url, name="whole", quiet=True, **TRAINED)
-    shutil.rmtree(tmp_path / "cache")
-    monkeypatch.setattr(places, "PAUSES", (0.05, 0.05))
-    real = Batches.at
-
-    def at(self, step):
-        if step == 5:
-            gate.do("refuse")
-        return real(self, step)
-
-    monkeypatch.setattr(Batches, "at", at)
-    words = [f"{k}={v}" for k, v in TRAINED.items()]
-    assert main(["train", "vae", f"data={url}", "name=stopped", "quiet=true", *words]) == 2
-    err = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"gs://{s3_server.BUCKET}/" in err
-    assert "cannot be read" in err
-    assert "What was learned is saved, and 'genzoo resume' goes on exactly there" in err
-    saved = json.loads((tmp_path / "runs" / "stopped" / "model" / "config.json").read_text())["step"]
-    assert 0 < saved < 14
-    monkeypatch.setattr(Batches, "at", real)
-    gate.do("")
-    assert_same_state(whole, genzoo.resume("runs/stopped", quiet=True))
+    assert f"gs://{s3_server.BUCKET}/" in end_and_go_on(url, gate, tmp_path, monkeypatch, capsys)
 
 
 def test_what_is_not_there_is_not_waited_for(url, server, gate, monkeypatch):

@@ -1,8 +1,6 @@
 """Shards on a real S3 server: streamed as from a folder, and nothing lost when it is killed, slow, gives errors or goes for good."""
 
-import json
 import re
-import shutil
 import threading
 import time
 from functools import partial
@@ -12,14 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import genzoo
 from genzoo.cli.main import main
 from genzoo.core.errors import DamagedFile, NoSuchData, UserError
-from genzoo.data import Batches
 from genzoo.data.streams import places
 from tests.data import s3_server
-from tests.data.streams_help import TRAINED, all_of, epoch, examples, photos, sharded, streamed
-from tests.training_help import assert_same_state
+from tests.data.streams_help import all_of, end_and_go_on, epoch, examples_over_a_kill, photos, sharded, streamed
 
 pytest.importorskip("obstore", reason="the stream extra is not installed")
 pytestmark = pytest.mark.usefixtures("fresh_cache")
@@ -107,49 +102,13 @@ def test_a_slow_server_is_waited_for(url, gate, local):
 @pytest.mark.slow
 def test_a_server_that_is_killed_and_started_again_in_the_middle_costs_nothing(small, server, gate, tmp_path):
     url, local = small
-    batches = Batches(streamed(url, holdout=0), 5, 0)
-    wanted = epoch(streamed(local, holdout=0), 5)
-    shutil.rmtree(tmp_path / "cache")
-    seen = examples(batches, range(2))
-    assert len(list((tmp_path / "cache" / "shards").glob("*/*[0-9]"))) < 20, "some are not here yet"
-    server.kill()
-
-    def again():
-        gate.do("refuse")  # until what moto had in memory is there again, as it would be on a disk
-        server.start()
-        gate.do("")
-
-    threading.Timer(1.0, again).start()
-    seen += examples(batches, range(2, 12))
-    assert seen == wanted
+    assert examples_over_a_kill(url, server, gate, tmp_path / "cache") == epoch(streamed(local, holdout=0), 5)
 
 
 @pytest.mark.slow
 def test_a_server_that_goes_for_good_ends_the_run_which_goes_on_exactly(small, gate, tmp_path, monkeypatch, capsys):
     url, _ = small
-    monkeypatch.chdir(tmp_path)
-    whole = genzoo.train("vae", url, name="whole", quiet=True, **TRAINED)
-    shutil.rmtree(tmp_path / "cache")
-    monkeypatch.setattr(places, "PAUSES", (0.05, 0.05))
-    real = Batches.at
-
-    def at(self, step):
-        if step == 5:
-            gate.do("refuse")
-        return real(self, step)
-
-    monkeypatch.setattr(Batches, "at", at)
-    words = [f"{k}={v}" for k, v in TRAINED.items()]
-    assert main(["train", "vae", f"data={url}", "name=stopped", "quiet=true", *words]) == 2
-    err = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "cannot be read" in err
-    assert "tried 3 times" in err
-    assert "What was learned is saved, and 'genzoo resume' goes on exactly there" in err
-    saved = json.loads((tmp_path / "runs" / "stopped" / "model" / "config.json").read_text())["step"]
-    assert 0 < saved < 14
-    monkeypatch.setattr(Batches, "at", real)
-    gate.do("")
-    assert_same_state(whole, genzoo.resume("runs/stopped", quiet=True))
+    assert "tried 3 times" in end_and_go_on(url, gate, tmp_path, monkeypatch, capsys)
 
 
 def test_what_is_not_there_is_not_waited_for(url, server, gate, capsys, monkeypatch):
