@@ -277,5 +277,7 @@ def test_a_validation_array_beside_a_test_array_is_said(tmp_path):
 def test_a_folder_of_a_standard_set_as_it_was_fetched_is_told_its_place(tmp_path, file, name):
     (tmp_path / file).write_bytes(b"\0\0\x08\x03" + b"\1" * 200)
     (tmp_path / "readme").write_text("words")
-    with pytest.raises(UserError, match=f"these are the official files of {name}.* say data={name}$"):
+    with pytest.raises(
+        UserError, match=rf"these are files of {name}.*: put them into \$GENZOO_DATA/{name}/ and say data={name}$"
+    ):
         read(tmp_path)

@@ -34,11 +34,6 @@ def gate(server, monkeypatch):
 
 
 @pytest.fixture
-def local(tmp_path):
-    return sharded(photos(tmp_path / "birds"), tmp_path / "shards")
-
-
-@pytest.fixture
 def url(server, gate, local):
     """The same shards on the server, under a name of this test's own."""
     under = f"t{time.monotonic_ns()}"

@@ -65,7 +65,7 @@ class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, room: Room) -> Tensor:
         ctx.save_for_backward(x)
-        found: Tensor = torch._C._nn.gelu(x, out=room.like(x))  # type: ignore[call-arg]  # torch's types know no out
+        found: Tensor = torch.ops.aten.gelu.out(x, out=room.like(x))
         return found
 
     @staticmethod
@@ -84,8 +84,7 @@ def remade_gelu(x: Tensor, use: Callable[[Tensor], Tensor], room: Room) -> Tenso
     """
     if not torch.is_grad_enabled() or not x.requires_grad or torch.compiler.is_compiling() or _hooked():
         return use(torch.nn.functional.gelu(x))
-    made: Callable[[Tensor], Tensor] = lambda x: _Gelu.apply(x, room)  # type: ignore[no-untyped-call]  # noqa: E731
-    return remade(made, x, use)
+    return remade(lambda x: _Gelu.apply(x, room), x, use)  # type: ignore[no-untyped-call]
 
 
 class _Dropout(torch.autograd.Function):

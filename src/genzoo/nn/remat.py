@@ -74,9 +74,8 @@ def a_few_at_a_time(net: Any, part: Part, *inputs: Tensor) -> tuple[Tensor, ...]
     kind = inputs[0].device.type
     dtype, on = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
-    def cast() -> AbstractContextManager[
-        Any
-    ]:  # without its cache, which would hand out what was cast while no graph was made
+    def cast() -> AbstractContextManager[Any]:
+        # Without its cache, which would hand out what was cast while no graph was made.
         return torch.autocast(kind, dtype, on, cache_enabled=False)
 
     # As views they have a node in the graph, which tells whether a backward pass asks for their gradient.

@@ -22,7 +22,7 @@ from genzoo.data.sources.affixes import masked, matched
 from genzoo.data.sources.annotations import Lists, check_label, is_caption_list
 from genzoo.data.sources.captions import TABLES, TEXTS, Table, Told, beside, read_tables, why_none
 from genzoo.data.sources.contents import Contents, FilePictures
-from genzoo.data.sources.names import composed, stem_of
+from genzoo.data.sources.names import FILES, composed, stem_of
 from genzoo.data.sources.parts import Item, by_table, choose_test, divide, part_of
 from genzoo.data.sources.trees import Tree
 
@@ -262,23 +262,18 @@ def _inside(items: list[Item], wish: Wish, contents: Contents) -> list[Item]:
     return items
 
 
-OFFICIAL = {
-    "train-images-idx3-ubyte": "mnist or fashion-mnist: put them into a folder of that name, set GENZOO_DATA to the one above it, and say data=mnist",
-    "data_batch_1.bin": "cifar10: put them into a folder of that name, set GENZOO_DATA to the one above it, and say data=cifar10",
-}
-"""Files that are no images and that whoever fetched a standard set by hand points at."""
-
-
 def no_images(where: str, left: list[tuple[str, str]], *, what: str = "image") -> str:
     """Explain why a place has no usable image: how many files were seen, and what was wrong with the first."""
     if not left:
         return f"{where} has no {what}s: no files were seen"
     first = "; ".join(f"{printable(name)}: {printable(reason)}" for name, reason in left[:3])
-    official = {OFFICIAL.get(name.rpartition("/")[2].removesuffix(".gz")) for name, _ in left} - {None}
-    return (
+    said = (
         f"{where} has no usable {what}: {len(left)} file{'s' * (len(left) > 1)} seen ({first}{'; …' * (len(left) > 3)})"
-        + "".join(f"; these are the official files of {sets}" for sets in official)
     )
+    seen = {name.rpartition("/")[2].removesuffix(".gz") for name, _ in left}
+    if sets := [name for name, files in FILES.items() if not seen.isdisjoint(files)]:
+        said += f"; these are files of {' or '.join(sets)}: put them into $GENZOO_DATA/{sets[0]}/ and say data={sets[0]}"
+    return said
 
 
 def printable(text: str) -> str:

@@ -27,6 +27,11 @@ STANDARD: dict[str, str] = {
 }
 """Sets found under $GENZOO_DATA/NAME, or fetched once."""
 
+IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+BINS = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
+FILES = {"mnist": IDX, "fashion-mnist": IDX, "cifar10": BINS}
+"""Their official files."""
+
 POINTS: dict[str, str] = {
     "moons": "points in the plane: two interleaved half circles",
     "ring": "points in the plane: 8 narrow Gaussians on a circle",

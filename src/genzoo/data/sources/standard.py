@@ -17,17 +17,14 @@ from genzoo.core.errors import DamagedFile, UserError
 from genzoo.core.files import cache_folder, cache_folders, folder_named, replacing
 from genzoo.data.sources.contents import ArrayPictures, Contents, Pictures
 from genzoo.data.sources.layout import HOW
-from genzoo.data.sources.names import STANDARD
+from genzoo.data.sources.names import BINS, FILES, IDX, STANDARD
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLASSES = {"mnist": _DIGITS, "fashion-mnist": _CLOTHES, "cifar10": _THINGS}
 
-IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-BINS = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 TARBALL = "cifar-10-binary.tar.gz"
-FILES = {"mnist": IDX, "fashion-mnist": IDX, "cifar10": BINS}
 ADDRESS = {
     "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "fashion-mnist": "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
