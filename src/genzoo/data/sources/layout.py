@@ -272,7 +272,9 @@ def no_images(where: str, left: list[tuple[str, str]], *, what: str = "image") -
     )
     seen = {name.rpartition("/")[2].removesuffix(".gz") for name, _ in left}
     if sets := [name for name, files in FILES.items() if not seen.isdisjoint(files)]:
-        said += f"; these are files of {' or '.join(sets)}: put them into $GENZOO_DATA/{sets[0]}/ and say data={sets[0]}"
+        said += (
+            f"; these are files of {' or '.join(sets)}: put them into $GENZOO_DATA/{sets[0]}/ and say data={sets[0]}"
+        )
     return said
 
 
